@@ -1,0 +1,38 @@
+/* Time: milliseconds since start of the machine for deadlines, seconds since 1970 for people. */
+#ifndef MW_BASE_CLOCK_H
+#define MW_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t clock_monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static inline int64_t clock_wall_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static inline int64_t clock_wall(void)
+{
+	return clock_wall_ms() / 1000;
+}
+
+enum { CLOCK_RFC5322_MAX = 40 };
+
+/*
+ * "Tue, 24 Nov 2026 01:02:03 +0000" in local time into out (CLOCK_RFC5322_MAX
+ * bytes); returns out. Local time is read once, before the sandbox: call
+ * tzset() at start. RFC 5322 section 3.3.
+ */
+char *clock_format_rfc5322(int64_t wall, char *out);
+
+#endif

@@ -1,0 +1,73 @@
+#include "utf8.h"
+
+static int32_t utf8_bad(struct span *s)
+{
+	*s = span_from(*s, 1);
+	return -1;
+}
+
+int32_t utf8_next(struct span *s)
+{
+	const unsigned char *p = (const unsigned char *)s->ptr;
+	static const int32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t len;
+	int32_t cp;
+
+	if (p[0] < 0x80) {
+		*s = span_from(*s, 1);
+		return p[0];
+	}
+	len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc0 ? 2 : 0;
+	if (len == 0 || p[0] >= 0xf8 || s->len < len)
+		return utf8_bad(s);
+	cp = p[0] & (0x7f >> len);
+	for (size_t i = 1; i < len; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return utf8_bad(s);
+		cp = cp << 6 | (p[i] & 0x3f);
+	}
+	if (cp < least[len] || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
+		return utf8_bad(s);
+	*s = span_from(*s, len);
+	return cp;
+}
+
+bool utf8_is_valid(struct span s)
+{
+	while (s.len > 0)
+		if (utf8_next(&s) < 0)
+			return false;
+	return true;
+}
+
+bool utf8_is_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] >= 0x80)
+			return false;
+	return true;
+}
+
+size_t utf8_put(uint32_t cp, char out[4])
+{
+	if (cp < 0x80) {
+		out[0] = (char)cp;
+		return 1;
+	}
+	if (cp < 0x800) {
+		out[0] = (char)(0xc0 | cp >> 6);
+		out[1] = (char)(0x80 | (cp & 0x3f));
+		return 2;
+	}
+	if (cp < 0x10000) {
+		out[0] = (char)(0xe0 | cp >> 12);
+		out[1] = (char)(0x80 | (cp >> 6 & 0x3f));
+		out[2] = (char)(0x80 | (cp & 0x3f));
+		return 3;
+	}
+	out[0] = (char)(0xf0 | cp >> 18);
+	out[1] = (char)(0x80 | (cp >> 12 & 0x3f));
+	out[2] = (char)(0x80 | (cp >> 6 & 0x3f));
+	out[3] = (char)(0x80 | (cp & 0x3f));
+	return 4;
+}

@@ -1,0 +1,94 @@
+/*
+ * The configuration: one text file, read into a checked tree.
+ *
+ * All settings stand in schema.def; the parser, `config explain`, the man page
+ * and the completion are made from it. Values are found by scope: domain or
+ * listener block first, then the top level, then the default. Setting something
+ * twice in one scope is an error that names both places.
+ */
+#ifndef MW_CONF_CONF_H
+#define MW_CONF_CONF_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+
+struct conf;
+
+enum conf_setting {
+#define SETTING(id, name, type, scopes, default_text, sentence) CONF_##id,
+#include "conf/schema.def"
+#undef SETTING
+	CONF_COUNT
+};
+
+enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_NUMBER, CONF_TYPE_SIZE, CONF_TYPE_TIME, CONF_TYPE_BOOL,
+	CONF_TYPE_NETWORKS, CONF_TYPE_SECRET_FILE };
+
+/* Where a setting may stand; bits. */
+enum conf_scope { CONF_SCOPE_GLOBAL = 1, CONF_SCOPE_DOMAIN = 2, CONF_SCOPE_LISTENER = 4 };
+
+/* `listen SERVICE on ADDRESS:PORT { ... }` */
+struct conf_listener {
+	struct span service; /* smtp, submission, submissions, imap, imaps, pop3, pop3s, lmtp */
+	struct span address; /* as written, "127.0.0.1:25" or "[::1]:25" */
+	struct span host;
+	uint16_t port;
+	uint32_t index; /* for conf_listener_* */
+};
+
+/* `domain NAME { ... }` */
+struct conf_domain {
+	struct span name; /* lower case A-label */
+	uint32_t index;
+};
+
+/* Which scope to look in first. {0} is the top level alone. */
+struct conf_where {
+	const struct conf_domain *domain;
+	const struct conf_listener *listener;
+};
+
+/*
+ * Reads a file with its includes. On error *err names file, line, column, and
+ * the nearest valid name. What conf_* return borrows the conf.
+ */
+int conf_load(const char *path, struct conf **out, struct err *err);
+/* Text in memory (no includes); name is used in errors. */
+int conf_parse(struct span text, const char *name, struct conf **out, struct err *err);
+/* The whole of an open file (what master hands to daemons), written by conf_dump. */
+int conf_load_fd(int fd, struct conf **out, struct err *err);
+void conf_free(struct conf **conf);
+
+/* The flattened canonical text: conf_parse of it gives the same values. */
+void conf_dump(const struct conf *conf, struct buf *out);
+
+struct span conf_text(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);
+uint64_t conf_u64(const struct conf *conf, enum conf_setting setting, const struct conf_where *where); /* numbers; sizes in bytes */
+int64_t conf_ms(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);   /* times, milliseconds */
+bool conf_bool(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);
+/* Is the address (sockaddr as text, "192.0.2.1" or IPv6) inside the networks of the setting? */
+bool conf_in_networks(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, struct span address);
+
+size_t conf_listener_count(const struct conf *conf);
+const struct conf_listener *conf_listener(const struct conf *conf, size_t i);
+/* By service and address as written; NULL. Daemons use it to find the block of a listener they hold. */
+const struct conf_listener *conf_listener_find(const struct conf *conf, struct span service, struct span address);
+size_t conf_domain_count(const struct conf *conf);
+const struct conf_domain *conf_domain(const struct conf *conf, size_t i);
+const struct conf_domain *conf_domain_find(const struct conf *conf, struct span name);
+
+/* Where a value came from: "file:line" or "default". Borrowed. */
+struct span conf_origin(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);
+
+/* The schema itself, for documents and commands. */
+struct conf_setting_info {
+	const char *name;
+	enum conf_type type;
+	unsigned scopes;
+	const char *default_text;
+	const char *sentence;
+};
+const struct conf_setting_info *conf_setting_info(enum conf_setting setting);
+
+#endif

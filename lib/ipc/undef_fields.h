@@ -1,0 +1,10 @@
+/* A reading of the .def files that cares for messages, not for fields. No guard. */
+#define IPC_BOOL(msg, name)
+#define IPC_U32(msg, name)
+#define IPC_I32(msg, name)
+#define IPC_U64(msg, name)
+#define IPC_I64(msg, name)
+#define IPC_STR(msg, name, max)
+#define IPC_BYTES(msg, name, max)
+#define IPC_SECRET(msg, name, max)
+#define IPC_END(msg)

@@ -1,0 +1,38 @@
+/* An IPC connection on the event loop: messages in by callback, messages out queued when the socket is full. */
+#ifndef MW_NET_IPC_CONN_H
+#define MW_NET_IPC_CONN_H
+
+#include "base/err.h"
+#include "ipc/ipc.h"
+
+struct event_base;
+struct ipc_conn;
+
+struct ipc_conn_callbacks {
+	/*
+	 * One message; message->fd is now the callee's. Return 0, or E_PROTO (any error): the
+	 * connection is closed, logged, and closed() is called.
+	 */
+	int (*message)(void *arg, struct ipc_conn *conn, struct ipc_message *message);
+	/* The other end went away or misbehaved; the connection is freed after this returns. */
+	void (*closed)(void *arg, struct ipc_conn *conn);
+};
+
+/*
+ * fd: owned from now on. direction: of the messages received here (TO_SERVICE
+ * in a service). NULL when out of memory (fd is then closed).
+ */
+struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_service *service,
+    enum ipc_direction direction, const struct ipc_conn_callbacks *callbacks, void *arg);
+/* Closes without calling closed(). */
+void ipc_conn_free(struct ipc_conn **conn);
+
+/*
+ * Sends now, or later when the socket is full (up to 4 MiB wait; past that
+ * E_LIMIT and nothing is sent). pass: -1 or a descriptor, duplicated when it has to wait.
+ */
+int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id,
+    const void *body, int pass);
+int ipc_conn_fd(const struct ipc_conn *conn);
+
+#endif

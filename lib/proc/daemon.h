@@ -1,0 +1,61 @@
+/*
+ * The skeleton of every daemon: daemon_run(&spec).
+ *
+ * Order (fixed): take configuration, files, listeners, secrets and peers from
+ * master over descriptor 3 until `go` -> spec.prepare (still root when started
+ * as root: open what must be open) -> limits, chroot, groups, user ->
+ * no_new_privs, Landlock, seccomp -> spec.confined (make threads, worker
+ * processes) -> ready -> event loop until master says halt or goes away.
+ */
+#ifndef MW_PROC_DAEMON_H
+#define MW_PROC_DAEMON_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "ipc/ipc.h"
+#include "proc/profile.h"
+
+struct event_base;
+struct ipc_conn; /* net/ipc_conn.h */
+struct daemon;
+
+struct daemon_spec {
+	const char *name;		/* "smtpd"; the name in profiles.def */
+	const struct profile *profile;	/* user, root directory, sandbox */
+
+	/* Before the privileges are dropped; may be NULL. 0 or an error that ends the start. */
+	int (*prepare)(struct daemon *daemon, struct err *err);
+	/* Confined; set up the loop. May be NULL. */
+	int (*confined)(struct daemon *daemon, struct err *err);
+	/* A new configuration has come (daemon_conf gives it). An error keeps the old one. */
+	int (*reload)(struct daemon *daemon, struct err *err);
+	/* A connection to a service (serving false) or from a client (true) was made or remade by master. Owns fd. */
+	void (*peer)(struct daemon *daemon, struct span service, struct span role, bool serving, int fd);
+	/* Stop taking new work; call daemon_finished() when the last is done. */
+	void (*halt)(struct daemon *daemon);
+	/* Fill in connections, total and note for `status`. */
+	void (*stats)(struct daemon *daemon, struct master_stats *stats);
+	void *state; /* the daemon's own */
+};
+
+/* Runs to the end of the process's life; returns main's exit status. */
+int daemon_run(const struct daemon_spec *spec);
+
+void *daemon_state(struct daemon *daemon);
+const struct conf *daemon_conf(struct daemon *daemon);
+struct event_base *daemon_base(struct daemon *daemon);
+const struct log_ctx *daemon_log(struct daemon *daemon);
+
+/* Listening sockets whose name is `name`, in the configuration's order; count of them. fds: max places. */
+size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char (*addresses)[128],
+    size_t max);
+/* A file sent by master, by name ("tls-certificate"); -1 when there is none. Borrowed. */
+int daemon_file(struct daemon *daemon, const char *name);
+/* A secret dealt by master; false when there is none. */
+bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size);
+
+/* The daemon has nothing left to do after halt. */
+void daemon_finished(struct daemon *daemon);
+
+#endif

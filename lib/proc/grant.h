@@ -1,0 +1,24 @@
+/*
+ * A grant: auth's signature under "this account, for this purpose, until then".
+ * auth, queue and the spawners share the key (master deals it at start); the
+ * network daemons that carry grants do not have it.
+ */
+#ifndef MW_PROC_GRANT_H
+#define MW_PROC_GRANT_H
+
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { GRANT_KEY = 32, GRANT_SIZE = 24 };
+enum grant_purpose { GRANT_RECIPIENT = 1, GRANT_LOGIN = 2 };
+
+/* until: seconds since 1970. address is part of what is signed; out: GRANT_SIZE bytes. */
+void grant_make(const unsigned char key[GRANT_KEY], enum grant_purpose purpose, uint64_t account,
+    uint64_t quota, struct span address, int64_t until, unsigned char out[GRANT_SIZE]);
+/* False when forged, for something else, or past its time (now: seconds since 1970). */
+bool grant_check(const unsigned char key[GRANT_KEY], enum grant_purpose purpose, uint64_t account,
+    uint64_t quota, struct span address, int64_t now, struct span grant);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * The spool: one file a message, a journal (doc/spool.md).
+ *
+ *   content            bytes 0..n, exactly what will be sent
+ *   envelope           encoded (envelope.h), padded to SPOOL_SLOT
+ *   commit record      lengths, keyed BLAKE2b of id, content and envelope
+ *   delivery records   appended as they happen, each with its own keyed checksum
+ *
+ * Pure functions on descriptors: no event loop, no threads. queue/ decides when.
+ */
+#ifndef MW_SPOOL_SPOOL_H
+#define MW_SPOOL_SPOOL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/pool.h"
+#include "base/span.h"
+
+enum {
+	SPOOL_SLOT = 64,	/* records begin on multiples of this */
+	SPOOL_KEY = 32,		/* bytes of the queue's secret */
+	SPOOL_ID_TEXT = 12,	/* text of an id with its NUL */
+	SPOOL_ENVELOPE_MAX = 1024 * 1024,
+	SPOOL_RECIPIENTS_MAX = 1000,
+	SPOOL_TEXT_MAX = 512,	/* of a delivery record */
+};
+
+/* ---- ids: 55 bits, milliseconds and a sequence, 11 base32 digits, ascending with time ---- */
+
+/* The next id: greater than *last and than any made before now_ms; updates *last. */
+uint64_t spool_id_next(uint64_t *last, int64_t now_ms);
+void spool_id_format(uint64_t id, char out[SPOOL_ID_TEXT]);
+bool spool_id_parse(struct span text, uint64_t *id);
+
+/* ---- envelopes ---- */
+
+enum spool_source { SPOOL_FROM_SMTP = 1, SPOOL_FROM_SUBMISSION, SPOOL_FROM_LOCAL, SPOOL_FROM_LMTP, SPOOL_FROM_BOUNCE };
+enum spool_body { SPOOL_BODY_7BIT, SPOOL_BODY_8BITMIME, SPOOL_BODY_BINARYMIME };
+enum spool_ret { SPOOL_RET_NONE, SPOOL_RET_FULL, SPOOL_RET_HDRS };
+/* NOTIFY of RFC 3461 section 4.1; 0: not given. */
+enum spool_notify { SPOOL_NOTIFY_NEVER = 1, SPOOL_NOTIFY_SUCCESS = 2, SPOOL_NOTIFY_FAILURE = 4, SPOOL_NOTIFY_DELAY = 8 };
+
+struct spool_recipient {
+	struct span address; /* as given in RCPT, without angle brackets */
+	struct span orcpt;   /* "rfc822;..." as given, or empty */
+	uint32_t notify;
+	/* What auth answered; all empty for a remote recipient. */
+	uint64_t account; /* 0: to be expanded, or remote */
+	uint64_t quota;
+	struct span canonical; /* the mailbox's address */
+	struct span detail;
+	struct span grant;
+	bool local;
+};
+
+struct spool_envelope {
+	enum spool_source source;
+	int64_t arrived;    /* seconds since 1970 */
+	struct span sender; /* empty: the null sender */
+	struct span envid;
+	enum spool_ret ret;
+	enum spool_body body;
+	bool smtputf8;
+	struct span client; /* "name [address]" for DSNs and logs */
+	struct span helo;
+	struct span prepend; /* header lines to put before the content, CRLF ends */
+	size_t recipient_count;
+	struct spool_recipient *recipients;
+};
+
+/* 0, E_TOOBIG. */
+int spool_envelope_encode(const struct spool_envelope *envelope, struct buf *out);
+/* Strict. Recipients pooled, spans borrow wire. E_CORRUPT, E_NOMEM. */
+int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_envelope *out,
+    struct err *err);
+
+/* ---- the journal ---- */
+
+/*
+ * Writes envelope and commit record behind content (bytes 0..content, already in
+ * the file, which is truncated to them first), then syncs the file. Reads the
+ * content once for its checksum. check: the first 16 bytes of the checksum, the
+ * delivery key together with the recipient's number. Any failure is final: discard the file.
+ */
+int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content,
+    struct span envelope, unsigned char check[16], struct err *err);
+
+enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED, SPOOL_EXPIRED,
+	SPOOL_HOLD, SPOOL_RELEASE, SPOOL_DSN_SENT, SPOOL_WARNED };
+
+struct spool_record {
+	enum spool_status status;
+	uint32_t recipient;   /* UINT32_MAX: the whole message */
+	uint32_t attempts;
+	int64_t when;	      /* seconds since 1970 */
+	int64_t next;	      /* of SPOOL_DEFERRED */
+	struct span text;     /* "451 4.2.0 ..." */
+};
+
+/* Appends records in one write; sync: fdatasync before returning. */
+int spool_append(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
+    const struct spool_record *records, size_t count, bool sync, struct err *err);
+
+struct spool_file {
+	uint64_t id;
+	uint64_t content; /* bytes */
+	unsigned char check[16];
+	struct spool_envelope envelope;
+	struct spool_record *records; /* in order of writing; a torn tail is left out */
+	size_t record_count;
+	bool torn; /* there was a torn tail */
+};
+
+/*
+ * Reads envelope and records. content_too: check the content's checksum as well
+ * (done before every first delivery after a start). E_NOTFOUND: never committed
+ * (remove it); E_CORRUPT: damaged (set it aside).
+ */
+int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too,
+    struct pool *pool, struct spool_file *out, struct err *err);
+
+#endif
