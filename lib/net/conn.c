@@ -1,0 +1,444 @@
+#include "net/conn.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "tls/tls.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	CONN_READ = 16 * 1024, /* asked for at once: one TLS record */
+	CONN_FINISH_MS = 5000,
+};
+
+struct conn {
+	struct event_base *base;
+	struct event *read_event;
+	struct event *write_event;
+	struct event *timer;
+	const struct conn_callbacks *callbacks;
+	void *arg;
+	struct tls_session *tls;
+	struct buf in;
+	struct buf out;
+	int64_t deadline; /* monotonic ms; 0: none */
+	int fd;
+	unsigned busy;	  /* depth of running callbacks: freed when it is back at 0 */
+	bool freed;	  /* conn_free was called inside a callback */
+	bool paused;
+	bool handshaking;
+	bool finishing;
+	bool resumed;	  /* conn_resume asked for another input call */
+	bool dead;	  /* closed was called or is about to be */
+	char peer[CONN_PEER_TEXT];
+};
+
+static void conn_on_read(evutil_socket_t fd, short what, void *arg);
+static void conn_on_write(evutil_socket_t fd, short what, void *arg);
+static void conn_on_timer(evutil_socket_t fd, short what, void *arg);
+
+static void conn_destroy(struct conn *conn)
+{
+	if (conn->read_event != NULL)
+		event_free(conn->read_event);
+	if (conn->write_event != NULL)
+		event_free(conn->write_event);
+	if (conn->timer != NULL)
+		event_free(conn->timer);
+	if (conn->tls != NULL) {
+		tls_session_shutdown(conn->tls);
+		tls_session_free(&conn->tls);
+	}
+	if (conn->fd >= 0)
+		close(conn->fd);
+	buf_fini_secret(&conn->in);
+	buf_fini(&conn->out);
+	free(conn);
+}
+
+static void conn_enter(struct conn *conn)
+{
+	conn->busy++;
+}
+
+/* False when the conn is gone. */
+static bool conn_leave(struct conn *conn)
+{
+	conn->busy--;
+	if (conn->freed && conn->busy == 0) {
+		conn_destroy(conn);
+		return false;
+	}
+	return !conn->freed;
+}
+
+struct conn *conn_new(struct event_base *base, int fd, const char *peer,
+    const struct conn_callbacks *callbacks, void *arg)
+{
+	struct conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL) {
+		close(fd);
+		return NULL;
+	}
+	evutil_make_socket_nonblocking(fd);
+	conn->base = base;
+	conn->fd = fd;
+	conn->callbacks = callbacks;
+	conn->arg = arg;
+	snprintf(conn->peer, sizeof(conn->peer), "%s", peer);
+	buf_init(&conn->in, CONN_INPUT_MAX);
+	buf_init(&conn->out, CONN_OUTPUT_MAX);
+	conn->read_event = event_new(base, fd, EV_READ | EV_PERSIST, conn_on_read, conn);
+	conn->write_event = event_new(base, fd, EV_WRITE, conn_on_write, conn);
+	conn->timer = evtimer_new(base, conn_on_timer, conn);
+	if (conn->read_event == NULL || conn->write_event == NULL || conn->timer == NULL ||
+	    event_add(conn->read_event, NULL) != 0) {
+		conn_destroy(conn);
+		return NULL;
+	}
+	return conn;
+}
+
+void conn_free(struct conn **connp)
+{
+	struct conn *conn = *connp;
+
+	if (conn == NULL)
+		return;
+	*connp = NULL;
+	if (conn->busy > 0) {
+		conn->freed = true;
+		event_del(conn->read_event);
+		return;
+	}
+	conn_destroy(conn);
+}
+
+int conn_detach(struct conn **connp)
+{
+	int fd = (*connp)->fd;
+
+	event_del((*connp)->read_event);
+	event_del((*connp)->write_event);
+	(*connp)->fd = -1;
+	conn_free(connp);
+	return fd;
+}
+
+static void conn_fail(struct conn *conn, const struct err *why)
+{
+	if (conn->dead || conn->freed)
+		return;
+	conn->dead = true;
+	event_del(conn->read_event);
+	conn->callbacks->closed(conn->arg, conn, why);
+}
+
+/* Reading goes on only while there is room for what comes and the client takes what goes. */
+static void conn_update_read(struct conn *conn)
+{
+	bool want = !conn->paused && !conn->finishing && !conn->dead &&
+		    buf_len(&conn->in) < CONN_INPUT_MAX &&
+		    buf_len(&conn->out) <= CONN_OUTPUT_HIGH;
+
+	if (want)
+		event_add(conn->read_event, NULL);
+	else
+		event_del(conn->read_event);
+}
+
+static void conn_call_input(struct conn *conn)
+{
+	do {
+		conn->resumed = false;
+		conn->callbacks->input(conn->arg, conn);
+	} while (conn->resumed && !conn->freed && !conn->dead && !conn->finishing &&
+		 buf_len(&conn->in) > 0);
+	if (!conn->freed && buf_len(&conn->in) == 0)
+		buf_fini(&conn->in); /* an idle connection holds no buffer */
+}
+
+/* Bytes read; E_AGAIN, E_CLOSED, E_PROTO. */
+static ssize_t conn_read_some(struct conn *conn, struct err *err)
+{
+	size_t room = CONN_INPUT_MAX - buf_len(&conn->in);
+	enum tls_want want;
+	ssize_t n;
+	char *at;
+
+	if (room > CONN_READ)
+		room = CONN_READ;
+	at = buf_reserve(&conn->in, room);
+	if (at == NULL)
+		return err_set(err, E_NOMEM, "no memory for input");
+	if (conn->tls != NULL) {
+		n = tls_session_read(conn->tls, at, room, &want, err);
+	} else {
+		n = recv(conn->fd, at, room, MSG_DONTWAIT);
+		if (n == 0)
+			n = err_set(err, E_CLOSED, "closed by the client");
+		else if (n < 0)
+			n = err_set_errno(err, errno, "read");
+	}
+	if (n > 0)
+		buf_added(&conn->in, (size_t)n);
+	return n;
+}
+
+static void conn_handshake(struct conn *conn)
+{
+	enum tls_want want = TLS_WANT_READ;
+	struct err err = {0};
+	int r = tls_session_handshake(conn->tls, &want, &err);
+
+	if (r == E_AGAIN) {
+		if (want == TLS_WANT_WRITE)
+			event_add(conn->write_event, NULL);
+		return;
+	}
+	conn->handshaking = false;
+	conn->callbacks->tls(conn->arg, conn, r, &err);
+	if (r != 0 && !conn->freed)
+		conn_fail(conn, &err);
+}
+
+static void conn_on_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+	struct err err = {0};
+	ssize_t n = 0;
+
+	(void)fd;
+	(void)what;
+	conn_enter(conn);
+	if (conn->handshaking)
+		conn_handshake(conn);
+	while (!conn->freed && !conn->dead && !conn->handshaking && !conn->paused &&
+	       !conn->finishing && buf_len(&conn->in) < CONN_INPUT_MAX) {
+		struct tls_session *before = conn->tls;
+
+		n = conn_read_some(conn, &err);
+		if (n < 0)
+			break;
+		conn_call_input(conn);
+		if (conn->freed || conn->tls == NULL || conn->tls != before ||
+		    !tls_session_pending(conn->tls))
+			break;
+	}
+	if (!conn->freed && n < 0 && n != E_AGAIN)
+		conn_fail(conn, &err);
+	if (conn_leave(conn))
+		conn_flush(conn);
+}
+
+static ssize_t conn_write_some(struct conn *conn, struct err *err)
+{
+	struct span out = buf_span(&conn->out);
+	enum tls_want want;
+	ssize_t n;
+
+	if (conn->tls != NULL)
+		return tls_session_write(conn->tls, out.ptr, out.len, &want, err);
+	n = send(conn->fd, out.ptr, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? err_set_errno(err, errno, "write") : n;
+}
+
+static void conn_written(struct conn *conn)
+{
+	buf_fini(&conn->out);
+	if (conn->finishing) {
+		struct err none = {0};
+
+		conn_fail(conn, &none);
+		return;
+	}
+	if (conn->callbacks->drained != NULL)
+		conn->callbacks->drained(conn->arg, conn);
+}
+
+void conn_flush(struct conn *conn)
+{
+	struct err err = {0};
+	ssize_t n = 0;
+
+	if (conn->busy > 0 && !conn->freed && !conn->dead)
+		return; /* conn_leave's caller flushes */
+	if (conn->dead || conn->freed || conn->handshaking)
+		return;
+	conn_enter(conn);
+	if (buf_failed(&conn->out)) {
+		err_set(&err, E_LIMIT, "the client does not read");
+		conn_fail(conn, &err);
+	}
+	while (!conn->dead && buf_len(&conn->out) > 0 && (n = conn_write_some(conn, &err)) > 0)
+		buf_take(&conn->out, (size_t)n);
+	if (!conn->dead && n < 0 && n != E_AGAIN)
+		conn_fail(conn, &err);
+	else if (!conn->dead && buf_len(&conn->out) > 0)
+		event_add(conn->write_event, NULL);
+	else if (!conn->dead && (n > 0 || conn->finishing))
+		conn_written(conn);
+	if (conn_leave(conn))
+		conn_update_read(conn);
+}
+
+/* The answer to STARTTLS goes out before the handshake; a client that does not take 30 bytes is gone. */
+static void conn_flush_plain(struct conn *conn)
+{
+	struct span out = buf_span(&conn->out);
+
+	if (out.len > 0 && send(conn->fd, out.ptr, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		buf_fini(&conn->out);
+}
+
+static void conn_on_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+
+	(void)fd;
+	(void)what;
+	if (conn->handshaking) {
+		conn_enter(conn);
+		conn_handshake(conn);
+		if (!conn_leave(conn))
+			return;
+	}
+	conn_flush(conn);
+	/* conn may be gone here: conn_flush was the last to touch it. */
+}
+
+static void conn_arm_timer(struct conn *conn, int64_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	evtimer_add(conn->timer, &tv);
+}
+
+/* The timer is not moved at every byte: when it fires early it is set again. */
+static void conn_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+	int64_t left = conn->deadline - clock_monotonic_ms();
+	struct err err;
+
+	(void)fd;
+	(void)what;
+	if (conn->deadline == 0)
+		return;
+	if (left > 0) {
+		conn_arm_timer(conn, left);
+		return;
+	}
+	err_set(&err, E_TIMEOUT, "no activity in time");
+	conn_enter(conn);
+	conn_fail(conn, &err);
+	conn_leave(conn);
+}
+
+struct span conn_input(const struct conn *conn)
+{
+	return buf_span(&conn->in);
+}
+
+void conn_consume(struct conn *conn, size_t len)
+{
+	buf_take(&conn->in, len);
+}
+
+void conn_resume(struct conn *conn)
+{
+	conn->resumed = true;
+	if (conn->busy > 0 || conn->paused || conn->dead || conn->finishing)
+		return; /* conn_call_input sees the flag */
+	conn_enter(conn);
+	if (buf_len(&conn->in) > 0)
+		conn_call_input(conn);
+	if (conn_leave(conn))
+		conn_flush(conn);
+}
+
+void conn_write(struct conn *conn, struct span bytes)
+{
+	buf_add_span(&conn->out, bytes);
+	conn_flush(conn);
+}
+
+struct buf *conn_output(struct conn *conn)
+{
+	return &conn->out;
+}
+
+size_t conn_output_len(const struct conn *conn)
+{
+	return buf_len(&conn->out);
+}
+
+void conn_pause(struct conn *conn, bool pause)
+{
+	conn->paused = pause;
+	if (!conn->dead)
+		conn_update_read(conn);
+}
+
+void conn_timeout(struct conn *conn, int64_t ms)
+{
+	int64_t before = conn->deadline;
+
+	conn->deadline = ms > 0 ? clock_monotonic_ms() + ms : 0;
+	if (ms > 0 && (before == 0 || conn->deadline < before || !evtimer_pending(conn->timer, NULL)))
+		conn_arm_timer(conn, ms);
+}
+
+int conn_start_tls(struct conn *conn, struct tls_context *context)
+{
+	/* What came before the handshake was not protected by it: command injection. */
+	buf_clear(&conn->in);
+	conn_flush_plain(conn);
+	conn->tls = tls_session_new(context, conn->fd);
+	if (conn->tls == NULL)
+		return E_NOMEM;
+	conn->handshaking = true;
+	return 0;
+}
+
+bool conn_is_tls(const struct conn *conn)
+{
+	return conn->tls != NULL && !conn->handshaking;
+}
+
+const char *conn_tls_version(const struct conn *conn)
+{
+	return conn_is_tls(conn) ? tls_session_version(conn->tls) : "";
+}
+
+const char *conn_tls_cipher(const struct conn *conn)
+{
+	return conn_is_tls(conn) ? tls_session_cipher(conn->tls) : "";
+}
+
+void conn_finish(struct conn *conn)
+{
+	if (conn->finishing || conn->dead)
+		return;
+	conn->finishing = true;
+	event_del(conn->read_event);
+	conn_timeout(conn, CONN_FINISH_MS);
+	conn_flush(conn);
+}
+
+const char *conn_peer(const struct conn *conn)
+{
+	return conn->peer;
+}
+
+int conn_fd(const struct conn *conn)
+{
+	return conn->fd;
+}

@@ -1,0 +1,73 @@
+/*
+ * A client's connection on the event loop: bytes in, bytes out, plain or TLS.
+ *
+ * Input is gathered in one bounded buffer and shown whole; what is not consumed
+ * is shown again with the next bytes. When it is full, or when the client does
+ * not take the output, reading stops: a client can cost no more memory than that.
+ */
+#ifndef MW_NET_CONN_H
+#define MW_NET_CONN_H
+
+#include "base/err.h"
+#include "base/span.h"
+
+struct conn;
+struct event_base;
+struct tls_context;
+
+enum {
+	CONN_INPUT_MAX = 64 * 1024,
+	CONN_OUTPUT_HIGH = 64 * 1024,	/* reading stops above this */
+	CONN_OUTPUT_MAX = 1024 * 1024,	/* the connection is given up above this */
+	CONN_PEER_TEXT = 64,
+};
+
+struct conn_callbacks {
+	/* There is input: look at conn_input, conn_consume what was understood. May free the conn. */
+	void (*input)(void *arg, struct conn *conn);
+	/* The end: closed by the client, error or time-out (why->code E_TIMEOUT). Free the conn. */
+	void (*closed)(void *arg, struct conn *conn, const struct err *why);
+	/* The output buffer has become empty. May be NULL. */
+	void (*drained)(void *arg, struct conn *conn);
+	/* A handshake that conn_start_tls began has ended. code 0, or why it failed (closed is called next). */
+	void (*tls)(void *arg, struct conn *conn, int code, const struct err *why);
+};
+
+/* fd: owned, made non-blocking. peer: text of the client's address, copied. NULL: no memory (fd closed). */
+struct conn *conn_new(struct event_base *base, int fd, const char *peer,
+    const struct conn_callbacks *callbacks, void *arg);
+/* Unsent output is lost. Allowed inside every callback. */
+void conn_free(struct conn **conn);
+
+struct span conn_input(const struct conn *conn);
+void conn_consume(struct conn *conn, size_t len);
+/* Calls input again with what is left, after an answer that was waited for. The conn may be gone afterwards. */
+void conn_resume(struct conn *conn);
+
+/* Copied. Written when the running callback returns, or at once outside one (the conn may then be gone). */
+void conn_write(struct conn *conn, struct span bytes);
+/* The buffer itself, to be formatted into; call conn_flush afterwards when outside a callback. */
+struct buf *conn_output(struct conn *conn);
+void conn_flush(struct conn *conn);
+size_t conn_output_len(const struct conn *conn);
+
+/* Stops or resumes reading. */
+void conn_pause(struct conn *conn, bool pause);
+/* closed(E_TIMEOUT) when nothing calls this again within ms. 0: no time-out. */
+void conn_timeout(struct conn *conn, int64_t ms);
+
+/* Begins a handshake as server. Input received before is dropped (DESIGN S5). */
+int conn_start_tls(struct conn *conn, struct tls_context *context);
+bool conn_is_tls(const struct conn *conn);
+const char *conn_tls_version(const struct conn *conn);
+const char *conn_tls_cipher(const struct conn *conn);
+
+/* Takes no more input, writes what is left (for at most 5 s), then closes and calls closed(E_OK). */
+void conn_finish(struct conn *conn);
+
+const char *conn_peer(const struct conn *conn);
+int conn_fd(const struct conn *conn);
+/* Ends the conn without closing the descriptor, which is returned; for handing it on. Plain, no output left. */
+int conn_detach(struct conn **conn);
+
+#endif

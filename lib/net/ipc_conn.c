@@ -1,0 +1,215 @@
+#include "net/ipc_conn.h"
+
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <sys/socket.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	IPC_CONN_BURST = 256,		 /* messages taken in one turn */
+	IPC_CONN_WAIT_MAX = 4 << 20,	 /* bytes waiting for a full socket */
+};
+
+/* A message that waits; wire follows the structure. */
+struct ipc_waiting {
+	struct ipc_waiting *next;
+	size_t len;
+	int pass;
+	char wire[];
+};
+
+struct ipc_conn {
+	struct event *read_event;
+	struct event *write_event;
+	const struct ipc_service *service;
+	enum ipc_direction direction;
+	const struct ipc_conn_callbacks *callbacks;
+	void *arg;
+	int fd;
+	bool busy;  /* inside callbacks->message */
+	bool freed; /* freed while busy */
+	struct ipc_waiting *head;
+	struct ipc_waiting **tail;
+	size_t waiting;
+	struct buf wire; /* kept, so that a message costs no allocation */
+	char *buffer;	 /* IPC_MESSAGE_MAX */
+};
+
+static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg);
+static void ipc_conn_on_write(evutil_socket_t fd, short what, void *arg);
+
+struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_service *service,
+    enum ipc_direction direction, const struct ipc_conn_callbacks *callbacks, void *arg)
+{
+	struct ipc_conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL) {
+		close(fd);
+		return NULL;
+	}
+	evutil_make_socket_nonblocking(fd);
+	conn->fd = fd;
+	conn->service = service;
+	conn->direction = direction;
+	conn->callbacks = callbacks;
+	conn->arg = arg;
+	conn->tail = &conn->head;
+	buf_init(&conn->wire, IPC_MESSAGE_MAX);
+	conn->buffer = malloc(IPC_MESSAGE_MAX);
+	conn->read_event = event_new(base, fd, EV_READ | EV_PERSIST, ipc_conn_on_read, conn);
+	conn->write_event = event_new(base, fd, EV_WRITE, ipc_conn_on_write, conn);
+	if (conn->buffer == NULL || conn->read_event == NULL || conn->write_event == NULL ||
+	    event_add(conn->read_event, NULL) != 0)
+		ipc_conn_free(&conn);
+	return conn;
+}
+
+static void ipc_waiting_drop(struct ipc_conn *conn)
+{
+	struct ipc_waiting *first = conn->head;
+
+	conn->head = first->next;
+	if (conn->head == NULL)
+		conn->tail = &conn->head;
+	conn->waiting -= first->len;
+	if (first->pass >= 0)
+		close(first->pass);
+	free(first);
+}
+
+void ipc_conn_free(struct ipc_conn **connp)
+{
+	struct ipc_conn *conn = *connp;
+
+	if (conn == NULL)
+		return;
+	*connp = NULL;
+	if (conn->busy) {
+		conn->freed = true;
+		return;
+	}
+	if (conn->read_event != NULL)
+		event_free(conn->read_event);
+	if (conn->write_event != NULL)
+		event_free(conn->write_event);
+	while (conn->head != NULL)
+		ipc_waiting_drop(conn);
+	close(conn->fd);
+	buf_fini_secret(&conn->wire);
+	free(conn->buffer);
+	free(conn);
+}
+
+static void ipc_conn_end(struct ipc_conn *conn, int code, const struct err *why)
+{
+	if (code != E_CLOSED)
+		log_event(EV_ipc_bad_message, NULL, F_STR("service", conn->service->name), F_ERR(why));
+	conn->callbacks->closed(conn->arg, conn);
+	ipc_conn_free(&conn);
+}
+
+/* One message. 0; E_AGAIN when there is none; other: the connection is over (or was freed: E_CANNOT). */
+static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
+{
+	struct ipc_message message;
+	int r = ipc_receive(conn->fd, conn->service, conn->direction, conn->buffer, &message, err);
+
+	if (r != 0)
+		return r;
+	conn->busy = true;
+	r = conn->callbacks->message(conn->arg, conn, &message);
+	conn->busy = false;
+	if (conn->freed) {
+		ipc_conn_free(&conn);
+		return E_CANNOT;
+	}
+	if (r != 0)
+		return err_set(err, E_PROTO, "%s: not allowed here or not valid", message.type->name);
+	return 0;
+}
+
+static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_conn *conn = arg;
+	struct err err = {0};
+	int r = 0;
+
+	(void)fd;
+	(void)what;
+	for (int i = 0; i < IPC_CONN_BURST && r == 0; i++)
+		r = ipc_conn_take(conn, &err);
+	if (r != 0 && r != E_AGAIN && r != E_CANNOT)
+		ipc_conn_end(conn, r, &err);
+}
+
+static void ipc_conn_on_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_conn *conn = arg;
+
+	(void)fd;
+	(void)what;
+	while (conn->head != NULL) {
+		struct ipc_waiting *first = conn->head;
+		int r = ipc_send_wire(conn->fd, span_of(first->wire, first->len), first->pass);
+
+		if (r == E_AGAIN || r == E_NOMEM) {
+			event_add(conn->write_event, NULL);
+			return;
+		}
+		if (r != 0) {
+			/* The reader sees the end of the connection and tells its owner. */
+			shutdown(conn->fd, SHUT_RDWR);
+			return;
+		}
+		ipc_waiting_drop(conn);
+	}
+}
+
+static int ipc_conn_wait(struct ipc_conn *conn, struct span wire, int pass)
+{
+	struct ipc_waiting *one;
+
+	if (conn->waiting + wire.len > IPC_CONN_WAIT_MAX)
+		return E_LIMIT;
+	one = malloc(sizeof(*one) + wire.len);
+	if (one == NULL)
+		return E_NOMEM;
+	one->next = NULL;
+	one->len = wire.len;
+	one->pass = pass >= 0 ? fcntl(pass, F_DUPFD_CLOEXEC, 0) : -1;
+	if (pass >= 0 && one->pass < 0) {
+		free(one);
+		return E_NOFILES;
+	}
+	memcpy(one->wire, wire.ptr, wire.len);
+	*conn->tail = one;
+	conn->tail = &one->next;
+	conn->waiting += wire.len;
+	event_add(conn->write_event, NULL);
+	return 0;
+}
+
+int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id, const void *body,
+    int pass)
+{
+	int r;
+
+	buf_clear(&conn->wire);
+	r = ipc_encode(type, id, body, &conn->wire);
+	if (r != 0)
+		return r;
+	if (conn->head == NULL) {
+		r = ipc_send_wire(conn->fd, buf_span(&conn->wire), pass);
+		if (r != E_AGAIN && r != E_NOMEM)
+			return r;
+	}
+	return ipc_conn_wait(conn, buf_span(&conn->wire), pass);
+}
+
+int ipc_conn_fd(const struct ipc_conn *conn)
+{
+	return conn->fd;
+}

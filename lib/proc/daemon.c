@@ -1,0 +1,525 @@
+#include "proc/daemon.h"
+
+#include "net/ipc_conn.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	DAEMON_MASTER_FD = 3,
+	DAEMON_FILES = 16,
+	DAEMON_LISTENERS = 128,
+	DAEMON_SECRETS = 8,
+	DAEMON_PEERS = 32, /* that come before the loop runs */
+};
+
+struct daemon_listener {
+	char name[32];
+	char address[128];
+	int fd;
+};
+
+struct daemon_file {
+	char name[64];
+	int fd;
+};
+
+struct daemon_secret {
+	char name[32];
+	unsigned char value[64];
+	size_t len;
+};
+
+struct daemon_peer {
+	char service[32];
+	char role[32];
+	bool serving;
+	int fd;
+};
+
+struct daemon {
+	const struct daemon_spec *spec;
+	struct event_base *base;
+	struct ipc_conn *master;
+	struct conf *conf;
+	struct conf *next_conf; /* received, not yet taken over */
+	uint32_t generation;
+	struct daemon_listener listeners[DAEMON_LISTENERS];
+	size_t listener_count;
+	struct daemon_file files[DAEMON_FILES];
+	size_t file_count;
+	struct daemon_secret secrets[DAEMON_SECRETS];
+	size_t secret_count;
+	struct daemon_peer peers[DAEMON_PEERS];
+	size_t peer_count;
+	struct event *halt_timer;
+	struct log_ctx log;
+	bool running;
+	bool halting;
+};
+
+void *daemon_state(struct daemon *daemon)
+{
+	return daemon->spec->state;
+}
+
+const struct conf *daemon_conf(struct daemon *daemon)
+{
+	return daemon->conf;
+}
+
+struct event_base *daemon_base(struct daemon *daemon)
+{
+	return daemon->base;
+}
+
+const struct log_ctx *daemon_log(struct daemon *daemon)
+{
+	return &daemon->log;
+}
+
+size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char (*addresses)[128],
+    size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < daemon->listener_count && count < max; i++) {
+		struct daemon_listener *l = &daemon->listeners[i];
+
+		if (strcmp(l->name, name) != 0)
+			continue;
+		fds[count] = l->fd;
+		if (addresses != NULL)
+			memcpy(addresses[count], l->address, sizeof(l->address));
+		count++;
+	}
+	return count;
+}
+
+int daemon_file(struct daemon *daemon, const char *name)
+{
+	for (size_t i = 0; i < daemon->file_count; i++)
+		if (strcmp(daemon->files[i].name, name) == 0)
+			return daemon->files[i].fd;
+	return -1;
+}
+
+bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size)
+{
+	for (size_t i = 0; i < daemon->secret_count; i++) {
+		struct daemon_secret *s = &daemon->secrets[i];
+
+		if (strcmp(s->name, name) != 0 || s->len != size)
+			continue;
+		memcpy(out, s->value, size);
+		return true;
+	}
+	return false;
+}
+
+static void copy_text(char *out, size_t size, struct span s)
+{
+	snprintf(out, size, "%.*s", SPAN_ARG(s));
+}
+
+/* ---- what master sends ---- */
+
+static int take_config(struct daemon *daemon, struct ipc_message *m)
+{
+	struct err err;
+	int r;
+
+	conf_free(&daemon->next_conf);
+	r = conf_load_fd(m->fd, &daemon->next_conf, &err);
+	close(m->fd);
+	if (r != 0)
+		log_event(EV_daemon_failed, NULL, F_ERR(&err));
+	return r;
+}
+
+static int take_file(struct daemon *daemon, struct ipc_message *m)
+{
+	const struct master_file *body = (const void *)m->body;
+	struct daemon_file *file = NULL;
+
+	for (size_t i = 0; i < daemon->file_count; i++)
+		if (span_eq(span_str(daemon->files[i].name), body->name))
+			file = &daemon->files[i];
+	if (file != NULL) {
+		close(file->fd);
+	} else {
+		if (daemon->file_count == DAEMON_FILES) {
+			close(m->fd);
+			return E_LIMIT;
+		}
+		file = &daemon->files[daemon->file_count++];
+		copy_text(file->name, sizeof(file->name), body->name);
+	}
+	file->fd = m->fd;
+	return 0;
+}
+
+static int take_listener(struct daemon *daemon, struct ipc_message *m)
+{
+	const struct master_listener *body = (const void *)m->body;
+	struct daemon_listener *listener;
+
+	if (daemon->listener_count == DAEMON_LISTENERS) {
+		close(m->fd);
+		return E_LIMIT;
+	}
+	listener = &daemon->listeners[daemon->listener_count++];
+	copy_text(listener->name, sizeof(listener->name), body->name);
+	copy_text(listener->address, sizeof(listener->address), body->address);
+	listener->fd = m->fd;
+	return 0;
+}
+
+static int take_secret(struct daemon *daemon, struct ipc_message *m)
+{
+	const struct master_secret *body = (const void *)m->body;
+	struct daemon_secret *secret;
+
+	if (daemon->secret_count == DAEMON_SECRETS || body->value.len > sizeof(secret->value))
+		return E_LIMIT;
+	secret = &daemon->secrets[daemon->secret_count++];
+	copy_text(secret->name, sizeof(secret->name), body->name);
+	memcpy(secret->value, body->value.ptr, body->value.len);
+	secret->len = body->value.len;
+	return 0;
+}
+
+static void give_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
+{
+	if (daemon->spec->peer != NULL)
+		daemon->spec->peer(daemon, service, role, serving, fd);
+	else
+		close(fd);
+}
+
+static int take_peer(struct daemon *daemon, struct ipc_message *m)
+{
+	const struct master_peer *body = (const void *)m->body;
+	struct daemon_peer *peer;
+
+	if (daemon->running) {
+		give_peer(daemon, body->service, body->role, body->serving, m->fd);
+		return 0;
+	}
+	if (daemon->peer_count == DAEMON_PEERS) {
+		close(m->fd);
+		return E_LIMIT;
+	}
+	peer = &daemon->peers[daemon->peer_count++];
+	copy_text(peer->service, sizeof(peer->service), body->service);
+	copy_text(peer->role, sizeof(peer->role), body->role);
+	peer->serving = body->serving;
+	peer->fd = m->fd;
+	return 0;
+}
+
+static void apply_log_settings(struct daemon *daemon)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug"};
+	struct span level = conf_text(daemon->conf, CONF_log_level, NULL);
+
+	for (size_t i = 0; i < 4; i++)
+		if (span_eq(level, span_str(levels[i])))
+			log_set_level((enum log_level)i);
+}
+
+static int take_over_conf(struct daemon *daemon)
+{
+	if (daemon->next_conf == NULL)
+		return E_PROTO;
+	conf_free(&daemon->conf);
+	daemon->conf = daemon->next_conf;
+	daemon->next_conf = NULL;
+	apply_log_settings(daemon);
+	return 0;
+}
+
+static void report_failed(struct daemon *daemon, const struct err *err)
+{
+	struct master_failed body = {.generation = daemon->generation, .text = span_str(err->text)};
+
+	log_event(EV_daemon_failed, &daemon->log, F_ERR(err));
+	log_flush();
+	ipc_send(DAEMON_MASTER_FD, &ipc_master_failed, 0, &body, -1);
+}
+
+static void report_ready(struct daemon *daemon)
+{
+	struct master_ready body = {.generation = daemon->generation};
+
+	ipc_send(DAEMON_MASTER_FD, &ipc_master_ready, 0, &body, -1);
+}
+
+/* On a reload the new configuration is tried; when the daemon refuses it the old one comes back. */
+static int take_go(struct daemon *daemon, struct ipc_message *m)
+{
+	const struct master_go *body = (const void *)m->body;
+	struct conf *before = daemon->conf;
+	struct err err = {0};
+	int r = 0;
+
+	if (daemon->next_conf == NULL)
+		return E_PROTO;
+	daemon->conf = daemon->next_conf;
+	daemon->next_conf = NULL;
+	daemon->generation = body->generation;
+	if (daemon->spec->reload != NULL)
+		r = daemon->spec->reload(daemon, &err);
+	if (r != 0) {
+		conf_free(&daemon->conf);
+		daemon->conf = before;
+		report_failed(daemon, &err);
+		return 0;
+	}
+	conf_free(&before);
+	apply_log_settings(daemon);
+	log_event(EV_daemon_reloaded, &daemon->log, F_U64("generation", daemon->generation));
+	report_ready(daemon);
+	return 0;
+}
+
+static void daemon_end(struct daemon *daemon)
+{
+	event_base_loopbreak(daemon->base);
+}
+
+void daemon_finished(struct daemon *daemon)
+{
+	if (daemon->halting)
+		daemon_end(daemon);
+}
+
+static void on_halt_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	daemon_end(arg);
+}
+
+static void begin_halt(struct daemon *daemon, uint32_t seconds)
+{
+	struct timeval tv = {.tv_sec = seconds};
+
+	if (daemon->halting)
+		return;
+	daemon->halting = true;
+	evtimer_add(daemon->halt_timer, &tv);
+	if (daemon->spec->halt != NULL)
+		daemon->spec->halt(daemon);
+	else
+		daemon_end(daemon);
+}
+
+static void answer_query(struct daemon *daemon, uint32_t id)
+{
+	struct master_stats stats = {0};
+
+	if (daemon->spec->stats != NULL)
+		daemon->spec->stats(daemon, &stats);
+	ipc_conn_send(daemon->master, &ipc_master_stats, id, &stats, -1);
+}
+
+static int take_message(struct daemon *daemon, struct ipc_message *m)
+{
+	if (m->type == &ipc_master_config)
+		return take_config(daemon, m);
+	if (m->type == &ipc_master_file)
+		return take_file(daemon, m);
+	if (m->type == &ipc_master_listener)
+		return take_listener(daemon, m);
+	if (m->type == &ipc_master_secret)
+		return take_secret(daemon, m);
+	if (m->type == &ipc_master_peer)
+		return take_peer(daemon, m);
+	return E_PROTO;
+}
+
+static int on_master_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct daemon *daemon = arg;
+
+	(void)conn;
+	if (m->type == &ipc_master_go)
+		return take_go(daemon, m);
+	if (m->type == &ipc_master_halt) {
+		begin_halt(daemon, ((const struct master_halt *)(const void *)m->body)->seconds);
+		return 0;
+	}
+	if (m->type == &ipc_master_query) {
+		answer_query(daemon, m->id);
+		return 0;
+	}
+	return take_message(daemon, m);
+}
+
+/* Without master nobody restarts, reloads or stops this process: it ends at once. */
+static void on_master_closed(void *arg, struct ipc_conn *conn)
+{
+	struct daemon *daemon = arg;
+
+	(void)conn;
+	daemon->master = NULL;
+	daemon_end(daemon);
+}
+
+static const struct ipc_conn_callbacks master_callbacks = {on_master_message, on_master_closed};
+
+/* Blocking: everything up to the first go. */
+static int take_start(struct daemon *daemon, struct err *err)
+{
+	char *buffer = malloc(IPC_MESSAGE_MAX);
+	struct ipc_message m = {0};
+	int r = buffer ? 0 : E_NOMEM;
+
+	while (r == 0) {
+		r = ipc_receive(DAEMON_MASTER_FD, &ipc_service_master, TO_CLIENT, buffer, &m, err);
+		if (r == 0 && m.type == &ipc_master_go)
+			break;
+		if (r == 0)
+			r = take_message(daemon, &m);
+	}
+	if (r == 0) {
+		daemon->generation = ((const struct master_go *)(const void *)m.body)->generation;
+		r = take_over_conf(daemon);
+	}
+	free(buffer);
+	return r;
+}
+
+/* ---- start ---- */
+
+static void tree_path(struct daemon *daemon, char *out, size_t size)
+{
+	struct span data = conf_text(daemon->conf, CONF_data_directory, NULL);
+	struct span spool = conf_text(daemon->conf, CONF_spool_directory, NULL);
+	struct span run = conf_text(daemon->conf, CONF_run_directory, NULL);
+
+	switch (daemon->spec->profile->tree) {
+	case TREE_DIRECTORY:
+		snprintf(out, size, "%.*s/directory", SPAN_ARG(data));
+		return;
+	case TREE_STORE:
+		snprintf(out, size, "%.*s/store", SPAN_ARG(data));
+		return;
+	case TREE_SPOOL:
+		snprintf(out, size, "%.*s", SPAN_ARG(spool));
+		return;
+	default:
+		snprintf(out, size, "%.*s/empty", SPAN_ARG(run));
+	}
+}
+
+static int confine_self(struct daemon *daemon, struct err *err)
+{
+	struct span prefix = conf_text(daemon->conf, CONF_user_prefix, NULL);
+	char tree[4096], user_prefix[32];
+	bool landlock;
+	int r;
+
+	tree_path(daemon, tree, sizeof(tree));
+	copy_text(user_prefix, sizeof(user_prefix), prefix);
+	r = proc_confine(daemon->spec->profile, tree, user_prefix, &landlock, err);
+	if (r == 0 && !landlock)
+		log_event(EV_daemon_ready, &daemon->log,
+		    F_STR("warning", "this kernel has no Landlock; seccomp and user separation remain"));
+	return r;
+}
+
+static int make_loop(struct daemon *daemon, struct err *err)
+{
+	daemon->base = event_base_new();
+	if (daemon->base == NULL)
+		return err_set(err, E_NOMEM, "no event loop");
+	daemon->halt_timer = evtimer_new(daemon->base, on_halt_timer, daemon);
+	daemon->master = ipc_conn_new(daemon->base, DAEMON_MASTER_FD, &ipc_service_master, TO_CLIENT,
+	    &master_callbacks, daemon);
+	if (daemon->halt_timer == NULL || daemon->master == NULL)
+		return err_set(err, E_NOMEM, "no memory for the event loop");
+	return 0;
+}
+
+/* No getenv, no time zone file, nothing from outside is read once confined. */
+static void quiet_process(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGHUP, &ignore, NULL);
+	sigaction(SIGINT, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
+	tzset();
+}
+
+static int daemon_start(struct daemon *daemon, struct err *err)
+{
+	const struct daemon_spec *spec = daemon->spec;
+	int r = take_start(daemon, err);
+
+	if (r == 0 && spec->prepare != NULL)
+		r = spec->prepare(daemon, err);
+	if (r == 0)
+		r = confine_self(daemon, err);
+	if (r == 0)
+		r = make_loop(daemon, err);
+	if (r == 0 && spec->confined != NULL)
+		r = spec->confined(daemon, err);
+	return r;
+}
+
+static void daemon_loop(struct daemon *daemon)
+{
+	daemon->running = true;
+	for (size_t i = 0; i < daemon->peer_count; i++) {
+		struct daemon_peer *p = &daemon->peers[i];
+
+		give_peer(daemon, span_str(p->service), span_str(p->role), p->serving, p->fd);
+	}
+	log_event(EV_daemon_ready, &daemon->log, F_U64("pid", (uint64_t)getpid()));
+	report_ready(daemon);
+	/* One turn at a time, so that the log goes out in one write a turn. */
+	do
+		log_flush();
+	while (!event_base_got_break(daemon->base) && event_base_loop(daemon->base, EVLOOP_ONCE) == 0 &&
+	       !event_base_got_break(daemon->base));
+	log_event(EV_daemon_exit, &daemon->log, F_U64("generation", daemon->generation));
+	log_flush();
+}
+
+int daemon_run(const struct daemon_spec *spec)
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	struct err err = {0};
+	struct stat st;
+	int r;
+
+	if (daemon == NULL)
+		return EX_OSERR;
+	if (fstat(DAEMON_MASTER_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+		fprintf(stderr, "%s: is started by `mailwain start`, not by hand\n", spec->name);
+		return EX_USAGE;
+	}
+	daemon->spec = spec;
+	log_init(STDERR_FILENO, LOG_LEVEL_INFO, getenv("MAILWAIN_LOG_JSON") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+	quiet_process();
+	r = daemon_start(daemon, &err);
+	if (r != 0) {
+		if (err.text[0] == '\0')
+			err_set(&err, r, "%s", err_text(r));
+		report_failed(daemon, &err);
+		return EX_CONFIG;
+	}
+	daemon_loop(daemon);
+	/* The end of the process frees the rest; nothing durable depends on it. */
+	return EX_OK;
+}

@@ -1,0 +1,152 @@
+/*
+ * System calls a profile may make. What is not listed fails with EPERM, so that
+ * a new libc does not kill a daemon; what only an intruder wants kills it.
+ */
+#include "proc/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define CALL(name) SCMP_SYS(name)
+enum { CALL_END = -1 };
+
+static const int calls_base[] = {CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64),
+    CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(preadv2), CALL(pwritev2), CALL(close),
+    CALL(close_range), CALL(lseek), CALL(fstat), CALL(newfstatat), CALL(ftruncate), CALL(fcntl),
+    CALL(dup), CALL(dup2), CALL(dup3), CALL(brk), CALL(mmap), CALL(munmap), CALL(mremap),
+    CALL(mprotect), CALL(madvise), CALL(futex), CALL(rt_sigaction), CALL(rt_sigprocmask),
+    CALL(rt_sigreturn), CALL(rt_sigtimedwait), CALL(sigaltstack), CALL(gettimeofday),
+    CALL(clock_gettime), CALL(clock_nanosleep), CALL(nanosleep), CALL(time), CALL(getrandom),
+    CALL(poll), CALL(ppoll), CALL(select), CALL(pselect6), CALL(epoll_create1), CALL(epoll_ctl),
+    CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_pwait2), CALL(eventfd2), CALL(timerfd_create),
+    CALL(timerfd_settime), CALL(pipe2), CALL(memfd_create), CALL(getpid), CALL(gettid),
+    CALL(getppid), CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid), CALL(getgroups),
+    CALL(getrlimit), CALL(prlimit64), CALL(getrusage), CALL(sysinfo), CALL(sched_yield),
+    CALL(sched_getaffinity), CALL(uname), CALL(set_robust_list), CALL(get_robust_list), CALL(rseq),
+    CALL(membarrier), CALL(restart_syscall), CALL(exit), CALL(exit_group), CALL(sendfile),
+    CALL(copy_file_range), CALL(splice), CALL_END};
+
+static const int calls_net[] = {CALL(accept), CALL(accept4), CALL(recvfrom), CALL(recvmsg),
+    CALL(recvmmsg), CALL(sendto), CALL(sendmsg), CALL(sendmmsg), CALL(shutdown), CALL(getsockname),
+    CALL(getpeername), CALL(getsockopt), CALL(setsockopt), CALL(socketpair), CALL(listen), CALL_END};
+
+static const int calls_file[] = {CALL(open), CALL(openat), CALL(openat2), CALL(creat), CALL(stat),
+    CALL(lstat), CALL(statx), CALL(access), CALL(faccessat), CALL(faccessat2), CALL(mkdir),
+    CALL(mkdirat), CALL(rename), CALL(renameat), CALL(renameat2), CALL(link), CALL(linkat),
+    CALL(unlink), CALL(unlinkat), CALL(rmdir), CALL(fsync), CALL(fdatasync), CALL(sync_file_range),
+    CALL(fallocate), CALL(fchmod), CALL(fchmodat), CALL(getdents64), CALL(statfs), CALL(fstatfs),
+    CALL(flock), CALL(getcwd), CALL(chdir), CALL(fchdir), CALL(utimensat), CALL(umask),
+    CALL(fadvise64), CALL(readahead), CALL_END};
+
+static const int calls_map[] = {CALL(msync), CALL(mlock), CALL(munlock), CALL(mincore), CALL_END};
+
+static const int calls_fork[] = {CALL(fork), CALL(vfork), CALL(wait4), CALL(waitid), CALL(kill),
+    CALL(setpgid), CALL_END};
+
+static const int calls_confine[] = {CALL(prctl), CALL(seccomp), CALL(landlock_create_ruleset),
+    CALL(landlock_add_rule), CALL(landlock_restrict_self), CALL(setrlimit), CALL_END};
+
+static const int calls_inotify[] = {CALL(inotify_init1), CALL(inotify_add_watch),
+    CALL(inotify_rm_watch), CALL_END};
+
+static const int calls_connect[] = {CALL(connect), CALL(bind), CALL_END};
+
+/* Nobody who is well asks for these. */
+static const int calls_deadly[] = {CALL(execve), CALL(execveat), CALL(ptrace),
+    CALL(process_vm_readv), CALL(process_vm_writev), CALL(bpf), CALL(mount), CALL(umount2),
+    CALL(pivot_root), CALL(keyctl), CALL(add_key), CALL(request_key), CALL(userfaultfd),
+    CALL(io_uring_setup), CALL(io_uring_enter), CALL(perf_event_open), CALL(init_module),
+    CALL(finit_module), CALL(kexec_load), CALL(reboot), CALL(swapon), CALL(unshare), CALL(setns),
+    CALL_END};
+
+static const struct {
+	unsigned group;
+	const int *calls;
+} call_groups[] = {{CALLS_BASE, calls_base}, {CALLS_NET, calls_net}, {CALLS_FILE, calls_file},
+    {CALLS_MMAP_FILE, calls_map}, {CALLS_FORK, calls_fork}, {CALLS_CONFINE, calls_confine},
+    {CALLS_INOTIFY, calls_inotify}, {CALLS_CONNECT, calls_connect}};
+
+static int add_list(scmp_filter_ctx filter, uint32_t action, const int *calls)
+{
+	for (; *calls != CALL_END; calls++) {
+		int r = seccomp_rule_add(filter, action, *calls, 0);
+
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+/* clone only for threads, or with CALLS_FORK for plain forks; never for a new namespace. */
+static int add_clone(scmp_filter_ctx filter, const struct profile *profile)
+{
+	const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
+				    CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+	int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+
+	if (r == 0 && (profile->calls & CALLS_FORK))
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+		    SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces | CLONE_THREAD, 0));
+	if (r == 0 && (profile->calls & CALLS_THREAD))
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+		    SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	return r;
+}
+
+static int add_ioctl(scmp_filter_ctx filter)
+{
+	static const unsigned long allowed[] = {FIONREAD, FIONBIO};
+
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+		int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+		    SCMP_A1(SCMP_CMP_EQ, allowed[i]));
+
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A confined leaf names itself and nothing else; sockets are handed to it, never made. */
+static int add_rest(scmp_filter_ctx filter, const struct profile *profile)
+{
+	/* abort() signals its own process; a spawner's filter is also its children's. */
+	int r = profile->calls & CALLS_FORK
+		    ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 0)
+		    : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+			  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+
+	if (r == 0 && (profile->calls & CALLS_CONNECT))
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0);
+	if (r == 0)
+		r = add_ioctl(filter);
+	return r;
+}
+
+int confine_seccomp(const struct profile *profile, struct err *err)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int r = 0;
+
+	if (filter == NULL)
+		return err_set(err, E_NOMEM, "seccomp: no memory");
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	for (size_t i = 0; i < sizeof(call_groups) / sizeof(call_groups[0]) && r == 0; i++)
+		if (profile->calls & call_groups[i].group)
+			r = add_list(filter, SCMP_ACT_ALLOW, call_groups[i].calls);
+	if (r == 0)
+		r = add_list(filter, SCMP_ACT_KILL_PROCESS, calls_deadly);
+	if (r == 0)
+		r = add_clone(filter, profile);
+	if (r == 0)
+		r = add_rest(filter, profile);
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	return r == 0 ? 0 : err_set_errno(err, -r, "seccomp of %s", profile->name);
+}

@@ -1,0 +1,431 @@
+#include "master/master.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/ipc_conn.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	CHILD_FD = 3,		/* where a daemon expects its socket to master */
+	CHILD_TALLY_MS = 30000, /* deaths within this time count as a row */
+	CHILD_TALLY_MAX = 30,	/* more than this many: it is not an accident */
+	CHILD_BACKOFF_MAX = 60,	/* seconds */
+};
+
+const struct child_kind child_kinds[] = {
+    {.name = "auth", .grant = true, .control = true, .workers = CONF_COUNT},
+    {.name = "queue", .grant = true, .control = true, .workers = CONF_COUNT},
+    {.name = "deliver", .control = true, .workers = CONF_COUNT},
+    {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
+    {.name = "smtpd", .listeners = {"smtp"}, .tls = true, .workers = CONF_smtpd_workers},
+    {.name = "imapd", .listeners = {"imap", "imaps"}, .tls = true, .workers = CONF_imapd_workers},
+    {.name = "lmtpd", .listeners = {"lmtp"}, .only_with_listener = true, .workers = CONF_COUNT},
+    {.name = NULL},
+};
+
+/* Who may talk to whom: the client's kind, the service's kind, the service's name. */
+static const struct {
+	const char *client;
+	const char *server;
+	const char *service;
+} child_links[] = {
+    {"smtpd", "auth", "auth"},
+    {"smtpd", "queue", "queue"},
+    {"queue", "auth", "auth"},
+    {"queue", "deliver", "deliver"},
+    {"imapd", "auth", "auth"},
+    {"imapd", "imap-session", "session"},
+    {"lmtpd", "auth", "auth"},
+    {"lmtpd", "deliver", "deliver"},
+};
+
+static bool kind_takes(const struct child_kind *kind, struct span service)
+{
+	for (size_t i = 0; i < CHILD_SERVICES && kind->listeners[i] != NULL; i++)
+		if (span_eq(span_str(kind->listeners[i]), service))
+			return true;
+	return false;
+}
+
+static bool kind_has_listener(const struct child_kind *kind, const struct conf *conf)
+{
+	for (size_t i = 0; i < conf_listener_count(conf); i++)
+		if (kind_takes(kind, conf_listener(conf, i)->service))
+			return true;
+	return false;
+}
+
+static void on_restart(evutil_socket_t fd, short what, void *arg)
+{
+	struct child *child = arg;
+	struct err err;
+
+	(void)fd;
+	(void)what;
+	if (child->master->stopping)
+		return;
+	log_event(EV_master_child_restart, NULL, F_STR("daemon", child->kind->name));
+	if (child_start(child, &err) != 0)
+		child_ended(child, 0);
+}
+
+static int plan_kind(struct master *master, const struct child_kind *kind, struct err *err)
+{
+	uint64_t workers =
+	    kind->workers == CONF_COUNT ? 1 : conf_u64(master->conf, kind->workers, NULL);
+
+	if (kind->only_with_listener && !kind_has_listener(kind, master->conf))
+		return 0;
+	if (workers < 1)
+		workers = 1;
+	for (uint32_t i = 1; i <= workers; i++) {
+		struct child *child;
+
+		if (master->child_count == CHILDREN_MAX)
+			return err_set(err, E_LIMIT, "more than %d daemons; lower the *-workers settings",
+			    CHILDREN_MAX);
+		child = &master->children[master->child_count++];
+		child->kind = kind;
+		child->master = master;
+		child->worker = workers > 1 ? i : 0;
+		child->state = CHILD_DOWN;
+		child->restart = evtimer_new(master->base, on_restart, child);
+		if (child->restart == NULL)
+			return err_set(err, E_NOMEM, "no memory for %s", kind->name);
+	}
+	return 0;
+}
+
+int children_plan(struct master *master, struct err *err)
+{
+	int r = 0;
+
+	for (const struct child_kind *kind = child_kinds; kind->name != NULL && r == 0; kind++)
+		r = plan_kind(master, kind, err);
+	return r;
+}
+
+struct child *children_by_pid(struct master *master, pid_t pid)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].pid == pid && pid > 0)
+			return &master->children[i];
+	return NULL;
+}
+
+static bool child_is_up(const struct child *child)
+{
+	return child->state == CHILD_STARTING || child->state == CHILD_READY;
+}
+
+static int send_config(struct child *child)
+{
+	struct master_config body = {.generation = child->master->generation};
+
+	return ipc_conn_send(child->conn, &ipc_master_config, 0, &body, child->master->conf_fd);
+}
+
+static int send_file(struct child *child, const char *name, enum conf_setting setting, struct err *err)
+{
+	struct span path = conf_text(child->master->conf, setting, NULL);
+	struct master_file body = {.name = span_str(name)};
+	char text[4096];
+	int fd, r;
+
+	if (path.len == 0)
+		return 0;
+	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set_errno(err, errno, "%s %s", name, text);
+	r = ipc_conn_send(child->conn, &ipc_master_file, 0, &body, fd);
+	close(fd);
+	return r;
+}
+
+static int send_files(struct child *child, struct err *err)
+{
+	int r = 0;
+
+	if (!child->kind->tls)
+		return 0;
+	r = send_file(child, "tls-certificate", CONF_tls_certificate, err);
+	if (r == 0)
+		r = send_file(child, "tls-key", CONF_tls_key, err);
+	return r;
+}
+
+static int send_listeners(struct child *child, struct err *err)
+{
+	struct master *master = child->master;
+	int r = 0;
+
+	for (size_t i = 0; i < master->socket_count && r == 0; i++) {
+		struct master_socket *s = &master->sockets[i];
+		bool control = strcmp(s->service, "control") == 0;
+		struct master_listener body = {.name = span_str(s->service),
+		    .address = span_str(s->address)};
+
+		if (control ? child->kind->control && strcmp(s->address, child->kind->name) == 0
+			    : kind_takes(child->kind, span_str(s->service)))
+			r = ipc_conn_send(child->conn, &ipc_master_listener, 0, &body, s->fd);
+	}
+	return r == 0 ? 0 : err_set(err, r, "listeners of %s: %s", child->kind->name, err_text(r));
+}
+
+static int send_secrets(struct child *child)
+{
+	struct master_secret body = {.name = SPAN_LIT("grant"),
+	    .value = span_of(child->master->grant_key, MASTER_GRANT_KEY)};
+
+	return child->kind->grant ? ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1) : 0;
+}
+
+static int link_pair(struct child *client, struct child *server, const char *service, struct err *err)
+{
+	struct master_peer body = {.service = span_str(service), .role = span_str(client->kind->name)};
+	int fds[2];
+	int r = ipc_pair(fds, err);
+
+	if (r != 0)
+		return r;
+	body.serving = true;
+	r = ipc_conn_send(server->conn, &ipc_master_peer, 0, &body, fds[0]);
+	body.serving = false;
+	if (r == 0)
+		r = ipc_conn_send(client->conn, &ipc_master_peer, 0, &body, fds[1]);
+	close(fds[0]);
+	close(fds[1]);
+	return r;
+}
+
+/* Connects a child that has just been started with every running one it has to do with. */
+static int send_peers(struct child *child, struct err *err)
+{
+	struct master *master = child->master;
+	int r = 0;
+
+	for (size_t l = 0; l < sizeof(child_links) / sizeof(child_links[0]); l++)
+		for (size_t i = 0; i < master->child_count && r == 0; i++) {
+			struct child *other = &master->children[i];
+
+			if (other == child || !child_is_up(other))
+				continue;
+			if (strcmp(child->kind->name, child_links[l].client) == 0 &&
+			    strcmp(other->kind->name, child_links[l].server) == 0)
+				r = link_pair(child, other, child_links[l].service, err);
+			else if (strcmp(child->kind->name, child_links[l].server) == 0 &&
+				 strcmp(other->kind->name, child_links[l].client) == 0)
+				r = link_pair(other, child, child_links[l].service, err);
+		}
+	return r;
+}
+
+static int send_go(struct child *child)
+{
+	struct master_go body = {.generation = child->master->generation};
+
+	return ipc_conn_send(child->conn, &ipc_master_go, 0, &body, -1);
+}
+
+static int send_start(struct child *child, struct err *err)
+{
+	int r = send_config(child);
+
+	if (r == 0)
+		r = send_files(child, err);
+	if (r == 0)
+		r = send_listeners(child, err);
+	if (r == 0)
+		r = send_secrets(child);
+	if (r == 0)
+		r = send_peers(child, err);
+	if (r == 0)
+		r = send_go(child);
+	return r;
+}
+
+static void take_stats(struct child *child, const struct ipc_message *m)
+{
+	const struct master_stats *stats = (const void *)m->body;
+
+	child->stats = *stats;
+	snprintf(child->note, sizeof(child->note), "%.*s", SPAN_ARG(stats->note));
+	child->stats.note = span_str(child->note);
+	child->stats_fresh = true;
+}
+
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct child *child = arg;
+
+	(void)conn;
+	if (m->type == &ipc_master_ready) {
+		if (child->state == CHILD_STARTING)
+			child->state = CHILD_READY;
+		child->reload_failed = false;
+	} else if (m->type == &ipc_master_failed) {
+		const struct master_failed *body = (const void *)m->body;
+
+		child->reload_failed = true;
+		err_set(&child->failure, E_CANNOT, "%s: %.*s", child->kind->name, SPAN_ARG(body->text));
+	} else {
+		take_stats(child, m);
+	}
+	master_child_changed(child->master, child);
+	return 0;
+}
+
+/* Its end is dealt with when the process is reaped. */
+static void on_closed(void *arg, struct ipc_conn *conn)
+{
+	struct child *child = arg;
+
+	(void)conn;
+	child->conn = NULL;
+	if (child->pid > 0 && child->state != CHILD_STOPPING)
+		kill(child->pid, SIGKILL); /* a daemon master cannot speak to is of no use */
+}
+
+static const struct ipc_conn_callbacks child_callbacks = {on_message, on_closed};
+
+/* In the new process: descriptors 0 to 3 and nothing else, an empty environment, the daemon's own binary. */
+static _Noreturn void child_exec(struct child *child, int fd)
+{
+	struct master *master = child->master;
+	bool json = span_eq(conf_text(master->conf, CONF_log_format, NULL), SPAN_LIT("json"));
+	char path[4200], title[64];
+	char *env[4] = {0};
+	char *argv[] = {title, NULL};
+	int count = 0, null = open("/dev/null", O_RDWR);
+
+	snprintf(path, sizeof(path), "%s/%s", master->libexec, child->kind->name);
+	snprintf(title, sizeof(title), "mailwain-%s", child->kind->name);
+	if (json)
+		env[count++] = (char[]){"MAILWAIN_LOG_JSON=1"};
+	if (getenv("ASAN_OPTIONS") != NULL)
+		env[count++] = getenv("ASAN_OPTIONS") - strlen("ASAN_OPTIONS=");
+	if (getenv("TZ") != NULL)
+		env[count++] = getenv("TZ") - strlen("TZ=");
+	/* fd may be one of the numbers that are about to be taken. */
+	fd = fcntl(fd, F_DUPFD, 16);
+	int sink = fcntl(master->sink_fd, F_DUPFD, 16);
+
+	dup2(null, 0);
+	dup2(sink, 1);
+	dup2(sink, 2);
+	dup2(fd, CHILD_FD);
+	close_range(CHILD_FD + 1, ~0U, 0);
+	setsid();
+	execve(path, argv, env);
+	dprintf(2, "%s: %s\n", path, strerror(errno));
+	_exit(127);
+}
+
+int child_start(struct child *child, struct err *err)
+{
+	int fds[2];
+	int r = ipc_pair(fds, err);
+
+	if (r != 0)
+		return r;
+	child->pid = fork();
+	if (child->pid < 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return err_set_errno(err, errno, "fork of %s", child->kind->name);
+	}
+	if (child->pid == 0)
+		child_exec(child, fds[1]);
+	close(fds[1]);
+	child->started_ms = clock_monotonic_ms();
+	child->state = CHILD_STARTING;
+	child->stats = (struct master_stats){0};
+	child->conn = ipc_conn_new(child->master->base, fds[0], &ipc_service_master, TO_SERVICE,
+	    &child_callbacks, child);
+	if (child->conn == NULL)
+		return err_set(err, E_NOMEM, "no memory for %s", child->kind->name);
+	return send_start(child, err);
+}
+
+int child_reload(struct child *child, struct err *err)
+{
+	int r;
+
+	if (child->conn == NULL)
+		return 0;
+	r = send_config(child);
+	if (r == 0)
+		r = send_files(child, err);
+	if (r == 0)
+		r = send_go(child);
+	return r;
+}
+
+void child_halt(struct child *child, uint32_t seconds)
+{
+	struct master_halt body = {.seconds = seconds};
+
+	event_del(child->restart);
+	if (child->pid <= 0) {
+		child->state = CHILD_ENDED;
+		return;
+	}
+	child->state = CHILD_STOPPING;
+	if (child->conn != NULL)
+		ipc_conn_send(child->conn, &ipc_master_halt, 0, &body, -1);
+}
+
+/*
+ * Seconds until the restart. One that was ready comes back at once; one that
+ * cannot even start, or dies again and again, is tried ever more rarely.
+ */
+static int64_t restart_delay(struct child *child, bool was_ready)
+{
+	int64_t now = clock_monotonic_ms();
+	uint32_t over;
+
+	if (now - child->tally_ms > CHILD_TALLY_MS) {
+		child->tally_ms = now;
+		child->recent_deaths = 0;
+	}
+	child->recent_deaths++;
+	if (was_ready && child->recent_deaths <= CHILD_TALLY_MAX)
+		return 0;
+	over = was_ready ? child->recent_deaths - CHILD_TALLY_MAX : child->recent_deaths;
+	/* While it fails to start the tally must go on growing between ever longer waits. */
+	child->tally_ms = now;
+	return over > 6 ? CHILD_BACKOFF_MAX : (int64_t)1 << (over - 1);
+}
+
+void child_ended(struct child *child, int status)
+{
+	bool was_ready = child->state == CHILD_READY;
+	struct timeval tv = {0};
+
+	if (child->conn != NULL)
+		ipc_conn_free(&child->conn);
+	child->pid = 0;
+	if (child->state == CHILD_STOPPING || child->master->stopping) {
+		child->state = CHILD_ENDED;
+		master_child_changed(child->master, child);
+		return;
+	}
+	child->state = CHILD_DOWN;
+	child->deaths++;
+	tv.tv_sec = restart_delay(child, was_ready);
+	log_event(EV_master_child_died, NULL, F_STR("daemon", child->kind->name),
+	    F_I64("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+	    F_I64("exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
+	    F_I64("restart_in", tv.tv_sec));
+	evtimer_add(child->restart, &tv);
+	master_child_changed(child->master, child);
+}

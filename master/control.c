@@ -1,0 +1,198 @@
+/* The control requests of the suite as a whole: status, stop, reload. */
+#include "master/master.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/control.h"
+#include "net/ipc_conn.h"
+
+#include <event2/event.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { STATUS_WAIT_MS = 500 }; /* a daemon that does not answer within this time is shown without figures */
+
+/* A status that waits for the daemons' figures. */
+struct status {
+	struct master *master;
+	struct control_reply *reply;
+	struct event *timer;
+	int64_t deadline;
+};
+
+static uint64_t memory_of(pid_t pid)
+{
+	char path[64], line[128];
+	uint64_t kib = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+	file = fopen(path, "re");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		if (sscanf(line, "Pss: %lu", &kib) == 1)
+			break;
+	if (file != NULL)
+		fclose(file);
+	return kib * 1024;
+}
+
+static void user_of(pid_t pid, char *out, size_t size)
+{
+	char path[64], line[128];
+	unsigned uid = 0;
+	struct passwd *pw;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		if (sscanf(line, "Uid: %u", &uid) == 1)
+			break;
+	if (file != NULL)
+		fclose(file);
+	pw = getpwuid(uid);
+	if (pw != NULL)
+		snprintf(out, size, "%s", pw->pw_name);
+	else
+		snprintf(out, size, "%u", uid);
+}
+
+static void status_row(struct control_reply *reply, const char *name, const struct child *child,
+    pid_t pid, int64_t started_ms)
+{
+	static const char *const states[] = {"down", "starting", "ready", "stopping", "ended"};
+	struct buf row;
+	char user[64] = "-";
+
+	buf_init(&row, 4096);
+	if (pid > 0)
+		user_of(pid, user, sizeof(user));
+	buf_printf(&row,
+	    "{\"name\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"user\":\"%s\",\"uptime\":%lld,"
+	    "\"restarts\":%u,\"connections\":%u,\"memory\":%llu",
+	    name, child ? states[child->state] : "ready", (int)pid, user,
+	    pid > 0 ? (long long)(clock_monotonic_ms() - started_ms) / 1000 : 0LL,
+	    child ? child->deaths : 0, child && child->stats_fresh ? child->stats.connections : 0,
+	    (unsigned long long)(pid > 0 ? memory_of(pid) : 0));
+	buf_printf(&row, ",\"total\":%llu,\"note\":\"%s\"}",
+	    (unsigned long long)(child && child->stats_fresh ? child->stats.total : 0),
+	    child == NULL ? "" : child->note);
+	control_reply_row(reply, buf_span(&row));
+	buf_fini(&row);
+}
+
+static void status_finish(struct status *status)
+{
+	struct master *master = status->master;
+
+	status_row(status->reply, "master", NULL, getpid(), master->started_ms);
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *child = &master->children[i];
+
+		status_row(status->reply, child->kind->name, child, child->pid, child->started_ms);
+	}
+	control_reply_done(status->reply, EX_OK, "%s",
+	    master->separate_users ? ""
+				   : "user separation is off: started by an ordinary user, all daemons run as that user");
+	event_free(status->timer);
+	free(status);
+}
+
+static void status_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct status *status = arg;
+	struct timeval tv = {.tv_usec = 5000};
+	bool all = true;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < status->master->child_count; i++) {
+		struct child *child = &status->master->children[i];
+
+		all &= child->state != CHILD_READY || child->stats_fresh;
+	}
+	if (all || clock_monotonic_ms() >= status->deadline)
+		status_finish(status);
+	else
+		evtimer_add(status->timer, &tv);
+}
+
+static void status_begin(struct master *master, struct control_reply *reply)
+{
+	struct status *status = calloc(1, sizeof(*status));
+	struct master_query query = {0};
+	struct timeval tv = {.tv_usec = 2000};
+
+	if (status != NULL)
+		status->timer = evtimer_new(master->base, status_on_timer, status);
+	if (status == NULL || status->timer == NULL) {
+		free(status);
+		control_reply_done(reply, EX_TEMPFAIL, "out of memory");
+		return;
+	}
+	status->master = master;
+	status->reply = reply;
+	status->deadline = clock_monotonic_ms() + STATUS_WAIT_MS;
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *child = &master->children[i];
+
+		child->stats_fresh = false;
+		if (child->state == CHILD_READY && child->conn != NULL)
+			ipc_conn_send(child->conn, &ipc_master_query, 0, &query, -1);
+	}
+	evtimer_add(status->timer, &tv);
+}
+
+static void reload_now(struct master *master, struct control_reply *reply)
+{
+	struct err err;
+
+	if (master_reload(master, &err) != 0)
+		control_reply_done(reply, EX_CONFIG, "%s; the old configuration stays", err.text);
+	else
+		control_reply_done(reply, EX_OK, "reloaded");
+}
+
+static void on_request(void *arg, struct control_reply *reply, const struct span *args, size_t count,
+    struct span input, struct span secret)
+{
+	struct master *master = arg;
+
+	(void)input;
+	(void)secret;
+	if (count == 1 && span_eq(args[0], SPAN_LIT("status")))
+		status_begin(master, reply);
+	else if (count == 1 && span_eq(args[0], SPAN_LIT("reload")))
+		reload_now(master, reply);
+	else if (count == 1 && span_eq(args[0], SPAN_LIT("stop"))) {
+		control_reply_done(reply, EX_OK, "%s", "");
+		master_stop(master);
+	} else {
+		control_reply_done(reply, EX_USAGE, "unknown request");
+	}
+}
+
+int master_control_open(struct master *master, struct err *err)
+{
+	int fd;
+	int r = control_socket_open(master, "master", &fd, err);
+
+	if (r != 0)
+		return r;
+	master->control = control_server_new_on(master->base, fd, on_request, master);
+	return master->control ? 0 : err_set(err, E_NOMEM, "no memory for the control socket");
+}
+
+void master_control_close(struct master *master)
+{
+	char path[4200];
+
+	if (master->control == NULL)
+		return;
+	control_server_free(&master->control);
+	snprintf(path, sizeof(path), "%s/master.sock", master->instance.run);
+	unlink(path);
+}

@@ -1,0 +1,210 @@
+/* The ports and control sockets. They stay open over restarts and reloads: no connection is refused in between. */
+#include "master/master.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { LISTEN_BACKLOG = 1024, CONTROL_BACKLOG = 64 };
+
+static int socket_bind(const struct addrinfo *address, int *out, const char *text, struct err *err)
+{
+	int on = 1;
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return err_set_errno(err, errno, "socket for %s", text);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (address->ai_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
+		int r = err_set_errno(err, errno, "cannot listen on %s", text);
+
+		close(fd);
+		return r;
+	}
+	*out = fd;
+	return 0;
+}
+
+static int listener_bind(const struct conf_listener *listener, int *fd, struct err *err)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+	    .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+	char host[128], port[8], text[160];
+	int r;
+
+	snprintf(host, sizeof(host), "%.*s", SPAN_ARG(listener->host));
+	snprintf(port, sizeof(port), "%u", listener->port);
+	snprintf(text, sizeof(text), "%.*s (%.*s)", SPAN_ARG(listener->address),
+	    SPAN_ARG(listener->service));
+	if (getaddrinfo(host, port, &hints, &found) != 0)
+		return err_set(err, E_SYNTAX, "listen %s: not an IP address", text);
+	r = socket_bind(found, fd, text, err);
+	freeaddrinfo(found);
+	return r;
+}
+
+static struct master_socket *socket_find(struct master *master, struct span service, struct span address)
+{
+	for (size_t i = 0; i < master->socket_count; i++)
+		if (span_eq(span_str(master->sockets[i].service), service) &&
+		    span_eq(span_str(master->sockets[i].address), address))
+			return &master->sockets[i];
+	return NULL;
+}
+
+static struct master_socket *socket_add(struct master *master, struct span service, struct span address,
+    int fd)
+{
+	struct master_socket *s;
+
+	if (master->socket_count == MASTER_LISTENERS)
+		return NULL;
+	s = &master->sockets[master->socket_count++];
+	snprintf(s->service, sizeof(s->service), "%.*s", SPAN_ARG(service));
+	snprintf(s->address, sizeof(s->address), "%.*s", SPAN_ARG(address));
+	s->fd = fd;
+	return s;
+}
+
+static int open_ports(struct master *master, struct err *err)
+{
+	for (size_t i = 0; i < conf_listener_count(master->conf); i++) {
+		const struct conf_listener *l = conf_listener(master->conf, i);
+		struct master_socket *s = socket_find(master, l->service, l->address);
+		int fd, r;
+
+		if (s == NULL) {
+			r = listener_bind(l, &fd, err);
+			if (r != 0)
+				return r;
+			s = socket_add(master, l->service, l->address, fd);
+			if (s == NULL) {
+				close(fd);
+				return err_set(err, E_LIMIT, "more than %d listeners", MASTER_LISTENERS);
+			}
+		}
+		s->wanted = true;
+	}
+	return 0;
+}
+
+static int control_group(const struct conf *conf, gid_t *gid, struct err *err)
+{
+	struct span name = conf_text(conf, CONF_control_group, NULL);
+	char text[64];
+	struct group *group;
+
+	*gid = (gid_t)-1;
+	if (name.len == 0)
+		return 0;
+	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(name));
+	group = getgrnam(text);
+	if (group == NULL)
+		return err_set(err, E_NOTFOUND, "control-group %s does not exist", text);
+	*gid = group->gr_gid;
+	return 0;
+}
+
+int control_socket_open(struct master *master, const char *name, int *out, struct err *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	gid_t gid;
+	int fd, r;
+
+	r = control_group(master->conf, &gid, err);
+	if (r != 0)
+		return r;
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.sock", master->instance.run, name) >=
+	    (int)sizeof(address.sun_path))
+		return err_set(err, E_TOOBIG, "run-directory %s: the path is too long for a socket; use a shorter --root",
+		    master->instance.run);
+	unlink(address.sun_path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+	    chmod(address.sun_path, gid == (gid_t)-1 ? 0600 : 0660) != 0 ||
+	    (gid != (gid_t)-1 && chown(address.sun_path, 0, gid) != 0) || listen(fd, CONTROL_BACKLOG) != 0) {
+		r = err_set_errno(err, errno, "control socket %s", address.sun_path);
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	*out = fd;
+	return 0;
+}
+
+static int open_controls(struct master *master, struct err *err)
+{
+	for (const struct child_kind *kind = child_kinds; kind->name != NULL; kind++) {
+		struct master_socket *s = socket_find(master, SPAN_LIT("control"), span_str(kind->name));
+		int fd, r;
+
+		if (!kind->control)
+			continue;
+		if (s == NULL) {
+			r = control_socket_open(master, kind->name, &fd, err);
+			if (r != 0)
+				return r;
+			s = socket_add(master, SPAN_LIT("control"), span_str(kind->name), fd);
+			if (s == NULL) {
+				close(fd);
+				return err_set(err, E_LIMIT, "more than %d listeners", MASTER_LISTENERS);
+			}
+		}
+		s->wanted = true;
+	}
+	return 0;
+}
+
+/* What the configuration no longer names is closed. */
+static void drop_unwanted(struct master *master)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < master->socket_count; i++) {
+		if (master->sockets[i].wanted)
+			master->sockets[kept++] = master->sockets[i];
+		else
+			close(master->sockets[i].fd);
+	}
+	master->socket_count = kept;
+}
+
+int listeners_open(struct master *master, struct err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < master->socket_count; i++)
+		master->sockets[i].wanted = false;
+	r = open_ports(master, err);
+	if (r == 0)
+		r = open_controls(master, err);
+	if (r == 0)
+		drop_unwanted(master);
+	return r;
+}
+
+void listeners_close(struct master *master)
+{
+	for (size_t i = 0; i < master->socket_count; i++) {
+		struct master_socket *s = &master->sockets[i];
+		char path[4200];
+
+		close(s->fd);
+		if (strcmp(s->service, "control") == 0) {
+			snprintf(path, sizeof(path), "%s/%s.sock", master->instance.run, s->address);
+			unlink(path);
+		}
+	}
+	master->socket_count = 0;
+}

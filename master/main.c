@@ -1,0 +1,307 @@
+/* The supervisor: `mailwain start` runs it. Parses its configuration, never a byte from the network. */
+#include "master/master.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "master/sink.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* What systemd is told (sd_notify(3)): one datagram to the socket it named. */
+static void notify_systemd(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (len == 0 || len >= sizeof(address.sun_path))
+		return;
+	memcpy(address.sun_path, path, len);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	close(fd);
+}
+
+/* Tells `mailwain start`, which waits: empty text means ready. */
+static void report_ready(struct master *master, const char *problem)
+{
+	if (master->ready_fd < 0)
+		return;
+	if (write(master->ready_fd, problem, strlen(problem) + 1) < 0)
+		master->exit_status = EX_OSERR;
+	close(master->ready_fd);
+	master->ready_fd = -1;
+}
+
+static void check_all_ready(struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].state != CHILD_READY)
+			return;
+	if (master->ready_fd >= 0 || master->foreground)
+		notify_systemd("READY=1");
+	report_ready(master, "");
+}
+
+static void check_all_ended(struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].state != CHILD_ENDED)
+			return;
+	event_base_loopbreak(master->base);
+}
+
+void master_child_changed(struct master *master, struct child *child)
+{
+	if (master->stopping) {
+		check_all_ended(master);
+		return;
+	}
+	/* A first start that fails is the admin's to see, at the command that asked for it. */
+	if (master->ready_fd >= 0 && child->state != CHILD_READY && child->reload_failed) {
+		report_ready(master, child->failure.text);
+		master->exit_status = EX_CONFIG;
+		master_stop(master);
+		return;
+	}
+	check_all_ready(master);
+}
+
+static void on_stop_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *master = arg;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].pid > 0)
+			kill(master->children[i].pid, SIGKILL);
+}
+
+void master_stop(struct master *master)
+{
+	int64_t ms = conf_ms(master->conf, CONF_stop_timeout, NULL);
+	struct timeval tv = {.tv_sec = ms / 1000 + 1};
+
+	if (master->stopping)
+		return;
+	master->stopping = true;
+	notify_systemd("STOPPING=1");
+	log_event(EV_master_stop, NULL, F_I64("pid", getpid()));
+	for (size_t i = 0; i < master->child_count; i++)
+		child_halt(&master->children[i], (uint32_t)(ms / 1000));
+	evtimer_add(master->stop_timer, &tv);
+	check_all_ended(master);
+}
+
+static void on_child_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *master = arg;
+	int status;
+	pid_t pid;
+
+	(void)fd;
+	(void)what;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct child *child = children_by_pid(master, pid);
+
+		if (child != NULL)
+			child_ended(child, status);
+	}
+}
+
+static void on_stop_signal(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	master_stop(arg);
+}
+
+static void on_reload_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *master = arg;
+	struct err err;
+	struct span log = conf_text(master->conf, CONF_log, NULL);
+	char target[4096];
+
+	(void)fd;
+	(void)what;
+	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
+	sink_reopen(master->sink, target, &err); /* the log may have been rotated */
+	master_reload(master, &err);
+}
+
+static const char *name_of_pid(void *arg, pid_t pid)
+{
+	struct master *master = arg;
+	struct child *child = children_by_pid(master, pid);
+
+	if (pid == getpid())
+		return "master";
+	return child ? child->kind->name : NULL;
+}
+
+static int open_sink(struct master *master, struct err *err)
+{
+	struct span log = conf_text(master->conf, CONF_log, NULL);
+	bool json = span_eq(conf_text(master->conf, CONF_log_format, NULL), SPAN_LIT("json"));
+	char target[4096];
+	int r;
+
+	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
+	r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, &master->sink_fd, err);
+	if (r == 0)
+		log_init(master->sink_fd, LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+	return r;
+}
+
+/* Two masters on one instance would be two writers of one spool. */
+static int take_pid_file(struct master *master, struct err *err)
+{
+	char path[4200], text[32];
+	int fd, n;
+
+	if (mkdir(master->instance.run, 0755) != 0 && errno != EEXIST)
+		return err_set_errno(err, errno, "run-directory %s", master->instance.run);
+	snprintf(path, sizeof(path), "%s/empty", master->instance.run);
+	if (mkdir(path, 0755) != 0 && errno != EEXIST)
+		return err_set_errno(err, errno, "%s", path);
+	snprintf(path, sizeof(path), "%s/master.pid", master->instance.run);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return err_set_errno(err, errno, "%s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		close(fd);
+		return err_set(err, E_BUSY, "already running (%s is locked)", path);
+	}
+	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n)
+		return err_set_errno(err, errno, "%s", path);
+	return 0; /* stays open, and with it the lock */
+}
+
+static int add_signal(struct master *master, int number, event_callback_fn fn)
+{
+	struct event *event = evsignal_new(master->base, number, fn, master);
+
+	return event != NULL && event_add(event, NULL) == 0 ? 0 : E_NOMEM;
+}
+
+static int master_setup(struct master *master, struct err *err)
+{
+	int r = take_pid_file(master, err);
+
+	if (r != 0)
+		return r;
+	master->base = event_base_new();
+	if (master->base == NULL)
+		return err_set(err, E_NOMEM, "no event loop");
+	master->stop_timer = evtimer_new(master->base, on_stop_timer, master);
+	if (master->stop_timer == NULL || add_signal(master, SIGCHLD, on_child_signal) != 0 ||
+	    add_signal(master, SIGTERM, on_stop_signal) != 0 ||
+	    add_signal(master, SIGINT, on_stop_signal) != 0 || add_signal(master, SIGHUP, on_reload_signal) != 0)
+		return err_set(err, E_NOMEM, "no memory for the event loop");
+	r = open_sink(master, err);
+	if (r == 0)
+		r = listeners_open(master, err);
+	if (r == 0)
+		r = master_control_open(master, err);
+	if (r == 0)
+		r = children_plan(master, err);
+	return r;
+}
+
+static int master_run(struct master *master, struct err *err)
+{
+	int r = 0;
+
+	randombytes_buf(master->grant_key, sizeof(master->grant_key));
+	master->separate_users = geteuid() == 0;
+	master->started_ms = clock_monotonic_ms();
+	log_event(EV_master_start, NULL, F_STR("conf", master->instance.conf));
+	if (!master->separate_users)
+		log_event(EV_master_no_user_separation, NULL, F_U64("uid", geteuid()));
+	for (size_t i = 0; i < master->child_count && r == 0; i++)
+		r = child_start(&master->children[i], err);
+	if (r != 0)
+		return r;
+	do
+		log_flush();
+	while (!event_base_got_break(master->base) && event_base_loop(master->base, EVLOOP_ONCE) == 0 &&
+	       !event_base_got_break(master->base));
+	sink_drain(master->sink);
+	return 0;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: master [--root DIR] [--foreground] [--ready-fd N] --libexec DIR\n");
+	return EX_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct master *master = calloc(1, sizeof(*master));
+	const char *root = NULL, *libexec = NULL;
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct err err = {0};
+	int r;
+
+	if (master == NULL || sodium_init() < 0)
+		return EX_OSERR;
+	master->ready_fd = master->conf_fd = -1;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--root") == 0 && i + 1 < argc)
+			root = argv[++i];
+		else if (strcmp(argv[i], "--libexec") == 0 && i + 1 < argc)
+			libexec = argv[++i];
+		else if (strcmp(argv[i], "--ready-fd") == 0 && i + 1 < argc)
+			master->ready_fd = atoi(argv[++i]);
+		else if (strcmp(argv[i], "--foreground") == 0)
+			master->foreground = true;
+		else
+			return usage();
+	}
+	if (libexec == NULL)
+		return usage();
+	snprintf(master->libexec, sizeof(master->libexec), "%s", libexec);
+	sigaction(SIGPIPE, &ignore, NULL);
+	umask(022);
+	r = instance_find(&master->instance, root, &err);
+	if (r == 0)
+		r = master_load_conf(master, &err);
+	if (r == 0)
+		r = master_setup(master, &err);
+	if (r == 0)
+		r = master_run(master, &err);
+	if (r != 0) {
+		report_ready(master, err.text);
+		if (master->foreground)
+			fprintf(stderr, "mailwain: %s\n", err.text);
+		master->exit_status = EX_CONFIG;
+	}
+	listeners_close(master);
+	master_control_close(master);
+	log_flush();
+	if (master->sink != NULL)
+		sink_close(&master->sink);
+	return master->exit_status;
+}
