@@ -1,0 +1,240 @@
+/* mailwain-control: init, start, stop, reload, status. `mailwain VERB` runs it. */
+#include "control/client.h"
+#include "control/paths.h"
+#include "master/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+struct options {
+	struct init_options init;
+	const char *root;
+	bool foreground;
+	bool json;
+	bool help;
+};
+
+static const char usage_text[] =
+    "usage: mailwain [--root DIR] init --hostname NAME [--domain NAME] [--port-offset N] [--user-prefix P]\n"
+    "       mailwain [--root DIR] start [--foreground]\n"
+    "       mailwain [--root DIR] stop | reload | status [--json]\n";
+
+static int usage(void)
+{
+	fputs(usage_text, stderr);
+	return EX_USAGE;
+}
+
+static const char *value_of(int argc, char **argv, int *i)
+{
+	return *i + 1 < argc ? argv[++*i] : NULL;
+}
+
+static bool parse_offset(const char *text, unsigned *out)
+{
+	uint64_t n;
+
+	if (text == NULL || !span_u64(span_str(text), 60000, &n))
+		return false;
+	*out = (unsigned)n;
+	return true;
+}
+
+static bool parse_options(int argc, char **argv, struct options *o)
+{
+	for (int i = 2; i < argc; i++) {
+		if (strcmp(argv[i], "--root") == 0)
+			o->root = value_of(argc, argv, &i);
+		else if (strcmp(argv[i], "--hostname") == 0)
+			o->init.hostname = value_of(argc, argv, &i);
+		else if (strcmp(argv[i], "--domain") == 0)
+			o->init.domain = value_of(argc, argv, &i);
+		else if (strcmp(argv[i], "--user-prefix") == 0)
+			o->init.user_prefix = value_of(argc, argv, &i);
+		else if (strcmp(argv[i], "--port-offset") == 0) {
+			if (!parse_offset(value_of(argc, argv, &i), &o->init.port_offset))
+				return false;
+		} else if (strcmp(argv[i], "--foreground") == 0)
+			o->foreground = true;
+		else if (strcmp(argv[i], "--json") == 0)
+			o->json = true;
+		else if (strcmp(argv[i], "--help") == 0)
+			o->help = true;
+		else
+			return false;
+	}
+	return true;
+}
+
+static int fail(int exit_code, const char *text)
+{
+	fprintf(stderr, "mailwain: %s\n", text);
+	return exit_code;
+}
+
+/* Letters, digits, dots and hyphens: it is written into a configuration and a certificate. */
+static bool is_host_name(const char *name)
+{
+	struct span s = span_str(name);
+
+	for (size_t i = 0; i < s.len; i++)
+		if (!ascii_is_alnum(s.ptr[i]) && s.ptr[i] != '.' && s.ptr[i] != '-')
+			return false;
+	return s.len > 0 && s.len < 254 && s.ptr[0] != '-' && s.ptr[0] != '.';
+}
+
+static int command_init(const struct instance *instance, struct options *o)
+{
+	struct err err = {0};
+
+	if (o->init.hostname == NULL)
+		return fail(EX_USAGE, "init needs --hostname NAME, the name this server goes by");
+	if (!is_host_name(o->init.hostname) || (o->init.domain != NULL && !is_host_name(o->init.domain)))
+		return fail(EX_USAGE, "--hostname and --domain take a host name such as mail.example.org");
+	if (o->init.user_prefix == NULL)
+		o->init.user_prefix = MW_USER_PREFIX;
+	o->init.trial = instance->root[0] != '\0';
+	if (!o->init.trial && geteuid() != 0)
+		return fail(EX_NOPERM, "setting up the machine needs root; as an ordinary user give --root DIR");
+	if (init_instance(instance, &o->init, &err) != 0)
+		return fail(err.code == E_EXISTS ? EX_CANTCREAT : EX_OSERR, err.text);
+	printf("Set up: %s\nNext: mailwain%s%s start\n", instance->conf, o->init.trial ? " --root " : "",
+	    instance->root);
+	return EX_OK;
+}
+
+/* Master's first words: nothing but its NUL when all daemons are ready, else what went wrong. */
+static int wait_ready(int fd, pid_t pid)
+{
+	char text[512];
+	ssize_t n;
+
+	do
+		n = read(fd, text, sizeof(text) - 1);
+	while (n < 0 && errno == EINTR);
+	if (n > 0 && text[0] == '\0')
+		return EX_OK;
+	if (n > 0) {
+		text[n] = '\0';
+		fail(EX_CONFIG, text);
+	} else {
+		fail(EX_SOFTWARE, "the supervisor ended at its start; see the log");
+	}
+	waitpid(pid, NULL, 0);
+	return EX_CONFIG;
+}
+
+static _Noreturn void exec_master(const struct instance *instance, bool foreground, int ready_fd)
+{
+	char path[4200], fd_text[16];
+	const char *argv[12];
+	int n = 0;
+
+	snprintf(path, sizeof(path), "%s/master", instance->libexec);
+	snprintf(fd_text, sizeof(fd_text), "%d", ready_fd);
+	argv[n++] = "mailwain-master";
+	argv[n++] = "--libexec";
+	argv[n++] = instance->libexec;
+	if (instance->root[0] != '\0') {
+		argv[n++] = "--root";
+		argv[n++] = instance->root;
+	}
+	if (foreground) {
+		argv[n++] = "--foreground";
+	} else {
+		argv[n++] = "--ready-fd";
+		argv[n++] = fd_text;
+	}
+	argv[n] = NULL;
+	execv(path, (char *const *)argv);
+	fprintf(stderr, "mailwain: %s: %s\n", path, strerror(errno));
+	_exit(EX_OSFILE);
+}
+
+static int command_start(const struct instance *instance, const struct options *o)
+{
+	int fds[2], null, r;
+	pid_t pid;
+
+	if (access(instance->conf, R_OK) != 0) {
+		fprintf(stderr, "mailwain: %s: %s; `mailwain init` makes it\n", instance->conf, strerror(errno));
+		return EX_NOINPUT;
+	}
+	if (o->foreground)
+		exec_master(instance, true, -1);
+	if (pipe(fds) != 0)
+		return fail(EX_OSERR, strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return fail(EX_OSERR, strerror(errno));
+	if (pid == 0) {
+		setsid();
+		close(fds[0]);
+		null = open("/dev/null", O_RDWR);
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		exec_master(instance, false, fds[1]);
+	}
+	close(fds[1]);
+	r = wait_ready(fds[0], pid);
+	close(fds[0]);
+	return r;
+}
+
+/* Master holds a lock as long as it runs: waiting for the lock is waiting for its end. */
+static void wait_for_end(const struct instance *instance)
+{
+	char path[4200];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/master.pid", instance->run);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	flock(fd, LOCK_EX);
+	close(fd);
+}
+
+static int command_request(const struct instance *instance, const char *verb, const struct options *o)
+{
+	struct span args[1] = {span_str(verb)};
+	struct control_request_options request = {.args = args, .count = 1, .json = o->json};
+	int r = control_run(instance, "master", &request);
+
+	if (r == EX_OK && strcmp(verb, "stop") == 0)
+		wait_for_end(instance);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.root = getenv("MAILWAIN_ROOT")};
+	struct instance instance;
+	struct err err = {0};
+
+	if (argc < 2 || !parse_options(argc, argv, &o))
+		return usage();
+	if (o.help) {
+		fputs(usage_text, stdout);
+		return EX_OK;
+	}
+	if (instance_find(&instance, o.root, &err) != 0)
+		return fail(EX_USAGE, err.text);
+	if (strcmp(argv[1], "init") == 0)
+		return command_init(&instance, &o);
+	if (strcmp(argv[1], "start") == 0)
+		return command_start(&instance, &o);
+	if (strcmp(argv[1], "stop") == 0 || strcmp(argv[1], "reload") == 0 || strcmp(argv[1], "status") == 0)
+		return command_request(&instance, argv[1], &o);
+	return usage();
+}

@@ -1,0 +1,144 @@
+#include "master/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 4200 };
+
+static int make_directory(const char *path, struct err *err)
+{
+	char copy[PATH_SIZE];
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
+		*slash = '\0';
+		if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+			return err_set_errno(err, errno, "mkdir %s", copy);
+		*slash = '/';
+	}
+	if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+		return err_set_errno(err, errno, "mkdir %s", copy);
+	return 0;
+}
+
+static int make_owned(const struct init_options *options, const char *parent, const char *name,
+    const char *user, struct err *err)
+{
+	char path[PATH_SIZE];
+	int r;
+
+	snprintf(path, sizeof(path), "%s%s%s", parent, name[0] ? "/" : "", name);
+	r = make_directory(path, err);
+	return r == 0 ? init_own(path, options->user_prefix, user, 0700, err) : r;
+}
+
+static int make_directories(const struct instance *instance, const struct init_options *options, struct err *err)
+{
+	char path[PATH_SIZE];
+	int r;
+
+	snprintf(path, sizeof(path), "%s", instance->conf);
+	r = make_directory(dirname(path), err);
+	if (r == 0)
+		r = make_directory(instance->run, err);
+	snprintf(path, sizeof(path), "%s/empty", instance->run);
+	if (r == 0)
+		r = make_directory(path, err);
+	if (r == 0)
+		r = make_owned(options, instance->data, "directory", "auth", err);
+	if (r == 0)
+		r = make_owned(options, instance->data, "store", "store", err);
+	if (r == 0)
+		r = make_owned(options, instance->spool, "", "queue", err);
+	if (r == 0 && options->trial) {
+		snprintf(path, sizeof(path), "%s/log", instance->root);
+		r = make_directory(path, err);
+	}
+	return r;
+}
+
+/* A trial listens on loopback alone and does not get in its user's way; both are settings to be seen. */
+static void write_listeners(FILE *file, const struct init_options *options)
+{
+	static const struct {
+		const char *service;
+		unsigned port;
+	} services[] = {{"smtp", 25}, {"imap", 143}, {"imaps", 993}};
+	const char *address = options->trial ? "127.0.0.1" : "0.0.0.0";
+
+	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+		fprintf(file, "listen %s on %s:%u { }\n", services[i].service, address,
+		    services[i].port + options->port_offset);
+		if (!options->trial)
+			fprintf(file, "listen %s on [::]:%u { }\n", services[i].service,
+			    services[i].port + options->port_offset);
+	}
+	fprintf(file, "# For other mail servers on this machine:\n# listen lmtp on 127.0.0.1:%u { }\n",
+	    24 + options->port_offset);
+}
+
+static void write_settings(FILE *file, const struct instance *instance, const struct init_options *options,
+    const char *certificate, const char *key)
+{
+	fprintf(file, "# Mailwain's configuration; every setting is in mailwain.conf(5).\n"
+		      "# `mailwain config check` before `mailwain reload`.\n"
+		      "config-version 1\n\nhostname %s\n",
+	    options->hostname);
+	if (options->trial)
+		fprintf(file, "data-directory %s\nspool-directory %s\nrun-directory %s\nlog file:%s/log/mailwain.log\n",
+		    instance->data, instance->spool, instance->run, instance->root);
+	else
+		fprintf(file, "data-directory %s\nspool-directory %s\nrun-directory %s\n", instance->data,
+		    instance->spool, instance->run);
+	if (strcmp(options->user_prefix, "mw-") != 0)
+		fprintf(file, "user-prefix %s\n", options->user_prefix);
+	fprintf(file, "tls certificate %s key %s\n", certificate, key);
+	if (options->domain != NULL)
+		fprintf(file, "\ndomain %s { }\n", options->domain);
+	if (options->trial)
+		fprintf(file, "\n# A trial on this machine: clients here may log in without TLS, and as often as they like.\n"
+			      "plain-login-from 127.0.0.0/8 ::1\nunlimited-from 127.0.0.0/8 ::1\n");
+	fputc('\n', file);
+	write_listeners(file, options);
+}
+
+static int write_conf(const struct instance *instance, const struct init_options *options,
+    const char *certificate, const char *key, struct err *err)
+{
+	int fd = open(instance->conf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+
+	if (file == NULL)
+		return err_set_errno(err, errno, "%s", instance->conf);
+	write_settings(file, instance, options, certificate, key);
+	if (fclose(file) != 0)
+		return err_set_errno(err, errno, "%s", instance->conf);
+	return 0;
+}
+
+int init_instance(const struct instance *instance, const struct init_options *options, struct err *err)
+{
+	char directory[PATH_SIZE], certificate[PATH_SIZE + 16], key[PATH_SIZE + 16];
+	int r = 0;
+
+	if (access(instance->conf, F_OK) == 0)
+		return err_set(err, E_EXISTS, "%s is there already: this instance is set up", instance->conf);
+	if (geteuid() == 0)
+		r = init_users(options->user_prefix, err);
+	if (r == 0)
+		r = make_directories(instance, options, err);
+	snprintf(directory, sizeof(directory), "%s", instance->conf);
+	dirname(directory);
+	snprintf(certificate, sizeof(certificate), "%s/tls.pem", directory);
+	snprintf(key, sizeof(key), "%s/tls.key", directory);
+	if (r == 0 && access(certificate, F_OK) != 0)
+		r = init_certificate(options->hostname, certificate, key, err);
+	if (r == 0)
+		r = write_conf(instance, options, certificate, key, err);
+	return r;
+}

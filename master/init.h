@@ -1,0 +1,27 @@
+/* `mailwain init`: everything an instance needs, made once. */
+#ifndef MW_MASTER_INIT_H
+#define MW_MASTER_INIT_H
+
+#include "base/err.h"
+#include "control/paths.h"
+
+struct init_options {
+	const char *hostname;
+	const char *domain;	/* NULL: none */
+	unsigned port_offset;	/* added to the standard ports */
+	bool trial;		/* --root was given: loopback only, LOGIN without TLS from there */
+	const char *user_prefix;
+};
+
+/* Refuses (E_EXISTS) when there is a configuration already. */
+int init_instance(const struct instance *instance, const struct init_options *options, struct err *err);
+
+/* users.c: makes the system users that are missing, as root only. */
+int init_users(const char *prefix, struct err *err);
+/* Gives path to user `prefix`name with mode; does nothing but chmod for an ordinary user. */
+int init_own(const char *path, const char *prefix, const char *name, unsigned mode, struct err *err);
+
+/* certificate.c: a self-signed P-256 certificate for hostname, ten years, key mode 0600. */
+int init_certificate(const char *hostname, const char *certificate, const char *key, struct err *err);
+
+#endif

@@ -1,0 +1,67 @@
+/* The system users of the daemons. Packages make them by sysusers.d; this is for everyone else. */
+#include "master/init.h"
+
+#include "proc/profile.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int run_useradd(const char *name, struct err *err)
+{
+	char *argv[] = {(char[]){"useradd"}, (char[]){"--system"}, (char[]){"--user-group"},
+	    (char[]){"--no-create-home"}, (char[]){"--home-dir"}, (char[]){"/nonexistent"},
+	    (char[]){"--shell"}, (char[]){"/usr/sbin/nologin"}, NULL, NULL};
+	char copy[64];
+	int status;
+	pid_t pid;
+
+	snprintf(copy, sizeof(copy), "%s", name);
+	argv[8] = copy;
+	if (posix_spawnp(&pid, "useradd", NULL, NULL, argv, environ) != 0)
+		return err_set_errno(err, errno, "useradd");
+	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return err_set(err, E_CANNOT, "useradd --system %s failed; make this user by hand and try again", name);
+	return 0;
+}
+
+int init_users(const char *prefix, struct err *err)
+{
+	for (const struct profile *p = profile_table; p->name != NULL; p++) {
+		char name[64];
+		int r;
+
+		snprintf(name, sizeof(name), "%s%s", prefix, p->user);
+		if (getpwnam(name) != NULL)
+			continue;
+		r = run_useradd(name, err);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+int init_own(const char *path, const char *prefix, const char *name, unsigned mode, struct err *err)
+{
+	char user[64];
+	struct passwd *pw;
+
+	if (chmod(path, mode) != 0)
+		return err_set_errno(err, errno, "chmod %s", path);
+	if (geteuid() != 0)
+		return 0;
+	snprintf(user, sizeof(user), "%s%s", prefix, name);
+	pw = getpwnam(user);
+	if (pw == NULL)
+		return err_set(err, E_NOTFOUND, "user %s does not exist", user);
+	if (chown(path, pw->pw_uid, pw->pw_gid) != 0)
+		return err_set_errno(err, errno, "chown %s", path);
+	return 0;
+}
