@@ -1,0 +1,415 @@
+/* One connection of the front: greeting, login, hand-over, and the TLS end of a session. */
+#include "imapd/front.h"
+
+#include "base/log.h"
+#include "net/ipc_conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void session_run(struct front_session *s);
+
+static struct conf_where session_where(const struct front_session *s, const struct front_listener *l)
+{
+	const struct conf *conf = daemon_conf(s->front->daemon);
+
+	return (struct conf_where){
+	    .listener = conf_listener_find(conf, span_str(l->service), span_str(l->address))};
+}
+
+static int64_t login_timeout(const struct front_session *s)
+{
+	return conf_ms(daemon_conf(s->front->daemon), CONF_login_timeout, NULL);
+}
+
+void front_session_end(struct front_session **sp)
+{
+	struct front_session *s = *sp;
+	struct front *front = s->front;
+
+	*sp = NULL;
+	*s->link = s->next;
+	if (s->next != NULL)
+		s->next->link = s->link;
+	front->session_count--;
+	if (s->counted)
+		peer_count_leave(front->peers, &s->address);
+	conn_free(&s->conn);
+	conn_free(&s->plain);
+	secret_wipe(&s->login.password);
+	free(s);
+	if (front->halting && front->sessions == NULL)
+		daemon_finished(front->daemon);
+}
+
+void front_session_bye(struct front_session *s, const char *why)
+{
+	char text[256];
+
+	s->state = FRONT_CLOSING;
+	s->question = 0;
+	snprintf(text, sizeof(text), "* BYE %s\r\n", why);
+	buf_add_str(conn_output(s->conn), text);
+	conn_finish(s->conn); /* s may be gone now */
+}
+
+/* ---- proxy ---- */
+
+/* Bytes go from one side to the other; a side that does not take them stops the other. */
+static void proxy_input(struct conn *from, struct conn *to)
+{
+	struct span input = conn_input(from);
+	size_t len = input.len;
+
+	buf_add_span(conn_output(to), input);
+	conn_consume(from, len);
+	if (conn_output_len(to) > CONN_OUTPUT_HIGH)
+		conn_pause(from, true);
+	conn_flush(to);
+}
+
+static void on_plain_input(void *arg, struct conn *conn)
+{
+	struct front_session *s = arg;
+
+	proxy_input(conn, s->conn);
+}
+
+static void on_plain_drained(void *arg, struct conn *conn)
+{
+	struct front_session *s = arg;
+
+	(void)conn;
+	conn_pause(s->conn, false);
+}
+
+/* The session process has ended: what it wrote last still goes to the client. */
+static void on_plain_closed(void *arg, struct conn *conn, const struct err *why)
+{
+	struct front_session *s = arg;
+
+	(void)conn;
+	(void)why;
+	s->state = FRONT_CLOSING;
+	conn_free(&s->plain);
+	conn_finish(s->conn);
+}
+
+static const struct conn_callbacks plain_callbacks = {on_plain_input, on_plain_closed, on_plain_drained, NULL};
+
+/* ---- login ---- */
+
+static uint32_t next_question(struct front *front)
+{
+	if (++front->last_question == 0)
+		front->last_question = 1;
+	return front->last_question;
+}
+
+static void login_refuse(struct front_session *s, const char *code, const char *text)
+{
+	s->state = FRONT_LOGIN;
+	s->question = 0;
+	buf_printf(conn_output(s->conn), "%s NO [%s] %s\r\n", s->login.tag, code, text);
+	conn_timeout(s->conn, login_timeout(s));
+	conn_pause(s->conn, false);
+	conn_resume(s->conn);
+}
+
+static void ask_auth(struct front_session *s)
+{
+	struct front *front = s->front;
+	struct auth_login ask = {.service = SPAN_LIT("imap"),
+	    .user = span_str(s->login.user),
+	    .password = secret_span(&s->login.password),
+	    .remote = span_str(conn_peer(s->conn)),
+	    .tls = s->login.tls};
+	int r;
+
+	s->state = FRONT_CHECKING;
+	s->question = next_question(front);
+	/* Reading goes on so that a client that leaves is noticed; its bytes wait. */
+	r = front->auth ? ipc_conn_send(front->auth, &ipc_auth_login, s->question, &ask, -1) : E_UNAVAILABLE;
+	secret_wipe(&s->login.password);
+	if (r != 0)
+		login_refuse(s, "UNAVAILABLE", "Logins cannot be checked now; try again");
+}
+
+static struct front_session *find_waiting(struct front *front, uint32_t id)
+{
+	for (struct front_session *s = front->sessions; s != NULL; s = s->next)
+		if (s->question == id && id != 0 && s->state == FRONT_CHECKING)
+			return s;
+	return NULL;
+}
+
+/* The client's bytes behind its login go along; nothing may be lost or read twice. */
+static int hand_over(struct front_session *s, const struct auth_login_answer *answer)
+{
+	struct span input = conn_input(s->conn);
+	struct session_start start = {.account = answer->account,
+	    .quota = answer->quota,
+	    .user = answer->address,
+	    .grant = answer->grant,
+	    .remote = span_str(conn_peer(s->conn)),
+	    .tls = s->login.tls,
+	    .tag = span_str(s->login.tag),
+	    .input = input};
+	int fds[2] = {-1, -1};
+	int r;
+
+	if (s->front->sessions_service == NULL)
+		return E_UNAVAILABLE;
+	if (input.len > 49152)
+		return E_TOOBIG;
+	s->question = next_question(s->front);
+	if (!s->login.tls)
+		return ipc_conn_send(s->front->sessions_service, &ipc_session_start, s->question, &start,
+		    conn_fd(s->conn));
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+		return E_NOFILES;
+	r = ipc_conn_send(s->front->sessions_service, &ipc_session_start, s->question, &start, fds[1]);
+	close(fds[1]);
+	if (r != 0) {
+		close(fds[0]);
+		return r;
+	}
+	s->plain = conn_new(daemon_base(s->front->daemon), fds[0], "session", &plain_callbacks, s);
+	if (s->plain == NULL)
+		return E_NOMEM;
+	conn_pause(s->plain, true); /* until the spawner says that it has started */
+	return 0;
+}
+
+void front_login_answered(struct front *front, uint32_t id, const struct auth_login_answer *answer)
+{
+	struct front_session *s = find_waiting(front, id);
+	int r;
+
+	if (s == NULL)
+		return; /* the client did not wait */
+	if (answer->code != 0) {
+		char text[300];
+
+		snprintf(text, sizeof(text), "%.*s", SPAN_ARG(answer->text));
+		login_refuse(s, err_imap_code(answer->code), text[0] ? text : err_text(answer->code));
+		return;
+	}
+	/* From here on every byte that comes belongs to the session process. */
+	conn_pause(s->conn, true);
+	r = hand_over(s, answer);
+	if (r != 0) {
+		conn_free(&s->plain);
+		login_refuse(s, "UNAVAILABLE", "No session can be started now; try again");
+		return;
+	}
+	conn_consume(s->conn, conn_input(s->conn).len);
+	log_event(EV_imap_login, daemon_log(front->daemon), F_SPAN("user", answer->address),
+	    F_STR("rip", conn_peer(s->conn)), F_STR("tls", s->login.tls ? conn_tls_version(s->conn) : "no"));
+}
+
+void front_session_started(struct front *front, uint32_t id, const struct session_started *answer)
+{
+	struct front_session *s = find_waiting(front, id);
+
+	if (s == NULL)
+		return;
+	if (answer->code != 0) {
+		/* What the client sent behind its login is gone with the descriptor's queue: start afresh. */
+		front_session_bye(s, "No session can be started now; connect again");
+		return;
+	}
+	s->question = 0;
+	if (s->plain == NULL) {
+		front_session_end(&s); /* the process has its own descriptor of the connection */
+		return;
+	}
+	s->state = FRONT_PROXY;
+	conn_timeout(s->conn, 0); /* the session process keeps the time from here on */
+	conn_pause(s->plain, false);
+	conn_pause(s->conn, false);
+}
+
+void front_service_lost(struct front *front)
+{
+	struct front_session *s = front->sessions;
+
+	while (s != NULL) {
+		struct front_session *next = s->next;
+
+		if (s->state == FRONT_CHECKING)
+			front_session_bye(s, "A part of the server was restarted; connect again");
+		s = next;
+	}
+}
+
+/* ---- commands before login ---- */
+
+static void session_starttls(struct front_session *s)
+{
+	s->state = FRONT_GREETING;
+	conn_timeout(s->conn, login_timeout(s));
+	if (conn_start_tls(s->conn, s->front->tls) != 0)
+		front_session_bye(s, "No memory for TLS");
+}
+
+static void session_run(struct front_session *s)
+{
+	while (s->state == FRONT_LOGIN) {
+		size_t consumed;
+		enum prelogin_event event =
+		    prelogin_feed(&s->login, conn_input(s->conn), &consumed, conn_output(s->conn));
+
+		conn_consume(s->conn, consumed);
+		switch (event) {
+		case PRELOGIN_MORE:
+			return;
+		case PRELOGIN_GO_ON:
+			break;
+		case PRELOGIN_STARTTLS:
+			session_starttls(s);
+			return;
+		case PRELOGIN_CHECK:
+			ask_auth(s);
+			return;
+		case PRELOGIN_CLOSE:
+			s->state = FRONT_CLOSING;
+			conn_finish(s->conn);
+			return;
+		}
+	}
+}
+
+static void on_input(void *arg, struct conn *conn)
+{
+	struct front_session *s = arg;
+
+	if (s->state == FRONT_PROXY)
+		proxy_input(conn, s->plain);
+	else if (s->state == FRONT_LOGIN)
+		session_run(s);
+}
+
+static void on_closed(void *arg, struct conn *conn, const struct err *why)
+{
+	struct front_session *s = arg;
+
+	(void)conn;
+	if (why->code == E_TIMEOUT && (s->state == FRONT_LOGIN || s->state == FRONT_CHECKING)) {
+		static const char bye[] = "* BYE Login took too long\r\n";
+
+		if (!conn_is_tls(s->conn))
+			(void)!send(conn_fd(s->conn), bye, sizeof(bye) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	front_session_end(&s);
+}
+
+static void on_drained(void *arg, struct conn *conn)
+{
+	struct front_session *s = arg;
+
+	(void)conn;
+	if (s->state == FRONT_PROXY && s->plain != NULL)
+		conn_pause(s->plain, false);
+}
+
+static void greet(struct front_session *s)
+{
+	s->state = FRONT_LOGIN;
+	prelogin_greeting(&s->login, conf_text(daemon_conf(s->front->daemon), CONF_hostname, NULL),
+	    conn_output(s->conn));
+}
+
+static void on_tls(void *arg, struct conn *conn, int code, const struct err *why)
+{
+	struct front_session *s = arg;
+	bool implicit = !s->login.tls && s->login.tls_offered == false;
+
+	if (code != 0) {
+		log_event(EV_tls_failed, daemon_log(s->front->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
+		return;
+	}
+	s->login.tls = true;
+	if (implicit)
+		greet(s);
+	else
+		s->state = FRONT_LOGIN;
+}
+
+static const struct conn_callbacks client_callbacks = {on_input, on_closed, on_drained, on_tls};
+
+static void refuse(struct front *front, int fd, const char *peer, const char *why, bool tls)
+{
+	char text[128];
+	int n = snprintf(text, sizeof(text), "* BYE %s\r\n", why);
+
+	if (!tls)
+		(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+	log_event(EV_imap_refused, daemon_log(front->daemon), F_STR("rip", peer), F_STR("reason", why));
+}
+
+/* False when a limit does not allow one more connection. */
+static bool admit(struct front_session *s, const struct conf_where *where, const char *peer, int fd, bool tls)
+{
+	struct front *front = s->front;
+	const struct conf *conf = daemon_conf(front->daemon);
+
+	if (front->session_count >= conf_u64(conf, CONF_connections, where)) {
+		refuse(front, fd, peer, "Too many connections; try again later", tls);
+		return false;
+	}
+	if (conf_in_networks(conf, CONF_unlimited_from, where, span_str(peer)))
+		return true;
+	s->counted = peer_count_enter(front->peers, &s->address,
+	    (uint32_t)conf_u64(conf, CONF_connections_per_address, where));
+	if (!s->counted)
+		refuse(front, fd, peer, "Too many connections from your address", tls);
+	return s->counted;
+}
+
+void front_session_start(struct front *front, const struct front_listener *listener, int fd,
+    const struct sockaddr_storage *address, const char *peer)
+{
+	struct front_session *s = calloc(1, sizeof(*s));
+	struct conf_where where;
+
+	if (s == NULL) {
+		close(fd);
+		return;
+	}
+	s->front = front;
+	s->address = *address;
+	where = session_where(s, listener);
+	if (!admit(s, &where, peer, fd, listener->implicit_tls)) {
+		free(s);
+		return;
+	}
+	s->login.plain_login = conf_in_networks(daemon_conf(front->daemon), CONF_plain_login_from, &where,
+	    span_str(peer));
+	s->login.tls_offered = front->tls != NULL && !listener->implicit_tls;
+	s->conn = conn_new(daemon_base(front->daemon), fd, peer, &client_callbacks, s);
+	if (s->conn == NULL || (listener->implicit_tls && front->tls == NULL)) {
+		if (s->counted)
+			peer_count_leave(front->peers, address);
+		conn_free(&s->conn);
+		free(s);
+		return;
+	}
+	s->next = front->sessions;
+	s->link = &front->sessions;
+	if (s->next != NULL)
+		s->next->link = &s->next;
+	front->sessions = s;
+	front->session_count++;
+	front->total++;
+	conn_timeout(s->conn, login_timeout(s));
+	if (listener->implicit_tls) {
+		session_starttls(s);
+	} else {
+		greet(s);
+		conn_flush(s->conn);
+	}
+}

@@ -1,0 +1,49 @@
+/*
+ * IMAP before login, sans-I/O: CAPABILITY NOOP LOGOUT ID STARTTLS LOGIN and
+ * AUTHENTICATE PLAIN (RFC 3501 sections 6.1 and 6.2, RFC 4959, RFC 2971, RFC
+ * 7888). Everything is bounded: strangers talk to this.
+ */
+#ifndef MW_IMAPD_PRELOGIN_H
+#define MW_IMAPD_PRELOGIN_H
+
+#include "base/buf.h"
+#include "base/secret.h"
+#include "base/span.h"
+
+enum {
+	PRELOGIN_LINE_MAX = 8192,
+	PRELOGIN_LITERAL_MAX = 4096,   /* of one literal */
+	PRELOGIN_COMMAND_MAX = 65536,  /* a command with its literals */
+	PRELOGIN_TAG_MAX = 64,
+	PRELOGIN_ERRORS_MAX = 10,
+	PRELOGIN_USER_MAX = 320,
+	PRELOGIN_ARGS = 64,	       /* of ID */
+};
+
+enum prelogin_event {
+	PRELOGIN_MORE,	   /* needs more input */
+	PRELOGIN_GO_ON,	   /* a command was answered; call again */
+	PRELOGIN_STARTTLS, /* answered OK: begin the handshake now, drop what was received behind it */
+	PRELOGIN_CHECK,	   /* user and password are filled in, tag too: ask auth */
+	PRELOGIN_CLOSE,	   /* answered BYE: close */
+};
+
+struct prelogin {
+	bool tls;		/* the connection is protected */
+	bool tls_offered;	/* there is a certificate */
+	bool plain_login;	/* LOGIN without TLS is allowed from this address */
+	bool authenticating;	/* the next line is the answer to "+" */
+	unsigned errors;
+	char tag[PRELOGIN_TAG_MAX + 1];
+	char user[PRELOGIN_USER_MAX + 1];
+	struct secret password;
+};
+
+/* Text of the capabilities before login. */
+void prelogin_capabilities(const struct prelogin *login, struct buf *out);
+void prelogin_greeting(const struct prelogin *login, struct span hostname, struct buf *out);
+
+/* Looks at input, sets *consumed, writes answers to out. */
+enum prelogin_event prelogin_feed(struct prelogin *login, struct span input, size_t *consumed, struct buf *out);
+
+#endif
