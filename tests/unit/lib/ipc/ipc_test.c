@@ -1,0 +1,156 @@
+#include "tests/unit/test.h"
+
+#include "ipc/ipc.h"
+#include "proc/grant.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void every_message_survives_the_wire(void **state)
+{
+	struct buf wire, again;
+
+	(void)state;
+	buf_init(&wire, IPC_MESSAGE_MAX);
+	buf_init(&again, IPC_MESSAGE_MAX);
+	for (size_t s = 0; ipc_services[s] != NULL; s++)
+		for (const struct ipc_type *const *t = ipc_services[s]->types; *t != NULL; t++) {
+			_Alignas(16) unsigned char body[IPC_BODY_MAX] = {0};
+			struct ipc_message got;
+			struct err err;
+
+			for (const struct ipc_field *f = (*t)->fields; f->kind != IPC_KIND_END; f++)
+				if (f->kind >= IPC_KIND_STR)
+					*(struct span *)(void *)(body + f->offset) = SPAN_LIT("text");
+				else
+					body[f->offset] = 1;
+			buf_clear(&wire);
+			assert_int_equal(ipc_encode(*t, 77, body, &wire), 0);
+			assert_int_equal(ipc_decode(ipc_services[s], (*t)->direction, buf_span(&wire), &got, &err), 0);
+			assert_ptr_equal(got.type, *t);
+			assert_int_equal(got.id, 77);
+			buf_clear(&again);
+			assert_int_equal(ipc_encode(*t, 77, got.body, &again), 0);
+			assert_true(span_eq(buf_span(&wire), buf_span(&again)));
+		}
+	buf_fini(&wire);
+	buf_fini(&again);
+}
+
+/* Cut short anywhere, with a byte too many, or from the wrong side: refused. */
+static void decoding_is_strict(void **state)
+{
+	struct auth_login login = {.service = SPAN_LIT("imap"), .user = SPAN_LIT("u"),
+	    .password = SPAN_LIT("p"), .remote = SPAN_LIT("r"), .tls = true};
+	struct ipc_message got;
+	struct err err;
+	struct buf wire;
+	struct span all;
+
+	(void)state;
+	buf_init(&wire, IPC_MESSAGE_MAX);
+	assert_int_equal(ipc_encode(&ipc_auth_login, 1, &login, &wire), 0);
+	all = buf_span(&wire);
+	for (size_t len = 0; len < all.len; len++)
+		assert_int_equal(ipc_decode(&ipc_service_auth, TO_SERVICE, span_sub(all, 0, len), &got, &err), E_PROTO);
+	assert_int_equal(ipc_decode(&ipc_service_auth, TO_CLIENT, all, &got, &err), E_PROTO);
+	assert_int_equal(ipc_decode(&ipc_service_queue, TO_SERVICE, all, &got, &err), E_PROTO);
+	buf_add_char(&wire, 0);
+	assert_int_equal(ipc_decode(&ipc_service_auth, TO_SERVICE, buf_span(&wire), &got, &err), E_PROTO);
+	wire.data[wire.end - 2] = 2; /* the bool */
+	all = span_sub(buf_span(&wire), 0, buf_len(&wire) - 1);
+	assert_int_equal(ipc_decode(&ipc_service_auth, TO_SERVICE, all, &got, &err), E_PROTO);
+	buf_fini(&wire);
+}
+
+static void limits_hold_when_sending_too(void **state)
+{
+	static char big[2000];
+	struct auth_recipient ask = {.address = span_of(big, sizeof(big))};
+	struct buf wire;
+
+	(void)state;
+	memset(big, 'a', sizeof(big));
+	buf_init(&wire, IPC_MESSAGE_MAX);
+	assert_int_equal(ipc_encode(&ipc_auth_recipient, 1, &ask, &wire), E_TOOBIG);
+	ask.address = SPAN_LIT("a\0b");
+	assert_int_equal(ipc_encode(&ipc_auth_recipient, 1, &ask, &wire), E_SYNTAX);
+	buf_fini(&wire);
+}
+
+static void secrets_are_not_printed(void **state)
+{
+	struct auth_login login = {.user = SPAN_LIT("u"), .password = SPAN_LIT("hunter2")};
+	struct ipc_message m = {.type = &ipc_auth_login, .fd = -1};
+	struct buf out;
+
+	(void)state;
+	memcpy(m.body, &login, sizeof(login));
+	buf_init(&out, 1000);
+	ipc_print(&m, &out);
+	assert_null(strstr(buf_cstr(&out), "hunter2"));
+	assert_non_null(strstr(buf_cstr(&out), "[secret]"));
+	buf_fini(&out);
+}
+
+static void descriptors_arrive_where_they_may(void **state)
+{
+	static char buffer[IPC_MESSAGE_MAX];
+	struct queue_file file = {.id = 5};
+	struct queue_discard discard = {.id = 5};
+	struct ipc_message got;
+	struct err err;
+	int fds[2], null = open("/dev/null", O_RDWR);
+
+	(void)state;
+	assert_int_equal(ipc_pair(fds, &err), 0);
+	assert_int_equal(ipc_send(fds[0], &ipc_queue_file, 9, &file, null), 0);
+	assert_int_equal(ipc_receive(fds[1], &ipc_service_queue, TO_CLIENT, buffer, &got, &err), 0);
+	assert_true(got.fd >= 0);
+	assert_int_equal(fcntl(got.fd, F_GETFD), FD_CLOEXEC);
+	close(got.fd);
+	assert_int_equal(ipc_send(fds[0], &ipc_queue_file, 9, &file, -1), 0); /* missing */
+	assert_int_equal(ipc_receive(fds[1], &ipc_service_queue, TO_CLIENT, buffer, &got, &err), E_PROTO);
+	assert_int_equal(ipc_send(fds[0], &ipc_queue_discard, 9, &discard, null), 0); /* surplus */
+	assert_int_equal(ipc_receive(fds[1], &ipc_service_queue, TO_SERVICE, buffer, &got, &err), E_PROTO);
+	assert_int_equal(got.fd, -1);
+	close(fds[0]);
+	assert_int_equal(ipc_receive(fds[1], &ipc_service_queue, TO_SERVICE, buffer, &got, &err), E_CLOSED);
+	close(fds[1]);
+	close(null);
+}
+
+static void a_grant_holds_for_what_was_granted(void **state)
+{
+	unsigned char key[GRANT_KEY] = {1}, other[GRANT_KEY] = {2}, grant[GRANT_SIZE];
+	struct span signed_ = span_of(grant, sizeof(grant)), address = SPAN_LIT("a@b");
+
+	(void)state;
+	grant_make(key, GRANT_LOGIN, 4, 5, address, 1000, grant);
+	assert_true(grant_check(key, GRANT_LOGIN, 4, 5, address, 1000, signed_));
+	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, address, 1001, signed_));
+	assert_false(grant_check(other, GRANT_LOGIN, 4, 5, address, 999, signed_));
+	assert_false(grant_check(key, GRANT_RECIPIENT, 4, 5, address, 999, signed_));
+	assert_false(grant_check(key, GRANT_LOGIN, 5, 5, address, 999, signed_));
+	assert_false(grant_check(key, GRANT_LOGIN, 4, 6, address, 999, signed_));
+	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, SPAN_LIT("a@c"), 999, signed_));
+	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, address, 999, span_sub(signed_, 0, 23)));
+	grant[0] ^= 1; /* a longer life */
+	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, address, 999, signed_));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_message_survives_the_wire),
+	    cmocka_unit_test(decoding_is_strict),
+	    cmocka_unit_test(limits_hold_when_sending_too),
+	    cmocka_unit_test(secrets_are_not_printed),
+	    cmocka_unit_test(descriptors_arrive_where_they_may),
+	    cmocka_unit_test(a_grant_holds_for_what_was_granted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
