@@ -23,7 +23,7 @@ enum conf_setting {
 };
 
 enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_NUMBER, CONF_TYPE_SIZE, CONF_TYPE_TIME, CONF_TYPE_BOOL,
-	CONF_TYPE_NETWORKS, CONF_TYPE_SECRET_FILE };
+	CONF_TYPE_NETWORKS, CONF_TYPE_PATH };
 
 /* Where a setting may stand; bits. */
 enum conf_scope { CONF_SCOPE_GLOBAL = 1, CONF_SCOPE_DOMAIN = 2, CONF_SCOPE_LISTENER = 4 };

@@ -1,0 +1,67 @@
+/* The checked tree, shared by the parser and the look-ups. */
+#ifndef MW_CONF_PRIVATE_H
+#define MW_CONF_PRIVATE_H
+
+#include "base/pool.h"
+#include "conf/conf.h"
+
+enum {
+	CONF_FILE_MAX = 1024 * 1024, /* bytes of one file */
+	CONF_DEPTH_MAX = 8,	     /* includes within includes */
+	CONF_BLOCKS_MAX = 4096,	     /* domain and listen blocks */
+	CONF_MEMORY_MAX = 32 * 1024 * 1024,
+	CONF_NETWORKS_MAX = 1024,    /* networks in one list */
+};
+
+/* One network, IPv4 mapped into IPv6. */
+struct conf_network {
+	unsigned char address[16];
+	unsigned bits;
+};
+
+struct conf_value {
+	bool set;
+	struct span text;
+	struct span origin; /* "file:line" */
+	uint64_t number;    /* number, size in bytes, milliseconds, or 0 and 1 */
+	struct conf_network *networks;
+	size_t network_count;
+};
+
+/* The settings of one scope: the top level, a domain or a listener. */
+struct conf_scope_values {
+	struct conf_value values[CONF_COUNT];
+	struct span origin; /* of the block */
+};
+
+struct conf_block {
+	struct conf_block *next;
+	struct conf_scope_values *scope;
+	struct conf_listener listener;
+	struct conf_domain domain;
+};
+
+struct conf {
+	struct pool *pool;
+	struct conf_scope_values *global;
+	struct conf_scope_values *defaults;
+	struct conf_block *listeners, **listener_tail;
+	struct conf_block *domains, **domain_tail;
+	struct conf_block **listener_index; /* made when parsing is done */
+	struct conf_block **domain_index;
+	size_t listener_count, domain_count;
+	bool version_seen;
+};
+
+/* value.c: text to value. directory: what a relative path begins at. 0 or E_SYNTAX with what is wrong (no place). */
+int conf_value_parse(struct pool *pool, enum conf_setting setting, struct span text, struct span directory,
+    struct conf_value *out, struct err *err);
+bool conf_network_contains(const struct conf_network *network, const unsigned char address[16]);
+/* "192.0.2.1" or "2001:db8::1" to 16 bytes. */
+bool conf_address_parse(struct span text, unsigned char out[16]);
+
+/* conf.c: an empty conf with the defaults filled in. */
+struct conf *conf_new(struct err *err);
+int conf_index(struct conf *conf, struct err *err);
+
+#endif
