@@ -1,0 +1,180 @@
+#include "control/client.h"
+
+#include "base/secret.h"
+#include "control/table.h"
+#include "ipc/ipc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { CONTROL_PIECE = 49152 };
+
+static int control_connect(const struct instance *instance, const char *daemon, struct err *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd, size = 4 * IPC_MESSAGE_MAX;
+
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.sock", instance->run, daemon) >=
+	    (int)sizeof(address.sun_path))
+		return err_set(err, E_TOOBIG, "the path of %s is too long for a socket", instance->run);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_set_errno(err, errno, "socket");
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	err_set_errno(err, errno, "%s", address.sun_path);
+	if (errno == EACCES)
+		err_set(err, E_DENIED, "%s: not permitted; run the command as root", address.sun_path);
+	else if (errno == ENOENT || errno == ECONNREFUSED)
+		err_set(err, E_UNAVAILABLE, "Mailwain is not running here (%s); start it with `mailwain%s%s start`",
+		    address.sun_path, instance->root[0] ? " --root " : "", instance->root);
+	close(fd);
+	return err->code;
+}
+
+static int send_request(int fd, const struct control_request_options *o, struct err *err)
+{
+	struct buf args;
+	struct span input = o->input;
+	struct control_request request = {.secret = o->secret};
+	int r = 0;
+
+	while (input.len > 0 && r == 0) {
+		struct control_input piece = {.text = span_sub(input, 0, CONTROL_PIECE)};
+
+		r = ipc_send(fd, &ipc_control_input, 0, &piece, -1);
+		input = span_from(input, CONTROL_PIECE);
+	}
+	buf_init(&args, 32768);
+	for (size_t i = 0; i < o->count; i++) {
+		buf_add_span(&args, o->args[i]);
+		buf_add_char(&args, '\0');
+	}
+	request.args = buf_span(&args);
+	if (buf_failed(&args))
+		r = err_set(err, E_TOOBIG, "the arguments are too long");
+	else if (r == 0)
+		r = ipc_send(fd, &ipc_control_request, 1, &request, -1);
+	buf_fini(&args);
+	return r;
+}
+
+static int finish(const struct control_done *done)
+{
+	if (done->text.len > 0)
+		fprintf(done->exit == EX_OK ? stdout : stderr, "%s%.*s\n", done->exit == EX_OK ? "" : "mailwain: ",
+		    SPAN_ARG(done->text));
+	return (int)done->exit;
+}
+
+static int receive_answer(int fd, struct table *table, bool json, struct err *err)
+{
+	static char buffer[IPC_MESSAGE_MAX];
+	struct ipc_message m;
+
+	for (;;) {
+		int r = ipc_receive(fd, &ipc_service_control, TO_CLIENT, buffer, &m, err);
+
+		if (r != 0) {
+			fprintf(stderr, "mailwain: the daemon ended before it answered; see the log\n");
+			return EX_TEMPFAIL;
+		}
+		if (m.type == &ipc_control_row) {
+			struct span row = ((const struct control_row *)(const void *)m.body)->json;
+
+			if (json)
+				printf("%.*s\n", SPAN_ARG(row));
+			else
+				table_add(table, row);
+		} else if (m.type == &ipc_control_text) {
+			struct span text = ((const struct control_text *)(const void *)m.body)->text;
+
+			fwrite(text.ptr, 1, text.len, stdout);
+		} else {
+			table_print(table, stdout);
+			return finish((const void *)m.body);
+		}
+	}
+}
+
+int control_run(const struct instance *instance, const char *daemon, const struct control_request_options *options)
+{
+	struct err err = {0};
+	struct table *table = table_new();
+	int fd = control_connect(instance, daemon, &err);
+	int status = EX_OSERR;
+
+	if (table == NULL || fd < 0) {
+		fprintf(stderr, "mailwain: %s\n", table ? err.text : "out of memory");
+		status = err.code == E_DENIED ? EX_NOPERM : EX_UNAVAILABLE;
+		goto out;
+	}
+	if (send_request(fd, options, &err) != 0) {
+		fprintf(stderr, "mailwain: the request could not be sent: %s\n", err.text);
+		status = EX_IOERR;
+	} else {
+		status = receive_answer(fd, table, options->json, &err);
+	}
+out:
+	if (fd >= 0)
+		close(fd);
+	table_free(&table);
+	return status;
+}
+
+static int read_line(struct secret *out, struct err *err)
+{
+	char line[SECRET_MAX + 2];
+	size_t len;
+	int r = 0;
+
+	if (fgets(line, sizeof(line), stdin) == NULL)
+		return err_set(err, E_SYNTAX, "no password was given");
+	len = strcspn(line, "\r\n");
+	if (len == 0)
+		r = err_set(err, E_SYNTAX, "the password is empty");
+	else if (!secret_set(out, span_of(line, len)))
+		r = err_set(err, E_TOOBIG, "the password is longer than %d bytes", SECRET_MAX);
+	explicit_bzero(line, sizeof(line));
+	return r;
+}
+
+static int ask(const char *prompt, struct secret *out, struct err *err)
+{
+	struct termios before, quiet;
+	int r;
+
+	if (tcgetattr(STDIN_FILENO, &before) != 0)
+		return err_set(err, E_SYNTAX, "no terminal to ask on; use --password-stdin");
+	quiet = before;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	fputs(prompt, stderr);
+	r = read_line(out, err);
+	fputc('\n', stderr);
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+	return r;
+}
+
+int control_read_password(bool from_stdin, bool confirm, struct secret *out, struct err *err)
+{
+	struct secret again = {0};
+	int r;
+
+	if (from_stdin)
+		return read_line(out, err);
+	r = ask("Password: ", out, err);
+	if (r == 0 && confirm)
+		r = ask("Again: ", &again, err);
+	if (r == 0 && confirm && !span_eq(secret_span(out), secret_span(&again)))
+		r = err_set(err, E_SYNTAX, "the two passwords differ");
+	secret_wipe(&again);
+	return r;
+}

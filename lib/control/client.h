@@ -1,0 +1,28 @@
+/* The side of the command: one request to a daemon, its answer printed. */
+#ifndef MW_CONTROL_CLIENT_H
+#define MW_CONTROL_CLIENT_H
+
+#include "base/span.h"
+#include "control/paths.h"
+
+struct control_request_options {
+	const struct span *args; /* noun, verb, arguments */
+	size_t count;
+	struct span secret;	    /* a password, or empty */
+	struct span input;	    /* a long input, or empty */
+	bool json;		    /* rows as they are, one a line; else as a table */
+};
+
+/*
+ * Sends the request to run/<daemon>.sock and prints what comes back: rows and
+ * text to stdout, the closing sentence to stderr when the exit code is not 0.
+ * Returns the command's exit status (sysexits(3)); EX_UNAVAILABLE when the suite does not run.
+ */
+int control_run(const struct instance *instance, const char *daemon,
+    const struct control_request_options *options);
+
+/* A password: from a terminal without echo, twice when `confirm`; else one line of stdin. 0 or E_. */
+struct secret;
+int control_read_password(bool from_stdin, bool confirm, struct secret *out, struct err *err);
+
+#endif

@@ -1,0 +1,199 @@
+#include "net/control.h"
+
+#include "base/log.h"
+#include "base/utf8.h"
+#include "net/ipc_conn.h"
+#include "net/listener.h"
+#include "proc/daemon.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { CONTROL_PIECE = 49000 };
+
+struct control_server {
+	struct event_base *base;
+	struct listener *listener;
+	control_handler *handler;
+	void *arg;
+};
+
+/* One connection, which carries one request; it lives until both the command and the answer are done. */
+struct control_reply {
+	struct control_server *server;
+	struct ipc_conn *conn; /* NULL when the command has gone */
+	struct buf input;
+	uint32_t id;
+	bool asked;
+};
+
+static void reply_free(struct control_reply *reply)
+{
+	ipc_conn_free(&reply->conn);
+	buf_fini(&reply->input);
+	free(reply);
+}
+
+void control_reply_row(struct control_reply *reply, struct span json)
+{
+	struct control_row row = {.json = json};
+
+	if (reply->conn != NULL)
+		ipc_conn_send(reply->conn, &ipc_control_row, reply->id, &row, -1);
+}
+
+void control_reply_text(struct control_reply *reply, struct span text)
+{
+	while (text.len > 0 && reply->conn != NULL) {
+		struct control_text piece = {.text = span_sub(text, 0, CONTROL_PIECE)};
+
+		ipc_conn_send(reply->conn, &ipc_control_text, reply->id, &piece, -1);
+		text = span_from(text, CONTROL_PIECE);
+	}
+}
+
+void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
+{
+	struct control_done done = {.exit = exit};
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	done.text = span_str(text);
+	if (reply->conn == NULL) {
+		reply_free(reply);
+		return;
+	}
+	/* The command reads the answer and goes; its end of the connection frees the reply. */
+	reply->asked = false;
+	if (ipc_conn_send(reply->conn, &ipc_control_done, reply->id, &done, -1) != 0)
+		reply_free(reply);
+}
+
+static size_t split_args(struct span wire, struct span *args)
+{
+	size_t count = 0;
+
+	while (wire.len > 0 && count < CONTROL_ARGS_MAX) {
+		size_t end = span_find(wire, '\0');
+
+		args[count++] = span_sub(wire, 0, end);
+		wire = span_from(wire, end + 1);
+	}
+	return count;
+}
+
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct control_reply *reply = arg;
+	struct span args[CONTROL_ARGS_MAX];
+	const struct control_request *request;
+
+	(void)conn;
+	if (reply->asked)
+		return E_PROTO;
+	if (m->type == &ipc_control_input) {
+		buf_add_span(&reply->input, ((const struct control_input *)(const void *)m->body)->text);
+		return buf_failed(&reply->input) ? E_TOOBIG : 0;
+	}
+	request = (const void *)m->body;
+	reply->asked = true;
+	reply->id = m->id;
+	reply->server->handler(reply->server->arg, reply, args, split_args(request->args, args),
+	    buf_span(&reply->input), request->secret);
+	return 0;
+}
+
+static void on_closed(void *arg, struct ipc_conn *conn)
+{
+	struct control_reply *reply = arg;
+
+	(void)conn;
+	reply->conn = NULL;
+	if (!reply->asked)
+		reply_free(reply); /* else control_reply_done does it */
+}
+
+static const struct ipc_conn_callbacks control_callbacks = {on_message, on_closed};
+
+static void on_accept(void *arg, int fd, const struct sockaddr_storage *address, const char *peer)
+{
+	struct control_server *server = arg;
+	struct control_reply *reply;
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+
+	(void)address;
+	(void)peer;
+	if (ipc_peer(fd, &pid, &uid, &gid) != 0) {
+		close(fd);
+		return;
+	}
+	reply = calloc(1, sizeof(*reply));
+	if (reply == NULL) {
+		close(fd);
+		return;
+	}
+	reply->server = server;
+	buf_init(&reply->input, CONTROL_INPUT_MAX);
+	reply->conn = ipc_conn_new(server->base, fd, &ipc_service_control, TO_SERVICE, &control_callbacks, reply);
+	if (reply->conn == NULL)
+		free(reply);
+}
+
+struct control_server *control_server_new_on(struct event_base *base, int fd, control_handler *handler, void *arg)
+{
+	struct control_server *server = calloc(1, sizeof(*server));
+
+	if (server == NULL)
+		return NULL;
+	server->base = base;
+	server->handler = handler;
+	server->arg = arg;
+	server->listener = listener_new(base, fd, on_accept, server);
+	if (server->listener == NULL)
+		control_server_free(&server);
+	return server;
+}
+
+struct control_server *control_server_new(struct daemon *daemon, control_handler *handler, void *arg)
+{
+	int fd;
+
+	if (daemon_listeners(daemon, "control", &fd, NULL, 1) != 1)
+		return NULL;
+	return control_server_new_on(daemon_base(daemon), fd, handler, arg);
+}
+
+void control_server_free(struct control_server **server)
+{
+	if (*server == NULL)
+		return;
+	listener_free(&(*server)->listener);
+	free(*server);
+	*server = NULL;
+}
+
+void control_json_string(struct buf *out, struct span s)
+{
+	buf_add_char(out, '"');
+	while (s.len > 0) {
+		const char *at = s.ptr;
+		int32_t cp = utf8_next(&s);
+
+		if (cp < 0)
+			buf_add_str(out, "\\ufffd");
+		else if (cp == '"' || cp == '\\')
+			buf_printf(out, "\\%c", (char)cp);
+		else if (cp < 0x20 || cp == 0x7f)
+			buf_printf(out, "\\u%04x", (unsigned)cp);
+		else
+			buf_add(out, at, (size_t)(s.ptr - at));
+	}
+	buf_add_char(out, '"');
+}

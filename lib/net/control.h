@@ -1,0 +1,42 @@
+/*
+ * The daemon's side of the control commands: run/<daemon>.sock. Only root, the
+ * instance's own user and members of control-group can open the socket; the
+ * kernel's word (SO_PEERCRED) is checked again. A malformed request costs its connection.
+ */
+#ifndef MW_NET_CONTROL_H
+#define MW_NET_CONTROL_H
+
+#include "base/span.h"
+
+struct control_server;
+struct control_reply;
+struct daemon;
+struct event_base;
+
+enum { CONTROL_ARGS_MAX = 512, CONTROL_INPUT_MAX = 64 * 1024 * 1024 };
+
+/*
+ * One request. args[0] is the verb or noun. All spans are borrowed until the
+ * handler returns. Answer with any number of rows and texts and one done, now or later.
+ */
+typedef void control_handler(void *arg, struct control_reply *reply, const struct span *args, size_t count,
+    struct span input, struct span secret);
+
+/* On the daemon's listeners named "control"; NULL when there is none or no memory. */
+struct control_server *control_server_new(struct daemon *daemon, control_handler *handler, void *arg);
+/* On a listening descriptor, which stays the caller's. */
+struct control_server *control_server_new_on(struct event_base *base, int fd, control_handler *handler, void *arg);
+void control_server_free(struct control_server **server);
+
+/* json: one object. Dropped silently when the command has gone away. */
+void control_reply_row(struct control_reply *reply, struct span json);
+void control_reply_text(struct control_reply *reply, struct span text);
+/* Ends the reply; it is not valid afterwards. exit: sysexits(3). */
+void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Adds s as a JSON string with its quotes; what is not UTF-8 is shown as U+FFFD. */
+struct buf;
+void control_json_string(struct buf *out, struct span s);
+
+#endif
