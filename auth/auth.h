@@ -1,0 +1,70 @@
+/* The auth daemon's own state. */
+#ifndef MW_AUTH_AUTH_H
+#define MW_AUTH_AUTH_H
+
+#include "auth/directory.h"
+#include "proc/daemon.h"
+#include "proc/grant.h"
+
+struct password_pool;
+struct failures;
+
+struct auth {
+	struct daemon *daemon;
+	struct directory *directory;
+	struct control_server *control;
+	struct password_pool *passwords;
+	struct failures *failures;
+	unsigned char grant_key[GRANT_KEY];
+	struct auth_peer *peers;
+	uint64_t logins;
+};
+
+/* ---- lookup.c: where does an address lead? ---- */
+
+struct recipient {
+	uint64_t account; /* 0: an alias, to be expanded */
+	uint64_t quota;
+	char address[DIRECTORY_ADDRESS_MAX + 1]; /* of the account, or of the alias */
+	char detail[65];
+};
+
+/* 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. */
+int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err);
+bool auth_domain_is_ours(struct auth *auth, struct span domain);
+uint64_t auth_quota(struct auth *auth, const struct account *account);
+
+/*
+ * Where an address leads in the end: fn is called for each mailbox or remote address
+ * (account 0), each once. E_LOOP when aliases go deeper than DIRECTORY_DEPTH_MAX, E_LIMIT.
+ */
+int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
+    struct err *err);
+
+/* ---- password.c: hashing beside the event loop ---- */
+
+/* code 0: right. Called on the event loop. */
+typedef void password_done(void *arg, int code, const char *hash);
+
+int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
+/*
+ * Checks password against hash (NULL: an account that does not exist, takes as long). A recent success
+ * is remembered for password-cache. E_UNAVAILABLE when too many wait: nothing was hashed and done is not called.
+ */
+int password_check(struct password_pool *pool, uint64_t account, const char *hash, struct span password,
+    password_done *done, void *arg);
+/* Makes an Argon2id text of password. */
+int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);
+
+/* ---- login.c ---- */
+struct ipc_conn;
+int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask);
+/* The connection is gone: pending logins answer nobody. */
+void auth_login_forget(struct auth *auth, struct ipc_conn *conn);
+
+/* ---- control.c ---- */
+struct control_reply;
+void auth_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
+    struct span secret);
+
+#endif

@@ -1,0 +1,615 @@
+#include "auth/directory.h"
+
+#include "base/clock.h"
+#include "base/utf8.h"
+
+#include <idn2.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <utf8proc.h>
+
+enum { DIRECTORY_RECORD_VERSION = 1, DIRECTORY_READERS = 64 };
+#define DIRECTORY_MAP ((size_t)1 << 30)
+
+struct directory {
+	MDB_env *env;
+	MDB_dbi accounts, addresses, domains, meta;
+	MDB_txn *txn; /* between begin and commit */
+};
+
+/* The fixed front of an account's record; the three strings follow. */
+struct record {
+	uint8_t version;
+	uint8_t disabled;
+	uint16_t address_len, name_len, hash_len;
+	uint64_t id, quota;
+	int64_t created;
+};
+
+static int db_error(struct err *err, int r, const char *what)
+{
+	int code = r == MDB_NOTFOUND ? E_NOTFOUND : r == MDB_MAP_FULL ? E_NOSPACE
+		: r > 0 ? err_from_errno(r) : E_CORRUPT;
+
+	return err_set(err, code, "directory: %s: %s", what, mdb_strerror(r));
+}
+
+static int open_databases(struct directory *d, struct err *err)
+{
+	MDB_txn *txn;
+	int r = mdb_txn_begin(d->env, NULL, 0, &txn);
+
+	if (r == 0)
+		r = mdb_dbi_open(txn, "accounts", MDB_CREATE, &d->accounts);
+	if (r == 0)
+		r = mdb_dbi_open(txn, "addresses", MDB_CREATE, &d->addresses);
+	if (r == 0)
+		r = mdb_dbi_open(txn, "domains", MDB_CREATE, &d->domains);
+	if (r == 0)
+		r = mdb_dbi_open(txn, "meta", MDB_CREATE, &d->meta);
+	if (r == 0)
+		r = mdb_txn_commit(txn);
+	return r == 0 ? 0 : db_error(err, r, "open");
+}
+
+int directory_open(const char *path, struct directory **out, struct err *err)
+{
+	struct directory *d = calloc(1, sizeof(*d));
+	int r, dead;
+
+	if (d == NULL)
+		return err_set(err, E_NOMEM, "no memory for the directory");
+	r = mdb_env_create(&d->env);
+	if (r == 0)
+		r = mdb_env_set_mapsize(d->env, DIRECTORY_MAP);
+	if (r == 0)
+		r = mdb_env_set_maxdbs(d->env, 8);
+	if (r == 0)
+		r = mdb_env_set_maxreaders(d->env, DIRECTORY_READERS);
+	if (r == 0)
+		r = mdb_env_open(d->env, path, MDB_NOTLS, 0600);
+	if (r == 0)
+		mdb_reader_check(d->env, &dead);
+	r = r == 0 ? open_databases(d, err) : db_error(err, r, path);
+	if (r != 0)
+		directory_close(&d);
+	*out = d;
+	return r;
+}
+
+void directory_close(struct directory **d)
+{
+	if (*d == NULL)
+		return;
+	if ((*d)->env != NULL)
+		mdb_env_close((*d)->env);
+	free(*d);
+	*d = NULL;
+}
+
+/* ---- canonical addresses ---- */
+
+static int canonical_local(struct span local, struct buf *out, struct err *err)
+{
+	utf8proc_uint8_t *folded = NULL;
+	utf8proc_ssize_t n;
+
+	if (utf8_is_ascii(local)) {
+		for (size_t i = 0; i < local.len; i++)
+			buf_add_char(out, ascii_lower(local.ptr[i]));
+		return 0;
+	}
+	n = utf8proc_map((const utf8proc_uint8_t *)local.ptr, (utf8proc_ssize_t)local.len, &folded,
+	    UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_REJECTNA);
+	if (n < 0)
+		return err_set(err, E_SYNTAX, "the address is not valid UTF-8");
+	buf_add(out, folded, (size_t)n);
+	free(folded);
+	return 0;
+}
+
+static int canonical_domain(struct span domain, struct buf *out, struct err *err)
+{
+	char text[256], *ascii = NULL;
+
+	if (domain.len == 0 || domain.len > 253 || domain.len >= sizeof(text))
+		return err_set(err, E_SYNTAX, "the domain is empty or too long");
+	if (utf8_is_ascii(domain)) {
+		for (size_t i = 0; i < domain.len; i++)
+			buf_add_char(out, ascii_lower(domain.ptr[i]));
+		return 0;
+	}
+	memcpy(text, domain.ptr, domain.len);
+	text[domain.len] = '\0';
+	if (idn2_to_ascii_8z(text, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK)
+		return err_set(err, E_SYNTAX, "the domain is not a valid internationalised name");
+	buf_add_str(out, ascii);
+	idn2_free(ascii);
+	return 0;
+}
+
+int directory_canonical(struct span address, char *out, struct err *err)
+{
+	size_t at = address.len;
+	struct buf text;
+	int r;
+
+	while (at > 0 && address.ptr[at - 1] != '@')
+		at--;
+	if (at < 2 || address.len > DIRECTORY_ADDRESS_MAX || memchr(address.ptr, '\0', address.len) != NULL)
+		return err_set(err, E_SYNTAX, "an address is written local-part@domain");
+	for (size_t i = 0; i < address.len; i++)
+		if ((unsigned char)address.ptr[i] < ' ' || address.ptr[i] == 0x7f)
+			return err_set(err, E_SYNTAX, "control characters in an address");
+	buf_init(&text, DIRECTORY_ADDRESS_MAX);
+	r = canonical_local(span_sub(address, 0, at - 1), &text, err);
+	buf_add_char(&text, '@');
+	if (r == 0)
+		r = canonical_domain(span_from(address, at), &text, err);
+	if (r == 0 && buf_failed(&text))
+		r = err_set(err, E_SYNTAX, "the address is too long");
+	if (r == 0)
+		snprintf(out, DIRECTORY_ADDRESS_MAX + 1, "%.*s", SPAN_ARG(buf_span(&text)));
+	buf_fini(&text);
+	return r;
+}
+
+/* ---- transactions ---- */
+
+int directory_begin(struct directory *d, struct err *err)
+{
+	int r = mdb_txn_begin(d->env, NULL, 0, &d->txn);
+
+	return r == 0 ? 0 : db_error(err, r, "begin");
+}
+
+int directory_commit(struct directory *d, struct err *err)
+{
+	int r = mdb_txn_commit(d->txn);
+
+	d->txn = NULL;
+	return r == 0 ? 0 : db_error(err, r, "commit");
+}
+
+void directory_abort(struct directory *d)
+{
+	if (d->txn != NULL)
+		mdb_txn_abort(d->txn);
+	d->txn = NULL;
+}
+
+/* A change alone, or as a part of a begun one. */
+static int change_begin(struct directory *d, MDB_txn **txn, struct err *err)
+{
+	int r;
+
+	*txn = d->txn;
+	if (d->txn != NULL)
+		return 0;
+	r = mdb_txn_begin(d->env, NULL, 0, txn);
+	return r == 0 ? 0 : db_error(err, r, "begin");
+}
+
+static int change_end(struct directory *d, MDB_txn *txn, int r, struct err *err)
+{
+	if (d->txn != NULL)
+		return r;
+	if (r != 0) {
+		mdb_txn_abort(txn);
+		return r;
+	}
+	r = mdb_txn_commit(txn);
+	return r == 0 ? 0 : db_error(err, r, "commit");
+}
+
+static int read_begin(struct directory *d, MDB_txn **txn)
+{
+	*txn = d->txn;
+	return d->txn != NULL ? 0 : mdb_txn_begin(d->env, NULL, MDB_RDONLY, txn);
+}
+
+static void read_end(struct directory *d, MDB_txn *txn)
+{
+	if (d->txn == NULL)
+		mdb_txn_abort(txn);
+}
+
+static MDB_val val(struct span s)
+{
+	return (MDB_val){s.len, (void *)(uintptr_t)s.ptr};
+}
+
+static struct span span_val(MDB_val v)
+{
+	return span_of(v.mv_data, v.mv_size);
+}
+
+static void id_key(uint64_t id, unsigned char out[8])
+{
+	for (int i = 7; i >= 0; i--, id >>= 8)
+		out[i] = (unsigned char)id;
+}
+
+/* ---- accounts ---- */
+
+static bool copy_string(char *out, size_t max, const char **at, size_t *left, size_t len)
+{
+	if (len > max || len > *left)
+		return false;
+	memcpy(out, *at, len);
+	out[len] = '\0';
+	*at += len;
+	*left -= len;
+	return true;
+}
+
+static int decode_account(MDB_val value, struct account *out)
+{
+	struct record record;
+	const char *at = (const char *)value.mv_data + sizeof(record);
+	size_t left = value.mv_size - sizeof(record);
+
+	if (value.mv_size < sizeof(record))
+		return E_CORRUPT;
+	memcpy(&record, value.mv_data, sizeof(record));
+	out->id = record.id;
+	out->quota = record.quota;
+	out->created = record.created;
+	out->disabled = record.disabled != 0;
+	if (record.version != DIRECTORY_RECORD_VERSION ||
+	    !copy_string(out->address, DIRECTORY_ADDRESS_MAX, &at, &left, record.address_len) ||
+	    !copy_string(out->name, DIRECTORY_NAME_MAX, &at, &left, record.name_len) ||
+	    !copy_string(out->hash, DIRECTORY_HASH_MAX, &at, &left, record.hash_len) || left != 0)
+		return E_CORRUPT;
+	return 0;
+}
+
+static int get_by_id(struct directory *d, MDB_txn *txn, uint64_t id, struct account *out)
+{
+	unsigned char key[8];
+	MDB_val k = {sizeof(key), key}, v;
+	int r;
+
+	id_key(id, key);
+	r = mdb_get(txn, d->accounts, &k, &v);
+	return r == MDB_NOTFOUND ? E_NOTFOUND : r != 0 ? E_CORRUPT : decode_account(v, out);
+}
+
+static int put_account(struct directory *d, MDB_txn *txn, const struct account *a, struct err *err)
+{
+	struct record record = {.version = DIRECTORY_RECORD_VERSION,
+	    .disabled = a->disabled,
+	    .address_len = (uint16_t)strlen(a->address),
+	    .name_len = (uint16_t)strlen(a->name),
+	    .hash_len = (uint16_t)strlen(a->hash),
+	    .id = a->id,
+	    .quota = a->quota,
+	    .created = a->created};
+	unsigned char key[8];
+	MDB_val k = {sizeof(key), key}, v;
+	struct buf value;
+	int r;
+
+	buf_init(&value, 4096);
+	buf_add(&value, &record, sizeof(record));
+	buf_add_str(&value, a->address);
+	buf_add_str(&value, a->name);
+	buf_add_str(&value, a->hash);
+	id_key(a->id, key);
+	v = val(buf_span(&value));
+	r = mdb_put(txn, d->accounts, &k, &v, 0);
+	buf_fini_secret(&value);
+	return r == 0 ? 0 : db_error(err, r, "account");
+}
+
+int directory_account_by_id(struct directory *d, uint64_t id, struct account *out)
+{
+	MDB_txn *txn;
+	int r;
+
+	if (read_begin(d, &txn) != 0)
+		return E_IO;
+	r = get_by_id(d, txn, id, out);
+	read_end(d, txn);
+	return r;
+}
+
+enum directory_kind directory_find(struct directory *d, struct span address, struct account *account, struct buf *targets)
+{
+	MDB_val k = val(address), v;
+	enum directory_kind kind = DIRECTORY_ERROR;
+	MDB_txn *txn;
+	uint64_t id;
+	int r;
+
+	if (address.len == 0 || address.len > DIRECTORY_ADDRESS_MAX)
+		return DIRECTORY_NONE;
+	if (read_begin(d, &txn) != 0)
+		return DIRECTORY_ERROR;
+	r = mdb_get(txn, d->addresses, &k, &v);
+	if (r == MDB_NOTFOUND) {
+		kind = DIRECTORY_NONE;
+	} else if (r == 0 && v.mv_size == 9 && *(char *)v.mv_data == 'A') {
+		memcpy(&id, (char *)v.mv_data + 1, sizeof(id));
+		if (get_by_id(d, txn, id, account) == 0)
+			kind = DIRECTORY_ACCOUNT;
+	} else if (r == 0 && v.mv_size > 1 && *(char *)v.mv_data == 'L') {
+		if (targets != NULL)
+			buf_add(targets, (char *)v.mv_data + 1, v.mv_size - 1);
+		kind = DIRECTORY_ALIAS;
+	}
+	read_end(d, txn);
+	return kind;
+}
+
+int directory_account_get(struct directory *d, struct span address, struct account *out)
+{
+	switch (directory_find(d, address, out, NULL)) {
+	case DIRECTORY_ACCOUNT:
+		return 0;
+	case DIRECTORY_ERROR:
+		return E_CORRUPT;
+	default:
+		return E_NOTFOUND;
+	}
+}
+
+static int next_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *err)
+{
+	MDB_val k = val(SPAN_LIT("next")), v;
+	uint64_t next = 1;
+	int r = mdb_get(txn, d->meta, &k, &v);
+
+	if (r == 0 && v.mv_size == sizeof(next))
+		memcpy(&next, v.mv_data, sizeof(next));
+	else if (r != MDB_NOTFOUND)
+		return db_error(err, r, "next id");
+	*id = next++;
+	v = (MDB_val){sizeof(next), &next};
+	r = mdb_put(txn, d->meta, &k, &v, 0);
+	return r == 0 ? 0 : db_error(err, r, "next id");
+}
+
+static int add_address(struct directory *d, MDB_txn *txn, const struct account *account, struct err *err)
+{
+	char value[9] = {'A'};
+	MDB_val k = val(span_str(account->address)), v = {sizeof(value), value};
+	int r;
+
+	memcpy(value + 1, &account->id, sizeof(account->id));
+	r = mdb_put(txn, d->addresses, &k, &v, MDB_NOOVERWRITE);
+	if (r == MDB_KEYEXIST)
+		return err_set(err, E_EXISTS, "%s is there already, as an account or an alias", account->address);
+	return r == 0 ? 0 : db_error(err, r, "address");
+}
+
+int directory_account_add(struct directory *d, struct account *account, struct err *err)
+{
+	MDB_txn *txn;
+	int r = change_begin(d, &txn, err);
+
+	if (r != 0)
+		return r;
+	if (account->created == 0)
+		account->created = clock_wall();
+	r = next_id(d, txn, &account->id, err);
+	if (r == 0)
+		r = add_address(d, txn, account, err);
+	if (r == 0)
+		r = put_account(d, txn, account, err);
+	return change_end(d, txn, r, err);
+}
+
+int directory_account_put(struct directory *d, const struct account *account, struct err *err)
+{
+	MDB_txn *txn;
+	int r = change_begin(d, &txn, err);
+
+	return r == 0 ? change_end(d, txn, put_account(d, txn, account, err), err) : r;
+}
+
+int directory_account_remove(struct directory *d, struct span address, struct err *err)
+{
+	struct account account;
+	unsigned char key[8];
+	MDB_val k = val(address), id = {sizeof(key), key};
+	MDB_txn *txn;
+	int r = directory_account_get(d, address, &account);
+
+	if (r != 0)
+		return err_set(err, r, "there is no account %.*s", SPAN_ARG(address));
+	r = change_begin(d, &txn, err);
+	if (r != 0)
+		return r;
+	id_key(account.id, key);
+	r = mdb_del(txn, d->addresses, &k, NULL);
+	if (r == 0)
+		r = mdb_del(txn, d->accounts, &id, NULL);
+	return change_end(d, txn, r == 0 ? 0 : db_error(err, r, "remove"), err);
+}
+
+/* ---- walks ---- */
+
+static int walk(struct directory *d, MDB_dbi dbi, int (*fn)(void *arg, MDB_val key, MDB_val value), void *arg)
+{
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	MDB_val k, v;
+	int r = 0;
+
+	if (read_begin(d, &txn) != 0)
+		return E_IO;
+	if (mdb_cursor_open(txn, dbi, &cursor) != 0) {
+		read_end(d, txn);
+		return E_IO;
+	}
+	while (r == 0 && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0)
+		r = fn(arg, k, v);
+	mdb_cursor_close(cursor);
+	read_end(d, txn);
+	return r;
+}
+
+struct account_walk {
+	int (*fn)(void *arg, const struct account *account);
+	void *arg;
+};
+
+static int walk_account(void *arg, MDB_val key, MDB_val value)
+{
+	struct account_walk *w = arg;
+	struct account account;
+
+	(void)key;
+	return decode_account(value, &account) == 0 ? w->fn(w->arg, &account) : 0;
+}
+
+int directory_account_each(struct directory *d, int (*fn)(void *arg, const struct account *account), void *arg)
+{
+	struct account_walk w = {fn, arg};
+
+	return walk(d, d->accounts, walk_account, &w);
+}
+
+static int take_first(void *arg, const struct account *account)
+{
+	*(struct account *)arg = *account;
+	return 1;
+}
+
+int directory_account_first(struct directory *d, struct account *out)
+{
+	return directory_account_each(d, take_first, out) == 1 ? 0 : E_NOTFOUND;
+}
+
+struct alias_walk {
+	int (*fn)(void *arg, struct span address, struct span targets);
+	void *arg;
+};
+
+static int walk_alias(void *arg, MDB_val key, MDB_val value)
+{
+	struct alias_walk *w = arg;
+	struct span v = span_val(value);
+
+	return v.len > 1 && v.ptr[0] == 'L' ? w->fn(w->arg, span_val(key), span_from(v, 1)) : 0;
+}
+
+int directory_alias_each(struct directory *d, int (*fn)(void *arg, struct span address, struct span targets), void *arg)
+{
+	struct alias_walk w = {fn, arg};
+
+	return walk(d, d->addresses, walk_alias, &w);
+}
+
+struct domain_walk {
+	int (*fn)(void *arg, struct span name);
+	void *arg;
+};
+
+static int walk_domain(void *arg, MDB_val key, MDB_val value)
+{
+	struct domain_walk *w = arg;
+
+	(void)value;
+	return w->fn(w->arg, span_val(key));
+}
+
+int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span name), void *arg)
+{
+	struct domain_walk w = {fn, arg};
+
+	return walk(d, d->domains, walk_domain, &w);
+}
+
+/* ---- aliases and domains ---- */
+
+int directory_alias_put(struct directory *d, struct span address, struct span targets, bool replace, struct err *err)
+{
+	MDB_val k = val(address), v;
+	struct account account;
+	struct buf value;
+	MDB_txn *txn;
+	int r;
+
+	if (directory_find(d, address, &account, NULL) == DIRECTORY_ACCOUNT)
+		return err_set(err, E_EXISTS, "%.*s is an account", SPAN_ARG(address));
+	r = change_begin(d, &txn, err);
+	if (r != 0)
+		return r;
+	buf_init(&value, DIRECTORY_ALIAS_MAX);
+	buf_add_char(&value, 'L');
+	buf_add_span(&value, targets);
+	v = val(buf_span(&value));
+	if (buf_failed(&value))
+		r = err_set(err, E_TOOBIG, "the alias has too many targets");
+	else {
+		r = mdb_put(txn, d->addresses, &k, &v, replace ? 0 : MDB_NOOVERWRITE);
+		if (r == MDB_KEYEXIST)
+			r = err_set(err, E_EXISTS, "the alias %.*s is there already", SPAN_ARG(address));
+		else if (r != 0)
+			r = db_error(err, r, "alias");
+	}
+	buf_fini(&value);
+	return change_end(d, txn, r, err);
+}
+
+static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const char *what, struct err *err)
+{
+	MDB_val k = val(key);
+	MDB_txn *txn;
+	int r = change_begin(d, &txn, err);
+
+	if (r != 0)
+		return r;
+	r = mdb_del(txn, dbi, &k, NULL);
+	if (r == MDB_NOTFOUND)
+		r = err_set(err, E_NOTFOUND, "there is no %s %.*s", what, SPAN_ARG(key));
+	else if (r != 0)
+		r = db_error(err, r, what);
+	return change_end(d, txn, r, err);
+}
+
+int directory_alias_remove(struct directory *d, struct span address, struct err *err)
+{
+	struct account account;
+
+	if (directory_find(d, address, &account, NULL) != DIRECTORY_ALIAS)
+		return err_set(err, E_NOTFOUND, "there is no alias %.*s", SPAN_ARG(address));
+	return remove_key(d, d->addresses, address, "alias", err);
+}
+
+int directory_domain_add(struct directory *d, struct span name, struct err *err)
+{
+	MDB_val k = val(name), v = {0, NULL};
+	MDB_txn *txn;
+	int r = change_begin(d, &txn, err);
+
+	if (r != 0)
+		return r;
+	r = mdb_put(txn, d->domains, &k, &v, MDB_NOOVERWRITE);
+	if (r == MDB_KEYEXIST)
+		r = err_set(err, E_EXISTS, "the domain %.*s is there already", SPAN_ARG(name));
+	else if (r != 0)
+		r = db_error(err, r, "domain");
+	return change_end(d, txn, r, err);
+}
+
+int directory_domain_remove(struct directory *d, struct span name, struct err *err)
+{
+	return remove_key(d, d->domains, name, "domain", err);
+}
+
+bool directory_domain_has(struct directory *d, struct span name)
+{
+	MDB_val k = val(name), v;
+	MDB_txn *txn;
+	bool has;
+
+	if (name.len == 0 || name.len > 255 || read_begin(d, &txn) != 0)
+		return false;
+	has = mdb_get(txn, d->domains, &k, &v) == 0;
+	read_end(d, txn);
+	return has;
+}

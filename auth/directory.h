@@ -1,0 +1,78 @@
+/*
+ * The directory: accounts, aliases and domains in one LMDB environment that only
+ * auth opens. Every change is durable when the call returns.
+ *
+ * Databases: "accounts" id (u64, big-endian) -> account record; "addresses"
+ * canonical address -> 'A' id, or 'L' targets each ended by NUL; "domains" name
+ * -> nothing; "meta" "next" -> the next account id. Ids are never reused.
+ */
+#ifndef MW_AUTH_DIRECTORY_H
+#define MW_AUTH_DIRECTORY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+
+enum {
+	DIRECTORY_ADDRESS_MAX = 320,
+	DIRECTORY_NAME_MAX = 256,
+	DIRECTORY_HASH_MAX = 256,
+	DIRECTORY_TARGETS_MAX = 1000,  /* of one alias, and of one expansion */
+	DIRECTORY_ALIAS_MAX = 65536,   /* bytes of an alias's targets */
+	DIRECTORY_DEPTH_MAX = 16,      /* aliases that lead to aliases */
+};
+
+struct directory;
+
+/* Strings are NUL-ended. */
+struct account {
+	uint64_t id;
+	uint64_t quota; /* bytes; UINT64_MAX: what the domain says */
+	int64_t created;
+	bool disabled;
+	char address[DIRECTORY_ADDRESS_MAX + 1];
+	char name[DIRECTORY_NAME_MAX + 1];
+	char hash[DIRECTORY_HASH_MAX + 1]; /* Argon2id text of libsodium, or "" */
+};
+
+/* path: a directory that exists. */
+int directory_open(const char *path, struct directory **out, struct err *err);
+void directory_close(struct directory **directory);
+
+/*
+ * The canonical form of an address: local part in lower case (case folded when not
+ * ASCII), domain as A-labels in lower case. E_SYNTAX. out: DIRECTORY_ADDRESS_MAX + 1 bytes.
+ */
+int directory_canonical(struct span address, char *out, struct err *err);
+
+int directory_account_get(struct directory *d, struct span address, struct account *out);
+int directory_account_by_id(struct directory *d, uint64_t id, struct account *out);
+/* Gives account->id and ->created. E_EXISTS when the address is taken. */
+int directory_account_add(struct directory *d, struct account *account, struct err *err);
+int directory_account_put(struct directory *d, const struct account *account, struct err *err);
+int directory_account_remove(struct directory *d, struct span address, struct err *err);
+int directory_account_each(struct directory *d, int (*fn)(void *arg, const struct account *account), void *arg);
+/* The account with the lowest id: where postmaster leads when nothing else takes it. */
+int directory_account_first(struct directory *d, struct account *out);
+
+/* targets: each ended by NUL, valid addresses. */
+int directory_alias_put(struct directory *d, struct span address, struct span targets, bool replace, struct err *err);
+int directory_alias_remove(struct directory *d, struct span address, struct err *err);
+int directory_alias_each(struct directory *d, int (*fn)(void *arg, struct span address, struct span targets), void *arg);
+
+int directory_domain_add(struct directory *d, struct span name, struct err *err);
+int directory_domain_remove(struct directory *d, struct span name, struct err *err);
+bool directory_domain_has(struct directory *d, struct span name);
+int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span name), void *arg);
+
+/* What stands under a canonical address. targets: copied into buf. */
+enum directory_kind { DIRECTORY_NONE, DIRECTORY_ACCOUNT, DIRECTORY_ALIAS, DIRECTORY_ERROR };
+enum directory_kind directory_find(struct directory *d, struct span address, struct account *account,
+    struct buf *targets);
+
+/* All changes between begin and commit are one: import is all or nothing. */
+int directory_begin(struct directory *d, struct err *err);
+int directory_commit(struct directory *d, struct err *err);
+void directory_abort(struct directory *d);
+
+#endif

@@ -1,0 +1,158 @@
+/* auth: who is this, and is this recipient ours? */
+#include "auth/auth.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/control.h"
+#include "net/ipc_conn.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { GRANT_SECONDS = 600 };
+
+/* What a role may ask (DESIGN S6): decided by who is connected, not by what it says. */
+enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4 };
+
+static const struct {
+	const char *role;
+	unsigned may;
+} permissions[] = {{"smtpd", MAY_RECIPIENT}, {"lmtpd", MAY_RECIPIENT | MAY_EXPAND},
+    {"queue", MAY_RECIPIENT | MAY_EXPAND}, {"imapd", MAY_LOGIN}};
+
+/* One connected daemon. */
+struct auth_peer {
+	struct auth *auth;
+	unsigned may;
+};
+
+static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_recipient *ask)
+{
+	struct auth_recipient_answer answer = {0};
+	unsigned char grant[GRANT_SIZE];
+	struct recipient found;
+	struct err err = {0};
+
+	answer.code = auth_lookup(auth, ask->address, &found, &err);
+	if (answer.code == 0) {
+		answer.account = found.account;
+		answer.quota = found.quota;
+		answer.address = span_str(found.address);
+		answer.detail = span_str(found.detail);
+		grant_make(auth->grant_key, GRANT_RECIPIENT, found.account, found.quota, answer.address,
+		    clock_wall() + GRANT_SECONDS, grant);
+		answer.grant = span_of(grant, sizeof(grant));
+	} else {
+		answer.text = span_str(err.text);
+	}
+	ipc_conn_send(conn, &ipc_auth_recipient_answer, id, &answer, -1);
+}
+
+struct expanding {
+	struct ipc_conn *conn;
+	uint32_t id;
+};
+
+static int send_target(void *arg, const struct recipient *r)
+{
+	struct expanding *e = arg;
+	struct auth_target target = {.account = r->account,
+	    .quota = r->quota,
+	    .address = span_str(r->address),
+	    .detail = span_str(r->detail)};
+
+	return ipc_conn_send(e->conn, &ipc_auth_target, e->id, &target, -1);
+}
+
+static void answer_expand(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_expand *ask)
+{
+	struct expanding e = {.conn = conn, .id = id};
+	struct auth_expanded done = {0};
+	struct err err = {0};
+
+	done.code = auth_expand_each(auth, ask->address, send_target, &e, &err);
+	done.text = span_str(err.text);
+	ipc_conn_send(conn, &ipc_auth_expanded, id, &done, -1);
+}
+
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct auth_peer *peer = arg;
+
+	if (m->type == &ipc_auth_recipient && (peer->may & MAY_RECIPIENT))
+		answer_recipient(peer->auth, conn, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_expand && (peer->may & MAY_EXPAND))
+		answer_expand(peer->auth, conn, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_login && (peer->may & MAY_LOGIN))
+		return auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
+	else
+		return E_DENIED;
+	return 0;
+}
+
+static void on_closed(void *arg, struct ipc_conn *conn)
+{
+	struct auth_peer *peer = arg;
+
+	auth_login_forget(peer->auth, conn);
+	free(peer);
+}
+
+static const struct ipc_conn_callbacks auth_callbacks = {on_message, on_closed};
+
+static void auth_peer_came(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
+{
+	struct auth_peer *peer = calloc(1, sizeof(*peer));
+
+	(void)service;
+	if (peer == NULL || !serving) {
+		free(peer);
+		close(fd);
+		return;
+	}
+	peer->auth = daemon_state(daemon);
+	for (size_t i = 0; i < sizeof(permissions) / sizeof(permissions[0]); i++)
+		if (span_eq(role, span_str(permissions[i].role)))
+			peer->may = permissions[i].may;
+	if (ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_SERVICE, &auth_callbacks, peer) == NULL)
+		free(peer);
+}
+
+static int auth_confined(struct daemon *daemon, struct err *err)
+{
+	struct auth *auth = daemon_state(daemon);
+	int r;
+
+	auth->daemon = daemon;
+	if (!daemon_secret(daemon, "grant", auth->grant_key, sizeof(auth->grant_key)))
+		return err_set(err, E_BUG, "master gave no key for grants");
+	r = directory_open(".", &auth->directory, err);
+	if (r == 0)
+		r = password_pool_new(auth, &auth->passwords, err);
+	if (r == 0)
+		auth->control = control_server_new(daemon, auth_control, auth);
+	return r;
+}
+
+static void auth_stats(struct daemon *daemon, struct master_stats *stats)
+{
+	struct auth *auth = daemon_state(daemon);
+
+	stats->total = auth->logins;
+}
+
+int main(void)
+{
+	static struct auth auth;
+	struct daemon_spec spec = {.name = "auth",
+	    .profile = profile_find("auth"),
+	    .confined = auth_confined,
+	    .peer = auth_peer_came,
+	    .stats = auth_stats,
+	    .state = &auth};
+
+	if (sodium_init() < 0)
+		return 1;
+	return daemon_run(&spec);
+}

@@ -1,0 +1,268 @@
+/*
+ * Argon2id beside the event loop: a few threads, because each check takes 64 MiB
+ * and a tenth of a second, and a short memory of successes, because mail clients
+ * log in again and again. The memory holds keyed hashes, never passwords.
+ */
+#include "auth/auth.h"
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+	PASSWORD_WAITING_MAX = 100, /* more than this is shed before anything is hashed */
+	PASSWORD_THREADS_MAX = 16,
+	PASSWORD_CACHE = 4096,
+	PASSWORD_DIGEST = 16,
+	PASSWORD_STACK = 256 * 1024,
+};
+
+struct job {
+	struct job *next;
+	bool make;
+	uint64_t account;
+	char hash[crypto_pwhash_STRBYTES > DIRECTORY_HASH_MAX + 1 ? crypto_pwhash_STRBYTES : DIRECTORY_HASH_MAX + 1];
+	struct secret password;
+	unsigned char digest[PASSWORD_DIGEST];
+	password_done *done;
+	void *arg;
+	int code;
+};
+
+struct remembered {
+	unsigned char digest[PASSWORD_DIGEST];
+	int64_t until_ms;
+};
+
+struct password_pool {
+	struct auth *auth;
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct job *waiting, **waiting_tail; /* under lock */
+	struct job *finished;		     /* under lock */
+	unsigned waiting_count;
+	unsigned threads;
+	int wake_fd;
+	struct event *event;
+	unsigned char key[crypto_generichash_KEYBYTES];
+	char dummy[crypto_pwhash_STRBYTES]; /* what an unknown account is checked against */
+	struct remembered cache[PASSWORD_CACHE];
+};
+
+static void job_run(struct job *job, const char *dummy)
+{
+	struct span password = secret_span(&job->password);
+
+	if (job->make)
+		job->code = crypto_pwhash_str(job->hash, password.ptr, password.len, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+				crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0 ? 0 : E_NOMEM;
+	else if (job->hash[0] == '\0') {
+		(void)!crypto_pwhash_str_verify(dummy, password.ptr, password.len);
+		job->code = E_AUTHFAILED;
+	} else
+		job->code = crypto_pwhash_str_verify(job->hash, password.ptr, password.len) == 0 ? 0 : E_AUTHFAILED;
+	secret_wipe(&job->password);
+}
+
+static void *thread_main(void *arg)
+{
+	struct password_pool *pool = arg;
+	uint64_t one = 1;
+
+	for (;;) {
+		struct job *job;
+
+		pthread_mutex_lock(&pool->lock);
+		while (pool->waiting == NULL)
+			pthread_cond_wait(&pool->work, &pool->lock);
+		job = pool->waiting;
+		pool->waiting = job->next;
+		if (pool->waiting == NULL)
+			pool->waiting_tail = &pool->waiting;
+		pool->waiting_count--;
+		pthread_mutex_unlock(&pool->lock);
+
+		job_run(job, pool->dummy);
+
+		pthread_mutex_lock(&pool->lock);
+		job->next = pool->finished;
+		pool->finished = job;
+		pthread_mutex_unlock(&pool->lock);
+		if (write(pool->wake_fd, &one, sizeof(one)) < 0)
+			abort(); /* an eventfd of ours cannot fail */
+	}
+	return NULL;
+}
+
+static struct remembered *cache_slot(struct password_pool *pool, const unsigned char *digest)
+{
+	uint32_t index;
+
+	memcpy(&index, digest, sizeof(index));
+	return &pool->cache[index % PASSWORD_CACHE];
+}
+
+/* The key is the whole tuple: account, its present hash, the password. */
+static void digest_of(struct password_pool *pool, uint64_t account, const char *hash, struct span password,
+    unsigned char out[PASSWORD_DIGEST])
+{
+	crypto_generichash_state state;
+
+	crypto_generichash_init(&state, pool->key, sizeof(pool->key), PASSWORD_DIGEST);
+	crypto_generichash_update(&state, (const unsigned char *)&account, sizeof(account));
+	crypto_generichash_update(&state, (const unsigned char *)hash, strlen(hash) + 1);
+	crypto_generichash_update(&state, (const unsigned char *)password.ptr, password.len);
+	crypto_generichash_final(&state, out, PASSWORD_DIGEST);
+}
+
+static void on_finished(evutil_socket_t fd, short what, void *arg)
+{
+	struct password_pool *pool = arg;
+	int64_t keep = conf_ms(daemon_conf(pool->auth->daemon), CONF_password_cache, NULL);
+	struct job *list;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	list = pool->finished;
+	pool->finished = NULL;
+	pthread_mutex_unlock(&pool->lock);
+	while (list != NULL) {
+		struct job *job = list;
+
+		list = job->next;
+		if (!job->make && job->code == 0 && keep > 0) {
+			struct remembered *slot = cache_slot(pool, job->digest);
+
+			memcpy(slot->digest, job->digest, PASSWORD_DIGEST);
+			slot->until_ms = clock_monotonic_ms() + keep;
+		}
+		job->done(job->arg, job->code, job->hash);
+		explicit_bzero(job, sizeof(*job));
+		free(job);
+	}
+}
+
+static int start_threads(struct password_pool *pool)
+{
+	uint64_t want = conf_u64(daemon_conf(pool->auth->daemon), CONF_password_hashes, NULL);
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, PASSWORD_STACK);
+	if (want < 1 || want > PASSWORD_THREADS_MAX)
+		want = want < 1 ? 1 : PASSWORD_THREADS_MAX;
+	while (pool->threads < want) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, &attr, thread_main, pool) != 0)
+			break;
+		pthread_detach(thread);
+		pool->threads++;
+	}
+	pthread_attr_destroy(&attr);
+	return pool->threads > 0 ? 0 : E_NOMEM;
+}
+
+int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err)
+{
+	struct password_pool *pool = calloc(1, sizeof(*pool));
+
+	if (pool == NULL)
+		return err_set(err, E_NOMEM, "no memory for password checks");
+	pool->auth = auth;
+	pool->waiting_tail = &pool->waiting;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->work, NULL);
+	randombytes_buf(pool->key, sizeof(pool->key));
+	pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pool->wake_fd >= 0)
+		pool->event = event_new(daemon_base(auth->daemon), pool->wake_fd, EV_READ | EV_PERSIST, on_finished, pool);
+	/* A hash of nothing in particular, made with today's costs; its making is not worth the start's time. */
+	memcpy(pool->dummy,
+	    "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE",
+	    sizeof("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"));
+	if (pool->event == NULL || event_add(pool->event, NULL) != 0) {
+		free(pool);
+		return err_set(err, E_NOMEM, "no memory for password checks");
+	}
+	*out = pool;
+	return 0;
+}
+
+static int job_add(struct password_pool *pool, struct job *job)
+{
+	if (start_threads(pool) != 0) {
+		free(job);
+		return E_UNAVAILABLE;
+	}
+	pthread_mutex_lock(&pool->lock);
+	*pool->waiting_tail = job;
+	pool->waiting_tail = &job->next;
+	pool->waiting_count++;
+	pthread_cond_signal(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
+	return 0;
+}
+
+static unsigned waiting(struct password_pool *pool)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&pool->lock);
+	n = pool->waiting_count;
+	pthread_mutex_unlock(&pool->lock);
+	return n;
+}
+
+int password_check(struct password_pool *pool, uint64_t account, const char *hash, struct span password,
+    password_done *done, void *arg)
+{
+	unsigned char digest[PASSWORD_DIGEST];
+	struct remembered *slot;
+	struct job *job;
+
+	digest_of(pool, account, hash ? hash : "", password, digest);
+	slot = cache_slot(pool, digest);
+	if (hash != NULL && slot->until_ms > clock_monotonic_ms() &&
+	    sodium_memcmp(slot->digest, digest, PASSWORD_DIGEST) == 0) {
+		done(arg, 0, hash);
+		return 0;
+	}
+	if (waiting(pool) >= PASSWORD_WAITING_MAX)
+		return E_UNAVAILABLE;
+	job = calloc(1, sizeof(*job));
+	if (job == NULL || !secret_set(&job->password, password)) {
+		free(job);
+		return E_UNAVAILABLE;
+	}
+	job->account = account;
+	if (hash != NULL)
+		memcpy(job->hash, hash, strlen(hash) + 1);
+	memcpy(job->digest, digest, sizeof(digest));
+	job->done = done;
+	job->arg = arg;
+	return job_add(pool, job);
+}
+
+int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL || !secret_set(&job->password, password)) {
+		free(job);
+		return E_UNAVAILABLE;
+	}
+	job->make = true;
+	job->done = done;
+	job->arg = arg;
+	return job_add(pool, job);
+}

@@ -1,0 +1,27 @@
+/*
+ * What all control commands have in common: --root, --json, --help, exit codes.
+ * A command is data: its nouns, its daemon, its usage, which verbs need a password.
+ */
+#ifndef MW_CONTROL_COMMAND_H
+#define MW_CONTROL_COMMAND_H
+
+#include <stdbool.h>
+
+struct control_verb {
+	const char *noun;
+	const char *verb;
+	const char *usage;	/* behind "mailwain NOUN VERB" */
+	const char *sentence;
+	bool password;		/* takes --password-stdin or asks on the terminal */
+	bool input;		/* the last argument is a file (or -) that is sent along */
+};
+
+struct control_command {
+	const char *daemon;
+	const struct control_verb *verbs; /* ended by one whose noun is NULL */
+};
+
+/* The noun is what follows "mailwain-" in argv[0]. Returns the exit status. */
+int control_command_main(const struct control_command *command, int argc, char **argv);
+
+#endif
