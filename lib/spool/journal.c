@@ -139,6 +139,9 @@ int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64
 	crypto_generichash_final(&state, check, RECORD_MAC);
 	memcpy(record + COMMIT_SIZE - RECORD_MAC, check, RECORD_MAC);
 	r = write_all(fd, iov, 3, content, err);
+	/* The mark that tells a damaged file from one that was never committed. */
+	if (r == 0 && fchmod(fd, 0700) != 0)
+		r = err_set_errno(err, errno, "fchmod of a spool file");
 	/* The one sync. Its failure is final: the kernel reports it once and forgets. */
 	if (r == 0 && fsync(fd) != 0)
 		r = err_set_errno(err, errno, "fsync of a spool file");
@@ -323,7 +326,8 @@ int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool con
 	if (fstat(fd, &st) != 0)
 		return err_set_errno(err, errno, "spool file");
 	if (!find_commit(fd, (uint64_t)st.st_size, &offset, &content, &envelope, stored))
-		return err_set(err, E_NOTFOUND, "never committed");
+		return st.st_mode & S_IXUSR ? err_set(err, E_CORRUPT, "the commit record is damaged or missing")
+					    : err_set(err, E_NOTFOUND, "never committed");
 	out->content = content;
 	memcpy(out->check, stored, RECORD_MAC);
 	r = read_envelope(fd, content, envelope, pool, out, &wire, err);

@@ -1,0 +1,413 @@
+/* Files handed out ahead, envelopes checked, commits made. */
+#include "queue/queue.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/ipc_conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A file that a client is writing. */
+struct handed {
+	struct handed *next;
+	uint64_t id;
+	int fd;
+	struct buf envelope; /* pieces so far */
+};
+
+/* A connected daemon that hands in messages. */
+struct client {
+	struct client *next, **link;
+	struct queue *queue;
+	struct ipc_conn *conn;
+	char role[16];
+	struct handed *files;
+	unsigned outstanding;
+	unsigned commits; /* under way: they hold this address */
+};
+
+/* A commit under way. conn is looked up by client, which may go away meanwhile. */
+struct commit {
+	struct queue *queue;
+	struct client *client;	  /* NULL: a message of our own */
+	struct pool *pool;
+	struct spool_envelope envelope;
+	void (*done)(void *arg, int code);
+	void *arg;
+};
+
+static int create_file(struct queue *queue, uint64_t *id, int *fd, struct err *err)
+{
+	char path[QUEUE_PATH];
+
+	*id = spool_id_next(&queue->last_id, clock_wall_ms());
+	queue_path(*id, path);
+	*fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return *fd >= 0 ? 0 : err_set_errno(err, errno, "spool file %s", path);
+}
+
+static void send_no_file(struct client *client, int code, const char *text)
+{
+	struct queue_no_file body = {.code = code, .text = span_str(text)};
+
+	ipc_conn_send(client->conn, &ipc_queue_no_file, 0, &body, -1);
+}
+
+static int hand_out(struct client *client, struct err *err)
+{
+	struct handed *file = calloc(1, sizeof(*file));
+	struct queue_file body;
+	int r;
+
+	if (file == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
+	r = create_file(client->queue, &file->id, &file->fd, err);
+	if (r != 0) {
+		free(file);
+		return r;
+	}
+	buf_init(&file->envelope, SPOOL_ENVELOPE_MAX);
+	file->next = client->files;
+	client->files = file;
+	client->outstanding++;
+	body.id = file->id;
+	return ipc_conn_send(client->conn, &ipc_queue_file, 0, &body, file->fd);
+}
+
+static void take_request(struct client *client, uint32_t count)
+{
+	struct err err;
+
+	while (count-- > 0 && client->outstanding < QUEUE_OUTSTANDING_MAX) {
+		int r = hand_out(client, &err);
+
+		if (r != 0) {
+			log_event(EV_queue_error, daemon_log(client->queue->daemon), F_ERR(&err));
+			send_no_file(client, r, err.text);
+			return;
+		}
+	}
+}
+
+static struct handed *take_handed(struct client *client, uint64_t id)
+{
+	for (struct handed **link = &client->files; *link != NULL; link = &(*link)->next)
+		if ((*link)->id == id) {
+			struct handed *file = *link;
+
+			*link = file->next;
+			client->outstanding--;
+			return file;
+		}
+	return NULL;
+}
+
+static struct handed *find_handed(struct client *client, uint64_t id)
+{
+	struct handed *file = client->files;
+
+	while (file != NULL && file->id != id)
+		file = file->next;
+	return file;
+}
+
+static void handed_free(struct handed *file)
+{
+	buf_fini(&file->envelope);
+	free(file);
+}
+
+static void discard(struct queue *queue, uint64_t id, int fd)
+{
+	close(fd);
+	disk_unlink(queue->disk, id);
+}
+
+/* DESIGN S6: from the internet's side only recipients that auth has called ours, by its signature. */
+static int check_envelope(struct client *client, const struct spool_envelope *e, struct err *err)
+{
+	int64_t now = clock_wall();
+
+	if (e->source != SPOOL_FROM_SMTP)
+		return err_set(err, E_DENIED, "%s may not say where a message comes from", client->role);
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		const struct spool_recipient *r = &e->recipients[i];
+
+		if (!r->local || !grant_check(client->queue->grant_key, GRANT_RECIPIENT, r->account, r->quota, r->canonical, now, r->grant))
+			return err_set(err, E_DENIED, "recipient %zu has no valid grant", i);
+	}
+	return 0;
+}
+
+static void send_committed(struct client *client, uint64_t id, int code, const char *text)
+{
+	struct queue_committed body = {.id = id, .code = code, .text = span_str(text)};
+
+	if (client->conn == NULL)
+		return;
+
+	ipc_conn_send(client->conn, &ipc_queue_committed, 0, &body, -1);
+}
+
+static void client_release(struct client *client)
+{
+	if (client->conn != NULL || client->commits > 0)
+		return;
+	*client->link = client->next;
+	if (client->next != NULL)
+		client->next->link = client->link;
+	free(client);
+}
+
+static void commit_free(struct commit *commit)
+{
+	if (commit->client != NULL) {
+		commit->client->commits--;
+		client_release(commit->client);
+	}
+	pool_free(&commit->pool);
+	free(commit);
+}
+
+static void commit_failed(struct commit *commit, struct disk_job *job)
+{
+	char text[SPOOL_ID_TEXT];
+
+	spool_id_format(job->id, text);
+	log_event(EV_queue_error, daemon_log(commit->queue->daemon), F_STR("qid", text), F_ERR(&job->err));
+	discard(commit->queue, job->id, job->fd);
+	if (commit->client != NULL)
+		send_committed(commit->client, job->id, job->code, job->err.text);
+	if (commit->done != NULL)
+		commit->done(commit->arg, job->code);
+	commit_free(commit);
+}
+
+static void on_committed(struct disk_job *job)
+{
+	struct commit *commit = job->arg;
+	struct queue *queue = commit->queue;
+	struct spool_file file = {.id = job->id, .content = job->content, .envelope = commit->envelope};
+	struct message *message;
+
+	if (job->code != 0) {
+		commit_failed(commit, job);
+		return;
+	}
+	queue->accepted++;
+	memcpy(file.check, job->check, sizeof(file.check));
+	if (commit->client != NULL)
+		send_committed(commit->client, job->id, 0, "");
+	if (commit->done != NULL)
+		commit->done(commit->arg, 0);
+	message = message_new(queue, job->fd, commit->pool, &file);
+	commit->pool = NULL;
+	commit_free(commit);
+	if (message == NULL) {
+		close(job->fd);
+		schedule_add(queue, file.id, clock_wall() + 1, false);
+		return;
+	}
+	message->content_checked = true; /* it was hashed a moment ago */
+	message_run(message);
+}
+
+/* envelope: encoded; copied into the job and, for the message in memory, decoded from a pooled copy. */
+static int commit_begin(struct queue *queue, struct commit *commit, uint64_t id, int fd, uint64_t content,
+    struct span envelope)
+{
+	struct disk_job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return E_NOMEM;
+	buf_init(&job->envelope, SPOOL_ENVELOPE_MAX);
+	buf_add_span(&job->envelope, envelope);
+	if (buf_failed(&job->envelope)) {
+		buf_fini(&job->envelope);
+		free(job);
+		return E_NOMEM;
+	}
+	commit->queue = queue;
+	job->kind = DISK_COMMIT;
+	job->id = id;
+	job->fd = fd;
+	job->content = content;
+	job->done = on_committed;
+	job->arg = commit;
+	disk_submit(queue->disk, job);
+	return 0;
+}
+
+static struct commit *commit_new(struct span envelope, struct err *err)
+{
+	struct commit *commit = calloc(1, sizeof(*commit));
+	struct span copy;
+
+	if (commit != NULL)
+		commit->pool = pool_new(NULL, 4 * SPOOL_ENVELOPE_MAX);
+	if (commit == NULL || commit->pool == NULL)
+		goto nomem;
+	copy = pool_span(commit->pool, envelope);
+	if (copy.ptr == NULL)
+		goto nomem;
+	if (spool_envelope_decode(copy, commit->pool, &commit->envelope, err) == 0)
+		return commit;
+	commit_free(commit);
+	return NULL;
+nomem:
+	if (commit != NULL)
+		commit_free(commit);
+	err_set(err, E_NOMEM, "out of memory");
+	return NULL;
+}
+
+/* A wrong envelope costs the peer its connection: our own daemons do not make one. */
+static int take_commit(struct client *client, const struct queue_commit *body)
+{
+	struct handed *file = take_handed(client, body->id);
+	struct commit *commit;
+	struct err err = {0};
+	int r;
+
+	if (file == NULL)
+		return E_PROTO;
+	buf_add_span(&file->envelope, body->envelope);
+	commit = buf_failed(&file->envelope) ? NULL : commit_new(buf_span(&file->envelope), &err);
+	r = commit ? check_envelope(client, &commit->envelope, &err) : err.code ? err.code : E_TOOBIG;
+	if (r == 0) {
+		commit->client = client;
+		client->commits++;
+		r = commit_begin(client->queue, commit, file->id, file->fd, body->content, buf_span(&file->envelope));
+	}
+	if (r != 0) {
+		if (commit != NULL)
+			commit_free(commit);
+		log_event(EV_queue_error, daemon_log(client->queue->daemon), F_STR("role", client->role), F_ERR(&err));
+		send_committed(client, file->id, r, err.text);
+		discard(client->queue, file->id, file->fd);
+	}
+	handed_free(file);
+	return r == E_CORRUPT ? E_PROTO : 0;
+}
+
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct client *client = arg;
+	struct handed *file;
+
+	(void)conn;
+	if (m->type == &ipc_queue_take) {
+		take_request(client, ((const struct queue_take *)(const void *)m->body)->count);
+		return 0;
+	}
+	if (m->type == &ipc_queue_commit)
+		return take_commit(client, (const void *)m->body);
+	if (m->type == &ipc_queue_envelope) {
+		const struct queue_envelope *body = (const void *)m->body;
+
+		file = find_handed(client, body->id);
+		if (file == NULL)
+			return E_PROTO;
+		buf_add_span(&file->envelope, body->part);
+		return buf_failed(&file->envelope) ? E_TOOBIG : 0;
+	}
+	file = take_handed(client, ((const struct queue_discard *)(const void *)m->body)->id);
+	if (file == NULL)
+		return E_PROTO;
+	discard(client->queue, file->id, file->fd);
+	handed_free(file);
+	return 0;
+}
+
+/* What the client did not commit never existed; commits under way go on without it. */
+static void on_closed(void *arg, struct ipc_conn *conn)
+{
+	struct client *client = arg;
+
+	(void)conn;
+	while (client->files != NULL) {
+		struct handed *file = take_handed(client, client->files->id);
+
+		discard(client->queue, file->id, file->fd);
+		handed_free(file);
+	}
+	client->conn = NULL;
+	client_release(client);
+}
+
+static const struct ipc_conn_callbacks client_callbacks = {on_message, on_closed};
+
+void client_new(struct queue *queue, struct span role, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL) {
+		close(fd);
+		return;
+	}
+	client->queue = queue;
+	snprintf(client->role, sizeof(client->role), "%.*s", SPAN_ARG(role));
+	client->conn = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_queue, TO_SERVICE, &client_callbacks, client);
+	if (client->conn == NULL) {
+		free(client);
+		return;
+	}
+	client->next = queue->clients;
+	client->link = &queue->clients;
+	if (client->next != NULL)
+		client->next->link = &client->next;
+	queue->clients = client;
+}
+
+static int write_own(int fd, struct span content, struct err *err)
+{
+	while (content.len > 0) {
+		ssize_t n = write(fd, content.ptr, content.len);
+
+		if (n < 0)
+			return err_set_errno(err, errno, "writing a notification");
+		content = span_from(content, (size_t)n);
+	}
+	return 0;
+}
+
+int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope,
+    void (*done)(void *arg, int code), void *arg)
+{
+	struct commit *commit = NULL;
+	struct err err = {0};
+	struct buf wire;
+	uint64_t id = 0;
+	int fd = -1;
+	int r;
+
+	buf_init(&wire, SPOOL_ENVELOPE_MAX);
+	r = spool_envelope_encode(envelope, &wire);
+	if (r == 0)
+		r = create_file(queue, &id, &fd, &err);
+	if (r == 0)
+		r = write_own(fd, content, &err);
+	if (r == 0) {
+		commit = commit_new(buf_span(&wire), &err);
+		r = commit ? 0 : E_NOMEM;
+	}
+	if (r == 0) {
+		commit->done = done;
+		commit->arg = arg;
+		r = commit_begin(queue, commit, id, fd, content.len, buf_span(&wire));
+	}
+	if (r != 0) {
+		log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&err));
+		if (commit != NULL)
+			commit_free(commit);
+		if (fd >= 0)
+			discard(queue, id, fd);
+	}
+	buf_fini(&wire);
+	return r;
+}

@@ -1,0 +1,335 @@
+/* The control requests: list, show, cat, flush, hold, release, delete. */
+#include "queue/queue.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/control.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { CONTROL_READ = 48000 };
+
+struct filter {
+	struct span sender, recipient, status;
+	bool all, any; /* any: some filter was given */
+};
+
+static const char *status_name(enum spool_status s)
+{
+	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned"};
+
+	return names[s];
+}
+
+static const char *message_status(const struct message *m)
+{
+	if (m->held)
+		return "held";
+	return m->busy > 0 || m->dsn_pending ? "active" : "deferred";
+}
+
+static void add_recipients(struct buf *row, const struct message *m)
+{
+	buf_add_str(row, ",\"recipients\":[");
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
+		buf_add_str(row, i ? ",{\"address\":" : "{\"address\":");
+		control_json_string(row, m->file.envelope.recipients[i].address);
+		buf_printf(row, ",\"status\":\"%s\",\"attempts\":%u,\"reason\":", status_name(m->states[i].status), m->states[i].attempts);
+		control_json_string(row, m->states[i].text);
+		buf_add_char(row, '}');
+	}
+	buf_add_char(row, ']');
+}
+
+/* The first recipient that still waits stands for the message in the list. */
+static void row_message(struct control_reply *reply, const struct message *m, bool whole)
+{
+	char id[SPOOL_ID_TEXT];
+	struct buf row;
+	size_t shown = 0;
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (m->states[i].status == SPOOL_PENDING || m->states[i].status == SPOOL_DEFERRED) {
+			shown = i;
+			break;
+		}
+	spool_id_format(m->id, id);
+	buf_init(&row, 4 * 1024 * 1024);
+	buf_printf(&row, "{\"id\":\"%s\",\"status\":\"%s\",\"size\":%llu,\"arrived\":%lld,\"next\":%lld,\"sender\":", id, message_status(m),
+	    (unsigned long long)m->file.content, (long long)m->file.envelope.arrived, (long long)m->next);
+	control_json_string(&row, m->file.envelope.sender);
+	buf_add_str(&row, ",\"recipient\":");
+	control_json_string(&row, m->file.envelope.recipients[shown].address);
+	buf_printf(&row, ",\"recipient_count\":%zu", m->file.envelope.recipient_count);
+	if (whole)
+		add_recipients(&row, m);
+	buf_add_str(&row, ",\"reason\":");
+	control_json_string(&row, m->states[shown].text);
+	buf_add_char(&row, '}');
+	control_reply_row(reply, buf_span(&row));
+	buf_fini(&row);
+}
+
+static bool matches(const struct message *m, const struct filter *f)
+{
+	bool recipient = f->recipient.len == 0;
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count && !recipient; i++)
+		recipient = span_caseeq(m->file.envelope.recipients[i].address, f->recipient);
+	return recipient && (f->sender.len == 0 || span_caseeq(m->file.envelope.sender, f->sender)) &&
+	       (f->status.len == 0 || span_eq(f->status, span_str(message_status(m))));
+}
+
+/* Calls fn for each message of the queue, waiting ones read from their files. fn may free the message. */
+static size_t each_message(struct queue *queue, void (*fn)(void *arg, struct message *m), void *arg)
+{
+	size_t count = queue->heap_count, seen = 0;
+	struct waiting *copy = reallocarray(NULL, count + 1, sizeof(*copy));
+	uint64_t *active = reallocarray(NULL, queue->active_count + 1, sizeof(*active));
+	size_t active_count = 0;
+
+	if (copy == NULL || active == NULL)
+		goto out;
+	if (count > 0)
+		memcpy(copy, queue->heap, count * sizeof(*copy));
+	for (size_t b = 0; b < QUEUE_ACTIVE_BUCKETS; b++)
+		for (struct message *m = queue->active[b]; m != NULL; m = m->bucket_next)
+			active[active_count++] = m->id;
+	for (size_t i = 0; i < active_count; i++) {
+		struct message *m = message_find(queue, active[i]);
+
+		if (m != NULL) {
+			fn(arg, m);
+			seen++;
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct message *m;
+
+		if (message_find(queue, copy[i].id) != NULL || message_load(queue, copy[i].id, false, &m, NULL) != 0)
+			continue;
+		if (copy[i].next != INT64_MAX)
+			m->next = copy[i].next;
+		fn(arg, m);
+		seen++;
+		m = message_find(queue, copy[i].id);
+		if (m != NULL && m->busy == 0 && !m->dsn_pending)
+			message_free(m);
+	}
+out:
+	free(copy);
+	free(active);
+	return seen;
+}
+
+struct listing {
+	struct control_reply *reply;
+	const struct filter *filter;
+};
+
+static void list_one(void *arg, struct message *m)
+{
+	struct listing *l = arg;
+
+	if (matches(m, l->filter))
+		row_message(l->reply, m, false);
+}
+
+/* ---- one message by its id ---- */
+
+static int with_message(struct queue *queue, struct span text, struct message **m, bool *loaded, struct err *err)
+{
+	uint64_t id;
+
+	*loaded = false;
+	if (!spool_id_parse(text, &id))
+		return err_set(err, E_SYNTAX, "'%.*s' is not a queue id", SPAN_ARG(span_sub(text, 0, 40)));
+	*m = message_find(queue, id);
+	if (*m != NULL)
+		return 0;
+	*loaded = true;
+	if (message_load(queue, id, false, m, err) != 0)
+		return err_set(err, E_NOTFOUND, "there is no message %.*s", SPAN_ARG(text));
+	return 0;
+}
+
+static void send_content(struct control_reply *reply, const struct message *m)
+{
+	char *piece = malloc(CONTROL_READ);
+	uint64_t at = 0;
+
+	while (piece != NULL && at < m->file.content) {
+		uint64_t left = m->file.content - at;
+		ssize_t n = pread(m->fd, piece, left < CONTROL_READ ? (size_t)left : CONTROL_READ, (off_t)at);
+
+		if (n <= 0)
+			break;
+		control_reply_text(reply, span_of(piece, (size_t)n));
+		at += (uint64_t)n;
+	}
+	free(piece);
+}
+
+static void do_show(struct queue *queue, struct control_reply *reply, struct span id, bool content)
+{
+	struct message *m;
+	struct err err = {0};
+	bool loaded;
+
+	if (with_message(queue, id, &m, &loaded, &err) != 0) {
+		control_reply_done(reply, EX_DATAERR, "%s", err.text);
+		return;
+	}
+	if (content)
+		send_content(reply, m);
+	else
+		row_message(reply, m, true);
+	if (loaded)
+		message_free(m);
+	control_reply_done(reply, EX_OK, "%s", "");
+}
+
+/* ---- changes ---- */
+
+enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE };
+
+static void act(struct queue *queue, struct message *m, enum action action)
+{
+	struct spool_record record = {.status = action == ACTION_HOLD ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = clock_wall()};
+	bool busy = m->busy > 0 || m->dsn_pending;
+	char id[SPOOL_ID_TEXT];
+	static const char *const names[] = {"flush", "hold", "release", "delete"};
+	struct err err;
+
+	spool_id_format(m->id, id);
+	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]));
+	if (action == ACTION_HOLD || action == ACTION_RELEASE) {
+		m->held = action == ACTION_HOLD;
+		if (spool_append(m->fd, m->id, queue->key, &record, 1, true, &err) != 0)
+			log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_ERR(&err));
+	}
+	if (action == ACTION_DELETE)
+		m->deleted = true;
+	if (busy)
+		return; /* taken into account when what is under way ends */
+	schedule_remove(queue, m->id);
+	if (action == ACTION_DELETE)
+		disk_unlink(queue->disk, m->id);
+	else
+		schedule_add(queue, m->id, clock_wall(), m->held);
+}
+
+struct change {
+	struct queue *queue;
+	const struct filter *filter;
+	enum action action;
+	size_t count;
+};
+
+static void change_one(void *arg, struct message *m)
+{
+	struct change *c = arg;
+
+	if (!matches(m, c->filter))
+		return;
+	c->count++;
+	act(c->queue, m, c->action);
+}
+
+static void change_ids(struct queue *queue, struct control_reply *reply, const struct span *ids, size_t count, enum action action)
+{
+	struct err err = {0};
+	size_t done = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct message *m;
+		bool loaded;
+
+		if (with_message(queue, ids[i], &m, &loaded, &err) != 0)
+			continue;
+		act(queue, m, action);
+		done++;
+		if (loaded)
+			message_free(m);
+	}
+	if (done < count)
+		control_reply_done(reply, EX_DATAERR, "%zu of %zu done; %s", done, count, err.text);
+	else
+		control_reply_done(reply, EX_OK, "%zu message%s", done, done == 1 ? "" : "s");
+}
+
+static bool parse_filter(const struct span *args, size_t count, struct filter *f, size_t *ids)
+{
+	*ids = 0;
+	for (size_t i = 2; i < count; i++) {
+		struct span *value = span_eq(args[i], SPAN_LIT("--sender")) ? &f->sender
+			: span_eq(args[i], SPAN_LIT("--recipient")) ? &f->recipient
+			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status : NULL;
+
+		if (span_eq(args[i], SPAN_LIT("--all"))) {
+			f->all = f->any = true;
+		} else if (value != NULL) {
+			if (i + 1 == count)
+				return false;
+			*value = args[++i];
+			f->any = true;
+		} else if (span_startswith(args[i], SPAN_LIT("--"))) {
+			return false;
+		} else {
+			(*ids)++;
+		}
+	}
+	return true;
+}
+
+static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, size_t count,
+    const struct filter *filter, size_t ids, enum action action)
+{
+	struct change change = {.queue = queue, .filter = filter, .action = action};
+
+	if (ids > 0 && !filter->any) {
+		change_ids(queue, reply, args + 2, count - 2, action);
+		return;
+	}
+	if (!filter->any || ids > 0) {
+		control_reply_done(reply, EX_USAGE, "name messages by id, or by --sender or --recipient, or --all for all %zu of them",
+		    queue->heap_count + queue->active_count);
+		return;
+	}
+	each_message(queue, change_one, &change);
+	control_reply_done(reply, EX_OK, "%zu message%s", change.count, change.count == 1 ? "" : "s");
+}
+
+void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
+    struct span secret)
+{
+	struct queue *queue = arg;
+	struct filter filter = {0};
+	struct listing listing = {reply, &filter};
+	struct span verb = count > 1 ? args[1] : span_str("");
+	size_t ids;
+
+	(void)input;
+	(void)secret;
+	if (!parse_filter(args, count, &filter, &ids)) {
+		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
+	} else if (span_eq(verb, SPAN_LIT("list"))) {
+		each_message(queue, list_one, &listing);
+		control_reply_done(reply, EX_OK, "%s", "");
+	} else if ((span_eq(verb, SPAN_LIT("show")) || span_eq(verb, SPAN_LIT("cat"))) && ids == 1) {
+		do_show(queue, reply, args[2], span_eq(verb, SPAN_LIT("cat")));
+	} else if (span_eq(verb, SPAN_LIT("flush"))) {
+		do_change(queue, reply, args, count, &filter, ids, ACTION_FLUSH);
+	} else if (span_eq(verb, SPAN_LIT("hold"))) {
+		do_change(queue, reply, args, count, &filter, ids, ACTION_HOLD);
+	} else if (span_eq(verb, SPAN_LIT("release"))) {
+		do_change(queue, reply, args, count, &filter, ids, ACTION_RELEASE);
+	} else if (span_eq(verb, SPAN_LIT("delete"))) {
+		do_change(queue, reply, args, count, &filter, ids, ACTION_DELETE);
+	} else {
+		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
+	}
+}

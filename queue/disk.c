@@ -1,0 +1,213 @@
+/*
+ * A small pool of threads for what waits for the disk. One sync at a time gives
+ * this kind of disk 2,500 messages a second, sixteen at once 11,000.
+ */
+#include "queue/queue.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { DISK_STACK = 192 * 1024, DISK_THREADS_MAX = 64 };
+
+struct disk {
+	struct queue *queue;
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct disk_job *first, **last; /* under lock */
+	struct disk_job *finished;	/* under lock */
+	unsigned waiting;		/* under lock */
+	unsigned idle;			/* under lock */
+	unsigned threads, threads_max;
+	bool strict;
+	int wake_fd;
+	struct event *event;
+};
+
+static int sync_parent(uint64_t id, struct err *err)
+{
+	char path[QUEUE_PATH];
+	int fd, r = 0;
+
+	queue_path(id, path);
+	*strrchr(path, '/') = '\0';
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) != 0)
+		r = err_set_errno(err, errno, "sync of %s", path);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static void job_run(struct disk *disk, struct disk_job *job)
+{
+	const unsigned char *key = disk->queue->key;
+	char path[QUEUE_PATH];
+
+	switch (job->kind) {
+	case DISK_COMMIT:
+		job->code = spool_commit(job->fd, job->id, key, job->content, buf_span(&job->envelope), job->check, &job->err);
+		if (job->code == 0 && disk->strict)
+			job->code = sync_parent(job->id, &job->err);
+		return;
+	case DISK_APPEND:
+		job->code = spool_append(job->fd, job->id, key, job->records, job->record_count, true, &job->err);
+		return;
+	case DISK_UNLINK:
+		queue_path(job->id, path);
+		job->code = unlink(path) == 0 ? 0 : err_set_errno(&job->err, errno, "unlink of %s", path);
+	}
+}
+
+static void *thread_main(void *arg)
+{
+	struct disk *disk = arg;
+
+	pthread_mutex_lock(&disk->lock);
+	for (;;) {
+		struct disk_job *job;
+		uint64_t one = 1;
+		bool first;
+
+		while (disk->first == NULL) {
+			disk->idle++;
+			pthread_cond_wait(&disk->work, &disk->lock);
+			disk->idle--;
+		}
+		job = disk->first;
+		disk->first = job->next;
+		if (disk->first == NULL)
+			disk->last = &disk->first;
+		disk->waiting--;
+		pthread_mutex_unlock(&disk->lock);
+		job_run(disk, job);
+		pthread_mutex_lock(&disk->lock);
+		first = disk->finished == NULL;
+		job->next = disk->finished;
+		disk->finished = job;
+		/* The loop takes all that is finished at once: it is woken once. */
+		if (first && write(disk->wake_fd, &one, sizeof(one)) < 0)
+			abort();
+	}
+	return NULL;
+}
+
+static void job_free(struct disk_job *job)
+{
+	buf_fini(&job->envelope);
+	free(job->records);
+	free(job);
+}
+
+static void on_finished(evutil_socket_t fd, short what, void *arg)
+{
+	struct disk *disk = arg;
+	struct disk_job *list, *ordered = NULL;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return;
+	pthread_mutex_lock(&disk->lock);
+	list = disk->finished;
+	disk->finished = NULL;
+	pthread_mutex_unlock(&disk->lock);
+	while (list != NULL) { /* oldest first */
+		struct disk_job *job = list;
+
+		list = job->next;
+		job->next = ordered;
+		ordered = job;
+	}
+	while (ordered != NULL) {
+		struct disk_job *job = ordered;
+
+		ordered = job->next;
+		if (job->done != NULL)
+			job->done(job);
+		job_free(job);
+	}
+}
+
+int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **out, struct err *err)
+{
+	struct disk *disk = calloc(1, sizeof(*disk));
+
+	if (disk == NULL)
+		return err_set(err, E_NOMEM, "no memory for disk threads");
+	disk->queue = queue;
+	disk->last = &disk->first;
+	disk->strict = strict;
+	disk->threads_max = threads < 1 ? 1 : threads > DISK_THREADS_MAX ? DISK_THREADS_MAX : threads;
+	pthread_mutex_init(&disk->lock, NULL);
+	pthread_cond_init(&disk->work, NULL);
+	disk->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	disk->event = event_new(daemon_base(queue->daemon), disk->wake_fd, EV_READ | EV_PERSIST, on_finished, disk);
+	if (disk->wake_fd < 0 || disk->event == NULL || event_add(disk->event, NULL) != 0)
+		return err_set(err, E_NOMEM, "no memory for disk threads");
+	*out = disk;
+	return 0;
+}
+
+static void thread_start(struct disk *disk)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, DISK_STACK);
+	if (pthread_create(&thread, &attr, thread_main, disk) == 0) {
+		pthread_detach(thread);
+		disk->threads++;
+	}
+	pthread_attr_destroy(&attr);
+}
+
+void disk_submit(struct disk *disk, struct disk_job *job)
+{
+	bool more;
+
+	job->next = NULL;
+	pthread_mutex_lock(&disk->lock);
+	*disk->last = job;
+	disk->last = &job->next;
+	disk->waiting++;
+	more = disk->idle < disk->waiting && disk->threads < disk->threads_max;
+	pthread_cond_signal(&disk->work);
+	pthread_mutex_unlock(&disk->lock);
+	if (more)
+		thread_start(disk);
+	if (disk->threads == 0) { /* no thread can be had: slowly is better than never */
+		pthread_mutex_lock(&disk->lock);
+		disk->first = NULL;
+		disk->last = &disk->first;
+		disk->waiting = 0;
+		pthread_mutex_unlock(&disk->lock);
+		job_run(disk, job);
+		if (job->done != NULL)
+			job->done(job);
+		job_free(job);
+	}
+}
+
+unsigned disk_waiting(const struct disk *disk)
+{
+	return disk->waiting;
+}
+
+void disk_unlink(struct disk *disk, uint64_t id)
+{
+	struct disk_job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return; /* it will be found delivered at the next start */
+	job->kind = DISK_UNLINK;
+	job->id = id;
+	job->fd = -1;
+	disk_submit(disk, job);
+}

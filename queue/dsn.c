@@ -1,0 +1,264 @@
+/*
+ * Delivery status notifications (RFC 3461, 3464, 6522). Their text says what
+ * happened, to whom, what the server said, and what to do. They have the null
+ * sender, so that none is ever answered by another; what cannot be told to a
+ * sender without an address goes to postmaster, once.
+ */
+#include "queue/queue.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	DSN_MAX = 16 * 1024 * 1024,
+	DSN_RETURN_MAX = 256 * 1024,  /* of the message that is given back whole */
+	DSN_HEADER_MAX = 64 * 1024,   /* of its header section */
+};
+
+static bool wants(const struct spool_recipient *r, enum spool_notify what, bool without)
+{
+	return r->notify == 0 ? without : (r->notify & what) != 0;
+}
+
+size_t dsn_due(struct message *m, enum dsn_kind kind, uint32_t *recipients)
+{
+	const struct spool_envelope *e = &m->file.envelope;
+	int64_t warn = conf_ms(daemon_conf(m->queue->daemon), CONF_queue_warn_after, NULL) / 1000;
+	size_t count = 0;
+
+	if (kind == DSN_DELAY && (m->warned || warn == 0 || clock_wall() - e->arrived < warn || e->sender.len == 0))
+		return 0;
+	if (kind == DSN_SUCCESS && e->sender.len == 0)
+		return 0;
+	for (uint32_t i = 0; i < e->recipient_count; i++) {
+		const struct recipient_state *s = &m->states[i];
+		const struct spool_recipient *r = &e->recipients[i];
+		bool due = false;
+
+		if (kind == DSN_FAILURE)
+			due = (s->status == SPOOL_FAILED || s->status == SPOOL_EXPIRED) && wants(r, SPOOL_NOTIFY_FAILURE, true);
+		else if (kind == DSN_SUCCESS)
+			due = s->status == SPOOL_DELIVERED && wants(r, SPOOL_NOTIFY_SUCCESS, false);
+		else
+			due = s->status == SPOOL_DEFERRED && wants(r, SPOOL_NOTIFY_DELAY, true);
+		if (due && !s->told)
+			recipients[count++] = i;
+	}
+	return count;
+}
+
+/* Text from elsewhere, made harmless for a header or a body line. */
+static void add_clean(struct buf *out, struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		buf_add_char(out, (unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 0x7f ? ' ' : s.ptr[i]);
+}
+
+static void add_head(struct buf *out, const struct message *m, enum dsn_kind kind, struct span to, const char *boundary)
+{
+	static const char *const subjects[] = {"Your message could not be delivered", "Your message is delayed",
+	    "Your message was delivered"};
+	struct span host = conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL);
+	char date[CLOCK_RFC5322_MAX], id[SPOOL_ID_TEXT];
+
+	spool_id_format(m->id, id);
+	buf_printf(out, "Date: %s\r\nFrom: Mail server %.*s <postmaster@%.*s>\r\nTo: <", clock_format_rfc5322(clock_wall(), date),
+	    SPAN_ARG(host), SPAN_ARG(host));
+	add_clean(out, to);
+	buf_printf(out,
+	    ">\r\nSubject: %s\r\nMessage-ID: <%s.%d.%lld@%.*s>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+	    "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n",
+	    subjects[kind], id, (int)kind, (long long)clock_wall(), SPAN_ARG(host), boundary);
+}
+
+static void add_text(struct buf *out, const struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
+{
+	static const char *const first[] = {
+	    "your message could not be delivered to the recipients below. It will not be\r\ntried again.",
+	    "your message has not yet been delivered to the recipients below. You need not\r\nsend it again: delivery goes on being tried.",
+	    "your message was delivered to the recipients below."};
+	struct span host = conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL);
+
+	buf_printf(out, "Content-Type: text/plain; charset=utf-8\r\n\r\nThis is the mail server at %.*s:\r\n%s\r\n\r\n", SPAN_ARG(host), first[kind]);
+	for (size_t i = 0; i < count; i++) {
+		buf_add_str(out, "  ");
+		add_clean(out, m->file.envelope.recipients[recipients[i]].address);
+		buf_add_str(out, "\r\n    ");
+		add_clean(out, m->states[recipients[i]].text);
+		buf_add_str(out, "\r\n\r\n");
+	}
+	if (kind == DSN_FAILURE)
+		buf_printf(out,
+		    "What to do: check the address for a slip; when it is right, ask the recipient\r\nin another way, or write to "
+		    "postmaster@%.*s and include this message.\r\n\r\n",
+		    SPAN_ARG(host));
+}
+
+/* RFC 3464 section 2.2 and 2.3 */
+static void add_status(struct buf *out, const struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
+{
+	static const char *const actions[] = {"failed", "delayed", "delivered"};
+	const struct spool_envelope *e = &m->file.envelope;
+	char date[CLOCK_RFC5322_MAX];
+
+	buf_printf(out, "Content-Type: message/%sdelivery-status\r\n\r\n", e->smtputf8 ? "global-" : "");
+	if (e->envid.len > 0) {
+		buf_add_str(out, "Original-Envelope-Id: ");
+		add_clean(out, e->envid);
+		buf_add_str(out, "\r\n");
+	}
+	buf_printf(out, "Reporting-MTA: dns; %.*s\r\nArrival-Date: %s\r\n",
+	    SPAN_ARG(conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL)), clock_format_rfc5322(e->arrived, date));
+	for (size_t i = 0; i < count; i++) {
+		const struct spool_recipient *r = &e->recipients[recipients[i]];
+		struct span text = m->states[recipients[i]].text;
+		bool status = text.len > 9 && text.ptr[3] == ' ' && text.ptr[5] == '.';
+
+		buf_add_str(out, "\r\n");
+		if (r->orcpt.len > 0) {
+			buf_add_str(out, "Original-Recipient: ");
+			add_clean(out, r->orcpt);
+			buf_add_str(out, "\r\n");
+		}
+		buf_printf(out, "Final-Recipient: %s; ", e->smtputf8 ? "utf-8" : "rfc822");
+		add_clean(out, r->address);
+		buf_printf(out, "\r\nAction: %s\r\nStatus: %.*s\r\nDiagnostic-Code: smtp; ", actions[kind],
+		    status ? (int)span_find(span_from(text, 4), ' ') : 5, status ? text.ptr + 4 : kind == DSN_SUCCESS ? "2.0.0" : "5.0.0");
+		add_clean(out, text);
+		buf_add_str(out, "\r\n");
+	}
+	buf_add_str(out, "\r\n");
+}
+
+/* The header section, or all of a small message when RET=FULL was asked for. */
+static void add_original(struct buf *out, const struct message *m)
+{
+	bool full = m->file.envelope.ret == SPOOL_RET_FULL && m->file.content <= DSN_RETURN_MAX;
+	size_t want = full ? (size_t)m->file.content : m->file.content < DSN_HEADER_MAX ? (size_t)m->file.content : DSN_HEADER_MAX;
+	char *text = malloc(want + 1);
+	ssize_t n = text ? pread(m->fd, text, want, 0) : -1;
+	struct span got = span_of(text, n > 0 ? (size_t)n : 0);
+
+	if (!full) {
+		char *end = n > 0 ? memmem(text, (size_t)n, "\r\n\r\n", 4) : NULL;
+
+		if (end != NULL)
+			got.len = (size_t)(end - text) + 2;
+	}
+	buf_printf(out, "Content-Type: %s\r\n\r\n", full ? "message/rfc822" : "text/rfc822-headers");
+	buf_add_span(out, got);
+	buf_add_str(out, "\r\n");
+	free(text);
+}
+
+/* The original, found again by its id: it may have been deleted meanwhile. */
+struct dsn {
+	struct queue *queue;
+	uint64_t id;
+	enum dsn_kind kind;
+	uint32_t *recipients;
+	size_t count;
+};
+
+static void on_queued(void *arg, int code)
+{
+	struct dsn *dsn = arg;
+	struct message *m = message_find(dsn->queue, dsn->id);
+
+	if (m != NULL) {
+		m->dsn_pending = false;
+		if (code != 0) { /* later: the message waits in its file with its recipients as they are */
+			m->next = clock_wall() + 60;
+			schedule_add(m->queue, m->id, m->next, m->held);
+			message_free(m);
+		} else {
+			if (dsn->kind == DSN_DELAY)
+				m->warned = true;
+			else
+				for (size_t i = 0; i < dsn->count; i++)
+					m->states[dsn->recipients[i]].told = true;
+			message_step(m);
+		}
+	}
+	free(dsn->recipients);
+	free(dsn);
+}
+
+static void log_dsn(const struct message *m, struct span to, enum dsn_kind kind)
+{
+	static const char *const kinds[] = {"failure", "delay", "success"};
+	char text[SPOOL_ID_TEXT];
+
+	spool_id_format(m->id, text);
+	log_event(EV_queue_dsn, daemon_log(m->queue->daemon), F_STR("for", text), F_SPAN("to", to), F_STR("kind", kinds[kind]));
+}
+
+static struct dsn *dsn_new(struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
+{
+	struct dsn *dsn = calloc(1, sizeof(*dsn));
+
+	if (dsn == NULL)
+		return NULL;
+	dsn->queue = m->queue;
+	dsn->id = m->id;
+	dsn->kind = kind;
+	dsn->count = count;
+	dsn->recipients = reallocarray(NULL, count, sizeof(*recipients));
+	if (dsn->recipients == NULL) {
+		free(dsn);
+		return NULL;
+	}
+	memcpy(dsn->recipients, recipients, count * sizeof(*recipients));
+	return dsn;
+}
+
+int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
+{
+	struct span sender = m->file.envelope.sender;
+	struct span host = conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL);
+	struct spool_recipient to = {.address = sender};
+	struct spool_envelope envelope = {.source = SPOOL_FROM_BOUNCE, .arrived = clock_wall(),
+	    .smtputf8 = m->file.envelope.smtputf8, .body = SPOOL_BODY_8BITMIME, .recipient_count = 1, .recipients = &to};
+	char boundary[48], id[SPOOL_ID_TEXT];
+	struct dsn *dsn;
+	struct buf text;
+	int r;
+
+	/* A notification that fails is told to postmaster; one to postmaster that fails is told to nobody. */
+	if (sender.len == 0) {
+		if (m->file.envelope.recipients[0].address.len == 10 ||
+		    span_startscase(m->file.envelope.recipients[0].address, SPAN_LIT("postmaster@"))) {
+			for (size_t i = 0; i < count; i++)
+				m->states[recipients[i]].told = true;
+			return E_CANNOT;
+		}
+		to.address = SPAN_LIT("postmaster");
+	}
+	dsn = dsn_new(m, kind, recipients, count);
+	if (dsn == NULL)
+		return E_NOMEM;
+	spool_id_format(m->id, id);
+	snprintf(boundary, sizeof(boundary), "=_%s_%d_%llx", id, (int)kind, (unsigned long long)clock_wall());
+	buf_init(&text, DSN_MAX);
+	add_head(&text, m, kind, sender.len > 0 ? sender : host, boundary);
+	buf_printf(&text, "--%s\r\n", boundary);
+	add_text(&text, m, kind, recipients, count);
+	buf_printf(&text, "--%s\r\n", boundary);
+	add_status(&text, m, kind, recipients, count);
+	buf_printf(&text, "--%s\r\n", boundary);
+	add_original(&text, m);
+	buf_printf(&text, "--%s--\r\n", boundary);
+	r = buf_failed(&text) ? E_NOMEM : accept_own(m->queue, buf_span(&text), &envelope, on_queued, dsn);
+	buf_fini(&text);
+	if (r != 0) {
+		free(dsn->recipients);
+		free(dsn);
+		return r;
+	}
+	log_dsn(m, to.address, kind);
+	return 0;
+}

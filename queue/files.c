@@ -1,0 +1,113 @@
+/* Names and places of the spool's files. */
+#include "queue/queue.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void queue_path(uint64_t id, char out[QUEUE_PATH])
+{
+	char text[SPOOL_ID_TEXT];
+
+	spool_id_format(id, text);
+	snprintf(out, QUEUE_PATH, "queue/%c/%s", text[SPOOL_ID_TEXT - 2], text);
+}
+
+/* Only what queue itself made: a plain file, one name, its own user's. Never followed, never waited for. */
+int queue_open_file(uint64_t id, int flags, int *fd, struct err *err)
+{
+	char path[QUEUE_PATH];
+	struct stat st;
+
+	queue_path(id, path);
+	*fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (*fd < 0)
+		return errno == ELOOP ? err_set(err, E_CORRUPT, "is a symbolic link") : err_set_errno(err, errno, "%s", path);
+	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid())
+		return 0;
+	close(*fd);
+	*fd = -1;
+	return err_set(err, E_CORRUPT, "is not a plain file of the queue's own");
+}
+
+static int make_directory(const char *path, struct err *err)
+{
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		return err_set_errno(err, errno, "mkdir %s in the spool", path);
+	return 0;
+}
+
+static int sync_directory(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = 0;
+
+	if (fd < 0 || fsync(fd) != 0)
+		r = err_set_errno(err, errno, "sync of %s in the spool", path);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+int queue_make_directories(struct err *err)
+{
+	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+	int r = make_directory("queue", err);
+
+	if (r == 0)
+		r = make_directory("corrupt", err);
+	for (size_t i = 0; digits[i] != '\0' && r == 0; i++) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "queue/%c", digits[i]);
+		r = make_directory(path, err);
+	}
+	if (r == 0)
+		r = sync_directory("queue", err);
+	return r == 0 ? sync_directory(".", err) : r;
+}
+
+static int make_key(struct queue *queue, struct err *err)
+{
+	int fd = open("key.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int r = 0;
+
+	if (fd < 0)
+		return err_set_errno(err, errno, "spool key");
+	randombytes_buf(queue->key, sizeof(queue->key));
+	if (write(fd, queue->key, sizeof(queue->key)) != (ssize_t)sizeof(queue->key) || fsync(fd) != 0 ||
+	    rename("key.new", "key") != 0)
+		r = err_set_errno(err, errno, "spool key");
+	close(fd);
+	return r == 0 ? sync_directory(".", err) : r;
+}
+
+int queue_load_key(struct queue *queue, struct err *err)
+{
+	int fd = open("key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? make_key(queue, err) : err_set_errno(err, errno, "spool key");
+	n = read(fd, queue->key, sizeof(queue->key));
+	close(fd);
+	/* A new key would make every message in the spool look damaged. */
+	return n == (ssize_t)sizeof(queue->key) ? 0 : err_set(err, E_CORRUPT, "the spool's key file is damaged; restore it from a backup");
+}
+
+void queue_set_aside(struct queue *queue, uint64_t id, const char *why)
+{
+	char from[QUEUE_PATH], text[SPOOL_ID_TEXT], to[32];
+
+	spool_id_format(id, text);
+	queue_path(id, from);
+	snprintf(to, sizeof(to), "corrupt/%s", text);
+	log_event(EV_queue_corrupt, daemon_log(queue->daemon), F_STR("qid", text), F_STR("reason", why), F_STR("moved_to", to));
+	if (rename(from, to) != 0)
+		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", text), F_STR("error", "cannot be moved to corrupt/"));
+}

@@ -1,0 +1,78 @@
+/* queue: the spool's only writer, and the schedule. */
+#include "queue/queue.h"
+
+#include "net/control.h"
+
+#include <sodium.h>
+#include <unistd.h>
+
+static void queue_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
+{
+	struct queue *queue = daemon_state(daemon);
+
+	if (serving)
+		client_new(queue, role, fd);
+	else if (span_eq(service, SPAN_LIT("auth")))
+		auth_service(queue, fd);
+	else if (span_eq(service, SPAN_LIT("deliver")))
+		deliver_service(queue, fd);
+	else
+		close(fd);
+}
+
+static int queue_confined(struct daemon *daemon, struct err *err)
+{
+	struct queue *queue = daemon_state(daemon);
+	const struct conf *conf = daemon_conf(daemon);
+	int r;
+
+	queue->daemon = daemon;
+	if (!daemon_secret(daemon, "grant", queue->grant_key, sizeof(queue->grant_key)))
+		return err_set(err, E_BUG, "master gave no key for grants");
+	r = queue_make_directories(err);
+	if (r == 0)
+		r = queue_load_key(queue, err);
+	if (r == 0)
+		r = disk_new(queue, (unsigned)conf_u64(conf, CONF_spool_syncs, NULL),
+		    span_eq(conf_text(conf, CONF_durability, NULL), SPAN_LIT("strict")), &queue->disk, err);
+	if (r == 0)
+		r = recover_start(queue, err);
+	if (r != 0)
+		return r;
+	schedule_start(queue);
+	queue->control = control_server_new(daemon, queue_control, queue);
+	return 0;
+}
+
+static void queue_halt(struct daemon *daemon)
+{
+	struct queue *queue = daemon_state(daemon);
+
+	queue->halting = true;
+	if (queue->active_count == 0)
+		daemon_finished(daemon);
+}
+
+static void queue_stats(struct daemon *daemon, struct master_stats *stats)
+{
+	struct queue *queue = daemon_state(daemon);
+
+	stats->connections = queue->active_count;
+	stats->total = queue->accepted;
+}
+
+int main(void)
+{
+	static struct queue queue;
+	struct daemon_spec spec = {.name = "queue",
+	    .profile = profile_find("queue"),
+	    .confined = queue_confined,
+	    .peer = queue_peer,
+	    .halt = queue_halt,
+	    .stats = queue_stats,
+	    .state = &queue};
+
+	if (sodium_init() < 0)
+		return 1;
+	return daemon_run(&spec);
+}

@@ -1,0 +1,381 @@
+/* A message while something is done with it: recipients to targets, results to records, then rest or removal. */
+#include "queue/queue.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { MESSAGE_POOL_MAX = 8 * 1024 * 1024 };
+
+static struct message **bucket_of(struct queue *queue, uint64_t id)
+{
+	return &queue->active[(id ^ id >> 14) % QUEUE_ACTIVE_BUCKETS];
+}
+
+struct message *message_find(struct queue *queue, uint64_t id)
+{
+	struct message *m = *bucket_of(queue, id);
+
+	while (m != NULL && m->id != id)
+		m = m->bucket_next;
+	return m;
+}
+
+/* What the file's records say about each recipient. */
+static void apply_records(struct message *m)
+{
+	for (size_t i = 0; i < m->file.record_count; i++) {
+		const struct spool_record *r = &m->file.records[i];
+		struct recipient_state *s = r->recipient < m->file.envelope.recipient_count ? &m->states[r->recipient] : NULL;
+
+		if (r->status == SPOOL_HOLD || r->status == SPOOL_RELEASE)
+			m->held = r->status == SPOOL_HOLD;
+		else if (r->status == SPOOL_WARNED)
+			m->warned = true;
+		else if (s != NULL && r->status == SPOOL_DSN_SENT)
+			s->told = true;
+		else if (s != NULL) {
+			s->status = r->status;
+			s->attempts = r->attempts;
+			s->text = r->text;
+			if (r->status == SPOOL_DEFERRED)
+				m->next = r->next;
+		}
+	}
+}
+
+struct message *message_new(struct queue *queue, int fd, struct pool *pool, const struct spool_file *file)
+{
+	struct message *m = pool_new_object(pool, struct message);
+	struct message **bucket = bucket_of(queue, file->id);
+
+	if (m != NULL)
+		m->states = pool_array(pool, file->envelope.recipient_count, sizeof(*m->states));
+	if (m == NULL || m->states == NULL) {
+		pool_free(&pool);
+		return NULL;
+	}
+	m->queue = queue;
+	m->pool = pool;
+	m->id = file->id;
+	m->fd = fd;
+	m->file = *file;
+	apply_records(m);
+	m->bucket_next = *bucket;
+	*bucket = m;
+	queue->active_count++;
+	return m;
+}
+
+int message_load(struct queue *queue, uint64_t id, bool content_too, struct message **out, struct err *err)
+{
+	struct pool *pool;
+	struct spool_file file;
+	int fd, r;
+
+	r = queue_open_file(id, O_RDWR, &fd, err);
+	if (r != 0)
+		return r;
+	pool = pool_new(NULL, MESSAGE_POOL_MAX);
+	r = pool ? spool_read(fd, id, queue->key, content_too, pool, &file, err) : E_NOMEM;
+	if (r == 0) {
+		*out = message_new(queue, fd, pool, &file);
+		return *out ? 0 : err_set(err, E_NOMEM, "out of memory");
+	}
+	pool_free(&pool);
+	close(fd);
+	return r;
+}
+
+void message_free(struct message *m)
+{
+	struct message **link = bucket_of(m->queue, m->id);
+	struct queue *queue = m->queue;
+	struct pool *pool = m->pool;
+
+	deliver_forget(m);
+	expand_forget(m);
+	while (*link != m)
+		link = &(*link)->bucket_next;
+	*link = m->bucket_next;
+	queue->active_count--;
+	close(m->fd);
+	pool_free(&pool);
+	if (queue->halting && queue->active_count == 0)
+		daemon_finished(queue->daemon);
+}
+
+struct target *message_add_target(struct message *m, uint32_t recipient, uint64_t account, uint64_t quota,
+    struct span address, struct span detail)
+{
+	struct target *t = pool_new_object(m->pool, struct target);
+
+	if (t == NULL)
+		return NULL;
+	t->message = m;
+	t->recipient = recipient;
+	t->account = account;
+	t->quota = quota;
+	t->address = pool_span(m->pool, address);
+	t->detail = pool_span(m->pool, detail);
+	t->next = m->targets;
+	m->targets = t;
+	return t->address.ptr && t->detail.ptr ? t : NULL;
+}
+
+static bool is_open(const struct recipient_state *s)
+{
+	return s->status == SPOOL_PENDING || s->status == SPOOL_DEFERRED;
+}
+
+/* ---- the results of targets become the recipient's ---- */
+
+static void set_status(struct message *m, uint32_t recipient, enum spool_status status, struct span text)
+{
+	struct recipient_state *s = &m->states[recipient];
+
+	s->status = status;
+	s->dirty = true;
+	s->text = pool_span(m->pool, span_sub(text, 0, SPOOL_TEXT_MAX));
+}
+
+static void log_target(const struct target *t, enum log_event_id event)
+{
+	const struct message *m = t->message;
+	char text[SPOOL_ID_TEXT];
+
+	spool_id_format(m->id, text);
+	log_event(event, daemon_log(m->queue->daemon), F_STR("qid", text),
+	    F_SPAN("to", m->file.envelope.recipients[t->recipient].address), F_SPAN("mailbox", t->address),
+	    F_SPAN("status", t->text));
+}
+
+void target_result(struct target *t, int code, struct span text)
+{
+	struct message *m = t->message;
+	struct buf line;
+
+	buf_init(&line, SPOOL_TEXT_MAX);
+	buf_printf(&line, "%d %s %.*s", err_smtp_code(code), err_smtp_enhanced(code), SPAN_ARG(span_sub(text, 0, 300)));
+	t->text = pool_span(m->pool, buf_span(&line));
+	buf_fini(&line);
+	if (code == 0) {
+		t->state = TARGET_DONE;
+		m->queue->delivered++;
+		log_target(t, EV_queue_delivered);
+	} else if (err_is_temp(code)) {
+		t->state = TARGET_DEFERRED;
+		log_target(t, EV_queue_deferred);
+	} else {
+		t->state = TARGET_FAILED;
+		log_target(t, EV_queue_bounced);
+	}
+}
+
+/* A recipient is delivered when all its targets are; one that failed for good fails it once the rest has ended. */
+static void gather(struct message *m)
+{
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++) {
+		struct recipient_state *s = &m->states[i];
+		const struct target *failed = NULL, *deferred = NULL;
+		unsigned count = 0;
+
+		if (!is_open(s) || s->dirty)
+			continue;
+		for (const struct target *t = m->targets; t != NULL; t = t->next) {
+			if (t->recipient != i)
+				continue;
+			count++;
+			if (t->state == TARGET_FAILED)
+				failed = t;
+			else if (t->state == TARGET_DEFERRED)
+				deferred = t;
+		}
+		if (count == 0)
+			continue; /* its expansion failed: set already */
+		s->attempts++;
+		if (deferred != NULL)
+			set_status(m, i, SPOOL_DEFERRED, deferred->text);
+		else if (failed != NULL)
+			set_status(m, i, SPOOL_FAILED, failed->text);
+		else
+			set_status(m, i, SPOOL_DELIVERED, SPAN_LIT("250 2.0.0 delivered"));
+	}
+}
+
+static size_t count_open(const struct message *m)
+{
+	size_t open = 0;
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		open += is_open(&m->states[i]);
+	return open;
+}
+
+/* Only after an attempt since the start: a clock that jumped must not bounce a queue full of mail. */
+static void expire(struct message *m)
+{
+	int64_t life = conf_ms(daemon_conf(m->queue->daemon), CONF_queue_lifetime, NULL) / 1000;
+
+	if (clock_wall() - m->file.envelope.arrived < life)
+		return;
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty && m->states[i].attempts > 1) {
+			set_status(m, i, SPOOL_EXPIRED, m->states[i].text);
+			char text[SPOOL_ID_TEXT];
+
+			spool_id_format(m->id, text);
+			log_event(EV_queue_expired, daemon_log(m->queue->daemon), F_STR("qid", text),
+			    F_SPAN("to", m->file.envelope.recipients[i].address));
+		}
+}
+
+/* ---- rest or removal ---- */
+
+static void remove_message(struct message *m)
+{
+	char text[SPOOL_ID_TEXT];
+
+	spool_id_format(m->id, text);
+	log_event(EV_queue_removed, daemon_log(m->queue->daemon), F_STR("qid", text));
+	disk_unlink(m->queue->disk, m->id);
+	message_free(m);
+}
+
+static void rest(struct message *m)
+{
+	schedule_add(m->queue, m->id, m->next, m->held);
+	message_free(m);
+}
+
+
+static void on_appended(struct disk_job *job)
+{
+	struct message *m = job->arg;
+
+	if (job->code != 0)
+		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		m->states[i].dirty = false;
+	rest(m);
+}
+
+/* Writes down what changed; the message rests when it is durable. */
+static void record_and_rest(struct message *m)
+{
+	size_t count = m->file.envelope.recipient_count;
+	struct disk_job *job = calloc(1, sizeof(*job));
+	uint32_t attempts = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (is_open(&m->states[i]) && m->states[i].attempts > attempts)
+			attempts = m->states[i].attempts;
+	m->next = clock_wall() + schedule_backoff(daemon_conf(m->queue->daemon), attempts);
+	if (job != NULL)
+		job->records = calloc(2 * count + 1, sizeof(*job->records));
+	if (job == NULL || job->records == NULL) {
+		free(job);
+		rest(m);
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		struct recipient_state *s = &m->states[i];
+
+		if (s->dirty)
+			job->records[job->record_count++] = (struct spool_record){.status = s->status,
+			    .recipient = i, .attempts = s->attempts, .when = clock_wall(), .next = m->next, .text = s->text};
+		if (s->told && s->dirty)
+			job->records[job->record_count++] =
+			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = clock_wall()};
+	}
+	if (m->warned)
+		job->records[job->record_count++] =
+		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = clock_wall()};
+	job->kind = DISK_APPEND;
+	job->id = m->id;
+	job->fd = m->fd;
+	job->done = on_appended;
+	job->arg = m;
+	disk_submit(m->queue->disk, job);
+}
+
+static void settle(struct message *m);
+
+/* Notifications are queued before the message that caused them may go. */
+static bool send_dsns(struct message *m)
+{
+	static const enum dsn_kind kinds[] = {DSN_FAILURE, DSN_SUCCESS, DSN_DELAY};
+	uint32_t *recipients = pool_array(m->pool, m->file.envelope.recipient_count, sizeof(*recipients));
+
+	if (recipients == NULL)
+		return false;
+	for (size_t k = 0; k < 3; k++) {
+		size_t count = dsn_due(m, kinds[k], recipients);
+
+		if (count > 0 && dsn_send(m, kinds[k], recipients, count) == 0) {
+			m->dsn_pending = true;
+			return true; /* message_step comes back when it is durable */
+		}
+	}
+	return false;
+}
+
+static void settle(struct message *m)
+{
+	if (m->deleted) {
+		remove_message(m);
+		return;
+	}
+	if (send_dsns(m))
+		return;
+	if (count_open(m) > 0)
+		record_and_rest(m);
+	else
+		remove_message(m);
+}
+
+void message_step(struct message *m)
+{
+	if (m->busy > 0 || m->dsn_pending)
+		return;
+	gather(m);
+	expire(m);
+	settle(m);
+}
+
+/* A recipient of ours, by auth's word, or one to be expanded, or one elsewhere. */
+static void start_recipient(struct message *m, uint32_t i)
+{
+	const struct spool_recipient *r = &m->file.envelope.recipients[i];
+	struct target *t;
+
+	if (r->local && r->account != 0) {
+		t = message_add_target(m, i, r->account, r->quota, r->canonical, r->detail);
+		if (t != NULL)
+			deliver_target(t);
+	} else if (r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE) {
+		expand_recipient(m, i);
+	} else {
+		t = message_add_target(m, i, 0, 0, r->address, span_str(""));
+		if (t != NULL)
+			target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
+	}
+}
+
+void message_run(struct message *m)
+{
+	if (m->held) {
+		rest(m);
+		return;
+	}
+	m->busy++; /* an answer that comes at once must not end the loop early */
+	m->targets = NULL;
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (is_open(&m->states[i]))
+			start_recipient(m, i);
+	m->busy--;
+	message_step(m);
+}

@@ -1,0 +1,179 @@
+/*
+ * The queue's own state. A message is "active" while something is done with it
+ * (a struct message in memory) and "deferred" while it waits: then only its id
+ * and its time are kept, and it is read again from its file.
+ */
+#ifndef MW_QUEUE_QUEUE_H
+#define MW_QUEUE_QUEUE_H
+
+#include "base/pool.h"
+#include "proc/daemon.h"
+#include "proc/grant.h"
+#include "spool/spool.h"
+
+struct ipc_conn;
+struct disk;
+
+enum {
+	QUEUE_CHANNELS = 256,	       /* accounts whose worker is known */
+	QUEUE_CHANNEL_IN_FLIGHT = 128, /* deliveries at once into one account */
+	QUEUE_ACTIVE_BUCKETS = 4096,
+	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
+	QUEUE_OUTSTANDING_MAX = 512,   /* files handed out to one client */
+	QUEUE_TARGETS_MAX = 1000,
+	QUEUE_PATH = 32,
+};
+
+enum target_state { TARGET_PENDING, TARGET_ASKING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
+
+/* Where one recipient's copy goes. An alias has several. */
+struct target {
+	struct target *next;
+	struct message *message;
+	uint32_t recipient;
+	uint64_t account; /* 0: a remote address */
+	uint64_t quota;
+	struct span address;
+	struct span detail;
+	enum target_state state;
+	struct span text; /* the last answer */
+};
+
+struct recipient_state {
+	enum spool_status status; /* PENDING, DELIVERED, DEFERRED, FAILED, EXPIRED */
+	uint32_t attempts;
+	bool expanding;
+	bool expanded; /* through an alias: its targets are all known */
+	bool dirty;    /* changed since the file was written */
+	bool told;     /* its DSN is queued */
+	struct span text;
+};
+
+struct message {
+	struct message *bucket_next;
+	struct queue *queue;
+	struct pool *pool;
+	uint64_t id;
+	int fd;
+	struct spool_file file;
+	struct recipient_state *states; /* one for each recipient */
+	struct target *targets;
+	unsigned busy;	/* targets and questions under way */
+	bool held, warned, deleted, content_checked;
+	bool dsn_pending;
+	int64_t next; /* when it is tried again */
+};
+
+/* A waiting message: 16 bytes of the heap. next is INT64_MAX while it is held. */
+struct waiting {
+	int64_t next;
+	uint64_t id;
+};
+
+struct client;
+struct channel;
+
+struct queue {
+	struct daemon *daemon;
+	struct disk *disk;
+	struct ipc_conn *auth;
+	struct ipc_conn *deliver;
+	struct control_server *control;
+	struct client *clients;
+	struct channel *channels;
+	unsigned channel_count;
+	struct message *active[QUEUE_ACTIVE_BUCKETS];
+	unsigned active_count;
+	struct waiting *heap;
+	size_t heap_count, heap_size;
+	struct event *timer;	/* of the heap's first */
+	struct event *recovery; /* reads the spool in slices at start */
+	void *recovery_state;
+	uint64_t last_id;
+	uint32_t last_question;
+	struct expansion *expansions;
+	unsigned char key[SPOOL_KEY];
+	unsigned char grant_key[GRANT_KEY];
+	uint64_t accepted, delivered;
+	bool halting;
+};
+
+/* ---- files.c ---- */
+void queue_path(uint64_t id, char out[QUEUE_PATH]);
+int queue_open_file(uint64_t id, int flags, int *fd, struct err *err);
+int queue_make_directories(struct err *err);
+int queue_load_key(struct queue *queue, struct err *err);
+void queue_set_aside(struct queue *queue, uint64_t id, const char *why);
+
+/* ---- disk.c: threads that write and sync, so that the loop never waits ---- */
+enum disk_kind { DISK_COMMIT, DISK_APPEND, DISK_UNLINK };
+
+struct disk_job {
+	struct disk_job *next;
+	enum disk_kind kind;
+	uint64_t id;
+	int fd;
+	uint64_t content;
+	struct buf envelope;
+	struct spool_record *records; /* owned */
+	size_t record_count;
+	unsigned char check[16];
+	int code;
+	struct err err;
+	void (*done)(struct disk_job *job); /* on the loop; frees arg's part, the job is freed after it */
+	void *arg;
+};
+
+int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **out, struct err *err);
+void disk_submit(struct disk *disk, struct disk_job *job);
+unsigned disk_waiting(const struct disk *disk);
+void disk_unlink(struct disk *disk, uint64_t id);
+
+/* ---- accept.c: files handed out, commits ---- */
+void client_new(struct queue *queue, struct span role, int fd);
+/* A message of our own (a DSN). content and envelope are copied. done(arg, code) on the loop. */
+int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope,
+    void (*done)(void *arg, int code), void *arg);
+
+/* ---- message.c ---- */
+struct message *message_find(struct queue *queue, uint64_t id);
+/* From a file already read or just committed; owns fd and pool. */
+struct message *message_new(struct queue *queue, int fd, struct pool *pool, const struct spool_file *file);
+int message_load(struct queue *queue, uint64_t id, bool content_too, struct message **out, struct err *err);
+void message_free(struct message *message);
+/* Does whatever can be done now. */
+void message_run(struct message *message);
+/* Something under way has ended. */
+void message_step(struct message *message);
+void target_result(struct target *target, int code, struct span text);
+struct target *message_add_target(struct message *message, uint32_t recipient, uint64_t account, uint64_t quota,
+    struct span address, struct span detail);
+
+/* ---- deliver.c ---- */
+void deliver_target(struct target *target);
+void deliver_service(struct queue *queue, int fd);
+void deliver_forget(struct message *message);
+void expand_recipient(struct message *message, uint32_t recipient);
+void auth_service(struct queue *queue, int fd);
+void expand_forget(struct message *message);
+
+/* ---- schedule.c ---- */
+void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
+bool schedule_remove(struct queue *queue, uint64_t id);
+void schedule_start(struct queue *queue);
+/* Seconds until attempt number `attempts` + 1: doubling, with jitter. */
+int64_t schedule_backoff(const struct conf *conf, uint32_t attempts);
+
+/* ---- dsn.c ---- */
+enum dsn_kind { DSN_FAILURE, DSN_DELAY, DSN_SUCCESS };
+/* Which recipients have to be reported now; 0 when none. */
+size_t dsn_due(struct message *message, enum dsn_kind kind, uint32_t *recipients);
+int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipients, size_t count);
+
+/* ---- recover.c, control.c ---- */
+int recover_start(struct queue *queue, struct err *err);
+struct control_reply;
+void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
+    struct span secret);
+
+#endif
