@@ -3,16 +3,17 @@
  *
  *   magic u32 | kind u8 | zero 3 | length u32 (of all, padded) | payload | checksum 16 at the end
  *
- * The commit record's payload: content u64, envelope u64; its checksum is a
- * keyed BLAKE2b of id, both lengths, content and envelope. A delivery record's
- * covers id, its offset and its bytes, so that none can be moved or replayed.
- * Readers find the commit record from the end of the file: look-alikes in the
- * content do not have the key.
+ * The commit record's payload: lengths of content and envelope (u64 each) and the
+ * check, a keyed BLAKE2b of id, lengths, content and envelope. Every record's own
+ * checksum covers the id, the offset and its bytes, so that none can be moved or
+ * replayed; the commit record's covers the envelope as well. Readers find the commit
+ * record from the end of the file: look-alikes in the content do not have the key.
  */
 #include "spool/spool.h"
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -25,8 +26,16 @@ enum {
 	RECORD_MAX = 1024,
 	COMMIT_SIZE = 64,
 	HASH_PIECE = 64 * 1024,
-	RECORDS_MAX = 100000, /* of one message */
+	COMMIT_CHECK = RECORD_HEAD + 16,
+	RECORDS_MAX = 100000,	   /* of one message */
+	TAIL_PIECE = 16 * 1024,	   /* read at once on the way back to the commit record */
+	TAIL_MAX = 128 * 1024 * 1024, /* given up after this much */
+	LOOKALIKES_MAX = 8,	   /* commit records that fit but lack the key */
 };
+
+/* What is hashed begins with its purpose: no checksum can stand in for another. */
+enum hash_purpose { HASH_MESSAGE = 1, HASH_COMMIT, HASH_RECORD };
+
 #define RECORD_MAGIC UINT32_C(0x4d57524a)
 
 static size_t padded(size_t n)
@@ -68,16 +77,50 @@ static int hash_file(int fd, uint64_t offset, uint64_t len, crypto_generichash_s
 	return 0;
 }
 
-static void hash_begin(crypto_generichash_state *state, const unsigned char key[SPOOL_KEY], uint64_t id,
-    uint64_t content, uint64_t envelope)
+static void hash_begin(crypto_generichash_state *state, const unsigned char key[SPOOL_KEY], enum hash_purpose purpose,
+    uint64_t id, uint64_t a, uint64_t b)
 {
-	unsigned char numbers[24];
+	unsigned char numbers[32];
 
-	put_le(numbers, id, 8);
-	put_le(numbers + 8, content, 8);
-	put_le(numbers + 16, envelope, 8);
+	put_le(numbers, purpose, 8);
+	put_le(numbers + 8, id, 8);
+	put_le(numbers + 16, a, 8);
+	put_le(numbers + 24, b, 8);
 	crypto_generichash_init(state, key, SPOOL_KEY, RECORD_MAC);
 	crypto_generichash_update(state, numbers, sizeof(numbers));
+}
+
+static void hash_span(crypto_generichash_state *state, struct span s)
+{
+	crypto_generichash_update(state, (const unsigned char *)s.ptr, s.len);
+}
+
+/* The check: what is to be delivered, and to whom. */
+static int hash_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
+    unsigned char check[RECORD_MAC], struct err *err)
+{
+	crypto_generichash_state state;
+	int r;
+
+	hash_begin(&state, key, HASH_MESSAGE, id, content, envelope.len);
+	r = hash_file(fd, 0, content, &state, err);
+	if (r != 0)
+		return r;
+	hash_span(&state, envelope);
+	crypto_generichash_final(&state, check, RECORD_MAC);
+	return 0;
+}
+
+/* A record's own checksum; envelope: of a commit record, else empty. */
+static void record_mac(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t offset, const unsigned char *record,
+    size_t len, struct span envelope, unsigned char out[RECORD_MAC])
+{
+	crypto_generichash_state state;
+
+	hash_begin(&state, key, envelope.len ? HASH_COMMIT : HASH_RECORD, id, offset, len);
+	crypto_generichash_update(&state, record, len - RECORD_MAC);
+	hash_span(&state, envelope);
+	crypto_generichash_final(&state, out, RECORD_MAC);
 }
 
 static void head_put(unsigned char *record, unsigned kind, size_t len)
@@ -110,17 +153,10 @@ static int write_all(int fd, struct iovec *iov, int count, uint64_t offset, stru
 	return 0;
 }
 
-int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
-    unsigned char check[16], struct err *err)
+/* Gives the file its content's size exactly: what a client wrote behind it must not look like a journal. */
+static int cut_to_content(int fd, uint64_t content, struct err *err)
 {
-	static const unsigned char zeros[SPOOL_SLOT];
-	unsigned char record[COMMIT_SIZE] = {0};
-	crypto_generichash_state state;
-	size_t end = (size_t)content + envelope.len;
-	struct iovec iov[3] = {{(void *)(uintptr_t)envelope.ptr, envelope.len},
-	    {(void *)(uintptr_t)zeros, padded(end) - end}, {record, sizeof(record)}};
 	struct stat st;
-	int r;
 
 	if (fstat(fd, &st) != 0)
 		return err_set_errno(err, errno, "spool file");
@@ -128,16 +164,35 @@ int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64
 		return err_set(err, E_CORRUPT, "spool file is shorter than its content");
 	if ((uint64_t)st.st_size > content && ftruncate(fd, (off_t)content) != 0)
 		return err_set_errno(err, errno, "spool file");
-	hash_begin(&state, key, id, content, envelope.len);
-	r = hash_file(fd, 0, content, &state, err);
-	if (r != 0)
-		return r;
-	crypto_generichash_update(&state, (const unsigned char *)envelope.ptr, envelope.len);
-	head_put(record, RECORD_COMMIT, sizeof(record));
+	return 0;
+}
+
+static void commit_encode(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t content, struct span envelope,
+    const unsigned char check[RECORD_MAC], unsigned char record[COMMIT_SIZE])
+{
+	head_put(record, RECORD_COMMIT, COMMIT_SIZE);
 	put_le(record + RECORD_HEAD, content, 8);
 	put_le(record + RECORD_HEAD + 8, envelope.len, 8);
-	crypto_generichash_final(&state, check, RECORD_MAC);
-	memcpy(record + COMMIT_SIZE - RECORD_MAC, check, RECORD_MAC);
+	memcpy(record + COMMIT_CHECK, check, RECORD_MAC);
+	record_mac(key, id, padded((size_t)content + envelope.len), record, COMMIT_SIZE, envelope,
+	    record + COMMIT_SIZE - RECORD_MAC);
+}
+
+int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
+    unsigned char check[16], struct err *err)
+{
+	static const unsigned char zeros[SPOOL_SLOT];
+	unsigned char record[COMMIT_SIZE] = {0};
+	size_t end = (size_t)content + envelope.len;
+	struct iovec iov[3] = {{(void *)(uintptr_t)envelope.ptr, envelope.len},
+	    {(void *)(uintptr_t)zeros, padded(end) - end}, {record, sizeof(record)}};
+	int r = cut_to_content(fd, content, err);
+
+	if (r == 0)
+		r = hash_message(fd, id, key, content, envelope, check, err);
+	if (r != 0)
+		return r;
+	commit_encode(key, id, content, envelope, check, record);
 	r = write_all(fd, iov, 3, content, err);
 	/* The mark that tells a damaged file from one that was never committed. */
 	if (r == 0 && fchmod(fd, 0700) != 0)
@@ -149,16 +204,6 @@ int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64
 }
 
 /* ---- delivery records ---- */
-
-static void record_mac(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t offset, const unsigned char *record,
-    size_t len, unsigned char out[RECORD_MAC])
-{
-	crypto_generichash_state state;
-
-	hash_begin(&state, key, id, offset, len);
-	crypto_generichash_update(&state, record, len - RECORD_MAC);
-	crypto_generichash_final(&state, out, RECORD_MAC);
-}
 
 static size_t record_encode(const struct spool_record *r, unsigned char out[RECORD_MAX])
 {
@@ -184,25 +229,29 @@ int spool_append(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], const 
 {
 	struct stat st;
 	uint64_t offset;
+	unsigned char *all;
+	struct iovec iov;
+	size_t len = 0;
+	int r;
 
 	if (fstat(fd, &st) != 0)
 		return err_set_errno(err, errno, "spool file");
+	all = count <= RECORDS_MAX ? malloc(count * RECORD_MAX + 1) : NULL;
+	if (all == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	offset = padded((size_t)st.st_size); /* past a torn tail */
 	for (size_t i = 0; i < count; i++) {
-		unsigned char record[RECORD_MAX];
-		size_t len = record_encode(&records[i], record);
-		struct iovec iov = {record, len};
-		int r;
+		size_t one = record_encode(&records[i], all + len);
 
-		record_mac(key, id, offset, record, len, record + len - RECORD_MAC);
-		r = write_all(fd, &iov, 1, offset, err);
-		if (r != 0)
-			return r;
-		offset += len;
+		record_mac(key, id, offset + len, all + len, one, (struct span){0}, all + len + one - RECORD_MAC);
+		len += one;
 	}
-	if (sync && fdatasync(fd) != 0)
-		return err_set_errno(err, errno, "fdatasync of a spool file");
-	return 0;
+	iov = (struct iovec){all, len};
+	r = len > 0 ? write_all(fd, &iov, 1, offset, err) : 0;
+	free(all);
+	if (r == 0 && sync && fdatasync(fd) != 0)
+		r = err_set_errno(err, errno, "fdatasync of a spool file");
+	return r;
 }
 
 static int record_decode(const unsigned char *p, size_t len, struct pool *pool, struct spool_record *out)
@@ -218,7 +267,7 @@ static int record_decode(const unsigned char *p, size_t len, struct pool *pool, 
 	out->when = (int64_t)get_le(p + 9, 8);
 	out->next = (int64_t)get_le(p + 17, 8);
 	text = (size_t)get_le(p + 25, 2);
-	if (text > len - RECORD_HEAD - 27 - RECORD_MAC || p[0] > SPOOL_WARNED)
+	if (text > len - RECORD_HEAD - 27 - RECORD_MAC || p[0] > SPOOL_TARGET_DONE)
 		return E_CORRUPT;
 	out->text = pool_span(pool, span_of(p + 27, text));
 	return out->text.ptr ? 0 : E_NOMEM;
@@ -233,34 +282,79 @@ static bool head_get(const unsigned char *record, unsigned *kind, size_t *len)
 	return get_le(record, 4) == RECORD_MAGIC && *len >= SPOOL_SLOT && *len <= RECORD_MAX && *len % SPOOL_SLOT == 0;
 }
 
-/* Does a commit record whose lengths fit stand at offset? Its checksum is looked at by the caller. */
-static bool commit_at(int fd, uint64_t offset, uint64_t *content, uint64_t *envelope, unsigned char mac[RECORD_MAC])
+struct commit {
+	uint64_t offset, content, envelope;
+	unsigned char check[RECORD_MAC];
+	struct span wire; /* the envelope, pooled */
+};
+
+/* Do the lengths of what stands at offset fit a commit record? Its checksum is looked at afterwards. */
+static bool commit_fits(const unsigned char *record, uint64_t offset, struct commit *out)
 {
-	unsigned char record[COMMIT_SIZE];
 	unsigned kind;
 	size_t len;
 
-	if (pread(fd, record, sizeof(record), (off_t)offset) != (ssize_t)sizeof(record) || !head_get(record, &kind, &len) ||
-	    kind != RECORD_COMMIT)
+	if (!head_get(record, &kind, &len) || kind != RECORD_COMMIT || len != COMMIT_SIZE)
 		return false;
-	*content = get_le(record + RECORD_HEAD, 8);
-	*envelope = get_le(record + RECORD_HEAD + 8, 8);
-	memcpy(mac, record + COMMIT_SIZE - RECORD_MAC, RECORD_MAC);
-	return *content <= offset && *envelope <= SPOOL_ENVELOPE_MAX && *envelope <= offset - *content &&
-	       padded((size_t)(*content + *envelope)) == offset;
+	out->offset = offset;
+	out->content = get_le(record + RECORD_HEAD, 8);
+	out->envelope = get_le(record + RECORD_HEAD + 8, 8);
+	memcpy(out->check, record + COMMIT_CHECK, RECORD_MAC);
+	return out->content <= offset && out->envelope > 0 && out->envelope <= SPOOL_ENVELOPE_MAX &&
+	       out->envelope <= offset - out->content && padded((size_t)(out->content + out->envelope)) == offset;
 }
 
-static int read_envelope(int fd, uint64_t content, uint64_t len, struct pool *pool, struct spool_file *out, struct span *wire,
-    struct err *err)
+/* 1: ours, 0: a look-alike; negative: E_NOMEM, E_IO. */
+static int commit_verify(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], const unsigned char *record,
+    struct pool *pool, struct commit *commit, struct err *err)
 {
-	char *bytes = pool_alloc(pool, (size_t)len + 1);
+	unsigned char mac[RECORD_MAC];
+	char *bytes = pool_alloc(pool, (size_t)commit->envelope);
+	ssize_t n;
 
 	if (bytes == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
-	if (pread(fd, bytes, (size_t)len, (off_t)content) != (ssize_t)len)
-		return err_set(err, E_CORRUPT, "the envelope cannot be read");
-	*wire = span_of(bytes, (size_t)len);
-	return spool_envelope_decode(*wire, pool, &out->envelope, err);
+	n = pread(fd, bytes, (size_t)commit->envelope, (off_t)commit->content);
+	if (n < 0)
+		return err_set_errno(err, errno, "reading a spool file");
+	if ((size_t)n != commit->envelope)
+		return 0;
+	commit->wire = span_of(bytes, (size_t)n);
+	record_mac(key, id, commit->offset, record, COMMIT_SIZE, commit->wire, mac);
+	return sodium_memcmp(mac, record + COMMIT_SIZE - RECORD_MAC, RECORD_MAC) == 0;
+}
+
+/* From the end backwards: 1 when the commit record was found, 0 when there is none; negative: E_NOMEM, E_IO. */
+static int find_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t size, struct pool *pool,
+    struct commit *commit, struct err *err)
+{
+	unsigned char piece[TAIL_PIECE];
+	uint64_t at = size / SPOOL_SLOT * SPOOL_SLOT, lowest = at > TAIL_MAX ? at - TAIL_MAX : 0;
+	unsigned lookalikes = 0;
+
+	while (at > lowest) {
+		size_t len = at < sizeof(piece) ? (size_t)at : sizeof(piece);
+		ssize_t n = pread(fd, piece, len, (off_t)(at - len));
+
+		if (n < 0)
+			return err_set_errno(err, errno, "reading a spool file");
+		if ((size_t)n != len)
+			return 0;
+		at -= len;
+		while (len > 0) {
+			int r;
+
+			len -= SPOOL_SLOT;
+			if (!commit_fits(piece + len, at + len, commit))
+				continue;
+			r = commit_verify(fd, id, key, piece + len, pool, commit, err);
+			if (r != 0)
+				return r;
+			if (++lookalikes > LOOKALIKES_MAX)
+				return 0;
+		}
+	}
+	return 0;
 }
 
 static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t offset, uint64_t size,
@@ -282,7 +376,7 @@ static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 			    pread(fd, record, len, (off_t)offset) == (ssize_t)len;
 
 		if (good) {
-			record_mac(key, id, offset, record, len, mac);
+			record_mac(key, id, offset, record, len, (struct span){0}, mac);
 			good = sodium_memcmp(mac, record + len - RECORD_MAC, RECORD_MAC) == 0 &&
 			       record_decode(record, len, pool, &out->records[out->record_count]) == 0;
 		}
@@ -297,52 +391,32 @@ static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 	return 0;
 }
 
-/* The newest offset at which a commit record with fitting lengths stands. */
-static bool find_commit(int fd, uint64_t size, uint64_t *offset, uint64_t *content, uint64_t *envelope, unsigned char *mac)
-{
-	uint64_t at = size / SPOOL_SLOT * SPOOL_SLOT;
-
-	for (size_t steps = 0; at >= SPOOL_SLOT && steps < RECORDS_MAX; steps++) {
-		at -= SPOOL_SLOT;
-		if (at + COMMIT_SIZE <= size && commit_at(fd, at, content, envelope, mac)) {
-			*offset = at;
-			return true;
-		}
-	}
-	return false;
-}
-
 int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too, struct pool *pool,
     struct spool_file *out, struct err *err)
 {
-	unsigned char stored[RECORD_MAC], mac[RECORD_MAC];
-	uint64_t offset = 0, content, envelope;
-	crypto_generichash_state state;
-	struct span wire;
+	struct commit commit = {0};
+	unsigned char check[RECORD_MAC];
 	struct stat st;
 	int r;
 
 	*out = (struct spool_file){.id = id};
 	if (fstat(fd, &st) != 0)
 		return err_set_errno(err, errno, "spool file");
-	if (!find_commit(fd, (uint64_t)st.st_size, &offset, &content, &envelope, stored))
-		return st.st_mode & S_IXUSR ? err_set(err, E_CORRUPT, "the commit record is damaged or missing")
+	r = find_commit(fd, id, key, (uint64_t)st.st_size, pool, &commit, err);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return st.st_mode & S_IXUSR ? err_set(err, E_CORRUPT, "the commit record or the envelope is damaged or missing")
 					    : err_set(err, E_NOTFOUND, "never committed");
-	out->content = content;
-	memcpy(out->check, stored, RECORD_MAC);
-	r = read_envelope(fd, content, envelope, pool, out, &wire, err);
+	out->content = commit.content;
+	memcpy(out->check, commit.check, RECORD_MAC);
+	r = spool_envelope_decode(commit.wire, pool, &out->envelope, err);
+	if (r == 0 && content_too)
+		r = hash_message(fd, id, key, commit.content, commit.wire, check, err);
 	if (r != 0)
 		return r;
-	if (content_too) {
-		hash_begin(&state, key, id, content, envelope);
-		r = hash_file(fd, 0, content, &state, err);
-		if (r != 0)
-			return r;
-		crypto_generichash_update(&state, (const unsigned char *)wire.ptr, wire.len);
-		crypto_generichash_final(&state, mac, RECORD_MAC);
-		if (sodium_memcmp(mac, stored, RECORD_MAC) != 0)
-			return err_set(err, E_CORRUPT, "the checksum does not fit: content or envelope was changed");
-	}
-	r = read_records(fd, id, key, offset + COMMIT_SIZE, (uint64_t)st.st_size, pool, out);
+	if (content_too && sodium_memcmp(check, commit.check, RECORD_MAC) != 0)
+		return err_set(err, E_CORRUPT, "the checksum does not fit: the content was changed");
+	r = read_records(fd, id, key, commit.offset + COMMIT_SIZE, (uint64_t)st.st_size, pool, out);
 	return r == 0 ? 0 : err_set(err, r, "out of memory");
 }

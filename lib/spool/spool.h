@@ -3,7 +3,7 @@
  *
  *   content            bytes 0..n, exactly what will be sent
  *   envelope           encoded (envelope.h), padded to SPOOL_SLOT
- *   commit record      lengths, keyed BLAKE2b of id, content and envelope
+ *   commit record      lengths, keyed BLAKE2b of id, content and envelope, checksum of its own
  *   delivery records   appended as they happen, each with its own keyed checksum
  *
  * Pure functions on descriptors: no event loop, no threads. queue/ decides when.
@@ -42,7 +42,7 @@ enum spool_notify { SPOOL_NOTIFY_NEVER = 1, SPOOL_NOTIFY_SUCCESS = 2, SPOOL_NOTI
 
 struct spool_recipient {
 	struct span address; /* as given in RCPT, without angle brackets */
-	struct span orcpt;   /* "rfc822;..." as given, or empty */
+	struct span orcpt;   /* "rfc822;..." as given, xtext, or empty */
 	uint32_t notify;
 	/* What auth answered; all empty for a remote recipient. */
 	uint64_t account; /* 0: to be expanded, or remote */
@@ -57,7 +57,7 @@ struct spool_envelope {
 	enum spool_source source;
 	int64_t arrived;    /* seconds since 1970 */
 	struct span sender; /* empty: the null sender */
-	struct span envid;
+	struct span envid;  /* as given, xtext (RFC 3461 section 4.4) */
 	enum spool_ret ret;
 	enum spool_body body;
 	bool smtputf8;
@@ -80,13 +80,16 @@ int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_enve
  * Writes envelope and commit record behind content (bytes 0..content, already in
  * the file, which is truncated to them first), then syncs the file. Reads the
  * content once for its checksum. check: the first 16 bytes of the checksum, the
- * delivery key together with the recipient's number. Any failure is final: discard the file.
+ * delivery key together with where a copy goes. Any failure is final: discard the file.
+ * A committed file's mode is 0700: damage is told from "never committed" by it.
  */
 int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content,
     struct span envelope, unsigned char check[16], struct err *err);
 
 enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED, SPOOL_EXPIRED,
-	SPOOL_HOLD, SPOOL_RELEASE, SPOOL_DSN_SENT, SPOOL_WARNED };
+	SPOOL_HOLD, SPOOL_RELEASE, SPOOL_DSN_SENT, SPOOL_WARNED,
+	/* One address behind an alias has its copy, others not yet; text: "ACCOUNT DETAIL". */
+	SPOOL_TARGET_DONE };
 
 struct spool_record {
 	enum spool_status status;
@@ -112,7 +115,7 @@ struct spool_file {
 };
 
 /*
- * Reads envelope and records. content_too: check the content's checksum as well
+ * Reads envelope (its checksum is always checked) and records. content_too: check the content's checksum as well
  * (done before every first delivery after a start). E_NOTFOUND: never committed
  * (remove it); E_CORRUPT: damaged (set it aside).
  */

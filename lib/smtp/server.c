@@ -1,0 +1,391 @@
+/* The engine: states, commands, replies. */
+#include "smtp/server_private.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Which state may follow which: bit n of row m is set when n may follow m. */
+#define B(x) (1U << (x))
+static const unsigned legal[SMTP_STATES] = {
+    [SMTP_GREETED] = B(SMTP_READY) | B(SMTP_TLS) | B(SMTP_ENDED),
+    [SMTP_READY] = B(SMTP_READY) | B(SMTP_MAIL) | B(SMTP_TLS) | B(SMTP_ENDED),
+    [SMTP_MAIL] = B(SMTP_READY) | B(SMTP_WAIT_RCPT) | B(SMTP_TLS) | B(SMTP_ENDED),
+    [SMTP_RCPT] = B(SMTP_READY) | B(SMTP_WAIT_RCPT) | B(SMTP_WAIT_READY) | B(SMTP_CHUNK) | B(SMTP_TLS) | B(SMTP_ENDED),
+    [SMTP_WAIT_RCPT] = B(SMTP_MAIL) | B(SMTP_RCPT) | B(SMTP_ENDED),
+    [SMTP_WAIT_READY] = B(SMTP_DATA) | B(SMTP_CHUNK) | B(SMTP_READY) | B(SMTP_ENDED),
+    [SMTP_DATA] = B(SMTP_WAIT_DONE) | B(SMTP_READY) | B(SMTP_ENDED),
+    [SMTP_CHUNK] = B(SMTP_BDAT) | B(SMTP_WAIT_DONE) | B(SMTP_READY) | B(SMTP_ENDED),
+    [SMTP_BDAT] = B(SMTP_CHUNK) | B(SMTP_READY) | B(SMTP_TLS) | B(SMTP_ENDED),
+    [SMTP_WAIT_DONE] = B(SMTP_READY) | B(SMTP_ENDED),
+    [SMTP_TLS] = B(SMTP_GREETED) | B(SMTP_ENDED),
+    [SMTP_ENDED] = B(SMTP_ENDED),
+};
+
+void smtp_set_state(struct smtp_server *s, enum smtp_state state)
+{
+	invariant(legal[s->state] & B(state));
+	s->state = state;
+}
+
+static void reply_text(struct smtp_server *s, int code, const char *enhanced, const char *text)
+{
+	if (enhanced != NULL && s->extended)
+		buf_printf(s->out, "%d %s %s\r\n", code, enhanced, text);
+	else
+		buf_printf(s->out, "%d %s\r\n", code, text);
+}
+
+void smtp_reply(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
+{
+	char text[480];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	reply_text(s, code, enhanced, text);
+}
+
+/* Outside text in a reply must not end its line. */
+static void make_printable(char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < ' ' || (unsigned char)*text >= 0x7f)
+			*text = '?';
+}
+
+void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
+{
+	char text[480], whole[520];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	make_printable(text);
+	reply_text(s, code, enhanced, text);
+	snprintf(whole, sizeof(whole), "%d %s %s", code, enhanced, text);
+	s->callbacks->refused(s->arg, s, span_str(whole));
+	if (++s->errors < s->config.limits.errors)
+		return;
+	smtp_end_transaction(s);
+	reply_text(s, 421, "4.7.0", "Too many errors, closing");
+	s->state = SMTP_ENDED;
+}
+
+void smtp_end_transaction(struct smtp_server *s)
+{
+	struct pool *pool = s->tx ? s->tx->pool : NULL;
+
+	if (s->started)
+		s->callbacks->data_abort(s->arg, s);
+	s->started = false;
+	s->tx = NULL;
+	s->asked = s->answered = NULL;
+	s->drop_code = 0;
+	pool_free(&pool);
+}
+
+struct smtp_server *smtp_server_new(const struct smtp_server_config *config, const struct smtp_server_callbacks *callbacks,
+    void *arg, struct buf *out)
+{
+	struct smtp_server *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->config = *config;
+	s->callbacks = callbacks;
+	s->arg = arg;
+	s->out = out;
+	return s;
+}
+
+void smtp_server_free(struct smtp_server **sp)
+{
+	if (*sp == NULL)
+		return;
+	smtp_end_transaction(*sp);
+	free(*sp);
+	*sp = NULL;
+}
+
+void smtp_server_greet(struct smtp_server *s)
+{
+	buf_printf(s->out, "220 %.*s %s Mailwain\r\n", SPAN_ARG(s->config.hostname), s->config.lmtp ? "LMTP" : "ESMTP");
+}
+
+/* ---- commands without a transaction ---- */
+
+static void reset(struct smtp_server *s)
+{
+	smtp_end_transaction(s);
+	smtp_set_state(s, SMTP_READY);
+}
+
+static bool take_helo(struct smtp_server *s, struct span args, const char *verb)
+{
+	struct span name = span_trim(args);
+
+	if (!smtp_domain_is_valid(name, true) && !smtp_literal_is_valid(name)) {
+		smtp_refuse(s, 501, "5.5.4", "%s takes your host name or an address literal", verb);
+		return false;
+	}
+	smtp_end_transaction(s);
+	smtp_set_state(s, SMTP_READY);
+	snprintf(s->helo, sizeof(s->helo), "%.*s", SPAN_ARG(name));
+	return true;
+}
+
+static void command_helo(struct smtp_server *s, struct span args)
+{
+	if (s->config.lmtp) {
+		smtp_refuse(s, 500, "5.5.1", "this is LMTP: say LHLO");
+		return;
+	}
+	if (!take_helo(s, args, "HELO"))
+		return;
+	s->extended = false;
+	buf_printf(s->out, "250 %.*s\r\n", SPAN_ARG(s->config.hostname));
+}
+
+static void greet_extended(struct smtp_server *s, struct span args, const char *verb)
+{
+	struct buf *out = s->out;
+
+	if (!take_helo(s, args, verb))
+		return;
+	s->extended = true;
+	buf_printf(out, "250-%.*s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"
+			"250-BINARYMIME\r\n250-DSN\r\n250-LIMITS RCPTMAX=%u\r\n",
+	    SPAN_ARG(s->config.hostname), (unsigned long long)s->config.limits.message_size, s->config.limits.recipients);
+	if (s->config.tls_offered && !s->tls)
+		buf_add_str(out, "250-STARTTLS\r\n");
+	buf_add_str(out, "250 ENHANCEDSTATUSCODES\r\n");
+}
+
+static void command_ehlo(struct smtp_server *s, struct span args)
+{
+	if (s->config.lmtp)
+		smtp_refuse(s, 500, "5.5.1", "this is LMTP: say LHLO");
+	else
+		greet_extended(s, args, "EHLO");
+}
+
+static void command_lhlo(struct smtp_server *s, struct span args)
+{
+	if (!s->config.lmtp)
+		smtp_refuse(s, 500, "5.5.1", "this is SMTP: say EHLO");
+	else
+		greet_extended(s, args, "LHLO");
+}
+
+static void command_rset(struct smtp_server *s, struct span args)
+{
+	if (span_trim(args).len > 0) {
+		smtp_refuse(s, 501, "5.5.4", "RSET takes no argument");
+		return;
+	}
+	if (s->state != SMTP_GREETED)
+		reset(s);
+	smtp_reply(s, 250, "2.0.0", "Ok");
+}
+
+static void command_noop(struct smtp_server *s, struct span args)
+{
+	(void)args;
+	smtp_reply(s, 250, "2.0.0", "Ok");
+}
+
+static void command_help(struct smtp_server *s, struct span args)
+{
+	(void)args;
+	smtp_reply(s, 214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS; see RFC 5321");
+}
+
+/* RFC 5321 section 3.5.3: neither yes nor no, so that nobody collects addresses. */
+static void command_vrfy(struct smtp_server *s, struct span args)
+{
+	if (span_trim(args).len == 0)
+		smtp_refuse(s, 501, "5.5.4", "VRFY takes an address");
+	else
+		smtp_reply(s, 252, "2.5.0", "Send a message and see");
+}
+
+static void command_expn(struct smtp_server *s, struct span args)
+{
+	(void)args;
+	smtp_refuse(s, 502, "5.5.1", "EXPN is not offered");
+}
+
+static void command_quit(struct smtp_server *s, struct span args)
+{
+	(void)args;
+	smtp_end_transaction(s);
+	smtp_reply(s, 221, "2.0.0", "Bye");
+	smtp_set_state(s, SMTP_ENDED);
+}
+
+static void command_starttls(struct smtp_server *s, struct span args)
+{
+	if (span_trim(args).len > 0)
+		smtp_refuse(s, 501, "5.5.4", "STARTTLS takes no argument");
+	else if (s->tls)
+		smtp_refuse(s, 503, "5.5.1", "TLS is active already");
+	else if (!s->config.tls_offered)
+		smtp_refuse(s, 502, "5.5.1", "STARTTLS is not offered");
+	else {
+		smtp_end_transaction(s);
+		smtp_reply(s, 220, "2.0.0", "Go ahead");
+		smtp_set_state(s, SMTP_TLS);
+	}
+}
+
+static void command_auth(struct smtp_server *s, struct span args)
+{
+	(void)args;
+	smtp_refuse(s, 502, "5.5.1", "no logins on this port; submit mail on 587 or 465");
+}
+
+/* ---- the table: verb, states in which it is allowed, what it does ---- */
+
+static const struct smtp_command {
+	const char *verb;
+	unsigned states;
+	const char *otherwise; /* what is missing */
+	void (*apply)(struct smtp_server *s, struct span args);
+} commands[] = {
+    {"EHLO", ~0U, "", command_ehlo},
+    {"HELO", ~0U, "", command_helo},
+    {"LHLO", ~0U, "", command_lhlo},
+    {"MAIL", B(SMTP_READY), "EHLO first, and one transaction at a time", smtp_command_mail},
+    {"RCPT", B(SMTP_MAIL) | B(SMTP_RCPT), "MAIL first", smtp_command_rcpt},
+    {"DATA", B(SMTP_RCPT), "RCPT first, and DATA does not go with BDAT", smtp_command_data},
+    {"BDAT", B(SMTP_RCPT) | B(SMTP_BDAT) | B(SMTP_MAIL) | B(SMTP_READY) | B(SMTP_GREETED), "RCPT first", smtp_command_bdat},
+    {"RSET", ~0U, "", command_rset},
+    {"NOOP", ~0U, "", command_noop},
+    {"VRFY", ~0U, "", command_vrfy},
+    {"EXPN", ~0U, "", command_expn},
+    {"HELP", ~0U, "", command_help},
+    {"QUIT", ~0U, "", command_quit},
+    {"STARTTLS", ~0U, "", command_starttls},
+    {"AUTH", ~0U, "", command_auth},
+};
+
+static void dispatch(struct smtp_server *s, struct span line)
+{
+	size_t blank = span_find(line, ' ');
+	struct span verb = span_sub(line, 0, blank), args = span_from(line, blank + 1);
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct smtp_command *c = &commands[i];
+
+		if (!span_caseeq(verb, span_str(c->verb)))
+			continue;
+		if (c->states & B(s->state))
+			c->apply(s, args);
+		else
+			smtp_refuse(s, 503, "5.5.1", "%s is out of order: %s", c->verb, c->otherwise);
+		return;
+	}
+	smtp_refuse(s, 500, "5.5.2", "Unknown command '%.*s'", SPAN_ARG(span_sub(verb, 0, 20)));
+}
+
+bool smtp_server_waits(const struct smtp_server *s)
+{
+	return s->state == SMTP_WAIT_RCPT || s->state == SMTP_WAIT_READY || s->state == SMTP_WAIT_DONE;
+}
+
+static void end_badly(struct smtp_server *s, const char *text)
+{
+	smtp_end_transaction(s);
+	reply_text(s, 550, "5.5.2", text);
+	s->callbacks->refused(s->arg, s, span_str(text));
+	s->state = SMTP_ENDED;
+}
+
+/* One step: a command or a piece of content. False when more input is needed. */
+static bool step(struct smtp_server *s, struct span *input)
+{
+	struct err err = {0};
+	struct span line;
+	int r;
+
+	if (s->state == SMTP_DATA || s->state == SMTP_CHUNK) {
+		if (input->len == 0)
+			return false;
+		if (smtp_take_content(s, input) != 0)
+			end_badly(s, "Bare CR, bare LF or NUL in the message: only CR LF ends a line");
+		return true;
+	}
+	r = smtp_line_next(input, &line, &err);
+	if (r < 0)
+		end_badly(s, err.text);
+	else if (r == 0 && input->len > SMTP_LINE_MAX) {
+		smtp_end_transaction(s);
+		reply_text(s, 500, "5.5.2", "Line too long");
+		s->state = SMTP_ENDED;
+	} else if (r > 0 && line.len + 2 > SMTP_LINE_MAX)
+		smtp_refuse(s, 500, "5.5.2", "Line longer than %d octets", SMTP_LINE_MAX);
+	else if (r > 0)
+		dispatch(s, line);
+	return r != 0;
+}
+
+enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_t *consumed)
+{
+	struct span rest = input;
+
+	while (s->state != SMTP_ENDED && s->state != SMTP_TLS && !smtp_server_waits(s) && step(s, &rest))
+		;
+	*consumed = input.len - rest.len;
+	if (s->state == SMTP_TLS) {
+		/* RFC 3207, and the injections of 2011 and 2021: nothing may come with STARTTLS. */
+		if (rest.len == 0)
+			return SMTP_STARTTLS;
+		buf_clear(s->out);
+		reply_text(s, 554, "5.5.1", "Data behind STARTTLS before the handshake");
+		s->state = SMTP_ENDED;
+	}
+	return s->state == SMTP_ENDED ? SMTP_CLOSE : SMTP_MORE;
+}
+
+void smtp_server_tls_started(struct smtp_server *s)
+{
+	smtp_set_state(s, SMTP_GREETED);
+	s->tls = true;
+	s->extended = false;
+	s->helo[0] = '\0';
+}
+
+void smtp_server_shutdown(struct smtp_server *s, const char *text)
+{
+	smtp_end_transaction(s);
+	reply_text(s, 421, "4.3.2", text);
+	s->state = SMTP_ENDED;
+}
+
+const struct smtp_transaction *smtp_server_transaction(const struct smtp_server *s)
+{
+	return s->tx;
+}
+
+struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *s)
+{
+	return s->tx;
+}
+
+struct span smtp_server_helo(const struct smtp_server *s)
+{
+	return span_str(s->helo);
+}
+
+bool smtp_server_extended(const struct smtp_server *s)
+{
+	return s->extended;
+}
+
+bool smtp_server_in_content(const struct smtp_server *s)
+{
+	return s->started;
+}

@@ -1,0 +1,273 @@
+/* DATA and BDAT: the content on its way, its limits, its end. */
+#include "smtp/server_private.h"
+
+#include <stdio.h>
+
+static void content_begin(struct smtp_server *s)
+{
+	s->frame = (struct smtp_frame){.state = FRAME_LINE_START, .line_max = SMTP_TEXT_LINE_MAX};
+	s->in_header = true;
+	s->header_len = 0;
+	s->received_lines = 0;
+	s->line_head_len = 0;
+	s->drop_code = 0;
+}
+
+void smtp_command_data(struct smtp_server *s, struct span args)
+{
+	if (span_trim(args).len > 0) {
+		smtp_refuse(s, 501, "5.5.4", "DATA takes no argument");
+		return;
+	}
+	/* RFC 3030 section 3: lines mean nothing in a BINARYMIME message. */
+	if (s->tx->body == SMTP_BODY_BINARYMIME) {
+		smtp_refuse(s, 503, "5.5.1", "BINARYMIME goes with BDAT only");
+		return;
+	}
+	content_begin(s);
+	s->chunk_left = 0;
+	smtp_set_state(s, SMTP_WAIT_READY);
+	s->frame.state = FRAME_LINE_START;
+	s->chunk_last = false;
+	s->callbacks->data_begin(s->arg, s);
+}
+
+/* bdat-cmd = "BDAT" SP chunk-size [ SP "LAST" ] */
+static bool parse_bdat(struct smtp_server *s, struct span args)
+{
+	size_t blank = span_find(args, ' ');
+	struct span last = span_trim(span_from(args, blank));
+
+	s->chunk_last = span_caseeq(last, SPAN_LIT("LAST"));
+	return span_u64(span_sub(args, 0, blank), UINT64_MAX / 2, &s->chunk_left) && (last.len == 0 || s->chunk_last);
+}
+
+static void drop(struct smtp_server *s, int code, const char *text)
+{
+	if (s->drop_code != 0)
+		return;
+	s->drop_code = code;
+	err_set(&s->drop, code, "%s", text);
+}
+
+/*
+ * The octets of a chunk follow whatever is answered, so that they must be taken
+ * even when the command is refused: they would be read as commands.
+ */
+void smtp_command_bdat(struct smtp_server *s, struct span args)
+{
+	bool first = s->state != SMTP_BDAT;
+
+	if (!parse_bdat(s, args)) {
+		smtp_end_transaction(s);
+		smtp_refuse(s, 501, "5.5.4", "BDAT takes a size and perhaps LAST");
+		if (s->state != SMTP_ENDED) {
+			smtp_reply(s, 421, "4.7.0", "The size of the chunk is not known, closing");
+			s->state = SMTP_ENDED;
+		}
+		return;
+	}
+	if (s->state != SMTP_RCPT && s->state != SMTP_BDAT) {
+		if (s->chunk_left > s->config.limits.message_size) {
+			smtp_end_transaction(s);
+			smtp_refuse(s, 552, "5.3.4", "The chunk is larger than any message may be");
+			s->state = SMTP_ENDED;
+			return;
+		}
+		s->drop_code = E_PROTO;
+		err_set(&s->drop, E_PROTO, "BDAT is out of order: RCPT first");
+		s->state = SMTP_CHUNK; /* swallowed, then refused */
+		return;
+	}
+	if (!first) {
+		smtp_set_state(s, SMTP_CHUNK);
+		return;
+	}
+	content_begin(s);
+	smtp_set_state(s, SMTP_WAIT_READY);
+	s->frame.state = FRAME_END; /* no dots in chunks */
+	s->callbacks->data_begin(s->arg, s);
+}
+
+void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *err)
+{
+	bool chunked = s->frame.state == FRAME_END;
+
+	invariant(s->state == SMTP_WAIT_READY);
+	s->started = code == 0;
+	if (chunked) {
+		if (code != 0)
+			drop(s, code, err->text);
+		smtp_set_state(s, SMTP_CHUNK);
+		return;
+	}
+	if (code != 0) {
+		smtp_end_transaction(s);
+		smtp_set_state(s, SMTP_READY);
+		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%s", err->text);
+		return;
+	}
+	smtp_set_state(s, SMTP_DATA);
+	smtp_reply(s, 354, NULL, "End with CR LF . CR LF");
+}
+
+/* ---- the header section, looked at while it passes ---- */
+
+static void header_line_end(struct smtp_server *s)
+{
+	if (s->line_head_len >= 9 && span_caseeq(span_of(s->line_head, 9), SPAN_LIT("Received:")) &&
+	    ++s->received_lines > s->config.limits.received_lines)
+		drop(s, E_LOOP, "Too many Received lines: the message is going in circles");
+	if (s->line_head_len == 0)
+		s->in_header = false;
+	s->line_head_len = 0;
+}
+
+static void look_at_header(struct smtp_server *s, struct span bytes)
+{
+	while (bytes.len > 0 && s->in_header) {
+		size_t end = span_find(bytes, '\n');
+		size_t room = sizeof(s->line_head) - s->line_head_len;
+		struct span part = span_sub(bytes, 0, end);
+
+		s->header_len += part.len + 1;
+		if (end < bytes.len && part.len > 0 && part.ptr[part.len - 1] == '\r')
+			part.len--;
+		else if (end == bytes.len && part.len > 0 && part.ptr[part.len - 1] == '\r')
+			part.len--;
+		if (part.len < room)
+			room = part.len;
+		memcpy(s->line_head + s->line_head_len, part.ptr, room);
+		s->line_head_len += room;
+		if (end < bytes.len)
+			header_line_end(s);
+		bytes = span_from(bytes, end + 1);
+	}
+	if (s->header_len > s->config.limits.header_size)
+		drop(s, E_TOOBIG, "The header section is too large");
+}
+
+static void give(struct smtp_server *s, struct span bytes)
+{
+	struct err err = {0};
+	int r;
+
+	if (bytes.len == 0 || s->drop_code != 0)
+		return;
+	s->tx->size += bytes.len;
+	if (s->tx->size > s->config.limits.message_size) {
+		drop(s, E_TOOBIG, "The message is too large");
+		return;
+	}
+	if (s->in_header)
+		look_at_header(s, bytes);
+	if (s->drop_code != 0)
+		return;
+	r = s->callbacks->data(s->arg, s, bytes, &err);
+	if (r != 0)
+		drop(s, r, err.text);
+}
+
+static void refuse_content(struct smtp_server *s)
+{
+	struct err why = s->drop;
+	int code = s->drop_code, smtp = err_smtp_code(code);
+	uint32_t count = s->config.lmtp && s->tx ? s->tx->recipient_count : 1;
+	bool greeted = s->helo[0] != '\0';
+
+	smtp_end_transaction(s);
+	s->state = greeted ? SMTP_READY : SMTP_GREETED;
+	smtp_refuse(s, smtp, err_smtp_enhanced(code), "%s", why.text);
+	for (uint32_t i = 1; i < count && s->state != SMTP_ENDED; i++)
+		smtp_reply(s, smtp, err_smtp_enhanced(code), "%s", why.text);
+}
+
+static void content_end(struct smtp_server *s)
+{
+	if (s->drop_code != 0) {
+		refuse_content(s);
+		return;
+	}
+	s->answered = s->tx->recipients;
+	smtp_set_state(s, SMTP_WAIT_DONE);
+	s->callbacks->data_end(s->arg, s);
+}
+
+static int take_data(struct smtp_server *s, struct span *input)
+{
+	while (input->len > 0 && s->state == SMTP_DATA) {
+		struct err err = {0};
+		struct span out;
+		int r = smtp_frame_next(&s->frame, input, &out, &err);
+
+		if (r == E_TOOBIG) {
+			/* Where the line ends is not known any more: nothing behind it can be trusted. */
+			drop(s, E_TOOBIG, err.text);
+			refuse_content(s);
+			s->state = SMTP_ENDED;
+			return 0;
+		}
+		if (r != 0)
+			return r;
+		give(s, out);
+		if (s->frame.state == FRAME_END)
+			content_end(s);
+	}
+	return 0;
+}
+
+static void chunk_end(struct smtp_server *s)
+{
+	if (s->drop_code != 0) {
+		refuse_content(s);
+	} else if (s->chunk_last) {
+		content_end(s);
+	} else {
+		smtp_set_state(s, SMTP_BDAT);
+		smtp_reply(s, 250, "2.0.0", "Ok");
+	}
+}
+
+static void take_chunk(struct smtp_server *s, struct span *input)
+{
+	struct span part = span_sub(*input, 0, s->chunk_left < input->len ? (size_t)s->chunk_left : input->len);
+
+	if (s->drop_code == 0)
+		give(s, part);
+	s->chunk_left -= part.len;
+	*input = span_from(*input, part.len);
+	/* A chunk that goes on far past the limit is not worth its time. */
+	if (s->drop_code != 0 && s->chunk_left > s->config.limits.message_size) {
+		refuse_content(s);
+		s->state = SMTP_ENDED;
+	}
+}
+
+int smtp_take_content(struct smtp_server *s, struct span *input)
+{
+	if (s->state == SMTP_DATA)
+		return take_data(s, input);
+	take_chunk(s, input);
+	if (s->state == SMTP_CHUNK && s->chunk_left == 0)
+		chunk_end(s);
+	return 0;
+}
+
+void smtp_server_data_done(struct smtp_server *s, int code, struct span text)
+{
+	struct smtp_recipient *rcpt = s->answered;
+
+	invariant(s->state == SMTP_WAIT_DONE);
+	if (code == 0)
+		smtp_reply(s, 250, "2.0.0", "%.*s", SPAN_ARG(text));
+	else
+		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%.*s", SPAN_ARG(text));
+	if (s->config.lmtp && rcpt != NULL && rcpt->next != NULL && s->state == SMTP_WAIT_DONE) {
+		s->answered = rcpt->next;
+		return;
+	}
+	s->started = false; /* the owner has finished with it */
+	smtp_end_transaction(s);
+	if (s->state == SMTP_WAIT_DONE)
+		smtp_set_state(s, SMTP_READY);
+}

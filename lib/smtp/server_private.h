@@ -1,0 +1,69 @@
+/* Shared by the engine's files. */
+#ifndef MW_SMTP_SERVER_PRIVATE_H
+#define MW_SMTP_SERVER_PRIVATE_H
+
+#include "smtp/framing.h"
+#include "smtp/server.h"
+
+enum smtp_state {
+	SMTP_GREETED,	 /* no EHLO yet */
+	SMTP_READY,	 /* EHLO was said, no transaction */
+	SMTP_MAIL,	 /* MAIL was accepted */
+	SMTP_RCPT,	 /* at least one recipient was accepted */
+	SMTP_WAIT_RCPT,	 /* the owner was asked about a recipient */
+	SMTP_WAIT_READY, /* the owner was asked for a place for the content */
+	SMTP_DATA,	 /* the content of DATA comes in */
+	SMTP_CHUNK,	 /* octets of a BDAT chunk come in */
+	SMTP_BDAT,	 /* between chunks */
+	SMTP_WAIT_DONE,	 /* the content is complete, the owner was asked */
+	SMTP_TLS,	 /* 220 was said to STARTTLS */
+	SMTP_ENDED,
+	SMTP_STATES,
+};
+
+struct smtp_server {
+	struct smtp_server_config config;
+	const struct smtp_server_callbacks *callbacks;
+	void *arg;
+	struct buf *out;
+	enum smtp_state state;
+	enum smtp_state after_rcpt; /* where a refused recipient leads back to */
+	struct smtp_transaction *tx;
+	struct smtp_recipient *asked; /* SMTP_WAIT_RCPT */
+	struct smtp_recipient *answered; /* LMTP: the recipient whose reply is next */
+	struct smtp_frame frame;
+	uint64_t chunk_left;
+	bool chunk_last;
+	bool started;	  /* data_begin was answered well: data_abort is owed */
+	bool extended, tls;
+	bool in_header;	  /* of the content */
+	unsigned header_match; /* octets of "\r\n" at the header's end seen */
+	uint64_t header_len;
+	uint32_t received_lines;
+	char line_head[16]; /* the running header line's beginning */
+	size_t line_head_len;
+	int drop_code;	  /* the content is refused: the rest is only counted */
+	struct err drop;
+	uint32_t errors;
+	uint32_t rcpt_refused;
+	char helo[SMTP_DOMAIN_MAX + 1];
+};
+
+void smtp_set_state(struct smtp_server *s, enum smtp_state state);
+void smtp_reply(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A refusal: counted, shown to the owner; 421 when there were too many. */
+void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void smtp_end_transaction(struct smtp_server *s);
+
+/* server_mail.c */
+void smtp_command_mail(struct smtp_server *s, struct span args);
+void smtp_command_rcpt(struct smtp_server *s, struct span args);
+/* server_content.c */
+void smtp_command_data(struct smtp_server *s, struct span args);
+void smtp_command_bdat(struct smtp_server *s, struct span args);
+/* Takes content from input; 0 or E_SYNTAX: the session has to end. */
+int smtp_take_content(struct smtp_server *s, struct span *input);
+
+#endif
