@@ -375,6 +375,11 @@ struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *s)
 	return s->tx;
 }
 
+struct span smtp_server_asked(const struct smtp_server *s)
+{
+	return s->asked ? s->asked->address : span_str("");
+}
+
 struct span smtp_server_helo(const struct smtp_server *s)
 {
 	return span_str(s->helo);

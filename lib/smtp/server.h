@@ -108,6 +108,8 @@ void smtp_server_shutdown(struct smtp_server *server, const char *text);
 
 const struct smtp_transaction *smtp_server_transaction(const struct smtp_server *server);
 struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *server);
+/* The address of the recipient that the owner was asked about. */
+struct span smtp_server_asked(const struct smtp_server *server);
 struct span smtp_server_helo(const struct smtp_server *server);
 bool smtp_server_extended(const struct smtp_server *server); /* EHLO was used */
 bool smtp_server_in_content(const struct smtp_server *server);

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+static void chunk_end(struct smtp_server *s);
+
 static void content_begin(struct smtp_server *s)
 {
 	s->frame = (struct smtp_frame){.state = FRAME_LINE_START, .line_max = SMTP_TEXT_LINE_MAX};
@@ -77,10 +79,14 @@ void smtp_command_bdat(struct smtp_server *s, struct span args)
 		s->drop_code = E_PROTO;
 		err_set(&s->drop, E_PROTO, "BDAT is out of order: RCPT first");
 		s->state = SMTP_CHUNK; /* swallowed, then refused */
+		if (s->chunk_left == 0)
+			chunk_end(s);
 		return;
 	}
 	if (!first) {
 		smtp_set_state(s, SMTP_CHUNK);
+		if (s->chunk_left == 0)
+			chunk_end(s);
 		return;
 	}
 	content_begin(s);
@@ -99,6 +105,8 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 		if (code != 0)
 			drop(s, code, err->text);
 		smtp_set_state(s, SMTP_CHUNK);
+		if (s->chunk_left == 0)
+			chunk_end(s);
 		return;
 	}
 	if (code != 0) {

@@ -1,0 +1,317 @@
+/* A message on its way into the spool: a file from the stock, gathered writes, one commit. */
+#include "smtpd/smtpd.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/ipc_conn.h"
+#include "spool/spool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { ENVELOPE_PIECE = 56 * 1024 };
+
+/* ---- the stock of files ---- */
+
+void stock_refill(struct smtpd *smtpd)
+{
+	struct queue_take ask;
+
+	if (smtpd->queue == NULL || smtpd->stock_count + smtpd->stock_asked > SMTPD_STOCK / 2)
+		return;
+	ask.count = (uint32_t)(SMTPD_STOCK - smtpd->stock_count - smtpd->stock_asked);
+	if (ipc_conn_send(smtpd->queue, &ipc_queue_take, 0, &ask, -1) == 0)
+		smtpd->stock_asked += ask.count;
+}
+
+static struct session *next_waiting(struct smtpd *smtpd)
+{
+	struct session *s = smtpd->waiting_files;
+
+	if (s == NULL)
+		return NULL;
+	smtpd->waiting_files = s->wait_next;
+	if (smtpd->waiting_files == NULL)
+		smtpd->waiting_tail = &smtpd->waiting_files;
+	s->wait_next = NULL;
+	s->waits_file = false;
+	return s;
+}
+
+static void add_received(struct session *s)
+{
+	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
+	const struct conf *conf = daemon_conf(s->smtpd->daemon);
+	bool tls = conn_is_tls(s->conn), v6 = strchr(conn_peer(s->conn), ':') != NULL;
+	char date[CLOCK_RFC5322_MAX];
+	const char *protocol = tx->smtputf8 ? (tls ? "UTF8SMTPS" : "UTF8SMTP")
+		: !smtp_server_extended(s->server) ? "SMTP" : tls ? "ESMTPS" : "ESMTP";
+
+	/* RFC 5321 section 4.4; what the client said stands beside what we saw. */
+	buf_printf(&s->content, "Received: from %.*s ([%s%s])", SPAN_ARG(smtp_server_helo(s->server)), v6 ? "IPv6:" : "", conn_peer(s->conn));
+	if (tls)
+		buf_printf(&s->content, "\r\n\t(using %s with cipher %s)", conn_tls_version(s->conn), conn_tls_cipher(s->conn));
+	buf_printf(&s->content, "\r\n\tby %.*s with %s id %s", SPAN_ARG(conf_text(conf, CONF_hostname, NULL)), protocol, s->id);
+	if (tx->recipient_count == 1)
+		buf_printf(&s->content, "\r\n\tfor <%.*s>", SPAN_ARG(tx->recipients->address));
+	buf_printf(&s->content, "; %s\r\n", clock_format_rfc5322(clock_wall(), date));
+}
+
+static void content_start(struct session *s, struct stock file)
+{
+	s->file = file;
+	s->written = 0;
+	spool_id_format(file.id, s->id);
+	buf_clear(&s->content);
+	add_received(s);
+	smtp_server_data_ready(s->server, 0, NULL);
+}
+
+static void content_refuse(struct session *s, int code, const char *text)
+{
+	struct err err;
+
+	err_set(&err, code, "%s", text);
+	smtp_server_data_ready(s->server, code, &err);
+}
+
+void content_begin(struct session *s)
+{
+	struct smtpd *smtpd = s->smtpd;
+
+	if (smtpd->stock_count > 0) {
+		content_start(s, smtpd->stock[--smtpd->stock_count]);
+		stock_refill(smtpd);
+		return;
+	}
+	/* Without a queue the client waits a moment: a restart takes less. */
+	s->waits_file = true;
+	s->wait_next = NULL;
+	*smtpd->waiting_tail = s;
+	smtpd->waiting_tail = &s->wait_next;
+	conn_timeout(s->conn, SMTPD_WAIT_FILE_MS);
+	stock_refill(smtpd);
+}
+
+void stock_add(struct smtpd *smtpd, uint64_t id, int fd)
+{
+	struct stock file = {id, fd};
+	struct session *s = next_waiting(smtpd);
+
+	if (smtpd->stock_asked > 0)
+		smtpd->stock_asked--;
+	if (s != NULL) {
+		content_start(s, file);
+		session_go_on(s);
+	} else if (smtpd->stock_count < SMTPD_STOCK) {
+		smtpd->stock[smtpd->stock_count++] = file;
+	} else {
+		struct queue_discard body = {.id = id};
+
+		close(fd);
+		ipc_conn_send(smtpd->queue, &ipc_queue_discard, 0, &body, -1);
+	}
+}
+
+void stock_refused(struct smtpd *smtpd, int code, struct span text)
+{
+	char copy[256];
+	struct session *s;
+
+	snprintf(copy, sizeof(copy), "%.*s", SPAN_ARG(text));
+	smtpd->stock_asked = 0;
+	while ((s = next_waiting(smtpd)) != NULL) {
+		content_refuse(s, code, err_text(code));
+		session_go_on(s);
+	}
+}
+
+/* ---- content ---- */
+
+static int flush(struct session *s, struct err *err)
+{
+	struct span all = buf_span(&s->content);
+
+	while (all.len > 0) {
+		ssize_t n = pwrite(s->file.fd, all.ptr, all.len, (off_t)s->written);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int r = err_set_errno(err, errno, "The message could not be written");
+
+			log_event(EV_smtp_failed, daemon_log(s->smtpd->daemon), F_STR("qid", s->id), F_ERR(err));
+			return err_set(err, r, "%s; try again later", err_text(r));
+		}
+		s->written += (uint64_t)n;
+		all = span_from(all, (size_t)n);
+	}
+	buf_clear(&s->content);
+	return 0;
+}
+
+int content_add(struct session *s, struct span bytes, struct err *err)
+{
+	int r = 0;
+
+	if (buf_len(&s->content) + bytes.len > SMTPD_GATHER)
+		r = flush(s, err);
+	if (r != 0)
+		return r;
+	buf_add_span(&s->content, bytes);
+	return buf_failed(&s->content) ? err_set(err, E_NOMEM, "Out of memory; try again later") : 0;
+}
+
+static void fill_recipients(const struct smtp_transaction *tx, struct spool_recipient *out)
+{
+	for (const struct smtp_recipient *r = tx->recipients; r != NULL; r = r->next, out++) {
+		const struct verdict *v = r->owner;
+
+		*out = (struct spool_recipient){.address = r->address, .orcpt = r->orcpt, .notify = r->notify, .local = true,
+		    .account = v->account, .quota = v->quota, .canonical = span_str(v->address), .detail = span_str(v->detail),
+		    .grant = span_of(v->grant, v->grant_len)};
+	}
+}
+
+static int encode_envelope(struct session *s, struct buf *out)
+{
+	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
+	struct spool_recipient *recipients = pool_array(tx->pool, tx->recipient_count, sizeof(*recipients));
+	struct spool_envelope envelope = {.source = SPOOL_FROM_SMTP, .arrived = clock_wall(), .sender = tx->sender,
+	    .envid = tx->envid, .ret = (enum spool_ret)tx->ret, .body = (enum spool_body)tx->body, .smtputf8 = tx->smtputf8,
+	    .client = span_str(conn_peer(s->conn)), .helo = smtp_server_helo(s->server),
+	    .recipient_count = tx->recipient_count, .recipients = recipients};
+
+	if (recipients == NULL)
+		return E_NOMEM;
+	fill_recipients(tx, recipients);
+	return spool_envelope_encode(&envelope, out);
+}
+
+static int send_commit(struct session *s, struct span envelope)
+{
+	struct queue_commit body = {.id = s->file.id, .content = s->written};
+	int r = 0;
+
+	while (envelope.len > ENVELOPE_PIECE && r == 0) {
+		struct queue_envelope piece = {.id = s->file.id, .part = span_sub(envelope, 0, ENVELOPE_PIECE)};
+
+		r = ipc_conn_send(s->smtpd->queue, &ipc_queue_envelope, 0, &piece, -1);
+		envelope = span_from(envelope, ENVELOPE_PIECE);
+	}
+	body.envelope = envelope;
+	return r == 0 ? ipc_conn_send(s->smtpd->queue, &ipc_queue_commit, 0, &body, -1) : r;
+}
+
+void content_commit(struct session *s)
+{
+	struct err err = {0};
+	struct buf wire;
+	int r = flush(s, &err);
+
+	buf_fini(&s->content);
+	buf_init(&wire, SPOOL_ENVELOPE_MAX);
+	if (r == 0)
+		r = encode_envelope(s, &wire);
+	if (r == 0)
+		r = s->smtpd->queue ? send_commit(s, buf_span(&wire)) : E_UNAVAILABLE;
+	buf_fini(&wire);
+	if (r == 0) {
+		s->waits_commit = true;
+		return;
+	}
+	content_abort(s);
+	smtp_server_data_done(s->server, r, span_str(err.text[0] ? err.text : err_text(r)));
+}
+
+static void close_file(struct session *s)
+{
+	if (s->file.fd >= 0)
+		close(s->file.fd);
+	s->file.fd = -1;
+	s->waits_commit = false;
+	buf_fini(&s->content);
+}
+
+void content_abort(struct session *s)
+{
+	struct queue_discard body = {.id = s->file.id};
+
+	if (s->file.fd < 0)
+		return;
+	if (s->smtpd->queue != NULL && !s->waits_commit)
+		ipc_conn_send(s->smtpd->queue, &ipc_queue_discard, 0, &body, -1);
+	close_file(s);
+}
+
+static void log_queued(struct session *s)
+{
+	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
+
+	log_event(EV_smtp_queued, daemon_log(s->smtpd->daemon), F_STR("qid", s->id), F_SPAN("from", tx->sender),
+	    F_SPAN("to", tx->recipients->address), F_U64("rcpts", tx->recipient_count), F_U64("size", s->written),
+	    F_STR("rip", conn_peer(s->conn)));
+}
+
+void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span text)
+{
+	struct session *s = smtpd->sessions;
+	char line[300];
+
+	while (s != NULL && !(s->waits_commit && s->file.id == id))
+		s = s->next;
+	if (s == NULL) {
+		spool_id_format(id, line);
+		if (code == 0)
+			log_event(EV_smtp_reply_lost, daemon_log(smtpd->daemon), F_STR("qid", line));
+		return;
+	}
+	if (code == 0) {
+		log_queued(s);
+		snprintf(line, sizeof(line), "Ok: queued as %s", s->id);
+	} else {
+		log_event(EV_smtp_failed, daemon_log(smtpd->daemon), F_STR("qid", s->id), F_SPAN("error", text));
+		snprintf(line, sizeof(line), "%s; try again later", err_text(code));
+	}
+	close_file(s);
+	smtp_server_data_done(s->server, code, span_str(line));
+	session_go_on(s);
+}
+
+/* What was committed may be safe or not: 451 makes the client repeat it; the stock is worth nothing now. */
+void content_service_lost(struct smtpd *smtpd)
+{
+	struct session *s = smtpd->sessions;
+
+	while (smtpd->stock_count > 0)
+		close(smtpd->stock[--smtpd->stock_count].fd);
+	smtpd->stock_asked = 0;
+	while (s != NULL) {
+		struct session *next = s->next;
+
+		if (s->waits_commit) {
+			close_file(s);
+			smtp_server_data_done(s->server, E_UNAVAILABLE, SPAN_LIT("The queue was restarted; send it again"));
+			session_go_on(s);
+		} else if (s->file.fd >= 0) {
+			close_file(s); /* content_add fails on the missing file and says 451 */
+		}
+		s = next;
+	}
+}
+
+void content_forget(struct session *s)
+{
+	struct session **link = &s->smtpd->waiting_files;
+
+	if (s->waits_file) {
+		while (*link != s)
+			link = &(*link)->wait_next;
+		*link = s->wait_next;
+		if (*link == NULL)
+			s->smtpd->waiting_tail = link;
+		s->waits_file = false;
+	}
+	content_abort(s);
+}

@@ -1,0 +1,114 @@
+/* Is this recipient ours? auth says; its word is remembered for moments. */
+#include "smtpd/smtpd.h"
+
+#include "base/clock.h"
+#include "net/ipc_conn.h"
+
+#include <stdio.h>
+
+static struct cached *slot_of(struct smtpd *smtpd, struct span address)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < address.len; i++)
+		hash = (hash ^ (unsigned char)address.ptr[i]) * 16777619u;
+	return &smtpd->cache[hash % SMTPD_CACHE];
+}
+
+static void give_verdict(struct session *session, const struct verdict *verdict)
+{
+	const struct smtp_transaction *tx = smtp_server_transaction(session->server);
+	struct verdict *kept = NULL;
+	struct err err = {.code = verdict->code};
+	int code = verdict->code;
+
+	if (code == 0) {
+		kept = pool_new_object(tx->pool, struct verdict);
+		if (kept == NULL)
+			code = err_set(&err, E_LIMIT, "the recipients take too much memory");
+		else
+			*kept = *verdict;
+	} else {
+		snprintf(err.text, sizeof(err.text), "%s", code == E_DENIED ? "Relaying is not allowed: this domain is not served here"
+			: code == E_NOTFOUND ? "No such user here" : verdict->text);
+	}
+	smtp_server_rcpt_done(session->server, code, &err, kept);
+}
+
+static void fail(struct session *session, const char *text)
+{
+	struct verdict verdict = {.code = E_UNAVAILABLE};
+
+	snprintf(verdict.text, sizeof(verdict.text), "%s", text);
+	give_verdict(session, &verdict);
+}
+
+void recipient_ask(struct session *session, struct span address)
+{
+	struct smtpd *smtpd = session->smtpd;
+	struct cached *slot = slot_of(smtpd, address);
+	struct auth_recipient ask = {.address = address};
+
+	if (slot->until_ms > clock_monotonic_ms() && span_eq(span_str(slot->key), address)) {
+		give_verdict(session, &slot->verdict);
+		return;
+	}
+	if (++smtpd->last_question == 0)
+		smtpd->last_question = 1;
+	session->question = smtpd->last_question;
+	if (smtpd->auth == NULL || ipc_conn_send(smtpd->auth, &ipc_auth_recipient, session->question, &ask, -1) != 0) {
+		session->question = 0;
+		fail(session, "Recipients cannot be checked now; try again");
+	}
+}
+
+static struct session *find_asking(struct smtpd *smtpd, uint32_t id)
+{
+	struct session *s = smtpd->sessions;
+
+	while (s != NULL && s->question != id)
+		s = s->next;
+	return s;
+}
+
+void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_recipient_answer *answer)
+{
+	struct session *session = id ? find_asking(smtpd, id) : NULL;
+	struct verdict verdict = {.code = answer->code, .account = answer->account, .quota = answer->quota};
+	struct span address;
+	struct cached *slot;
+
+	if (session == NULL)
+		return;
+	snprintf(verdict.address, sizeof(verdict.address), "%.*s", SPAN_ARG(answer->address));
+	snprintf(verdict.detail, sizeof(verdict.detail), "%.*s", SPAN_ARG(answer->detail));
+	snprintf(verdict.text, sizeof(verdict.text), "%.*s", SPAN_ARG(answer->text));
+	verdict.grant_len = answer->grant.len <= sizeof(verdict.grant) ? answer->grant.len : 0;
+	memcpy(verdict.grant, answer->grant.ptr, verdict.grant_len);
+	session->question = 0;
+	address = smtp_server_asked(session->server);
+	if (answer->code == 0 || !err_is_temp(answer->code)) {
+		slot = slot_of(smtpd, address);
+		snprintf(slot->key, sizeof(slot->key), "%.*s", SPAN_ARG(address));
+		slot->verdict = verdict;
+		slot->until_ms = clock_monotonic_ms() + (answer->code == 0 ? SMTPD_CACHE_GOOD_MS : SMTPD_CACHE_BAD_MS);
+	}
+	give_verdict(session, &verdict);
+	session_go_on(session);
+}
+
+void recipients_service_lost(struct smtpd *smtpd)
+{
+	struct session *s = smtpd->sessions;
+
+	while (s != NULL) {
+		struct session *next = s->next;
+
+		if (s->question != 0) {
+			s->question = 0;
+			fail(s, "Recipients cannot be checked now; try again");
+			session_go_on(s);
+		}
+		s = next;
+	}
+}

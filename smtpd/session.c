@@ -1,0 +1,274 @@
+/* One client: limits at its door, the engine's callbacks, its end. */
+#include "smtpd/smtpd.h"
+
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int64_t idle_ms(const struct session *s)
+{
+	return conf_ms(daemon_conf(s->smtpd->daemon), CONF_smtp_timeout, &s->where);
+}
+
+void session_end(struct session **sp)
+{
+	struct session *s = *sp;
+	struct smtpd *smtpd = s->smtpd;
+
+	*sp = NULL;
+	*s->link = s->next;
+	if (s->next != NULL)
+		s->next->link = s->link;
+	smtpd->session_count--;
+	if (s->counted)
+		peer_count_leave(smtpd->peers, &s->address);
+	log_event(EV_smtp_disconnect, daemon_log(smtpd->daemon), F_STR("rip", conn_peer(s->conn)));
+	content_forget(s);
+	smtp_server_free(&s->server);
+	if (s->greeting != NULL)
+		event_free(s->greeting);
+	buf_fini(&s->content);
+	conn_free(&s->conn);
+	free(s);
+	if (smtpd->halting && smtpd->sessions == NULL)
+		daemon_finished(smtpd->daemon);
+}
+
+/* ---- the engine's questions ---- */
+
+static void on_rcpt(void *arg, struct smtp_server *server, struct span address)
+{
+	(void)server;
+	recipient_ask(arg, address);
+}
+
+static void on_data_begin(void *arg, struct smtp_server *server)
+{
+	(void)server;
+	content_begin(arg);
+}
+
+static int on_data(void *arg, struct smtp_server *server, struct span bytes, struct err *err)
+{
+	(void)server;
+	return content_add(arg, bytes, err);
+}
+
+static void on_data_end(void *arg, struct smtp_server *server)
+{
+	(void)server;
+	content_commit(arg);
+}
+
+static void on_data_abort(void *arg, struct smtp_server *server)
+{
+	(void)server;
+	content_abort(arg);
+}
+
+static void on_refused(void *arg, struct smtp_server *server, struct span reply)
+{
+	struct session *s = arg;
+	const struct smtp_transaction *tx = smtp_server_transaction(server);
+
+	log_event(EV_smtp_reject, daemon_log(s->smtpd->daemon), F_SPAN("reply", reply), F_SPAN("from", tx ? tx->sender : span_str("")),
+	    F_STR("rip", conn_peer(s->conn)));
+}
+
+const struct smtp_server_callbacks session_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
+
+/* ---- bytes ---- */
+
+static void run(struct session *s)
+{
+	size_t consumed;
+	enum smtp_event event = smtp_server_feed(s->server, conn_input(s->conn), &consumed);
+
+	conn_consume(s->conn, consumed);
+	if (!s->waits_file)
+		conn_timeout(s->conn, idle_ms(s));
+	if (event == SMTP_STARTTLS) {
+		if (conn_start_tls(s->conn, s->smtpd->tls) != 0)
+			conn_finish(s->conn);
+		conn_timeout(s->conn, conf_ms(daemon_conf(s->smtpd->daemon), CONF_login_timeout, NULL));
+	} else if (event == SMTP_CLOSE) {
+		conn_finish(s->conn);
+	} else if (s->smtpd->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server)) {
+		session_shutdown(s, "Server is shutting down");
+	}
+}
+
+/* An answer has come from another daemon: the reply goes out and the next command is read. */
+void session_go_on(struct session *s)
+{
+	if (conn_input(s->conn).len > 0) {
+		conn_resume(s->conn);
+		return;
+	}
+	conn_timeout(s->conn, idle_ms(s));
+	if (s->smtpd->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
+		session_shutdown(s, "Server is shutting down");
+	else
+		conn_flush(s->conn);
+}
+
+void session_shutdown(struct session *s, const char *why)
+{
+	smtp_server_shutdown(s->server, why);
+	conn_finish(s->conn);
+}
+
+static void refuse_early(struct session *s)
+{
+	static const char text[] = "554 5.5.1 You spoke before the greeting\r\n";
+
+	log_event(EV_smtp_refused, daemon_log(s->smtpd->daemon), F_STR("rip", conn_peer(s->conn)), F_STR("reason", "early-talker"));
+	conn_consume(s->conn, conn_input(s->conn).len);
+	buf_add_str(conn_output(s->conn), text);
+	conn_finish(s->conn);
+}
+
+static void on_input(void *arg, struct conn *conn)
+{
+	struct session *s = arg;
+
+	(void)conn;
+	if (!s->greeted)
+		refuse_early(s);
+	else
+		run(s);
+}
+
+static void on_closed(void *arg, struct conn *conn, const struct err *why)
+{
+	struct session *s = arg;
+	static const char slow[] = "421 4.4.2 Timeout, closing\r\n";
+
+	if (why->code == E_TIMEOUT && !conn_is_tls(conn))
+		(void)!send(conn_fd(conn), slow, sizeof(slow) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	session_end(&s);
+}
+
+static void on_tls(void *arg, struct conn *conn, int code, const struct err *why)
+{
+	struct session *s = arg;
+
+	if (code == 0)
+		smtp_server_tls_started(s->server);
+	else
+		log_event(EV_tls_failed, daemon_log(s->smtpd->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
+}
+
+static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL, on_tls};
+
+/* ---- the door ---- */
+
+static void refuse_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *why)
+{
+	char text[160];
+	int n = snprintf(text, sizeof(text), "421 4.7.0 %s\r\n", why);
+
+	(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+	log_event(EV_smtp_refused, daemon_log(smtpd->daemon), F_STR("rip", peer), F_STR("reason", why));
+}
+
+static bool admit(struct session *s, int fd, const char *peer)
+{
+	struct smtpd *smtpd = s->smtpd;
+	const struct conf *conf = daemon_conf(smtpd->daemon);
+
+	if (smtpd->session_count >= conf_u64(conf, CONF_connections, &s->where)) {
+		refuse_at_door(smtpd, fd, peer, "Too many connections; try again later");
+		return false;
+	}
+	if (conf_in_networks(conf, CONF_unlimited_from, &s->where, span_str(peer)))
+		return true;
+	s->counted = peer_count_enter(smtpd->peers, &s->address, (uint32_t)conf_u64(conf, CONF_connections_per_address, &s->where));
+	if (!s->counted)
+		refuse_at_door(smtpd, fd, peer, "Too many connections from your address");
+	return s->counted;
+}
+
+static void on_greeting(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)fd;
+	(void)what;
+	s->greeted = true;
+	smtp_server_greet(s->server);
+	conn_flush(s->conn);
+}
+
+/* With a delay, whoever speaks before the greeting is no mail server. */
+static void greet(struct session *s)
+{
+	int64_t ms = conf_ms(daemon_conf(s->smtpd->daemon), CONF_greeting_delay, &s->where);
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	conn_timeout(s->conn, idle_ms(s) + ms);
+	if (ms == 0) {
+		on_greeting(-1, 0, s);
+		return;
+	}
+	s->greeting = evtimer_new(daemon_base(s->smtpd->daemon), on_greeting, s);
+	if (s->greeting != NULL)
+		evtimer_add(s->greeting, &tv);
+}
+
+static struct smtp_server *make_server(struct session *s)
+{
+	const struct conf *conf = daemon_conf(s->smtpd->daemon);
+	struct smtp_server_config config = {.hostname = conf_text(conf, CONF_hostname, NULL),
+	    .limits = {.message_size = conf_u64(conf, CONF_message_size, &s->where),
+		.header_size = conf_u64(conf, CONF_header_size, NULL),
+		.received_lines = (uint32_t)conf_u64(conf, CONF_received_lines, NULL),
+		.recipients = (uint32_t)conf_u64(conf, CONF_recipients, &s->where),
+		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, &s->where)},
+	    .tls_offered = s->smtpd->tls != NULL};
+
+	return smtp_server_new(&config, &session_callbacks, s, conn_output(s->conn));
+}
+
+void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
+    const char *peer)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL) {
+		close(fd);
+		return;
+	}
+	s->smtpd = smtpd;
+	s->address = *address;
+	s->file.fd = -1;
+	s->where.listener = conf_listener_find(daemon_conf(smtpd->daemon), SPAN_LIT("smtp"), span_str(listener->address));
+	buf_init(&s->content, SMTPD_GATHER + 4096);
+	if (!admit(s, fd, peer)) {
+		free(s);
+		return;
+	}
+	s->conn = conn_new(daemon_base(smtpd->daemon), fd, peer, &client_callbacks, s);
+	s->server = s->conn ? make_server(s) : NULL;
+	if (s->server == NULL) {
+		if (s->counted)
+			peer_count_leave(smtpd->peers, address);
+		conn_free(&s->conn);
+		free(s);
+		return;
+	}
+	s->next = smtpd->sessions;
+	s->link = &smtpd->sessions;
+	if (s->next != NULL)
+		s->next->link = &s->next;
+	smtpd->sessions = s;
+	smtpd->session_count++;
+	smtpd->total++;
+	log_event(EV_smtp_connect, daemon_log(smtpd->daemon), F_STR("rip", peer));
+	greet(s);
+}

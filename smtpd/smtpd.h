@@ -1,0 +1,112 @@
+/* Sessions on port 25: policy on the engine of lib/smtp. */
+#ifndef MW_SMTPD_SMTPD_H
+#define MW_SMTPD_SMTPD_H
+
+#include "net/conn.h"
+#include "net/listener.h"
+#include "proc/daemon.h"
+#include "smtp/server.h"
+
+struct ipc_conn;
+
+enum {
+	SMTPD_LISTENERS = 32,
+	SMTPD_STOCK = 32,	   /* spool files kept ready */
+	SMTPD_CACHE = 1024,	   /* recipients remembered */
+	SMTPD_CACHE_GOOD_MS = 5000,
+	SMTPD_CACHE_BAD_MS = 1000,
+	SMTPD_GATHER = 64 * 1024,  /* content gathered before it is written */
+	SMTPD_WAIT_FILE_MS = 10000,
+	SMTPD_ID_TEXT = 13,
+};
+
+struct smtpd_listener {
+	struct smtpd *smtpd;
+	struct listener *listener;
+	char address[128];
+};
+
+/* auth's word on a recipient, kept for the transaction or the cache. */
+struct verdict {
+	int code;
+	uint64_t account, quota;
+	char address[321], detail[65];
+	unsigned char grant[32];
+	size_t grant_len;
+	char text[256];
+};
+
+struct cached {
+	char key[321];
+	int64_t until_ms;
+	struct verdict verdict;
+};
+
+/* A spool file that queue has handed out. */
+struct stock {
+	uint64_t id;
+	int fd;
+};
+
+struct session {
+	struct session *next, **link;
+	struct session *wait_next; /* in smtpd->waiting_files */
+	struct smtpd *smtpd;
+	struct conn *conn;
+	struct smtp_server *server;
+	struct sockaddr_storage address;
+	struct conf_where where;
+	uint32_t question; /* to auth; 0: none */
+	struct stock file; /* of the running transaction; fd -1: none */
+	bool waits_file, waits_commit, counted, greeted;
+	struct event *greeting; /* greeting-delay */
+	struct buf content;	/* not yet written */
+	uint64_t written;
+	char id[SMTPD_ID_TEXT];
+};
+
+struct smtpd {
+	struct daemon *daemon;
+	struct tls_context *tls;
+	struct ipc_conn *auth, *queue;
+	struct smtpd_listener listeners[SMTPD_LISTENERS];
+	size_t listener_count;
+	struct peer_count *peers;
+	struct session *sessions;
+	uint32_t session_count;
+	uint64_t total;
+	uint32_t last_question;
+	struct stock stock[SMTPD_STOCK];
+	size_t stock_count;
+	size_t stock_asked;
+	struct session *waiting_files, **waiting_tail;
+	struct cached cache[SMTPD_CACHE];
+	bool halting;
+};
+
+/* session.c */
+void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
+    const char *peer);
+void session_end(struct session **session);
+void session_go_on(struct session *session);
+void session_shutdown(struct session *session, const char *why);
+extern const struct smtp_server_callbacks session_callbacks;
+
+/* recipients.c */
+void recipient_ask(struct session *session, struct span address);
+void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_recipient_answer *answer);
+void recipients_service_lost(struct smtpd *smtpd);
+
+/* content.c */
+void content_begin(struct session *session);
+int content_add(struct session *session, struct span bytes, struct err *err);
+void content_commit(struct session *session);
+void content_abort(struct session *session);
+void stock_refill(struct smtpd *smtpd);
+void stock_add(struct smtpd *smtpd, uint64_t id, int fd);
+void stock_refused(struct smtpd *smtpd, int code, struct span text);
+void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span text);
+void content_service_lost(struct smtpd *smtpd);
+void content_forget(struct session *session);
+
+#endif
