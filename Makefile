@@ -7,20 +7,118 @@ CC         ?= cc
 B          ?= build
 PREFIX     ?= /usr/local
 LIBEXECDIR ?= $(PREFIX)/libexec/mailwain
+BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
+CFLAGS     ?= -O2 -g
 
-WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-          -Wformat=2 -Wimplicit-fallthrough -Wundef
-CPPF   := -D_GNU_SOURCE -I. -Ilib $(if $(wildcard config.h),-include config.h)
-ALLCF  := -std=c17 $(WARN) $(CPPF) $(CFLAGS) $(HARDEN_CFLAGS) $(ALL_PKG_CFLAGS) -MMD -MP
-LINK    = $(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
+WARN  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+         -Wformat=2 -Wimplicit-fallthrough -Wundef
+ALLCF  = -std=c17 $(WARN) -D_GNU_SOURCE -I. -Ilib $(if $(wildcard config.h),-include config.h) \
+         $(CFLAGS) $(HARDEN_CFLAGS) -MMD -MP
+
+EVENT_LIBS    ?= -levent_core
+TLS_LIBS      ?= -lssl -lcrypto
+SODIUM_LIBS   ?= -lsodium
+LMDB_LIBS     ?= -llmdb
+SECCOMP_LIBS  ?= -lseccomp
+IDN_LIBS      ?= -lidn2
+UTF8PROC_LIBS ?= -lutf8proc
+JANSSON_LIBS  ?= -ljansson
+CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := buf clock encode err log pool secret span utf8
-L_BASE  := $(BASE:%=lib/base/%.o)
-L_IPC   := lib/ipc/codec.o lib/ipc/socket.o lib/ipc/types.o
-L_CONF  := lib/conf/parse.o lib/conf/conf.o
-L_PROC  := lib/proc/confine.o lib/proc/daemon.o lib/proc/landlock.o lib/proc/profile.o lib/proc/seccomp.o
-L_GRANT := lib/proc/grant.o
-L_NET   := lib/net/conn.o lib/net/ipc_conn.o lib/net/listener.o lib/net/peer_count.o
-L_TLS   := lib/tls/tls.o
+BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o log.o pool.o secret.o span.o utf8.o)
+IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
+CONF    := $(addprefix lib/conf/,conf.o parse.o value.o)
+GRANT   := lib/proc/grant.o
+CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
+NETIPC  := lib/net/ipc_conn.o
+DAEMON  := $(BASE) $(IPC) $(CONF) $(CONFINE) $(NETIPC) lib/proc/daemon.o
+CONTROL := lib/net/control.o lib/net/listener.o
+NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) lib/tls/tls.o
+COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
+SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_content.o server_mail.o)
+SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
+
+# ---- binaries: objects and libraries of each ----
+master_O  := $(BASE) $(IPC) $(CONF) $(NETIPC) $(CONTROL) lib/control/paths.o \
+             $(addprefix master/,main.o children.o conf.o control.o listeners.o sink.o)
+master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
+auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
+             $(addprefix auth/,main.o directory.o lookup.o password.o login.o control.o)
+auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) -lpthread
+smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
+             $(addprefix smtpd/,main.o session.o recipients.o content.o)
+smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
+queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
+             $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o files.o message.o recover.o schedule.o)
+queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
+imapd_O   := $(DAEMON) $(NET) $(addprefix imapd/,front.o front_session.o prelogin.o)
+imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
+
+mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
+mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o users.o certificate.o)
+mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
+mailwain-account_O := $(COMMAND) auth/command.o
+mailwain-account_L  = $(JANSSON_LIBS)
+mailwain-queue_O   := $(COMMAND) queue/command.o
+mailwain-queue_L    = $(JANSSON_LIBS)
+mailwain-store_O   := $(COMMAND) lmtp/command.o
+mailwain-store_L    = $(JANSSON_LIBS)
+
+DAEMONS  := master auth smtpd queue imapd
+COMMANDS := mailwain mailwain-control mailwain-account mailwain-queue mailwain-store
+LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
+            mailwain-directory:mailwain-account mailwain-mailbox:mailwain-store
+
+DAEMON_BINS  := $(DAEMONS:%=$(B)/libexec/%)
+COMMAND_BINS := $(COMMANDS:%=$(B)/bin/%)
+LINK_BINS    := $(foreach l,$(LINKS),$(B)/bin/$(firstword $(subst :, ,$l)))
+
+all: $(DAEMON_BINS) $(COMMAND_BINS) $(LINK_BINS)
+
+define binary
+$(1): $$(addprefix $$(B)/obj/,$$($(2)_O))
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(HARDEN_LDFLAGS) $$(LDFLAGS) -o $$@ $$^ $$($(2)_L)
+endef
+$(foreach d,$(DAEMONS),$(eval $(call binary,$(B)/libexec/$(d),$(d))))
+$(foreach c,$(COMMANDS),$(eval $(call binary,$(B)/bin/$(c),$(c))))
+
+$(LINK_BINS): $(COMMAND_BINS)
+	@$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(B)/bin/$(firstword $(subst :, ,$l));)
+
+$(B)/obj/%.o: %.c $(wildcard config.h)
+	@mkdir -p $(@D)
+	$(CC) $(ALLCF) -c -o $@ $<
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# ---- tests ----
+UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(shell find tests/unit -name '*_test.c'))
+tests/unit/lib/base/base_test_O := $(BASE)
+tests/unit/lib/base/log_test_O  := $(BASE)
+tests/unit/lib/ipc/ipc_test_O   := $(BASE) $(IPC) $(GRANT)
+define unit
+$(B)/tests/$(1): $$(B)/obj/tests/unit/$(1).o $$(addprefix $$(B)/obj/,$$(tests/unit/$(1)_O))
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(CMOCKA_LIBS) $$(SODIUM_LIBS) $$(EVENT_LIBS) $$(LMDB_LIBS) $$(IDN_LIBS) $$(UTF8PROC_LIBS)
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call unit,$(t))))
+
+check-unit: $(UNIT_TESTS:%=$(B)/tests/%)
+	@set -e; for t in $^; do echo "== $$t"; $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; grep PASSED $$t.log; done
+
+check: deps
+	$(MAKE) all check-unit check-e2e
+
+check-e2e: all
+	/usr/bin/python3 -m pytest -q tests/e2e
+
+deps:
+	@tests/install-deps.sh
+
+clean:
+	rm -rf $(B)
+
+.PHONY: all check check-unit check-e2e deps clean

@@ -5,6 +5,10 @@
 #include "base/err.h"
 #include "control/paths.h"
 
+#ifndef MW_USER_PREFIX
+#define MW_USER_PREFIX "mw-"
+#endif
+
 struct init_options {
 	const char *hostname;
 	const char *domain;	/* NULL: none */

@@ -4,7 +4,6 @@
 #include "base/utf8.h"
 #include "net/ipc_conn.h"
 #include "net/listener.h"
-#include "proc/daemon.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -159,15 +158,6 @@ struct control_server *control_server_new_on(struct event_base *base, int fd, co
 	if (server->listener == NULL)
 		control_server_free(&server);
 	return server;
-}
-
-struct control_server *control_server_new(struct daemon *daemon, control_handler *handler, void *arg)
-{
-	int fd;
-
-	if (daemon_listeners(daemon, "control", &fd, NULL, 1) != 1)
-		return NULL;
-	return control_server_new_on(daemon_base(daemon), fd, handler, arg);
 }
 
 void control_server_free(struct control_server **server)

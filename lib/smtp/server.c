@@ -95,6 +95,9 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config, con
 	if (s == NULL)
 		return NULL;
 	s->config = *config;
+	/* The configuration it came from may be replaced while the session lives. */
+	snprintf(s->hostname, sizeof(s->hostname), "%.*s", SPAN_ARG(config->hostname));
+	s->config.hostname = span_str(s->hostname);
 	s->callbacks = callbacks;
 	s->arg = arg;
 	s->out = out;

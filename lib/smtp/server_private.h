@@ -47,6 +47,7 @@ struct smtp_server {
 	uint32_t errors;
 	uint32_t rcpt_refused;
 	char helo[SMTP_DOMAIN_MAX + 1];
+	char hostname[SMTP_DOMAIN_MAX + 1];
 };
 
 void smtp_set_state(struct smtp_server *s, enum smtp_state state);

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Installs the Debian packages that a build and its tests need, when run as
+# root; otherwise names what is missing and stops.
+set -eu
+packages="gcc make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
+libidn2-dev libutf8proc-dev libjansson-dev libcmocka-dev python3 python3-pytest swaks curl openssl"
+missing=""
+for p in $packages; do
+	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" -ne 0 ]; then
+	echo "Missing packages; as root: apt-get install$missing" >&2
+	exit 1
+fi
+apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
