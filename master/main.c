@@ -61,8 +61,30 @@ static void check_all_ready(struct master *master)
 	report_ready(master, "");
 }
 
+static bool is_front(const struct child *child)
+{
+	return child->kind->listeners[0] != NULL;
+}
+
+/* Those who face clients first; the others when no work can come any more. */
+static void halt_some(struct master *master, bool fronts)
+{
+	uint32_t seconds = (uint32_t)(conf_ms(master->conf, CONF_stop_timeout, NULL) / 1000);
+
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *child = &master->children[i];
+
+		if (is_front(child) == fronts && child->state != CHILD_STOPPING && child->state != CHILD_ENDED)
+			child_halt(child, seconds);
+	}
+}
+
 static void check_all_ended(struct master *master)
 {
+	for (size_t i = 0; i < master->child_count; i++)
+		if (is_front(&master->children[i]) && master->children[i].state != CHILD_ENDED)
+			return;
+	halt_some(master, false);
 	for (size_t i = 0; i < master->child_count; i++)
 		if (master->children[i].state != CHILD_ENDED)
 			return;
@@ -99,15 +121,14 @@ static void on_stop_timer(evutil_socket_t fd, short what, void *arg)
 void master_stop(struct master *master)
 {
 	int64_t ms = conf_ms(master->conf, CONF_stop_timeout, NULL);
-	struct timeval tv = {.tv_sec = ms / 1000 + 1};
+	struct timeval tv = {.tv_sec = 2 * (ms / 1000) + 1};
 
 	if (master->stopping)
 		return;
 	master->stopping = true;
 	notify_systemd("STOPPING=1");
 	log_event(EV_master_stop, NULL, F_I64("pid", getpid()));
-	for (size_t i = 0; i < master->child_count; i++)
-		child_halt(&master->children[i], (uint32_t)(ms / 1000));
+	halt_some(master, true);
 	evtimer_add(master->stop_timer, &tv);
 	check_all_ended(master);
 }

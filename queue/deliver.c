@@ -89,7 +89,9 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	channel->flying_count--;
 	channel->used_ms = clock_monotonic_ms();
 	flight_end(flight, body->code, body->text);
-	channel_pump(channel);
+	if (!channel->queue->halting)
+		channel_pump(channel);
+	queue_try_finish(channel->queue);
 	return 0;
 }
 
@@ -262,6 +264,14 @@ void deliver_forget(struct message *message)
 			if (f->target != NULL && f->target->message == message)
 				f->target = NULL;
 	}
+}
+
+bool deliver_flying(const struct queue *queue)
+{
+	for (const struct channel *c = queue->channels; c != NULL; c = c->next)
+		if (c->conn != NULL && c->flying != NULL)
+			return true;
+	return false;
 }
 
 /* ---- the deliver service ---- */

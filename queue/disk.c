@@ -22,6 +22,7 @@ struct disk {
 	struct disk_job *first, **last; /* under lock */
 	struct disk_job *finished;	/* under lock */
 	unsigned waiting;		/* under lock */
+	unsigned open;			/* submitted and not yet done with; the loop's */
 	unsigned idle;			/* under lock */
 	unsigned threads, threads_max;
 	bool strict;
@@ -128,10 +129,12 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 		struct disk_job *job = ordered;
 
 		ordered = job->next;
+		disk->open--;
 		if (job->done != NULL)
 			job->done(job);
 		job_free(job);
 	}
+	queue_try_finish(disk->queue);
 }
 
 int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **out, struct err *err)
@@ -172,6 +175,7 @@ void disk_submit(struct disk *disk, struct disk_job *job)
 {
 	bool more;
 
+	disk->open++;
 	job->next = NULL;
 	pthread_mutex_lock(&disk->lock);
 	*disk->last = job;
@@ -189,6 +193,7 @@ void disk_submit(struct disk *disk, struct disk_job *job)
 		disk->waiting = 0;
 		pthread_mutex_unlock(&disk->lock);
 		job_run(disk, job);
+		disk->open--;
 		if (job->done != NULL)
 			job->done(job);
 		job_free(job);
@@ -197,7 +202,7 @@ void disk_submit(struct disk *disk, struct disk_job *job)
 
 unsigned disk_waiting(const struct disk *disk)
 {
-	return disk->waiting;
+	return disk->open;
 }
 
 void disk_unlink(struct disk *disk, uint64_t id)

@@ -6,6 +6,12 @@
 #include <sodium.h>
 #include <unistd.h>
 
+void queue_try_finish(struct queue *queue)
+{
+	if (queue->halting && disk_waiting(queue->disk) == 0 && !deliver_flying(queue))
+		daemon_finished(queue->daemon);
+}
+
 static void queue_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
 	struct queue *queue = daemon_state(daemon);
@@ -49,8 +55,7 @@ static void queue_halt(struct daemon *daemon)
 	struct queue *queue = daemon_state(daemon);
 
 	queue->halting = true;
-	if (queue->active_count == 0)
-		daemon_finished(daemon);
+	queue_try_finish(queue);
 }
 
 static void queue_stats(struct daemon *daemon, struct master_stats *stats)

@@ -104,8 +104,7 @@ void message_free(struct message *m)
 	queue->active_count--;
 	close(m->fd);
 	pool_free(&pool);
-	if (queue->halting && queue->active_count == 0)
-		daemon_finished(queue->daemon);
+	queue_try_finish(queue);
 }
 
 struct target *message_add_target(struct message *m, uint32_t recipient, uint64_t account, uint64_t quota,

@@ -98,6 +98,10 @@ struct queue {
 	bool halting;
 };
 
+/* ---- main.c ---- */
+/* After halt: done when nothing is on its way to the disk or to a worker. What waits is safe in its file. */
+void queue_try_finish(struct queue *queue);
+
 /* ---- files.c ---- */
 void queue_path(uint64_t id, char out[QUEUE_PATH]);
 int queue_open_file(uint64_t id, int flags, int *fd, struct err *err);
@@ -153,6 +157,7 @@ struct target *message_add_target(struct message *message, uint32_t recipient, u
 void deliver_target(struct target *target);
 void deliver_service(struct queue *queue, int fd);
 void deliver_forget(struct message *message);
+bool deliver_flying(const struct queue *queue);
 void expand_recipient(struct message *message, uint32_t recipient);
 void auth_service(struct queue *queue, int fd);
 void expand_forget(struct message *message);
