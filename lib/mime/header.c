@@ -1,0 +1,426 @@
+#include "mime/header.h"
+
+bool mime_field_next(struct span *rest, struct mime_field *out)
+{
+	while (rest->len > 0) {
+		size_t end = 0, colon, name_end;
+		struct span whole;
+
+		do {
+			size_t lf = span_find(span_from(*rest, end), '\n');
+
+			end += lf < rest->len - end ? lf + 1 : rest->len - end;
+		} while (end < rest->len && (rest->ptr[end] == ' ' || rest->ptr[end] == '\t'));
+		whole = span_sub(*rest, 0, end);
+		*rest = span_from(*rest, end);
+		colon = span_find(whole, ':');
+		for (name_end = colon; name_end > 0 && (whole.ptr[name_end - 1] == ' ' || whole.ptr[name_end - 1] == '\t'); name_end--)
+			;
+		if (whole.len > 0 && (whole.ptr[0] == '\r' || whole.ptr[0] == '\n'))
+			return false;
+		if (colon == whole.len || name_end == 0 || span_find(span_sub(whole, 0, colon), '\n') < colon)
+			continue;
+		out->name = span_sub(whole, 0, name_end);
+		out->whole = whole;
+		out->value = span_from(whole, colon + 1);
+		if (out->value.len > 0 && out->value.ptr[out->value.len - 1] == '\n')
+			out->value.len--;
+		if (out->value.len > 0 && out->value.ptr[out->value.len - 1] == '\r')
+			out->value.len--;
+		return true;
+	}
+	return false;
+}
+
+bool mime_field_find(struct span header, struct span name, struct mime_field *out)
+{
+	while (mime_field_next(&header, out))
+		if (span_caseeq(out->name, name))
+			return true;
+	return false;
+}
+
+void mime_unfold(struct span value, struct buf *out)
+{
+	value = span_trim(value);
+	for (size_t i = 0; i < value.len; i++)
+		if (value.ptr[i] != '\r' && value.ptr[i] != '\n' && value.ptr[i] != '\0')
+			buf_add_char(out, value.ptr[i]);
+}
+
+/* ---- tokens ---- */
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Blanks and comments; nesting is counted, not recursed into. */
+static void skip_cfws(struct span *s)
+{
+	unsigned depth = 0;
+	size_t i = 0;
+
+	for (; i < s->len; i++) {
+		char c = s->ptr[i];
+
+		if (depth > 0 && c == '\\' && i + 1 < s->len)
+			i++;
+		else if (c == '(')
+			depth++;
+		else if (c == ')' && depth > 0)
+			depth--;
+		else if (depth == 0 && !is_blank(c))
+			break;
+	}
+	*s = span_from(*s, i);
+}
+
+static bool take_quoted(struct span *s, struct pool *pool, struct span *out)
+{
+	char *text;
+	size_t len = 0, i = 1;
+
+	while (i < s->len && s->ptr[i] != '"')
+		i += s->ptr[i] == '\\' ? 2 : 1;
+	if (i > s->len)
+		i = s->len;
+	text = pool_alloc(pool, i + 1);
+	if (text == NULL)
+		return false;
+	for (size_t k = 1; k < i; k++) {
+		if (s->ptr[k] == '\\' && k + 1 < i)
+			k++;
+		if (s->ptr[k] != '\r' && s->ptr[k] != '\n' && s->ptr[k] != '\0')
+			text[len++] = s->ptr[k];
+	}
+	*out = span_of(text, len);
+	*s = span_from(*s, i + 1);
+	return true;
+}
+
+static struct span take_until(struct span *s, const char *stops)
+{
+	size_t i = 0;
+
+	while (i < s->len && !is_blank(s->ptr[i]) && (s->ptr[i] == '\0' || strchr(stops, s->ptr[i]) == NULL))
+		i++;
+	struct span word = span_sub(*s, 0, i);
+
+	*s = span_from(*s, i);
+	return word;
+}
+
+/* ---- type/subtype; parameters ---- */
+
+static bool take_parameter(struct span *s, struct pool *pool, struct mime_parameter *out)
+{
+	skip_cfws(s);
+	out->name = take_until(s, "=;()\"");
+	skip_cfws(s);
+	if (s->len == 0 || s->ptr[0] != '=')
+		return false;
+	*s = span_from(*s, 1);
+	skip_cfws(s);
+	if (s->len > 0 && s->ptr[0] == '"')
+		return take_quoted(s, pool, &out->value) && out->name.len > 0;
+	out->value = take_until(s, ";()\"");
+	return out->name.len > 0;
+}
+
+bool mime_content_parse(struct span value, struct pool *pool, struct mime_content *out)
+{
+	value = span_sub(value, 0, MIME_VALUE_MAX);
+	*out = (struct mime_content){0};
+	skip_cfws(&value);
+	out->type = take_until(&value, "/;()\"");
+	skip_cfws(&value);
+	if (value.len > 0 && value.ptr[0] == '/') {
+		value = span_from(value, 1);
+		skip_cfws(&value);
+		out->subtype = take_until(&value, "/;()\"");
+	}
+	out->parameters = pool_array(pool, MIME_PARAMETERS_MAX, sizeof(*out->parameters));
+	while (out->parameters != NULL && value.len > 0 && out->parameter_count < MIME_PARAMETERS_MAX) {
+		size_t semicolon = 0;
+
+		while (semicolon < value.len && value.ptr[semicolon] != ';' && value.ptr[semicolon] != '(')
+			semicolon++;
+		value = span_from(value, semicolon);
+		if (value.len > 0 && value.ptr[0] == '(') {
+			size_t before = value.len;
+
+			skip_cfws(&value);
+			if (value.len == before)
+				break;
+			continue;
+		}
+		value = span_from(value, 1);
+		if (take_parameter(&value, pool, &out->parameters[out->parameter_count]))
+			out->parameter_count++;
+	}
+	return out->type.len > 0;
+}
+
+struct span mime_content_parameter(const struct mime_content *content, struct span name)
+{
+	for (size_t i = 0; i < content->parameter_count; i++)
+		if (span_caseeq(content->parameters[i].name, name))
+			return content->parameters[i].value;
+	return span_str("");
+}
+
+/* ---- addresses ---- */
+
+struct address_parser {
+	struct pool *pool;
+	struct mime_address *list;
+	size_t count, size;
+	bool in_group;
+};
+
+static void address_add(struct address_parser *p, struct mime_address address)
+{
+	if (p->count == p->size) {
+		size_t size = p->size ? p->size * 4 : 8;
+		struct mime_address *list;
+
+		if (p->size >= MIME_ADDRESSES_MAX)
+			return;
+		list = pool_array(p->pool, size, sizeof(*list));
+		if (list == NULL)
+			return;
+		if (p->count > 0)
+			memcpy(list, p->list, p->count * sizeof(*list));
+		p->list = list;
+		p->size = size;
+	}
+	p->list[p->count++] = address;
+}
+
+/* Words up to one of stops, joined by single blanks; "." and "@" belong to words here. */
+static struct span take_phrase(struct span *s, struct pool *pool, const char *stops)
+{
+	struct span first = {0};
+	struct buf joined;
+	size_t words = 0;
+
+	buf_init(&joined, MIME_VALUE_MAX);
+	for (;;) {
+		struct span word;
+
+		skip_cfws(s);
+		if (s->len == 0 || (s->ptr[0] != '\0' && strchr(stops, s->ptr[0]) != NULL))
+			break;
+		if (s->ptr[0] == '"') {
+			if (!take_quoted(s, pool, &word))
+				break;
+		} else {
+			word = take_until(s, ",:;<>()\"");
+			if (word.len == 0) { /* a stray character */
+				*s = span_from(*s, 1);
+				continue;
+			}
+		}
+		if (words++ == 0)
+			first = word;
+		else {
+			if (words == 2)
+				buf_add_span(&joined, first);
+			buf_add_char(&joined, ' ');
+			buf_add_span(&joined, word);
+		}
+	}
+	if (words > 1)
+		first = pool_span(pool, buf_span(&joined));
+	buf_fini(&joined);
+	return first;
+}
+
+/* local-part "@" domain without comments; spaces around "." and "@" are the obsolete syntax. */
+static void split_spec(struct span spec, struct pool *pool, struct mime_address *out)
+{
+	char *text = pool_alloc(pool, spec.len + 1);
+	size_t len = 0, at;
+
+	for (size_t i = 0; text != NULL && i < spec.len; i++) {
+		struct span rest = span_from(spec, i);
+
+		if (rest.ptr[0] == '(') {
+			size_t before = rest.len;
+
+			skip_cfws(&rest);
+			i += before - rest.len - 1;
+		} else if (!is_blank(rest.ptr[0]) && rest.ptr[0] != '\0') {
+			text[len++] = rest.ptr[0];
+		}
+	}
+	for (at = len; at > 0 && text[at - 1] != '@'; at--)
+		;
+	out->host = span_of(text, at > 0 ? len - at : 0);
+	out->host.ptr = text ? text + at : NULL;
+	out->mailbox = span_of(text, at > 0 ? at - 1 : len);
+}
+
+static void take_angle(struct span *s, struct pool *pool, struct mime_address *out)
+{
+	size_t end = 1;
+	struct span inside;
+
+	while (end < s->len && s->ptr[end] != '>')
+		end += s->ptr[end] == '\\' ? 2 : 1;
+	inside = span_sub(*s, 1, end > s->len ? s->len - 1 : end - 1);
+	*s = span_from(*s, end + 1);
+	if (inside.len > 0 && inside.ptr[0] == '@') {
+		size_t colon = span_find(inside, ':');
+
+		if (colon < inside.len) {
+			out->route = span_sub(inside, 0, colon);
+			inside = span_from(inside, colon + 1);
+		}
+	}
+	split_spec(inside, pool, out);
+}
+
+static void take_address(struct address_parser *p, struct span *s)
+{
+	struct span start;
+	struct mime_address address = {.kind = MIME_ADDRESS};
+	size_t before;
+
+	skip_cfws(s);
+	start = *s;
+	address.name = take_phrase(s, p->pool, ",:;<");
+	before = start.len - s->len;
+	if (s->len > 0 && s->ptr[0] == ':' && !p->in_group) {
+		address.kind = MIME_GROUP_BEGIN;
+		p->in_group = true;
+		*s = span_from(*s, 1);
+		address_add(p, address);
+		return;
+	}
+	if (s->len > 0 && s->ptr[0] == '<') {
+		take_angle(s, p->pool, &address);
+	} else {
+		address.name = span_str("");
+		split_spec(span_sub(start, 0, before), p->pool, &address);
+	}
+	if (address.mailbox.len > 0 || address.host.len > 0)
+		address_add(p, address);
+}
+
+size_t mime_addresses_parse(struct span value, struct pool *pool, struct mime_address **out)
+{
+	struct address_parser p = {.pool = pool};
+
+	value = span_sub(value, 0, MIME_VALUE_MAX);
+	while (value.len > 0 && p.count < MIME_ADDRESSES_MAX) {
+		size_t before = value.len;
+
+		take_address(&p, &value);
+		skip_cfws(&value);
+		if (value.len > 0 && value.ptr[0] == ';' && p.in_group) {
+			address_add(&p, (struct mime_address){.kind = MIME_GROUP_END});
+			p.in_group = false;
+		}
+		if (value.len > 0 && (value.ptr[0] == ',' || value.ptr[0] == ';' || value.len == before))
+			value = span_from(value, 1);
+	}
+	if (p.in_group)
+		address_add(&p, (struct mime_address){.kind = MIME_GROUP_END});
+	*out = p.list;
+	return p.count;
+}
+
+/* ---- dates ---- */
+
+static bool take_number(struct span *s, uint64_t max, uint64_t *out)
+{
+	size_t digits = 0;
+
+	skip_cfws(s);
+	while (digits < s->len && digits < 9 && ascii_is_digit(s->ptr[digits]))
+		digits++;
+	if (!span_u64(span_sub(*s, 0, digits), max, out))
+		return false;
+	*s = span_from(*s, digits);
+	return true;
+}
+
+static bool take_month(struct span *s, uint64_t *out)
+{
+	static const char names[] = "janfebmaraprmayjunjulaugsepoctnovdec";
+	char word[4] = {0};
+
+	skip_cfws(s);
+	for (size_t i = 0; i < 3 && i < s->len; i++)
+		word[i] = ascii_lower(s->ptr[i]);
+	for (size_t m = 0; m < 12 && word[2] != '\0'; m++)
+		if (memcmp(word, names + 3 * m, 3) == 0) {
+			*out = m + 1;
+			*s = span_from(*s, 3);
+			return true;
+		}
+	return false;
+}
+
+/* Days since 1970 of a date of the Gregorian calendar. */
+static int64_t days_of(int64_t year, int64_t month, int64_t day)
+{
+	int64_t era, of_era, of_year;
+
+	year -= month <= 2;
+	era = (year >= 0 ? year : year - 399) / 400;
+	of_era = year - era * 400;
+	of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+/* "+hhmm", "-hhmm" or a zone of RFC 5322 section 4.3; minutes. Unknown ones are +0000. */
+static int64_t take_zone(struct span *s)
+{
+	static const struct {
+		const char *name;
+		int hours;
+	} zones[] = {{"EST", -5}, {"EDT", -4}, {"CST", -6}, {"CDT", -5}, {"MST", -7}, {"MDT", -6}, {"PST", -8}, {"PDT", -7}};
+	uint64_t n;
+
+	skip_cfws(s);
+	if (s->len >= 5 && (s->ptr[0] == '+' || s->ptr[0] == '-') && span_u64(span_sub(*s, 1, 4), 9959, &n)) {
+		int64_t minutes = (int64_t)(n / 100 * 60 + n % 100);
+
+		return s->ptr[0] == '-' ? -minutes : minutes;
+	}
+	for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++)
+		if (span_startscase(*s, span_str(zones[i].name)))
+			return zones[i].hours * 60;
+	return 0;
+}
+
+bool mime_date_parse(struct span value, int64_t *out)
+{
+	uint64_t day, month, year, hour, minute, second = 0;
+	size_t comma = span_find(span_sub(value, 0, 32), ',');
+
+	value = span_sub(value, 0, 256);
+	if (comma < 32 && comma < value.len)
+		value = span_from(value, comma + 1);
+	if (!take_number(&value, 31, &day) || day == 0 || !take_month(&value, &month) || !take_number(&value, 9999, &year) ||
+	    !take_number(&value, 23, &hour) || value.len == 0 || value.ptr[0] != ':')
+		return false;
+	value = span_from(value, 1);
+	if (!take_number(&value, 59, &minute))
+		return false;
+	if (value.len > 0 && value.ptr[0] == ':') {
+		value = span_from(value, 1);
+		if (!take_number(&value, 60, &second))
+			return false;
+	}
+	if (year < 50)
+		year += 2000;
+	else if (year < 1000)
+		year += 1900;
+	*out = days_of((int64_t)year, (int64_t)month, (int64_t)day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second) -
+	       take_zone(&value) * 60;
+	return true;
+}
