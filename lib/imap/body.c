@@ -1,0 +1,296 @@
+#include "imap/body.h"
+
+enum { BODY_POOL_MAX = 8 * 1024 * 1024 };
+
+void imap_string_format(struct span s, struct buf *out)
+{
+	bool quotable = true;
+
+	for (size_t i = 0; i < s.len && quotable; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+
+		quotable = c >= ' ' && c < 0x7f;
+	}
+	if (!quotable) {
+		buf_printf(out, "{%zu}\r\n", s.len);
+		buf_add_span(out, s);
+		return;
+	}
+	buf_add_char(out, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] == '"' || s.ptr[i] == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, s.ptr[i]);
+	}
+	buf_add_char(out, '"');
+}
+
+static void add_nstring(struct span s, struct buf *out)
+{
+	if (s.len == 0)
+		buf_add_str(out, "NIL");
+	else
+		imap_string_format(s, out);
+}
+
+/* A field's value without folding; a NUL never reaches a client. */
+static void add_field(struct span header, const char *name, struct buf *out)
+{
+	struct mime_field field;
+	struct buf text;
+
+	if (!mime_field_find(header, span_str(name), &field)) {
+		buf_add_str(out, "NIL");
+		return;
+	}
+	buf_init(&text, MIME_VALUE_MAX);
+	mime_unfold(span_sub(field.value, 0, MIME_VALUE_MAX), &text);
+	imap_string_format(buf_span(&text), out);
+	buf_fini(&text);
+}
+
+static void add_address(const struct mime_address *a, struct buf *out)
+{
+	buf_add_char(out, '(');
+	if (a->kind == MIME_GROUP_END) {
+		buf_add_str(out, "NIL NIL NIL NIL)");
+		return;
+	}
+	if (a->kind == MIME_GROUP_BEGIN) {
+		buf_add_str(out, "NIL NIL ");
+		imap_string_format(a->name, out);
+		buf_add_str(out, " NIL)");
+		return;
+	}
+	add_nstring(a->name, out);
+	buf_add_char(out, ' ');
+	add_nstring(a->route, out);
+	buf_add_char(out, ' ');
+	add_nstring(a->mailbox, out);
+	buf_add_char(out, ' ');
+	imap_string_format(a->host, out);
+	buf_add_char(out, ')');
+}
+
+/* False when there is no such field or it names nobody. */
+static bool add_addresses(struct span header, const char *name, struct buf *out)
+{
+	struct mime_field field;
+	struct mime_address *list;
+	struct pool *pool;
+	size_t count = 0;
+
+	if (!mime_field_find(header, span_str(name), &field))
+		return false;
+	pool = pool_new(NULL, BODY_POOL_MAX);
+	if (pool != NULL)
+		count = mime_addresses_parse(field.value, pool, &list);
+	if (count > 0) {
+		buf_add_char(out, '(');
+		for (size_t i = 0; i < count; i++)
+			add_address(&list[i], out);
+		buf_add_char(out, ')');
+	}
+	pool_free(&pool);
+	return count > 0;
+}
+
+static void add_addresses_or_nil(struct span header, const char *name, struct buf *out)
+{
+	if (!add_addresses(header, name, out))
+		buf_add_str(out, "NIL");
+}
+
+void imap_envelope_format(struct span header, struct buf *out)
+{
+	buf_add_char(out, '(');
+	add_field(header, "Date", out);
+	buf_add_char(out, ' ');
+	add_field(header, "Subject", out);
+	buf_add_char(out, ' ');
+	add_addresses_or_nil(header, "From", out);
+	buf_add_char(out, ' ');
+	/* RFC 3501: Sender and Reply-To are From's when they are missing. */
+	if (!add_addresses(header, "Sender", out))
+		add_addresses_or_nil(header, "From", out);
+	buf_add_char(out, ' ');
+	if (!add_addresses(header, "Reply-To", out))
+		add_addresses_or_nil(header, "From", out);
+	buf_add_char(out, ' ');
+	add_addresses_or_nil(header, "To", out);
+	buf_add_char(out, ' ');
+	add_addresses_or_nil(header, "Cc", out);
+	buf_add_char(out, ' ');
+	add_addresses_or_nil(header, "Bcc", out);
+	buf_add_char(out, ' ');
+	add_field(header, "In-Reply-To", out);
+	buf_add_char(out, ' ');
+	add_field(header, "Message-ID", out);
+	buf_add_char(out, ')');
+}
+
+/* ---- body structures ---- */
+
+static void add_parameters(const struct mime_content *content, struct buf *out)
+{
+	if (content->parameter_count == 0) {
+		buf_add_str(out, "NIL");
+		return;
+	}
+	buf_add_char(out, '(');
+	for (size_t i = 0; i < content->parameter_count; i++) {
+		if (i > 0)
+			buf_add_char(out, ' ');
+		imap_string_format(content->parameters[i].name, out);
+		buf_add_char(out, ' ');
+		imap_string_format(content->parameters[i].value, out);
+	}
+	buf_add_char(out, ')');
+}
+
+static void add_disposition(struct span header, struct pool *pool, struct buf *out)
+{
+	struct mime_content content;
+	struct mime_field field;
+
+	if (!mime_field_find(header, SPAN_LIT("Content-Disposition"), &field) || !mime_content_parse(field.value, pool, &content)) {
+		buf_add_str(out, "NIL");
+		return;
+	}
+	buf_add_char(out, '(');
+	imap_string_format(content.type, out);
+	buf_add_char(out, ' ');
+	add_parameters(&content, out);
+	buf_add_char(out, ')');
+}
+
+/* body-ext: disposition, language, location; the last two behind what all share. */
+static void add_extension(struct span header, struct pool *pool, struct buf *out)
+{
+	buf_add_char(out, ' ');
+	add_disposition(header, pool, out);
+	buf_add_char(out, ' ');
+	add_field(header, "Content-Language", out);
+	buf_add_char(out, ' ');
+	add_field(header, "Content-Location", out);
+}
+
+static void add_encoding(struct span header, struct buf *out)
+{
+	struct mime_field field;
+
+	if (mime_field_find(header, SPAN_LIT("Content-Transfer-Encoding"), &field) && span_trim(field.value).len > 0)
+		add_field(header, "Content-Transfer-Encoding", out);
+	else
+		buf_add_str(out, "\"7BIT\"");
+}
+
+static void add_text_charset(const struct mime_part *part, struct buf *out)
+{
+	if (part->kind == MIME_TEXT && part->content.parameter_count == 0)
+		buf_add_str(out, "(\"CHARSET\" \"US-ASCII\")");
+	else
+		add_parameters(&part->content, out);
+}
+
+/* body-fields, and what text and message add. What stands inside a message comes between begin and end. */
+static void single_begin(struct span message, const struct mime_part *part, struct buf *out)
+{
+	struct span header = mime_part_header(message, part);
+
+	buf_add_char(out, '(');
+	imap_string_format(part->content.type, out);
+	buf_add_char(out, ' ');
+	imap_string_format(part->content.subtype, out);
+	buf_add_char(out, ' ');
+	add_text_charset(part, out);
+	buf_add_char(out, ' ');
+	add_field(header, "Content-ID", out);
+	buf_add_char(out, ' ');
+	add_field(header, "Content-Description", out);
+	buf_add_char(out, ' ');
+	add_encoding(header, out);
+	buf_printf(out, " %zu", part->body_size);
+	if (part->kind == MIME_TEXT)
+		buf_printf(out, " %zu", part->lines);
+	if (part->kind == MIME_MESSAGE && part->first_child != NULL) {
+		buf_add_char(out, ' ');
+		imap_envelope_format(mime_part_header(message, part->first_child), out);
+		buf_add_char(out, ' ');
+	}
+}
+
+static void single_end(struct span message, const struct mime_part *part, bool extended, struct pool *pool, struct buf *out)
+{
+	struct span header = mime_part_header(message, part);
+
+	if (part->kind == MIME_MESSAGE)
+		buf_printf(out, " %zu", part->lines);
+	if (extended) {
+		buf_add_char(out, ' ');
+		add_field(header, "Content-MD5", out);
+		add_extension(header, pool, out);
+	}
+	buf_add_char(out, ')');
+}
+
+static void multipart_end(struct span message, const struct mime_part *part, bool extended, struct pool *pool, struct buf *out)
+{
+	/* RFC 3501 knows no multipart without parts. */
+	if (part->first_child == NULL)
+		buf_add_str(out, "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0)");
+	buf_add_char(out, ' ');
+	imap_string_format(part->content.subtype, out);
+	if (extended) {
+		buf_add_char(out, ' ');
+		add_parameters(&part->content, out);
+		add_extension(mime_part_header(message, part), pool, out);
+	}
+	buf_add_char(out, ')');
+}
+
+static void part_begin(struct span message, const struct mime_part *part, struct buf *out)
+{
+	if (part->kind == MIME_MULTIPART)
+		buf_add_char(out, '(');
+	else
+		single_begin(message, part, out);
+}
+
+static void part_end(struct span message, const struct mime_part *part, bool extended, struct pool *pool, struct buf *out)
+{
+	if (part->kind == MIME_MULTIPART)
+		multipart_end(message, part, extended, pool, out);
+	else
+		single_end(message, part, extended, pool, out);
+}
+
+void imap_body_format(struct span message, const struct mime_part *root, bool extended, struct buf *out)
+{
+	struct pool *pool = pool_new(NULL, BODY_POOL_MAX);
+	const struct mime_part *part = root;
+
+	part_begin(message, part, out);
+	while (part != NULL && pool != NULL && !buf_failed(out)) {
+		if (part->first_child != NULL) {
+			part = part->first_child;
+			part_begin(message, part, out);
+			continue;
+		}
+		part_end(message, part, extended, pool, out);
+		while (part != root && part->next == NULL) {
+			part = part->parent;
+			part_end(message, part, extended, pool, out);
+		}
+		if (part == root)
+			break;
+		part = part->next;
+		part_begin(message, part, out);
+	}
+	pool_free(&pool);
+	if (buf_failed(out)) { /* too large to be told: one opaque leaf */
+		buf_clear(out);
+		buf_printf(out, "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"8BIT\" %zu%s)", root->body_size,
+		    extended ? " NIL NIL NIL NIL" : "");
+	}
+}

@@ -1,0 +1,47 @@
+#include "imap/facts.h"
+
+#include "imap/body.h"
+#include "mime/parts.h"
+
+static struct span keep(struct pool *pool, struct buf *text)
+{
+	struct span s = pool_span(pool, buf_span(text));
+
+	buf_clear(text);
+	return s;
+}
+
+int imap_facts_find(struct span message, struct pool *pool, struct imap_facts *out, struct err *err)
+{
+	struct pool *scratch = pool_new(NULL, MIME_MEMORY_MAX);
+	struct mime_part *root = scratch ? mime_structure_parse(message, scratch) : NULL;
+	struct mime_field date;
+	struct span header;
+	struct buf text;
+
+	*out = (struct imap_facts){.sent = INT64_MIN};
+	if (root == NULL) {
+		pool_free(&scratch);
+		return err_set(err, E_NOMEM, "no memory to look into the message");
+	}
+	buf_init(&text, IMAP_TEXT_MAX);
+	header = mime_part_header(message, root);
+	out->header_size = (uint32_t)root->header_size;
+	if (mime_field_find(header, SPAN_LIT("Date"), &date) && !mime_date_parse(date.value, &out->sent))
+		out->sent = INT64_MIN;
+	imap_envelope_format(header, &text);
+	if (buf_failed(&text)) {
+		buf_clear(&text);
+		buf_add_str(&text, "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)");
+	}
+	out->envelope = keep(pool, &text);
+	imap_body_format(message, root, false, &text);
+	out->body = keep(pool, &text);
+	imap_body_format(message, root, true, &text);
+	out->bodystructure = keep(pool, &text);
+	mime_parts_encode(root, &text);
+	out->parts = keep(pool, &text);
+	buf_fini(&text);
+	pool_free(&scratch);
+	return out->parts.ptr && out->bodystructure.ptr && out->envelope.ptr && out->body.ptr ? 0 : err_set(err, E_NOMEM, "out of memory");
+}
