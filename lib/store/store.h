@@ -88,7 +88,6 @@ struct store_facts {
 struct store_options {
 	bool create;	  /* make the account with INBOX and the special-use mailboxes when it is not there */
 	uint64_t quota;	  /* bytes, 0 for none */
-	size_t map_size;  /* of the index, bytes; 0 for the default */
 };
 
 /*
@@ -157,8 +156,10 @@ struct store_draft;
 int store_draft_new(struct store *store, uint32_t mailbox, int64_t arrived, struct store_draft **out,
     struct err *err);
 int store_draft_write(struct store_draft *draft, struct span bytes, struct err *err);
-/* Syncs the file and finds its facts (the bytes were parsed as they were written). */
+/* Syncs the files and finds their facts; several together cost less. A draft that fails has its code in codes[i]. */
+void store_drafts_finish(struct store_draft **drafts, int *codes, size_t count);
 int store_draft_finish(struct store_draft *draft, struct err *err);
+uint64_t store_draft_size(const struct store_draft *draft);
 /* Removes the file unless it was appended and committed. */
 void store_draft_free(struct store_draft **draft);
 

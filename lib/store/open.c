@@ -1,0 +1,375 @@
+/* Opening an account, transactions, and the making of a lost index. */
+#include "store/private.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STORE_MAP ((size_t)16 << 30) /* address space, not memory and not disk */
+enum { STORE_READERS = 2048, LMDB_PAGE = 4096, LMDB_MAGIC_AT = 16, LMDB_LAST_PAGE_AT = 136, LMDB_TXN_AT = 144 };
+
+int store_db_error(struct err *err, int r, const char *what)
+{
+	int code = r == MDB_NOTFOUND ? E_NOTFOUND
+		: r == MDB_MAP_FULL ? E_NOSPACE
+		: r == MDB_READERS_FULL ? E_BUSY
+		: r > 0 ? err_from_errno(r) : E_CORRUPT;
+
+	return err_set(err, code, "index: %s: %s", what, mdb_strerror(r));
+}
+
+void store_key32(uint32_t n, unsigned char *out)
+{
+	for (int i = 3; i >= 0; i--, n >>= 8)
+		out[i] = (unsigned char)n;
+}
+
+uint32_t store_get32(const unsigned char *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+void store_key64(uint64_t n, unsigned char out[8])
+{
+	store_key32((uint32_t)(n >> 32), out);
+	store_key32((uint32_t)n, out + 4);
+}
+
+uint64_t store_get64(const unsigned char *p)
+{
+	return (uint64_t)store_get32(p) << 32 | store_get32(p + 4);
+}
+
+/*
+ * A file that is shorter than its newest meta page says would end the process
+ * with SIGBUS at the first touch. It is made long enough: what was cut off reads
+ * as zeros, which LMDB knows to be no page of its own.
+ */
+static void guard_length(int dir)
+{
+	unsigned char page[2][160];
+	int fd = openat(dir, "index/data.mdb", O_RDWR | O_CLOEXEC);
+	uint64_t last = 0, newest = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	for (int i = 0; i < 2; i++) {
+		uint64_t txn, page_last;
+		uint32_t magic;
+
+		if (pread(fd, page[i], sizeof(page[i]), (off_t)i * LMDB_PAGE) != (ssize_t)sizeof(page[i]))
+			continue;
+		memcpy(&magic, page[i] + LMDB_MAGIC_AT, sizeof(magic));
+		memcpy(&page_last, page[i] + LMDB_LAST_PAGE_AT, sizeof(page_last));
+		memcpy(&txn, page[i] + LMDB_TXN_AT, sizeof(txn));
+		if (magic == 0xBEEFC0DE && txn >= newest) {
+			newest = txn;
+			last = page_last;
+		}
+	}
+	if (fstat(fd, &st) == 0 && last < STORE_MAP / LMDB_PAGE && (uint64_t)st.st_size < (last + 1) * LMDB_PAGE)
+		(void)!ftruncate(fd, (off_t)((last + 1) * LMDB_PAGE));
+	close(fd);
+}
+
+static int open_databases(struct store *s, bool create)
+{
+	static const char *const names[] = {"catalog", "messages", "facts", "refs", "log", "expunged", "delivered"};
+	MDB_dbi *const dbis[] = {&s->catalog, &s->messages, &s->facts, &s->refs, &s->log, &s->expunged, &s->delivered};
+	MDB_txn *txn;
+	int r = mdb_txn_begin(s->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
+		r = mdb_dbi_open(txn, names[i], create ? MDB_CREATE : 0, dbis[i]);
+	if (r != 0) {
+		if (txn != NULL)
+			mdb_txn_abort(txn);
+		return r;
+	}
+	return mdb_txn_commit(txn);
+}
+
+static int env_open(struct store *s, struct err *err)
+{
+	int r = mdb_env_create(&s->env), dead;
+
+	if (r == 0)
+		r = mdb_env_set_mapsize(s->env, STORE_MAP);
+	if (r == 0)
+		r = mdb_env_set_maxdbs(s->env, 8);
+	if (r == 0)
+		r = mdb_env_set_maxreaders(s->env, STORE_READERS);
+	/* The process is confined to the account's directory, which is its current one. */
+	if (r == 0)
+		r = mdb_env_open(s->env, "index", MDB_NOTLS, 0600);
+	if (r == 0)
+		mdb_reader_check(s->env, &dead);
+	if (r == 0) {
+		r = open_databases(s, false);
+		if (r == MDB_NOTFOUND)
+			r = open_databases(s, true);
+	}
+	return r == 0 ? 0 : store_db_error(err, r, "open");
+}
+
+static void env_close(struct store *s)
+{
+	if (s->env != NULL)
+		mdb_env_close(s->env);
+	s->env = NULL;
+}
+
+/* One small read of every database: a damaged file is found here rather than in the middle of a command. */
+static int env_check(struct store *s, bool *empty, struct err *err)
+{
+	const MDB_dbi dbis[] = {s->catalog, s->messages, s->facts, s->refs, s->log, s->expunged, s->delivered};
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	MDB_val k = {1, (void *)(uintptr_t)"M"}, v;
+	int r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+
+	for (size_t i = 0; i < sizeof(dbis) / sizeof(dbis[0]) && r == 0; i++) {
+		MDB_val key, value;
+
+		r = mdb_cursor_open(txn, dbis[i], &cursor);
+		if (r == 0) {
+			r = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+			if (r == 0)
+				r = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+			mdb_cursor_close(cursor);
+		}
+		if (r == MDB_NOTFOUND)
+			r = 0;
+	}
+	if (r == 0) {
+		r = mdb_get(txn, s->catalog, &k, &v);
+		*empty = r == MDB_NOTFOUND;
+		if (r == MDB_NOTFOUND)
+			r = 0;
+		else if (r == 0 && v.mv_size != sizeof(struct meta))
+			r = MDB_CORRUPTED;
+	}
+	if (txn != NULL)
+		mdb_txn_abort(txn);
+	return r == 0 ? 0 : store_db_error(err, r, "check");
+}
+
+static int make_directories(int dir, struct err *err)
+{
+	static const char *const names[] = {"mail", "index", "sieve"};
+
+	for (size_t i = 0; i < 3; i++)
+		if (mkdirat(dir, names[i], 0700) != 0 && errno != EEXIST)
+			return err_set_errno(err, errno, "mkdir %s", names[i]);
+	for (unsigned i = 0; i < 256; i++) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "mail/%02x", i);
+		if (mkdirat(dir, path, 0700) != 0 && errno != EEXIST)
+			return err_set_errno(err, errno, "mkdir %s", path);
+	}
+	int fd = openat(dir, "mail", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 || fsync(fd) != 0 || fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int create_account(struct store *s, struct err *err)
+{
+	struct store_txn *txn;
+	int r = store_begin(s, true, &txn, err);
+
+	if (r != 0)
+		return r;
+	if (txn->meta.version == 0) { /* nobody was faster */
+		txn->meta.version = STORE_VERSION;
+		txn->meta.next_mailbox = 1;
+		txn->dirty = true;
+		r = names_restore(txn, err);
+		if (r == E_NOTFOUND)
+			r = catalog_create_defaults(txn, err);
+	}
+	if (r == 0)
+		return store_commit(&txn, err);
+	store_abort(&txn);
+	return r;
+}
+
+static int take_lock(struct store *s, int how, struct err *err)
+{
+	s->lock_fd = openat(s->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_set_errno(err, errno, "the account's lock");
+	if (flock(s->lock_fd, how) == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? err_set(err, E_BUSY, "the account is in use") : err_set_errno(err, errno, "the account's lock");
+}
+
+static bool has_mail(int dir)
+{
+	struct stat st;
+
+	return fstatat(dir, "mail", &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int open_once(struct store *s, const struct store_options *options, struct err *err)
+{
+	bool empty = false;
+	int r = take_lock(s, LOCK_SH, err);
+
+	if (r == 0 && !has_mail(s->dir))
+		r = options->create ? make_directories(s->dir, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
+	if (r == 0 && mkdirat(s->dir, "index", 0700) != 0 && errno != EEXIST)
+		r = err_set_errno(err, errno, "mkdir index");
+	guard_length(s->dir);
+	if (r == 0)
+		r = env_open(s, err);
+	if (r == 0)
+		r = env_check(s, &empty, err);
+	/* Mail without an index: it was lost, and is made again from the files. */
+	if (r == 0 && empty)
+		r = faccessat(s->dir, "mailboxes", F_OK, 0) == 0 ? err_set(err, E_CORRUPT, "the index is empty") : create_account(s, err);
+	return r;
+}
+
+static void close_parts(struct store *s)
+{
+	env_close(s);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	s->lock_fd = -1;
+}
+
+int store_open(struct store **out, int dir, const struct store_options *options, bool *rebuilt, struct err *err)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (rebuilt != NULL)
+		*rebuilt = false;
+	if (s == NULL)
+		return err_set(err, E_NOMEM, "no memory for the store");
+	s->lock_fd = -1;
+	s->quota = options->quota;
+	s->dir = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+	r = s->dir < 0 ? err_set_errno(err, errno, "account directory") : open_once(s, options, err);
+	if (r == E_CORRUPT) {
+		close_parts(s);
+		r = store_rebuild(s->dir, NULL, NULL, err);
+		if (r == 0)
+			r = open_once(s, options, err);
+		if (r == 0 && rebuilt != NULL)
+			*rebuilt = true;
+	}
+	if (r != 0)
+		store_close(&s);
+	*out = s;
+	return r;
+}
+
+void store_close(struct store **sp)
+{
+	struct store *s = *sp;
+
+	if (s == NULL)
+		return;
+	*sp = NULL;
+	close_parts(s);
+	if (s->dir >= 0)
+		close(s->dir);
+	free(s);
+}
+
+uint64_t store_generation(struct store *s)
+{
+	MDB_envinfo info;
+
+	return mdb_env_info(s->env, &info) == 0 ? info.me_last_txnid : 0;
+}
+
+/* ---- transactions ---- */
+
+int store_begin(struct store *s, bool write, struct store_txn **out, struct err *err)
+{
+	struct pool *pool = pool_new(NULL, STORE_TXN_POOL);
+	struct store_txn *txn = pool ? pool_new_object(pool, struct store_txn) : NULL;
+	int r;
+
+	*out = NULL;
+	invariant(!s->in_txn);
+	if (txn == NULL) {
+		pool_free(&pool);
+		return err_set(err, E_NOMEM, "no memory for a transaction");
+	}
+	txn->store = s;
+	txn->pool = pool;
+	txn->write = write;
+	r = mdb_txn_begin(s->env, NULL, write ? 0 : MDB_RDONLY, &txn->mdb);
+	if (r != 0) {
+		pool_free(&pool);
+		return store_db_error(err, r, "begin");
+	}
+	s->in_txn = true;
+	r = meta_get(txn, err);
+	if (r != 0) {
+		store_abort(&txn);
+		return r;
+	}
+	*out = txn;
+	return 0;
+}
+
+static void txn_end(struct store_txn **txnp)
+{
+	struct pool *pool = (*txnp)->pool;
+
+	(*txnp)->store->in_txn = false;
+	*txnp = NULL;
+	pool_free(&pool);
+}
+
+void store_abort(struct store_txn **txn)
+{
+	if (*txn == NULL)
+		return;
+	mdb_txn_abort((*txn)->mdb);
+	txn_end(txn);
+}
+
+int store_commit(struct store_txn **txnp, struct err *err)
+{
+	struct store_txn *txn = *txnp;
+	int r = 0;
+
+	if (!txn->write || !txn->dirty) {
+		store_abort(txnp);
+		return 0;
+	}
+	r = meta_put(txn, err);
+	/* Before the commit: a name too many does no harm, one too few would lose a mailbox's name. */
+	if (r == 0 && txn->names_dirty)
+		r = names_write(txn, err);
+	if (r != 0) {
+		store_abort(txnp);
+		return r;
+	}
+	r = mdb_txn_commit(txn->mdb);
+	txn_end(txnp);
+	return r == 0 ? 0 : store_db_error(err, r, "commit");
+}
+
+int store_usage(struct store_txn *txn, struct store_usage *out, struct err *err)
+{
+	(void)err;
+	*out = (struct store_usage){.bytes = txn->meta.bytes, .messages = txn->meta.messages, .kept_bytes = txn->meta.kept_bytes};
+	return 0;
+}

@@ -1,0 +1,105 @@
+/*
+ * The index of an account: one LMDB environment. doc/store.md tells the whole.
+ *
+ *   catalog    "M" meta · "m" id mailbox · "n" name -> id · "s" name subscription
+ *   messages   mailbox, uid / 32 -> up to 32 records, in UID order
+ *   facts      number -> what was found at delivery
+ *   refs       number -> in how many mailboxes, when more than one
+ *   log        modseq, n -> change
+ *   expunged   when, n -> mailbox and record, for undo
+ *   delivered  delivery key -> when
+ */
+#ifndef MW_STORE_PRIVATE_H
+#define MW_STORE_PRIVATE_H
+
+#include "store/store.h"
+
+#include <lmdb.h>
+
+enum {
+	CHUNK = 32,
+	STORE_VERSION = 1,
+	STORE_TXN_POOL = 64 * 1024 * 1024,
+	STORE_FILE_NAME = 96,
+	DELIVERED_KEEP_DAYS = 7,
+};
+
+struct meta {
+	uint32_t version;
+	uint32_t next_mailbox;
+	uint32_t last_uidvalidity;
+	uint32_t reserved;
+	uint64_t modseq; /* the last one given */
+	uint64_t bytes, kept_bytes;
+	uint32_t messages, reserved2;
+};
+
+struct store {
+	MDB_env *env;
+	MDB_dbi catalog, messages, facts, refs, log, expunged, delivered;
+	int dir;     /* of the account; a duplicate */
+	int lock_fd; /* shared lock while open */
+	uint64_t quota;
+	bool in_txn;
+};
+
+struct store_txn {
+	struct store *store;
+	MDB_txn *mdb;
+	struct pool *pool;
+	struct meta meta;
+	bool write, dirty, names_dirty;
+	uint16_t changes; /* log records of this transaction */
+	uint16_t removed; /* expunged records of this transaction */
+};
+
+/* Fixed front of a mailbox's record; keywords (u8 length each, STORE_KEYWORDS_MAX of them) and name follow. */
+struct mailbox_record {
+	uint32_t id, uidvalidity, uidnext, recent_uid, exists, unseen, use, noselect;
+	uint64_t size, modseq;
+};
+
+int store_db_error(struct err *err, int r, const char *what);
+void store_key64(uint64_t n, unsigned char out[8]);
+uint64_t store_get64(const unsigned char *p);
+void store_key32(uint32_t n, unsigned char *out);
+uint32_t store_get32(const unsigned char *p);
+
+/* catalog.c */
+int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err);
+int mailbox_put(struct store_txn *txn, const struct store_mailbox *mailbox, struct err *err);
+int meta_get(struct store_txn *txn, struct err *err);
+int meta_put(struct store_txn *txn, struct err *err);
+/* Gives this transaction its modseq, once. */
+uint64_t txn_modseq(struct store_txn *txn);
+int catalog_create_defaults(struct store_txn *txn, struct err *err);
+/* The snapshot file "mailboxes". */
+int names_write(struct store_txn *txn, struct err *err);
+int names_restore(struct store_txn *txn, struct err *err);
+int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t use, uint32_t uidvalidity, struct err *err);
+
+/* messages.c */
+int message_put(struct store_txn *txn, uint32_t mailbox, const struct store_message *m, struct err *err);
+/* Walks the chunks that hold `uids`; fn may change the record (returns true) or ask for its removal. */
+enum message_action { MESSAGE_KEEP, MESSAGE_CHANGED, MESSAGE_REMOVE };
+typedef enum message_action message_visit(void *arg, struct store_message *m);
+int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count, message_visit *fn, void *arg,
+    struct err *err);
+int facts_put(struct store_txn *txn, uint64_t number, const struct store_facts *facts, struct err *err);
+int refs_change(struct store_txn *txn, uint64_t number, int by, uint32_t *left, struct err *err);
+
+/* log.c */
+int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, uint32_t first, uint32_t last,
+    struct span name, struct err *err);
+/* One record for each run of neighbours. */
+int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, const uint32_t *uids, size_t count,
+    struct err *err);
+
+/* files.c */
+void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME]);
+bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived);
+int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg);
+int file_find(int dir, uint64_t number, char out[STORE_FILE_NAME]);
+uint64_t file_new_number(void);
+
+#endif
