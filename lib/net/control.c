@@ -53,6 +53,11 @@ void control_reply_text(struct control_reply *reply, struct span text)
 	}
 }
 
+size_t control_reply_waiting(const struct control_reply *reply)
+{
+	return reply->conn ? ipc_conn_waiting(reply->conn) : SIZE_MAX;
+}
+
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
 {
 	struct control_done done = {.exit = exit};

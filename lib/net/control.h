@@ -31,6 +31,11 @@ void control_server_free(struct control_server **server);
 /* json: one object. Dropped silently when the command has gone away. */
 void control_reply_row(struct control_reply *reply, struct span json);
 void control_reply_text(struct control_reply *reply, struct span text);
+/*
+ * Bytes that the command has yet to take; SIZE_MAX when it has gone away. A long answer goes
+ * on when this is small: what is sent while more than 4 MiB wait is lost.
+ */
+size_t control_reply_waiting(const struct control_reply *reply);
 /* Ends the reply; it is not valid afterwards. exit: sysexits(3). */
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -213,3 +213,8 @@ int ipc_conn_fd(const struct ipc_conn *conn)
 {
 	return conn->fd;
 }
+
+size_t ipc_conn_waiting(const struct ipc_conn *conn)
+{
+	return conn->waiting;
+}

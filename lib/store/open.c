@@ -168,19 +168,7 @@ static int make_directories(int dir, struct err *err)
 	for (size_t i = 0; i < 3; i++)
 		if (mkdirat(dir, names[i], 0700) != 0 && errno != EEXIST)
 			return err_set_errno(err, errno, "mkdir %s", names[i]);
-	for (unsigned i = 0; i < 256; i++) {
-		char path[16];
-
-		snprintf(path, sizeof(path), "mail/%02x", i);
-		if (mkdirat(dir, path, 0700) != 0 && errno != EEXIST)
-			return err_set_errno(err, errno, "mkdir %s", path);
-	}
-	int fd = openat(dir, "mail", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 || fsync(fd) != 0 || fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return r;
+	return fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
 }
 
 static int create_account(struct store *s, struct err *err)

@@ -99,7 +99,6 @@ int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t ma
 void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME]);
 bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived);
 int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg);
-int file_find(int dir, uint64_t number, char out[STORE_FILE_NAME]);
 uint64_t file_new_number(void);
 
 #endif

@@ -69,7 +69,7 @@ struct store_message {
 	uint64_t number;  /* of the message file and its facts */
 	int64_t arrived;  /* INTERNALDATE, seconds since 1970 */
 	uint32_t size;	  /* octets, CRLF line ends */
-	uint32_t reserved;
+	uint32_t origin; /* mailbox in the file's name: where it was filed first */
 };
 
 /*
@@ -144,8 +144,8 @@ int store_message_get(struct store_txn *txn, uint32_t mailbox, uint32_t uid,
     struct store_message *out, struct err *err);
 /* Spans borrow the transaction. E_NOTFOUND when they have to be made again. */
 int store_facts_get(struct store_txn *txn, uint64_t number, struct store_facts *out, struct err *err);
-/* The file, read only; the caller closes it. E_CORRUPT when it is missing or its size is not `size`. */
-int store_file_open(struct store *store, uint64_t number, uint32_t size, int *fd, struct err *err);
+/* The file, read only; the caller closes it. E_CORRUPT when it is missing or its size is not what the index says. */
+int store_file_open(struct store *store, const struct store_message *message, int *fd, struct err *err);
 
 /* ---- adding ---- */
 
@@ -160,7 +160,9 @@ int store_draft_write(struct store_draft *draft, struct span bytes, struct err *
 void store_drafts_finish(struct store_draft **drafts, int *codes, size_t count);
 int store_draft_finish(struct store_draft *draft, struct err *err);
 uint64_t store_draft_size(const struct store_draft *draft);
-/* Removes the file unless it was appended and committed. */
+/* Its transaction was committed: the file stays. */
+void store_draft_kept(struct store_draft *draft);
+/* Removes the file unless it was kept. */
 void store_draft_free(struct store_draft **draft);
 
 /*

@@ -1,0 +1,21 @@
+/* A message file being written: shared by files.c and append.c. */
+#ifndef MW_STORE_DRAFT_H
+#define MW_STORE_DRAFT_H
+
+#include "store/private.h"
+
+struct store_draft {
+	struct pool *pool;
+	struct store *store;
+	uint64_t number, size;
+	uint32_t mailbox;
+	int64_t arrived;
+	int fd;
+	bool finished, filed;
+	struct buf pending; /* not yet written */
+	struct store_facts facts;
+	struct err err;
+	char name[STORE_FILE_NAME];
+};
+
+#endif

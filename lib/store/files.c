@@ -1,0 +1,279 @@
+/* Message files: mail/<2 hex>/<number>.<mailbox>.<date>, all in hex; never changed once written. */
+#include "store/private.h"
+
+#include "base/clock.h"
+#include "imap/facts.h"
+#include "store/draft.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { FILE_SHARDS = 64, NUMBER_RANDOM_BITS = 22 };
+#define NUMBER_EPOCH_MS INT64_C(1704067200000)
+
+/* 42 bits of milliseconds and 22 random ones: unique without asking the index; O_EXCL catches the rest. */
+uint64_t file_new_number(void)
+{
+	uint32_t random = 0;
+	int64_t ms = clock_wall_ms() - NUMBER_EPOCH_MS;
+
+	if (getrandom(&random, sizeof(random), 0) < 0)
+		random = (uint32_t)clock_monotonic_ms();
+	return (uint64_t)(ms > 0 ? ms : 0) << NUMBER_RANDOM_BITS | (random & ((1u << NUMBER_RANDOM_BITS) - 1));
+}
+
+void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME])
+{
+	snprintf(out, STORE_FILE_NAME, "mail/%02x/%016" PRIx64 ".%" PRIx32 ".%" PRIx64, (unsigned)(number % FILE_SHARDS), number,
+	    mailbox, (uint64_t)arrived);
+}
+
+bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived)
+{
+	uint64_t date;
+	int used = 0;
+
+	if (sscanf(name, "%16" SCNx64 ".%8" SCNx32 ".%16" SCNx64 "%n", number, mailbox, &date, &used) != 3 || name[used] != '\0')
+		return false;
+	*arrived = (int64_t)date;
+	return true;
+}
+
+int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg)
+{
+	int r = 0;
+
+	for (unsigned shard = 0; shard < FILE_SHARDS && r == 0; shard++) {
+		char path[STORE_FILE_NAME + 256];
+		struct dirent *entry;
+		DIR *d;
+		int fd;
+
+		snprintf(path, sizeof(path), "mail/%02x", shard);
+		fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		d = fd < 0 ? NULL : fdopendir(fd);
+		if (d == NULL)
+			continue;
+		while (r == 0 && (entry = readdir(d)) != NULL) {
+			uint64_t number;
+			uint32_t mailbox;
+			int64_t arrived;
+
+			if (!file_parse(entry->d_name, &number, &mailbox, &arrived) || number % FILE_SHARDS != shard)
+				continue;
+			snprintf(path, sizeof(path), "mail/%02x/%s", shard, entry->d_name);
+			r = fn(arg, path, number, mailbox, arrived);
+		}
+		closedir(d);
+	}
+	return r;
+}
+
+/* ---- drafts ---- */
+
+enum { DRAFT_GATHER = 64 * 1024, DRAFT_POOL = 8 * 1024 * 1024, DRAFT_TRIES = 8 };
+
+static int draft_create(struct store_draft *d, struct err *err)
+{
+	for (int i = 0; i < DRAFT_TRIES; i++) {
+		char shard[16];
+
+		d->number = file_new_number();
+		file_name(d->number, d->mailbox, d->arrived, d->name);
+		d->fd = openat(d->store->dir, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (d->fd >= 0)
+			return 0;
+		if (errno == ENOENT) {
+			snprintf(shard, sizeof(shard), "mail/%02x", (unsigned)(d->number % FILE_SHARDS));
+			if (mkdirat(d->store->dir, shard, 0700) != 0 && errno != EEXIST)
+				return err_set_errno(err, errno, "mkdir %s", shard);
+			int parent = openat(d->store->dir, "mail", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+			if (parent < 0 || fsync(parent) != 0)
+				return err_set_errno(err, errno, "sync of mail/");
+			close(parent);
+		} else if (errno != EEXIST) {
+			return err_set_errno(err, errno, "message file");
+		}
+	}
+	return err_set(err, E_IO, "no free name for a message file");
+}
+
+int store_draft_new(struct store *store, uint32_t mailbox, int64_t arrived, struct store_draft **out, struct err *err)
+{
+	struct pool *pool = pool_new(NULL, DRAFT_POOL);
+	struct store_draft *d = pool ? pool_new_object(pool, struct store_draft) : NULL;
+	int r;
+
+	*out = NULL;
+	if (d == NULL) {
+		pool_free(&pool);
+		return err_set(err, E_NOMEM, "no memory for a message");
+	}
+	d->pool = pool;
+	d->store = store;
+	d->mailbox = mailbox;
+	d->arrived = arrived;
+	buf_init(&d->pending, DRAFT_GATHER);
+	r = draft_create(d, err);
+	if (r != 0) {
+		pool_free(&pool);
+		return r;
+	}
+	*out = d;
+	return 0;
+}
+
+static int write_out(struct store_draft *d, struct span bytes, struct err *err)
+{
+	struct span before = buf_span(&d->pending);
+	struct iovec iov[2] = {{(void *)(uintptr_t)before.ptr, before.len}, {(void *)(uintptr_t)bytes.ptr, bytes.len}};
+	size_t left = before.len + bytes.len;
+	int at = 0;
+
+	while (left > 0) {
+		ssize_t n = writev(d->fd, iov + at, 2 - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set_errno(err, errno, "writing a message file");
+		left -= (size_t)n;
+		while (at < 2 && (size_t)n >= iov[at].iov_len)
+			n -= (ssize_t)iov[at++].iov_len;
+		if (at < 2) {
+			iov[at].iov_base = (char *)iov[at].iov_base + n;
+			iov[at].iov_len -= (size_t)n;
+		}
+	}
+	buf_clear(&d->pending);
+	return 0;
+}
+
+int store_draft_write(struct store_draft *d, struct span bytes, struct err *err)
+{
+	d->size += bytes.len;
+	if (d->size > UINT32_MAX)
+		return err_set(err, E_TOOBIG, "the message is too large");
+	if (buf_len(&d->pending) + bytes.len > DRAFT_GATHER)
+		return write_out(d, bytes, err);
+	buf_add_span(&d->pending, bytes);
+	return buf_failed(&d->pending) ? err_set(err, E_NOMEM, "out of memory") : 0;
+}
+
+static int find_facts(struct store_draft *d, struct span message)
+{
+	struct imap_facts facts;
+	int r = imap_facts_find(message, d->pool, &facts, &d->err);
+
+	if (r != 0)
+		return r;
+	d->facts = (struct store_facts){.header_size = facts.header_size,
+	    .sent = facts.sent == INT64_MIN ? d->arrived : facts.sent,
+	    .envelope = facts.envelope,
+	    .body = facts.body,
+	    .bodystructure = facts.bodystructure,
+	    .parts = facts.parts};
+	return 0;
+}
+
+/* A small message is still in memory: it is looked into there. */
+static int look_and_write(struct store_draft *d)
+{
+	struct span all = buf_span(&d->pending);
+	void *map;
+	int r;
+
+	if (all.len == d->size) {
+		r = find_facts(d, all);
+		return r == 0 ? write_out(d, span_str(""), &d->err) : r;
+	}
+	r = write_out(d, span_str(""), &d->err);
+	if (r != 0)
+		return r;
+	map = mmap(NULL, d->size, PROT_READ, MAP_PRIVATE, d->fd, 0);
+	if (map == MAP_FAILED)
+		return err_set_errno(&d->err, errno, "message file");
+	r = find_facts(d, span_of(map, d->size));
+	munmap(map, d->size);
+	return r;
+}
+
+void store_drafts_finish(struct store_draft **drafts, int *codes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		codes[i] = look_and_write(drafts[i]);
+		/* All are on their way before the first is waited for. */
+		if (codes[i] == 0 && count > 1)
+			sync_file_range(drafts[i]->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (codes[i] == 0 && fsync(drafts[i]->fd) != 0)
+			codes[i] = err_set_errno(&drafts[i]->err, errno, "fsync of a message file");
+		drafts[i]->finished = codes[i] == 0;
+		close(drafts[i]->fd);
+		drafts[i]->fd = -1;
+		buf_fini(&drafts[i]->pending);
+	}
+}
+
+int store_draft_finish(struct store_draft *draft, struct err *err)
+{
+	int code;
+
+	store_drafts_finish(&draft, &code, 1);
+	if (code != 0 && err != NULL)
+		*err = draft->err;
+	return code;
+}
+
+uint64_t store_draft_size(const struct store_draft *draft)
+{
+	return draft->size;
+}
+
+void store_draft_free(struct store_draft **dp)
+{
+	struct store_draft *d = *dp;
+	struct pool *pool = d ? d->pool : NULL;
+
+	if (d == NULL)
+		return;
+	*dp = NULL;
+	if (d->fd >= 0)
+		close(d->fd);
+	if (!d->filed)
+		unlinkat(d->store->dir, d->name, 0);
+	buf_fini(&d->pending);
+	pool_free(&pool);
+}
+
+void store_draft_kept(struct store_draft *draft)
+{
+	draft->filed = true;
+}
+
+int store_file_open(struct store *store, const struct store_message *m, int *fd, struct err *err)
+{
+	char name[STORE_FILE_NAME];
+	struct stat st;
+
+	file_name(m->number, m->origin, m->arrived, name);
+	*fd = openat(store->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (*fd < 0)
+		return errno == ENOENT ? err_set(err, E_CORRUPT, "message file %s is missing", name) : err_set_errno(err, errno, "%s", name);
+	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size)
+		return 0;
+	close(*fd);
+	*fd = -1;
+	return err_set(err, E_CORRUPT, "message file %s has %lld octets in place of %u", name, (long long)st.st_size, m->size);
+}
