@@ -62,9 +62,9 @@ int meta_put(struct store_txn *txn, struct err *err)
 
 uint64_t txn_modseq(struct store_txn *txn)
 {
-	if (!txn->dirty || txn->changes == 0)
-		txn->meta.modseq += txn->changes == 0;
-	txn->dirty = true;
+	if (!txn->numbered)
+		txn->meta.modseq++;
+	txn->numbered = txn->dirty = true;
 	return txn->meta.modseq;
 }
 
@@ -190,11 +190,6 @@ int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_
 }
 
 /* ---- walks ---- */
-
-struct named {
-	struct store_mailbox *list;
-	size_t count;
-};
 
 static int compare_names(const void *a, const void *b)
 {

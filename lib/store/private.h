@@ -49,6 +49,7 @@ struct store_txn {
 	struct pool *pool;
 	struct meta meta;
 	bool write, dirty, names_dirty;
+	bool numbered; /* has its modseq */
 	uint16_t changes; /* log records of this transaction */
 	uint16_t removed; /* expunged records of this transaction */
 };

@@ -1,0 +1,79 @@
+/* The one change log: modseq and a number within its transaction -> change. */
+#include "store/private.h"
+
+#include "base/clock.h"
+
+enum { LOG_FIXED = 24 };
+
+int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, uint32_t first, uint32_t last, struct span name,
+    struct err *err)
+{
+	unsigned char key[10], value[LOG_FIXED + STORE_NAME_MAX];
+	int64_t when = clock_wall();
+	MDB_val k = {sizeof(key), key}, v = {LOG_FIXED + name.len, value};
+	int r;
+
+	store_key64(txn_modseq(txn), key);
+	key[8] = (unsigned char)(txn->changes >> 8);
+	key[9] = (unsigned char)txn->changes;
+	if (txn->changes < UINT16_MAX)
+		txn->changes++;
+	store_key32(type, value);
+	store_key32(mailbox, value + 4);
+	store_key32(first, value + 8);
+	store_key32(last, value + 12);
+	memcpy(value + 16, &when, sizeof(when));
+	if (name.len > STORE_NAME_MAX)
+		return err_set(err, E_BUG, "log: name too long");
+	if (name.len > 0)
+		memcpy(value + LOG_FIXED, name.ptr, name.len);
+	r = mdb_put(txn->mdb, txn->store->log, &k, &v, 0);
+	return r == 0 ? 0 : store_db_error(err, r, "log");
+}
+
+int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, const uint32_t *uids, size_t count, struct err *err)
+{
+	size_t i = 0;
+
+	while (i < count) {
+		size_t end = i + 1;
+		int r;
+
+		while (end < count && uids[end] == uids[end - 1] + 1)
+			end++;
+		r = log_add(txn, type, mailbox, uids[i], uids[end - 1], span_str(""), err);
+		if (r != 0)
+			return r;
+		i = end;
+	}
+	return 0;
+}
+
+int store_change_each(struct store_txn *txn, uint64_t modseq, int (*fn)(void *arg, const struct store_change *change), void *arg)
+{
+	unsigned char key[10] = {0};
+	MDB_val k = {sizeof(key), key}, v;
+	MDB_cursor *cursor;
+	int r, stop = 0;
+
+	if (mdb_cursor_open(txn->mdb, txn->store->log, &cursor) != 0)
+		return E_IO;
+	store_key64(modseq + 1, key);
+	for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0 && stop == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+		const unsigned char *p = v.mv_data;
+		struct store_change change;
+
+		if (k.mv_size != sizeof(key) || v.mv_size < LOG_FIXED)
+			continue;
+		change = (struct store_change){.modseq = store_get64(k.mv_data),
+		    .type = (enum store_change_type)store_get32(p),
+		    .mailbox = store_get32(p + 4),
+		    .first_uid = store_get32(p + 8),
+		    .last_uid = store_get32(p + 12),
+		    .name = span_of(p + LOG_FIXED, v.mv_size - LOG_FIXED)};
+		memcpy(&change.when, p + 16, sizeof(change.when));
+		stop = fn(arg, &change);
+	}
+	mdb_cursor_close(cursor);
+	return stop;
+}
