@@ -648,7 +648,8 @@ int names_restore(struct store_txn *txn, struct err *err)
 	struct span text;
 	char *bytes;
 	ssize_t n;
-	int fd = openat(txn->store->dir, "mailboxes", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* A rebuild has set it aside, so that it is not overwritten before it is read. */
+	int fd = openat(txn->store->dir, "mailboxes.old", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	unsigned last;
 	int r = 0;
 
