@@ -53,6 +53,11 @@ smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o files.o message.o recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
+STORE     := $(addprefix lib/store/,open.o catalog.o messages.o log.o change.o files.o care.o) \
+             $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
+deliver_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(STORE) \
+             $(addprefix lmtp/,deliver.o worker.o control.o)
+deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 
@@ -66,7 +71,7 @@ mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
-DAEMONS  := master auth smtpd queue imapd
+DAEMONS  := master auth smtpd queue deliver imapd
 COMMANDS := mailwain mailwain-control mailwain-account mailwain-queue mailwain-store
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-mailbox:mailwain-store

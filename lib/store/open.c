@@ -277,6 +277,11 @@ void store_close(struct store **sp)
 	free(s);
 }
 
+void store_set_quota(struct store *s, uint64_t quota)
+{
+	s->quota = quota;
+}
+
 uint64_t store_generation(struct store *s)
 {
 	MDB_envinfo info;

@@ -98,6 +98,8 @@ struct store_options {
 int store_open(struct store **out, int dir, const struct store_options *options, bool *rebuilt,
     struct err *err);
 void store_close(struct store **store);
+/* The quota of appends and copies from here on; bytes, 0 for none. */
+void store_set_quota(struct store *store, uint64_t quota);
 
 /* Changes with every commit by whatever process: cheap to ask, compare for equality. */
 uint64_t store_generation(struct store *store);

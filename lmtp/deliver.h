@@ -1,0 +1,38 @@
+/* Final delivery: a spawner, and workers that are confined to one account each. */
+#ifndef MW_LMTP_DELIVER_H
+#define MW_LMTP_DELIVER_H
+
+#include "proc/daemon.h"
+
+enum {
+	DELIVER_BATCH = 64,	  /* deliveries in one index transaction */
+	DELIVER_IDLE_MS = 60000,  /* a worker without work ends */
+	DELIVER_WORKERS_MAX = 1024,
+	ACCOUNT_PATH = 32,
+};
+
+struct worker {
+	struct worker *next;
+	pid_t pid;
+	uint64_t account;
+};
+
+struct deliver {
+	struct daemon *daemon;
+	struct control_server *control;
+	struct event *child_event;
+	struct worker *workers;
+	unsigned worker_count;
+	uint64_t total;
+	bool halting;
+};
+
+/* store/<2 hex>/<id>: opened, made when missing. -1 and *err. */
+int account_open(uint64_t account, struct err *err);
+/* The child's side of a fork: confines itself, works until the channel closes; returns the exit status. */
+int worker_main(int channel, int dir, uint64_t account);
+struct control_reply;
+void deliver_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
+    struct span secret);
+
+#endif
