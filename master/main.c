@@ -98,8 +98,14 @@ void master_child_changed(struct master *master, struct child *child)
 		return;
 	}
 	/* A first start that fails is the admin's to see, at the command that asked for it. */
-	if (master->ready_fd >= 0 && child->state != CHILD_READY && child->reload_failed) {
-		report_ready(master, child->failure.text);
+	if (master->ready_fd >= 0 && child->state != CHILD_READY && child->state != CHILD_STARTING) {
+		char text[ERR_TEXT_MAX + 128];
+
+		if (child->reload_failed)
+			snprintf(text, sizeof(text), "%s", child->failure.text);
+		else
+			snprintf(text, sizeof(text), "%s could not start; the log says why", child->kind->name);
+		report_ready(master, text);
 		master->exit_status = EX_CONFIG;
 		master_stop(master);
 		return;

@@ -82,30 +82,43 @@ int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, 
 
 enum { DRAFT_GATHER = 64 * 1024, DRAFT_POOL = 8 * 1024 * 1024, DRAFT_TRIES = 8 };
 
+/* mail/<shard>, made and synced: its name must not be lost while its files are kept. */
+static int shard_make(int dir, uint64_t number, struct err *err)
+{
+	char shard[16];
+	int parent, r = 0;
+
+	snprintf(shard, sizeof(shard), "mail/%02x", (unsigned)(number % FILE_SHARDS));
+	if (mkdirat(dir, shard, 0700) != 0 && errno != EEXIST)
+		return err_set_errno(err, errno, "mkdir %s", shard);
+	parent = openat(dir, "mail", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0 || fsync(parent) != 0)
+		r = err_set_errno(err, errno, "sync of mail/");
+	if (parent >= 0)
+		close(parent);
+	return r;
+}
+
 static int draft_create(struct store_draft *d, struct err *err)
 {
-	for (int i = 0; i < DRAFT_TRIES; i++) {
-		char shard[16];
+	int r = 0;
 
+	for (int i = 0; i < DRAFT_TRIES && r == 0; i++) {
 		d->number = file_new_number();
 		file_name(d->number, d->mailbox, d->arrived, d->name);
-		d->fd = openat(d->store->dir, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (d->fd >= 0)
-			return 0;
-		if (errno == ENOENT) {
-			snprintf(shard, sizeof(shard), "mail/%02x", (unsigned)(d->number % FILE_SHARDS));
-			if (mkdirat(d->store->dir, shard, 0700) != 0 && errno != EEXIST)
-				return err_set_errno(err, errno, "mkdir %s", shard);
-			int parent = openat(d->store->dir, "mail", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-			if (parent < 0 || fsync(parent) != 0)
-				return err_set_errno(err, errno, "sync of mail/");
-			close(parent);
-		} else if (errno != EEXIST) {
-			return err_set_errno(err, errno, "message file");
+		for (bool again = true; r == 0;) {
+			d->fd = openat(d->store->dir, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+			if (d->fd >= 0)
+				return 0;
+			if (errno == EEXIST)
+				break;
+			if (errno != ENOENT || !again)
+				return err_set_errno(err, errno, "message file %s", d->name);
+			r = shard_make(d->store->dir, d->number, err);
+			again = false;
 		}
 	}
-	return err_set(err, E_IO, "no free name for a message file");
+	return r != 0 ? r : err_set(err, E_IO, "no free name for a message file");
 }
 
 int store_draft_new(struct store *store, uint32_t mailbox, int64_t arrived, struct store_draft **out, struct err *err)
