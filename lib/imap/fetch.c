@@ -57,13 +57,13 @@ static const struct {
 
 static bool take_path(struct imap_lex *lex, struct imap_section *section)
 {
-	section->path = pool_array(lex->pool, IMAP_SECTION_DEPTH, sizeof(uint32_t));
+	section->path = pool_array(lex->pool, IMAP_SECTION_DEPTH_MAX, sizeof(uint32_t));
 	if (section->path == NULL)
 		return imap_lex_fail(lex, "the command is too large");
 	while (lex->at < lex->in.len && ascii_is_digit(lex->in.ptr[lex->at])) {
 		uint64_t n;
 
-		if (section->depth == IMAP_SECTION_DEPTH)
+		if (section->depth == IMAP_SECTION_DEPTH_MAX)
 			return imap_lex_fail(lex, "a section goes too deep");
 		if (!imap_lex_number(lex, UINT32_MAX, &n) || n == 0)
 			return imap_lex_fail(lex, "a part number is not 1 or more");
@@ -78,13 +78,13 @@ static bool take_path(struct imap_lex *lex, struct imap_section *section)
 
 static bool take_fields(struct imap_lex *lex, struct imap_section *section)
 {
-	section->fields = pool_array(lex->pool, IMAP_SECTION_FIELDS, sizeof(struct span));
+	section->fields = pool_array(lex->pool, IMAP_SECTION_FIELDS_MAX, sizeof(struct span));
 	if (section->fields == NULL)
 		return imap_lex_fail(lex, "the command is too large");
 	imap_lex_space(lex);
 	imap_lex_char(lex, '(');
 	do {
-		if (section->field_count == IMAP_SECTION_FIELDS)
+		if (section->field_count == IMAP_SECTION_FIELDS_MAX)
 			return imap_lex_fail(lex, "too many header fields");
 		imap_lex_astring(lex, &section->fields[section->field_count++]);
 	} while (imap_lex_take(lex, ' '));

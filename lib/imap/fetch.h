@@ -4,7 +4,7 @@
 
 #include "imap/lex.h"
 
-enum { IMAP_FETCH_MAX = 128, IMAP_SECTION_DEPTH = 100, IMAP_SECTION_FIELDS = 256 };
+enum { IMAP_FETCH_MAX = 128, IMAP_SECTION_DEPTH_MAX = 100, IMAP_SECTION_FIELDS_MAX = 256 };
 
 enum imap_fetch_kind {
 	IMAP_FETCH_UID,

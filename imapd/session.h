@@ -1,0 +1,156 @@
+/*
+ * An IMAP session after login: one process, confined to one account, that goes
+ * straight through its commands. What it holds of the selected mailbox is the
+ * list of UIDs; everything else is read from the index when it is asked for.
+ */
+#ifndef MW_IMAPD_SESSION_H
+#define MW_IMAPD_SESSION_H
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "imap/lex.h"
+#include "imap/reader.h"
+#include "imap/set.h"
+#include "store/store.h"
+
+enum {
+	SESSION_INPUT_MAX = IMAP_LINE_MAX + IMAP_LITERALS_MAX + 64 * 1024,
+	SESSION_OUTPUT_MAX = 8 * 1024 * 1024, /* one answer with its largest texts */
+	SESSION_OUTPUT_FLUSH = 32 * 1024,     /* sent when this much has gathered */
+	SESSION_POOL_MAX = 64 * 1024 * 1024,  /* of one command */
+	SESSION_BAD_MAX = 20,		      /* malformed commands in a row before the session ends */
+	SESSION_WRITE_MS = 5 * 60 * 1000,     /* a client must take its answers within this */
+};
+
+/* The selected mailbox as this client knows it. */
+struct view {
+	uint32_t mailbox; /* id; 0: none is selected */
+	bool read_only;
+	uint32_t uidvalidity;
+	uint32_t *uids; /* sequence number n is uids[n - 1] */
+	size_t count, room;
+	uint64_t modseq;       /* of the mailbox, up to which the client was told */
+	uint64_t generation;   /* of the store then */
+	uint32_t recent_from;  /* UIDs from here on are \Recent in this session */
+	uint32_t recent_saved; /* what the store knows as taken */
+	uint32_t keywords;     /* names in the mailbox's table when FLAGS was last sent */
+};
+
+struct session {
+	int fd;	  /* the client; plain bytes */
+	int wake; /* the spawner */
+	struct store *store;
+	struct pool *pool; /* of the running command */
+	struct buf in, out;
+	struct imap_reader reader;
+	struct view view;
+	struct log_ctx log;
+	char tag[IMAP_TAG_MAX + 1];
+	const struct command *command; /* the running one */
+	bool uid;		       /* in its UID form */
+	bool closing;		       /* nothing more is read */
+	bool idling;
+	int broken; /* 0, or the E_ that ended the connection */
+	unsigned bad;
+	int64_t timeout_ms;
+	uint64_t message_size; /* APPENDLIMIT */
+	uint64_t commands;
+	const char *user, *remote;
+};
+
+enum { COMMAND_SELECTED = 1, COMMAND_NO_EXPUNGE = 2, COMMAND_UID = 4, COMMAND_NO_SYNC = 8 };
+
+/*
+ * One command. run: reads its arguments, does it and answers with
+ * one of session_ok, session_no, session_fail, session_bad.
+ */
+struct command {
+	struct span name;
+	unsigned flags;
+	void (*run)(struct session *s, struct imap_lex *lex);
+};
+
+struct session_start_options {
+	int fd, wake, dir;
+	uint64_t quota, message_size;
+	int64_t timeout_ms;
+	const char *user, *remote, *tag;
+	struct span input; /* bytes that came behind the login */
+};
+
+/* The whole life of a session; returns the process's exit status. */
+int session_main(const struct session_start_options *options);
+
+/* ---- session.c: answers. All but bad tell the client what has changed first. ---- */
+
+void session_ok(struct session *s, const char *text);
+/* code: "READ-ONLY" or the like, may be empty. */
+void session_ok_code(struct session *s, struct span code, const char *text);
+void session_no(struct session *s, const char *code, const char *text);
+/* The NO for an error of the suite's. */
+void session_fail(struct session *s, int code, const struct err *err);
+/* Malformed: text from the lexer. */
+void session_bad(struct session *s, const char *text);
+void session_bye(struct session *s, const char *text);
+extern const char session_capabilities[];
+/* The capabilities of now, APPENDLIMIT included. */
+void session_put_capabilities(struct session *s);
+
+/* ---- session_io.c ---- */
+
+/* Waits for input. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops. watch: E_AGAIN when the account was written to. */
+int session_fill(struct session *s, bool watch);
+/* Sends all that has gathered; sets broken when it cannot. */
+void session_flush(struct session *s);
+/* Sends when much has gathered. True: the client made us wait, or would have; end read transactions before calling with wait. */
+bool session_would_wait(struct session *s);
+/* Asks the spawner to tell of changes, or to stop that. */
+void session_watch(struct session *s, bool on);
+
+/* ---- view.c ---- */
+
+int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, struct err *err);
+void view_close(struct session *s);
+/* Tells the client what has changed: flags and new messages always, expunges when allowed. */
+void view_sync(struct session *s, bool expunges);
+/* The same within a transaction that is there already. */
+int view_sync_txn(struct session *s, struct store_txn *txn, bool expunges, struct err *err);
+/* 1 and more, or 0. */
+uint32_t view_sequence(const struct view *view, uint32_t uid);
+/* The UIDs a set names, ascending, pooled. False and the command was answered when the set is malformed. */
+bool view_resolve(struct session *s, struct span set, uint32_t **uids, size_t *count);
+/* "(\Seen work)" */
+void view_put_flags(struct session *s, const struct store_mailbox *mailbox, const struct store_message *message);
+
+/* ---- the commands ---- */
+
+#define COMMAND_DECLARE(name) void command_##name(struct session *s, struct imap_lex *lex)
+COMMAND_DECLARE(select);
+COMMAND_DECLARE(examine);
+COMMAND_DECLARE(close);
+COMMAND_DECLARE(unselect);
+COMMAND_DECLARE(expunge);
+COMMAND_DECLARE(create);
+COMMAND_DECLARE(delete);
+COMMAND_DECLARE(rename);
+COMMAND_DECLARE(subscribe);
+COMMAND_DECLARE(unsubscribe);
+COMMAND_DECLARE(list);
+COMMAND_DECLARE(lsub);
+COMMAND_DECLARE(status);
+COMMAND_DECLARE(namespace);
+COMMAND_DECLARE(append);
+COMMAND_DECLARE(fetch);
+COMMAND_DECLARE(store);
+COMMAND_DECLARE(copy);
+COMMAND_DECLARE(move);
+COMMAND_DECLARE(search);
+COMMAND_DECLARE(idle);
+
+/* APPEND up to its message, which has not been taken from the connection: `line` ends in the literal. */
+void append_literal(struct session *s, struct span line);
+/* True when line is an APPEND whose message is the literal at its end. */
+bool append_is_next(struct session *s, struct span line);
+
+#endif

@@ -1,0 +1,112 @@
+/* A session's bytes: in through a bounded buffer, out in large pieces. */
+#include "imapd/session.h"
+
+#include "base/clock.h"
+#include "ipc/ipc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+enum { SESSION_READ = 16 * 1024 };
+
+/* 0: there is a message that says so; E_AGAIN: none; E_CLOSED: the spawner wants an end. */
+static int take_wake(struct session *s)
+{
+	static _Alignas(16) char buffer[IPC_MESSAGE_MAX];
+	struct ipc_message m;
+	struct err err;
+	int r = ipc_receive(s->wake, &ipc_service_wake, TO_CLIENT, buffer, &m, &err);
+
+	return r == 0 || r == E_AGAIN ? r : E_CLOSED;
+}
+
+static int read_some(struct session *s)
+{
+	char *room = buf_reserve(&s->in, SESSION_READ);
+	ssize_t n;
+
+	if (room == NULL)
+		return E_TOOBIG;
+	n = recv(s->fd, room, SESSION_READ, MSG_DONTWAIT);
+	if (n > 0)
+		buf_added(&s->in, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		return E_CLOSED;
+	return n > 0 ? 0 : E_AGAIN;
+}
+
+int session_fill(struct session *s, bool watch)
+{
+	int64_t deadline = clock_monotonic_ms() + s->timeout_ms;
+
+	for (;;) {
+		struct pollfd p[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = s->wake, .events = POLLIN}};
+		int64_t left = deadline - clock_monotonic_ms();
+		int r;
+
+		if (left <= 0)
+			return E_TIMEOUT;
+		if (poll(p, 2, (int)left) < 0 && errno != EINTR)
+			return E_IO;
+		if (p[1].revents != 0) {
+			r = take_wake(s);
+			if (r == E_CLOSED)
+				return E_UNAVAILABLE;
+			if (r == 0 && watch)
+				return E_AGAIN;
+		}
+		if (p[0].revents != 0) {
+			r = read_some(s);
+			if (r != E_AGAIN)
+				return r;
+		}
+	}
+}
+
+/* One try; true when everything is out. */
+static bool send_some(struct session *s)
+{
+	while (buf_len(&s->out) > 0 && s->broken == 0) {
+		struct span rest = buf_span(&s->out);
+		ssize_t n = send(s->fd, rest.ptr, rest.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n > 0)
+			buf_take(&s->out, (size_t)n);
+		else if (n < 0 && errno == EAGAIN)
+			return false;
+		else if (n < 0 && errno != EINTR)
+			s->broken = E_CLOSED;
+	}
+	if (s->broken != 0)
+		buf_clear(&s->out);
+	return true;
+}
+
+void session_flush(struct session *s)
+{
+	if (buf_failed(&s->out))
+		s->broken = E_TOOBIG;
+	while (!send_some(s)) {
+		struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+
+		/* Any progress gives the client another SESSION_WRITE_MS. */
+		if (poll(&p, 1, SESSION_WRITE_MS) == 0)
+			s->broken = E_TIMEOUT;
+	}
+}
+
+bool session_would_wait(struct session *s)
+{
+	if (buf_failed(&s->out))
+		s->broken = E_TOOBIG;
+	return buf_len(&s->out) >= SESSION_OUTPUT_FLUSH && !send_some(s);
+}
+
+void session_watch(struct session *s, bool on)
+{
+	struct wake_watch body = {.on = on};
+
+	/* When the channel is full the spawner has enough to tell us about already. */
+	(void)ipc_send(s->wake, &ipc_wake_watch, 0, &body, -1);
+}

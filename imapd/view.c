@@ -1,0 +1,316 @@
+/*
+ * What the client knows of the selected mailbox, and how it learns of changes
+ * (RFC 3501 sections 5.2 and 7.4.1: an EXPUNGE must not come while the client
+ * may be using sequence numbers).
+ */
+#include "imapd/session.h"
+
+#include <stdlib.h>
+
+/* ---- flags ---- */
+
+static void put_flag(struct buf *out, bool *first, struct span name)
+{
+	if (!*first)
+		buf_add_char(out, ' ');
+	*first = false;
+	buf_add_span(out, name);
+}
+
+static void put_system_flags(struct buf *out, bool *first, uint32_t flags)
+{
+	static const struct {
+		uint32_t flag;
+		struct span name;
+	} names[] = {{STORE_ANSWERED, SPAN_LIT("\\Answered")}, {STORE_FLAGGED, SPAN_LIT("\\Flagged")},
+	    {STORE_DELETED, SPAN_LIT("\\Deleted")}, {STORE_SEEN, SPAN_LIT("\\Seen")}, {STORE_DRAFT, SPAN_LIT("\\Draft")}};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if ((flags & names[i].flag) != 0)
+			put_flag(out, first, names[i].name);
+}
+
+void view_put_flags(struct session *s, const struct store_mailbox *mailbox, const struct store_message *message)
+{
+	bool first = true;
+
+	buf_add_char(&s->out, '(');
+	put_system_flags(&s->out, &first, message->flags);
+	if (message->uid >= s->view.recent_from)
+		put_flag(&s->out, &first, SPAN_LIT("\\Recent"));
+	for (uint64_t left = message->keywords; left != 0; left &= left - 1)
+		put_flag(&s->out, &first, mailbox->keywords[__builtin_ctzll(left)]);
+	buf_add_char(&s->out, ')');
+}
+
+static uint32_t keyword_count(const struct store_mailbox *mailbox)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
+		n += mailbox->keywords[i].len > 0;
+	return n;
+}
+
+static void put_mailbox_flags(struct session *s, const struct store_mailbox *mailbox)
+{
+	for (int permanent = 0; permanent < 2; permanent++) {
+		bool first = true;
+
+		buf_add_str(&s->out, permanent ? "* OK [PERMANENTFLAGS (" : "* FLAGS (");
+		if (!permanent || !s->view.read_only) {
+			put_system_flags(&s->out, &first, UINT32_MAX);
+			for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
+				if (mailbox->keywords[i].len > 0)
+					put_flag(&s->out, &first, mailbox->keywords[i]);
+			if (permanent && keyword_count(mailbox) < STORE_KEYWORDS_MAX)
+				put_flag(&s->out, &first, SPAN_LIT("\\*"));
+		}
+		buf_add_str(&s->out, permanent ? ")] Flags that are kept\r\n" : ")\r\n");
+	}
+	s->view.keywords = keyword_count(mailbox);
+}
+
+/* ---- the list of UIDs ---- */
+
+static bool view_reserve(struct view *view, size_t count)
+{
+	uint32_t *more;
+	size_t room = view->room ? view->room : 256;
+
+	while (room < count)
+		room *= 2;
+	if (room == view->room)
+		return true;
+	more = realloc(view->uids, room * sizeof(*more));
+	if (more == NULL)
+		return false;
+	view->uids = more;
+	view->room = room;
+	return true;
+}
+
+uint32_t view_sequence(const struct view *view, uint32_t uid)
+{
+	size_t low = 0, high = view->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (view->uids[middle] < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < view->count && view->uids[low] == uid ? (uint32_t)low + 1 : 0;
+}
+
+static uint32_t last_uid(const struct view *view)
+{
+	return view->count > 0 ? view->uids[view->count - 1] : 0;
+}
+
+bool view_resolve(struct session *s, struct span text, uint32_t **uids, size_t *count)
+{
+	struct view *view = &s->view;
+	uint32_t highest = s->uid ? last_uid(view) : (uint32_t)view->count;
+	struct imap_set set;
+	size_t at = 0;
+
+	*count = 0;
+	*uids = pool_array(s->pool, view->count + 1, sizeof(uint32_t));
+	if (*uids == NULL || !imap_set_parse(text, highest > 0 ? highest : 1, s->pool, &set)) {
+		session_bad(s, "a sequence set is malformed");
+		return false;
+	}
+	if (!s->uid && set.count > 0 && set.ranges[set.count - 1].last > view->count) {
+		session_bad(s, "a sequence number is higher than the number of messages");
+		return false;
+	}
+	for (size_t i = 0; i < set.count; i++) {
+		if (!s->uid) {
+			for (uint32_t n = set.ranges[i].first; n <= set.ranges[i].last; n++)
+				(*uids)[(*count)++] = view->uids[n - 1];
+			continue;
+		}
+		while (at < view->count && view->uids[at] < set.ranges[i].first)
+			at++;
+		while (at < view->count && view->uids[at] <= set.ranges[i].last)
+			(*uids)[(*count)++] = view->uids[at++];
+	}
+	return true;
+}
+
+/* ---- opening and closing ---- */
+
+/* The new messages are this session's \Recent ones from here on (section 2.3.2). */
+static int take_recent(struct session *s, struct store_txn *txn, struct err *err)
+{
+	return store_take_recent(txn, s->view.mailbox, &s->view.recent_from, err);
+}
+
+int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, struct err *err)
+{
+	struct view *view = &s->view;
+	struct store_message *messages;
+	size_t count;
+	uint32_t unseen = 0, recent = 0;
+	int r = store_message_list(txn, mailbox->id, 0, s->pool, &messages, &count, err);
+
+	if (r != 0)
+		return r;
+	if (!view_reserve(view, count))
+		return err_set(err, E_NOMEM, "no memory for %zu messages", count);
+	view->mailbox = mailbox->id;
+	view->read_only = read_only;
+	view->uidvalidity = mailbox->uidvalidity;
+	view->count = count;
+	view->modseq = mailbox->modseq;
+	view->recent_from = mailbox->recent_uid;
+	if (!read_only && mailbox->recent_uid < mailbox->uidnext)
+		r = take_recent(s, txn, err);
+	view->recent_saved = mailbox->uidnext;
+	for (size_t i = 0; i < count; i++) {
+		view->uids[i] = messages[i].uid;
+		recent += messages[i].uid >= view->recent_from;
+		if (unseen == 0 && (messages[i].flags & STORE_SEEN) == 0)
+			unseen = (uint32_t)i + 1;
+	}
+	put_mailbox_flags(s, mailbox);
+	buf_printf(&s->out, "* %zu EXISTS\r\n* %u RECENT\r\n", count, recent);
+	if (unseen > 0)
+		buf_printf(&s->out, "* OK [UNSEEN %u] First unseen message\r\n", unseen);
+	buf_printf(&s->out, "* OK [UIDVALIDITY %u] UIDs valid\r\n* OK [UIDNEXT %u] Next UID\r\n", mailbox->uidvalidity,
+	    mailbox->uidnext);
+	return r;
+}
+
+/* What came while it was selected is no longer recent for the next session. */
+static void save_recent(struct session *s)
+{
+	struct store_txn *txn;
+	struct err err;
+	uint32_t first;
+
+	if (s->view.read_only || last_uid(&s->view) < s->view.recent_saved)
+		return;
+	if (store_begin(s->store, true, &txn, &err) != 0)
+		return;
+	if (store_take_recent(txn, s->view.mailbox, &first, &err) == 0)
+		(void)store_commit(&txn, &err);
+	else
+		store_abort(&txn);
+}
+
+void view_close(struct session *s)
+{
+	if (s->view.mailbox != 0)
+		save_recent(s);
+	free(s->view.uids);
+	s->view = (struct view){0};
+}
+
+/* ---- changes ---- */
+
+/* All UIDs of now beside those the client knows: what is gone is told, from the highest down. */
+static int sync_expunges(struct session *s, struct store_txn *txn, struct err *err)
+{
+	struct view *view = &s->view;
+	struct store_message *messages;
+	size_t count, at = 0, kept = 0;
+	uint32_t gone = 0;
+	int r = store_message_list(txn, view->mailbox, 0, s->pool, &messages, &count, err);
+
+	if (r != 0)
+		return r;
+	for (size_t i = 0; i < view->count; i++) {
+		while (at < count && messages[at].uid < view->uids[i])
+			at++;
+		if (at < count && messages[at].uid == view->uids[i]) {
+			view->uids[kept++] = view->uids[i];
+			continue;
+		}
+		/* Numbers count down with each one told before it. */
+		buf_printf(&s->out, "* %zu EXPUNGE\r\n", i + 1 - gone);
+		gone++;
+	}
+	view->count = kept;
+	return 0;
+}
+
+static void put_changed(struct session *s, const struct store_mailbox *mailbox, const struct store_message *m)
+{
+	uint32_t sequence = view_sequence(&s->view, m->uid);
+
+	if (sequence == 0)
+		return;
+	buf_printf(&s->out, "* %u FETCH (", sequence);
+	if (s->uid)
+		buf_printf(&s->out, "UID %u ", m->uid);
+	buf_add_str(&s->out, "FLAGS ");
+	view_put_flags(s, mailbox, m);
+	buf_add_str(&s->out, ")\r\n");
+}
+
+int view_sync_txn(struct session *s, struct store_txn *txn, bool expunges, struct err *err)
+{
+	struct view *view = &s->view;
+	struct store_mailbox mailbox;
+	struct store_message *changed;
+	uint32_t last = last_uid(view);
+	size_t count, known = view->count, recent = 0;
+	int r = store_mailbox_by_id(txn, view->mailbox, &mailbox, err);
+
+	if (r == E_NOTFOUND || (r == 0 && mailbox.noselect)) {
+		view_close(s);
+		session_bye(s, "The selected mailbox was deleted");
+		return E_CLOSED;
+	}
+	if (r != 0 || (mailbox.modseq == view->modseq && mailbox.exists == view->count))
+		return r;
+	r = store_message_list(txn, view->mailbox, view->modseq, s->pool, &changed, &count, err);
+	if (r != 0)
+		return r;
+	if (keyword_count(&mailbox) != view->keywords)
+		put_mailbox_flags(s, &mailbox);
+	if (!view_reserve(view, view->count + count))
+		return err_set(err, E_NOMEM, "no memory for the list of messages");
+	for (size_t i = 0; i < count; i++) {
+		if (changed[i].uid > last)
+			view->uids[view->count++] = changed[i].uid;
+		else
+			put_changed(s, &mailbox, &changed[i]);
+	}
+	if (expunges && mailbox.exists != view->count)
+		r = sync_expunges(s, txn, err);
+	view->modseq = mailbox.modseq;
+	if (last_uid(view) > last || view->count > known) {
+		for (size_t i = view->count; i > 0 && view->uids[i - 1] >= view->recent_from; i--)
+			recent++;
+		buf_printf(&s->out, "* %zu EXISTS\r\n* %zu RECENT\r\n", view->count, recent);
+	}
+	return r;
+}
+
+void view_sync(struct session *s, bool expunges)
+{
+	uint64_t generation = store_generation(s->store);
+	struct store_txn *txn;
+	struct err err;
+	int r;
+
+	if (s->view.mailbox == 0 || (generation == s->view.generation && expunges == false))
+		return;
+	if (generation == s->view.generation)
+		return;
+	r = store_begin(s->store, false, &txn, &err);
+	if (r == 0) {
+		r = view_sync_txn(s, txn, expunges, &err);
+		store_abort(&txn);
+	}
+	if (r != 0 && r != E_CLOSED)
+		log_event(EV_imap_error, &s->log, F_ERR(&err));
+	/* Expunges that were not told yet are looked for again. */
+	if (r == 0 && expunges)
+		s->view.generation = generation;
+}
