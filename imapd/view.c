@@ -299,9 +299,7 @@ void view_sync(struct session *s, bool expunges)
 	struct err err;
 	int r;
 
-	if (s->view.mailbox == 0 || (generation == s->view.generation && expunges == false))
-		return;
-	if (generation == s->view.generation)
+	if (s->view.mailbox == 0 || generation == s->view.generation)
 		return;
 	r = store_begin(s->store, false, &txn, &err);
 	if (r == 0) {

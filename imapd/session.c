@@ -1,0 +1,408 @@
+/* The life of a session: its commands in one table, read and run one after the other. */
+#include "imapd/session.h"
+
+#include "base/encode.h"
+#include "imap/utf7.h"
+#include "proc/profile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* One list for all: what is not here yet has its place in the order of RFC numbers. */
+const char session_capabilities[] = "IMAP4rev1 IDLE NAMESPACE ID CHILDREN UNSELECT UIDPLUS ESEARCH SASL-IR ENABLE "
+				    "SPECIAL-USE MOVE LITERAL+";
+
+/* ---- answers ---- */
+
+static void put_tagged(struct session *s, const char *result, const char *code, const char *text)
+{
+	buf_printf(&s->out, "%s %s ", s->tag, result);
+	if (code[0] != '\0')
+		buf_printf(&s->out, "[%s] ", code);
+	buf_printf(&s->out, "%s\r\n", text);
+}
+
+static void sync_before_answer(struct session *s)
+{
+	unsigned flags = s->command != NULL ? s->command->flags : 0;
+
+	if ((flags & COMMAND_NO_SYNC) == 0)
+		view_sync(s, s->uid || (flags & COMMAND_NO_EXPUNGE) == 0);
+}
+
+void session_ok_code(struct session *s, struct span code, const char *text)
+{
+	sync_before_answer(s);
+	buf_printf(&s->out, "%s OK ", s->tag);
+	if (code.len > 0) {
+		buf_add_char(&s->out, '[');
+		buf_add_span(&s->out, code);
+		buf_add_str(&s->out, "] ");
+	}
+	buf_printf(&s->out, "%s\r\n", text);
+}
+
+void session_ok(struct session *s, const char *text)
+{
+	session_ok_code(s, (struct span){0}, text);
+}
+
+void session_no(struct session *s, const char *code, const char *text)
+{
+	sync_before_answer(s);
+	put_tagged(s, "NO", code, text);
+}
+
+void session_fail(struct session *s, int code, const struct err *err)
+{
+	if (err_class(code) != ERR_CLASS_PERM && code != E_OVERQUOTA)
+		log_event(EV_imap_error, &s->log, F_SPAN("command", s->command != NULL ? s->command->name : SPAN_LIT("")), F_ERR(err));
+	session_no(s, err_imap_code(code), err->text);
+}
+
+void session_bad(struct session *s, const char *text)
+{
+	put_tagged(s, "BAD", "", text);
+	if (++s->bad >= SESSION_BAD_MAX)
+		session_bye(s, "Too many malformed commands");
+}
+
+void session_bye(struct session *s, const char *text)
+{
+	if (!s->closing)
+		buf_printf(&s->out, "* BYE %s\r\n", text);
+	s->closing = true;
+}
+
+void session_put_capabilities(struct session *s)
+{
+	buf_printf(&s->out, "%s APPENDLIMIT=%llu", session_capabilities, (unsigned long long)s->message_size);
+}
+
+/* ---- the commands of every state (section 6.1) ---- */
+
+static void command_capability(struct session *s, struct imap_lex *lex)
+{
+	if (!imap_lex_end(lex)) {
+		session_bad(s, lex->wrong);
+		return;
+	}
+	buf_add_str(&s->out, "* CAPABILITY ");
+	session_put_capabilities(s);
+	buf_add_str(&s->out, "\r\n");
+	session_ok(s, "Capabilities listed");
+}
+
+static void command_noop(struct session *s, struct imap_lex *lex)
+{
+	if (imap_lex_end(lex))
+		session_ok(s, "Done");
+	else
+		session_bad(s, lex->wrong);
+}
+
+static void command_logout(struct session *s, struct imap_lex *lex)
+{
+	if (!imap_lex_end(lex)) {
+		session_bad(s, lex->wrong);
+		return;
+	}
+	session_bye(s, "Logging out");
+	put_tagged(s, "OK", "", "Logged out");
+}
+
+static void command_check(struct session *s, struct imap_lex *lex)
+{
+	command_noop(s, lex); /* every command is durable when it is answered */
+}
+
+/* RFC 2971. What the client says of itself goes into no log: it is unbounded and of no use. */
+static void command_id(struct session *s, struct imap_lex *lex)
+{
+	struct span ignored;
+
+	imap_lex_space(lex);
+	if (imap_lex_take(lex, '(')) {
+		bool first = true;
+
+		while (lex->wrong == NULL && !imap_lex_take(lex, ')')) {
+			if (!first)
+				imap_lex_space(lex);
+			first = false;
+			if (!imap_lex_sees(lex, '"') && !imap_lex_sees(lex, '{'))
+				imap_lex_atom(lex, &ignored); /* NIL */
+			else
+				imap_lex_string(lex, &ignored);
+		}
+	} else {
+		imap_lex_atom(lex, &ignored);
+	}
+	if (!imap_lex_end(lex)) {
+		session_bad(s, lex->wrong);
+		return;
+	}
+	buf_add_str(&s->out, "* ID (\"name\" \"Mailwain\")\r\n");
+	session_ok(s, "Thank you");
+}
+
+/* RFC 5161: nothing that needs it yet. */
+static void command_enable(struct session *s, struct imap_lex *lex)
+{
+	struct span ignored;
+
+	do {
+		imap_lex_space(lex);
+		imap_lex_atom(lex, &ignored);
+	} while (lex->wrong == NULL && !imap_lex_at_end(lex));
+	if (!imap_lex_end(lex)) {
+		session_bad(s, lex->wrong);
+		return;
+	}
+	buf_add_str(&s->out, "* ENABLED\r\n");
+	session_ok(s, "Done");
+}
+
+static void command_again(struct session *s, struct imap_lex *lex)
+{
+	(void)lex;
+	session_bad(s, "already logged in");
+}
+
+static const struct command commands[] = {
+    {SPAN_LIT("FETCH"), COMMAND_SELECTED | COMMAND_UID | COMMAND_NO_EXPUNGE, command_fetch},
+    {SPAN_LIT("STORE"), COMMAND_SELECTED | COMMAND_UID | COMMAND_NO_EXPUNGE, command_store},
+    {SPAN_LIT("SEARCH"), COMMAND_SELECTED | COMMAND_UID | COMMAND_NO_EXPUNGE, command_search},
+    {SPAN_LIT("COPY"), COMMAND_SELECTED | COMMAND_UID, command_copy},
+    {SPAN_LIT("MOVE"), COMMAND_SELECTED | COMMAND_UID, command_move},
+    {SPAN_LIT("EXPUNGE"), COMMAND_SELECTED | COMMAND_UID, command_expunge},
+    {SPAN_LIT("CLOSE"), COMMAND_SELECTED | COMMAND_NO_SYNC, command_close},
+    {SPAN_LIT("UNSELECT"), COMMAND_SELECTED | COMMAND_NO_SYNC, command_unselect},
+    {SPAN_LIT("CHECK"), COMMAND_SELECTED, command_check},
+    {SPAN_LIT("NOOP"), 0, command_noop},
+    {SPAN_LIT("IDLE"), 0, command_idle},
+    {SPAN_LIT("SELECT"), COMMAND_NO_SYNC, command_select},
+    {SPAN_LIT("EXAMINE"), COMMAND_NO_SYNC, command_examine},
+    {SPAN_LIT("STATUS"), 0, command_status},
+    {SPAN_LIT("LIST"), 0, command_list},
+    {SPAN_LIT("LSUB"), 0, command_lsub},
+    {SPAN_LIT("APPEND"), 0, command_append},
+    {SPAN_LIT("CREATE"), 0, command_create},
+    {SPAN_LIT("DELETE"), 0, command_delete},
+    {SPAN_LIT("RENAME"), 0, command_rename},
+    {SPAN_LIT("SUBSCRIBE"), 0, command_subscribe},
+    {SPAN_LIT("UNSUBSCRIBE"), 0, command_unsubscribe},
+    {SPAN_LIT("NAMESPACE"), 0, command_namespace},
+    {SPAN_LIT("CAPABILITY"), 0, command_capability},
+    {SPAN_LIT("ID"), 0, command_id},
+    {SPAN_LIT("ENABLE"), 0, command_enable},
+    {SPAN_LIT("LOGOUT"), COMMAND_NO_SYNC, command_logout},
+    {SPAN_LIT("LOGIN"), 0, command_again},
+    {SPAN_LIT("AUTHENTICATE"), 0, command_again},
+    {SPAN_LIT("STARTTLS"), 0, command_again},
+};
+
+static const struct command *command_find(struct span name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (span_caseeq(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+/* ---- one command ---- */
+
+/* Tag and name; false when answered already. */
+static bool read_front(struct session *s, struct imap_lex *lex)
+{
+	struct span tag, name;
+
+	s->command = NULL;
+	s->uid = false;
+	snprintf(s->tag, sizeof(s->tag), "*");
+	if (!imap_lex_tag(lex, &tag) || !imap_lex_space(lex)) {
+		session_bad(s, "a command begins with a tag and a space");
+		return false;
+	}
+	snprintf(s->tag, sizeof(s->tag), "%.*s", SPAN_ARG(tag));
+	name = imap_lex_word(lex);
+	if (span_caseeq(name, SPAN_LIT("UID"))) {
+		s->uid = true;
+		imap_lex_space(lex);
+		name = imap_lex_word(lex);
+	}
+	s->command = command_find(name);
+	if (s->command == NULL || (s->uid && (s->command->flags & COMMAND_UID) == 0)) {
+		s->command = NULL;
+		session_bad(s, "there is no such command");
+		return false;
+	}
+	if ((s->command->flags & COMMAND_SELECTED) != 0 && s->view.mailbox == 0) {
+		session_bad(s, "no mailbox is selected");
+		return false;
+	}
+	return true;
+}
+
+static void run_command(struct session *s, struct span text)
+{
+	struct imap_lex lex;
+	unsigned bad = s->bad;
+
+	imap_lex_init(&lex, text, s->pool);
+	s->commands++;
+	if (read_front(s, &lex))
+		s->command->run(s, &lex);
+	if (s->bad == bad)
+		s->bad = 0;
+	if (s->command != NULL)
+		log_event(EV_imap_command, &s->log, F_SPAN("command", s->command->name));
+	pool_reset(s->pool);
+}
+
+/* A literal that is not wanted: a client that waits for "+" is told, one that does not wait cannot be followed. */
+static void refuse_literal(struct session *s, size_t len)
+{
+	struct span line = span_sub(buf_span(&s->in), 0, len);
+	struct span tag;
+	struct imap_lex lex;
+
+	imap_lex_init(&lex, line, s->pool);
+	snprintf(s->tag, sizeof(s->tag), "%.*s", imap_lex_tag(&lex, &tag) ? (int)tag.len : 1, tag.len > 0 ? tag.ptr : "*");
+	put_tagged(s, "NO", "TOOBIG", "the literal is too large for this command");
+	if (!s->reader.sync)
+		session_bye(s, "The literal is too large to be skipped");
+	buf_take(&s->in, len);
+	imap_reader_reset(&s->reader);
+}
+
+static void take_literal(struct session *s, size_t len)
+{
+	struct span line = span_sub(buf_span(&s->in), 0, len);
+
+	if (append_is_next(s, line)) {
+		append_literal(s, line);
+		imap_reader_reset(&s->reader);
+		pool_reset(s->pool);
+		return;
+	}
+	if (!imap_reader_accept(&s->reader, len)) {
+		refuse_literal(s, len);
+		return;
+	}
+	if (s->reader.sync)
+		buf_add_str(&s->out, "+ Ready for literal\r\n");
+}
+
+/* Runs what is complete in the input. */
+static void run_input(struct session *s)
+{
+	while (!s->closing && s->broken == 0) {
+		size_t len = 0;
+
+		switch (imap_reader_look(&s->reader, buf_span(&s->in), &len)) {
+		case IMAP_READ_MORE:
+			return;
+		case IMAP_READ_LITERAL:
+			take_literal(s, len);
+			break;
+		case IMAP_READ_COMMAND:
+			run_command(s, span_sub(buf_span(&s->in), 0, len));
+			buf_take(&s->in, len);
+			imap_reader_reset(&s->reader);
+			break;
+		case IMAP_READ_TOO_LONG:
+			snprintf(s->tag, sizeof(s->tag), "*");
+			put_tagged(s, "BAD", "TOOBIG", "the command is too long");
+			session_bye(s, "The command is too long to be skipped");
+			break;
+		}
+		if (session_would_wait(s))
+			session_flush(s);
+	}
+}
+
+static void session_loop(struct session *s)
+{
+	for (;;) {
+		int r;
+
+		run_input(s);
+		session_flush(s);
+		if (s->closing || s->broken != 0)
+			return;
+		log_flush();
+		r = session_fill(s, false);
+		if (r == 0)
+			continue;
+		if (r == E_TIMEOUT)
+			session_bye(s, "Silent for too long");
+		else if (r == E_UNAVAILABLE)
+			session_bye(s, "The server is stopping");
+		else if (r == E_TOOBIG)
+			session_bye(s, "The command is too long");
+		else
+			s->broken = r;
+		session_flush(s);
+		return;
+	}
+}
+
+/* ---- birth and end ---- */
+
+static int session_open(struct session *s, const struct session_start_options *options, struct err *err)
+{
+	struct store_options store = {.create = true, .quota = options->quota};
+	bool rebuilt = false;
+	int r;
+
+	s->pool = pool_new(NULL, SESSION_POOL_MAX);
+	if (s->pool == NULL)
+		return err_set(err, E_NOMEM, "no memory for a session");
+	r = proc_confine_account(profile_find("session"), options->dir, err);
+	if (r != 0)
+		return r;
+	r = store_open(&s->store, options->dir, &store, &rebuilt, err);
+	if (rebuilt)
+		log_event(EV_store_rebuilt, &s->log, F_STR("reason", "the index was damaged or lost"));
+	return r;
+}
+
+int session_main(const struct session_start_options *options)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	struct err err = {0};
+	int r;
+
+	if (s == NULL)
+		return EX_OSERR;
+	s->fd = options->fd;
+	s->wake = options->wake;
+	s->timeout_ms = options->timeout_ms;
+	s->message_size = options->message_size;
+	s->user = options->user;
+	s->remote = options->remote;
+	s->log = (struct log_ctx){.key = "user", .value = span_str(options->user)};
+	snprintf(s->tag, sizeof(s->tag), "%s", options->tag);
+	buf_init(&s->in, SESSION_INPUT_MAX);
+	buf_init(&s->out, SESSION_OUTPUT_MAX);
+	r = session_open(s, options, &err);
+	if (r == 0) {
+		buf_add_span(&s->in, options->input);
+		buf_printf(&s->out, "%s OK [CAPABILITY ", s->tag);
+		session_put_capabilities(s);
+		buf_add_str(&s->out, "] Logged in\r\n");
+		session_loop(s);
+		view_close(s);
+	} else {
+		log_event(EV_imap_error, &s->log, F_ERR(&err));
+		buf_printf(&s->out, "%s NO [%s] The mailboxes cannot be opened now\r\n* BYE Try again later\r\n", s->tag, err_imap_code(r));
+		session_flush(s);
+	}
+	store_close(&s->store);
+	log_event(EV_imap_disconnect, &s->log, F_STR("rip", s->remote), F_U64("commands", s->commands),
+	    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
+	log_flush();
+	return r == 0 ? EX_OK : EX_TEMPFAIL;
+}
