@@ -1,0 +1,456 @@
+/* The commands on mailboxes (RFC 3501 section 6.3, RFC 2342, RFC 3348, RFC 6154). */
+#include "imapd/session.h"
+
+#include "imap/body.h"
+#include "imap/pattern.h"
+#include "imap/utf7.h"
+
+#include <stdlib.h>
+
+static void put_name(struct session *s, struct span name)
+{
+	struct buf wire;
+
+	buf_init(&wire, 8 * STORE_NAME_MAX);
+	imap_utf7_encode(name, &wire);
+	imap_string_format(buf_span(&wire), &s->out);
+	buf_fini(&wire);
+}
+
+static bool arguments_end(struct session *s, struct imap_lex *lex)
+{
+	if (imap_lex_end(lex))
+		return true;
+	session_bad(s, lex->wrong);
+	return false;
+}
+
+/* " name" and the end. "work/" means "work": the client says that it will hold others (section 6.3.3). */
+static bool take_name(struct session *s, struct imap_lex *lex, struct span *name)
+{
+	imap_lex_space(lex);
+	imap_lex_mailbox(lex, name);
+	if (!arguments_end(s, lex))
+		return false;
+	if (name->len > 1 && name->ptr[name->len - 1] == '/')
+		name->len--;
+	return true;
+}
+
+/* ---- changing ---- */
+
+/* Ends the transaction and answers. */
+static void finish_change(struct session *s, struct store_txn *txn, int r, struct err *err, const char *done)
+{
+	if (r == 0)
+		r = store_commit(&txn, err);
+	else
+		store_abort(&txn);
+	if (r == 0)
+		session_ok(s, done);
+	else
+		session_fail(s, r, err);
+}
+
+static bool begin_change(struct session *s, struct store_txn **txn)
+{
+	struct err err = {0};
+	int r = store_begin(s->store, true, txn, &err);
+
+	if (r != 0)
+		session_fail(s, r, &err);
+	return r == 0;
+}
+
+void command_create(struct session *s, struct imap_lex *lex)
+{
+	struct store_txn *txn;
+	struct span name;
+	struct err err = {0};
+	uint32_t id;
+
+	if (take_name(s, lex, &name) && begin_change(s, &txn))
+		finish_change(s, txn, store_mailbox_create(txn, name, 0, &id, &err), &err, "Created");
+}
+
+void command_delete(struct session *s, struct imap_lex *lex)
+{
+	struct store_mailbox mailbox;
+	struct store_txn *txn;
+	struct span name;
+	struct err err = {0};
+	uint32_t id = 0;
+	int r;
+
+	if (!take_name(s, lex, &name) || !begin_change(s, &txn))
+		return;
+	r = store_mailbox_by_name(txn, name, &mailbox, &err);
+	if (r == 0) {
+		id = mailbox.id;
+		r = store_mailbox_delete(txn, id, &err);
+	}
+	if (r == 0 && id == s->view.mailbox)
+		view_close(s); /* the client knows what it does */
+	finish_change(s, txn, r, &err, "Deleted");
+}
+
+void command_rename(struct session *s, struct imap_lex *lex)
+{
+	struct store_mailbox mailbox;
+	struct store_txn *txn;
+	struct span from, to;
+	struct err err = {0};
+	int r;
+
+	imap_lex_space(lex);
+	imap_lex_mailbox(lex, &from);
+	if (!take_name(s, lex, &to) || !begin_change(s, &txn))
+		return;
+	r = store_mailbox_by_name(txn, from, &mailbox, &err);
+	if (r == 0)
+		r = store_mailbox_rename(txn, mailbox.id, to, &err);
+	finish_change(s, txn, r, &err, "Renamed");
+}
+
+static void subscribe(struct session *s, struct imap_lex *lex, bool on)
+{
+	struct store_txn *txn;
+	struct span name;
+	struct err err = {0};
+
+	if (take_name(s, lex, &name) && begin_change(s, &txn))
+		finish_change(s, txn, store_mailbox_subscribe(txn, name, on, &err), &err, on ? "Subscribed" : "Unsubscribed");
+}
+
+void command_subscribe(struct session *s, struct imap_lex *lex)
+{
+	subscribe(s, lex, true);
+}
+
+void command_unsubscribe(struct session *s, struct imap_lex *lex)
+{
+	subscribe(s, lex, false);
+}
+
+/* ---- listing ---- */
+
+struct names {
+	struct pool *pool;
+	struct listed {
+		struct span name;
+		uint32_t use;
+		bool noselect;
+	} *list;
+	size_t count, room;
+	bool failed;
+};
+
+static struct listed *names_add(struct names *names, struct span name)
+{
+	if (names->count == names->room) {
+		size_t room = names->room ? 2 * names->room : 64;
+		struct listed *more = pool_array(names->pool, room, sizeof(*more));
+
+		if (more == NULL) {
+			names->failed = true;
+			return NULL;
+		}
+		if (names->count > 0)
+			memcpy(more, names->list, names->count * sizeof(*more));
+		names->list = more;
+		names->room = room;
+	}
+	names->list[names->count].name = pool_span(names->pool, name);
+	return &names->list[names->count++];
+}
+
+static int on_mailbox(void *arg, const struct store_mailbox *mailbox)
+{
+	struct listed *listed = names_add(arg, mailbox->name);
+
+	if (listed == NULL)
+		return E_NOMEM;
+	listed->use = mailbox->use;
+	listed->noselect = mailbox->noselect;
+	return 0;
+}
+
+static int on_subscription(void *arg, struct span name)
+{
+	return names_add(arg, name) != NULL ? 0 : E_NOMEM;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	struct span x = ((const struct listed *)a)->name, y = ((const struct listed *)b)->name;
+	int r = memcmp(x.ptr, y.ptr, x.len < y.len ? x.len : y.len);
+
+	return r != 0 ? r : (x.len > y.len) - (x.len < y.len);
+}
+
+/* Names are in byte order: the first one that is not before "name/" tells. */
+static bool has_children(const struct names *names, struct span name)
+{
+	char prefix[STORE_NAME_MAX + 1];
+	struct listed wanted = {.name = span_of(prefix, name.len + 1)};
+	size_t low = 0, high = names->count;
+
+	if (name.len >= STORE_NAME_MAX)
+		return false;
+	memcpy(prefix, name.ptr, name.len);
+	prefix[name.len] = '/';
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (by_name(&names->list[middle], &wanted) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < names->count && span_startswith(names->list[low].name, wanted.name);
+}
+
+static void put_listed(struct session *s, const struct names *names, const struct listed *listed)
+{
+	static const struct {
+		uint32_t use;
+		const char *name;
+	} uses[] = {{STORE_USE_ARCHIVE, " \\Archive"}, {STORE_USE_DRAFTS, " \\Drafts"}, {STORE_USE_JUNK, " \\Junk"},
+	    {STORE_USE_SENT, " \\Sent"}, {STORE_USE_TRASH, " \\Trash"}};
+
+	buf_add_str(&s->out, "* LIST (");
+	if (listed->noselect)
+		buf_add_str(&s->out, "\\Noselect ");
+	buf_add_str(&s->out, has_children(names, listed->name) ? "\\HasChildren" : "\\HasNoChildren");
+	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++)
+		if ((listed->use & uses[i].use) != 0)
+			buf_add_str(&s->out, uses[i].name);
+	buf_add_str(&s->out, ") \"/\" ");
+	put_name(s, listed->name);
+	buf_add_str(&s->out, "\r\n");
+}
+
+/* LSUB: a subscribed name below what '%' matches shows its parent, once (section 6.3.9). */
+static void put_subscribed(struct session *s, struct names *shown, struct span pattern, struct span name)
+{
+	const char *attributes = "";
+
+	if (imap_pattern_match(pattern, name) != IMAP_MATCH_YES) {
+		attributes = "\\Noselect";
+		for (size_t i = name.len; i > 0; i--)
+			if (name.ptr[i - 1] == '/' && imap_pattern_match(pattern, span_sub(name, 0, i - 1)) == IMAP_MATCH_YES) {
+				name.len = i - 1;
+				break;
+			}
+		if (imap_pattern_match(pattern, name) != IMAP_MATCH_YES)
+			return;
+	}
+	if (shown->count > 0 && span_eq(shown->list[shown->count - 1].name, name))
+		return;
+	names_add(shown, name);
+	buf_printf(&s->out, "* LSUB (%s) \"/\" ", attributes);
+	put_name(s, name);
+	buf_add_str(&s->out, "\r\n");
+}
+
+static void put_matching(struct session *s, struct names *names, struct span pattern, bool subscribed)
+{
+	struct names shown = {.pool = s->pool};
+
+	if (names->count > 0)
+		qsort(names->list, names->count, sizeof(names->list[0]), by_name);
+	for (size_t i = 0; i < names->count; i++) {
+		if (subscribed)
+			put_subscribed(s, &shown, pattern, names->list[i].name);
+		else if (imap_pattern_match(pattern, names->list[i].name) == IMAP_MATCH_YES)
+			put_listed(s, names, &names->list[i]);
+		if (session_would_wait(s))
+			session_flush(s);
+	}
+}
+
+static int read_names(struct session *s, bool subscribed, struct names *names, struct err *err)
+{
+	struct store_txn *txn;
+	int r = store_begin(s->store, false, &txn, err);
+
+	if (r != 0)
+		return r;
+	r = subscribed ? store_subscription_each(txn, on_subscription, names) : store_mailbox_each(txn, on_mailbox, names);
+	store_abort(&txn);
+	return names->failed ? err_set(err, E_NOMEM, "too many mailboxes for one LIST") : r;
+}
+
+static void list_names(struct session *s, struct imap_lex *lex, bool subscribed)
+{
+	struct names names = {.pool = s->pool};
+	struct span reference, pattern, decoded;
+	struct buf whole;
+	struct err err = {0};
+	int r;
+
+	imap_lex_space(lex);
+	imap_lex_astring(lex, &reference);
+	imap_lex_space(lex);
+	imap_lex_pattern(lex, &pattern);
+	if (!arguments_end(s, lex))
+		return;
+	if (pattern.len == 0 && !subscribed) { /* asks for the delimiter */
+		buf_add_str(&s->out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
+		session_ok(s, "Listed");
+		return;
+	}
+	buf_init(&whole, IMAP_PATTERN_MAX);
+	buf_add_span(&whole, reference);
+	buf_add_span(&whole, pattern);
+	r = buf_failed(&whole) ? err_set(&err, E_SYNTAX, "the pattern is too long") : 0;
+	if (r == 0 && !imap_utf7_decode(buf_span(&whole), s->pool, &decoded))
+		r = err_set(&err, E_SYNTAX, "the pattern is not modified UTF-7");
+	if (r == 0)
+		r = read_names(s, subscribed, &names, &err);
+	if (r == 0)
+		put_matching(s, &names, decoded, subscribed);
+	buf_fini(&whole);
+	if (r == 0)
+		session_ok(s, "Listed");
+	else
+		session_fail(s, r, &err);
+}
+
+void command_list(struct session *s, struct imap_lex *lex)
+{
+	list_names(s, lex, false);
+}
+
+void command_lsub(struct session *s, struct imap_lex *lex)
+{
+	list_names(s, lex, true);
+}
+
+void command_namespace(struct session *s, struct imap_lex *lex)
+{
+	if (!arguments_end(s, lex))
+		return;
+	buf_add_str(&s->out, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+	session_ok(s, "Namespaces listed");
+}
+
+/* ---- STATUS (section 6.3.10) ---- */
+
+enum status_item { STATUS_MESSAGES = 1, STATUS_RECENT = 2, STATUS_UIDNEXT = 4, STATUS_UIDVALIDITY = 8, STATUS_UNSEEN = 16 };
+
+static const struct {
+	struct span name;
+	enum status_item item;
+} status_items[] = {
+    {SPAN_LIT("MESSAGES"), STATUS_MESSAGES},
+    {SPAN_LIT("RECENT"), STATUS_RECENT},
+    {SPAN_LIT("UIDNEXT"), STATUS_UIDNEXT},
+    {SPAN_LIT("UIDVALIDITY"), STATUS_UIDVALIDITY},
+    {SPAN_LIT("UNSEEN"), STATUS_UNSEEN},
+};
+
+enum { STATUS_ITEMS = sizeof(status_items) / sizeof(status_items[0]) };
+
+static unsigned take_items(struct imap_lex *lex)
+{
+	unsigned items = 0;
+
+	imap_lex_char(lex, '(');
+	do {
+		struct span word = imap_lex_word(lex);
+		size_t i;
+
+		for (i = 0; i < STATUS_ITEMS && !span_caseeq(word, status_items[i].name); i++)
+			;
+		if (i == STATUS_ITEMS)
+			imap_lex_fail(lex, "there is no such STATUS item");
+		else
+			items |= status_items[i].item;
+	} while (imap_lex_take(lex, ' '));
+	imap_lex_char(lex, ')');
+	return items;
+}
+
+static int count_recent(struct session *s, struct store_txn *txn, const struct store_mailbox *mailbox, uint32_t *recent,
+    struct err *err)
+{
+	struct store_message *messages;
+	size_t count;
+	int r = 0;
+
+	*recent = 0;
+	if (mailbox->recent_uid >= mailbox->uidnext)
+		return 0;
+	r = store_message_list(txn, mailbox->id, 0, s->pool, &messages, &count, err);
+	for (size_t i = count; r == 0 && i > 0 && messages[i - 1].uid >= mailbox->recent_uid; i--)
+		(*recent)++;
+	return r;
+}
+
+static uint32_t status_value(enum status_item item, const struct store_mailbox *mailbox, uint32_t recent)
+{
+	switch (item) {
+	case STATUS_MESSAGES:
+		return mailbox->exists;
+	case STATUS_RECENT:
+		return recent;
+	case STATUS_UIDNEXT:
+		return mailbox->uidnext;
+	case STATUS_UIDVALIDITY:
+		return mailbox->uidvalidity;
+	case STATUS_UNSEEN:
+		return mailbox->unseen;
+	}
+	return 0;
+}
+
+static void put_status(struct session *s, struct span name, unsigned items, const struct store_mailbox *mailbox, uint32_t recent)
+{
+	const char *blank = "";
+
+	buf_add_str(&s->out, "* STATUS ");
+	put_name(s, name);
+	buf_add_str(&s->out, " (");
+	for (size_t i = 0; i < STATUS_ITEMS; i++) {
+		if ((items & status_items[i].item) == 0)
+			continue;
+		buf_printf(&s->out, "%s%.*s %u", blank, SPAN_ARG(status_items[i].name),
+		    status_value(status_items[i].item, mailbox, recent));
+		blank = " ";
+	}
+	buf_add_str(&s->out, ")\r\n");
+}
+
+void command_status(struct session *s, struct imap_lex *lex)
+{
+	struct store_mailbox mailbox;
+	struct store_txn *txn;
+	struct span name;
+	struct err err = {0};
+	unsigned items;
+	uint32_t recent = 0;
+	int r;
+
+	imap_lex_space(lex);
+	imap_lex_mailbox(lex, &name);
+	imap_lex_space(lex);
+	items = take_items(lex);
+	if (!arguments_end(s, lex))
+		return;
+	r = store_begin(s->store, false, &txn, &err);
+	if (r == 0) {
+		r = store_mailbox_by_name(txn, name, &mailbox, &err);
+		if (r == 0 && mailbox.noselect)
+			r = err_set(&err, E_NOTFOUND, "there is no mailbox of this name, only some below it");
+		if (r == 0 && (items & STATUS_RECENT) != 0)
+			r = count_recent(s, txn, &mailbox, &recent, &err);
+		if (r == 0)
+			put_status(s, name, items, &mailbox, recent);
+		store_abort(&txn);
+	}
+	if (r == 0)
+		session_ok(s, "Status given");
+	else
+		session_fail(s, r, &err);
+}
