@@ -190,6 +190,13 @@ void append_literal(struct session *s, struct span line)
 	if (size > s->message_size)
 		r = err_set(&err, E_TOOBIG, "the message is larger than the %llu octets of APPENDLIMIT",
 		    (unsigned long long)s->message_size);
+	else if (size == 0)
+		r = err_set(&err, E_SYNTAX, "the message is empty");
+	if (r != 0 && !sync && size > s->message_size) {
+		refuse(s, r, &err);
+		session_bye(s, "The message is too large to be skipped"); /* RFC 7888 section 4 */
+		return;
+	}
 	if (r == 0)
 		r = open_draft(s, &append, &draft, &id, &err);
 	if (r != 0 && sync) {
