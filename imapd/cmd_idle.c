@@ -1,0 +1,75 @@
+/* IDLE (RFC 2177): the spawner watches the account's index, nothing polls. */
+#include "imapd/session.h"
+
+/* The line that ends it; false while it has not come. */
+static bool take_done(struct session *s, bool *is_done)
+{
+	struct span rest = buf_span(&s->in);
+	size_t end = span_find(rest, '\n');
+	struct span line = span_sub(rest, 0, end);
+
+	if (end == rest.len)
+		return false;
+	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
+		line.len--;
+	*is_done = span_caseeq(line, SPAN_LIT("DONE"));
+	buf_take(&s->in, end + 1);
+	return true;
+}
+
+/* 0 when the client ended it. */
+static int idle_until_done(struct session *s, bool *is_done)
+{
+	for (;;) {
+		int r;
+
+		view_sync(s, true);
+		pool_reset(s->pool);
+		session_flush(s);
+		if (s->closing || s->broken != 0)
+			return E_CLOSED;
+		if (take_done(s, is_done))
+			return 0;
+		if (buf_len(&s->in) > IMAP_LINE_MAX)
+			return E_TOOBIG;
+		log_flush();
+		r = session_fill(s, true);
+		if (r == E_AGAIN)
+			session_watch(s, true); /* from now on, once more; what came before is seen by the sync above */
+		else if (r != 0)
+			return r;
+	}
+}
+
+void command_idle(struct session *s, struct imap_lex *lex)
+{
+	size_t line;
+	bool is_done = false;
+	int r;
+
+	if (!imap_lex_end(lex)) {
+		session_bad(s, lex->wrong);
+		return;
+	}
+	/* The command's own line lies in front of what comes next. */
+	line = span_find(buf_span(&s->in), '\n') + 1;
+	buf_take(&s->in, line);
+	buf_add_str(&s->out, "+ Waiting\r\n");
+	s->idling = true;
+	session_watch(s, true);
+	r = idle_until_done(s, &is_done);
+	session_watch(s, false);
+	s->idling = false;
+	if (s->closing || s->broken != 0)
+		return;
+	if (r == E_TIMEOUT)
+		session_bye(s, "Silent for too long");
+	else if (r == E_UNAVAILABLE)
+		session_bye(s, "The server is stopping");
+	else if (r != 0)
+		s->broken = r;
+	else if (is_done)
+		session_ok(s, "Done waiting");
+	else
+		session_bad(s, "DONE ends IDLE");
+}
