@@ -53,13 +53,19 @@ smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o files.o message.o recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
-STORE     := $(addprefix lib/store/,open.o catalog.o messages.o log.o change.o files.o care.o) \
+STORE     := $(addprefix lib/store/,account.o open.o catalog.o messages.o log.o change.o files.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
+MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o words.o)
+IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set.o utf7.o)
 deliver_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
+imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
+             $(addprefix imapd/,spawner.o watch.o session.o session_io.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
+             cmd_idle.o cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o)
+imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
 
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o users.o certificate.o)
@@ -71,7 +77,7 @@ mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
-DAEMONS  := master auth smtpd queue deliver imapd
+DAEMONS  := master auth smtpd queue deliver imapd imap-session
 COMMANDS := mailwain mailwain-control mailwain-account mailwain-queue mailwain-store
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-mailbox:mailwain-store

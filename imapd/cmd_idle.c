@@ -43,7 +43,6 @@ static int idle_until_done(struct session *s, bool *is_done)
 
 void command_idle(struct session *s, struct imap_lex *lex)
 {
-	size_t line;
 	bool is_done = false;
 	int r;
 
@@ -52,8 +51,8 @@ void command_idle(struct session *s, struct imap_lex *lex)
 		return;
 	}
 	/* The command's own line lies in front of what comes next. */
-	line = span_find(buf_span(&s->in), '\n') + 1;
-	buf_take(&s->in, line);
+	buf_take(&s->in, s->command_len);
+	s->command_len = 0;
 	buf_add_str(&s->out, "+ Waiting\r\n");
 	s->idling = true;
 	session_watch(s, true);

@@ -308,8 +308,9 @@ static void run_input(struct session *s)
 			take_literal(s, len);
 			break;
 		case IMAP_READ_COMMAND:
+			s->command_len = len;
 			run_command(s, span_sub(buf_span(&s->in), 0, len));
-			buf_take(&s->in, len);
+			buf_take(&s->in, s->command_len);
 			imap_reader_reset(&s->reader);
 			break;
 		case IMAP_READ_TOO_LONG:

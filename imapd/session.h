@@ -48,6 +48,7 @@ struct session {
 	struct log_ctx log;
 	char tag[IMAP_TAG_MAX + 1];
 	const struct command *command; /* the running one */
+	size_t command_len;	       /* of its bytes in front of `in` */
 	bool uid;		       /* in its UID form */
 	bool closing;		       /* nothing more is read */
 	bool idling;

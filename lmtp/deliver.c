@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
+#include "store/account.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -15,21 +16,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-int account_open(uint64_t account, struct err *err)
-{
-	char path[ACCOUNT_PATH];
-	int dir;
-
-	snprintf(path, sizeof(path), "%02x", (unsigned)(account & 255));
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return err_set_errno(err, errno, "store directory %s", path);
-	snprintf(path, sizeof(path), "%02x/%llu", (unsigned)(account & 255), (unsigned long long)account);
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return err_set_errno(err, errno, "account directory %s", path);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return dir >= 0 ? dir : err_set_errno(err, errno, "account directory %s", path);
-}
 
 /* The new process keeps its channel, its directory and the log; everything of the spawner's is closed. */
 static _Noreturn void child_start(struct deliver *deliver, int channel, int dir, uint64_t account)
@@ -54,7 +40,7 @@ static int worker_fork(struct deliver *deliver, uint64_t account, int *out, stru
 		free(worker);
 		return err_set(err, E_LIMIT, "too many delivery workers");
 	}
-	dir = account_open(account, err);
+	dir = store_account_open(account, err);
 	if (dir < 0) {
 		free(worker);
 		return dir;

@@ -8,7 +8,6 @@ enum {
 	DELIVER_BATCH = 64,	  /* deliveries in one index transaction */
 	DELIVER_IDLE_MS = 60000,  /* a worker without work ends */
 	DELIVER_WORKERS_MAX = 1024,
-	ACCOUNT_PATH = 32,
 };
 
 struct worker {
@@ -27,8 +26,6 @@ struct deliver {
 	bool halting;
 };
 
-/* store/<2 hex>/<id>: opened, made when missing. -1 and *err. */
-int account_open(uint64_t account, struct err *err);
 /* The child's side of a fork: confines itself, works until the channel closes; returns the exit status. */
 int worker_main(int channel, int dir, uint64_t account);
 struct control_reply;

@@ -18,7 +18,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { WORKER_READ = 64 * 1024 };
+enum {
+	WORKER_READ = 64 * 1024,
+	WORKER_BUFFER = IPC_MESSAGE_MAX, /* serves both: a message and a piece of content */
+};
 
 struct delivery {
 	uint32_t id;
@@ -286,7 +289,7 @@ static int answer_all(struct work *w)
 
 static int work_loop(struct work *w)
 {
-	char *buffer = malloc(IPC_MESSAGE_MAX > WORKER_READ ? IPC_MESSAGE_MAX : WORKER_READ);
+	char *buffer = malloc(WORKER_BUFFER);
 	struct err err = {0};
 	int r = buffer ? 0 : E_NOMEM;
 

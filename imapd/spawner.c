@@ -1,0 +1,263 @@
+#include "imapd/spawner.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "imapd/session.h"
+#include "mime/charset.h"
+#include "net/ipc_conn.h"
+#include "store/account.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CHILD_CLIENT = 3, CHILD_WAKE, CHILD_DIR, CHILD_FREE };
+
+/* ---- the session's end of the spawner ---- */
+
+static int on_wake(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct spawned *session = arg;
+
+	(void)conn;
+	watch_set(session, ((const struct wake_watch *)(const void *)m->body)->on);
+	return 0;
+}
+
+static void on_wake_closed(void *arg, struct ipc_conn *conn)
+{
+	struct spawned *session = arg;
+
+	(void)conn;
+	session->wake = NULL;
+	watch_set(session, false);
+}
+
+static const struct ipc_conn_callbacks wake_callbacks = {on_wake, on_wake_closed};
+
+static void session_gone(struct spawned *session)
+{
+	watch_set(session, false);
+	if (session->wake != NULL)
+		ipc_conn_free(&session->wake);
+	*session->link = session->next;
+	if (session->next != NULL)
+		session->next->link = session->link;
+	session->spawner->count--;
+	free(session);
+}
+
+/* ---- making one ---- */
+
+/* In the new process. Everything but client, spawner and directory is closed; the log keeps its place. */
+static _Noreturn void child_main(struct spawner *spawner, const struct session_start *start, int client, int wake, int dir)
+{
+	const struct conf *conf = daemon_conf(spawner->daemon);
+	struct session_start_options options = {.fd = CHILD_CLIENT,
+	    .wake = CHILD_WAKE,
+	    .dir = CHILD_DIR,
+	    .quota = start->quota,
+	    .message_size = conf_u64(conf, CONF_message_size, NULL),
+	    .timeout_ms = conf_ms(conf, CONF_imap_timeout, NULL),
+	    .input = start->input};
+	char user[321], remote[65], tag[IMAP_TAG_MAX + 1];
+	int high[3] = {fcntl(client, F_DUPFD_CLOEXEC, 1000), fcntl(wake, F_DUPFD_CLOEXEC, 1000), fcntl(dir, F_DUPFD_CLOEXEC, 1000)};
+
+	event_reinit(daemon_base(spawner->daemon));
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+	for (int i = 0; i < 3; i++)
+		if (high[i] < 0 || dup2(high[i], CHILD_CLIENT + i) < 0)
+			_exit(1);
+	close_range(CHILD_FREE, ~0U, 0);
+	fcntl(CHILD_WAKE, F_SETFL, O_NONBLOCK);
+	snprintf(user, sizeof(user), "%.*s", SPAN_ARG(start->user));
+	snprintf(remote, sizeof(remote), "%.*s", SPAN_ARG(start->remote));
+	snprintf(tag, sizeof(tag), "%.*s", SPAN_ARG(start->tag));
+	options.user = user;
+	options.remote = remote;
+	options.tag = tag;
+	/* The grant key and others' account numbers must not be in a process that strangers talk to. */
+	explicit_bzero(spawner->key, sizeof(spawner->key));
+	_exit(session_main(&options));
+}
+
+static int session_fork(struct spawner *spawner, const struct session_start *start, int client, pid_t *pid, struct err *err)
+{
+	struct spawned *session = calloc(1, sizeof(*session));
+	int wake[2], dir, r;
+
+	if (session == NULL)
+		return err_set(err, E_NOMEM, "no memory for a session");
+	dir = store_account_open(start->account, err);
+	r = dir >= 0 ? ipc_pair(wake, err) : dir;
+	if (r == 0) {
+		log_flush();
+		*pid = fork();
+		if (*pid == 0)
+			child_main(spawner, start, client, wake[1], dir);
+		if (*pid < 0)
+			r = err_set_errno(err, errno, "fork");
+		close(wake[1]);
+		if (r != 0)
+			close(wake[0]);
+	}
+	if (dir >= 0)
+		close(dir);
+	if (r != 0) {
+		free(session);
+		return r;
+	}
+	session->spawner = spawner;
+	session->pid = *pid;
+	session->account = start->account;
+	session->wake =
+	    ipc_conn_new(daemon_base(spawner->daemon), wake[0], &ipc_service_wake, TO_SERVICE, &wake_callbacks, session);
+	session->next = spawner->sessions;
+	session->link = &spawner->sessions;
+	if (session->next != NULL)
+		session->next->link = &session->next;
+	spawner->sessions = session;
+	spawner->count++;
+	spawner->total++;
+	return 0;
+}
+
+static int check(struct spawner *spawner, const struct session_start *start, struct err *err)
+{
+	if (!grant_check(spawner->key, GRANT_LOGIN, start->account, start->quota, start->user, clock_wall(), start->grant))
+		return err_set(err, E_DENIED, "the login was not granted");
+	if (spawner->halting)
+		return err_set(err, E_UNAVAILABLE, "the server is stopping");
+	if (spawner->count >= conf_u64(daemon_conf(spawner->daemon), CONF_imap_sessions, NULL))
+		return err_set(err, E_LIMIT, "the server has as many IMAP sessions as it may; imap-sessions is the setting");
+	return 0;
+}
+
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct spawner *spawner = arg;
+	const struct session_start *start = (const void *)m->body;
+	struct session_started answer = {0};
+	struct err err = {0};
+	pid_t pid = 0;
+
+	answer.code = check(spawner, start, &err);
+	if (answer.code == 0)
+		answer.code = session_fork(spawner, start, m->fd, &pid, &err);
+	close(m->fd);
+	answer.pid = (uint32_t)pid;
+	answer.text = span_str(err.text);
+	if (answer.code != 0)
+		log_event(EV_imap_error, daemon_log(spawner->daemon), F_SPAN("user", start->user), F_ERR(&err));
+	ipc_conn_send(conn, &ipc_session_started, m->id, &answer, -1);
+	return 0;
+}
+
+static void on_closed(void *arg, struct ipc_conn *conn)
+{
+	(void)arg;
+	(void)conn;
+}
+
+static const struct ipc_conn_callbacks front_callbacks = {on_message, on_closed};
+
+static void spawner_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
+{
+	(void)service;
+	(void)role;
+	if (!serving)
+		close(fd);
+	else
+		ipc_conn_new(daemon_base(daemon), fd, &ipc_service_session, TO_SERVICE, &front_callbacks, daemon_state(daemon));
+}
+
+/* ---- life ---- */
+
+static void on_child(evutil_socket_t fd, short what, void *arg)
+{
+	struct spawner *spawner = arg;
+	int status;
+	pid_t pid;
+
+	(void)fd;
+	(void)what;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct spawned *session = spawner->sessions;
+
+		while (session != NULL && session->pid != pid)
+			session = session->next;
+		if (session == NULL)
+			continue;
+		if (WIFSIGNALED(status))
+			log_event(EV_imap_error, daemon_log(spawner->daemon), F_U64("account", session->account),
+			    F_I64("signal", WTERMSIG(status)), F_STR("error", "a session process ended badly"));
+		session_gone(session);
+	}
+	if (spawner->halting && spawner->sessions == NULL)
+		daemon_finished(spawner->daemon);
+}
+
+static int spawner_prepare(struct daemon *daemon, struct err *err)
+{
+	struct spawner *spawner = daemon_state(daemon);
+
+	spawner->daemon = daemon;
+	if (!daemon_secret(daemon, "grant", spawner->key, sizeof(spawner->key)))
+		return err_set(err, E_BUG, "no key for grants");
+	mime_charset_preload();
+	return 0;
+}
+
+static int spawner_confined(struct daemon *daemon, struct err *err)
+{
+	struct spawner *spawner = daemon_state(daemon);
+
+	spawner->child_event = evsignal_new(daemon_base(daemon), SIGCHLD, on_child, spawner);
+	if (spawner->child_event == NULL || event_add(spawner->child_event, NULL) != 0)
+		return err_set(err, E_NOMEM, "no memory for the event loop");
+	return watch_init(spawner, err);
+}
+
+/* The closed channel tells the sessions: they say BYE after the command they are at. */
+static void spawner_halt(struct daemon *daemon)
+{
+	struct spawner *spawner = daemon_state(daemon);
+
+	spawner->halting = true;
+	for (struct spawned *s = spawner->sessions; s != NULL; s = s->next) {
+		watch_set(s, false);
+		if (s->wake != NULL)
+			ipc_conn_free(&s->wake);
+	}
+	if (spawner->sessions == NULL)
+		daemon_finished(daemon);
+}
+
+static void spawner_stats(struct daemon *daemon, struct master_stats *stats)
+{
+	struct spawner *spawner = daemon_state(daemon);
+
+	stats->connections = spawner->count;
+	stats->total = spawner->total;
+}
+
+int main(void)
+{
+	static struct spawner spawner;
+	struct daemon_spec spec = {.name = "imap-session",
+	    .profile = profile_find("imap-session"),
+	    .prepare = spawner_prepare,
+	    .confined = spawner_confined,
+	    .peer = spawner_peer,
+	    .halt = spawner_halt,
+	    .stats = spawner_stats,
+	    .state = &spawner};
+
+	return daemon_run(&spec);
+}

@@ -1,0 +1,121 @@
+/* One inotify instance for all accounts: a commit writes to index/data.mdb, whoever's it is. */
+#include "imapd/spawner.h"
+
+#include "net/ipc_conn.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+enum { WATCH_READ = 16 * 1024 };
+
+static void tell(struct spawned *session)
+{
+	const struct wake_changed body = {0};
+
+	if (!session->armed) {
+		session->dirty = true;
+		return;
+	}
+	session->armed = session->dirty = false;
+	ipc_conn_send(session->wake, &ipc_wake_changed, 0, &body, -1);
+}
+
+static void tell_all(struct spawner *spawner, int wd)
+{
+	for (struct spawned *s = spawner->sessions; s != NULL; s = s->next)
+		if (s->watch != NULL && (s->watch->wd == wd || wd < 0))
+			tell(s);
+}
+
+static void on_inotify(evutil_socket_t fd, short what, void *arg)
+{
+	_Alignas(struct inotify_event) char buffer[WATCH_READ];
+	ssize_t n = read(fd, buffer, sizeof(buffer));
+	int last = -1;
+
+	(void)what;
+	for (char *p = buffer; n > 0 && p < buffer + n;) {
+		const struct inotify_event *event = (const void *)p;
+
+		/* A lost event may have been anybody's. */
+		if ((event->mask & IN_Q_OVERFLOW) != 0)
+			tell_all(arg, -1);
+		else if (event->wd != last)
+			tell_all(arg, event->wd);
+		last = event->wd;
+		p += sizeof(*event) + event->len;
+	}
+}
+
+int watch_init(struct spawner *spawner, struct err *err)
+{
+	spawner->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (spawner->inotify < 0)
+		return err_set_errno(err, errno, "inotify; a higher fs.inotify.max_user_instances may help");
+	spawner->inotify_event = event_new(daemon_base(spawner->daemon), spawner->inotify, EV_READ | EV_PERSIST, on_inotify, spawner);
+	if (spawner->inotify_event == NULL || event_add(spawner->inotify_event, NULL) != 0)
+		return err_set(err, E_NOMEM, "no memory for the event loop");
+	return 0;
+}
+
+static struct watch *watch_get(struct spawner *spawner, uint64_t account)
+{
+	struct watch *watch = spawner->watches;
+	char path[64];
+
+	while (watch != NULL && watch->account != account)
+		watch = watch->next;
+	if (watch != NULL)
+		return watch;
+	watch = calloc(1, sizeof(*watch));
+	if (watch == NULL)
+		return NULL;
+	snprintf(path, sizeof(path), "%02x/%llu/index", (unsigned)(account & 255), (unsigned long long)account);
+	watch->account = account;
+	watch->wd = inotify_add_watch(spawner->inotify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO);
+	if (watch->wd < 0) {
+		free(watch);
+		return NULL;
+	}
+	watch->next = spawner->watches;
+	spawner->watches = watch;
+	return watch;
+}
+
+static void watch_put(struct spawner *spawner, struct watch *watch)
+{
+	struct watch **link = &spawner->watches;
+
+	if (--watch->users > 0)
+		return;
+	while (*link != watch)
+		link = &(*link)->next;
+	*link = watch->next;
+	inotify_rm_watch(spawner->inotify, watch->wd);
+	free(watch);
+}
+
+/* A session that begins to wait is told at once: what changed before the watch was there it finds itself. */
+void watch_set(struct spawned *session, bool on)
+{
+	if (!on) {
+		if (session->watch != NULL)
+			watch_put(session->spawner, session->watch);
+		session->watch = NULL;
+		session->armed = session->dirty = false;
+		return;
+	}
+	session->armed = true;
+	if (session->watch == NULL) {
+		session->watch = watch_get(session->spawner, session->account);
+		if (session->watch != NULL)
+			session->watch->users++;
+		session->dirty = true;
+	}
+	if (session->dirty)
+		tell(session);
+}
