@@ -10,11 +10,12 @@ LIBEXECDIR ?= $(PREFIX)/libexec/mailwain
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
 CFLAGS     ?= -O2 -g
+VERSION    := $(shell sed -n 's/^\#define MW_VERSION "\(.*\)"/\1/p' master/mailwain.c)
 
 WARN  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
          -Wformat=2 -Wimplicit-fallthrough -Wundef
 ALLCF  = -std=c17 $(WARN) -D_GNU_SOURCE -I. -Ilib $(if $(wildcard config.h),-include config.h) \
-         $(CFLAGS) $(HARDEN_CFLAGS) -MMD -MP
+         $(LIB_CFLAGS) $(CFLAGS) $(HARDEN_CFLAGS) -MMD -MP
 
 EVENT_LIBS    ?= -levent_core
 TLS_LIBS      ?= -lssl -lcrypto
@@ -99,7 +100,7 @@ $(foreach c,$(COMMANDS),$(eval $(call binary,$(B)/bin/$(c),$(c))))
 $(LINK_BINS): $(COMMAND_BINS)
 	@$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(B)/bin/$(firstword $(subst :, ,$l));)
 
-$(B)/obj/%.o: %.c $(wildcard config.h)
+$(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 	@mkdir -p $(@D)
 	$(CC) $(ALLCF) -c -o $@ $<
 
