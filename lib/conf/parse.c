@@ -523,6 +523,7 @@ static int parse_text(struct parser *p, struct err *err)
 	return r;
 }
 
+/* By position: what master hands out is one open file for all daemons, and so would be its offset. */
 static int read_all(int fd, const char *path, struct buf *out, struct err *err)
 {
 	for (;;) {
@@ -531,7 +532,7 @@ static int read_all(int fd, const char *path, struct buf *out, struct err *err)
 
 		if (room == NULL)
 			return err_set(err, E_TOOBIG, "%s: larger than %d bytes", path, CONF_FILE_MAX);
-		n = read(fd, room, 16384);
+		n = pread(fd, room, 16384, (off_t)buf_len(out));
 		if (n < 0)
 			return err_set_errno(err, errno, "%s", path);
 		if (n == 0)
@@ -600,7 +601,6 @@ int conf_load_fd(int fd, struct conf **out, struct err *err)
 	int r;
 
 	buf_init(&text, 8 * CONF_FILE_MAX);
-	lseek(fd, 0, SEEK_SET);
 	r = read_all(fd, "configuration", &text, err);
 	if (r == 0)
 		r = conf_parse(buf_span(&text), "configuration", out, err);
