@@ -49,6 +49,8 @@ static void report_ready(struct master *master, const char *problem)
 		master->exit_status = EX_OSERR;
 	close(master->ready_fd);
 	master->ready_fd = -1;
+	/* The command's terminal or pipe is not ours to hold open; the log has its own place. */
+	dup2(STDIN_FILENO, STDERR_FILENO);
 }
 
 static void check_all_ready(struct master *master)

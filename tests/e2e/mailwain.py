@@ -1,0 +1,286 @@
+"""An instance of the suite in a scratch directory, and plain clients for SMTP and IMAP."""
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.environ.get("MAILWAIN_BUILD", os.path.join(ROOT, "build"))
+BIN = os.path.join(BUILD, "bin", "mailwain")
+PORTS = {"lmtp": 24, "smtp": 25, "imap": 143, "imaps": 993}
+DOMAIN = "example.com"
+PASSWORD = "correct horse"
+TIMEOUT = 20
+
+
+def free_offset():
+    """A port offset whose ports are all free now."""
+    while True:
+        offset = random.randrange(10000, 60000)
+        sockets = []
+        try:
+            for port in PORTS.values():
+                s = socket.socket()
+                sockets.append(s)
+                s.bind(("127.0.0.1", port + offset))
+            return offset
+        except OSError:
+            continue
+        finally:
+            for s in sockets:
+                s.close()
+
+
+class Instance:
+    def __init__(self, conf_lines=(), listeners=()):
+        self.root = tempfile.mkdtemp(prefix="mailwain-test-")
+        os.chmod(self.root, 0o755)
+        self.offset = free_offset()
+        self.mw("init", "--hostname", "mail.example.com", "--domain", DOMAIN, "--port-offset", str(self.offset))
+        self.conf = os.path.join(self.root, "etc", "mailwain.conf")
+        if conf_lines or listeners:
+            with open(self.conf, "a") as f:
+                for line in conf_lines:
+                    f.write(line + "\n")
+                for service in listeners:
+                    f.write("listen %s on 127.0.0.1:%d { }\n" % (service, self.port(service)))
+        self.started = False
+
+    def port(self, service):
+        return PORTS[service] + self.offset
+
+    def mw(self, *args, input=None, check=True, timeout=TIMEOUT):
+        r = subprocess.run([BIN, "--root", self.root, *args], input=input, capture_output=True, text=True, timeout=timeout)
+        if check and r.returncode != 0:
+            raise AssertionError("mailwain %s: exit %d: %s%s" % (" ".join(args), r.returncode, r.stdout, r.stderr))
+        return r
+
+    def rows(self, *args):
+        """What a command prints with --json, as a list."""
+        out = self.mw(*args, "--json").stdout
+        return [json.loads(line) for line in out.splitlines() if line.strip()]
+
+    def start(self):
+        self.mw("start")
+        self.started = True
+        return self
+
+    def stop(self):
+        if self.started:
+            self.mw("stop", timeout=90)
+            self.started = False
+
+    def add(self, name, password=PASSWORD):
+        self.mw("account", "add", "%s@%s" % (name, DOMAIN), "--password-stdin", input=password + "\n")
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            if os.environ.get("MAILWAIN_KEEP") is None:
+                shutil.rmtree(self.root, ignore_errors=True)
+
+    def log(self):
+        with open(os.path.join(self.root, "log", "mailwain.log"), errors="replace") as f:
+            return f.read()
+
+    def daemons(self):
+        """name -> pid of every daemon of status."""
+        return {row["name"]: row["pid"] for row in self.rows("status")}
+
+    def account_dir(self, name):
+        """The only place that looks into the store from outside."""
+        number = int(self.rows("account", "show", "%s@%s" % (name, DOMAIN))[0]["id"])
+        return os.path.join(self.root, "data", "store", "%02x" % (number & 255), str(number))
+
+    def smtp(self, **kw):
+        return Smtp(self.port("smtp"), **kw)
+
+    def imap(self, user="alice", tls=False, login=True):
+        c = Imap(self.port("imaps" if tls else "imap"), tls=tls)
+        if login:
+            c.ok('LOGIN %s@%s "%s"' % (user, DOMAIN, PASSWORD))
+        return c
+
+    def deliver(self, message, to=("alice",), sender="bob@remote.test"):
+        """One message through SMTP; returns its queue id."""
+        c = self.smtp()
+        c.hello()
+        c.expect("MAIL FROM:<%s>" % sender, 250)
+        for name in to:
+            c.expect("RCPT TO:<%s>" % (name if "@" in name else name + "@" + DOMAIN), 250)
+        qid = c.data(message)
+        c.expect("QUIT", 221)
+        c.close()
+        return qid
+
+    def wait_empty(self, seconds=TIMEOUT):
+        until(lambda: not self.rows("queue", "list"), seconds, "the queue is not empty")
+
+
+def until(condition, seconds=TIMEOUT, what="nothing happened"):
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError("after %s s: %s" % (seconds, what))
+        time.sleep(0.02)
+
+
+def tls_context():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Line:
+    """A connection read line by line."""
+
+    def __init__(self, port, tls=False, source=None, timeout=TIMEOUT):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0) if source else None)
+        if tls:
+            self.sock = tls_context().wrap_socket(self.sock)
+        self.buffer = b""
+
+    def start_tls(self):
+        self.sock = tls_context().wrap_socket(self.sock)
+        self.buffer = b""
+
+    def send(self, data):
+        self.sock.sendall(data.encode() if isinstance(data, str) else data)
+
+    def fill(self):
+        data = self.sock.recv(65536)
+        if not data:
+            raise EOFError("closed; left over: %r" % self.buffer[:200])
+        self.buffer += data
+
+    def line(self):
+        while b"\n" not in self.buffer:
+            self.fill()
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return line.rstrip(b"\r")
+
+    def octets(self, count):
+        while len(self.buffer) < count:
+            self.fill()
+        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        return data
+
+    def at_end(self):
+        """True when the other side closes, after whatever it still says."""
+        try:
+            while True:
+                self.fill()
+        except (EOFError, ConnectionError):
+            return True
+
+    def close(self):
+        self.sock.close()
+
+
+class Smtp(Line):
+    def __init__(self, port, greeting=True, **kw):
+        super().__init__(port, **kw)
+        if greeting:
+            code, text = self.reply()
+            assert code == 220, text
+
+    def reply(self):
+        lines = []
+        while True:
+            line = self.line().decode("utf-8", "replace")
+            lines.append(line[4:])
+            if line[3:4] != "-":
+                return int(line[:3]), "\n".join(lines)
+
+    def command(self, text):
+        self.send(text + "\r\n" if isinstance(text, str) else text + b"\r\n")
+        return self.reply()
+
+    def expect(self, text, code):
+        got, words = self.command(text)
+        assert got == code, "%s: %d %s" % (text[:100], got, words)
+        return words
+
+    def hello(self, name="client.test"):
+        return self.expect("EHLO " + name, 250)
+
+    def envelope(self, to="alice@example.com", sender="bob@remote.test"):
+        self.hello()
+        self.expect("MAIL FROM:<%s>" % sender, 250)
+        self.expect("RCPT TO:<%s>" % to, 250)
+
+    def data(self, message):
+        """Dot-stuffs and ends it; returns the queue id."""
+        self.expect("DATA", 354)
+        if isinstance(message, str):
+            message = message.encode()
+        message = message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        stuffed = b"\r\n".join(b"." + l if l.startswith(b".") else l for l in message.split(b"\r\n"))
+        self.send(stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+        code, text = self.reply()
+        assert code == 250, text
+        return text.split()[-1]
+
+
+class Imap(Line):
+    def __init__(self, port, **kw):
+        super().__init__(port, **kw)
+        self.greeting = self.line()
+        self.count = 0
+
+    def response(self):
+        """One response with its literals."""
+        out = self.line()
+        while out.endswith(b"}"):
+            size = int(out[out.rindex(b"{") + 1 : -1])
+            out += b"\r\n" + self.octets(size) + self.line()
+        return out
+
+    def begin(self, command):
+        self.count += 1
+        tag = b"t%d" % self.count
+        self.send(tag + b" " + (command.encode() if isinstance(command, str) else command) + b"\r\n")
+        return tag
+
+    def end(self, tag):
+        """(untagged responses, tagged line)"""
+        untagged = []
+        while True:
+            line = self.response()
+            if line.startswith(tag + b" "):
+                return untagged, line[len(tag) + 1 :]
+            untagged.append(line)
+
+    def run(self, command):
+        return self.end(self.begin(command))
+
+    def ok(self, command):
+        untagged, tagged = self.run(command)
+        assert tagged.startswith(b"OK"), "%s: %s" % (command, tagged)
+        return untagged
+
+    def no(self, command, start=b"NO"):
+        untagged, tagged = self.run(command)
+        assert tagged.startswith(start), "%s: %s" % (command, tagged)
+        return tagged
+
+    def append(self, mailbox, message, flags=""):
+        if isinstance(message, str):
+            message = message.encode()
+        self.count += 1
+        tag = b"t%d" % self.count
+        self.send(tag + b" APPEND " + mailbox.encode() + (b" (" + flags.encode() + b")" if flags else b"") + b" {%d+}\r\n" % len(message) + message + b"\r\n")
+        untagged, tagged = self.end(tag)
+        assert tagged.startswith(b"OK"), tagged
+        return tagged
