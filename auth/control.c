@@ -46,6 +46,7 @@ static void done_change(struct request *q, int code, const struct err *err, cons
 		done_err(q, code, err);
 		return;
 	}
+	auth_changed(q->auth);
 	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("change", what), F_STR("object", object));
 	control_reply_done(q->reply, EX_OK, "%s %s", object, what);
 }
@@ -165,6 +166,7 @@ static void account_change(struct request *q, struct span verb)
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
 		r = directory_account_remove(q->auth->directory, span_str(q->account.address), &err);
 		if (r == 0)
+			auth_changed(q->auth);
 			control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory",
 			    q->account.address, (unsigned)(q->account.id & 255), (unsigned long long)q->account.id);
 		else
@@ -631,6 +633,7 @@ static void do_import(struct request *q)
 		return;
 	}
 	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("change", "import"), F_U64("lines", number));
+	auth_changed(q->auth);
 	control_reply_done(q->reply, EX_OK, "%u lines imported", number);
 }
 

@@ -13,17 +13,19 @@
 enum { GRANT_SECONDS = 600 };
 
 /* What a role may ask (DESIGN S6): decided by who is connected, not by what it says. */
-enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4 };
+enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8 };
 
 static const struct {
 	const char *role;
 	unsigned may;
-} permissions[] = {{"smtpd", MAY_RECIPIENT}, {"lmtpd", MAY_RECIPIENT | MAY_EXPAND},
+} permissions[] = {{"smtpd", MAY_RECIPIENT | REMEMBERS}, {"lmtpd", MAY_RECIPIENT | MAY_EXPAND},
     {"queue", MAY_RECIPIENT | MAY_EXPAND}, {"imapd", MAY_LOGIN}};
 
 /* One connected daemon. */
 struct auth_peer {
+	struct auth_peer *next, **link;
 	struct auth *auth;
+	struct ipc_conn *conn;
 	unsigned may;
 };
 
@@ -96,6 +98,9 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 	struct auth_peer *peer = arg;
 
 	auth_login_forget(peer->auth, conn);
+	*peer->link = peer->next;
+	if (peer->next != NULL)
+		peer->next->link = peer->link;
 	free(peer);
 }
 
@@ -115,8 +120,25 @@ static void auth_peer_came(struct daemon *daemon, struct span service, struct sp
 	for (size_t i = 0; i < sizeof(permissions) / sizeof(permissions[0]); i++)
 		if (span_eq(role, span_str(permissions[i].role)))
 			peer->may = permissions[i].may;
-	if (ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_SERVICE, &auth_callbacks, peer) == NULL)
+	peer->conn = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_SERVICE, &auth_callbacks, peer);
+	if (peer->conn == NULL) {
 		free(peer);
+		return;
+	}
+	peer->next = peer->auth->peers;
+	peer->link = &peer->auth->peers;
+	if (peer->next != NULL)
+		peer->next->link = &peer->next;
+	peer->auth->peers = peer;
+}
+
+void auth_changed(struct auth *auth)
+{
+	const struct auth_forget body = {0};
+
+	for (struct auth_peer *peer = auth->peers; peer != NULL; peer = peer->next)
+		if ((peer->may & REMEMBERS) != 0)
+			ipc_conn_send(peer->conn, &ipc_auth_forget, 0, &body, -1);
 }
 
 static int auth_confined(struct daemon *daemon, struct err *err)

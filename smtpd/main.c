@@ -10,9 +10,12 @@
 static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	(void)conn;
-	if (m->type != &ipc_auth_recipient_answer)
+	if (m->type == &ipc_auth_forget)
+		recipients_forget(arg);
+	else if (m->type == &ipc_auth_recipient_answer)
+		recipient_answered(arg, m->id, (const void *)m->body);
+	else
 		return E_PROTO;
-	recipient_answered(arg, m->id, (const void *)m->body);
 	return 0;
 }
 

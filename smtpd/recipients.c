@@ -97,6 +97,11 @@ void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_reci
 	session_go_on(session);
 }
 
+void recipients_forget(struct smtpd *smtpd)
+{
+	memset(smtpd->cache, 0, sizeof(smtpd->cache));
+}
+
 void recipients_service_lost(struct smtpd *smtpd)
 {
 	struct session *s = smtpd->sessions;

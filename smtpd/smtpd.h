@@ -95,6 +95,8 @@ extern const struct smtp_server_callbacks session_callbacks;
 /* recipients.c */
 void recipient_ask(struct session *session, struct span address);
 void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_recipient_answer *answer);
+/* The directory was changed. */
+void recipients_forget(struct smtpd *smtpd);
 void recipients_service_lost(struct smtpd *smtpd);
 
 /* content.c */

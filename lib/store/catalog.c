@@ -43,7 +43,7 @@ static int del(struct store_txn *txn, struct span key)
 
 int meta_get(struct store_txn *txn, struct err *err)
 {
-	struct span value;
+	struct span value = {0};
 	int r = get(txn, SPAN_LIT("M"), &value, err);
 
 	if (r == E_NOTFOUND)
@@ -96,7 +96,7 @@ static struct span name_key(char prefix, struct span name, char out[STORE_NAME_M
 static bool is_subscribed(struct store_txn *txn, struct span name)
 {
 	char key[STORE_NAME_MAX + 1];
-	struct span value;
+	struct span value = {0};
 
 	return get(txn, name_key('s', name, key), &value, NULL) == 0;
 }
@@ -131,7 +131,7 @@ static int decode_mailbox(struct store_txn *txn, struct span value, struct store
 int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err)
 {
 	unsigned char key[5];
-	struct span value;
+	struct span value = {0};
 	int r;
 
 	id_key(id, key);
@@ -177,7 +177,7 @@ static struct span canonical_name(struct span name)
 int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out, struct err *err)
 {
 	char key[STORE_NAME_MAX + 1];
-	struct span value;
+	struct span value = {0};
 	int r;
 
 	name = canonical_name(name);
@@ -275,8 +275,15 @@ int store_subscription_each(struct store_txn *txn, int (*fn)(void *arg, struct s
 
 /* ---- changes ---- */
 
+/* "." and "..": no name is ever a path here, but it becomes one in the hands of whoever exports it. */
+static bool is_dots(struct span level)
+{
+	return span_eq(level, SPAN_LIT(".")) || span_eq(level, SPAN_LIT(".."));
+}
+
 int store_mailbox_check_name(struct span name, struct err *err)
 {
+	size_t level = 0;
 	unsigned levels = 1;
 
 	if (name.len == 0 || name.len > STORE_NAME_MAX)
@@ -291,6 +298,11 @@ int store_mailbox_check_name(struct span name, struct err *err)
 		if (c == '/' && (i == 0 || i + 1 == name.len || name.ptr[i - 1] == '/'))
 			return err_set(err, E_CANNOT, "a mailbox name has no empty level");
 		levels += c == '/';
+		if (c == '/' || i + 1 == name.len) {
+			if (is_dots(span_sub(name, level, i + (c != '/') - level)))
+				return err_set(err, E_CANNOT, "a level of a mailbox name cannot be . or ..");
+			level = i + 1;
+		}
 	}
 	return levels <= STORE_DEPTH_MAX ? 0 : err_set(err, E_CANNOT, "a mailbox name has at most %d levels", STORE_DEPTH_MAX);
 }
