@@ -7,12 +7,14 @@
 #include "proc/grant.h"
 
 struct password_pool;
+struct failures;
 
 struct auth {
 	struct daemon *daemon;
 	struct directory *directory;
 	struct control_server *control;
 	struct password_pool *passwords;
+	struct failures *failures;
 	unsigned char grant_key[GRANT_KEY];
 	struct auth_peer *peers; /* connected daemons */
 	uint64_t logins;
