@@ -165,12 +165,13 @@ static void account_change(struct request *q, struct span verb)
 			hash_then_store(q, false);
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
 		r = directory_account_remove(q->auth->directory, span_str(q->account.address), &err);
-		if (r == 0)
+		if (r == 0) {
 			auth_changed(q->auth);
 			control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory",
 			    q->account.address, (unsigned)(q->account.id & 255), (unsigned long long)q->account.id);
-		else
+		} else {
 			done_err(q, r, &err);
+		}
 	} else if (span_eq(verb, SPAN_LIT("disable")) || span_eq(verb, SPAN_LIT("enable"))) {
 		q->account.disabled = span_eq(verb, SPAN_LIT("disable"));
 		r = directory_account_put(q->auth->directory, &q->account, &err);
