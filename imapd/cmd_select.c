@@ -2,14 +2,14 @@
 #include "imapd/session.h"
 
 /* A write transaction only when there are new messages to be taken as \Recent. */
-static int begin_select(struct session *s, struct span name, bool read_only, struct store_txn **txn, struct store_mailbox *mailbox,
-    struct err *err)
+static int begin_select(struct session *s, struct span name, bool read_only, uint64_t generation, struct store_txn **txn,
+    struct store_mailbox *mailbox, struct err *err)
 {
 	bool write = false;
 	int r;
 
 	for (;;) {
-		r = store_begin(s->store, write, txn, err);
+		r = write ? store_begin(s->store, true, txn, err) : store_begin_after(s->store, generation, txn, err);
 		if (r != 0)
 			return r;
 		r = store_mailbox_by_name(*txn, name, mailbox, err);
@@ -44,7 +44,7 @@ static void select_mailbox(struct session *s, struct imap_lex *lex, bool read_on
 		buf_add_str(&s->out, "* OK [CLOSED] The mailbox selected before\r\n"); /* RFC 7162 section 3.2.11 */
 	view_close(s); /* also when this SELECT fails (section 6.3.1) */
 	generation = store_generation(s->store);
-	r = begin_select(s, name, read_only, &txn, &mailbox, &err);
+	r = begin_select(s, name, read_only, generation, &txn, &mailbox, &err);
 	if (r == 0) {
 		r = view_open(s, &mailbox, txn, read_only, &err);
 		if (r == 0)

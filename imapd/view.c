@@ -301,7 +301,7 @@ void view_sync(struct session *s, bool expunges)
 
 	if (s->view.mailbox == 0 || generation == s->view.generation)
 		return;
-	r = store_begin(s->store, false, &txn, &err);
+	r = store_begin_after(s->store, generation, &txn, &err);
 	if (r == 0) {
 		r = view_sync_txn(s, txn, expunges, &err);
 		store_abort(&txn);

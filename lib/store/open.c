@@ -321,6 +321,25 @@ int store_begin(struct store *s, bool write, struct store_txn **out, struct err 
 	return 0;
 }
 
+/*
+ * A commit is in the file a moment before new readers see it: LMDB publishes its number last. Who was told of a change
+ * by the file itself would look too early, and nothing would tell it again. Waiting for the writer's lock is waiting
+ * for that moment; a writer that was killed in it is cleaned up after on the way.
+ */
+int store_begin_after(struct store *s, uint64_t generation, struct store_txn **out, struct err *err)
+{
+	int r = store_begin(s, false, out, err);
+
+	if (r != 0 || mdb_txn_id((*out)->mdb) >= generation)
+		return r;
+	store_abort(out);
+	r = store_begin(s, true, out, err);
+	if (r != 0)
+		return r;
+	store_abort(out);
+	return store_begin(s, false, out, err);
+}
+
 static void txn_end(struct store_txn **txnp)
 {
 	struct pool *pool = (*txnp)->pool;

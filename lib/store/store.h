@@ -106,6 +106,8 @@ uint64_t store_generation(struct store *store);
 
 /* Read transactions see one moment; keep them short. Only one transaction at a time per store. */
 int store_begin(struct store *store, bool write, struct store_txn **out, struct err *err);
+/* A read transaction that sees at least what store_generation() told. */
+int store_begin_after(struct store *store, uint64_t generation, struct store_txn **out, struct err *err);
 /* Durable when it returns 0. On failure nothing was changed. *txn ends either way. */
 int store_commit(struct store_txn **txn, struct err *err);
 void store_abort(struct store_txn **txn);
