@@ -59,7 +59,7 @@ STORE     := $(addprefix lib/store/,account.o open.o catalog.o messages.o log.o 
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o words.o)
 IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set.o utf7.o)
 deliver_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(STORE) \
-             $(addprefix lmtp/,deliver.o worker.o control.o)
+             $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)

@@ -19,7 +19,7 @@ static const struct {
 	const char *role;
 	unsigned may;
 } permissions[] = {{"smtpd", MAY_RECIPIENT | REMEMBERS}, {"lmtpd", MAY_RECIPIENT | MAY_EXPAND},
-    {"queue", MAY_RECIPIENT | MAY_EXPAND}, {"imapd", MAY_LOGIN}};
+    {"queue", MAY_RECIPIENT | MAY_EXPAND}, {"deliver", MAY_RECIPIENT}, {"imapd", MAY_LOGIN}};
 
 /* One connected daemon. */
 struct auth_peer {

@@ -28,7 +28,7 @@ static _Noreturn void child_start(struct deliver *deliver, int channel, int dir,
 	dup2(keep_channel, 3);
 	dup2(keep_dir, 4);
 	close_range(5, ~0U, 0);
-	_exit(worker_main(3, 4, account));
+	_exit(worker_main(3, 4, account, (unsigned)conf_u64(daemon_conf(deliver->daemon), CONF_undo_days, NULL)));
 }
 
 static int worker_fork(struct deliver *deliver, uint64_t account, int *out, struct err *err)
@@ -102,12 +102,34 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 
 static const struct ipc_conn_callbacks deliver_callbacks = {on_message, on_closed};
 
+static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	(void)conn;
+	if (m->type != &ipc_auth_recipient_answer)
+		return E_PROTO;
+	deliver_account_answered(arg, m->id, (const void *)m->body);
+	return 0;
+}
+
+static void on_auth_closed(void *arg, struct ipc_conn *conn)
+{
+	struct deliver *deliver = arg;
+
+	(void)conn;
+	deliver->auth = NULL;
+	deliver_auth_lost(deliver);
+}
+
+static const struct ipc_conn_callbacks auth_callbacks = {on_auth, on_auth_closed};
+
 static void deliver_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
+	struct deliver *deliver = daemon_state(daemon);
+
 	(void)service;
 	(void)role;
 	if (!serving)
-		close(fd);
+		deliver->auth = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, deliver);
 	else
 		ipc_conn_new(daemon_base(daemon), fd, &ipc_service_deliver, TO_SERVICE, &deliver_callbacks, daemon_state(daemon));
 }
@@ -133,6 +155,7 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 		if (WIFSIGNALED(status) && !deliver->halting)
 			log_event(EV_store_error, daemon_log(deliver->daemon), F_U64("account", gone->account), F_I64("signal", WTERMSIG(status)),
 			    F_STR("error", "a delivery worker ended badly; its deliveries are repeated"));
+		deliver_worker_gone(deliver, gone->account);
 		free(gone);
 	}
 	if (deliver->halting && deliver->worker_count == 0)

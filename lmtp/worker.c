@@ -306,6 +306,19 @@ static int work_loop(struct work *w)
 	return r == E_CLOSED || r == E_TIMEOUT ? 0 : r;
 }
 
+/* A worker that has nothing more to do ends the time of what was expunged long ago. */
+static void purge(struct work *w, unsigned undo_days)
+{
+	int64_t before = clock_wall() - (int64_t)undo_days * 86400;
+	struct err err = {0};
+	uint32_t count = 0;
+
+	do {
+		if (store_purge(w->store, before, &count, &err) != 0)
+			log_event(EV_store_error, &w->log, F_ERR(&err));
+	} while (count > 0 && err.code == 0 && !worker_told_to_end);
+}
+
 static int worker_open(struct work *w, int dir, struct err *err)
 {
 	struct store_options options = {.create = true};
@@ -317,7 +330,7 @@ static int worker_open(struct work *w, int dir, struct err *err)
 	return r;
 }
 
-int worker_main(int channel, int dir, uint64_t account)
+int worker_main(int channel, int dir, uint64_t account, unsigned undo_days)
 {
 	struct work *w = calloc(1, sizeof(*w));
 	struct sigaction term = {.sa_handler = on_term}, ignore = {.sa_handler = SIG_DFL};
@@ -338,6 +351,8 @@ int worker_main(int channel, int dir, uint64_t account)
 		r = worker_open(w, dir, &err);
 	if (r == 0)
 		r = work_loop(w);
+	if (r == 0)
+		purge(w, undo_days);
 	if (r != 0)
 		log_event(EV_store_error, &w->log, F_ERR(&err));
 	log_flush();

@@ -43,6 +43,7 @@ static const struct {
     {"queue", "deliver", "deliver"},
     {"imapd", "auth", "auth"},
     {"imapd", "imap-session", "session"},
+    {"deliver", "auth", "auth"},
     {"lmtpd", "auth", "auth"},
     {"lmtpd", "deliver", "deliver"},
 };
