@@ -61,6 +61,8 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set
 deliver_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
+lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
+lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
@@ -78,7 +80,7 @@ mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
-DAEMONS  := master auth smtpd queue deliver imapd imap-session
+DAEMONS  := master auth smtpd queue deliver lmtpd imapd imap-session
 COMMANDS := mailwain mailwain-control mailwain-account mailwain-queue mailwain-store
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-mailbox:mailwain-store

@@ -1,0 +1,192 @@
+/* Channels to workers, one for each account that has deliveries; closed when it has none left. */
+#include "lmtp/lmtpd.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/ipc_conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void flight_end(struct lmtp_flight *flight, int code, struct span text)
+{
+	struct lmtp_delivery *delivery = flight->delivery;
+
+	close(flight->fd);
+	free(flight);
+	delivery->code = code;
+	snprintf(delivery->text, sizeof(delivery->text), "%.*s", SPAN_ARG(text));
+	lmtp_delivered(delivery);
+}
+
+static void channel_end(struct lmtp_channel *channel)
+{
+	struct lmtp_channel **link = &channel->lmtpd->channels;
+
+	while (*link != channel)
+		link = &(*link)->next;
+	*link = channel->next;
+	ipc_conn_free(&channel->conn);
+	free(channel);
+}
+
+/* The channel and all that flew on it end: the client is told to try again. */
+static void channel_fail(struct lmtp_channel *channel, const char *why)
+{
+	struct lmtp_flight *flight = channel->flights;
+
+	channel->flights = NULL;
+	channel_end(channel);
+	while (flight != NULL) {
+		struct lmtp_flight *next = flight->next;
+
+		flight_end(flight, E_UNAVAILABLE, span_str(why));
+		flight = next;
+	}
+}
+
+static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct lmtp_channel *channel = arg;
+	const struct deliver_result *body = (const void *)m->body;
+	struct lmtp_flight **link = &channel->flights, *flight;
+
+	(void)conn;
+	if (m->type != &ipc_deliver_result)
+		return E_PROTO;
+	while (*link != NULL && (*link)->id != m->id)
+		link = &(*link)->next;
+	if (*link == NULL)
+		return E_PROTO;
+	flight = *link;
+	*link = flight->next;
+	flight_end(flight, body->code, body->text);
+	return 0;
+}
+
+static void on_channel_closed(void *arg, struct ipc_conn *conn)
+{
+	struct lmtp_channel *channel = arg;
+
+	(void)conn;
+	channel->conn = NULL;
+	channel_fail(channel, "the delivery was interrupted; try again");
+}
+
+static const struct ipc_conn_callbacks channel_callbacks = {on_result, on_channel_closed};
+
+static void flight_send(struct lmtp_channel *channel, struct lmtp_flight *flight)
+{
+	const struct lmtp_delivery *d = flight->delivery;
+	struct deliver_message body = {.key = span_of(d->key, sizeof(d->key)),
+	    .size = flight->size,
+	    .quota = d->quota,
+	    .arrived = clock_wall(),
+	    .sender = span_str(flight->sender),
+	    .recipient = span_str(d->address),
+	    .detail = span_str(d->detail)};
+
+	flight->id = ++channel->last_id;
+	ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, flight->fd);
+}
+
+static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, uint64_t account)
+{
+	struct lmtp_channel *channel = lmtpd->channels;
+	struct deliver_open ask = {.account = account};
+
+	while (channel != NULL && channel->account != account)
+		channel = channel->next;
+	if (channel != NULL)
+		return channel;
+	channel = calloc(1, sizeof(*channel));
+	if (channel == NULL || lmtpd->deliver == NULL || ipc_conn_send(lmtpd->deliver, &ipc_deliver_open, 0, &ask, -1) != 0) {
+		free(channel);
+		return NULL;
+	}
+	channel->lmtpd = lmtpd;
+	channel->account = account;
+	channel->next = lmtpd->channels;
+	lmtpd->channels = channel;
+	return channel;
+}
+
+int lmtp_deliver(struct lmtpd *lmtpd, struct lmtp_delivery *delivery, int fd, uint64_t size, struct span sender)
+{
+	struct lmtp_channel *channel = channel_for(lmtpd, delivery->account);
+	struct lmtp_flight *flight = calloc(1, sizeof(*flight));
+
+	if (channel == NULL || flight == NULL) {
+		close(fd);
+		free(flight);
+		snprintf(delivery->text, sizeof(delivery->text), "delivery is not possible now; try again");
+		return E_UNAVAILABLE;
+	}
+	flight->delivery = delivery;
+	flight->fd = fd;
+	flight->size = size;
+	snprintf(flight->sender, sizeof(flight->sender), "%.*s", SPAN_ARG(sender));
+	flight->next = channel->flights;
+	channel->flights = flight;
+	if (channel->conn != NULL)
+		flight_send(channel, flight);
+	return 0;
+}
+
+/* ---- the deliver service ---- */
+
+static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct lmtpd *lmtpd = arg;
+	const struct deliver_worker *body = (const void *)m->body;
+	struct lmtp_channel *channel = lmtpd->channels;
+
+	(void)conn;
+	if (m->type != &ipc_deliver_worker)
+		return E_PROTO;
+	while (channel != NULL && (channel->account != body->account || channel->conn != NULL))
+		channel = channel->next;
+	if (channel == NULL || m->fd < 0) {
+		if (m->fd >= 0)
+			close(m->fd);
+		if (channel != NULL)
+			channel_fail(channel, "the account's store cannot be opened now");
+		return 0;
+	}
+	channel->conn =
+	    ipc_conn_new(daemon_base(lmtpd->daemon), m->fd, &ipc_service_deliver, TO_CLIENT, &channel_callbacks, channel);
+	if (channel->conn == NULL) {
+		channel_fail(channel, "out of memory");
+		return 0;
+	}
+	for (struct lmtp_flight *f = channel->flights; f != NULL; f = f->next)
+		flight_send(channel, f);
+	return 0;
+}
+
+static void on_service_closed(void *arg, struct ipc_conn *conn)
+{
+	struct lmtpd *lmtpd = arg;
+	struct lmtp_channel *channel = lmtpd->channels;
+
+	(void)conn;
+	lmtpd->deliver = NULL;
+	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "deliver"));
+	while (channel != NULL) {
+		struct lmtp_channel *next = channel->next;
+
+		if (channel->conn == NULL)
+			channel_fail(channel, "delivery was restarted; try again");
+		channel = next;
+	}
+}
+
+static const struct ipc_conn_callbacks service_callbacks = {on_worker, on_service_closed};
+
+void lmtp_deliver_service(struct lmtpd *lmtpd, int fd)
+{
+	ipc_conn_free(&lmtpd->deliver);
+	lmtpd->deliver =
+	    ipc_conn_new(daemon_base(lmtpd->daemon), fd, &ipc_service_deliver, TO_CLIENT, &service_callbacks, lmtpd);
+}

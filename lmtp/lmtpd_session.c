@@ -1,0 +1,349 @@
+/* One LMTP client: recipients asked of auth, the message into memory, one answer for each recipient. */
+#include "lmtp/lmtpd.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/ipc_conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void content_drop(struct lmtp_session *s)
+{
+	if (s->file >= 0)
+		close(s->file);
+	s->file = -1;
+	s->lmtpd->memory -= s->size;
+	s->size = 0;
+}
+
+/* Deliveries that have a result are freed; the others by their flights. */
+static void deliveries_drop(struct lmtp_session *s)
+{
+	for (size_t i = 0; i < s->delivery_count; i++)
+		if (s->deliveries[i]->done)
+			free(s->deliveries[i]);
+		else
+			s->deliveries[i]->session = NULL;
+	free(s->deliveries);
+	s->deliveries = NULL;
+	s->delivery_count = s->answered = 0;
+}
+
+static void session_end(struct lmtp_session *s)
+{
+	struct lmtpd *lmtpd = s->lmtpd;
+
+	*s->link = s->next;
+	if (s->next != NULL)
+		s->next->link = s->link;
+	lmtpd->session_count--;
+	deliveries_drop(s);
+	smtp_server_free(&s->server);
+	content_drop(s);
+	conn_free(&s->conn);
+	free(s);
+	if (lmtpd->halting && lmtpd->sessions == NULL)
+		daemon_finished(lmtpd->daemon);
+}
+
+static void go_on(struct lmtp_session *s)
+{
+	if (conn_input(s->conn).len > 0)
+		conn_resume(s->conn);
+	else if (s->lmtpd->halting && !smtp_server_waits(s->server))
+		lmtp_session_shutdown(s);
+	else
+		conn_flush(s->conn);
+}
+
+void lmtp_session_shutdown(struct lmtp_session *s)
+{
+	smtp_server_shutdown(s->server, "Server is shutting down");
+	conn_finish(s->conn);
+}
+
+/* ---- recipients ---- */
+
+static void refuse_recipient(struct lmtp_session *s, int code, const char *text)
+{
+	struct err err;
+
+	err_set(&err, code, "%s", text);
+	smtp_server_rcpt_done(s->server, code, &err, NULL);
+}
+
+static void on_rcpt(void *arg, struct smtp_server *server, struct span address)
+{
+	struct lmtp_session *s = arg;
+	struct lmtpd *lmtpd = s->lmtpd;
+	struct auth_recipient ask = {.address = address};
+
+	(void)server;
+	if (++lmtpd->last_question == 0)
+		lmtpd->last_question = 1;
+	s->question = lmtpd->last_question;
+	if (lmtpd->auth == NULL || ipc_conn_send(lmtpd->auth, &ipc_auth_recipient, s->question, &ask, -1) != 0) {
+		s->question = 0;
+		refuse_recipient(s, E_UNAVAILABLE, "Recipients cannot be checked now; try again");
+	}
+}
+
+void lmtp_recipient_answered(struct lmtpd *lmtpd, uint32_t id, const struct auth_recipient_answer *answer)
+{
+	struct lmtp_session *s = lmtpd->sessions;
+	struct lmtp_delivery *d;
+
+	while (s != NULL && (s->question != id || id == 0))
+		s = s->next;
+	if (s == NULL)
+		return;
+	s->question = 0;
+	d = answer->code == 0 && answer->account != 0
+		? pool_new_object(smtp_server_transaction(s->server)->pool, struct lmtp_delivery) : NULL;
+	if (d != NULL) {
+		d->account = answer->account;
+		d->quota = answer->quota;
+		snprintf(d->address, sizeof(d->address), "%.*s", SPAN_ARG(answer->address));
+		snprintf(d->detail, sizeof(d->detail), "%.*s", SPAN_ARG(answer->detail));
+		smtp_server_rcpt_done(s->server, 0, NULL, d);
+	} else if (answer->code == 0 && answer->account == 0) {
+		refuse_recipient(s, E_NOTFOUND, "This is an alias; LMTP takes mailboxes, send it over SMTP");
+	} else {
+		refuse_recipient(s, answer->code != 0 ? answer->code : E_NOMEM,
+		    answer->code == E_NOTFOUND ? "No such user here" : answer->code == E_DENIED ? "This domain is not served here" : "Not possible");
+	}
+	go_on(s);
+}
+
+void lmtp_auth_lost(struct lmtpd *lmtpd)
+{
+	struct lmtp_session *s = lmtpd->sessions;
+
+	while (s != NULL) {
+		struct lmtp_session *next = s->next;
+
+		if (s->question != 0) {
+			s->question = 0;
+			refuse_recipient(s, E_UNAVAILABLE, "Recipients cannot be checked now; try again");
+			go_on(s);
+		}
+		s = next;
+	}
+}
+
+/* ---- content ---- */
+
+static int content_write(struct lmtp_session *s, struct span bytes, struct err *err)
+{
+	if (s->lmtpd->memory + bytes.len > LMTPD_MEMORY_MAX)
+		return err_set(err, E_LIMIT, "too many messages are under way; try again");
+	while (bytes.len > 0) {
+		ssize_t n = write(s->file, bytes.ptr, bytes.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set_errno(err, errno, "the message in memory");
+		bytes = span_from(bytes, (size_t)n);
+		s->size += (uint64_t)n;
+		s->lmtpd->memory += (uint64_t)n;
+	}
+	return 0;
+}
+
+static void on_data_begin(void *arg, struct smtp_server *server)
+{
+	struct lmtp_session *s = arg;
+	char received[1024], date[CLOCK_RFC5322_MAX];
+	struct err err;
+	int n, r = 0;
+
+	content_drop(s);
+	s->file = memfd_create("message", MFD_CLOEXEC);
+	if (s->file < 0)
+		r = err_set_errno(&err, errno, "memory for the message");
+	if (r == 0) {
+		n = snprintf(received, sizeof(received), "Received: from %.*s ([%s])\r\n\tby %.*s with LMTP; %s\r\n",
+		    SPAN_ARG(smtp_server_helo(server)), conn_peer(s->conn),
+		    SPAN_ARG(conf_text(daemon_conf(s->lmtpd->daemon), CONF_hostname, NULL)), clock_format_rfc5322(clock_wall(), date));
+		r = content_write(s, span_of(received, (size_t)n), &err);
+	}
+	smtp_server_data_ready(server, r, r != 0 ? &err : NULL);
+}
+
+static int on_data(void *arg, struct smtp_server *server, struct span bytes, struct err *err)
+{
+	(void)server;
+	return content_write(arg, bytes, err);
+}
+
+static void on_data_abort(void *arg, struct smtp_server *server)
+{
+	(void)server;
+	content_drop(arg);
+}
+
+/* ---- the answers ---- */
+
+/* In the order of the recipients (RFC 2033 section 4.2): each as soon as those before it are there. */
+static void answer_ready(struct lmtp_session *s)
+{
+	while (s->answered < s->delivery_count && s->deliveries[s->answered]->done) {
+		struct lmtp_delivery *d = s->deliveries[s->answered++];
+		bool last = s->answered == s->delivery_count;
+		int code = d->code;
+		char text[360];
+
+		snprintf(text, sizeof(text), d->code == 0 ? "<%s> Delivered" : "%s", d->code == 0 ? d->address : d->text);
+		log_event(EV_lmtp_accepted, daemon_log(s->lmtpd->daemon), F_STR("to", d->address), F_U64("size", s->size),
+		    F_STR("status", d->code == 0 ? "delivered" : d->text), F_STR("rip", conn_peer(s->conn)));
+		if (last) {
+			deliveries_drop(s);
+			content_drop(s);
+		}
+		smtp_server_data_done(s->server, code, span_str(text));
+		if (last)
+			return;
+	}
+}
+
+void lmtp_delivered(struct lmtp_delivery *d)
+{
+	struct lmtp_session *s = d->session;
+
+	d->done = true;
+	if (s == NULL) {
+		free(d);
+		return;
+	}
+	answer_ready(s);
+	go_on(s);
+}
+
+/* Copies that outlive the transaction and the session; false without memory. */
+static bool deliveries_make(struct lmtp_session *s, const struct smtp_transaction *tx)
+{
+	s->deliveries = calloc(tx->recipient_count + 1, sizeof(struct lmtp_delivery *));
+	for (const struct smtp_recipient *r = tx->recipients; r != NULL && s->deliveries != NULL; r = r->next) {
+		struct lmtp_delivery *d = malloc(sizeof(*d));
+
+		if (d == NULL)
+			return false;
+		*d = *(const struct lmtp_delivery *)r->owner;
+		d->session = s;
+		d->done = true; /* until it flies */
+		randombytes_buf(d->key, sizeof(d->key));
+		s->deliveries[s->delivery_count++] = d;
+	}
+	return s->deliveries != NULL;
+}
+
+static void on_data_end(void *arg, struct smtp_server *server)
+{
+	struct lmtp_session *s = arg;
+	const struct smtp_transaction *tx = smtp_server_transaction(server);
+	uint32_t count = tx->recipient_count;
+
+	if (!deliveries_make(s, tx)) {
+		deliveries_drop(s);
+		content_drop(s);
+		while (count-- > 0)
+			smtp_server_data_done(server, E_NOMEM, SPAN_LIT("out of memory"));
+		return;
+	}
+	for (size_t i = 0; i < s->delivery_count; i++) {
+		struct lmtp_delivery *d = s->deliveries[i];
+
+		d->done = false;
+		d->code = lmtp_deliver(s->lmtpd, d, fcntl(s->file, F_DUPFD_CLOEXEC, 0), s->size, tx->sender);
+		d->done = d->code != 0;
+	}
+	answer_ready(s);
+}
+
+static void on_refused(void *arg, struct smtp_server *server, struct span reply)
+{
+	struct lmtp_session *s = arg;
+
+	(void)server;
+	log_event(EV_smtp_reject, daemon_log(s->lmtpd->daemon), F_SPAN("reply", reply), F_STR("rip", conn_peer(s->conn)));
+}
+
+static const struct smtp_server_callbacks engine_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
+
+/* ---- bytes ---- */
+
+static void on_input(void *arg, struct conn *conn)
+{
+	struct lmtp_session *s = arg;
+	size_t consumed;
+	enum smtp_event event = smtp_server_feed(s->server, conn_input(conn), &consumed);
+
+	conn_consume(conn, consumed);
+	conn_timeout(conn, conf_ms(daemon_conf(s->lmtpd->daemon), CONF_smtp_timeout, NULL));
+	if (event == SMTP_CLOSE)
+		conn_finish(conn);
+	else if (s->lmtpd->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
+		lmtp_session_shutdown(s);
+}
+
+static void on_closed(void *arg, struct conn *conn, const struct err *why)
+{
+	(void)conn;
+	(void)why;
+	session_end(arg);
+}
+
+static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL, NULL};
+
+static struct smtp_server *make_server(struct lmtp_session *s, const struct conf_where *where)
+{
+	const struct conf *conf = daemon_conf(s->lmtpd->daemon);
+	struct smtp_server_config config = {.hostname = conf_text(conf, CONF_hostname, NULL),
+	    .limits = {.message_size = conf_u64(conf, CONF_message_size, where),
+		.header_size = conf_u64(conf, CONF_header_size, NULL),
+		.received_lines = (uint32_t)conf_u64(conf, CONF_received_lines, NULL),
+		.recipients = (uint32_t)conf_u64(conf, CONF_recipients, where),
+		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, where)},
+	    .lmtp = true};
+
+	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));
+}
+
+void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listener, int fd, const char *peer)
+{
+	const struct conf *conf = daemon_conf(lmtpd->daemon);
+	struct conf_where where = {.listener = conf_listener_find(conf, SPAN_LIT("lmtp"), span_str(listener->address))};
+	struct lmtp_session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL || lmtpd->session_count >= conf_u64(conf, CONF_connections, &where)) {
+		free(s);
+		close(fd);
+		return;
+	}
+	s->lmtpd = lmtpd;
+	s->file = -1;
+	s->conn = conn_new(daemon_base(lmtpd->daemon), fd, peer, &client_callbacks, s);
+	s->server = s->conn != NULL ? make_server(s, &where) : NULL;
+	if (s->server == NULL) {
+		conn_free(&s->conn);
+		free(s);
+		return;
+	}
+	s->next = lmtpd->sessions;
+	s->link = &lmtpd->sessions;
+	if (s->next != NULL)
+		s->next->link = &s->next;
+	lmtpd->sessions = s;
+	lmtpd->session_count++;
+	lmtpd->total++;
+	conn_timeout(s->conn, conf_ms(conf, CONF_smtp_timeout, NULL));
+	smtp_server_greet(s->server);
+	conn_flush(s->conn);
+}

@@ -1,0 +1,59 @@
+"""The LMTP listener (RFC 2033)."""
+import pytest
+
+from mailwain import Smtp, until
+
+
+@pytest.fixture(scope="module")
+def lmtp_suite():
+    from mailwain import Instance
+
+    i = Instance(listeners=["lmtp"])
+    try:
+        i.start()
+        i.add("alice")
+        i.add("carol")
+        i.mw("account", "add", "small@example.com", "--password-stdin", "--quota", "1K", input="correct horse\n")
+        yield i
+    finally:
+        i.close()
+
+
+def test_one_answer_for_each_recipient(lmtp_suite):
+    c = Smtp(lmtp_suite.port("lmtp"))
+    c.expect("EHLO x", 500)
+    c.expect("LHLO client.test", 250)
+    c.expect("MAIL FROM:<bob@remote.test>", 250)
+    c.expect("RCPT TO:<alice@example.com>", 250)
+    c.expect("RCPT TO:<nobody@example.com>", 550)
+    c.expect("RCPT TO:<x@elsewhere.test>", 550)
+    c.expect("RCPT TO:<small@example.com>", 250)
+    c.expect("RCPT TO:<carol@example.com>", 250)
+    c.expect("DATA", 354)
+    c.send("Subject: lmtp\r\n\r\n" + "x" * 2000 + "\r\n.\r\n")
+    answers = [c.reply() for _ in range(3)]
+    assert [code for code, _ in answers] == [250, 452, 250]
+    assert "alice@example.com" in answers[0][1] and "quota" in answers[1][1]
+    c.expect("MAIL FROM:<>", 250)
+    c.expect("RCPT TO:<alice@example.com>", 250)
+    c.expect("DATA", 354)
+    c.send("Subject: two\r\n\r\n.\r\n")
+    assert c.reply()[0] == 250
+    c.expect("QUIT", 221)
+    box = lmtp_suite.imap("alice")
+    box.ok("SELECT INBOX")
+    text = box.ok("FETCH 1 BODY.PEEK[HEADER]")[0]
+    assert b"Return-Path: <bob@remote.test>\r\nDelivered-To: alice@example.com\r\nReceived: from client.test ([127.0.0.1])\r\n" in text
+    assert b"* SEARCH 1 2" in box.ok("SEARCH ALL")
+
+
+def test_client_that_leaves(lmtp_suite):
+    c = Smtp(lmtp_suite.port("lmtp"))
+    c.expect("LHLO client.test", 250)
+    c.expect("MAIL FROM:<bob@remote.test>", 250)
+    c.expect("RCPT TO:<carol@example.com>", 250)
+    c.expect("DATA", 354)
+    c.send("Subject: left\r\n\r\nx\r\n.\r\n")
+    c.close()
+    lmtp_suite.mw("status")
+    assert "ended badly" not in lmtp_suite.log()
