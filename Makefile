@@ -9,6 +9,9 @@ PREFIX     ?= /usr/local
 LIBEXECDIR ?= $(PREFIX)/libexec/mailwain
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
+SYSCONFDIR ?= /etc
+USER_PREFIX ?= mw-
+CONFIGURED_PREFIX ?= /usr/local
 CFLAGS     ?= -O2 -g
 VERSION    := $(shell sed -n 's/^\#define MW_VERSION "\(.*\)"/\1/p' master/mailwain.c)
 
@@ -89,7 +92,7 @@ DAEMON_BINS  := $(DAEMONS:%=$(B)/libexec/%)
 COMMAND_BINS := $(COMMANDS:%=$(B)/bin/%)
 LINK_BINS    := $(foreach l,$(LINKS),$(B)/bin/$(firstword $(subst :, ,$l)))
 
-all: $(DAEMON_BINS) $(COMMAND_BINS) $(LINK_BINS)
+all: $(DAEMON_BINS) $(COMMAND_BINS) $(LINK_BINS) $(B)/man/mailwain.conf.5 $(B)/man/mailwain-log.5
 
 define binary
 $(1): $$(addprefix $$(B)/obj/,$$($(2)_O))
@@ -137,7 +140,55 @@ demo: deps
 deps:
 	@tests/install-deps.sh
 
+# ---- manual pages: two of them come from the tables of settings and events ----
+PAGES := $(sort $(wildcard man/*.1 man/*.8)) $(B)/man/mailwain.conf.5 $(B)/man/mailwain-log.5
+
+$(B)/man/tables: man/tables.c lib/conf/schema.def lib/base/events.def
+	@mkdir -p $(@D)
+	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE -I. -Ilib $(CFLAGS) -o $@ $<
+
+$(B)/man/%: man/%.in $(B)/man/tables
+	$(B)/man/tables <$< >$@.new && mv $@.new $@
+
+# ---- install: DESTDIR stages it below another root; no user is made and nothing is started ----
+SYSTEMDDIR  ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+FILL = sed -e 's,@BINDIR@,$(BINDIR),g' -e 's,@SYSCONFDIR@,$(SYSCONFDIR),g'
+# Every installed path, for install and uninstall alike.
+INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword $(subst :, ,$l))) \
+            $(DAEMONS:%=$(LIBEXECDIR)/%) $(foreach p,$(PAGES),$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p)) \
+            $(SYSTEMDDIR)/mailwain.service $(SYSUSERSDIR)/mailwain.conf
+
+install: all
+	@[ "$(PREFIX)" = "$(CONFIGURED_PREFIX)" ] || \
+	{ echo "The programs were built for $(CONFIGURED_PREFIX): run ./configure --prefix=$(PREFIX) && make" >&2; exit 1; }
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBEXECDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
+		$(SYSTEMDDIR) $(SYSUSERSDIR))
+	install $(COMMAND_BINS) $(DESTDIR)$(BINDIR)
+	install $(DAEMON_BINS) $(DESTDIR)$(LIBEXECDIR)
+	$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(DESTDIR)$(BINDIR)/$(firstword $(subst :, ,$l)) &&) :
+	$(foreach s,1 5 8,install -m 644 $(filter %.$s,$(PAGES)) $(DESTDIR)$(MANDIR)/man$s &&) :
+	$(FILL) packaging/mailwain.service.in >$(B)/mailwain.service
+	sed 's/^u mw-/u $(USER_PREFIX)/' packaging/mailwain.sysusers >$(B)/mailwain.sysusers
+	install -m 644 $(B)/mailwain.service $(DESTDIR)$(SYSTEMDDIR)/mailwain.service
+	install -m 644 $(B)/mailwain.sysusers $(DESTDIR)$(SYSUSERSDIR)/mailwain.conf
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir $(DESTDIR)$(LIBEXECDIR)
+
+dist:
+	@mkdir -p $(B)
+	git archive --format=tar --prefix=mailwain-$(VERSION)/ HEAD | gzip -9n >$(B)/mailwain-$(VERSION).tar.gz
+	@echo $(B)/mailwain-$(VERSION).tar.gz
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+lint: $(PAGES)
+	@B=$(B) tests/lint.sh
+
 clean:
 	rm -rf $(B)
 
-.PHONY: all check clean demo deps tests
+.PHONY: all check clean demo deps dist format install lint tests uninstall
