@@ -130,7 +130,11 @@ check: deps
 	$(MAKE) all tests
 	@B=$(B) tests/check.sh $(UNIT_TESTS)
 
-tests: $(UNIT_TESTS)
+# In each daemon's confinement, tries what none may do (tests/e2e/test_sandbox.py).
+$(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
+tests: $(UNIT_TESTS) $(B)/tests/confine
 
 demo: deps
 	@[ -f config.mk ] || ./configure

@@ -28,6 +28,7 @@ enum child_state {
 struct child_kind {
 	const char *name;			 /* of the daemon and of its binary */
 	const char *listeners[CHILD_SERVICES];	 /* services of `listen` it takes */
+	bool faces_clients;			 /* stops with those that listen: first */
 	bool only_with_listener;		 /* not started without one */
 	bool tls;				 /* is handed certificate and key */
 	bool grant;				 /* knows the key of grants */

@@ -65,7 +65,7 @@ static void check_all_ready(struct master *master)
 
 static bool is_front(const struct child *child)
 {
-	return child->kind->listeners[0] != NULL;
+	return child->kind->listeners[0] != NULL || child->kind->faces_clients;
 }
 
 /* Those who face clients first; the others when no work can come any more. */
