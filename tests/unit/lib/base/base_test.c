@@ -1,3 +1,4 @@
+/* Buffers, pools, spans, encodings, errors. */
 #include "tests/unit/test.h"
 
 #include "base/buf.h"

@@ -1,3 +1,4 @@
+/* What a log line looks like, and what may not get into it. */
 #include "tests/unit/test.h"
 
 #include "base/log.h"

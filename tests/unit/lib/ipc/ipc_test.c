@@ -1,3 +1,4 @@
+/* The strict codec of messages, descriptors, peers. */
 #include "tests/unit/test.h"
 
 #include "ipc/ipc.h"
