@@ -2,7 +2,7 @@
 # Runs every unit test given, then the end-to-end tests; the last lines say how
 # many passed and failed. Exit 1 when anything failed.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 passed=0
 failed=0
 for t in "$@"; do
@@ -19,6 +19,8 @@ for t in "$@"; do
 done
 unit="$passed passed, $failed failed"
 log="${B:-build}/e2e.log"
+# E2E holds further options of pytest.
+# shellcheck disable=SC2086
 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e ${E2E:-} 2>&1 | tee "$log"
 count() {
 	tail -n 1 "$log" | sed -n "s/.*[^0-9]*\b\([0-9][0-9]*\) $1.*/\1/p"
