@@ -15,6 +15,7 @@
 enum {
 	CONN_READ = 16 * 1024, /* asked for at once: one TLS record */
 	CONN_FINISH_MS = 5000,
+	CONN_LINGER_MAX = 64 * 1024 * 1024, /* bytes dropped so that the last reply is not lost in a reset */
 };
 
 struct conn {
@@ -34,6 +35,8 @@ struct conn {
 	bool paused;
 	bool handshaking;
 	bool finishing;
+	bool lingering;	  /* all is said; what still comes is dropped */
+	size_t dropped;	  /* bytes, while lingering */
 	bool resumed;	  /* conn_resume asked for another input call */
 	bool dead;	  /* closed was called or is about to be */
 	char peer[CONN_PEER_TEXT];
@@ -144,9 +147,9 @@ static void conn_fail(struct conn *conn, const struct err *why)
 /* Reading goes on only while there is room for what comes and the client takes what goes. */
 static void conn_update_read(struct conn *conn)
 {
-	bool want = !conn->paused && !conn->finishing && !conn->dead &&
+	bool want = conn->lingering || (!conn->paused && !conn->finishing && !conn->dead &&
 		    buf_len(&conn->in) < CONN_INPUT_MAX &&
-		    buf_len(&conn->out) <= CONN_OUTPUT_HIGH;
+		    buf_len(&conn->out) <= CONN_OUTPUT_HIGH);
 
 	if (want)
 		event_add(conn->read_event, NULL);
@@ -209,6 +212,37 @@ static void conn_handshake(struct conn *conn)
 		conn_fail(conn, &err);
 }
 
+/* A close with unread input resets the connection, and the client never sees why. */
+static void conn_drop_input(struct conn *conn)
+{
+	static char scratch[CONN_READ];
+	struct err none = {0};
+	ssize_t n;
+
+	while (conn->dropped < CONN_LINGER_MAX) {
+		n = recv(conn->fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0)
+			break;
+		conn->dropped += (size_t)n;
+	}
+	conn_fail(conn, &none);
+}
+
+static bool conn_begin_linger(struct conn *conn)
+{
+	char byte;
+
+	if (conn->lingering || (buf_len(&conn->in) == 0 && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0))
+		return false;
+	if (conn->tls != NULL)
+		tls_session_shutdown(conn->tls);
+	shutdown(conn->fd, SHUT_WR);
+	conn->lingering = true;
+	return true;
+}
+
 static void conn_on_read(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
@@ -218,6 +252,11 @@ static void conn_on_read(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	conn_enter(conn);
+	if (conn->lingering) {
+		conn_drop_input(conn);
+		conn_leave(conn);
+		return;
+	}
 	if (conn->handshaking)
 		conn_handshake(conn);
 	while (!conn->freed && !conn->dead && !conn->handshaking && !conn->paused &&
@@ -256,7 +295,8 @@ static void conn_written(struct conn *conn)
 	if (conn->finishing) {
 		struct err none = {0};
 
-		conn_fail(conn, &none);
+		if (!conn_begin_linger(conn))
+			conn_fail(conn, &none);
 		return;
 	}
 	if (conn->callbacks->drained != NULL)

@@ -1,6 +1,8 @@
 /* The engine: states, commands, replies. */
 #include "smtp/server_private.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,6 +282,10 @@ static void dispatch(struct smtp_server *s, struct span line)
 	size_t blank = span_find(line, ' ');
 	struct span verb = span_sub(line, 0, blank), args = span_from(line, blank + 1);
 
+	if (!utf8_is_valid(line)) {
+		smtp_refuse(s, 500, "5.5.2", "The command is not UTF-8");
+		return;
+	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		const struct smtp_command *c = &commands[i];
 
@@ -299,10 +305,10 @@ bool smtp_server_waits(const struct smtp_server *s)
 	return s->state == SMTP_WAIT_RCPT || s->state == SMTP_WAIT_READY || s->state == SMTP_WAIT_DONE;
 }
 
-static void end_badly(struct smtp_server *s, const char *text)
+static void end_badly(struct smtp_server *s, int code, const char *text)
 {
 	smtp_end_transaction(s);
-	reply_text(s, 550, "5.5.2", text);
+	reply_text(s, code, "5.5.2", text);
 	s->callbacks->refused(s->arg, s, span_str(text));
 	s->state = SMTP_ENDED;
 }
@@ -318,12 +324,12 @@ static bool step(struct smtp_server *s, struct span *input)
 		if (input->len == 0)
 			return false;
 		if (smtp_take_content(s, input) != 0)
-			end_badly(s, "Bare CR, bare LF or NUL in the message: only CR LF ends a line");
+			end_badly(s, 550, "Bare CR, bare LF or NUL in the message: only CR LF ends a line");
 		return true;
 	}
 	r = smtp_line_next(input, &line, &err);
 	if (r < 0)
-		end_badly(s, err.text);
+		end_badly(s, 500, err.text);
 	else if (r == 0 && input->len > SMTP_LINE_MAX) {
 		smtp_end_transaction(s);
 		reply_text(s, 500, "5.5.2", "Line too long");

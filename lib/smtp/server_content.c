@@ -210,7 +210,7 @@ static int take_data(struct smtp_server *s, struct span *input)
 
 		if (r == E_TOOBIG) {
 			/* Where the line ends is not known any more: nothing behind it can be trusted. */
-			drop(s, E_TOOBIG, err.text);
+			drop(s, E_CONTENT, err.text);
 			refuse_content(s);
 			s->state = SMTP_ENDED;
 			return 0;
