@@ -142,7 +142,8 @@ int recover_start(struct queue *queue, struct err *err)
 	}
 	if (code != 0)
 		return code;
-	qsort(r->ids, r->count, sizeof(*r->ids), compare_ids);
+	if (r->count > 0)
+		qsort(r->ids, r->count, sizeof(*r->ids), compare_ids);
 	queue->recovery_state = r;
 	queue->recovery = evtimer_new(daemon_base(queue->daemon), on_slice, queue);
 	return queue->recovery && evtimer_add(queue->recovery, &now) == 0 ? 0 : err_set(err, E_NOMEM, "no memory for the recovery");

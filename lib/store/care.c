@@ -320,7 +320,8 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 	if (r == 0)
 		r = files_each(b.store->dir, note_file, &b);
 	if (r == 0) {
-		qsort(b.list, b.count, sizeof(*b.list), compare_found);
+		if (b.count > 0)
+			qsort(b.list, b.count, sizeof(*b.list), compare_found);
 		r = refile_all(&b, err);
 	}
 	if (r == 0)
