@@ -8,6 +8,7 @@ import config
 
 TIMEOUT = 300
 PIECE = 1 << 20
+now = time.perf_counter
 
 
 def wait_port(port, seconds, process=None):
@@ -43,6 +44,7 @@ class Imap:
             self.sock = tls.wrap_socket(self.sock)
         self.space = bytearray(PIECE)
         self.count = 0
+        self.rest = b""
         self.sock.recv(4096)
         self.run("LOGIN %s@%s %s" % (account, config.DOMAIN, config.PASSWORD))
 
@@ -74,14 +76,31 @@ class Imap:
             tail = (tail + bytes(view[max(0, n - 4096):n]))[-4096:]
             if tail.endswith(b"\r\n"):
                 at = tail.rfind(mark)
-                if at < 0 and tail.startswith(tag + b" "):
-                    at = -1
-                elif at < 0:
+                if at < 0 and not tail.startswith(tag + b" "):
                     continue
                 last = tail[at + 1:]
                 if not last.startswith(tag + b" OK"):
                     raise RuntimeError("the server said: %s" % last.decode("utf-8", "replace").strip())
                 return b"".join(pieces) if keep else total
+
+    def tagged(self, tags):
+        """Reads until each of these commands, sent before, has its OK; one that failed is an exception."""
+        for tag in tags:
+            while True:
+                line = self.line()
+                if line.startswith(tag):
+                    break
+            if not line.startswith(tag + b" OK"):
+                raise RuntimeError("the server said: %s" % line.decode("utf-8", "replace").strip())
+
+    def line(self):
+        while b"\n" not in self.rest:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError("the server closed the connection")
+            self.rest += data
+        line, _, self.rest = self.rest.partition(b"\n")
+        return line
 
     def messages(self, mailbox="INBOX"):
         """How many messages STATUS counts."""
