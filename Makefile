@@ -66,7 +66,7 @@ deliver_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(STORE) \
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
-imapd_O   := $(DAEMON) $(NET) $(addprefix imapd/,front.o front_session.o prelogin.o)
+imapd_O   := $(DAEMON) $(NET) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
              $(addprefix imapd/,spawner.o watch.o session.o session_io.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
@@ -136,6 +136,21 @@ $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 
 tests: $(UNIT_TESTS) $(B)/tests/confine
 
+# With ./configure --enable-fuzz: one program for each tests/fuzz/*_fuzz.c, and all of lib/ made to fit.
+FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+$(B)/fuzz/obj/%.o: HARDEN_CFLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+$(B)/fuzz/obj/%.o: %.c $(wildcard config.h config.mk)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(ALLCF) -c -o $@ $<
+
+$(FUZZERS): $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%_fuzz.o $(addprefix $(B)/fuzz/obj/,$(LIB_OBJS))
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)
+
+fuzz: $(FUZZERS)
+ifeq ($(FUZZ),yes)
+all: fuzz
+endif
+
 demo: deps
 	@[ -f config.mk ] || ./configure
 	$(MAKE) all
@@ -195,4 +210,4 @@ lint: $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all check clean demo deps dist format install lint tests uninstall
+.PHONY: all check clean demo deps dist format fuzz install lint tests uninstall

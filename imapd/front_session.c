@@ -382,6 +382,7 @@ void front_session_start(struct front *front, const struct front_listener *liste
 	}
 	s->front = front;
 	s->address = *address;
+	prelogin_init(&s->login);
 	where = session_where(s, listener);
 	if (!admit(s, &where, peer, fd, listener->implicit_tls)) {
 		free(s);

@@ -5,14 +5,10 @@
 
 #include <stdio.h>
 
-/* Arguments of one command, in order; spans borrow the input. */
-struct arguments {
-	struct span item[PRELOGIN_ARGS];
-	bool quoted[PRELOGIN_ARGS]; /* has backslashes to take out */
-	size_t count;
-};
-
-enum scan { SCAN_OK, SCAN_MORE, SCAN_BAD, SCAN_FATAL, SCAN_CONTINUE };
+void prelogin_init(struct prelogin *login)
+{
+	imap_reader_init(&login->reader, PRELOGIN_LINE_MAX, PRELOGIN_LITERALS_MAX);
+}
 
 void prelogin_capabilities(const struct prelogin *login, struct buf *out)
 {
@@ -36,140 +32,11 @@ static void answer(struct prelogin *login, struct buf *out, const char *text)
 	buf_printf(out, "%s %s\r\n", login->tag[0] ? login->tag : "*", text);
 }
 
-/*
- * literal = "{" number ["+"] "}" CRLF *CHAR8 (RFC 3501 section 9, RFC 7888).
- * at stands on "{"; on SCAN_OK item is set and *at is behind it.
- */
-static enum scan scan_literal(struct span all, size_t *at, struct span *item)
+static enum prelogin_event bad(struct prelogin *login, struct buf *out, const char *why)
 {
-	struct span rest = span_from(all, *at + 1);
-	size_t close = span_find(span_sub(rest, 0, 16), '}');
-	struct span number = span_sub(rest, 0, close);
-	bool plus = number.len > 0 && number.ptr[number.len - 1] == '+';
-	uint64_t size;
-
-	if (close == span_sub(rest, 0, 16).len)
-		return rest.len < 16 ? SCAN_MORE : SCAN_BAD;
-	if (plus)
-		number.len--;
-	if (!span_u64(number, UINT32_MAX, &size))
-		return plus ? SCAN_FATAL : SCAN_BAD;
-	/* The bytes of a refused LITERAL+ are on their way and cannot be told from commands. */
-	if (size > PRELOGIN_LITERAL_MAX)
-		return plus ? SCAN_FATAL : SCAN_BAD;
-	rest = span_from(rest, close + 1);
-	if (rest.len < 2)
-		return SCAN_MORE;
-	if (rest.ptr[0] != '\r' || rest.ptr[1] != '\n')
-		return SCAN_BAD;
-	rest = span_from(rest, 2);
-	if (rest.len < size)
-		return plus || rest.len > 0 ? SCAN_MORE : SCAN_CONTINUE;
-	*item = span_sub(rest, 0, (size_t)size);
-	*at = (size_t)(rest.ptr - all.ptr) + (size_t)size;
-	return memchr(item->ptr, '\0', item->len) ? SCAN_BAD : SCAN_OK;
-}
-
-/* quoted = DQUOTE *QUOTED-CHAR DQUOTE */
-static enum scan scan_quoted(struct span all, size_t *at, struct span *item)
-{
-	size_t i = *at + 1;
-
-	for (; i < all.len; i++) {
-		if (all.ptr[i] == '\\' && i + 1 < all.len)
-			i++;
-		else if (all.ptr[i] == '"')
-			break;
-		if (all.ptr[i] == '\r' || all.ptr[i] == '\n' || all.ptr[i] == '\0')
-			return SCAN_BAD;
-	}
-	if (i >= all.len)
-		return SCAN_MORE;
-	*item = span_sub(all, *at + 1, i - *at - 1);
-	*at = i + 1;
-	return SCAN_OK;
-}
-
-static enum scan scan_atom(struct span all, size_t *at, struct span *item)
-{
-	size_t i = *at;
-
-	while (i < all.len && all.ptr[i] != ' ' && all.ptr[i] != '\r' && all.ptr[i] != '\n') {
-		unsigned char c = (unsigned char)all.ptr[i];
-
-		if (c < ' ' || c == 0x7f)
-			return SCAN_BAD;
-		i++;
-	}
-	if (i == all.len)
-		return SCAN_MORE;
-	*item = span_sub(all, *at, i - *at);
-	*at = i;
-	return SCAN_OK;
-}
-
-static enum scan scan_item(struct span all, size_t *at, struct arguments *args)
-{
-	struct span *item = &args->item[args->count];
-	enum scan r;
-
-	args->quoted[args->count] = false;
-	if (all.ptr[*at] == '{') {
-		r = scan_literal(all, at, item);
-	} else if (all.ptr[*at] == '"') {
-		r = scan_quoted(all, at, item);
-		args->quoted[args->count] = true;
-	} else {
-		r = scan_atom(all, at, item);
-	}
-	if (r == SCAN_OK)
-		args->count++;
-	return r;
-}
-
-/* A whole command up to its CRLF; *end is behind it. */
-static enum scan scan_command(struct span all, struct arguments *args, size_t *end)
-{
-	size_t at = 0;
-
-	args->count = 0;
-	for (;;) {
-		enum scan r;
-
-		if (at >= all.len)
-			return SCAN_MORE;
-		if (args->count == PRELOGIN_ARGS)
-			return SCAN_BAD;
-		r = scan_item(all, &at, args);
-		if (r != SCAN_OK)
-			return r;
-		if (at >= all.len)
-			return SCAN_MORE;
-		if (all.ptr[at] == ' ') {
-			at++;
-			continue;
-		}
-		if (all.ptr[at] != '\r')
-			return SCAN_BAD;
-		if (at + 1 >= all.len)
-			return SCAN_MORE;
-		if (all.ptr[at + 1] != '\n')
-			return SCAN_BAD;
-		*end = at + 2;
-		return SCAN_OK;
-	}
-}
-
-/* tag = 1*<any ASTRING-CHAR except "+"> */
-static bool tag_is_good(struct span tag)
-{
-	if (tag.len == 0 || tag.len > PRELOGIN_TAG_MAX)
-		return false;
-	for (size_t i = 0; i < tag.len; i++)
-		if (strchr("(){%*\"\\+ ", tag.ptr[i]) != NULL || (unsigned char)tag.ptr[i] <= ' ' ||
-		    (unsigned char)tag.ptr[i] >= 0x7f)
-			return false;
-	return true;
+	login->errors++;
+	buf_printf(out, "%s BAD %s\r\n", login->tag[0] ? login->tag : "*", why);
+	return PRELOGIN_GO_ON;
 }
 
 static bool copy_user(struct prelogin *login, struct span user)
@@ -181,39 +48,27 @@ static bool copy_user(struct prelogin *login, struct span user)
 	return true;
 }
 
-/* The text of an argument with quoting taken out, into out. */
-static void unquote(const struct arguments *args, size_t i, struct buf *out)
+static bool refuse_plain(struct prelogin *login, struct buf *out)
 {
-	struct span s = args->item[i];
-
-	for (size_t k = 0; k < s.len; k++) {
-		if (args->quoted[i] && s.ptr[k] == '\\' && k + 1 < s.len)
-			k++;
-		buf_add_char(out, s.ptr[k]);
-	}
+	if (login->tls || login->plain_login)
+		return false;
+	answer(login, out, "NO [PRIVACYREQUIRED] Login only over TLS: use STARTTLS or port 993");
+	return true;
 }
 
-static enum prelogin_event do_login(struct prelogin *login, const struct arguments *args, struct buf *out)
+static enum prelogin_event do_login(struct prelogin *login, struct imap_lex *lex, struct buf *out)
 {
-	struct buf text;
-	bool ok;
+	struct span user, password;
 
-	if (!login->tls && !login->plain_login) {
-		answer(login, out, "NO [PRIVACYREQUIRED] Login only over TLS: use STARTTLS or port 993");
+	if (refuse_plain(login, out))
 		return PRELOGIN_GO_ON;
-	}
-	if (args->count != 4) {
-		answer(login, out, "BAD LOGIN takes a user name and a password");
-		return PRELOGIN_GO_ON;
-	}
-	buf_init(&text, PRELOGIN_COMMAND_MAX);
-	unquote(args, 2, &text);
-	ok = copy_user(login, buf_span(&text));
-	buf_clear(&text);
-	unquote(args, 3, &text);
-	ok = ok && secret_set(&login->password, buf_span(&text));
-	buf_fini_secret(&text);
-	if (ok)
+	imap_lex_space(lex);
+	imap_lex_astring(lex, &user);
+	imap_lex_space(lex);
+	imap_lex_astring(lex, &password);
+	if (!imap_lex_end(lex))
+		return bad(login, out, lex->wrong);
+	if (copy_user(login, user) && secret_set(&login->password, password))
 		return PRELOGIN_CHECK;
 	answer(login, out, "NO [AUTHENTICATIONFAILED] User name or password too long");
 	return PRELOGIN_GO_ON;
@@ -261,22 +116,25 @@ static enum prelogin_event do_response(struct prelogin *login, struct span respo
 	return PRELOGIN_GO_ON;
 }
 
-static enum prelogin_event do_authenticate(struct prelogin *login, const struct arguments *args, struct buf *out)
+/* The initial response is one word of base64 or "=" (RFC 4959). */
+static enum prelogin_event do_authenticate(struct prelogin *login, struct imap_lex *lex, struct buf *out)
 {
-	if (!login->tls && !login->plain_login) {
-		answer(login, out, "NO [PRIVACYREQUIRED] Login only over TLS: use STARTTLS or port 993");
+	struct span mechanism, response = {0};
+
+	if (refuse_plain(login, out))
 		return PRELOGIN_GO_ON;
-	}
-	if (args->count < 3 || args->count > 4) {
-		answer(login, out, "BAD AUTHENTICATE takes a mechanism and perhaps a response");
-		return PRELOGIN_GO_ON;
-	}
-	if (!span_caseeq(args->item[2], SPAN_LIT("PLAIN"))) {
+	imap_lex_space(lex);
+	imap_lex_atom(lex, &mechanism);
+	if (imap_lex_take(lex, ' '))
+		imap_lex_atom(lex, &response);
+	if (!imap_lex_end(lex))
+		return bad(login, out, lex->wrong);
+	if (!span_caseeq(mechanism, SPAN_LIT("PLAIN"))) {
 		answer(login, out, "NO [CANNOT] Mechanism not supported; PLAIN is");
 		return PRELOGIN_GO_ON;
 	}
-	if (args->count == 4)
-		return do_response(login, args->item[3], out);
+	if (response.len > 0)
+		return do_response(login, response, out);
 	login->authenticating = true;
 	buf_add_str(out, "+ \r\n");
 	return PRELOGIN_GO_ON;
@@ -292,53 +150,55 @@ static enum prelogin_event do_starttls(struct prelogin *login, struct buf *out)
 	return PRELOGIN_STARTTLS;
 }
 
-static enum prelogin_event dispatch(struct prelogin *login, const struct arguments *args, struct buf *out)
+static enum prelogin_event do_capability(struct prelogin *login, struct buf *out)
 {
-	struct span verb = args->item[1];
+	buf_add_str(out, "* ");
+	prelogin_capabilities(login, out);
+	buf_add_str(out, "\r\n");
+	answer(login, out, "OK CAPABILITY done");
+	return PRELOGIN_GO_ON;
+}
 
-	if (span_caseeq(verb, SPAN_LIT("CAPABILITY"))) {
-		buf_add_str(out, "* ");
-		prelogin_capabilities(login, out);
-		buf_add_str(out, "\r\n");
-		answer(login, out, "OK CAPABILITY done");
-	} else if (span_caseeq(verb, SPAN_LIT("NOOP"))) {
+static enum prelogin_event do_id(struct prelogin *login, struct imap_lex *lex, struct buf *out)
+{
+	imap_lex_id(lex);
+	if (!imap_lex_end(lex))
+		return bad(login, out, lex->wrong);
+	buf_add_str(out, "* ID (\"name\" \"Mailwain\")\r\n");
+	answer(login, out, "OK ID done");
+	return PRELOGIN_GO_ON;
+}
+
+static enum prelogin_event dispatch(struct prelogin *login, struct span verb, struct imap_lex *lex, struct buf *out)
+{
+	if (span_caseeq(verb, SPAN_LIT("LOGIN")))
+		return do_login(login, lex, out);
+	if (span_caseeq(verb, SPAN_LIT("AUTHENTICATE")))
+		return do_authenticate(login, lex, out);
+	if (span_caseeq(verb, SPAN_LIT("ID")))
+		return do_id(login, lex, out);
+	if (!imap_lex_end(lex))
+		return bad(login, out, lex->wrong);
+	if (span_caseeq(verb, SPAN_LIT("STARTTLS")))
+		return do_starttls(login, out);
+	if (span_caseeq(verb, SPAN_LIT("CAPABILITY")))
+		return do_capability(login, out);
+	if (span_caseeq(verb, SPAN_LIT("NOOP"))) {
 		answer(login, out, "OK NOOP done");
-	} else if (span_caseeq(verb, SPAN_LIT("ID"))) {
-		buf_add_str(out, "* ID (\"name\" \"Mailwain\")\r\n");
-		answer(login, out, "OK ID done");
-	} else if (span_caseeq(verb, SPAN_LIT("LOGOUT"))) {
+		return PRELOGIN_GO_ON;
+	}
+	if (span_caseeq(verb, SPAN_LIT("LOGOUT"))) {
 		buf_add_str(out, "* BYE Logging out\r\n");
 		answer(login, out, "OK LOGOUT done");
 		return PRELOGIN_CLOSE;
-	} else if (span_caseeq(verb, SPAN_LIT("STARTTLS"))) {
-		return do_starttls(login, out);
-	} else if (span_caseeq(verb, SPAN_LIT("LOGIN"))) {
-		return do_login(login, args, out);
-	} else if (span_caseeq(verb, SPAN_LIT("AUTHENTICATE"))) {
-		return do_authenticate(login, args, out);
-	} else {
-		login->errors++;
-		answer(login, out, "BAD Log in first: CAPABILITY, ID, NOOP, STARTTLS, LOGIN, AUTHENTICATE, LOGOUT");
 	}
-	return PRELOGIN_GO_ON;
+	return bad(login, out, "Log in first: CAPABILITY, ID, NOOP, STARTTLS, LOGIN, AUTHENTICATE, LOGOUT");
 }
 
 static enum prelogin_event too_much(struct buf *out, const char *why)
 {
 	buf_printf(out, "* BYE %s\r\n", why);
 	return PRELOGIN_CLOSE;
-}
-
-static enum prelogin_event bad_line(struct prelogin *login, struct span input, size_t *consumed, struct buf *out)
-{
-	size_t end = span_find(input, '\n');
-
-	if (end == input.len)
-		return input.len > PRELOGIN_LINE_MAX ? too_much(out, "Command line too long") : PRELOGIN_MORE;
-	*consumed = end + 1;
-	login->errors++;
-	buf_add_str(out, "* BAD Malformed command\r\n");
-	return PRELOGIN_GO_ON;
 }
 
 static enum prelogin_event feed_response(struct prelogin *login, struct span input, size_t *consumed, struct buf *out)
@@ -354,35 +214,52 @@ static enum prelogin_event feed_response(struct prelogin *login, struct span inp
 	return do_response(login, line, out);
 }
 
+static enum prelogin_event run_command(struct prelogin *login, struct span command, struct buf *out)
+{
+	struct pool *pool = pool_new(NULL, PRELOGIN_POOL_MAX);
+	enum prelogin_event event;
+	struct imap_lex lex;
+	struct span tag;
+
+	if (pool == NULL)
+		return too_much(out, "Out of memory");
+	imap_lex_init(&lex, command, pool);
+	login->tag[0] = '\0';
+	if (imap_lex_tag(&lex, &tag))
+		snprintf(login->tag, sizeof(login->tag), "%.*s", SPAN_ARG(tag));
+	if (imap_lex_space(&lex))
+		event = dispatch(login, imap_lex_word(&lex), &lex, out);
+	else
+		event = bad(login, out, "A command is a tag, a space and a word");
+	pool_free(&pool);
+	return event;
+}
+
 static enum prelogin_event feed_command(struct prelogin *login, struct span input, size_t *consumed, struct buf *out)
 {
-	struct arguments args;
-	size_t end = 0;
+	enum prelogin_event event = PRELOGIN_MORE;
+	size_t len = 0;
 
-	switch (scan_command(input, &args, &end)) {
-	case SCAN_MORE:
-		return input.len > PRELOGIN_LINE_MAX + PRELOGIN_LITERAL_MAX ? too_much(out, "Command too long")
-									     : PRELOGIN_MORE;
-	case SCAN_CONTINUE:
-		buf_add_str(out, "+ go on\r\n");
-		return PRELOGIN_MORE;
-	case SCAN_FATAL:
-		return too_much(out, "Literal too long");
-	case SCAN_BAD:
-		login->tag[0] = '\0';
-		return bad_line(login, input, consumed, out);
-	case SCAN_OK:
-		break;
+	for (;;) {
+		switch (imap_reader_look(&login->reader, input, &len)) {
+		case IMAP_READ_MORE:
+			return PRELOGIN_MORE;
+		case IMAP_READ_TOO_LONG:
+			return too_much(out, "The command is too long");
+		case IMAP_READ_LITERAL:
+			/* The octets of a literal that does not wait are on their way and cannot be told from commands. */
+			if (!imap_reader_accept(&login->reader, len))
+				return too_much(out, "The literal is too large");
+			if (login->reader.sync)
+				buf_add_str(out, "+ Go on\r\n");
+			break;
+		case IMAP_READ_COMMAND:
+			*consumed = len;
+			event = run_command(login, span_sub(input, 0, len), out);
+			imap_reader_reset(&login->reader);
+			return event;
+		}
 	}
-	*consumed = end;
-	login->tag[0] = '\0';
-	if (args.count < 2 || !tag_is_good(args.item[0])) {
-		login->errors++;
-		buf_add_str(out, "* BAD A command is a tag, a blank and a word\r\n");
-		return PRELOGIN_GO_ON;
-	}
-	snprintf(login->tag, sizeof(login->tag), "%.*s", SPAN_ARG(args.item[0]));
-	return dispatch(login, &args, out);
 }
 
 enum prelogin_event prelogin_feed(struct prelogin *login, struct span input, size_t *consumed, struct buf *out)

@@ -9,15 +9,16 @@
 #include "base/buf.h"
 #include "base/secret.h"
 #include "base/span.h"
+#include "imap/lex.h"
+#include "imap/reader.h"
 
 enum {
 	PRELOGIN_LINE_MAX = 8192,
-	PRELOGIN_LITERAL_MAX = 4096,   /* of one literal */
-	PRELOGIN_COMMAND_MAX = 65536,  /* a command with its literals */
-	PRELOGIN_TAG_MAX = 64,
+	PRELOGIN_LITERALS_MAX = 8192,  /* of all literals of a command */
+	PRELOGIN_POOL_MAX = 64 * 1024, /* what one command needs */
+	PRELOGIN_TAG_MAX = IMAP_TAG_MAX,
 	PRELOGIN_ERRORS_MAX = 10,
 	PRELOGIN_USER_MAX = 320,
-	PRELOGIN_ARGS = 64,	       /* of ID */
 };
 
 enum prelogin_event {
@@ -34,11 +35,13 @@ struct prelogin {
 	bool plain_login;	/* LOGIN without TLS is allowed from this address */
 	bool authenticating;	/* the next line is the answer to "+" */
 	unsigned errors;
+	struct imap_reader reader;
 	char tag[PRELOGIN_TAG_MAX + 1];
 	char user[PRELOGIN_USER_MAX + 1];
 	struct secret password;
 };
 
+void prelogin_init(struct prelogin *login);
 /* Text of the capabilities before login. */
 void prelogin_capabilities(const struct prelogin *login, struct buf *out);
 void prelogin_greeting(const struct prelogin *login, struct span hostname, struct buf *out);

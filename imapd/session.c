@@ -118,27 +118,10 @@ static void command_check(struct session *s, struct imap_lex *lex)
 	command_noop(s, lex); /* every command is durable when it is answered */
 }
 
-/* RFC 2971. What the client says of itself goes into no log: it is unbounded and of no use. */
+/* RFC 2971. */
 static void command_id(struct session *s, struct imap_lex *lex)
 {
-	struct span ignored;
-
-	imap_lex_space(lex);
-	if (imap_lex_take(lex, '(')) {
-		bool first = true;
-
-		while (lex->wrong == NULL && !imap_lex_take(lex, ')')) {
-			if (!first)
-				imap_lex_space(lex);
-			first = false;
-			if (!imap_lex_sees(lex, '"') && !imap_lex_sees(lex, '{'))
-				imap_lex_atom(lex, &ignored); /* NIL */
-			else
-				imap_lex_string(lex, &ignored);
-		}
-	} else {
-		imap_lex_atom(lex, &ignored);
-	}
+	imap_lex_id(lex);
 	if (!imap_lex_end(lex)) {
 		session_bad(s, lex->wrong);
 		return;
@@ -386,6 +369,7 @@ int session_main(const struct session_start_options *options)
 	s->remote = options->remote;
 	s->log = (struct log_ctx){.key = "user", .value = span_str(options->user)};
 	snprintf(s->tag, sizeof(s->tag), "%s", options->tag);
+	imap_reader_init(&s->reader, IMAP_LINE_MAX, IMAP_LITERALS_MAX);
 	buf_init(&s->in, SESSION_INPUT_MAX);
 	buf_init(&s->out, SESSION_OUTPUT_MAX);
 	r = session_open(s, options, &err);

@@ -299,6 +299,24 @@ bool imap_lex_flags(struct imap_lex *lex, bool plain, struct imap_flags *out)
 	return list ? imap_lex_char(lex, ')') : lex->wrong == NULL;
 }
 
+bool imap_lex_id(struct imap_lex *lex)
+{
+	struct span ignored;
+
+	imap_lex_space(lex);
+	if (!imap_lex_take(lex, '('))
+		return imap_lex_atom(lex, &ignored); /* NIL */
+	for (bool first = true; lex->wrong == NULL && !imap_lex_take(lex, ')'); first = false) {
+		if (!first)
+			imap_lex_space(lex);
+		if (imap_lex_sees(lex, '"') || imap_lex_sees(lex, '{'))
+			imap_lex_string(lex, &ignored);
+		else
+			imap_lex_atom(lex, &ignored);
+	}
+	return lex->wrong == NULL;
+}
+
 /* ---- dates ---- */
 
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";

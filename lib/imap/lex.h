@@ -64,6 +64,9 @@ struct imap_flags {
 };
 bool imap_lex_flags(struct imap_lex *lex, bool plain, struct imap_flags *out);
 
+/* What stands behind ID (RFC 2971), skipped: what clients say of themselves is unbounded and of no use. */
+bool imap_lex_id(struct imap_lex *lex);
+
 /* "dd-Mmm-yyyy", quoted or not: seconds since 1970 of its midnight, UTC. */
 bool imap_lex_date(struct imap_lex *lex, int64_t *out);
 /* "\"dd-Mmm-yyyy hh:mm:ss +zzzz\"" (section 9, date-time). */

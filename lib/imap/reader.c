@@ -19,6 +19,11 @@ bool imap_literal_find(struct span line, uint64_t *size, bool *sync, bool *is_bi
 	return span_u64(digits, UINT64_MAX / 2, size);
 }
 
+void imap_reader_init(struct imap_reader *reader, size_t line_max, size_t literals_max)
+{
+	*reader = (struct imap_reader){.line_max = line_max, .literals_max = literals_max};
+}
+
 /* A line ends in LF; the CR before it may be missing. */
 enum imap_read imap_reader_look(struct imap_reader *reader, struct span input, size_t *len)
 {
@@ -29,7 +34,7 @@ enum imap_read imap_reader_look(struct imap_reader *reader, struct span input, s
 		return IMAP_READ_MORE; /* a literal is not complete */
 	rest = span_from(input, reader->at);
 	end = span_find(rest, '\n');
-	if (reader->line + end > IMAP_LINE_MAX)
+	if (reader->line + end > reader->line_max)
 		return IMAP_READ_TOO_LONG;
 	if (end == rest.len)
 		return IMAP_READ_MORE;
@@ -44,7 +49,7 @@ enum imap_read imap_reader_look(struct imap_reader *reader, struct span input, s
 
 bool imap_reader_accept(struct imap_reader *reader, size_t len)
 {
-	if (reader->literal > IMAP_LITERALS_MAX || reader->kept + reader->literal > IMAP_LITERALS_MAX)
+	if (reader->literal > reader->literals_max || reader->kept + reader->literal > reader->literals_max)
 		return false;
 	reader->kept += (size_t)reader->literal;
 	reader->line += len - reader->at;
@@ -54,5 +59,5 @@ bool imap_reader_accept(struct imap_reader *reader, size_t len)
 
 void imap_reader_reset(struct imap_reader *reader)
 {
-	*reader = (struct imap_reader){0};
+	imap_reader_init(reader, reader->line_max, reader->literals_max);
 }

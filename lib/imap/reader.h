@@ -20,6 +20,7 @@ enum imap_read {
 };
 
 struct imap_reader {
+	size_t line_max, literals_max; /* set by imap_reader_init */
 	size_t line;	  /* bytes before `at` that are no literals */
 	size_t kept;	  /* bytes before `at` that are literals */
 	size_t at;	  /* where the search goes on */
@@ -28,8 +29,9 @@ struct imap_reader {
 	bool is_binary; /* literal8 (RFC 3516) */
 };
 
+void imap_reader_init(struct imap_reader *reader, size_t line_max, size_t literals_max);
 enum imap_read imap_reader_look(struct imap_reader *reader, struct span input, size_t *len);
-/* The literal behind `len` bytes is kept: the command goes on after it. False when it would pass IMAP_LITERALS_MAX. */
+/* The literal behind `len` bytes is kept: the command goes on after it. False when it would pass literals_max. */
 bool imap_reader_accept(struct imap_reader *reader, size_t len);
 /* For the next command. */
 void imap_reader_reset(struct imap_reader *reader);
