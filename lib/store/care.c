@@ -34,11 +34,6 @@ static void say(store_report *report, void *arg, const char *fmt, ...)
 
 /* ---- purge ---- */
 
-struct expunged {
-	uint32_t mailbox, reserved;
-	struct store_message message;
-};
-
 static int purge_some(struct store_txn *txn, int64_t before, struct store_message *gone, size_t *gone_count, uint32_t *count, struct err *err)
 {
 	MDB_cursor *cursor;

@@ -283,12 +283,6 @@ int store_copy(struct store_txn *txn, uint32_t from, uint32_t to, const uint32_t
 	return r == 0 ? place_copies(txn, &source, to, &t, move, out, err) : r;
 }
 
-/* Record of something expunged: when, n -> mailbox, message. */
-struct expunged {
-	uint32_t mailbox, reserved;
-	struct store_message message;
-};
-
 static int note_expunged(struct store_txn *txn, uint32_t mailbox, const struct take *t, struct err *err)
 {
 	int64_t now = clock_wall();

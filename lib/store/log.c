@@ -3,21 +3,18 @@
 
 #include "base/clock.h"
 
-enum { LOG_FIXED = 24 };
+enum { LOG_KEY = 12, LOG_FIXED = 24 };
 
 int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, uint32_t first, uint32_t last, struct span name,
     struct err *err)
 {
-	unsigned char key[10], value[LOG_FIXED + STORE_NAME_MAX];
+	unsigned char key[LOG_KEY], value[LOG_FIXED + STORE_NAME_MAX];
 	int64_t when = clock_wall();
 	MDB_val k = {sizeof(key), key}, v = {LOG_FIXED + name.len, value};
 	int r;
 
 	store_key64(txn_modseq(txn), key);
-	key[8] = (unsigned char)(txn->changes >> 8);
-	key[9] = (unsigned char)txn->changes;
-	if (txn->changes < UINT16_MAX)
-		txn->changes++;
+	store_key32(txn->changes++, key + 8);
 	store_key32(type, value);
 	store_key32(mailbox, value + 4);
 	store_key32(first, value + 8);
@@ -51,7 +48,7 @@ int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t ma
 
 int store_change_each(struct store_txn *txn, uint64_t modseq, int (*fn)(void *arg, const struct store_change *change), void *arg)
 {
-	unsigned char key[10] = {0};
+	unsigned char key[LOG_KEY] = {0};
 	MDB_val k = {sizeof(key), key}, v;
 	MDB_cursor *cursor;
 	int r, stop = 0;

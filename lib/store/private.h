@@ -43,6 +43,12 @@ struct store {
 	bool in_txn;
 };
 
+/* Record of something expunged: when, modseq, n -> mailbox, message. */
+struct expunged {
+	uint32_t mailbox, reserved;
+	struct store_message message;
+};
+
 struct store_txn {
 	struct store *store;
 	MDB_txn *mdb;
@@ -50,8 +56,8 @@ struct store_txn {
 	struct meta meta;
 	bool write, dirty, names_dirty;
 	bool numbered; /* has its modseq */
-	uint16_t changes; /* log records of this transaction */
-	uint16_t removed; /* expunged records of this transaction */
+	uint32_t changes; /* log records of this transaction */
+	uint32_t removed; /* expunged records of this transaction */
 };
 
 /* Fixed front of a mailbox's record; keywords (u8 length each, STORE_KEYWORDS_MAX of them) and name follow. */
