@@ -118,11 +118,13 @@ static int decode_mailbox(struct store_txn *txn, struct span value, struct store
 	for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++) {
 		size_t len = value.len > 0 ? (unsigned char)value.ptr[0] : SIZE_MAX;
 
-		if (len > value.len - 1)
+		if (len >= value.len)
 			return E_CORRUPT;
 		out->keywords[i] = span_sub(value, 1, len);
 		value = span_from(value, 1 + len);
 	}
+	if (value.len == 0 || value.len > STORE_NAME_MAX)
+		return E_CORRUPT;
 	out->name = value;
 	out->subscribed = is_subscribed(txn, value);
 	return 0;
@@ -138,7 +140,9 @@ int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, s
 	r = get(txn, span_of(key, sizeof(key)), &value, err);
 	if (r == E_NOTFOUND)
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
-	return r == 0 ? decode_mailbox(txn, value, out) : r;
+	if (r == 0)
+		r = decode_mailbox(txn, value, out);
+	return r == E_CORRUPT ? err_set(err, r, "index: the record of mailbox %u is damaged", id) : r;
 }
 
 int mailbox_put(struct store_txn *txn, const struct store_mailbox *m, struct err *err)
@@ -347,13 +351,31 @@ static int create_one(struct store_txn *txn, struct span name, uint32_t use, uin
 		m.noselect = false;
 		m.use = use;
 		m.uidvalidity = new_uidvalidity(txn);
-		return mailbox_put(txn, &m, err);
+		txn->names_dirty = true;
+		r = mailbox_put(txn, &m, err);
+	} else {
+		*id = txn->meta.next_mailbox;
+		r = mailbox_new(txn, *id, name, use, new_uidvalidity(txn), err);
 	}
-	*id = txn->meta.next_mailbox;
-	r = mailbox_new(txn, *id, name, use, new_uidvalidity(txn), err);
 	if (r == 0)
 		txn_modseq(txn);
 	return r == 0 ? log_add(txn, STORE_CHANGE_MAILBOX_CREATE, *id, 0, 0, name, err) : r;
+}
+
+/* Those that are missing: one that only holds others is there, and stays as it is. */
+static int create_parents(struct store_txn *txn, struct span name, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < name.len && r == 0; i++) {
+		struct span parent = canonical_name(span_sub(name, 0, i));
+		struct store_mailbox m;
+		uint32_t id;
+
+		if (name.ptr[i] == '/' && store_mailbox_by_name(txn, parent, &m, NULL) == E_NOTFOUND)
+			r = create_one(txn, parent, 0, &id, err);
+	}
+	return r;
 }
 
 int store_mailbox_create(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id, struct err *err)
@@ -362,12 +384,8 @@ int store_mailbox_create(struct store_txn *txn, struct span name, uint32_t use, 
 
 	name = canonical_name(name);
 	r = store_mailbox_check_name(name, err);
-	for (size_t i = 0; i < name.len && r == 0; i++)
-		if (name.ptr[i] == '/') {
-			r = create_one(txn, canonical_name(span_sub(name, 0, i)), 0, id, err);
-			if (r == E_EXISTS)
-				r = 0;
-		}
+	if (r == 0)
+		r = create_parents(txn, name, err);
 	return r == 0 ? create_one(txn, name, use, id, err) : r;
 }
 
@@ -570,14 +588,7 @@ int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, s
 		return err_set(err, E_CANNOT, "a mailbox cannot be moved below itself");
 	if (span_eq(m.name, SPAN_LIT("INBOX")))
 		return rename_inbox(txn, id, name, err);
-	for (size_t i = name.len; i > 0; i--)
-		if (name.ptr[i - 1] == '/') {
-			uint32_t parent;
-
-			r = store_mailbox_create(txn, span_sub(name, 0, i - 1), 0, &parent, err);
-			r = r == E_EXISTS ? 0 : r;
-			break;
-		}
+	r = create_parents(txn, name, err);
 	if (r == 0)
 		r = rename_children(txn, m.name, name, err);
 	return r == 0 ? move_name(txn, id, name, err) : r;
