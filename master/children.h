@@ -24,11 +24,14 @@ enum child_state {
 	CHILD_ENDED,	/* stopped for good */
 };
 
+/* A stop goes by stages: each begins when those of the one before have ended, so that nobody loses what it leans on. */
+enum child_stage { STOP_FRONTS, STOP_QUEUE, STOP_SERVICES, STOP_STAGES };
+
 /* What a kind of daemon is, in one line of the table. */
 struct child_kind {
 	const char *name;			 /* of the daemon and of its binary */
 	const char *listeners[CHILD_SERVICES];	 /* services of `listen` it takes */
-	bool faces_clients;			 /* stops with those that listen: first */
+	enum child_stage stop;			 /* when in a stop it is told to end */
 	bool only_with_listener;		 /* not started without one */
 	bool tls;				 /* is handed certificate and key */
 	bool grant;				 /* knows the key of grants */

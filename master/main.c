@@ -63,40 +63,42 @@ static void check_all_ready(struct master *master)
 	report_ready(master, "");
 }
 
-static bool is_front(const struct child *child)
+static bool stage_ended(const struct master *master, enum child_stage stage)
 {
-	return child->kind->listeners[0] != NULL || child->kind->faces_clients;
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].kind->stop == stage && master->children[i].state != CHILD_ENDED)
+			return false;
+	return true;
 }
 
-/* Those who face clients first; the others when no work can come any more. */
-static void halt_some(struct master *master, bool fronts)
+static void halt_stage(struct master *master, enum child_stage stage)
 {
 	uint32_t seconds = (uint32_t)(conf_ms(master->conf, CONF_stop_timeout, NULL) / 1000);
 
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *child = &master->children[i];
 
-		if (is_front(child) == fronts && child->state != CHILD_STOPPING && child->state != CHILD_ENDED)
+		if (child->kind->stop == stage && child->state != CHILD_STOPPING && child->state != CHILD_ENDED)
 			child_halt(child, seconds);
 	}
 }
 
-static void check_all_ended(struct master *master)
+/* Halting one that is down already ends it at once: hence the check after it. */
+static void stop_go_on(struct master *master)
 {
-	for (size_t i = 0; i < master->child_count; i++)
-		if (is_front(&master->children[i]) && master->children[i].state != CHILD_ENDED)
+	for (enum child_stage stage = STOP_FRONTS; stage < STOP_STAGES; stage++) {
+		if (!stage_ended(master, stage))
+			halt_stage(master, stage);
+		if (!stage_ended(master, stage))
 			return;
-	halt_some(master, false);
-	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].state != CHILD_ENDED)
-			return;
+	}
 	event_base_loopbreak(master->base);
 }
 
 void master_child_changed(struct master *master, struct child *child)
 {
 	if (master->stopping) {
-		check_all_ended(master);
+		stop_go_on(master);
 		return;
 	}
 	/* A first start that fails is the admin's to see, at the command that asked for it. */
@@ -136,9 +138,9 @@ void master_stop(struct master *master)
 	master->stopping = true;
 	notify_systemd("STOPPING=1");
 	log_event(EV_master_stop, NULL, F_I64("pid", getpid()));
-	halt_some(master, true);
+	stop_go_on(master);
 	evtimer_add(master->stop_timer, &tv);
-	check_all_ended(master);
+
 }
 
 static void on_child_signal(evutil_socket_t fd, short what, void *arg)
