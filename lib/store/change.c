@@ -116,9 +116,10 @@ int store_append(struct store_txn *txn, struct store_draft *draft, uint32_t mail
 struct flag_change {
 	enum store_how how;
 	uint32_t flags;
-	uint64_t keywords, modseq;
+	uint64_t keywords;
 	uint32_t *changed;
 	size_t count;
+	struct store_txn *txn;
 	struct store_mailbox *box;
 };
 
@@ -134,7 +135,7 @@ static enum message_action change_one(void *arg, struct store_message *m)
 		c->box->unseen += flags & STORE_SEEN ? UINT32_MAX : 1;
 	m->flags = flags;
 	m->keywords = words;
-	m->modseq = c->modseq;
+	m->modseq = txn_modseq(c->txn); /* the first change gives the transaction its number */
 	c->changed[c->count++] = m->uid;
 	return MESSAGE_CHANGED;
 }
@@ -155,11 +156,11 @@ int store_change_flags(struct store_txn *txn, uint32_t mailbox, const uint32_t *
 	if (c.changed == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
 	c.box = &box;
-	c.modseq = txn_modseq(txn);
+	c.txn = txn;
 	r = messages_visit(txn, mailbox, uids, count, change_one, &c, err);
 	if (r != 0 || (c.count == 0 && !entered))
 		return r;
-	box.modseq = c.modseq;
+	box.modseq = txn_modseq(txn);
 	r = mailbox_put(txn, &box, err);
 	return r == 0 ? log_add_uids(txn, STORE_CHANGE_FLAGS, mailbox, c.changed, c.count, err) : r;
 }
