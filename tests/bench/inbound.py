@@ -10,10 +10,11 @@ LIMIT = 300
 
 
 class Run:
-    def __init__(self, messages, seconds, acknowledged, cpu_ms):
+    def __init__(self, messages, seconds, acknowledged, cpu_ms, driver_ms):
         self.rate = messages / seconds
         self.acknowledged_rate = messages / acknowledged
         self.cpu_ms = cpu_ms / messages
+        self.driver_ms = driver_ms / messages
 
     def __repr__(self):
         return "%.0f messages/s in their mailboxes (%.0f/s acknowledged), %.2f ms of CPU each" % (
@@ -75,7 +76,7 @@ def run(suite, messages=None, keep_connection=True):
             clients.append(imapclient.Imap(suite.imap, account))
             clients[-1].empty()
         time.sleep(0.5)
-        cpu = procs.cpu_ms(suite.roots())
+        cpu, driver = procs.cpu_ms(suite.roots()), procs.own_cpu_ms()
         start = time.monotonic()
         sources = send(suite, each, keep_connection)
         wait_sent(sources, start + LIMIT)
@@ -84,11 +85,11 @@ def run(suite, messages=None, keep_connection=True):
         seconds = time.monotonic() - start
         # What is left to do behind the last delivery (files removed, queue tidied) belongs to these messages.
         time.sleep(0.5)
-        cpu = procs.cpu_ms(suite.roots()) - cpu
+        cpu, driver = procs.cpu_ms(suite.roots()) - cpu, procs.own_cpu_ms() - driver
         for client in clients:
             if client.messages() != each:
                 raise RuntimeError("%d messages in a mailbox that was sent %d" % (client.messages(), each))
-        return Run(each * len(clients), seconds, acknowledged, cpu)
+        return Run(each * len(clients), seconds, acknowledged, cpu, driver)
     finally:
         stop(sources)
         for client in clients:

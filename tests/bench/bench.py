@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+"""make bench: Mailwain beside Debian's Postfix and Dovecot, on this machine, in one run, by the same clients.
+
+The suites take turns; what is printed is the median of the runs. Environment: BENCH_ONLY=inbound,imap,memory
+BENCH_RUNS=5 BENCH_MESSAGES=4000 BENCH_IMAP_RUNS=3 BENCH_IMAP_MESSAGES=20000 BENCH_SUITES=mailwain,peers
+BENCH_DIR=/var/tmp (a real disk) BENCH_KEEP=1 (leaves the scratch directories) BENCH_LIMIT=1800 (seconds).
+"""
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import config
+import imap
+import inbound
+import memory
+import peers
+import report
+import suite
+
+
+def say(text):
+    print(text, flush=True)
+
+
+@contextlib.contextmanager
+def running():
+    """New instances of the suites for one part; they end with it, whatever happens."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for kind in (suite.Mailwain, peers.Peers):
+            if kind.key in config.SUITES:
+                made.append(kind())
+                stack.callback(made[-1].close)
+        try:
+            for s in made:
+                s.start()
+            yield made
+        except Exception:
+            for s in made:
+                print("--- the end of %s's log ---\n%s" % (s.name, s.log()[-2000:]), file=sys.stderr)
+            raise
+
+
+def measure_inbound(suites):
+    """mode -> suite key -> runs. Sessions that stay (one connection each) and a connection for each message."""
+    results = {}
+    for mode, keep in (("kept", True), ("each", False)):
+        results[mode] = {s.key: [] for s in suites}
+        for s in suites:
+            inbound.run(s, min(500, config.MESSAGES), keep)
+        for number in range(config.RUNS):
+            for s in suites:
+                run = inbound.run(s, None, keep)
+                results[mode][s.key].append(vars(run))
+                say("inbound: %s: run %d: %s: %s" % (
+                    "sessions stay" if keep else "a connection a message", number + 1, s.name, run))
+    return results
+
+
+PARTS = {
+    "memory": lambda suites: memory.measure(suites, say),
+    "inbound": measure_inbound,
+    "imap": lambda suites: imap.measure(suites, say),
+}
+
+
+def interrupted(number, _frame):
+    raise SystemExit("bench: ended by %s" % ("its time limit" if number == signal.SIGALRM else "a signal"))
+
+
+def main():
+    if os.geteuid() != 0:
+        raise SystemExit("bench: Postfix and Dovecot want root to be started")
+    for part in config.ONLY:
+        if part not in PARTS:
+            raise SystemExit("bench: BENCH_ONLY knows %s, not %s" % (", ".join(PARTS), part))
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGALRM, interrupted)
+    signal.alarm(int(os.environ.get("BENCH_LIMIT", "1800")))
+    results = {"machine": report.machine()}
+    say(report.about(results["machine"]))
+    for part, measure in PARTS.items():
+        if part in config.ONLY:
+            with running() as suites:
+                results[part] = measure(suites)
+            report.save(results)
+    say("\n" + report.table(results))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (RuntimeError, OSError, EOFError, subprocess.SubprocessError) as e:
+        raise SystemExit("bench: %s: %s" % (type(e).__name__, e))
