@@ -156,6 +156,13 @@ demo: deps
 	$(MAKE) all
 	@B=$(B) DEMO=$(DEMO) tests/demo.sh
 
+# Beside Debian's Postfix and Dovecot; what can be set is said in tests/bench/bench.py.
+bench:
+	@tests/install-deps.sh --bench
+	@[ -f config.mk ] || ./configure
+	$(MAKE) all
+	@B=$(B) tests/bench/bench.py
+
 deps:
 	@tests/install-deps.sh
 
@@ -210,4 +217,4 @@ lint: $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all check clean demo deps dist format fuzz install lint tests uninstall
+.PHONY: all bench check clean demo deps dist format fuzz install lint tests uninstall

@@ -1,9 +1,11 @@
 #!/bin/sh
 # Installs the Debian packages that a build and its tests need, when run as
-# root; otherwise names what is missing and stops.
+# root; otherwise names what is missing and stops. With --bench also the mail
+# servers that make bench runs beside the suite.
 set -eu
 packages="gcc make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
 libidn2-dev libutf8proc-dev libjansson-dev libcmocka-dev python3 python3-pytest swaks curl openssl"
+[ "${1:-}" != --bench ] || packages="$packages postfix dovecot-core dovecot-imapd dovecot-lmtpd"
 missing=""
 for p in $packages; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
@@ -12,6 +14,14 @@ done
 if [ "$(id -u)" -ne 0 ]; then
 	echo "Missing packages; as root: apt-get install$missing" >&2
 	exit 1
+fi
+# make bench starts its own Postfix and Dovecot; the packages' services stay off while they are installed.
+policy=/usr/sbin/policy-rc.d
+if [ "${1:-}" = --bench ] && [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	trap 'exit 1' INT TERM
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
 fi
 apt-get update -qq
 # shellcheck disable=SC2086
