@@ -76,6 +76,7 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
+mailwain-config_O  := $(BASE) $(CONF) lib/control/paths.o master/config_command.o
 mailwain-account_O := $(COMMAND) auth/command.o
 mailwain-account_L  = $(JANSSON_LIBS)
 mailwain-queue_O   := $(COMMAND) queue/command.o
@@ -84,7 +85,7 @@ mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
 DAEMONS  := master auth smtpd queue deliver lmtpd imapd imap-session
-COMMANDS := mailwain mailwain-control mailwain-account mailwain-queue mailwain-store
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-account mailwain-queue mailwain-store
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-mailbox:mailwain-store
 

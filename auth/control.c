@@ -327,7 +327,10 @@ static void do_alias(struct request *q, struct span verb)
 		done_change(q, r, &err, "removed", address);
 	} else {
 		r = auth_expand_each(q->auth, span_str(address), show_target, q, &err);
-		done_err(q, r, &err);
+		if (r == 0)
+			control_reply_done(q->reply, EX_OK, "%s", "");
+		else
+			done_err(q, r, &err);
 	}
 }
 

@@ -217,6 +217,7 @@ struct once {
 	void *arg;
 	uint64_t *accounts;
 	size_t count;
+	size_t given; /* remote ones too */
 };
 
 static int give_once(void *arg, const struct recipient *r)
@@ -228,6 +229,7 @@ static int give_once(void *arg, const struct recipient *r)
 			return 0;
 	if (r->account != 0)
 		once->accounts[once->count++] = r->account;
+	once->given++;
 	return once->fn(once->arg, r);
 }
 
@@ -260,10 +262,12 @@ int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg
 			r = 0;
 		}
 	}
-	if (r == 0 && once.count == 0 && bad != 0) {
+	if (r == 0 && once.given == 0 && bad != 0) {
 		r = bad;
 		if (err != NULL)
 			*err = first;
+	} else if (r == 0 && once.given == 0) {
+		r = err_set(err, E_LOOP, "the alias leads only to itself");
 	}
 	pool_free(&pool);
 	return r;

@@ -29,6 +29,13 @@ struct auth_peer {
 	unsigned may;
 };
 
+static int ignore_target(void *arg, const struct recipient *r)
+{
+	(void)arg;
+	(void)r;
+	return 0;
+}
+
 static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_recipient *ask)
 {
 	struct auth_recipient_answer answer = {0};
@@ -37,6 +44,9 @@ static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t 
 	struct err err = {0};
 
 	answer.code = auth_lookup(auth, ask->address, &found, &err);
+	/* An alias that leads nowhere is refused while the sender is still there. */
+	if (answer.code == 0 && found.account == 0)
+		answer.code = auth_expand_each(auth, ask->address, ignore_target, NULL, &err);
 	if (answer.code == 0) {
 		answer.account = found.account;
 		answer.quota = found.quota;
@@ -47,6 +57,8 @@ static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t 
 		answer.grant = span_of(grant, sizeof(grant));
 	} else {
 		answer.text = span_str(err.text);
+		if (err_class(answer.code) != ERR_CLASS_PERM)
+			log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(&err));
 	}
 	ipc_conn_send(conn, &ipc_auth_recipient_answer, id, &answer, -1);
 }

@@ -406,6 +406,7 @@ void front_session_start(struct front *front, const struct front_listener *liste
 	front->sessions = s;
 	front->session_count++;
 	front->total++;
+	log_event(EV_imap_connect, daemon_log(front->daemon), F_STR("rip", peer));
 	conn_timeout(s->conn, login_timeout(s));
 	if (listener->implicit_tls) {
 		session_starttls(s);

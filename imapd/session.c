@@ -2,13 +2,17 @@
 #include "imapd/session.h"
 
 #include "base/encode.h"
-#include "imap/utf7.h"
+#include "imap/flags.h"
 #include "proc/profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+_Static_assert(IMAP_SEEN == (int)STORE_SEEN && IMAP_ANSWERED == (int)STORE_ANSWERED && IMAP_FLAGGED == (int)STORE_FLAGGED &&
+		   IMAP_DELETED == (int)STORE_DELETED && IMAP_DRAFT == (int)STORE_DRAFT && IMAP_KEYWORD_MAX == (int)STORE_KEYWORD_MAX,
+    "the store's flags are the client's");
 
 /* One list for all: what is not here yet has its place in the order of RFC numbers. */
 const char session_capabilities[] = "IMAP4rev1 IDLE NAMESPACE ID CHILDREN UNSELECT UIDPLUS ESEARCH SASL-IR ENABLE "

@@ -36,9 +36,9 @@ static int worker_fork(struct deliver *deliver, uint64_t account, int *out, stru
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int fds[2], dir = -1, r;
 
-	if (worker == NULL || deliver->worker_count >= DELIVER_WORKERS_MAX) {
+	if (worker == NULL || deliver->worker_count >= conf_u64(daemon_conf(deliver->daemon), CONF_delivery_workers, NULL)) {
 		free(worker);
-		return err_set(err, E_LIMIT, "too many delivery workers");
+		return err_set(err, E_LIMIT, "too many accounts get mail at once; delivery-workers is the setting");
 	}
 	dir = store_account_open(account, err);
 	if (dir < 0) {

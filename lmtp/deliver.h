@@ -10,7 +10,6 @@ struct request;
 enum {
 	DELIVER_BATCH = 64,	  /* deliveries in one index transaction */
 	DELIVER_IDLE_MS = 60000,  /* a worker without work ends */
-	DELIVER_WORKERS_MAX = 1024,
 };
 
 struct worker {

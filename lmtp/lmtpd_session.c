@@ -201,8 +201,8 @@ static void answer_ready(struct lmtp_session *s)
 		char text[360];
 
 		snprintf(text, sizeof(text), d->code == 0 ? "<%s> Delivered" : "%s", d->code == 0 ? d->address : d->text);
-		log_event(EV_lmtp_accepted, daemon_log(s->lmtpd->daemon), F_STR("to", d->address), F_U64("size", s->size),
-		    F_STR("status", d->code == 0 ? "delivered" : d->text), F_STR("rip", conn_peer(s->conn)));
+		log_event(d->code == 0 ? EV_lmtp_accepted : EV_lmtp_failed, daemon_log(s->lmtpd->daemon), F_STR("to", d->address),
+		    F_U64("size", s->size), F_STR("status", d->code == 0 ? "delivered" : d->text), F_STR("rip", conn_peer(s->conn)));
 		if (last) {
 			deliveries_drop(s);
 			content_drop(s);

@@ -29,7 +29,7 @@ static const struct {
     {"queue", "list, show, cat, flush, hold, release, delete", false},
     {"mailbox", "list, undo", false},
     {"store", "check, rebuild-index", false},
-    {"config", "check, explain, diff, show", false},
+    {"config", "check, show", false},
 };
 
 static void usage(FILE *out)

@@ -193,10 +193,10 @@ static void gather(struct message *m)
 			else if (t->state == TARGET_DEFERRED)
 				deferred = t;
 		}
-		if (count == 0)
-			continue; /* its expansion failed: set already */
 		s->attempts++;
-		if (deferred != NULL)
+		if (count == 0)
+			set_status(m, i, SPOOL_DEFERRED, SPAN_LIT("451 4.3.0 where it leads could not be found out"));
+		else if (deferred != NULL)
 			set_status(m, i, SPOOL_DEFERRED, deferred->text);
 		else if (failed != NULL)
 			set_status(m, i, SPOOL_FAILED, failed->text);
@@ -250,7 +250,6 @@ static void rest(struct message *m)
 	message_free(m);
 }
 
-
 static void on_appended(struct disk_job *job)
 {
 	struct message *m = job->arg;
@@ -301,37 +300,45 @@ static void record_and_rest(struct message *m)
 	disk_submit(m->queue->disk, job);
 }
 
-static void settle(struct message *m);
-
-/* Notifications are queued before the message that caused them may go. */
-static bool send_dsns(struct message *m)
+/*
+ * Notifications are queued before the message that caused them may go. 0: none is due any more; E_AGAIN: one
+ * is on its way, message_step comes back when it is durable; others: it could not be made now.
+ */
+static int send_dsns(struct message *m)
 {
 	static const enum dsn_kind kinds[] = {DSN_FAILURE, DSN_SUCCESS, DSN_DELAY};
 	uint32_t *recipients = pool_array(m->pool, m->file.envelope.recipient_count, sizeof(*recipients));
+	int r = recipients != NULL ? 0 : E_NOMEM;
 
-	if (recipients == NULL)
-		return false;
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < 3 && r == 0; k++) {
 		size_t count = dsn_due(m, kinds[k], recipients);
 
-		if (count > 0 && dsn_send(m, kinds[k], recipients, count) == 0) {
+		if (count == 0)
+			continue;
+		r = dsn_send(m, kinds[k], recipients, count);
+		if (r == 0) {
 			m->dsn_pending = true;
-			return true; /* message_step comes back when it is durable */
+			return E_AGAIN;
 		}
+		if (r == E_CANNOT)
+			r = 0; /* nobody is to be told */
 	}
-	return false;
+	return r;
 }
 
 static void settle(struct message *m)
 {
+	int r;
+
 	if (m->deleted) {
 		remove_message(m);
 		return;
 	}
-	if (send_dsns(m))
+	r = send_dsns(m);
+	if (r == E_AGAIN)
 		return;
-	if (count_open(m) > 0)
-		record_and_rest(m);
+	if (r != 0 || count_open(m) > 0)
+		record_and_rest(m); /* with a notification still owed it comes round again */
 	else
 		remove_message(m);
 }
@@ -351,7 +358,8 @@ static void start_recipient(struct message *m, uint32_t i)
 	const struct spool_recipient *r = &m->file.envelope.recipients[i];
 	struct target *t;
 
-	if (r->local && r->account != 0) {
+	/* After a failure the directory is asked again: quota, account or alias may be another. */
+	if (r->local && r->account != 0 && m->states[i].attempts == 0) {
 		t = message_add_target(m, i, r->account, r->quota, r->canonical, r->detail);
 		if (t != NULL)
 			deliver_target(t);

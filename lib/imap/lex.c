@@ -2,7 +2,7 @@
 
 #include "imap/reader.h"
 #include "imap/utf7.h"
-#include "store/store.h"
+#include "imap/flags.h"
 
 #include <string.h>
 
@@ -250,11 +250,11 @@ static const struct {
 	struct span name;
 	uint32_t flag;
 } flag_names[] = {
-    {SPAN_LIT("\\Seen"), STORE_SEEN},
-    {SPAN_LIT("\\Answered"), STORE_ANSWERED},
-    {SPAN_LIT("\\Flagged"), STORE_FLAGGED},
-    {SPAN_LIT("\\Deleted"), STORE_DELETED},
-    {SPAN_LIT("\\Draft"), STORE_DRAFT},
+    {SPAN_LIT("\\Seen"), IMAP_SEEN},
+    {SPAN_LIT("\\Answered"), IMAP_ANSWERED},
+    {SPAN_LIT("\\Flagged"), IMAP_FLAGGED},
+    {SPAN_LIT("\\Deleted"), IMAP_DELETED},
+    {SPAN_LIT("\\Draft"), IMAP_DRAFT},
 };
 
 static bool take_flag(struct imap_lex *lex, struct imap_flags *out)
@@ -265,7 +265,7 @@ static bool take_flag(struct imap_lex *lex, struct imap_flags *out)
 	if (!imap_lex_take(lex, '\\')) {
 		if (!imap_lex_atom(lex, &flag))
 			return false;
-		if (flag.len > STORE_KEYWORD_MAX)
+		if (flag.len > IMAP_KEYWORD_MAX)
 			return imap_lex_fail(lex, "a keyword is too long");
 		if (out->keyword_count == FLAGS_MAX)
 			return imap_lex_fail(lex, "too many flags");

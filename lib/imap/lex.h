@@ -54,7 +54,7 @@ bool imap_lex_set(struct imap_lex *lex, struct span *out);
 bool imap_lex_mailbox(struct imap_lex *lex, struct span *out);
 
 /*
- * Flags: system ones as bits of enum store_flag, keywords as names (pooled array). \Recent is refused.
+ * Flags: system ones as bits of enum imap_flag, keywords as names (pooled array). \Recent is refused.
  * list: "(a b)"; plain: also without parentheses, as STORE allows.
  */
 struct imap_flags {

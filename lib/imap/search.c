@@ -1,6 +1,6 @@
 #include "imap/search.h"
 
-#include "store/store.h"
+#include "imap/flags.h"
 
 struct parser {
 	struct imap_lex *lex;
@@ -18,14 +18,14 @@ static const struct key_word {
 	const char *field;
 } key_words[] = {
     {SPAN_LIT("ALL"), IMAP_SEARCH_ALL, ARG_NONE, 0, false, NULL},
-    {SPAN_LIT("ANSWERED"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_ANSWERED, false, NULL},
+    {SPAN_LIT("ANSWERED"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_ANSWERED, false, NULL},
     {SPAN_LIT("BCC"), IMAP_SEARCH_HEADER, ARG_TEXT, 0, false, "Bcc"},
     {SPAN_LIT("BEFORE"), IMAP_SEARCH_BEFORE, ARG_DATE, 0, false, NULL},
     {SPAN_LIT("BODY"), IMAP_SEARCH_BODY, ARG_TEXT, 0, false, NULL},
     {SPAN_LIT("CC"), IMAP_SEARCH_HEADER, ARG_TEXT, 0, false, "Cc"},
-    {SPAN_LIT("DELETED"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_DELETED, false, NULL},
-    {SPAN_LIT("DRAFT"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_DRAFT, false, NULL},
-    {SPAN_LIT("FLAGGED"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_FLAGGED, false, NULL},
+    {SPAN_LIT("DELETED"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_DELETED, false, NULL},
+    {SPAN_LIT("DRAFT"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_DRAFT, false, NULL},
+    {SPAN_LIT("FLAGGED"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_FLAGGED, false, NULL},
     {SPAN_LIT("FROM"), IMAP_SEARCH_HEADER, ARG_TEXT, 0, false, "From"},
     {SPAN_LIT("HEADER"), IMAP_SEARCH_HEADER, ARG_HEADER, 0, false, NULL},
     {SPAN_LIT("KEYWORD"), IMAP_SEARCH_KEYWORD, ARG_ATOM, 0, false, NULL},
@@ -36,7 +36,7 @@ static const struct key_word {
     {SPAN_LIT("ON"), IMAP_SEARCH_ON, ARG_DATE, 0, false, NULL},
     {SPAN_LIT("OR"), IMAP_SEARCH_OR, ARG_OR, 0, false, NULL},
     {SPAN_LIT("RECENT"), IMAP_SEARCH_RECENT, ARG_NONE, 0, false, NULL},
-    {SPAN_LIT("SEEN"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_SEEN, false, NULL},
+    {SPAN_LIT("SEEN"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_SEEN, false, NULL},
     {SPAN_LIT("SENTBEFORE"), IMAP_SEARCH_SENTBEFORE, ARG_DATE, 0, false, NULL},
     {SPAN_LIT("SENTON"), IMAP_SEARCH_SENTON, ARG_DATE, 0, false, NULL},
     {SPAN_LIT("SENTSINCE"), IMAP_SEARCH_SENTSINCE, ARG_DATE, 0, false, NULL},
@@ -46,12 +46,12 @@ static const struct key_word {
     {SPAN_LIT("TEXT"), IMAP_SEARCH_TEXT, ARG_TEXT, 0, false, NULL},
     {SPAN_LIT("TO"), IMAP_SEARCH_HEADER, ARG_TEXT, 0, false, "To"},
     {SPAN_LIT("UID"), IMAP_SEARCH_UID, ARG_UIDS, 0, false, NULL},
-    {SPAN_LIT("UNANSWERED"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_ANSWERED, true, NULL},
-    {SPAN_LIT("UNDELETED"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_DELETED, true, NULL},
-    {SPAN_LIT("UNDRAFT"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_DRAFT, true, NULL},
-    {SPAN_LIT("UNFLAGGED"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_FLAGGED, true, NULL},
+    {SPAN_LIT("UNANSWERED"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_ANSWERED, true, NULL},
+    {SPAN_LIT("UNDELETED"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_DELETED, true, NULL},
+    {SPAN_LIT("UNDRAFT"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_DRAFT, true, NULL},
+    {SPAN_LIT("UNFLAGGED"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_FLAGGED, true, NULL},
     {SPAN_LIT("UNKEYWORD"), IMAP_SEARCH_KEYWORD, ARG_ATOM, 0, true, NULL},
-    {SPAN_LIT("UNSEEN"), IMAP_SEARCH_FLAG, ARG_NONE, STORE_SEEN, true, NULL},
+    {SPAN_LIT("UNSEEN"), IMAP_SEARCH_FLAG, ARG_NONE, IMAP_SEEN, true, NULL},
 };
 
 static struct imap_search_key *take_key(struct parser *p, unsigned depth);
@@ -98,7 +98,7 @@ static struct imap_search_key *key_of_new(struct parser *p)
 
 	if (both == NULL || recent == NULL || seen == NULL || unseen == NULL)
 		return NULL;
-	seen->number = STORE_SEEN;
+	seen->number = IMAP_SEEN;
 	both->first = recent;
 	recent->next = unseen;
 	return both;

@@ -19,7 +19,7 @@ enum imap_search_kind {
 	IMAP_SEARCH_ALL,
 	IMAP_SEARCH_SEQUENCE, /* set */
 	IMAP_SEARCH_UID,      /* set */
-	IMAP_SEARCH_FLAG,     /* number: an enum store_flag bit */
+	IMAP_SEARCH_FLAG,     /* number: an enum imap_flag bit */
 	IMAP_SEARCH_KEYWORD,  /* text */
 	IMAP_SEARCH_RECENT,
 	IMAP_SEARCH_BEFORE, /* when, as the next two */

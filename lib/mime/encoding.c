@@ -1,10 +1,16 @@
 #include "mime/encoding.h"
 
+/* The value is one token (RFC 2045 section 6.1); a comment may follow, some senders put a ';'. */
 enum mime_encoding mime_encoding_find(struct span value)
 {
-	value = span_trim(value);
-	while (value.len > 0 && (value.ptr[value.len - 1] == '\n' || value.ptr[value.len - 1] == '\r'))
-		value = span_trim(span_sub(value, 0, value.len - 1));
+	size_t start = 0, len = 0;
+
+	while (start < value.len && (unsigned char)value.ptr[start] <= ' ')
+		start++; /* a line end too: the value may be folded */
+	value = span_from(value, start);
+	while (len < value.len && value.ptr[len] > ' ' && value.ptr[len] != ';' && value.ptr[len] != '(')
+		len++;
+	value = span_sub(value, 0, len);
 	if (span_caseeq(value, SPAN_LIT("base64")))
 		return MIME_ENCODING_BASE64;
 	if (span_caseeq(value, SPAN_LIT("quoted-printable")))
@@ -30,29 +36,28 @@ static const unsigned char digits[256] = {
 static void decode_base64(struct mime_decoder *d, struct span piece, struct buf *out)
 {
 	const unsigned char *p = (const unsigned char *)piece.ptr, *end = p + piece.len;
-	char *to = buf_reserve(out, piece.len + 3);
+	/* Each digit gives an octet but for the first of a quantum: three in four, rounded up. */
+	char *to = d->ended ? NULL : buf_reserve(out, piece.len - piece.len / 4);
 	size_t len = 0;
 
 	if (to == NULL)
 		return;
-	while (p < end) {
-		unsigned digit = digits[*p++];
+	while (p < end && !d->ended) {
+		unsigned digit = digits[*p];
 
 		if (digit == 0) {
-			if (p[-1] == '=') { /* the end of a quantum; another may follow (RFC 2045 6.8 is silent, senders do it) */
-				d->bits = 0;
-				d->count = 0;
-			}
+			d->ended = *p++ == '=' && d->count >= 2;
 			continue;
 		}
+		p++;
 		d->bits = d->bits << 6 | (digit - 1);
 		d->count++;
-		/* An octet as soon as its bits are there: padding or not, nothing is left behind. */
-		if (d->count == 2)
+		/* An octet as soon as its bits are there: without padding nothing is left behind either. */
+		if (d->count == 2) {
 			to[len++] = (char)(d->bits >> 4);
-		else if (d->count == 3)
+		} else if (d->count == 3) {
 			to[len++] = (char)(d->bits >> 2);
-		else if (d->count == 4) {
+		} else if (d->count == 4) {
 			to[len++] = (char)d->bits;
 			d->count = 0;
 			d->bits = 0;
@@ -63,68 +68,121 @@ static void decode_base64(struct mime_decoder *d, struct span piece, struct buf 
 
 /* ---- quoted-printable ---- */
 
-static int hex_value(char c)
+static bool is_blank(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = ascii_upper(c);
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return c == ' ' || c == '\t';
 }
 
-/* The bytes behind '=' so far: 1 done (written or dropped), 0 more are needed, -1 no encoding at all. */
-static int decode_escape(const char *held, unsigned len, struct buf *out)
+static bool is_hex(char c)
 {
-	if (len == 1)
-		return 0;
-	if (held[1] == '\n')
-		return 1; /* soft line break, CR missing */
-	if (held[1] == '\r') {
-		if (len == 2)
-			return 0;
-		return held[2] == '\n' ? 1 : -1;
+	c = ascii_lower(c);
+	return ascii_is_digit(c) || (c >= 'a' && c <= 'f');
+}
+
+static char hex_octet(char high, char low)
+{
+	unsigned h = (unsigned char)ascii_lower(high), l = (unsigned char)ascii_lower(low);
+
+	h = h <= '9' ? h - '0' : h - 'a' + 10;
+	l = l <= '9' ? l - '0' : l - 'a' + 10;
+	return (char)(h << 4 | l);
+}
+
+/*
+ * What c makes of the octets held: HOLD: it belongs to them; DONE: they are
+ * decided and c with them; AS_IS: they were ordinary text, c is looked at anew.
+ */
+enum verdict { HOLD, DONE, AS_IS };
+
+/* held begins with a blank: blanks, perhaps a CR. Before a line end they are nothing (rule 3). */
+static enum verdict judge_blanks(const struct mime_decoder *d, char c, struct buf *out)
+{
+	bool cr = d->held[d->held_len - 1] == '\r';
+
+	if (c == '\n') {
+		buf_add_str(out, cr ? "\r\n" : "\n");
+		return DONE;
 	}
-	if (hex_value(held[1]) < 0)
-		return -1;
-	if (len == 2)
-		return 0;
-	if (hex_value(held[2]) < 0)
-		return -1;
-	buf_add_char(out, (char)(hex_value(held[1]) << 4 | hex_value(held[2])));
-	return 1;
+	return !cr && (is_blank(c) || c == '\r') ? HOLD : AS_IS;
+}
+
+/* held begins with '=': "=", "=A", or '=' with blanks and perhaps a CR: a soft line break (rule 5). */
+static enum verdict judge_escape(const struct mime_decoder *d, char c, struct buf *out)
+{
+	char last = d->held[d->held_len - 1];
+
+	if (d->held_len == 2 && is_hex(last)) {
+		if (!is_hex(c))
+			return AS_IS;
+		buf_add_char(out, hex_octet(last, c));
+		return DONE;
+	}
+	if (c == '\n')
+		return DONE;
+	if (last != '\r' && (is_blank(c) || c == '\r'))
+		return HOLD;
+	return d->held_len == 1 && is_hex(c) ? HOLD : AS_IS;
+}
+
+static void flush_held(struct mime_decoder *d, struct buf *out)
+{
+	buf_add(out, d->held, d->held_len);
+	d->held_len = 0;
+}
+
+/* Length of the octets at the front that stand for themselves whatever follows. */
+static size_t plain_len(struct span s)
+{
+	size_t n = 0;
+
+	while (n < s.len && s.ptr[n] != '=' && !is_blank(s.ptr[n]))
+		n++;
+	return n;
 }
 
 static void decode_quoted(struct mime_decoder *d, struct span piece, struct buf *out)
 {
 	while (piece.len > 0 && !buf_failed(out)) {
-		size_t plain;
-		int r;
+		enum verdict verdict = HOLD;
 
 		if (d->held_len == 0) {
-			plain = span_find(piece, '=');
+			size_t plain = plain_len(piece);
+
 			buf_add(out, piece.ptr, plain);
 			piece = span_from(piece, plain);
 			if (piece.len == 0)
 				return;
+		} else if (d->held[0] == '=') {
+			verdict = judge_escape(d, piece.ptr[0], out);
+		} else {
+			verdict = judge_blanks(d, piece.ptr[0], out);
 		}
-		d->held[d->held_len++] = *piece.ptr;
-		piece = span_from(piece, 1);
-		r = decode_escape(d->held, d->held_len, out);
-		if (r == 0)
-			continue;
-		if (r < 0) {
-			/* As it is; the last byte may begin another one. */
-			bool again = d->held[d->held_len - 1] == '=';
-
-			buf_add(out, d->held, d->held_len - (again ? 1 : 0));
-			d->held_len = again ? 1 : 0;
-			continue;
-		}
-		d->held_len = 0;
+		if (verdict == AS_IS || (verdict == HOLD && d->held_len == MIME_QUOTED_HELD_MAX))
+			flush_held(d, out);
+		if (verdict == DONE)
+			d->held_len = 0;
+		if (verdict == HOLD)
+			d->held[d->held_len++] = piece.ptr[0];
+		if (verdict != AS_IS)
+			piece = span_from(piece, 1);
 	}
+}
+
+/* The end of the text ends its last line: blanks there are nothing, "=" is a soft line break. */
+static void end_quoted(struct mime_decoder *d, struct buf *out)
+{
+	if (d->held_len == 0)
+		return;
+	if (d->held[0] != '=' && d->held[d->held_len - 1] == '\r')
+		buf_add_char(out, '\r');
+	else if (d->held[0] == '=' && d->held_len == 2 && is_hex(d->held[1]))
+		buf_add(out, d->held, d->held_len);
 }
 
 void mime_decode(struct mime_decoder *d, struct span piece, struct buf *out)
 {
+	if (piece.len == 0)
+		return;
 	switch (d->encoding) {
 	case MIME_ENCODING_BASE64:
 		decode_base64(d, piece, out);
@@ -140,8 +198,6 @@ void mime_decode(struct mime_decoder *d, struct span piece, struct buf *out)
 
 void mime_decode_end(struct mime_decoder *d, struct buf *out)
 {
-	/* A "=" at the very end is a soft line break whose line end is missing. */
-	if (d->held_len > 1 && d->held[1] != '\r')
-		buf_add(out, d->held, d->held_len);
-	d->held_len = 0;
+	end_quoted(d, out);
+	mime_decoder_init(d, d->encoding);
 }

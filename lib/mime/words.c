@@ -1,5 +1,6 @@
 #include "mime/words.h"
 
+#include "base/encode.h"
 #include "mime/charset.h"
 #include "mime/encoding.h"
 
@@ -36,21 +37,21 @@ static bool word_parse(struct span s, struct word *out)
 	return true;
 }
 
-/* "Q": as quoted-printable, '_' for a space (section 4.2). */
+/* "Q": '_' for a space, "=XX" for an octet; what is no escape stays (section 4.2). */
 static void decode_q(struct span text, struct buf *out)
 {
-	struct mime_decoder decoder;
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char octet;
 
-	mime_decoder_init(&decoder, MIME_ENCODING_QUOTED_PRINTABLE);
-	while (text.len > 0) {
-		size_t n = span_find(text, '_');
-
-		mime_decode(&decoder, span_sub(text, 0, n), out);
-		if (n < text.len)
-			mime_decode(&decoder, SPAN_LIT(" "), out);
-		text = span_from(text, n + 1);
+		if (text.ptr[i] == '_') {
+			buf_add_char(out, ' ');
+		} else if (text.ptr[i] == '=' && hex_decode(span_sub(text, i + 1, 2), &octet, 1) == 0) {
+			buf_add_char(out, (char)octet);
+			i += 2;
+		} else {
+			buf_add_char(out, text.ptr[i]);
+		}
 	}
-	mime_decode_end(&decoder, out);
 }
 
 static void decode_word(const struct word *word, struct buf *octets)

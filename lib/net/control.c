@@ -53,11 +53,6 @@ void control_reply_text(struct control_reply *reply, struct span text)
 	}
 }
 
-size_t control_reply_waiting(const struct control_reply *reply)
-{
-	return reply->conn ? ipc_conn_waiting(reply->conn) : SIZE_MAX;
-}
-
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
 {
 	struct control_done done = {.exit = exit};
@@ -146,8 +141,12 @@ static void on_accept(void *arg, int fd, const struct sockaddr_storage *address,
 	reply->server = server;
 	buf_init(&reply->input, CONTROL_INPUT_MAX);
 	reply->conn = ipc_conn_new(server->base, fd, &ipc_service_control, TO_SERVICE, &control_callbacks, reply);
-	if (reply->conn == NULL)
+	if (reply->conn == NULL) {
 		free(reply);
+		return;
+	}
+	ipc_conn_wait_max(reply->conn, CONTROL_ANSWER_MAX);
+	log_event(EV_control_request, NULL, F_U64("uid", uid), F_I64("pid", pid));
 }
 
 struct control_server *control_server_new_on(struct event_base *base, int fd, control_handler *handler, void *arg)

@@ -1,7 +1,7 @@
 /*
- * The daemon's side of the control commands: run/<daemon>.sock. Only root, the
- * instance's own user and members of control-group can open the socket; the
- * kernel's word (SO_PEERCRED) is checked again. A malformed request costs its connection.
+ * The daemon's side of the control commands: run/<daemon>.sock. Its mode lets
+ * root, the instance's own user and members of control-group in; who it was is
+ * logged from the kernel's word. A malformed request costs its connection.
  */
 #ifndef MW_NET_CONTROL_H
 #define MW_NET_CONTROL_H
@@ -13,11 +13,12 @@ struct control_reply;
 struct daemon;
 struct event_base;
 
-enum { CONTROL_ARGS_MAX = 512, CONTROL_INPUT_MAX = 64 * 1024 * 1024 };
+enum { CONTROL_ARGS_MAX = 512, CONTROL_INPUT_MAX = 64 * 1024 * 1024, CONTROL_ANSWER_MAX = 512 * 1024 * 1024 };
 
 /*
  * One request. args[0] is the verb or noun. All spans are borrowed until the
- * handler returns. Answer with any number of rows and texts and one done, now or later.
+ * handler returns. Answer with any number of rows and texts and one done,
+ * now or later; CONTROL_ANSWER_MAX bytes of them may wait for the command to read.
  */
 typedef void control_handler(void *arg, struct control_reply *reply, const struct span *args, size_t count,
     struct span input, struct span secret);
@@ -31,11 +32,6 @@ void control_server_free(struct control_server **server);
 /* json: one object. Dropped silently when the command has gone away. */
 void control_reply_row(struct control_reply *reply, struct span json);
 void control_reply_text(struct control_reply *reply, struct span text);
-/*
- * Bytes that the command has yet to take; SIZE_MAX when it has gone away. A long answer goes
- * on when this is small: what is sent while more than 4 MiB wait is lost.
- */
-size_t control_reply_waiting(const struct control_reply *reply);
 /* Ends the reply; it is not valid afterwards. exit: sysexits(3). */
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -35,6 +35,7 @@ struct ipc_conn {
 	struct ipc_waiting **tail;
 	size_t waiting;
 	struct buf wire; /* kept, so that a message costs no allocation */
+	size_t wait_max; /* bytes */
 	char *buffer;	 /* IPC_MESSAGE_MAX */
 };
 
@@ -57,6 +58,7 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
 	conn->callbacks = callbacks;
 	conn->arg = arg;
 	conn->tail = &conn->head;
+	conn->wait_max = IPC_CONN_WAIT_MAX;
 	buf_init(&conn->wire, IPC_MESSAGE_MAX);
 	conn->buffer = malloc(IPC_MESSAGE_MAX);
 	conn->read_event = event_new(base, fd, EV_READ | EV_PERSIST, ipc_conn_on_read, conn);
@@ -172,7 +174,7 @@ static int ipc_conn_wait(struct ipc_conn *conn, struct span wire, int pass)
 {
 	struct ipc_waiting *one;
 
-	if (conn->waiting + wire.len > IPC_CONN_WAIT_MAX)
+	if (conn->waiting + wire.len > conn->wait_max)
 		return E_LIMIT;
 	one = malloc(sizeof(*one) + wire.len);
 	if (one == NULL)
@@ -207,6 +209,11 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
 			return r;
 	}
 	return ipc_conn_wait(conn, buf_span(&conn->wire), pass);
+}
+
+void ipc_conn_wait_max(struct ipc_conn *conn, size_t max)
+{
+	conn->wait_max = max;
 }
 
 int ipc_conn_fd(const struct ipc_conn *conn)

@@ -120,7 +120,7 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 	struct err err = {0};
 	size_t count;
 	uint64_t size = 0;
-	uint32_t last = 0;
+	uint32_t last = 0, unseen = 0;
 	int r = store_message_list(c->txn, box->id, 0, c->txn->pool, &list, &count, &err);
 
 	if (r != 0) {
@@ -141,7 +141,10 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 		if (store_facts_get(c->txn, list[i].number, &facts, &err) != 0)
 			fault(c, box->name, list[i].uid, err.text);
 		size += list[i].size;
+		unseen += !(list[i].flags & STORE_SEEN);
 	}
+	if (unseen != box->unseen)
+		fault(c, box->name, 0, "count of unseen does not fit the messages");
 	if (count != box->exists || size != box->size)
 		fault(c, box->name, 0, "counts do not fit the messages");
 	c->bytes += size;

@@ -652,7 +652,8 @@ static int restore_line(struct store_txn *txn, struct span line, struct err *err
 	struct store_mailbox m;
 
 	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(line));
-	if (sscanf(text, "%u %u %u %d %d %n", &id, &uidvalidity, &use, &subscribed, &noselect, &used) != 5 || used == 0)
+	/* One blank before the name: those that follow belong to it. */
+	if (sscanf(text, "%u %u %u %d %d%n", &id, &uidvalidity, &use, &subscribed, &noselect, &used) != 5 || text[used++] != ' ')
 		return err_set(err, E_CORRUPT, "mailbox names are damaged");
 	(void)uidvalidity; /* UIDs are given anew: so is the validity, and a greater one */
 	r = mailbox_new(txn, id, span_str(text + used), use, new_uidvalidity(txn), err);

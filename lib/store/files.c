@@ -39,13 +39,16 @@ void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STOR
 
 bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived)
 {
+	char same[STORE_FILE_NAME];
 	uint64_t date;
 	int used = 0;
 
 	if (sscanf(name, "%16" SCNx64 ".%8" SCNx32 ".%16" SCNx64 "%n", number, mailbox, &date, &used) != 3 || name[used] != '\0')
 		return false;
 	*arrived = (int64_t)date;
-	return true;
+	/* scanf takes blanks, signs and short numbers too. */
+	file_name(*number, *mailbox, *arrived, same);
+	return strcmp(same + strlen("mail/00/"), name) == 0;
 }
 
 int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg)
