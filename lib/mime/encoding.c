@@ -1,5 +1,7 @@
 #include "mime/encoding.h"
 
+#include "base/encode.h"
+
 /* The value is one token (RFC 2045 section 6.1); a comment may follow, some senders put a ';'. */
 enum mime_encoding mime_encoding_find(struct span value)
 {
@@ -79,15 +81,6 @@ static bool is_hex(char c)
 	return ascii_is_digit(c) || (c >= 'a' && c <= 'f');
 }
 
-static char hex_octet(char high, char low)
-{
-	unsigned h = (unsigned char)ascii_lower(high), l = (unsigned char)ascii_lower(low);
-
-	h = h <= '9' ? h - '0' : h - 'a' + 10;
-	l = l <= '9' ? l - '0' : l - 'a' + 10;
-	return (char)(h << 4 | l);
-}
-
 /*
  * What c makes of the octets held: HOLD: it belongs to them; DONE: they are
  * decided and c with them; AS_IS: they were ordinary text, c is looked at anew.
@@ -109,12 +102,13 @@ static enum verdict judge_blanks(const struct mime_decoder *d, char c, struct bu
 /* held begins with '=': "=", "=A", or '=' with blanks and perhaps a CR: a soft line break (rule 5). */
 static enum verdict judge_escape(const struct mime_decoder *d, char c, struct buf *out)
 {
-	char last = d->held[d->held_len - 1];
+	char last = d->held[d->held_len - 1], pair[2] = {last, c};
+	unsigned char octet;
 
 	if (d->held_len == 2 && is_hex(last)) {
-		if (!is_hex(c))
+		if (hex_decode(span_of(pair, 2), &octet, 1) != 0)
 			return AS_IS;
-		buf_add_char(out, hex_octet(last, c));
+		buf_add_char(out, (char)octet);
 		return DONE;
 	}
 	if (c == '\n')
