@@ -9,6 +9,8 @@ enum mime_encoding mime_encoding_find(struct span value)
 
 	while (start < value.len && (unsigned char)value.ptr[start] <= ' ')
 		start++; /* a line end too: the value may be folded */
+	if (start == value.len)
+		return MIME_ENCODING_NONE;
 	value = span_from(value, start);
 	while (len < value.len && value.ptr[len] > ' ' && value.ptr[len] != ';' && value.ptr[len] != '(')
 		len++;
