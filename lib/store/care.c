@@ -156,8 +156,14 @@ int store_check(struct store *store, store_report *report, void *arg)
 {
 	struct check c = {.store = store, .report = report, .arg = arg};
 	struct err err = {0};
-	int r = store_begin(store, false, &c.txn, &err);
+	int r = pages_check(store, true, &err);
 
+	if (r == E_CORRUPT) { /* no use in going further, and no safe way */
+		say(report, arg, "%s", err.text);
+		return 1;
+	}
+	if (r == 0)
+		r = store_begin(store, false, &c.txn, &err);
 	if (r == 0)
 		r = store_mailbox_each(c.txn, check_mailbox, &c);
 	if (r == 0 && (c.bytes != c.txn->meta.bytes || c.messages != c.txn->meta.messages)) {

@@ -109,13 +109,15 @@ static int env_open(struct store *s, struct err *err)
 	/* The process is confined to the account's directory, which is its current one. */
 	if (r == 0)
 		r = mdb_env_open(s->env, "index", MDB_NOTLS, 0600);
-	if (r == 0)
-		mdb_reader_check(s->env, &dead);
-	if (r == 0) {
-		r = open_databases(s, false);
-		if (r == MDB_NOTFOUND)
-			r = open_databases(s, true);
-	}
+	if (r != 0)
+		return store_db_error(err, r, "open");
+	mdb_reader_check(s->env, &dead);
+	r = pages_check(s, false, err);
+	if (r != 0)
+		return r;
+	r = open_databases(s, false);
+	if (r == MDB_NOTFOUND)
+		r = open_databases(s, true);
 	return r == 0 ? 0 : store_db_error(err, r, "open");
 }
 

@@ -72,6 +72,9 @@ uint64_t store_get64(const unsigned char *p);
 void store_key32(uint32_t n, unsigned char *out);
 uint32_t store_get32(const unsigned char *p);
 
+/* pages.c: E_CORRUPT when LMDB would stumble. whole: every page, else the way to the first and last entry of each database. */
+int pages_check(struct store *s, bool whole, struct err *err);
+
 /* catalog.c */
 int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err);
 int mailbox_put(struct store_txn *txn, const struct store_mailbox *mailbox, struct err *err);

@@ -1,0 +1,173 @@
+/*
+ * Looks at the index's pages before LMDB does. LMDB trusts them: an offset that
+ * points nowhere ends the process, and would end the next one too. Pages are read,
+ * not mapped, so that nothing found here can do harm.
+ *
+ * Format (LMDB 0.9, lmdb.h and mdb.c): a page has number u64, pad u16, flags u16,
+ * lower u16, upper u16, then offsets of its nodes (u16). A node has lo u16, hi u16,
+ * flags u16, key size u16, key, data. In a branch the first three are the child's number.
+ */
+#include "store/private.h"
+
+#include <unistd.h>
+
+enum {
+	PAGE = 4096,
+	PAGE_HEAD = 16,
+	PAGE_BRANCH = 1,
+	PAGE_LEAF = 2,
+	PAGE_OVERFLOW = 4,
+	PAGE_KINDS = 0x6f, /* without what only means something in memory */
+	NODE_HEAD = 8,
+	NODE_BIG = 1,
+	NODE_TREE = 2,
+	TREE_SIZE = 48,
+	TREE_DEPTH_AT = 6,
+	TREE_ROOT_AT = 40,
+	TREE_DEPTH_MAX = 32,
+	META_FREE_AT = 40,
+	META_MAIN_AT = 88,
+	META_LAST_PAGE_AT = 136,
+	META_SIZE = 144,
+};
+
+struct walk {
+	int fd;
+	bool whole;
+	uint64_t last;	 /* number of the last page */
+	uint64_t budget; /* pages that may yet be read: a page has one parent */
+	uint64_t bad;
+};
+
+static unsigned get16(const unsigned char *p)
+{
+	return (unsigned)p[0] | (unsigned)p[1] << 8;
+}
+
+static uint64_t get64(const unsigned char *p)
+{
+	uint64_t n;
+
+	memcpy(&n, p, sizeof(n));
+	return n;
+}
+
+/* False also when it is not where it says. */
+static bool page_read(struct walk *w, uint64_t number, unsigned char *page, size_t size)
+{
+	w->bad = number;
+	return number >= 2 && number <= w->last && w->budget-- > 0 &&
+	       pread(w->fd, page, size, (off_t)(number * PAGE)) == (ssize_t)size && get64(page) == number;
+}
+
+static bool overflow_check(struct walk *w, uint64_t number, uint64_t size)
+{
+	unsigned char head[PAGE_HEAD];
+	uint64_t pages;
+
+	if (!page_read(w, number, head, sizeof(head)))
+		return false;
+	pages = get16(head + 12) | (uint64_t)get16(head + 14) << 16;
+	return (get16(head + 10) & PAGE_KINDS) == PAGE_OVERFLOW && pages <= w->last - number + 1 &&
+	       size <= pages * PAGE - PAGE_HEAD;
+}
+
+static bool tree_check(struct walk *w, const unsigned char *tree, bool inner);
+
+/* Its data lies within the page, or where it says. first_or_last: of its page. */
+static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t room, bool first_or_last, bool inner)
+{
+	uint64_t size = get16(node) | (uint64_t)get16(node + 2) << 16;
+	unsigned flags = get16(node + 4), key = get16(node + 6);
+	bool big = flags & NODE_BIG, tree = flags & NODE_TREE;
+
+	if (NODE_HEAD + key + (big ? 8 : size) > room || (tree && (big || inner || size != TREE_SIZE)))
+		return false;
+	if (tree)
+		return tree_check(w, node + NODE_HEAD + key, true);
+	return !big || !(w->whole || first_or_last) || overflow_check(w, get64(node + NODE_HEAD + key), size);
+}
+
+/* The page and what is below it: all, or what LMDB touches to get to the first and the last entry. */
+static bool page_check(struct walk *w, uint64_t number, unsigned depth, bool inner)
+{
+	unsigned char page[PAGE];
+	unsigned kind, lower, upper, count;
+
+	if (!page_read(w, number, page, sizeof(page)))
+		return false;
+	kind = get16(page + 10) & PAGE_KINDS;
+	lower = get16(page + 12);
+	upper = get16(page + 14);
+	count = (lower - PAGE_HEAD) / 2;
+	if (lower <= PAGE_HEAD || lower % 2 != 0 || lower > upper || upper > PAGE || kind != (depth == 1 ? PAGE_LEAF : PAGE_BRANCH))
+		return false;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned at = get16(page + PAGE_HEAD + 2 * i);
+		bool edge = i == 0 || i + 1 == count;
+		const unsigned char *node;
+
+		w->bad = number;
+		if (at < upper || at > PAGE - NODE_HEAD)
+			return false;
+		node = page + at;
+		if (kind == PAGE_LEAF) {
+			if (!leaf_node_check(w, node, PAGE - at, edge, inner))
+				return false;
+			continue;
+		}
+		if (NODE_HEAD + get16(node + 6) > PAGE - at)
+			return false;
+		if ((w->whole || edge) &&
+		    !page_check(w, get16(node) | (uint64_t)get16(node + 2) << 16 | (uint64_t)get16(node + 4) << 32, depth - 1, inner))
+			return false;
+	}
+	return true;
+}
+
+/* inner: one of the named databases, which holds no further ones. */
+static bool tree_check(struct walk *w, const unsigned char *tree, bool inner)
+{
+	unsigned depth = get16(tree + TREE_DEPTH_AT);
+	uint64_t root = get64(tree + TREE_ROOT_AT);
+
+	if (root == UINT64_MAX)
+		return depth == 0;
+	return depth > 0 && depth <= TREE_DEPTH_MAX && page_check(w, root, depth, inner);
+}
+
+/* One moment of the index: a meta page and the two trees in it. */
+static int moment_check(struct store *s, struct walk *w, bool *sane)
+{
+	unsigned char meta[META_SIZE];
+	MDB_txn *txn;
+	/* What this reader could see is not written over while it is there, nor is what was committed since. */
+	int r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+
+	if (r != 0)
+		return r;
+	*sane = pread(w->fd, meta, sizeof(meta), (off_t)(mdb_txn_id(txn) % 2 * PAGE)) == (ssize_t)sizeof(meta);
+	w->budget = w->last = get64(meta + META_LAST_PAGE_AT);
+	*sane = *sane && tree_check(w, meta + META_FREE_AT, true) && tree_check(w, meta + META_MAIN_AT, false);
+	mdb_txn_abort(txn);
+	return 0;
+}
+
+int pages_check(struct store *s, bool whole, struct err *err)
+{
+	struct walk w = {.whole = whole};
+	bool sane = false;
+	MDB_stat stat;
+	int r = mdb_env_stat(s->env, &stat);
+
+	if (r == 0)
+		r = mdb_env_get_fd(s->env, &w.fd);
+	if (r == 0 && stat.ms_psize != PAGE)
+		return 0;
+	/* Once more: the meta page may have been read while it was written. */
+	for (int i = 0; i < 2 && r == 0 && !sane; i++)
+		r = moment_check(s, &w, &sane);
+	if (r != 0)
+		return store_db_error(err, r, "check");
+	return sane ? 0 : err_set(err, E_CORRUPT, "index: page %llu is damaged", (unsigned long long)w.bad);
+}
