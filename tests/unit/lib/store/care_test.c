@@ -1,0 +1,298 @@
+/* store_check finds what is wrong; a lost or damaged index is made again. */
+#include "tests/unit/lib/store/fixture.h"
+
+#include "store/private.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+static void file_of(const struct store_message *m, char name[STORE_FILE_NAME])
+{
+	file_name(m->number, m->origin, m->arrived, name);
+}
+
+static void shown(struct fixture *f, const struct store_message *m, const char *text)
+{
+	char got[512] = "";
+	int fd;
+
+	ok(f, store_file_open(f->store, m, &fd, &f->err));
+	assert_true(read(fd, got, sizeof(got) - 1) >= 0);
+	close(fd);
+	assert_string_equal(got, text);
+}
+
+static unsigned set_aside(void)
+{
+	unsigned count = 0;
+	DIR *d = opendir(".");
+
+	for (struct dirent *e; (e = readdir(d)) != NULL;)
+		count += strncmp(e->d_name, "index.damaged-", 14) == 0;
+	closedir(d);
+	return count;
+}
+
+static void overwrite(const char *path, off_t at, size_t size)
+{
+	int fd = open(path, O_WRONLY);
+	char junk[4096];
+
+	memset(junk, 0xA5, sizeof(junk));
+	assert_true(fd >= 0);
+	for (size_t done = 0; done < size; done += sizeof(junk))
+		assert_int_equal(pwrite(fd, junk, sizeof(junk), at + (off_t)done), sizeof(junk));
+	close(fd);
+}
+
+static void file_names_go_both_ways(void **state)
+{
+	static const struct {
+		const char *name;
+		bool ok;
+	} rows[] = {
+	    {"0123456789abcdef.1.65536000", true}, {"0000000000000000.0.0", true}, {"0.0.0", false}, {"0123456789ABCDEF.1.6", false}, {"ffffffffffffffff.ffffffff.ffffffffffffffff", true},
+	    {"", false}, {"1.2", false}, {"1.2.3.4", false}, {"1.2.3 ", false}, {" 1.2.3", false}, {"1. 2.3", false},
+	    {"-1.2.3", false}, {"1.+2.3", false}, {"0x1.2.3", false}, {"1.2.3.new", false}, {"11112222333344445.1.1", false},
+	    {"1.123456789.1", false}, {"..", false}, {"g.1.1", false},
+	};
+	char name[STORE_FILE_NAME];
+	uint64_t number;
+	uint32_t mailbox;
+	int64_t arrived;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (file_parse(rows[i].name, &number, &mailbox, &arrived) != rows[i].ok)
+			fail_msg("%s", rows[i].name);
+	file_name(UINT64_MAX, UINT32_MAX, -1, name);
+	assert_string_equal(name, "mail/3f/ffffffffffffffff.ffffffff.ffffffffffffffff");
+	assert_true(file_parse(name + 8, &number, &mailbox, &arrived));
+	assert_true(number == UINT64_MAX && mailbox == UINT32_MAX && arrived == -1);
+}
+
+static void a_missing_or_cut_file_is_found(void **state)
+{
+	struct fixture *f = *state;
+	struct store_message gone = append(f, "INBOX", small_mail, 0), cut = append(f, "Sent", small_mail, 0);
+	char name[STORE_FILE_NAME], faults[4096];
+
+	append(f, "INBOX", small_mail, 0);
+	assert_int_equal(check(f, faults), 0);
+	file_of(&gone, name);
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(check(f, faults), 1);
+	assert_non_null(strstr(faults, "mailbox INBOX UID 1: message file mail/"));
+	file_of(&cut, name);
+	assert_int_equal(truncate(name, 10), 0);
+	assert_int_equal(check(f, faults), 2);
+	assert_non_null(strstr(faults, "mailbox Sent UID 1: message file mail/"));
+	assert_non_null(strstr(faults, "has 10 octets in place of 66"));
+	assert_int_equal(truncate(name, 66), 0);
+	assert_int_equal(check(f, faults), 1);
+	/* Somebody's link in place of a file is not followed. */
+	assert_int_equal(rename(name, "elsewhere"), 0);
+	assert_int_equal(symlink("../../elsewhere", name), 0);
+	assert_int_equal(check(f, faults), 2);
+}
+
+/* Counts in the index that lie, as a bug of ours would leave them. */
+static void wrong_counts_are_found(void **state)
+{
+	struct fixture *f = *state;
+	char faults[4096];
+	struct store_mailbox m;
+
+	append(f, "INBOX", small_mail, 0);
+	begin(f, true);
+	m = box(f, "INBOX");
+	m.exists++;
+	ok(f, mailbox_put(f->txn, &m, &f->err));
+	f->txn->meta.bytes++;
+	commit(f);
+	assert_int_equal(check(f, faults), 2);
+	assert_non_null(strstr(faults, "counts do not fit"));
+	assert_non_null(strstr(faults, "usage says 1 messages, 67 octets; there are 1, 66"));
+	begin(f, true);
+	m.exists--;
+	m.unseen = 0;
+	ok(f, mailbox_put(f->txn, &m, &f->err));
+	f->txn->meta.bytes--;
+	commit(f);
+	assert_int_equal(check(f, faults), 1);
+	assert_non_null(strstr(faults, "unseen"));
+	begin(f, true);
+	m.unseen = 1;
+	m.uidnext = 1;
+	ok(f, mailbox_put(f->txn, &m, &f->err));
+	commit(f);
+	assert_int_equal(check(f, faults), 1);
+	assert_non_null(strstr(faults, "UID out of order"));
+}
+
+/* What every rebuild below must keep. */
+static void fill(struct fixture *f)
+{
+	uint32_t id = box_new(f, "Work/Stra\303\237e");
+
+	box_new(f, " blank in front");
+	box_new(f, "7 up");
+	begin(f, true);
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("Work/Stra\303\237e"), true, &f->err));
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("Junk"), false, &f->err));
+	ok(f, store_mailbox_delete(f->txn, box(f, "Work").id, &f->err));
+	ok(f, store_mailbox_rename(f->txn, box(f, "Sent").id, SPAN_LIT("Gesendet"), &f->err));
+	commit(f);
+	append(f, "INBOX", "Subject: 1\r\n\r\none\r\n", 0);
+	append(f, "Work/Stra\303\237e", "Subject: 2\r\n\r\ntwo\r\n", STORE_SEEN);
+	append(f, "INBOX", "Subject: 3\r\n\r\nthree\r\n", STORE_FLAGGED);
+	append(f, " blank in front", "Subject: 4\r\n\r\nfour\r\n", 0);
+	assert_int_equal(box(f, "Work/Stra\303\237e").id, id);
+}
+
+static void assert_kept(struct fixture *f, uint32_t uidvalidity)
+{
+	struct store_message *all;
+	size_t count;
+
+	all = list(f, "INBOX", &count);
+	assert_int_equal(count, 2);
+	assert_int_equal(all[0].uid, 1);
+	assert_int_equal(all[0].arrived, 1700000000);
+	shown(f, &all[0], "Subject: 1\r\n\r\none\r\n");
+	shown(f, &all[1], "Subject: 3\r\n\r\nthree\r\n");
+	all = list(f, "Work/Stra\303\237e", &count);
+	assert_int_equal(count, 1);
+	shown(f, all, "Subject: 2\r\n\r\ntwo\r\n");
+	all = list(f, " blank in front", &count);
+	assert_int_equal(count, 1);
+	shown(f, all, "Subject: 4\r\n\r\nfour\r\n");
+	assert_true(box_is(f, "7 up"));
+	assert_true(box(f, "Work").noselect);
+	assert_true(box(f, "Work/Stra\303\237e").subscribed);
+	assert_false(box(f, "Junk").subscribed);
+	assert_false(box_is(f, "Sent"));
+	assert_int_equal(box(f, "Gesendet").use, STORE_USE_SENT);
+	/* UIDs are others: a client must not take them for the ones it knows. */
+	assert_true(box(f, "INBOX").uidvalidity > uidvalidity);
+	assert_healthy(f);
+}
+
+static void a_lost_index_is_made_again(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t validity;
+
+	fill(f);
+	validity = box(f, "Gesendet").uidvalidity;
+	store_close(&f->store);
+	assert_int_equal(unlink("index/data.mdb"), 0);
+	assert_true(reopen(f));
+	assert_kept(f, validity);
+	store_close(&f->store);
+	assert_int_equal(unlink("index/data.mdb"), 0);
+	assert_int_equal(unlink("index/lock.mdb"), 0);
+	assert_int_equal(rmdir("index"), 0);
+	assert_true(reopen(f));
+	assert_kept(f, validity);
+	assert_false(reopen(f));
+}
+
+static void a_cut_index_is_made_again(void **state)
+{
+	static const off_t lengths[] = {0, 1, 100, 4096, 5000, 8191, 8192, 8193, 12288, 20480};
+	struct fixture *f = *state;
+	uint32_t validity;
+
+	fill(f);
+	validity = box(f, "Gesendet").uidvalidity;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		store_close(&f->store);
+		assert_int_equal(truncate("index/data.mdb", lengths[i]), 0);
+		if (!reopen(f))
+			fail_msg("cut to %d: not noticed", (int)lengths[i]);
+		assert_kept(f, validity);
+		assert_int_equal(set_aside(), i + 1);
+		validity = box(f, "Gesendet").uidvalidity;
+	}
+}
+
+static void garbage_in_the_index_is_set_aside(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t validity;
+	struct stat st;
+
+	fill(f);
+	validity = box(f, "Gesendet").uidvalidity;
+	for (int way = 0; way < 3; way++) {
+		store_close(&f->store);
+		assert_int_equal(stat("index/data.mdb", &st), 0);
+		if (way == 0) /* both meta pages */
+			overwrite("index/data.mdb", 0, 8192);
+		else if (way == 1) /* all of it */
+			overwrite("index/data.mdb", 0, (size_t)st.st_size);
+		else /* everything but the meta pages */
+			overwrite("index/data.mdb", 8192, (size_t)st.st_size - 8192);
+		assert_true(reopen(f));
+		assert_kept(f, validity);
+		assert_int_equal(set_aside(), way + 1);
+		validity = box(f, "Gesendet").uidvalidity;
+	}
+}
+
+/* Page by page: opening sees it, or the check does, or nobody uses the page; nothing ends the process. */
+static void any_damaged_page_is_survived(void **state)
+{
+	struct fixture *f = *state;
+	char *index, big[20000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n", faults[4096];
+	unsigned opened = 0, checked = 0, unused = 0;
+	struct stat st;
+	int fd;
+
+	for (int i = 0; i < 150; i++)
+		append(f, "INBOX", small_mail, 0);
+	for (int i = 0; i < 100; i++)
+		strcat(big, "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n.\r\n");
+	append(f, "INBOX", big, 0);
+	assert_healthy(f);
+	store_close(&f->store);
+	fd = open("index/data.mdb", O_RDONLY);
+	assert_int_equal(fstat(fd, &st), 0);
+	index = malloc((size_t)st.st_size);
+	assert_int_equal(pread(fd, index, (size_t)st.st_size, 0), st.st_size);
+	close(fd);
+	for (off_t at = 2 * 4096; at < st.st_size; at += 4096) {
+		fd = open("index/data.mdb", O_WRONLY | O_TRUNC);
+		assert_int_equal(pwrite(fd, index, (size_t)st.st_size, 0), st.st_size);
+		close(fd);
+		overwrite("index/data.mdb", at, 4096);
+		if (reopen(f))
+			opened++;
+		else if (check(f, faults) > 0)
+			checked++;
+		else
+			unused++;
+		assert_true(box(f, "INBOX").exists == 151);
+		store_close(&f->store);
+	}
+	free(index);
+	assert_true(opened > 10);
+	assert_true(checked > 10);
+	assert_true(unused < opened + checked);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(file_names_go_both_ways),
+	    cmocka_unit_test_setup_teardown(a_missing_or_cut_file_is_found, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(wrong_counts_are_found, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_lost_index_is_made_again, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_cut_index_is_made_again, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(garbage_in_the_index_is_set_aside, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(any_damaged_page_is_survived, fixture_open, fixture_close),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
