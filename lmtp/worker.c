@@ -259,13 +259,19 @@ static void file_all(struct work *w)
 	}
 }
 
+/* Whatever goes wrong here is this machine's fault, not the sender's: mail must wait for it, never bounce. */
+static int code_for_queue(int code)
+{
+	return err_is_temp(code) ? code : E_IO;
+}
+
 static int answer_all(struct work *w)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < w->count; i++) {
 		struct delivery *d = &w->batch[i];
-		struct deliver_result result = {.code = d->code, .duplicate = d->duplicate, .mailbox = d->code == 0 ? d->mailbox : 0,
+		struct deliver_result result = {.code = code_for_queue(d->code), .duplicate = d->duplicate, .mailbox = d->code == 0 ? d->mailbox : 0,
 		    .uid = d->code == 0 ? d->filed.uid : 0, .text = span_str(d->code == 0 ? "" : d->err.text)};
 
 		if (d->code == 0 && !d->duplicate && d->draft != NULL) {

@@ -151,7 +151,7 @@ static int flight_send(struct channel *channel, struct flight *flight)
 	/* A descriptor of its own, for reading alone: the worker cannot change the message. */
 	r = queue_open_file(m->id, O_RDONLY, &fd, &err);
 	if (r != 0)
-		return r;
+		return err_is_temp(r) ? r : E_IO; /* a fault of this machine is never the sender's */
 	flight->id = ++channel->last_id;
 	r = ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, fd);
 	close(fd);
