@@ -232,6 +232,9 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct found *
 	void *map = MAP_FAILED;
 	int fd, r;
 
+	/* The id is taken, also when nothing else is known of its mailbox. */
+	if (mailbox >= txn->meta.next_mailbox && mailbox < UINT32_MAX)
+		txn->meta.next_mailbox = mailbox + 1;
 	file_name(f->number, f->mailbox, f->arrived, draft.name);
 	fd = openat(b->store->dir, draft.name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > UINT32_MAX) {
@@ -282,11 +285,13 @@ static int refile_all(struct rebuild *b, struct err *err)
 	return r;
 }
 
-/* The damaged index is kept beside: it may still tell somebody something. */
-static int move_index(int dir, struct err *err)
+/* The damaged index is kept beside: it may still tell somebody something. One that we began to make does not. */
+static int move_index(int dir, bool again, struct err *err)
 {
 	char name[64];
 
+	if (again && (unlinkat(dir, "index/data.mdb", 0) == 0 || errno == ENOENT) && (unlinkat(dir, "index/lock.mdb", 0) == 0 || errno == ENOENT))
+		return 0;
 	snprintf(name, sizeof(name), "index.damaged-%lld", (long long)clock_wall_ms());
 	if (renameat(dir, "index", dir, name) != 0 && errno != ENOENT)
 		return err_set_errno(err, errno, "moving the damaged index aside");
@@ -304,23 +309,42 @@ static int lock_alone(int dir, int *fd, struct err *err)
 	return err_set(err, E_BUSY, "the account is in use; close its sessions and try again");
 }
 
+/* From here on every opening begins anew, until rebuild_end. again: the one before was interrupted. */
+static int rebuild_begin(int dir, bool *again, struct err *err)
+{
+	int fd = openat(dir, STORE_REBUILDING, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	*again = fd < 0 && errno == EEXIST;
+	if (fd < 0 && !*again)
+		return err_set_errno(err, errno, STORE_REBUILDING);
+	if (fd >= 0)
+		close(fd);
+	return fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
+}
+
+static int rebuild_end(int dir, struct err *err)
+{
+	return unlinkat(dir, STORE_REBUILDING, 0) != 0 || fsync(dir) != 0 ? err_set_errno(err, errno, STORE_REBUILDING) : 0;
+}
+
 int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 {
 	struct rebuild b = {.report = report, .arg = arg};
-	struct store_options options = {.create = true};
+	bool again = false;
 	int lock, r = lock_alone(dir, &lock, err);
 
 	if (r != 0)
 		return r;
-	r = move_index(dir, err);
-	/* Opening makes a new index: names from the snapshot, or the default mailboxes. */
+	r = rebuild_begin(dir, &again, err);
+	if (r == 0)
+		r = move_index(dir, again, err);
 	if (r == 0 && mkdirat(dir, "index", 0700) != 0 && errno != EEXIST)
 		r = err_set_errno(err, errno, "mkdir index");
 	if (r == 0 && renameat(dir, "mailboxes", dir, "mailboxes.old") != 0 && errno != ENOENT)
 		r = err_set_errno(err, errno, "mailbox names");
-	close(lock);
+	/* A new index: names from the snapshot, or the default mailboxes. */
 	if (r == 0)
-		r = store_open(&b.store, dir, &options, NULL, err);
+		r = store_open_anew(&b.store, dir, err);
 	if (r == 0)
 		r = files_each(b.store->dir, note_file, &b);
 	if (r == 0) {
@@ -329,8 +353,11 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 		r = refile_all(&b, err);
 	}
 	if (r == 0)
+		r = rebuild_end(dir, err);
+	if (r == 0)
 		say(report, arg, "%u messages filed again, %u files left out", b.filed, b.left_out);
 	store_close(&b.store);
+	close(lock);
 	free(b.list);
 	return r;
 }

@@ -49,13 +49,14 @@ uint64_t store_get64(const unsigned char *p)
 /*
  * A file that is shorter than its newest meta page says would end the process
  * with SIGBUS at the first touch. It is made long enough: what was cut off reads
- * as zeros, which LMDB knows to be no page of its own.
+ * as zeros, which LMDB knows to be no page of its own. Not with ftruncate: a writer
+ * may have made it longer than that in the meantime.
  */
 static void guard_length(int dir)
 {
 	unsigned char page[2][160];
 	int fd = openat(dir, "index/data.mdb", O_RDWR | O_CLOEXEC);
-	uint64_t last = 0, newest = 0;
+	uint64_t last = 0, newest = 0; /* of a file without a meta page nothing is known: it may just be made */
 	struct stat st;
 
 	if (fd < 0)
@@ -74,8 +75,8 @@ static void guard_length(int dir)
 			last = page_last;
 		}
 	}
-	if (fstat(fd, &st) == 0 && last < STORE_MAP / LMDB_PAGE && (uint64_t)st.st_size < (last + 1) * LMDB_PAGE)
-		(void)!ftruncate(fd, (off_t)((last + 1) * LMDB_PAGE));
+	if (last > 0 && fstat(fd, &st) == 0 && last < STORE_MAP / LMDB_PAGE && (uint64_t)st.st_size < (last + 1) * LMDB_PAGE)
+		(void)!fallocate(fd, 0, (off_t)(last * LMDB_PAGE), LMDB_PAGE);
 	close(fd);
 }
 
@@ -173,14 +174,29 @@ static int make_directories(int dir, struct err *err)
 	return fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
 }
 
-static int create_account(struct store *s, struct err *err)
+static int stop_at_file(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived)
+{
+	(void)arg, (void)path, (void)number, (void)mailbox, (void)arrived;
+	return 1;
+}
+
+/* Names or mail without an index: it was lost, and is made again from the files. */
+static bool index_was_lost(int dir)
+{
+	return faccessat(dir, "mailboxes", F_OK, 0) == 0 || files_each(dir, stop_at_file, NULL) != 0;
+}
+
+/* anew: a rebuild will file what is there. */
+static int create_account(struct store *s, bool anew, struct err *err)
 {
 	struct store_txn *txn;
 	int r = store_begin(s, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	if (txn->meta.version == 0) { /* nobody was faster */
+	if (txn->meta.version == 0 && !anew && index_was_lost(s->dir)) {
+		r = err_set(err, E_CORRUPT, "the index is empty");
+	} else if (txn->meta.version == 0) { /* nobody was faster */
 		txn->meta.version = STORE_VERSION;
 		txn->meta.next_mailbox = 1;
 		txn->dirty = true;
@@ -194,14 +210,13 @@ static int create_account(struct store *s, struct err *err)
 	return r;
 }
 
-static int take_lock(struct store *s, int how, struct err *err)
+/* Waits while the index is made again. */
+static int take_lock(struct store *s, struct err *err)
 {
 	s->lock_fd = openat(s->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0)
 		return err_set_errno(err, errno, "the account's lock");
-	if (flock(s->lock_fd, how) == 0)
-		return 0;
-	return errno == EWOULDBLOCK ? err_set(err, E_BUSY, "the account is in use") : err_set_errno(err, errno, "the account's lock");
+	return flock(s->lock_fd, LOCK_SH) == 0 ? 0 : err_set_errno(err, errno, "the account's lock");
 }
 
 static bool has_mail(int dir)
@@ -211,24 +226,31 @@ static bool has_mail(int dir)
 	return fstatat(dir, "mail", &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static int open_once(struct store *s, const struct store_options *options, struct err *err)
+static int open_parts(struct store *s, bool create, bool anew, struct err *err)
 {
 	bool empty = false;
-	int r = take_lock(s, LOCK_SH, err);
+	int r = 0;
 
-	if (r == 0 && !has_mail(s->dir))
-		r = options->create ? make_directories(s->dir, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
+	if (!has_mail(s->dir))
+		r = create ? make_directories(s->dir, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
 	if (r == 0 && mkdirat(s->dir, "index", 0700) != 0 && errno != EEXIST)
 		r = err_set_errno(err, errno, "mkdir index");
-	guard_length(s->dir);
+	if (r == 0)
+		guard_length(s->dir);
 	if (r == 0)
 		r = env_open(s, err);
 	if (r == 0)
 		r = env_check(s, &empty, err);
-	/* Mail without an index: it was lost, and is made again from the files. */
-	if (r == 0 && empty)
-		r = faccessat(s->dir, "mailboxes", F_OK, 0) == 0 ? err_set(err, E_CORRUPT, "the index is empty") : create_account(s, err);
-	return r;
+	return r == 0 && empty ? create_account(s, anew, err) : r;
+}
+
+static int open_once(struct store *s, const struct store_options *options, struct err *err)
+{
+	int r = take_lock(s, err);
+
+	if (r == 0 && faccessat(s->dir, STORE_REBUILDING, F_OK, 0) == 0)
+		r = err_set(err, E_CORRUPT, "the making of the index was interrupted");
+	return r == 0 ? open_parts(s, options->create, false, err) : r;
 }
 
 static void close_parts(struct store *s)
@@ -239,19 +261,39 @@ static void close_parts(struct store *s)
 	s->lock_fd = -1;
 }
 
-int store_open(struct store **out, int dir, const struct store_options *options, bool *rebuilt, struct err *err)
+static int store_new(struct store **out, int dir, struct err *err)
 {
-	struct store *s = calloc(1, sizeof(*s));
-	int r;
+	struct store *s = *out = calloc(1, sizeof(*s));
 
-	if (rebuilt != NULL)
-		*rebuilt = false;
 	if (s == NULL)
 		return err_set(err, E_NOMEM, "no memory for the store");
 	s->lock_fd = -1;
-	s->quota = options->quota;
 	s->dir = fcntl(dir, F_DUPFD_CLOEXEC, 0);
-	r = s->dir < 0 ? err_set_errno(err, errno, "account directory") : open_once(s, options, err);
+	return s->dir < 0 ? err_set_errno(err, errno, "account directory") : 0;
+}
+
+int store_open_anew(struct store **out, int dir, struct err *err)
+{
+	int r = store_new(out, dir, err);
+
+	if (r == 0)
+		r = open_parts(*out, true, true, err);
+	if (r != 0)
+		store_close(out);
+	return r;
+}
+
+int store_open(struct store **out, int dir, const struct store_options *options, bool *rebuilt, struct err *err)
+{
+	struct store *s;
+	int r = store_new(&s, dir, err);
+
+	if (rebuilt != NULL)
+		*rebuilt = false;
+	if (r == 0) {
+		s->quota = options->quota;
+		r = open_once(s, options, err);
+	}
 	if (r == E_CORRUPT) {
 		close_parts(s);
 		r = store_rebuild(s->dir, NULL, NULL, err);

@@ -24,6 +24,9 @@ enum {
 	DELIVERED_KEEP_DAYS = 7,
 };
 
+/* There while the index is made again: an opening that finds it begins that anew. */
+#define STORE_REBUILDING "rebuilding"
+
 struct meta {
 	uint32_t version;
 	uint32_t next_mailbox;
@@ -71,6 +74,9 @@ void store_key64(uint64_t n, unsigned char out[8]);
 uint64_t store_get64(const unsigned char *p);
 void store_key32(uint32_t n, unsigned char *out);
 uint32_t store_get32(const unsigned char *p);
+
+/* open.c: for a rebuild, which holds the lock alone and files what is there. */
+int store_open_anew(struct store **out, int dir, struct err *err);
 
 /* pages.c: E_CORRUPT when LMDB would stumble. whole: every page, else the way to the first and last entry of each database. */
 int pages_check(struct store *s, bool whole, struct err *err);
