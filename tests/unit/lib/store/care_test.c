@@ -282,6 +282,77 @@ static void any_damaged_page_is_survived(void **state)
 	assert_true(unused < opened + checked);
 }
 
+static void the_copy_of_the_names_may_be_lost_too(void **state)
+{
+	struct fixture *f = *state;
+	size_t count;
+
+	fill(f);
+	for (int way = 0; way < 3; way++) {
+		store_close(&f->store);
+		assert_int_equal(unlink("index/data.mdb"), 0);
+		if (way == 0)
+			overwrite("mailboxes", 30, 4096);
+		else if (way == 1)
+			assert_int_equal(truncate("mailboxes", 40), 0);
+		else {
+			assert_int_equal(unlink("mailboxes"), 0);
+			assert_int_equal(unlink("mailboxes.old"), 0);
+		}
+		assert_true(reopen(f));
+		/* The default mailboxes; what was in others is in INBOX. */
+		list(f, "INBOX", &count);
+		assert_int_equal(count, 4);
+		assert_int_equal(box(f, "Sent").use, STORE_USE_SENT);
+		assert_false(box_is(f, "7 up"));
+		assert_healthy(f);
+	}
+	/* An id in a file's name is not given to another mailbox. */
+	assert_true(box_new(f, "new") > 9);
+}
+
+/* A rebuild that was killed is begun again, whatever it had done. */
+static void an_interrupted_rebuild_is_begun_again(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t validity;
+
+	fill(f);
+	validity = box(f, "Gesendet").uidvalidity;
+	store_close(&f->store);
+	ok(f, store_rebuild(f->dir, NULL, NULL, &f->err));
+	assert_false(reopen(f));
+	assert_kept(f, validity);
+	/* As if killed after everything but the last message. */
+	begin(f, true);
+	ok(f, store_mailbox_delete(f->txn, box(f, " blank in front").id, &f->err));
+	commit(f);
+	store_close(&f->store);
+	assert_int_equal(close(open("rebuilding", O_WRONLY | O_CREAT, 0600)), 0);
+	assert_int_equal(rename("mailboxes.old", "mailboxes"), 0);
+	assert_true(reopen(f));
+	assert_kept(f, validity);
+	/* As if killed with the old index and names just set aside. */
+	store_close(&f->store);
+	assert_int_equal(close(open("rebuilding", O_WRONLY | O_CREAT, 0600)), 0);
+	assert_int_equal(rename("index", "index.damaged-1"), 0);
+	assert_int_equal(rename("mailboxes", "mailboxes.old"), 0);
+	assert_true(reopen(f));
+	assert_kept(f, validity);
+	assert_int_not_equal(access("rebuilding", F_OK), 0);
+	assert_false(reopen(f));
+}
+
+static void an_open_account_is_not_rebuilt(void **state)
+{
+	struct fixture *f = *state;
+
+	fill(f);
+	assert_int_equal(store_rebuild(f->dir, NULL, NULL, &f->err), E_BUSY);
+	assert_int_equal(box(f, "INBOX").exists, 2);
+	assert_int_equal(set_aside(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +363,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_cut_index_is_made_again, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(garbage_in_the_index_is_set_aside, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(any_damaged_page_is_survived, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(the_copy_of_the_names_may_be_lost_too, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(an_interrupted_rebuild_is_begun_again, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(an_open_account_is_not_rebuilt, fixture_open, fixture_close),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,10 @@
 /* Opening an account, adding messages, deliveries and quota. */
 #include "tests/unit/lib/store/fixture.h"
 
+#include "store/private.h"
+
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static int note_name(void *arg, const struct store_mailbox *m)
 {
@@ -331,6 +334,39 @@ static void a_file_that_does_not_fit_is_told(void **state)
 	assert_non_null(strstr(f->err.text, "missing"));
 }
 
+/* A delivery and the first session of a new account: nobody takes a half made one for a damaged one. */
+static void many_may_be_the_first_to_open(void **state)
+{
+	enum { PROCESSES = 8, ROUNDS = 10 };
+	struct fixture *f = *state;
+	struct store_options options = {.create = true};
+	char name[16];
+	int status;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		snprintf(name, sizeof(name), "%d", round);
+		assert_int_equal(mkdir(name, 0700), 0);
+		assert_int_equal(chdir(name), 0);
+		for (int i = 0; i < PROCESSES; i++)
+			if (fork() == 0) {
+				bool rebuilt = false;
+				int dir = open(".", O_RDONLY | O_DIRECTORY);
+				int r = store_open(&f->store, dir, &options, &rebuilt, &f->err);
+
+				if (r == 0 && store_begin(f->store, true, &f->txn, &f->err) != 0)
+					r = 1;
+				if (r != 0)
+					fprintf(stderr, "%s\n", f->err.text);
+				_exit(r != 0 ? 1 : rebuilt ? 2 : f->txn->meta.next_mailbox != 7 ? 3 : 0);
+			}
+		for (int i = 0; i < PROCESSES; i++) {
+			assert_true(wait(&status) > 0);
+			assert_int_equal(status, 0);
+		}
+		assert_int_equal(chdir(".."), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +381,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(quota_is_exact, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_thousand_messages_are_listed_in_order, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_file_that_does_not_fit_is_told, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(many_may_be_the_first_to_open, fixture_empty, fixture_close),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
