@@ -28,10 +28,37 @@ static void put_recipient(struct buf *out, const struct spool_recipient *r)
 	put_text(out, r->grant);
 }
 
+static bool texts_fit(const struct span *texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (texts[i].len > ENVELOPE_TEXT_MAX)
+			return false;
+	return true;
+}
+
+/* Nothing is written that would be refused when it is read. */
+static bool envelope_fits(const struct spool_envelope *e)
+{
+	const struct span texts[] = {e->sender, e->envid, e->client, e->helo, e->prepend};
+
+	if (e->recipient_count == 0 || e->recipient_count > SPOOL_RECIPIENTS_MAX || !texts_fit(texts, 5))
+		return false;
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		const struct spool_recipient *r = &e->recipients[i];
+		const struct span of_one[] = {r->address, r->orcpt, r->canonical, r->detail, r->grant};
+
+		if (r->address.len == 0 || !texts_fit(of_one, 5))
+			return false;
+	}
+	return true;
+}
+
 int spool_envelope_encode(const struct spool_envelope *e, struct buf *out)
 {
 	size_t before = buf_len(out);
 
+	if (!envelope_fits(e))
+		return E_TOOBIG;
 	put(out, ENVELOPE_VERSION, 1);
 	put(out, e->source, 1);
 	put(out, (uint64_t)e->arrived, 8);

@@ -371,15 +371,21 @@ static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 		unsigned char record[RECORD_MAX], mac[RECORD_MAC];
 		unsigned kind;
 		size_t len;
+		int r = E_CORRUPT;
 		bool good = pread(fd, record, SPOOL_SLOT, (off_t)offset) == SPOOL_SLOT && head_get(record, &kind, &len) &&
 			    kind == RECORD_DELIVERY && offset + len <= size &&
 			    pread(fd, record, len, (off_t)offset) == (ssize_t)len;
 
 		if (good) {
 			record_mac(key, id, offset, record, len, (struct span){0}, mac);
-			good = sodium_memcmp(mac, record + len - RECORD_MAC, RECORD_MAC) == 0 &&
-			       record_decode(record, len, pool, &out->records[out->record_count]) == 0;
+			good = sodium_memcmp(mac, record + len - RECORD_MAC, RECORD_MAC) == 0;
 		}
+		if (good)
+			r = record_decode(record, len, pool, &out->records[out->record_count]);
+		/* Left out, a recipient who has the message would get it again. */
+		if (r == E_NOMEM)
+			return r;
+		good = r == 0;
 		if (good)
 			out->record_count++;
 		else

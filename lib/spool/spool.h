@@ -68,7 +68,7 @@ struct spool_envelope {
 	struct spool_recipient *recipients;
 };
 
-/* 0, E_TOOBIG. */
+/* 0, E_TOOBIG (also: no recipient, an empty address, a text of more than 64 KiB). */
 int spool_envelope_encode(const struct spool_envelope *envelope, struct buf *out);
 /* Strict. Recipients pooled, spans borrow wire. E_CORRUPT, E_NOMEM. */
 int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_envelope *out,
