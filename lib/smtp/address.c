@@ -42,7 +42,8 @@ bool smtp_literal_is_valid(struct span literal)
 	char text[64];
 	unsigned char binary[16];
 
-	if (literal.len < 3 || literal.len > sizeof(text) || literal.ptr[0] != '[' || literal.ptr[literal.len - 1] != ']')
+	if (literal.len < 3 || literal.len > sizeof(text) || literal.ptr[0] != '[' || literal.ptr[literal.len - 1] != ']' ||
+	    memchr(literal.ptr, '\0', literal.len) != NULL)
 		return false;
 	literal = span_sub(literal, 1, literal.len - 2);
 	if (span_startscase(literal, SPAN_LIT("IPv6:"))) {
