@@ -82,6 +82,9 @@ class Instance:
     def close(self):
         try:
             self.stop()
+            log = self.log()
+            for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "invariant"):
+                assert word not in log, log[max(0, log.index(word) - 500) :][:3000]
         finally:
             if os.environ.get("MAILWAIN_KEEP") is None:
                 shutil.rmtree(self.root, ignore_errors=True)

@@ -160,7 +160,11 @@ class Strace:
 
     def __exit__(self, *_):
         self.p.send_signal(signal.SIGINT)
-        self.p.wait(10)
+        try:
+            self.p.wait(2)
+        except subprocess.TimeoutExpired:
+            self.p.kill()  # it waits for a thread that its own injection has ended
+            self.p.wait()
         os.unlink(self.log)
 
 
