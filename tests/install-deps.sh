@@ -4,7 +4,7 @@
 # servers that make bench runs beside the suite.
 set -eu
 packages="gcc make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
-libidn2-dev libutf8proc-dev libjansson-dev libcmocka-dev python3 python3-pytest swaks curl openssl"
+libidn2-dev libutf8proc-dev libjansson-dev libcmocka-dev python3 python3-pytest swaks curl openssl strace"
 [ "${1:-}" != --bench ] || packages="$packages postfix dovecot-core dovecot-imapd dovecot-lmtpd"
 missing=""
 for p in $packages; do

@@ -151,23 +151,17 @@ static int piece_number(struct span parameter, struct span name, bool *encoded)
 	return span_u64(rest, CONTINUATIONS_MAX - 1, &n) ? (int)n : -1;
 }
 
+/* "%XX" for an octet; what is no escape stays (RFC 2231 section 4). */
 static void decode_percent(struct span s, struct buf *out)
 {
-	struct mime_decoder decoder;
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char octet;
 
-	mime_decoder_init(&decoder, MIME_ENCODING_QUOTED_PRINTABLE);
-	while (s.len > 0) {
-		size_t n = span_find(s, '%');
-
-		buf_add(out, s.ptr, n);
-		if (n < s.len && n + 2 < s.len) {
-			char escape[3] = {'=', s.ptr[n + 1], s.ptr[n + 2]};
-
-			mime_decode(&decoder, span_of(escape, 3), out);
-			s = span_from(s, n + 3);
+		if (s.ptr[i] == '%' && hex_decode(span_sub(s, i + 1, 2), &octet, 1) == 0) {
+			buf_add_char(out, (char)octet);
+			i += 2;
 		} else {
-			buf_add_span(out, span_from(s, n));
-			return;
+			buf_add_char(out, s.ptr[i]);
 		}
 	}
 }

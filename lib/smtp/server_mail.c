@@ -42,6 +42,19 @@ static bool next_parameter(struct span *rest, struct span *name, struct span *va
 	return true;
 }
 
+/* hexchar = "+" 2 * (%x30-39 / %x41-46): its value, or -1. */
+static int hexchar_value(struct span s)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const char *high, *low;
+
+	if (s.len < 3 || s.ptr[0] != '+' || s.ptr[1] == '\0' || s.ptr[2] == '\0')
+		return -1;
+	high = strchr(digits, s.ptr[1]);
+	low = strchr(digits, s.ptr[2]);
+	return high && low ? (int)(high - digits) * 16 + (int)(low - digits) : -1;
+}
+
 /* xtext = *( xchar / hexchar ), RFC 3461 section 4 */
 static bool is_xtext(struct span s)
 {
@@ -49,7 +62,7 @@ static bool is_xtext(struct span s)
 		unsigned char c = (unsigned char)s.ptr[i];
 
 		if (c == '+') {
-			if (s.len - i < 3 || strspn((char[]){s.ptr[i + 1], s.ptr[i + 2], 0}, "0123456789ABCDEF") != 2)
+			if (hexchar_value(span_from(s, i)) < 0)
 				return false;
 			i += 2;
 		} else if (c < '!' || c == '=' || c > '~') {
@@ -59,22 +72,17 @@ static bool is_xtext(struct span s)
 	return s.len > 0 && s.len <= SMTP_XTEXT_MAX;
 }
 
-/* "+20" and the like, decoded; in place of a span that borrows the input. */
+/* "+20" and the like, decoded, in place of a span that borrows the input. Any other "+" stays: an ORCPT of RFC 6533 has it. */
 static struct span decode_xtext(struct pool *pool, struct span s)
 {
 	char *out = pool_alloc(pool, s.len + 1);
 	size_t len = 0;
 
 	for (size_t i = 0; out != NULL && i < s.len; i++) {
-		if (s.ptr[i] == '+') {
-			unsigned value;
+		int value = hexchar_value(span_from(s, i));
 
-			sscanf((char[]){s.ptr[i + 1], s.ptr[i + 2], 0}, "%x", &value);
-			out[len++] = (char)value;
-			i += 2;
-		} else {
-			out[len++] = s.ptr[i];
-		}
+		out[len++] = value >= 0 ? (char)value : s.ptr[i];
+		i += value >= 0 ? 2 : 0;
 	}
 	return span_of(out, out ? len : 0);
 }
@@ -193,13 +201,20 @@ void smtp_command_mail(struct smtp_server *s, struct span args)
 	r = take_path(args, SPAN_LIT("FROM:"), SMTP_PATH_NULL | (says_smtputf8(args) ? SMTP_PATH_UTF8 : 0), path, &rest, &err);
 	while (r == 0 && next_parameter(&rest, &name, &value))
 		r = mail_parameter(s, &seen, name, value, &err);
+	/* Words within a quoted local part looked like the parameter. */
+	if (r == 0 && !seen.utf8 && !utf8_is_ascii(span_str(path)))
+		r = err_set(&err, E_UNSUPPORTED, "the address needs SMTPUTF8");
 	if (r == 0 && !s->extended && (seen.size || seen.body || seen.utf8 || seen.ret || seen.envid))
 		r = err_set(&err, E_UNSUPPORTED, "parameters need EHLO");
-	if (r == 0)
-		s->tx->sender = pool_span(s->tx->pool, span_str(path));
-	if (r != 0 || s->tx->sender.ptr == NULL) {
+	if (r != 0) {
 		smtp_end_transaction(s);
 		refuse_path(s, r, &err, "MAIL");
+		return;
+	}
+	s->tx->sender = pool_span(s->tx->pool, span_str(path));
+	if (s->tx->sender.ptr == NULL) {
+		smtp_end_transaction(s);
+		smtp_refuse(s, 451, "4.3.0", "out of memory");
 		return;
 	}
 	smtp_set_state(s, SMTP_MAIL);
@@ -210,17 +225,21 @@ void smtp_command_mail(struct smtp_server *s, struct span args)
 static uint32_t parse_notify(struct span value)
 {
 	uint32_t bits = 0;
+	size_t end;
 
-	while (value.len > 0) {
-		size_t end = span_find(value, ',');
-		struct span word = span_sub(value, 0, end);
-		uint32_t bit = span_caseeq(word, SPAN_LIT("NEVER")) ? 1 : span_caseeq(word, SPAN_LIT("SUCCESS")) ? 2
+	for (;; value = span_from(value, end + 1)) {
+		struct span word;
+		uint32_t bit;
+
+		end = span_find(value, ',');
+		word = span_sub(value, 0, end);
+		bit = span_caseeq(word, SPAN_LIT("NEVER")) ? 1 : span_caseeq(word, SPAN_LIT("SUCCESS")) ? 2
 			: span_caseeq(word, SPAN_LIT("FAILURE")) ? 4 : span_caseeq(word, SPAN_LIT("DELAY")) ? 8 : 0;
-
 		if (bit == 0 || bits & bit)
 			return 0;
 		bits |= bit;
-		value = span_from(value, end + 1);
+		if (end == value.len)
+			break;
 	}
 	return bits & 1 && bits != 1 ? 0 : bits;
 }
@@ -263,10 +282,13 @@ void smtp_command_rcpt(struct smtp_server *s, struct span args)
 	r = take_path(args, SPAN_LIT("TO:"), SMTP_PATH_POSTMASTER | (s->tx->smtputf8 ? SMTP_PATH_UTF8 : 0), path, &rest, &err);
 	while (r == 0 && next_parameter(&rest, &name, &value))
 		r = rcpt_parameter(s, rcpt, name, value, &err);
-	if (r == 0)
-		rcpt->address = pool_span(s->tx->pool, span_str(path));
 	if (r != 0) {
 		refuse_path(s, r, &err, "RCPT");
+		return;
+	}
+	rcpt->address = pool_span(s->tx->pool, span_str(path));
+	if (rcpt->address.ptr == NULL) {
+		smtp_refuse(s, 452, "4.5.3", "The recipients take too much memory");
 		return;
 	}
 	s->asked = rcpt;
