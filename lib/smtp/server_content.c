@@ -52,6 +52,16 @@ static void drop(struct smtp_server *s, int code, const char *text)
 	err_set(&s->drop, code, "%s", text);
 }
 
+/* A chunk that cannot fit is refused before it is stored; what of it is taken is only thrown away. */
+static void chunk_begin(struct smtp_server *s)
+{
+	smtp_set_state(s, SMTP_CHUNK);
+	if (s->chunk_left > s->config.limits.message_size - s->tx->size)
+		drop(s, E_TOOBIG, "The message is too large");
+	if (s->chunk_left == 0)
+		chunk_end(s);
+}
+
 /*
  * The octets of a chunk follow whatever is answered, so that they must be taken
  * even when the command is refused: they would be read as commands.
@@ -84,9 +94,7 @@ void smtp_command_bdat(struct smtp_server *s, struct span args)
 		return;
 	}
 	if (!first) {
-		smtp_set_state(s, SMTP_CHUNK);
-		if (s->chunk_left == 0)
-			chunk_end(s);
+		chunk_begin(s);
 		return;
 	}
 	content_begin(s);
@@ -104,9 +112,7 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 	if (chunked) {
 		if (code != 0)
 			drop(s, code, err->text);
-		smtp_set_state(s, SMTP_CHUNK);
-		if (s->chunk_left == 0)
-			chunk_end(s);
+		chunk_begin(s);
 		return;
 	}
 	if (code != 0) {

@@ -142,7 +142,8 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 	return 0;
 }
 
-static void refuse_path(struct smtp_server *s, int code, const struct err *err, const char *what)
+/* enhanced: what a syntax error is called, which depends on whether the address or a parameter has it (RFC 3463 3.2, 3.6). */
+static void refuse_path(struct smtp_server *s, int code, const struct err *err, const char *what, const char *enhanced)
 {
 	switch (code) {
 	case E_TOOBIG:
@@ -155,7 +156,7 @@ static void refuse_path(struct smtp_server *s, int code, const struct err *err, 
 			smtp_refuse(s, 555, "5.5.4", "%s: %s", what, err->text);
 		return;
 	default:
-		smtp_refuse(s, 501, what[0] == 'M' ? "5.1.7" : "5.1.3", "%s: %s", what, err->text);
+		smtp_refuse(s, 501, enhanced, "%s: %s", what, err->text);
 	}
 }
 
@@ -192,6 +193,7 @@ void smtp_command_mail(struct smtp_server *s, struct span args)
 	struct mail_seen seen = {0};
 	struct span rest, name, value;
 	struct err err = {0};
+	const char *enhanced = "5.1.7";
 	int r = begin_transaction(s);
 
 	if (r != 0) {
@@ -199,6 +201,8 @@ void smtp_command_mail(struct smtp_server *s, struct span args)
 		return;
 	}
 	r = take_path(args, SPAN_LIT("FROM:"), SMTP_PATH_NULL | (says_smtputf8(args) ? SMTP_PATH_UTF8 : 0), path, &rest, &err);
+	if (r == 0)
+		enhanced = "5.5.4";
 	while (r == 0 && next_parameter(&rest, &name, &value))
 		r = mail_parameter(s, &seen, name, value, &err);
 	/* Words within a quoted local part looked like the parameter. */
@@ -208,7 +212,7 @@ void smtp_command_mail(struct smtp_server *s, struct span args)
 		r = err_set(&err, E_UNSUPPORTED, "parameters need EHLO");
 	if (r != 0) {
 		smtp_end_transaction(s);
-		refuse_path(s, r, &err, "MAIL");
+		refuse_path(s, r, &err, "MAIL", enhanced);
 		return;
 	}
 	s->tx->sender = pool_span(s->tx->pool, span_str(path));
@@ -269,6 +273,7 @@ void smtp_command_rcpt(struct smtp_server *s, struct span args)
 	char path[SMTP_PATH_MAX + 1];
 	struct span rest, name, value;
 	struct err err = {0};
+	const char *enhanced = "5.1.3";
 	int r;
 
 	if (s->tx->recipient_count >= s->config.limits.recipients) {
@@ -280,10 +285,12 @@ void smtp_command_rcpt(struct smtp_server *s, struct span args)
 		return;
 	}
 	r = take_path(args, SPAN_LIT("TO:"), SMTP_PATH_POSTMASTER | (s->tx->smtputf8 ? SMTP_PATH_UTF8 : 0), path, &rest, &err);
+	if (r == 0)
+		enhanced = "5.5.4";
 	while (r == 0 && next_parameter(&rest, &name, &value))
 		r = rcpt_parameter(s, rcpt, name, value, &err);
 	if (r != 0) {
-		refuse_path(s, r, &err, "RCPT");
+		refuse_path(s, r, &err, "RCPT", enhanced);
 		return;
 	}
 	rcpt->address = pool_span(s->tx->pool, span_str(path));
