@@ -110,15 +110,25 @@ static void add_local(struct buf *out, struct span value)
 	buf_add_char(out, '"');
 }
 
-/* A-d-l: source routes are accepted and forgotten (RFC 5321 appendix F.2). */
-static struct span skip_route(struct span rest)
+/* A-d-l = At-domain *( "," At-domain ), ":" behind it: source routes are read and forgotten (RFC 5321 appendix F.2). */
+static int skip_route(struct span *rest, unsigned flags, struct err *err)
 {
-	size_t colon;
+	char separator = ',';
 
-	if (rest.len == 0 || rest.ptr[0] != '@')
-		return rest;
-	colon = span_find(rest, ':');
-	return colon < span_find(rest, '>') ? span_from(rest, colon + 1) : rest;
+	if (rest->len == 0 || rest->ptr[0] != '@')
+		return 0;
+	while (separator == ',') {
+		size_t end = 0;
+
+		while (end < rest->len && rest->ptr[end] != ',' && rest->ptr[end] != ':' && rest->ptr[end] != '>')
+			end++;
+		if (end == 0 || end == rest->len || rest->ptr[end] == '>' || rest->ptr[0] != '@' ||
+		    !smtp_domain_is_valid(span_sub(*rest, 1, end - 1), flags & SMTP_PATH_UTF8))
+			return err_set(err, E_SYNTAX, "the source route is malformed");
+		separator = rest->ptr[end];
+		*rest = span_from(*rest, end + 1);
+	}
+	return 0;
 }
 
 static int take_local(struct span *rest, struct buf *out, struct err *err)
@@ -194,7 +204,9 @@ int smtp_path_parse(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1
 		*used = 2;
 		return 0;
 	}
-	rest = skip_route(rest);
+	r = skip_route(&rest, flags, err);
+	if (r != 0)
+		return r;
 	buf_init(&path, SMTP_PATH_MAX);
 	r = take_mailbox(&rest, flags, &path, err);
 	if (r == 0 && (rest.len == 0 || rest.ptr[0] != '>'))

@@ -60,6 +60,8 @@ static const struct {
     {"<a@[IPv6:192.0.2.1]>", 0, E_SYNTAX, ""}, {"<a@[2001:db8::1]>", 0, E_SYNTAX, ""}, {"<a@[]>", 0, E_SYNTAX, ""},
     {"<a@[192.0.2.1>", 0, E_SYNTAX, ""}, {"<a@[192.0.2.1]x>", 0, E_SYNTAX, ""}, {"<a@[tag:x]>", 0, E_SYNTAX, ""},
     {"<@a,@b>", 0, E_SYNTAX, ""}, {"<@a:>", 0, E_SYNTAX, ""}, {"<@a:@b:c@d>", 0, E_SYNTAX, ""},
+    {"<@:c@d>", 0, E_SYNTAX, ""}, {"<@a..b:c@d>", 0, E_SYNTAX, ""}, {"<@a,b:c@d>", 0, E_SYNTAX, ""}, {"<@a,:c@d>", 0, E_SYNTAX, ""},
+    {"<@[192.0.2.1]:c@d>", 0, E_SYNTAX, ""}, {"<@a", 0, E_SYNTAX, ""}, {"<@a:", 0, E_SYNTAX, ""}, {"<@\xc3\xa4:c@d>", 0, E_SYNTAX, ""},
     /* SMTPUTF8 (RFC 6531). */
     {"<j\303\266rg@example.org>", 0, E_UNSUPPORTED, ""},
     {"<j\303\266rg@example.org>", UTF8, 0, "j\303\266rg@example.org"},
