@@ -241,8 +241,7 @@ static void command_starttls(struct smtp_server *s, struct span args)
 		smtp_refuse(s, 502, "5.5.1", "STARTTLS is not offered");
 	else {
 		smtp_end_transaction(s);
-		smtp_reply(s, 220, "2.0.0", "Go ahead");
-		smtp_set_state(s, SMTP_TLS);
+		smtp_set_state(s, SMTP_TLS); /* answered when it is known that nothing follows */
 	}
 }
 
@@ -350,9 +349,10 @@ enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_
 	*consumed = input.len - rest.len;
 	if (s->state == SMTP_TLS) {
 		/* RFC 3207, and the injections of 2011 and 2021: nothing may come with STARTTLS. */
-		if (rest.len == 0)
+		if (rest.len == 0) {
+			smtp_reply(s, 220, "2.0.0", "Go ahead");
 			return SMTP_STARTTLS;
-		buf_clear(s->out);
+		}
 		reply_text(s, 554, "5.5.1", "Data behind STARTTLS before the handshake");
 		s->state = SMTP_ENDED;
 	}

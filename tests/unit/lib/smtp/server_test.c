@@ -284,7 +284,8 @@ static void nothing_may_come_with_starttls(void **state)
 {
 	struct dialog *d = *state;
 
-	assert_string_equal(say(d, "NOOP\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\n"), "554 5.5.1 Data behind STARTTLS before the handshake\r\n");
+	assert_string_equal(say(d, "NOOP\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\n"),
+	    "250 2.0.0 Ok\r\n554 5.5.1 Data behind STARTTLS before the handshake\r\n");
 	assert_int_equal(d->event, SMTP_CLOSE);
 	assert_string_equal(say(d, ""), "");
 }
