@@ -47,7 +47,7 @@ class Connection:
 
 
 def repeated(text):
-    return re.sub(r"<(.)\*(\d+)>", lambda m: m[1] * int(m[2]), text)
+    return re.sub(r"<([^<>]+)\*(\d+)>", lambda m: m[1] * int(m[2]), text)
 
 
 def unescaped(text):
@@ -113,17 +113,17 @@ class Dialog:
 
     def set_up(self, words, text):
         self.flush()
+        who = words[1] if words[0] in ("hello", "login") and len(words) > 1 else ""
         if words[0] == "tls":
             c = self.connection("")
             c.sock = tls_context().wrap_socket(c.sock)
         elif words[0] == "hello":
-            if "" not in self.open:
-                self.expect("", "220 <text>")
-            self.send("", b"EHLO client.test\r\n")
+            if who not in self.open:
+                self.expect(who, "220 <text>")
+            self.send(who, b"EHLO client.test\r\n")
             for text in CAPABILITIES:
-                self.expect("", text)
+                self.expect(who, text)
         elif words[0] == "login":
-            who = words[1] if len(words) > 1 else ""
             self.expect(who, "* OK <text>")
             self.send(who, b'login LOGIN %s "%s"\r\n' % (self.address.encode(), PASSWORD.encode()))
             self.expect(who, "login OK <text>")
@@ -160,7 +160,7 @@ class Dialog:
         for self.number, line in enumerate(lines, 1):
             if line and not line.startswith("#"):
                 self.step(line)
-        if lines[self.number - 2] not in ("S: <close>", "C: <close>"):
+        if "S: <close>" not in lines and "C: <close>" not in lines:
             for side, text in FAREWELLS[self.protocol]:
                 self.step("%s: %s" % (side, text))
         for who, c in self.open.items():
