@@ -140,8 +140,9 @@ static enum prelogin_event do_authenticate(struct prelogin *login, struct imap_l
 	return PRELOGIN_GO_ON;
 }
 
-static enum prelogin_event do_starttls(struct prelogin *login, struct buf *out)
+static enum prelogin_event do_starttls(struct prelogin *login, struct imap_lex *lex, struct buf *out)
 {
+	(void)lex;
 	if (login->tls || !login->tls_offered) {
 		answer(login, out, login->tls ? "BAD TLS is active already" : "NO TLS is not set up here");
 		return PRELOGIN_GO_ON;
@@ -150,8 +151,9 @@ static enum prelogin_event do_starttls(struct prelogin *login, struct buf *out)
 	return PRELOGIN_STARTTLS;
 }
 
-static enum prelogin_event do_capability(struct prelogin *login, struct buf *out)
+static enum prelogin_event do_capability(struct prelogin *login, struct imap_lex *lex, struct buf *out)
 {
+	(void)lex;
 	buf_add_str(out, "* ");
 	prelogin_capabilities(login, out);
 	buf_add_str(out, "\r\n");
@@ -169,28 +171,43 @@ static enum prelogin_event do_id(struct prelogin *login, struct imap_lex *lex, s
 	return PRELOGIN_GO_ON;
 }
 
+static enum prelogin_event do_noop(struct prelogin *login, struct imap_lex *lex, struct buf *out)
+{
+	(void)lex;
+	answer(login, out, "OK NOOP done");
+	return PRELOGIN_GO_ON;
+}
+
+static enum prelogin_event do_logout(struct prelogin *login, struct imap_lex *lex, struct buf *out)
+{
+	(void)lex;
+	buf_add_str(out, "* BYE Logging out\r\n");
+	answer(login, out, "OK LOGOUT done");
+	return PRELOGIN_CLOSE;
+}
+
+static const struct {
+	const char *verb;
+	bool takes_arguments;
+	enum prelogin_event (*apply)(struct prelogin *login, struct imap_lex *lex, struct buf *out);
+} commands[] = {
+    {"LOGIN", true, do_login},
+    {"AUTHENTICATE", true, do_authenticate},
+    {"ID", true, do_id},
+    {"STARTTLS", false, do_starttls},
+    {"CAPABILITY", false, do_capability},
+    {"NOOP", false, do_noop},
+    {"LOGOUT", false, do_logout},
+};
+
 static enum prelogin_event dispatch(struct prelogin *login, struct span verb, struct imap_lex *lex, struct buf *out)
 {
-	if (span_caseeq(verb, SPAN_LIT("LOGIN")))
-		return do_login(login, lex, out);
-	if (span_caseeq(verb, SPAN_LIT("AUTHENTICATE")))
-		return do_authenticate(login, lex, out);
-	if (span_caseeq(verb, SPAN_LIT("ID")))
-		return do_id(login, lex, out);
-	if (!imap_lex_end(lex))
-		return bad(login, out, lex->wrong);
-	if (span_caseeq(verb, SPAN_LIT("STARTTLS")))
-		return do_starttls(login, out);
-	if (span_caseeq(verb, SPAN_LIT("CAPABILITY")))
-		return do_capability(login, out);
-	if (span_caseeq(verb, SPAN_LIT("NOOP"))) {
-		answer(login, out, "OK NOOP done");
-		return PRELOGIN_GO_ON;
-	}
-	if (span_caseeq(verb, SPAN_LIT("LOGOUT"))) {
-		buf_add_str(out, "* BYE Logging out\r\n");
-		answer(login, out, "OK LOGOUT done");
-		return PRELOGIN_CLOSE;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (!span_caseeq(verb, span_str(commands[i].verb)))
+			continue;
+		if (!commands[i].takes_arguments && !imap_lex_end(lex))
+			return bad(login, out, lex->wrong);
+		return commands[i].apply(login, lex, out);
 	}
 	return bad(login, out, "Log in first: CAPABILITY, ID, NOOP, STARTTLS, LOGIN, AUTHENTICATE, LOGOUT");
 }

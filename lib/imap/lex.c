@@ -299,20 +299,30 @@ bool imap_lex_flags(struct imap_lex *lex, bool plain, struct imap_flags *out)
 	return list ? imap_lex_char(lex, ')') : lex->wrong == NULL;
 }
 
+static bool take_nil(struct imap_lex *lex)
+{
+	struct span word;
+
+	return imap_lex_atom(lex, &word) && (span_caseeq(word, SPAN_LIT("NIL")) || imap_lex_fail(lex, "a string or NIL is missing"));
+}
+
+/* id-params-list = "(" *(string SP nstring) ")" / nil; the RFC's grammar forgets the spaces between the pairs. */
 bool imap_lex_id(struct imap_lex *lex)
 {
 	struct span ignored;
 
 	imap_lex_space(lex);
 	if (!imap_lex_take(lex, '('))
-		return imap_lex_atom(lex, &ignored); /* NIL */
+		return take_nil(lex);
 	for (bool first = true; lex->wrong == NULL && !imap_lex_take(lex, ')'); first = false) {
 		if (!first)
 			imap_lex_space(lex);
+		imap_lex_string(lex, &ignored);
+		imap_lex_space(lex);
 		if (imap_lex_sees(lex, '"') || imap_lex_sees(lex, '{'))
 			imap_lex_string(lex, &ignored);
 		else
-			imap_lex_atom(lex, &ignored);
+			take_nil(lex);
 	}
 	return lex->wrong == NULL;
 }
