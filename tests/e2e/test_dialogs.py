@@ -111,6 +111,11 @@ class Dialog:
             self.fail("not what was expected\n  expected %s\n  got      %s" % (text, shown))
         self.known.update(m.groupdict())
 
+    def log_in(self, who):
+        self.expect(who, "* OK <text>")
+        self.send(who, b'login LOGIN %s "%s"\r\n' % (self.address.encode(), PASSWORD.encode()))
+        self.expect(who, "login OK <text>")
+
     def set_up(self, words, text):
         self.flush()
         who = words[1] if words[0] in ("hello", "login") and len(words) > 1 else ""
@@ -124,15 +129,15 @@ class Dialog:
             for text in CAPABILITIES:
                 self.expect(who, text)
         elif words[0] == "login":
-            self.expect(who, "* OK <text>")
-            self.send(who, b'login LOGIN %s "%s"\r\n' % (self.address.encode(), PASSWORD.encode()))
-            self.expect(who, "login OK <text>")
+            self.log_in(who)
         elif words[0] == "append":
+            if "put" not in self.open:
+                self.log_in("put")
             with open(os.path.join(DIALOGS, "messages", words[1]), "rb") as f:
                 message = f.read().replace(b"\n", b"\r\n")
             what = b" ".join(w.encode() for w in words[2:])
-            self.send("", b"put APPEND %s {%d+}\r\n%s\r\n" % (what, len(message), message))
-            self.expect("", "put OK <text>")
+            self.send("put", b"put APPEND %s {%d+}\r\n%s\r\n" % (what, len(message), message))
+            self.expect("put", "put OK <text>")
         else:
             self.fail("no such step: @" + text)
 
