@@ -116,7 +116,10 @@ static bool act_chroot(void)
 
 static bool act_device(void)
 {
-	return mknod("device", S_IFCHR | 0600, 0) == 0;
+	if (mknod("device", S_IFCHR | 0600, 0) != 0)
+		return false;
+	unlink("device");
+	return true;
 }
 
 static bool act_keyring(void)
