@@ -18,8 +18,7 @@ static bool read_arguments(struct session *s, struct span line, struct imap_lex 
 
 	*out = (struct append){.arrived = clock_wall()};
 	imap_lex_init(lex, line, s->pool);
-	imap_lex_tag(lex, &word);
-	snprintf(s->tag, sizeof(s->tag), "%.*s", lex->wrong == NULL ? (int)word.len : 1, lex->wrong == NULL ? word.ptr : "*");
+	session_read_tag(s, lex);
 	imap_lex_space(lex);
 	word = imap_lex_word(lex);
 	if (!span_caseeq(word, SPAN_LIT("APPEND")))

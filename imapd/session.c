@@ -200,19 +200,27 @@ static const struct command *command_find(struct span name)
 
 /* ---- one command ---- */
 
+void session_read_tag(struct session *s, struct imap_lex *lex)
+{
+	struct span tag;
+
+	if (!imap_lex_tag(lex, &tag))
+		tag = SPAN_LIT("*");
+	snprintf(s->tag, sizeof(s->tag), "%.*s", SPAN_ARG(tag));
+}
+
 /* Tag and name; false when answered already. */
 static bool read_front(struct session *s, struct imap_lex *lex)
 {
-	struct span tag, name;
+	struct span name;
 
 	s->command = NULL;
 	s->uid = false;
-	snprintf(s->tag, sizeof(s->tag), "*");
-	if (!imap_lex_tag(lex, &tag) || !imap_lex_space(lex)) {
+	session_read_tag(s, lex);
+	if (!imap_lex_space(lex)) {
 		session_bad(s, "a command begins with a tag and a space");
 		return false;
 	}
-	snprintf(s->tag, sizeof(s->tag), "%.*s", SPAN_ARG(tag));
 	name = imap_lex_word(lex);
 	if (span_caseeq(name, SPAN_LIT("UID"))) {
 		s->uid = true;
@@ -251,12 +259,10 @@ static void run_command(struct session *s, struct span text)
 /* A literal that is not wanted: a client that waits for "+" is told, one that does not wait cannot be followed. */
 static void refuse_literal(struct session *s, size_t len)
 {
-	struct span line = span_sub(buf_span(&s->in), 0, len);
-	struct span tag;
 	struct imap_lex lex;
 
-	imap_lex_init(&lex, line, s->pool);
-	snprintf(s->tag, sizeof(s->tag), "%.*s", imap_lex_tag(&lex, &tag) ? (int)tag.len : 1, tag.len > 0 ? tag.ptr : "*");
+	imap_lex_init(&lex, span_sub(buf_span(&s->in), 0, len), s->pool);
+	session_read_tag(s, &lex);
 	put_tagged(s, "NO", "TOOBIG", "the literal is too large for this command");
 	if (!s->reader.sync)
 		session_bye(s, "The literal is too large to be skipped");

@@ -95,6 +95,8 @@ void session_fail(struct session *s, int code, const struct err *err);
 void session_bad(struct session *s, const char *text);
 void session_bye(struct session *s, const char *text);
 extern const char session_capabilities[];
+/* The tag at lex becomes the session's; "*" when there is none. */
+void session_read_tag(struct session *s, struct imap_lex *lex);
 /* The capabilities of now, APPENDLIMIT included. */
 void session_put_capabilities(struct session *s);
 
