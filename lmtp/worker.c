@@ -25,7 +25,8 @@ enum {
 
 struct delivery {
 	uint32_t id;
-	int fd;
+	int fd;	       /* of a large message; -1: it is in content */
+	char *content; /* owned */
 	uint64_t size, quota;
 	int64_t arrived;
 	unsigned char key[STORE_KEY];
@@ -61,6 +62,20 @@ static void copy(char *out, size_t size, struct span s)
 	snprintf(out, size, "%.*s", SPAN_ARG(s));
 }
 
+/* A small message came with the request; its bytes are lent only until the next one. */
+static void take_content(struct delivery *d, struct span content)
+{
+	if (d->fd >= 0)
+		return;
+	d->content = content.len > 0 ? malloc(content.len) : NULL;
+	if (content.len != d->size || content.len == 0)
+		d->code = err_set(&d->err, E_PROTO, "delivery without its content");
+	else if (d->content == NULL)
+		d->code = err_set(&d->err, E_NOMEM, "no memory for a message");
+	else
+		memcpy(d->content, content.ptr, content.len);
+}
+
 static int take(struct work *w, char *buffer, struct err *err)
 {
 	struct ipc_message m;
@@ -82,6 +97,7 @@ static int take(struct work *w, char *buffer, struct err *err)
 		d->code = err_set(&d->err, E_PROTO, "delivery without a key");
 	else
 		memcpy(d->key, body->key.ptr, STORE_KEY);
+	take_content(d, body->content);
 	copy(d->sender, sizeof(d->sender), body->sender);
 	copy(d->recipient, sizeof(d->recipient), body->recipient);
 	copy(d->detail, sizeof(d->detail), body->detail);
@@ -110,6 +126,8 @@ static int write_content(struct delivery *d, char *buffer)
 {
 	uint64_t at = 0;
 
+	if (d->content != NULL)
+		return store_draft_write(d->draft, span_of(d->content, (size_t)d->size), &d->err);
 	while (at < d->size) {
 		size_t want = d->size - at < WORKER_READ ? (size_t)(d->size - at) : WORKER_READ;
 		ssize_t n = pread(d->fd, buffer, want, (off_t)at);
@@ -279,7 +297,9 @@ static int answer_all(struct work *w)
 			log_event(EV_store_delivered, &w->log, F_U64("mailbox", d->mailbox), F_U64("uid", d->filed.uid), F_U64("size", d->filed.size));
 		}
 		store_draft_free(&d->draft);
-		close(d->fd);
+		free(d->content);
+		if (d->fd >= 0)
+			close(d->fd);
 		if (r == 0)
 			r = ipc_send(w->channel, &ipc_deliver_result, d->id, &result, -1);
 		/* A full channel empties when queue has read: nothing is lost by waiting. */

@@ -20,13 +20,31 @@ struct handed {
 	struct buf envelope; /* pieces so far */
 };
 
-/* A connected daemon that hands in messages. */
+/*
+ * A file whose message is done with: it lies under that message's id until it gets the next one's. Not before its
+ * state is safe: were the power to fail while it is written over, it would look like a damaged message. A commit that
+ * began later and has ended took it to the disk with it.
+ */
+struct spare {
+	struct spare *next;
+	uint64_t id;
+	int fd;
+	uint64_t after; /* number of a commit: used again when a later one is done */
+};
+
+/*
+ * A connected daemon that hands in messages. Making and removing a file are the dearest things a message asks of the
+ * file system, so a client's files serve it again. Only it: a descriptor it kept shows nothing it did not write itself.
+ */
 struct client {
 	struct client *next, **link;
 	struct queue *queue;
 	struct ipc_conn *conn;
+	uint32_t number; /* never used again while queue runs */
 	char role[16];
 	struct handed *files;
+	struct spare *spares, **spares_tail; /* oldest first */
+	unsigned spare_count;
 	unsigned outstanding;
 	unsigned commits; /* under way: they hold this address */
 };
@@ -35,6 +53,7 @@ struct client {
 struct commit {
 	struct queue *queue;
 	struct client *client;	  /* NULL: a message of our own */
+	uint64_t number;	  /* in the order of their beginnings */
 	struct pool *pool;
 	struct spool_envelope envelope;
 	void (*done)(void *arg, int code);
@@ -49,6 +68,48 @@ static int create_file(struct queue *queue, uint64_t *id, int *fd, struct err *e
 	queue_path(*id, path);
 	*fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return *fd >= 0 ? 0 : err_set_errno(err, errno, "spool file %s", path);
+}
+
+/* The next id and name for a spare file; what is in it will be written over. */
+static int rename_spare(struct queue *queue, const struct spare *spare, uint64_t *id, struct err *err)
+{
+	char from[QUEUE_PATH], to[QUEUE_PATH];
+
+	*id = spool_id_next(&queue->last_id, clock_wall_ms());
+	queue_path(spare->id, from);
+	queue_path(*id, to);
+	return rename(from, to) == 0 ? 0 : err_set_errno(err, errno, "using spool file %s again", from);
+}
+
+static struct spare *spare_pop(struct client *client)
+{
+	struct spare *spare = client->spares;
+
+	client->spares = spare->next;
+	if (client->spares == NULL)
+		client->spares_tail = &client->spares;
+	client->spare_count--;
+	return spare;
+}
+
+static bool take_spare(struct client *client, uint64_t *id, int *fd)
+{
+	struct spare *spare = client->spares;
+	struct err err;
+	int r;
+
+	if (spare == NULL || client->queue->commits_done <= spare->after)
+		return false;
+	spare_pop(client);
+	r = rename_spare(client->queue, spare, id, &err);
+	*fd = spare->fd;
+	if (r != 0) {
+		log_event(EV_queue_error, daemon_log(client->queue->daemon), F_ERR(&err));
+		close(spare->fd);
+		disk_unlink(client->queue->disk, spare->id);
+	}
+	free(spare);
+	return r == 0;
 }
 
 static void send_no_file(struct client *client, int code, const char *text)
@@ -66,7 +127,7 @@ static int hand_out(struct client *client, struct err *err)
 
 	if (file == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
-	r = create_file(client->queue, &file->id, &file->fd, err);
+	r = take_spare(client, &file->id, &file->fd) ? 0 : create_file(client->queue, &file->id, &file->fd, err);
 	if (r != 0) {
 		free(file);
 		return r;
@@ -126,6 +187,41 @@ static void discard(struct queue *queue, uint64_t id, int fd)
 {
 	close(fd);
 	disk_unlink(queue->disk, id);
+}
+
+/* ---- files that serve again ---- */
+
+static struct client *client_find(struct queue *queue, uint32_t number)
+{
+	struct client *client = queue->clients;
+
+	while (client != NULL && client->number != number)
+		client = client->next;
+	return client;
+}
+
+static bool is_welcome(const struct client *client)
+{
+	return client != NULL && client->conn != NULL && client->spare_count < QUEUE_SPARES_MAX && !client->queue->halting;
+}
+
+void accept_retire(struct message *m)
+{
+	struct queue *queue = m->queue;
+	struct client *client = m->client != 0 && !m->lent ? client_find(queue, m->client) : NULL;
+	struct spare *spare = is_welcome(client) ? calloc(1, sizeof(*spare)) : NULL;
+	struct err err;
+
+	if (spare == NULL || spool_retire(m->fd, &err) != 0) {
+		free(spare);
+		disk_unlink(queue->disk, m->id);
+		return;
+	}
+	*spare = (struct spare){.id = m->id, .fd = m->fd, .after = queue->commits_begun};
+	m->fd = -1;
+	*client->spares_tail = spare;
+	client->spares_tail = &spare->next;
+	client->spare_count++;
 }
 
 /* DESIGN S6: from the internet's side only recipients that auth has called ours, by its signature. */
@@ -193,6 +289,7 @@ static void on_committed(struct disk_job *job)
 	struct commit *commit = job->arg;
 	struct queue *queue = commit->queue;
 	struct spool_file file = {.id = job->id, .content = job->content, .envelope = commit->envelope};
+	uint32_t client = commit->client != NULL ? commit->client->number : 0;
 	struct message *message;
 
 	if (job->code != 0) {
@@ -200,6 +297,8 @@ static void on_committed(struct disk_job *job)
 		return;
 	}
 	queue->accepted++;
+	if (commit->number > queue->commits_done)
+		queue->commits_done = commit->number;
 	memcpy(file.check, job->check, sizeof(file.check));
 	if (commit->client != NULL)
 		send_committed(commit->client, job->id, 0, "");
@@ -213,6 +312,7 @@ static void on_committed(struct disk_job *job)
 		schedule_add(queue, file.id, clock_wall() + 1, false);
 		return;
 	}
+	message->client = client;
 	message->content_checked = true; /* it was hashed a moment ago */
 	message_run(message);
 }
@@ -233,6 +333,7 @@ static int commit_begin(struct queue *queue, struct commit *commit, uint64_t id,
 		return E_NOMEM;
 	}
 	commit->queue = queue;
+	commit->number = ++queue->commits_begun;
 	job->kind = DISK_COMMIT;
 	job->id = id;
 	job->fd = fd;
@@ -336,6 +437,12 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 		discard(client->queue, file->id, file->fd);
 		handed_free(file);
 	}
+	while (client->spares != NULL) {
+		struct spare *spare = spare_pop(client);
+
+		discard(client->queue, spare->id, spare->fd);
+		free(spare);
+	}
 	client->conn = NULL;
 	client_release(client);
 }
@@ -351,6 +458,8 @@ void client_new(struct queue *queue, struct span role, int fd)
 		return;
 	}
 	client->queue = queue;
+	client->number = ++queue->last_client;
+	client->spares_tail = &client->spares;
 	snprintf(client->role, sizeof(client->role), "%.*s", SPAN_ARG(role));
 	client->conn = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_queue, TO_SERVICE, &client_callbacks, client);
 	if (client->conn == NULL) {

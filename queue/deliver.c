@@ -131,8 +131,31 @@ static void delivery_key(const struct target *t, unsigned char out[16])
 	crypto_generichash_final(&state, out, 16);
 }
 
+/* The content, when it is small enough to travel in the message itself. */
+static int read_small(const struct message *m, char *buffer, struct span *out)
+{
+	ssize_t n = pread(m->fd, buffer, (size_t)m->file.content, 0);
+
+	*out = span_of(buffer, n > 0 ? (size_t)n : 0);
+	return out->len == m->file.content ? 0 : E_IO;
+}
+
+/*
+ * A worker sees one account only, but lives longer than one message: a descriptor it kept must never show another
+ * message. So a file whose descriptor was lent is not used again; small messages, which are most, are copied.
+ */
+static int lend(struct message *m, int *fd)
+{
+	struct err err;
+	int r = queue_open_file(m->id, O_RDONLY, fd, &err);
+
+	m->lent = true;
+	return r == 0 || err_is_temp(r) ? r : E_IO; /* a fault of this machine is never the sender's */
+}
+
 static int flight_send(struct channel *channel, struct flight *flight)
 {
+	static char small[QUEUE_INLINE_MAX];
 	struct target *t = flight->target;
 	struct message *m = t->message;
 	const struct spool_envelope *e = &m->file.envelope;
@@ -144,17 +167,16 @@ static int flight_send(struct channel *channel, struct flight *flight)
 	    .sender = e->sender,
 	    .recipient = t->address,
 	    .detail = t->detail};
-	struct err err;
-	int fd, r;
+	int fd = -1, r;
 
 	delivery_key(t, key);
-	/* A descriptor of its own, for reading alone: the worker cannot change the message. */
-	r = queue_open_file(m->id, O_RDONLY, &fd, &err);
+	r = m->file.content <= sizeof(small) ? read_small(m, small, &body.content) : lend(m, &fd);
 	if (r != 0)
-		return err_is_temp(r) ? r : E_IO; /* a fault of this machine is never the sender's */
+		return r;
 	flight->id = ++channel->last_id;
 	r = ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, fd);
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	return r;
 }
 
@@ -173,7 +195,8 @@ static void channel_pump(struct channel *channel)
 		channel_ask(channel);
 		return;
 	}
-	while (channel->waiting != NULL && channel->flying_count < QUEUE_CHANNEL_IN_FLIGHT) {
+	while (channel->waiting != NULL && channel->flying_count < QUEUE_CHANNEL_IN_FLIGHT &&
+	       ipc_conn_waiting(channel->conn) < QUEUE_CHANNEL_WAITING) {
 		struct flight *flight = channel->waiting;
 		int r;
 

@@ -102,7 +102,8 @@ void message_free(struct message *m)
 		link = &(*link)->bucket_next;
 	*link = m->bucket_next;
 	queue->active_count--;
-	close(m->fd);
+	if (m->fd >= 0)
+		close(m->fd);
 	pool_free(&pool);
 	queue_try_finish(queue);
 }
@@ -240,7 +241,7 @@ static void remove_message(struct message *m)
 
 	spool_id_format(m->id, text);
 	log_event(EV_queue_removed, daemon_log(m->queue->daemon), F_STR("qid", text));
-	disk_unlink(m->queue->disk, m->id);
+	accept_retire(m);
 	message_free(m);
 }
 

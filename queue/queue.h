@@ -17,6 +17,9 @@ struct disk;
 enum {
 	QUEUE_CHANNELS = 256,	       /* accounts whose worker is known */
 	QUEUE_CHANNEL_IN_FLIGHT = 128, /* deliveries at once into one account */
+	QUEUE_CHANNEL_WAITING = 1024 * 1024, /* bytes that wait for a worker to read; then no more are sent */
+	QUEUE_INLINE_MAX = 32 * 1024,  /* content that travels in deliver_message itself: its field's maximum */
+	QUEUE_SPARES_MAX = 1024,      /* files of one client that wait to be used again */
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
 	QUEUE_OUTSTANDING_MAX = 512,   /* files handed out to one client */
@@ -60,6 +63,8 @@ struct message {
 	struct target *targets;
 	unsigned busy;	/* targets and questions under way */
 	bool held, warned, deleted, content_checked;
+	bool lent;	      /* a worker was handed a descriptor of the file */
+	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
 	int64_t next; /* when it is tried again */
 };
@@ -91,6 +96,9 @@ struct queue {
 	void *recovery_state;
 	uint64_t last_id;
 	uint32_t last_question;
+	uint32_t last_client;
+	uint64_t commits_begun; /* number of the last */
+	uint64_t commits_done;	/* highest number of one that has succeeded */
 	struct expansion *expansions;
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
@@ -135,6 +143,8 @@ void disk_unlink(struct disk *disk, uint64_t id);
 
 /* ---- accept.c: files handed out, commits ---- */
 void client_new(struct queue *queue, struct span role, int fd);
+/* A message is done with: its file serves its client again (fd is taken), or is removed. */
+void accept_retire(struct message *message);
 /* A message of our own (a DSN). content and envelope are copied. done(arg, code) on the loop. */
 int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope,
     void (*done)(void *arg, int code), void *arg);

@@ -153,7 +153,7 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 	}
 	if (r->count > 0)
 		log_event(EV_queue_recovered, daemon_log(queue->daemon), F_U64("ready", r->ready), F_U64("deferred", r->deferred),
-		    F_U64("held", r->held), F_U64("never_committed", r->removed), F_U64("damaged", r->damaged));
+		    F_U64("held", r->held), F_U64("no_message", r->removed), F_U64("damaged", r->damaged));
 	event_free(queue->recovery);
 	queue->recovery = NULL;
 	free(r->ids);

@@ -153,16 +153,12 @@ static int write_all(int fd, struct iovec *iov, int count, uint64_t offset, stru
 	return 0;
 }
 
-/* Gives the file its content's size exactly: what a client wrote behind it must not look like a journal. */
-static int cut_to_content(int fd, uint64_t content, struct err *err)
+/* What a client wrote behind its content, or an earlier message left there, must not look like a journal. */
+static int cut_behind(int fd, uint64_t end, struct err *err)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) != 0)
-		return err_set_errno(err, errno, "spool file");
-	if ((uint64_t)st.st_size < content)
-		return err_set(err, E_CORRUPT, "spool file is shorter than its content");
-	if ((uint64_t)st.st_size > content && ftruncate(fd, (off_t)content) != 0)
+	if (fstat(fd, &st) != 0 || ((uint64_t)st.st_size > end && ftruncate(fd, (off_t)end) != 0))
 		return err_set_errno(err, errno, "spool file");
 	return 0;
 }
@@ -186,21 +182,26 @@ int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64
 	size_t end = (size_t)content + envelope.len;
 	struct iovec iov[3] = {{(void *)(uintptr_t)envelope.ptr, envelope.len},
 	    {(void *)(uintptr_t)zeros, padded(end) - end}, {record, sizeof(record)}};
-	int r = cut_to_content(fd, content, err);
+	int r = hash_message(fd, id, key, content, envelope, check, err);
 
-	if (r == 0)
-		r = hash_message(fd, id, key, content, envelope, check, err);
 	if (r != 0)
 		return r;
 	commit_encode(key, id, content, envelope, check, record);
 	r = write_all(fd, iov, 3, content, err);
-	/* The mark that tells a damaged file from one that was never committed. */
+	if (r == 0)
+		r = cut_behind(fd, padded(end) + sizeof(record), err);
+	/* The mark of a committed file: it tells a damaged one from one that was never committed. */
 	if (r == 0 && fchmod(fd, 0700) != 0)
 		r = err_set_errno(err, errno, "fchmod of a spool file");
 	/* The one sync. Its failure is final: the kernel reports it once and forgets. */
 	if (r == 0 && fsync(fd) != 0)
 		r = err_set_errno(err, errno, "fsync of a spool file");
 	return r;
+}
+
+int spool_retire(int fd, struct err *err)
+{
+	return fchmod(fd, 0600) == 0 ? 0 : err_set_errno(err, errno, "fchmod of a spool file");
 }
 
 /* ---- delivery records ---- */
@@ -408,12 +409,13 @@ int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool con
 	*out = (struct spool_file){.id = id};
 	if (fstat(fd, &st) != 0)
 		return err_set_errno(err, errno, "spool file");
+	if ((st.st_mode & S_IXUSR) == 0)
+		return err_set(err, E_NOTFOUND, "never committed, or done with");
 	r = find_commit(fd, id, key, (uint64_t)st.st_size, pool, &commit, err);
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return st.st_mode & S_IXUSR ? err_set(err, E_CORRUPT, "the commit record or the envelope is damaged or missing")
-					    : err_set(err, E_NOTFOUND, "never committed");
+		return err_set(err, E_CORRUPT, "the commit record or the envelope is damaged or missing");
 	out->content = commit.content;
 	memcpy(out->check, commit.check, RECORD_MAC);
 	r = spool_envelope_decode(commit.wire, pool, &out->envelope, err);

@@ -1,4 +1,4 @@
-/* Message files: mail/<2 hex>/<number>.<mailbox>.<date>, all in hex; never changed once written. */
+/* Message files: mail/<period>/<number>.<mailbox>.<date>, all in hex; never changed once written. */
 #include "store/private.h"
 
 #include "base/clock.h"
@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { FILE_SHARDS = 64, NUMBER_RANDOM_BITS = 22 };
+enum { NUMBER_RANDOM_BITS = 22, NUMBER_PERIOD_BITS = 52, PERIOD_NAME = 4 };
 #define NUMBER_EPOCH_MS INT64_C(1704067200000)
 
 /* 42 bits of milliseconds and 22 random ones: unique without asking the index; O_EXCL catches the rest. */
@@ -31,10 +31,16 @@ uint64_t file_new_number(void)
 	return (uint64_t)(ms > 0 ? ms : 0) << NUMBER_RANDOM_BITS | (random & ((1u << NUMBER_RANDOM_BITS) - 1));
 }
 
+/* What comes at the same time lies side by side: a batch of deliveries touches one directory, not many. 2^30 ms are 12 days. */
+static unsigned file_period(uint64_t number)
+{
+	return (unsigned)(number >> NUMBER_PERIOD_BITS);
+}
+
 void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME])
 {
-	snprintf(out, STORE_FILE_NAME, "mail/%02x/%016" PRIx64 ".%" PRIx32 ".%" PRIx64, (unsigned)(number % FILE_SHARDS), number,
-	    mailbox, (uint64_t)arrived);
+	snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".%" PRIx32 ".%" PRIx64, file_period(number), number, mailbox,
+	    (uint64_t)arrived);
 }
 
 bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived)
@@ -48,36 +54,59 @@ bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *
 	*arrived = (int64_t)date;
 	/* scanf takes blanks, signs and short numbers too. */
 	file_name(*number, *mailbox, *arrived, same);
-	return strcmp(same + strlen("mail/00/"), name) == 0;
+	return strcmp(same + strlen("mail/000/"), name) == 0;
 }
 
-int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg)
+typedef int file_visit(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived);
+
+static DIR *directory_open(int dir, const char *path)
 {
+	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (d == NULL && fd >= 0)
+		close(fd);
+	return d;
+}
+
+static int period_each(int dir, const char *period, file_visit *fn, void *arg)
+{
+	char path[STORE_FILE_NAME + 256];
+	struct dirent *entry;
+	DIR *d;
 	int r = 0;
 
-	for (unsigned shard = 0; shard < FILE_SHARDS && r == 0; shard++) {
-		char path[STORE_FILE_NAME + 256];
-		struct dirent *entry;
-		DIR *d;
-		int fd;
+	snprintf(path, sizeof(path), "mail/%.*s", PERIOD_NAME, period);
+	d = directory_open(dir, path);
+	while (d != NULL && r == 0 && (entry = readdir(d)) != NULL) {
+		char expected[STORE_FILE_NAME];
+		uint64_t number;
+		uint32_t mailbox;
+		int64_t arrived;
 
-		snprintf(path, sizeof(path), "mail/%02x", shard);
-		fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		d = fd < 0 ? NULL : fdopendir(fd);
-		if (d == NULL)
+		if (!file_parse(entry->d_name, &number, &mailbox, &arrived))
 			continue;
-		while (r == 0 && (entry = readdir(d)) != NULL) {
-			uint64_t number;
-			uint32_t mailbox;
-			int64_t arrived;
-
-			if (!file_parse(entry->d_name, &number, &mailbox, &arrived) || number % FILE_SHARDS != shard)
-				continue;
-			snprintf(path, sizeof(path), "mail/%02x/%s", shard, entry->d_name);
+		file_name(number, mailbox, arrived, expected);
+		snprintf(path, sizeof(path), "mail/%.*s/%s", PERIOD_NAME, period, entry->d_name);
+		if (strcmp(path, expected) == 0)
 			r = fn(arg, path, number, mailbox, arrived);
-		}
-		closedir(d);
 	}
+	if (d != NULL)
+		closedir(d);
+	return r;
+}
+
+int files_each(int dir, file_visit *fn, void *arg)
+{
+	DIR *d = directory_open(dir, "mail");
+	struct dirent *entry;
+	int r = 0;
+
+	while (d != NULL && r == 0 && (entry = readdir(d)) != NULL)
+		if (strlen(entry->d_name) == PERIOD_NAME - 1)
+			r = period_each(dir, entry->d_name, fn, arg);
+	if (d != NULL)
+		closedir(d);
 	return r;
 }
 
@@ -85,15 +114,15 @@ int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, 
 
 enum { DRAFT_GATHER = 64 * 1024, DRAFT_POOL = 8 * 1024 * 1024, DRAFT_TRIES = 8 };
 
-/* mail/<shard>, made and synced: its name must not be lost while its files are kept. */
-static int shard_make(int dir, uint64_t number, struct err *err)
+/* mail/<period>, made and synced: its name must not be lost while its files are kept. */
+static int period_make(int dir, uint64_t number, struct err *err)
 {
-	char shard[16];
+	char period[16];
 	int parent, r = 0;
 
-	snprintf(shard, sizeof(shard), "mail/%02x", (unsigned)(number % FILE_SHARDS));
-	if (mkdirat(dir, shard, 0700) != 0 && errno != EEXIST)
-		return err_set_errno(err, errno, "mkdir %s", shard);
+	snprintf(period, sizeof(period), "mail/%03x", file_period(number));
+	if (mkdirat(dir, period, 0700) != 0 && errno != EEXIST)
+		return err_set_errno(err, errno, "mkdir %s", period);
 	parent = openat(dir, "mail", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (parent < 0 || fsync(parent) != 0)
 		r = err_set_errno(err, errno, "sync of mail/");
@@ -117,7 +146,7 @@ static int draft_create(struct store_draft *d, struct err *err)
 				break;
 			if (errno != ENOENT || !again)
 				return err_set_errno(err, errno, "message file %s", d->name);
-			r = shard_make(d->store->dir, d->number, err);
+			r = period_make(d->store->dir, d->number, err);
 			again = false;
 		}
 	}

@@ -18,6 +18,7 @@ import imap
 import inbound
 import memory
 import peers
+import procs
 import report
 import suite
 
@@ -105,3 +106,5 @@ if __name__ == "__main__":
         main()
     except (RuntimeError, OSError, EOFError, subprocess.SubprocessError) as e:
         raise SystemExit("bench: %s: %s" % (type(e).__name__, e))
+    finally:
+        procs.remove_all()

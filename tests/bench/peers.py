@@ -187,4 +187,4 @@ class Peers:
             procs.end(self.dovecot.pid)
             self.dovecot.wait(timeout=10)
         if not os.environ.get("BENCH_KEEP"):
-            procs.remove(self.dir)
+            procs.remove_at_end(self.dir)

@@ -124,5 +124,14 @@ def signal_pid(pid, number):
         pass
 
 
-def remove(directory):
-    shutil.rmtree(directory, ignore_errors=True)
+_done_with = []
+
+
+def remove_at_end(directory):
+    """Not at once: thousands of inodes freed by the last run make the next one's files dearer, for a while."""
+    _done_with.append(directory)
+
+
+def remove_all():
+    for directory in _done_with:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -69,4 +69,4 @@ class Mailwain:
             if self.master:
                 procs.end(self.master)
             if not os.environ.get("BENCH_KEEP"):
-                procs.remove(self.dir)
+                procs.remove_at_end(self.dir)

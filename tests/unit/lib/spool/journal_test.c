@@ -158,6 +158,44 @@ static void bytes_behind_the_content_are_cut(void **state)
 	assert_int_equal(size_of(f), (10 + buf_len(&f->envelope) + 63) / 64 * 64 + 64);
 }
 
+/* Its message is delivered: whatever is in it, nobody is owed anything. */
+static void a_retired_file_holds_no_message(void **state)
+{
+	struct fixture *f = *state;
+	struct spool_file file;
+
+	assert_int_equal(spool_retire(f->fd, &f->err), 0);
+	assert_int_equal(look(f, &file), E_NOTFOUND);
+	assert_int_equal(pwrite(f->fd, "X", 1, 0), 1);
+	assert_int_equal(look(f, &file), E_NOTFOUND);
+}
+
+/* An id later, with a shorter and a longer message in place of the first: nothing of the one before is left. */
+static void a_file_used_again_holds_the_new_message_alone(void **state)
+{
+	static const char next[] = "Subject: y\r\n\r\nNo.\r\n";
+	struct fixture *f = *state;
+	struct spool_file file;
+	char big[3000];
+
+	append(f, SPOOL_DEFERRED, 0, "451 4.2.0 later");
+	assert_int_equal(spool_retire(f->fd, &f->err), 0);
+	assert_int_equal(pwrite(f->fd, next, sizeof(next) - 1, 0), sizeof(next) - 1);
+	assert_int_equal(spool_commit(f->fd, ID + 1, key, sizeof(next) - 1, buf_span(&f->envelope), f->check, &f->err), 0);
+	assert_int_equal(spool_read(f->fd, ID + 1, key, true, f->pool, &file, &f->err), 0);
+	assert_int_equal(file.content, sizeof(next) - 1);
+	assert_int_equal(file.record_count, 0);
+	assert_false(file.torn);
+	assert_int_equal(size_of(f), (sizeof(next) - 1 + buf_len(&f->envelope) + 63) / 64 * 64 + 64);
+	assert_int_equal(spool_retire(f->fd, &f->err), 0);
+	memset(big, 'b', sizeof(big));
+	assert_int_equal(pwrite(f->fd, big, sizeof(big), 0), sizeof(big));
+	assert_int_equal(spool_commit(f->fd, ID + 2, key, sizeof(big), buf_span(&f->envelope), f->check, &f->err), 0);
+	assert_int_equal(spool_read(f->fd, ID + 2, key, true, f->pool, &file, &f->err), 0);
+	assert_int_equal(file.content, sizeof(big));
+	assert_int_equal(spool_read(f->fd, ID, key, true, f->pool, &file, &f->err), E_CORRUPT);
+}
+
 static void another_key_or_id_opens_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -318,6 +356,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(records_are_read_in_order, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(what_was_never_committed_is_told_from_damage, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bytes_behind_the_content_are_cut, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_retired_file_holds_no_message, setup_committed, teardown),
+	    cmocka_unit_test_setup_teardown(a_file_used_again_holds_the_new_message_alone, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(another_key_or_id_opens_nothing, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(any_changed_byte_is_noticed, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(a_torn_tail_is_stepped_over, setup_committed, teardown),
