@@ -3,6 +3,7 @@
 #include "base/utf8.h"
 #include "mime/charset.h"
 #include "mime/encoding.h"
+#include "mime/fold.h"
 #include "mime/parts.h"
 #include "mime/words.h"
 
@@ -180,6 +181,8 @@ static bool piece_holds(struct searcher *se, struct span charset, struct span oc
 		if (memchr(octets.ptr, 27, octets.len) == NULL && memchr(octets.ptr, '+', octets.len) == NULL && memchr(octets.ptr, 0, octets.len) == NULL)
 			return false;
 	}
+	if (mime_charset_is_utf8(charset) && utf8_is_valid(octets))
+		return text_holds(se, octets, wanted);
 	buf_clear(&se->utf8);
 	mime_to_utf8(charset, octets, &se->utf8);
 	return text_holds(se, buf_span(&se->utf8), wanted);

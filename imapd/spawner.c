@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "imapd/session.h"
 #include "mime/charset.h"
+#include "mime/fold.h"
 #include "net/ipc_conn.h"
 #include "store/account.h"
 
@@ -211,6 +212,7 @@ static int spawner_prepare(struct daemon *daemon, struct err *err)
 	if (!daemon_secret(daemon, "grant", spawner->key, sizeof(spawner->key)))
 		return err_set(err, E_BUG, "no key for grants");
 	mime_charset_preload();
+	mime_fold_preload();
 	return 0;
 }
 

@@ -149,37 +149,53 @@ static int take_recent(struct session *s, struct store_txn *txn, struct err *err
 	return store_take_recent(txn, s->view.mailbox, &s->view.recent_from, err);
 }
 
+/* The messages that are there, as SELECT counts them. */
+struct opening {
+	struct view *view;
+	uint32_t unseen; /* sequence number of the first; 0: none */
+	uint32_t recent;
+};
+
+static int open_some(void *arg, const struct store_message *messages, size_t count)
+{
+	struct opening *o = arg;
+	struct view *view = o->view;
+
+	if (!view_reserve(view, view->count + count))
+		return E_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		view->uids[view->count++] = messages[i].uid;
+		o->recent += messages[i].uid >= view->recent_from;
+		if (o->unseen == 0 && (messages[i].flags & STORE_SEEN) == 0)
+			o->unseen = (uint32_t)view->count;
+	}
+	return 0;
+}
+
 int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, struct err *err)
 {
 	struct view *view = &s->view;
-	struct store_message *messages;
-	size_t count;
-	uint32_t unseen = 0, recent = 0;
-	int r = store_message_list(txn, mailbox->id, 0, s->pool, &messages, &count, err);
+	struct opening opening = {.view = view};
+	int r = 0;
 
-	if (r != 0)
-		return r;
-	if (!view_reserve(view, count))
-		return err_set(err, E_NOMEM, "no memory for %zu messages", count);
+	if (!view_reserve(view, mailbox->exists))
+		return err_set(err, E_NOMEM, "no memory for %u messages", mailbox->exists);
 	view->mailbox = mailbox->id;
 	view->read_only = read_only;
 	view->uidvalidity = mailbox->uidvalidity;
-	view->count = count;
 	view->modseq = mailbox->modseq;
 	view->recent_from = mailbox->recent_uid;
 	if (!read_only && mailbox->recent_uid < mailbox->uidnext)
 		r = take_recent(s, txn, err);
+	if (r == 0)
+		r = store_message_each(txn, mailbox->id, open_some, &opening, err);
+	if (r != 0)
+		return r;
 	view->recent_saved = mailbox->uidnext;
-	for (size_t i = 0; i < count; i++) {
-		view->uids[i] = messages[i].uid;
-		recent += messages[i].uid >= view->recent_from;
-		if (unseen == 0 && (messages[i].flags & STORE_SEEN) == 0)
-			unseen = (uint32_t)i + 1;
-	}
 	put_mailbox_flags(s, mailbox);
-	buf_printf(&s->out, "* %zu EXISTS\r\n* %u RECENT\r\n", count, recent);
-	if (unseen > 0)
-		buf_printf(&s->out, "* OK [UNSEEN %u] First unseen message\r\n", unseen);
+	buf_printf(&s->out, "* %zu EXISTS\r\n* %u RECENT\r\n", view->count, opening.recent);
+	if (opening.unseen > 0)
+		buf_printf(&s->out, "* OK [UNSEEN %u] First unseen message\r\n", opening.unseen);
 	buf_printf(&s->out, "* OK [UIDVALIDITY %u] UIDs valid\r\n* OK [UIDNEXT %u] Next UID\r\n", mailbox->uidvalidity,
 	    mailbox->uidnext);
 	return r;
@@ -212,30 +228,50 @@ void view_close(struct session *s)
 
 /* ---- changes ---- */
 
-/* All UIDs of now beside those the client knows: what is gone is told, from the highest down. */
+/* All UIDs of now beside those the client knows: what is gone is told, from the lowest up. */
+struct comparing {
+	struct session *s;
+	size_t at;   /* the next UID of the view to be judged */
+	size_t kept; /* those in front that are still there */
+};
+
+/* The client's numbers count down with each one told before it. */
+static void tell_gone(struct comparing *c, uint32_t below)
+{
+	struct view *view = &c->s->view;
+
+	while (c->at < view->count && view->uids[c->at] < below) {
+		buf_printf(&c->s->out, "* %zu EXPUNGE\r\n", c->kept + 1);
+		c->at++;
+	}
+}
+
+static int compare_some(void *arg, const struct store_message *messages, size_t count)
+{
+	struct comparing *c = arg;
+	struct view *view = &c->s->view;
+
+	for (size_t i = 0; i < count; i++) {
+		tell_gone(c, messages[i].uid);
+		if (c->at < view->count && view->uids[c->at] == messages[i].uid)
+			view->uids[c->kept++] = view->uids[c->at++];
+	}
+	return 0;
+}
+
 static int sync_expunges(struct session *s, struct store_txn *txn, struct err *err)
 {
 	struct view *view = &s->view;
-	struct store_message *messages;
-	size_t count, at = 0, kept = 0;
-	uint32_t gone = 0;
-	int r = store_message_list(txn, view->mailbox, 0, s->pool, &messages, &count, err);
+	struct comparing c = {.s = s};
+	int r = store_message_each(txn, view->mailbox, compare_some, &c, err);
 
-	if (r != 0)
-		return r;
-	for (size_t i = 0; i < view->count; i++) {
-		while (at < count && messages[at].uid < view->uids[i])
-			at++;
-		if (at < count && messages[at].uid == view->uids[i]) {
-			view->uids[kept++] = view->uids[i];
-			continue;
-		}
-		/* Numbers count down with each one told before it. */
-		buf_printf(&s->out, "* %zu EXPUNGE\r\n", i + 1 - gone);
-		gone++;
-	}
-	view->count = kept;
-	return 0;
+	if (r == 0)
+		tell_gone(&c, UINT32_MAX);
+	/* After an error: what was told is gone, the rest stays as the client knows it. */
+	if (c.at > c.kept)
+		memmove(view->uids + c.kept, view->uids + c.at, (view->count - c.at) * sizeof(*view->uids));
+	view->count -= c.at - c.kept;
+	return r;
 }
 
 static void put_changed(struct session *s, const struct store_mailbox *mailbox, const struct store_message *m)

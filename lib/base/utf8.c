@@ -1,5 +1,8 @@
 #include "utf8.h"
 
+#include <stdint.h>
+#include <string.h>
+
 static int32_t utf8_bad(struct span *s)
 {
 	*s = span_from(*s, 1);
@@ -32,20 +35,37 @@ int32_t utf8_next(struct span *s)
 	return cp;
 }
 
+/* Octets at the front that are ASCII, eight looked at in one step. */
+static size_t ascii_len(struct span s)
+{
+	size_t n = 0;
+
+	for (; n + 8 <= s.len; n += 8) {
+		uint64_t eight;
+
+		memcpy(&eight, s.ptr + n, sizeof(eight));
+		if ((eight & UINT64_C(0x8080808080808080)) != 0)
+			break;
+	}
+	while (n < s.len && (unsigned char)s.ptr[n] < 0x80)
+		n++;
+	return n;
+}
+
 bool utf8_is_valid(struct span s)
 {
-	while (s.len > 0)
+	for (;;) {
+		s = span_from(s, ascii_len(s));
+		if (s.len == 0)
+			return true;
 		if (utf8_next(&s) < 0)
 			return false;
-	return true;
+	}
 }
 
 bool utf8_is_ascii(struct span s)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80)
-			return false;
-	return true;
+	return ascii_len(s) == s.len;
 }
 
 size_t utf8_put(uint32_t cp, char out[4])

@@ -4,8 +4,7 @@
 
 #include <errno.h>
 #include <iconv.h>
-#include <stdlib.h>
-#include <utf8proc.h>
+#include <string.h>
 
 /*
  * What senders write and what iconv calls it; no name from a message ever
@@ -169,43 +168,4 @@ void mime_to_utf8(struct span name, struct span text, struct buf *out)
 		from_utf8(text, out);
 	else
 		from_latin1(text, out);
-}
-
-static void fold_other(struct span utf8, struct buf *out)
-{
-	utf8proc_uint8_t *folded = NULL;
-	utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)utf8.ptr, (utf8proc_ssize_t)utf8.len, &folded,
-	    UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD);
-
-	if (n >= 0)
-		buf_add(out, folded, (size_t)n);
-	else
-		buf_add_span(out, utf8);
-	free(folded);
-}
-
-/* Up to the next space behind a run that is not ASCII: marks belong to the letter before them. */
-void mime_casefold(struct span utf8, struct buf *out)
-{
-	while (utf8.len > 0 && !buf_failed(out)) {
-		size_t ascii = 0, other;
-		char *to;
-
-		while (ascii < utf8.len && (unsigned char)utf8.ptr[ascii] < 0x80)
-			ascii++;
-		if (ascii < utf8.len && ascii > 0)
-			ascii--; /* a mark may follow */
-		to = buf_reserve(out, ascii);
-		if (to == NULL)
-			return;
-		for (size_t i = 0; i < ascii; i++)
-			to[i] = ascii_lower(utf8.ptr[i]);
-		buf_added(out, ascii);
-		utf8 = span_from(utf8, ascii);
-		for (other = 0; other < utf8.len && !(other > 0 && (unsigned char)utf8.ptr[other] <= ' '); other++)
-			;
-		if (other > 0)
-			fold_other(span_sub(utf8, 0, other), out);
-		utf8 = span_from(utf8, other);
-	}
 }

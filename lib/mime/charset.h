@@ -1,4 +1,4 @@
-/* Text in any charset made UTF-8, and UTF-8 made fit for comparing. */
+/* Text in any charset made UTF-8. */
 #ifndef MW_MIME_CHARSET_H
 #define MW_MIME_CHARSET_H
 
@@ -18,8 +18,5 @@ bool mime_charset_is_known(struct span name);
 
 /* Appends text as UTF-8; what is malformed becomes U+FFFD. */
 void mime_to_utf8(struct span charset, struct span text, struct buf *out);
-
-/* Appends utf8 so that texts that differ in case or in form of composition become equal (RFC 5051). */
-void mime_casefold(struct span utf8, struct buf *out);
 
 #endif

@@ -126,12 +126,12 @@ static void flush_held(struct mime_decoder *d, struct buf *out)
 	d->held_len = 0;
 }
 
-/* Length of the octets at the front that stand for themselves whatever follows. */
+/* Length of the octets at the front that stand for themselves: blanks do when a character follows them. */
 static size_t plain_len(struct span s)
 {
 	size_t n = 0;
 
-	while (n < s.len && s.ptr[n] != '=' && !is_blank(s.ptr[n]))
+	while (n < s.len && s.ptr[n] != '=' && !(is_blank(s.ptr[n]) && (n + 1 == s.len || (unsigned char)s.ptr[n + 1] <= ' ')))
 		n++;
 	return n;
 }

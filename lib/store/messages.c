@@ -71,47 +71,72 @@ int store_message_get(struct store_txn *txn, uint32_t mailbox, uint32_t uid, str
 	return r ? r : err_set(err, E_NOTFOUND, "there is no such message");
 }
 
-int store_message_list(struct store_txn *txn, uint32_t mailbox, uint64_t modseq, struct pool *pool, struct store_message **out,
-    size_t *count, struct err *err)
+int store_message_each(struct store_txn *txn, uint32_t mailbox, store_message_visit *fn, void *arg, struct err *err)
 {
-	struct store_mailbox m;
+	struct store_message list[CHUNK];
 	unsigned char key[8];
 	MDB_val k = {sizeof(key), key}, v;
 	MDB_cursor *cursor;
-	size_t n = 0;
+	int stop = 0, r = mdb_cursor_open(txn->mdb, txn->store->messages, &cursor);
+
+	if (r != 0)
+		return store_db_error(err, r, "messages");
+	chunk_key(mailbox, 0, key);
+	for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0 && stop == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+		if (k.mv_size != 8 || memcmp(k.mv_data, key, 4) != 0)
+			break;
+		if (v.mv_size > sizeof(list) || v.mv_size % sizeof(list[0]) != 0) {
+			r = MDB_CORRUPTED;
+			break;
+		}
+		memcpy(list, v.mv_data, v.mv_size); /* LMDB does not align */
+		stop = fn(arg, list, v.mv_size / sizeof(list[0]));
+	}
+	mdb_cursor_close(cursor);
+	if (stop != 0)
+		return stop;
+	return r == 0 || r == MDB_NOTFOUND ? 0 : store_db_error(err, r, "messages");
+}
+
+struct listing {
+	struct store_message *list;
+	size_t count, room;
+	uint64_t modseq;
+};
+
+static int list_some(void *arg, const struct store_message *messages, size_t count)
+{
+	struct listing *l = arg;
+
+	for (size_t i = 0; i < count; i++) {
+		if (messages[i].modseq <= l->modseq && l->modseq > 0)
+			continue;
+		if (l->count == l->room)
+			return E_CORRUPT;
+		l->list[l->count++] = messages[i];
+	}
+	return 0;
+}
+
+int store_message_list(struct store_txn *txn, uint32_t mailbox, uint64_t modseq, struct pool *pool, struct store_message **out,
+    size_t *count, struct err *err)
+{
+	struct listing l = {.modseq = modseq};
+	struct store_mailbox m;
 	int r = mailbox_get(txn, mailbox, &m, err);
 
 	*count = 0;
 	if (r != 0)
 		return r;
-	*out = pool_array(pool, (size_t)m.exists + CHUNK, sizeof(**out));
-	if (*out == NULL)
+	l.room = m.exists;
+	*out = l.list = pool_array(pool, l.room + 1, sizeof(*l.list));
+	if (l.list == NULL)
 		return err_set(err, E_NOMEM, "no memory for the list of messages");
-	r = mdb_cursor_open(txn->mdb, txn->store->messages, &cursor);
-	if (r != 0)
-		return store_db_error(err, r, "messages");
-	chunk_key(mailbox, 0, key);
-	for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-		size_t here = v.mv_size / sizeof(struct store_message);
-
-		if (k.mv_size != 8 || memcmp(k.mv_data, key, 4) != 0)
-			break;
-		if (here > CHUNK || n + here > (size_t)m.exists + CHUNK) {
-			r = MDB_CORRUPTED;
-			break;
-		}
-		memcpy(*out + n, v.mv_data, here * sizeof(struct store_message));
-		if (modseq == 0) {
-			n += here;
-			continue;
-		}
-		for (size_t i = n, end = n + here; i < end; i++)
-			if ((*out)[i].modseq > modseq)
-				(*out)[n++] = (*out)[i];
-	}
-	mdb_cursor_close(cursor);
-	*count = n;
-	return r == 0 || r == MDB_NOTFOUND ? 0 : store_db_error(err, r, "messages");
+	r = store_message_each(txn, mailbox, list_some, &l, err);
+	if (r == E_CORRUPT)
+		return err_set(err, r, "index: there are more messages than the mailbox says");
+	*count = l.count;
+	return r;
 }
 
 int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count, message_visit *fn, void *arg,

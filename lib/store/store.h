@@ -139,6 +139,13 @@ int store_subscription_each(struct store_txn *txn, int (*fn)(void *arg, struct s
 /* ---- messages ---- */
 
 /*
+ * All messages of a mailbox in UID order, some at a time: borrowed during the call. What fn returns other than 0
+ * ends it and is returned; it should be an E_.
+ */
+typedef int store_message_visit(void *arg, const struct store_message *messages, size_t count);
+int store_message_each(struct store_txn *txn, uint32_t mailbox, store_message_visit *fn, void *arg, struct err *err);
+
+/*
  * All messages of a mailbox in UID order, into an array from pool. modseq: only
  * those changed after it (0: all).
  */
