@@ -18,8 +18,8 @@ enum {
 	QUEUE_CHANNELS = 256,	       /* accounts whose worker is known */
 	QUEUE_CHANNEL_IN_FLIGHT = 128, /* deliveries at once into one account */
 	QUEUE_ACTIVE_BUCKETS = 4096,
-	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
-	QUEUE_OUTSTANDING_MAX = 512,   /* files handed out to one client */
+	QUEUE_ACTIVE_MAX = 8000,       /* messages in memory, an open file each; past it they wait in their files */
+	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed */
 	QUEUE_TARGETS_MAX = 1000,
 	QUEUE_PATH = 32,
 };
@@ -83,7 +83,8 @@ struct queue {
 	struct channel *channels;
 	unsigned channel_count;
 	struct message *active[QUEUE_ACTIVE_BUCKETS];
-	unsigned active_count;
+	unsigned active_count, active_max;
+	unsigned handed_count, handed_max; /* the two maxima leave descriptors for everything else */
 	struct waiting *heap;
 	size_t heap_count, heap_size;
 	struct event *timer;	/* of the heap's first */
