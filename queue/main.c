@@ -54,6 +54,8 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 		r = disk_new(queue, (unsigned)conf_u64(conf, CONF_spool_syncs, NULL),
 		    span_eq(conf_text(conf, CONF_durability, NULL), SPAN_LIT("strict")), &queue->disk, err);
 	if (r == 0)
+		r = deliver_watch(queue, err);
+	if (r == 0)
 		r = recover_start(queue, err);
 	if (r != 0)
 		return r;

@@ -88,6 +88,7 @@ struct queue {
 	struct waiting *heap;
 	size_t heap_count, heap_size;
 	struct event *timer;	/* of the heap's first */
+	struct event *watch;	/* for workers that hang */
 	struct event *recovery; /* reads the spool in slices at start */
 	void *recovery_state;
 	uint64_t last_id;
@@ -157,6 +158,7 @@ struct target *message_add_target(struct message *message, uint32_t recipient, u
 /* ---- deliver.c ---- */
 void deliver_target(struct target *target);
 void deliver_service(struct queue *queue, int fd);
+int deliver_watch(struct queue *queue, struct err *err);
 void deliver_forget(struct message *message);
 bool deliver_flying(const struct queue *queue);
 void expand_recipient(struct message *message, uint32_t recipient);

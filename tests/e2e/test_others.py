@@ -32,3 +32,28 @@ def test_slow_messages_do_not_use_up_the_spool_files(fresh):
     for c in slow:
         c.close()
     suite.deliver("Subject: flows\n\nx\n")
+
+
+def status_of(suite, name):
+    return [row for row in suite.rows("status") if row["name"] == name][0]
+
+
+def test_an_account_that_cannot_be_opened_is_not_tried_without_end(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.add("carol")
+    suite.deliver("Subject: first\n\nx\n")
+    suite.wait_empty()
+    lock = os.path.join(suite.account_dir("alice"), "lock")
+    suite.stop()
+    os.unlink(lock)
+    os.mkdir(lock)
+    suite.start()
+    qid = suite.deliver("Subject: waits\n\nx\n")
+    row = until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid and r["status"] == "deferred"])[0]
+    assert row["reason"].startswith("451")
+    assert status_of(suite, "deliver")["total"] < 10
+    os.rmdir(lock)
+    suite.deliver("Subject: flows\n\nx\n", to=["carol"])
+    suite.mw("queue", "flush", "--all")
+    suite.wait_empty()
