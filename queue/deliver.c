@@ -259,12 +259,13 @@ static void make_room(struct queue *queue)
 static struct channel *channel_for(struct queue *queue, uint64_t account)
 {
 	struct channel *channel = queue->channels;
+	uint64_t workers = conf_u64(daemon_conf(queue->daemon), CONF_delivery_workers, NULL);
 
 	while (channel != NULL && channel->account != account)
 		channel = channel->next;
 	if (channel != NULL)
 		return channel;
-	if (queue->channel_count >= QUEUE_CHANNELS)
+	if (queue->channel_count >= workers || queue->channel_count >= QUEUE_CHANNELS)
 		make_room(queue);
 	channel = calloc(1, sizeof(*channel));
 	if (channel == NULL)

@@ -1,5 +1,7 @@
 """What one client, one account or one bad message must not do to everybody else."""
 import os
+import re
+import signal
 import subprocess
 import time
 
@@ -57,3 +59,54 @@ def test_an_account_that_cannot_be_opened_is_not_tried_without_end(fresh):
     suite.deliver("Subject: flows\n\nx\n", to=["carol"])
     suite.mw("queue", "flush", "--all")
     suite.wait_empty()
+
+
+def written(pid):
+    with open("/proc/%d/io" % pid) as f:
+        return int(re.search(r"wchar: (\d+)", f.read()).group(1))
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return [int(p) for p in f.read().split()]
+
+
+def test_more_accounts_than_workers(fresh):
+    """An account whose worker has nothing to do makes room; none has to come again minutes later."""
+    suite = fresh(conf_lines=["delivery-workers 2"])
+    names = ["a%d" % n for n in range(6)]
+    for name in names:
+        suite.add(name)
+    suite.deliver("Subject: all\n\nx\n", to=names)
+    for name in names:
+        suite.deliver("Subject: each\n\nx\n", to=[name])
+    suite.wait_empty()
+    assert "queue_deferred" not in suite.log()
+    assert len(children(suite.daemons()["deliver"])) <= 2
+
+
+def test_a_worker_that_hangs_makes_room(fresh):
+    suite = fresh(conf_lines=["delivery-workers 1", "stop-timeout 1s"])
+    suite.add("alice")
+    suite.add("carol")
+    suite.deliver("Subject: first\n\nx\n")
+    suite.wait_empty()
+    os.kill(children(suite.daemons()["deliver"])[0], signal.SIGSTOP)
+    suite.deliver("Subject: hangs\n\nx\n")
+    suite.deliver("Subject: flows\n\nx\n", to=["carol"])
+    suite.wait_empty()
+
+
+def test_one_mailbox_named_many_times_is_written_once(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.deliver("Subject: first\n\nx\n")
+    suite.wait_empty()
+    worker = children(suite.daemons()["deliver"])[0]
+    before = written(worker)
+    size = 1 << 20
+    suite.deliver(b"Subject: many\n\n" + (b"x" * 75 + b"\n") * (size // 77), to=["alice+%d" % n for n in range(60)])
+    suite.wait_empty()
+    assert written(worker) - before < 4 * size
+    c = suite.imap("alice")
+    assert c.ok("STATUS INBOX (MESSAGES)")[0].endswith(b"(MESSAGES 2)")
