@@ -112,6 +112,7 @@ static _Noreturn void child_start(struct request *q, int dir, int out)
 	dup2(high[0], 3);
 	dup2(high[1], 4);
 	close_range(5, ~0U, 0);
+	explicit_bzero(q->deliver->grant_key, sizeof(q->deliver->grant_key));
 	_exit(job_main(q->kind, 3, q->since, 4));
 }
 

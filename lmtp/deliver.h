@@ -3,27 +3,53 @@
 #define MW_LMTP_DELIVER_H
 
 #include "proc/daemon.h"
+#include "proc/grant.h"
 
 struct ipc_conn;
 struct request;
 
 enum {
-	DELIVER_BATCH = 64,	  /* deliveries in one index transaction */
-	DELIVER_IDLE_MS = 60000,  /* a worker without work ends */
+	DELIVER_BATCH = 64,	   /* deliveries in one index transaction */
+	DELIVER_IDLE_MS = 60000,   /* a worker without work ends */
+	DELIVER_ACCOUNT_MAX = 4,   /* workers of one account, those that are ending included */
+	DELIVER_OPENINGS_MAX = 2048,
+	DELIVER_GRANT_LATE = 3600, /* seconds: a message may have been long on its way to lmtpd */
+};
+
+/* A connected daemon that hands in mail. */
+struct deliver_peer {
+	struct deliver_peer *next, **link;
+	struct deliver *deliver;
+	struct ipc_conn *conn;
+	bool checks_grants; /* queue does it itself; lmtpd, which strangers talk to, shows them */
 };
 
 struct worker {
-	struct worker *next;
+	struct worker *next; /* newest first */
 	pid_t pid;
+	uint64_t account;
+	struct deliver_peer *peer; /* who asked for it; NULL: gone */
+	int64_t told_ms;	   /* to end; 0: not */
+};
+
+/* Somebody waits for a worker until another one has ended. */
+struct opening {
+	struct opening *next;
+	struct deliver_peer *peer;
+	uint32_t id;
 	uint64_t account;
 };
 
 struct deliver {
 	struct daemon *daemon;
 	struct control_server *control;
-	struct event *child_event;
+	struct event *child_event, *care;
+	struct deliver_peer *peers;
 	struct worker *workers;
 	unsigned worker_count;
+	struct opening *openings, **openings_tail;
+	unsigned opening_count;
+	unsigned char grant_key[GRANT_KEY];
 	struct ipc_conn *auth;
 	struct request *requests; /* of administrators, control.c */
 	uint32_t last_question;

@@ -31,6 +31,8 @@ struct lmtp_delivery {
 	uint64_t account, quota;
 	char address[321], detail[65];
 	unsigned char key[LMTPD_KEY];
+	unsigned char grant[32]; /* auth's, shown to deliver */
+	size_t grant_len;
 	bool done;
 	int code;
 	char text[256];

@@ -91,12 +91,15 @@ static void flight_send(struct lmtp_channel *channel, struct lmtp_flight *flight
 	ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, flight->fd);
 }
 
-static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, uint64_t account)
+static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, const struct lmtp_delivery *d)
 {
 	struct lmtp_channel *channel = lmtpd->channels;
-	struct deliver_open ask = {.account = account};
+	struct deliver_open ask = {.account = d->account,
+	    .quota = d->quota,
+	    .address = span_str(d->address),
+	    .grant = span_of(d->grant, d->grant_len)};
 
-	while (channel != NULL && channel->account != account)
+	while (channel != NULL && channel->account != d->account)
 		channel = channel->next;
 	if (channel != NULL)
 		return channel;
@@ -106,7 +109,7 @@ static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, uint64_t account)
 		return NULL;
 	}
 	channel->lmtpd = lmtpd;
-	channel->account = account;
+	channel->account = d->account;
 	channel->next = lmtpd->channels;
 	lmtpd->channels = channel;
 	return channel;
@@ -114,7 +117,7 @@ static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, uint64_t account)
 
 int lmtp_deliver(struct lmtpd *lmtpd, struct lmtp_delivery *delivery, int fd, uint64_t size, struct span sender)
 {
-	struct lmtp_channel *channel = channel_for(lmtpd, delivery->account);
+	struct lmtp_channel *channel = channel_for(lmtpd, delivery);
 	struct lmtp_flight *flight = calloc(1, sizeof(*flight));
 
 	if (channel == NULL || flight == NULL) {

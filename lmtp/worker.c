@@ -31,6 +31,7 @@ struct delivery {
 	int64_t arrived;
 	unsigned char key[STORE_KEY];
 	char sender[513], recipient[513], detail[65];
+	struct delivery *twin; /* one before it in the batch that has the same key */
 	struct store_draft *draft;
 	struct store_message filed;
 	uint32_t mailbox;
@@ -198,6 +199,29 @@ static void fail_rest(struct work *w, int code, const struct err *err)
 		}
 }
 
+/* One message for one mailbox by several addresses: it is written once, not once for each. */
+static struct delivery *twin_of(struct work *w, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (w->batch[k].code == 0 && w->batch[k].twin == NULL && memcmp(w->batch[k].key, w->batch[i].key, STORE_KEY) == 0)
+			return &w->batch[k];
+	return NULL;
+}
+
+/* A twin has what became of the one that was written. */
+static void settle_twins(struct work *w)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		struct delivery *d = &w->batch[i];
+
+		if (d->twin == NULL)
+			continue;
+		d->code = d->twin->code;
+		d->err = d->twin->err;
+		d->duplicate = d->code == 0;
+	}
+}
+
 static void prepare(struct work *w, char *buffer)
 {
 	struct store_txn *txn;
@@ -213,15 +237,16 @@ static void prepare(struct work *w, char *buffer)
 
 		if (d->code != 0)
 			continue;
-		d->duplicate = store_delivered(txn, d->key);
-		if (!d->duplicate)
+		d->twin = twin_of(w, i);
+		d->duplicate = d->twin == NULL && store_delivered(txn, d->key);
+		if (!d->duplicate && d->twin == NULL)
 			d->mailbox = choose_mailbox(txn, d);
 	}
 	store_abort(&txn);
 	for (size_t i = 0; i < w->count; i++) {
 		struct delivery *d = &w->batch[i];
 
-		if (d->code == 0 && !d->duplicate)
+		if (d->code == 0 && !d->duplicate && d->twin == NULL)
 			d->code = write_draft(w, d, d->mailbox, buffer);
 	}
 }
@@ -326,6 +351,7 @@ static int work_loop(struct work *w)
 		prepare(w, buffer);
 		sync_all(w);
 		file_all(w);
+		settle_twins(w);
 		r = answer_all(w);
 	}
 	free(buffer);

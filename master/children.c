@@ -23,7 +23,7 @@ enum {
 const struct child_kind child_kinds[] = {
     {.name = "auth", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
-    {.name = "deliver", .stop = STOP_SERVICES, .control = true, .workers = CONF_COUNT},
+    {.name = "deliver", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
     {.name = "smtpd", .listeners = {"smtp"}, .tls = true, .workers = CONF_smtpd_workers},
     {.name = "imapd", .listeners = {"imap", "imaps"}, .tls = true, .workers = CONF_imapd_workers},

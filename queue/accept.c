@@ -44,8 +44,7 @@ struct client {
 	char role[16];
 	struct handed *files;
 	struct spare *spares, **spares_tail; /* oldest first */
-	unsigned spare_count;
-	unsigned outstanding;
+	unsigned owed;	  /* files it asked for and has not got yet */
 	unsigned commits; /* under way: they hold this address */
 };
 
@@ -88,7 +87,7 @@ static struct spare *spare_pop(struct client *client)
 	client->spares = spare->next;
 	if (client->spares == NULL)
 		client->spares_tail = &client->spares;
-	client->spare_count--;
+	client->queue->spare_count--;
 	return spare;
 }
 
@@ -119,6 +118,18 @@ static void send_no_file(struct client *client, int code, const char *text)
 	ipc_conn_send(client->conn, &ipc_queue_no_file, 0, &body, -1);
 }
 
+static void handed_free(struct handed *file)
+{
+	buf_fini(&file->envelope);
+	free(file);
+}
+
+static void discard(struct queue *queue, uint64_t id, int fd)
+{
+	close(fd);
+	disk_unlink(queue->disk, id);
+}
+
 static int hand_out(struct client *client, struct err *err)
 {
 	struct handed *file = calloc(1, sizeof(*file));
@@ -133,28 +144,53 @@ static int hand_out(struct client *client, struct err *err)
 		return r;
 	}
 	buf_init(&file->envelope, SPOOL_ENVELOPE_MAX);
+	body.id = file->id;
+	r = ipc_conn_send(client->conn, &ipc_queue_file, 0, &body, file->fd);
+	if (r != 0) {
+		discard(client->queue, file->id, file->fd);
+		handed_free(file);
+		return err_set(err, r, "a file could not be handed out: %s", err_text(r));
+	}
 	file->next = client->files;
 	client->files = file;
-	client->outstanding++;
-	body.id = file->id;
-	return ipc_conn_send(client->conn, &ipc_queue_file, 0, &body, file->fd);
+	client->queue->handed_count++;
+	return 0;
 }
 
-static void take_request(struct client *client, uint32_t count)
+/* What a client asked for it gets, now or when others have given back theirs: else it would wait for ever. */
+static void give_owed(struct client *client)
 {
 	struct err err;
 
-	while (count-- > 0 && client->outstanding < QUEUE_OUTSTANDING_MAX) {
+	while (client->conn != NULL && client->owed > 0 && client->queue->handed_count < client->queue->handed_max) {
 		int r = hand_out(client, &err);
 
 		if (r != 0) {
+			client->owed = 0;
 			log_event(EV_queue_error, daemon_log(client->queue->daemon), F_ERR(&err));
 			send_no_file(client, r, err.text);
 			return;
 		}
+		client->owed--;
 	}
 }
 
+static void handed_back(struct queue *queue)
+{
+	queue->handed_count--;
+	for (struct client *client = queue->clients; client != NULL; client = client->next)
+		give_owed(client);
+}
+
+static void take_request(struct client *client, uint32_t count)
+{
+	unsigned room = client->queue->handed_max - client->owed;
+
+	client->owed += count < room ? count : room;
+	give_owed(client);
+}
+
+/* The caller says handed_back when it has done with it. */
 static struct handed *take_handed(struct client *client, uint64_t id)
 {
 	for (struct handed **link = &client->files; *link != NULL; link = &(*link)->next)
@@ -162,7 +198,6 @@ static struct handed *take_handed(struct client *client, uint64_t id)
 			struct handed *file = *link;
 
 			*link = file->next;
-			client->outstanding--;
 			return file;
 		}
 	return NULL;
@@ -175,18 +210,6 @@ static struct handed *find_handed(struct client *client, uint64_t id)
 	while (file != NULL && file->id != id)
 		file = file->next;
 	return file;
-}
-
-static void handed_free(struct handed *file)
-{
-	buf_fini(&file->envelope);
-	free(file);
-}
-
-static void discard(struct queue *queue, uint64_t id, int fd)
-{
-	close(fd);
-	disk_unlink(queue->disk, id);
 }
 
 /* ---- files that serve again ---- */
@@ -202,7 +225,7 @@ static struct client *client_find(struct queue *queue, uint32_t number)
 
 static bool is_welcome(const struct client *client)
 {
-	return client != NULL && client->conn != NULL && client->spare_count < QUEUE_SPARES_MAX && !client->queue->halting;
+	return client != NULL && client->conn != NULL && client->queue->spare_count < client->queue->spare_max && !client->queue->halting;
 }
 
 void accept_retire(struct message *m)
@@ -221,7 +244,7 @@ void accept_retire(struct message *m)
 	m->fd = -1;
 	*client->spares_tail = spare;
 	client->spares_tail = &spare->next;
-	client->spare_count++;
+	queue->spare_count++;
 }
 
 /* DESIGN S6: from the internet's side only recipients that auth has called ours, by its signature. */
@@ -263,6 +286,7 @@ static void client_release(struct client *client)
 static void commit_free(struct commit *commit)
 {
 	if (commit->client != NULL) {
+		handed_back(commit->queue);
 		commit->client->commits--;
 		client_release(commit->client);
 	}
@@ -290,7 +314,7 @@ static void on_committed(struct disk_job *job)
 	struct queue *queue = commit->queue;
 	struct spool_file file = {.id = job->id, .content = job->content, .envelope = commit->envelope};
 	uint32_t client = commit->client != NULL ? commit->client->number : 0;
-	struct message *message;
+	struct message *message = NULL;
 
 	if (job->code != 0) {
 		commit_failed(commit, job);
@@ -304,8 +328,10 @@ static void on_committed(struct disk_job *job)
 		send_committed(commit->client, job->id, 0, "");
 	if (commit->done != NULL)
 		commit->done(commit->arg, 0);
-	message = message_new(queue, job->fd, commit->pool, &file);
-	commit->pool = NULL;
+	if (queue->active_count < queue->active_max) {
+		message = message_new(queue, job->fd, commit->pool, &file);
+		commit->pool = NULL; /* the message's, or gone with it */
+	}
 	commit_free(commit);
 	if (message == NULL) {
 		close(job->fd);
@@ -318,8 +344,7 @@ static void on_committed(struct disk_job *job)
 }
 
 /* envelope: encoded; copied into the job and, for the message in memory, decoded from a pooled copy. */
-static int commit_begin(struct queue *queue, struct commit *commit, uint64_t id, int fd, uint64_t content,
-    struct span envelope)
+static int commit_begin(struct commit *commit, uint64_t id, int fd, uint64_t content, struct span envelope)
 {
 	struct disk_job *job = calloc(1, sizeof(*job));
 
@@ -332,15 +357,14 @@ static int commit_begin(struct queue *queue, struct commit *commit, uint64_t id,
 		free(job);
 		return E_NOMEM;
 	}
-	commit->queue = queue;
-	commit->number = ++queue->commits_begun;
+	commit->number = ++commit->queue->commits_begun;
 	job->kind = DISK_COMMIT;
 	job->id = id;
 	job->fd = fd;
 	job->content = content;
 	job->done = on_committed;
 	job->arg = commit;
-	disk_submit(queue->disk, job);
+	disk_submit(commit->queue->disk, job);
 	return 0;
 }
 
@@ -380,17 +404,21 @@ static int take_commit(struct client *client, const struct queue_commit *body)
 	buf_add_span(&file->envelope, body->envelope);
 	commit = buf_failed(&file->envelope) ? NULL : commit_new(buf_span(&file->envelope), &err);
 	r = commit ? check_envelope(client, &commit->envelope, &err) : err.code ? err.code : E_TOOBIG;
-	if (r == 0) {
+	if (commit != NULL) {
+		commit->queue = client->queue;
 		commit->client = client;
 		client->commits++;
-		r = commit_begin(client->queue, commit, file->id, file->fd, body->content, buf_span(&file->envelope));
 	}
+	if (r == 0)
+		r = commit_begin(commit, file->id, file->fd, body->content, buf_span(&file->envelope));
 	if (r != 0) {
-		if (commit != NULL)
-			commit_free(commit);
 		log_event(EV_queue_error, daemon_log(client->queue->daemon), F_STR("role", client->role), F_ERR(&err));
 		send_committed(client, file->id, r, err.text);
 		discard(client->queue, file->id, file->fd);
+		if (commit != NULL)
+			commit_free(commit); /* gives it back */
+		else
+			handed_back(client->queue);
 	}
 	handed_free(file);
 	return r == E_CORRUPT ? E_PROTO : 0;
@@ -422,6 +450,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		return E_PROTO;
 	discard(client->queue, file->id, file->fd);
 	handed_free(file);
+	handed_back(client->queue);
 	return 0;
 }
 
@@ -431,11 +460,13 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 	struct client *client = arg;
 
 	(void)conn;
+	client->conn = NULL;
 	while (client->files != NULL) {
 		struct handed *file = take_handed(client, client->files->id);
 
 		discard(client->queue, file->id, file->fd);
 		handed_free(file);
+		handed_back(client->queue);
 	}
 	while (client->spares != NULL) {
 		struct spare *spare = spare_pop(client);
@@ -443,7 +474,6 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 		discard(client->queue, spare->id, spare->fd);
 		free(spare);
 	}
-	client->conn = NULL;
 	client_release(client);
 }
 
@@ -506,9 +536,10 @@ int accept_own(struct queue *queue, struct span content, const struct spool_enve
 		r = commit ? 0 : E_NOMEM;
 	}
 	if (r == 0) {
+		commit->queue = queue;
 		commit->done = done;
 		commit->arg = arg;
-		r = commit_begin(queue, commit, id, fd, content.len, buf_span(&wire));
+		r = commit_begin(commit, id, fd, content.len, buf_span(&wire));
 	}
 	if (r != 0) {
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&err));

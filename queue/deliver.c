@@ -8,10 +8,19 @@
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
+#include <event2/event.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+enum {
+	CHANNEL_LOST_MAX = 3,		/* workers in a row that end without an answer: then the deliveries are put off */
+	CHANNEL_WATCH_S = 30,
+	CHANNEL_SLOW_MS = 10 * 1000,	/* no answer for this long, and many wait: no more are taken in */
+	CHANNEL_SLOW_COUNT = 500,
+	CHANNEL_STUCK_MS = 600 * 1000,	/* no answer for this long: the worker is given up */
+};
 
 /* One delivery that a worker has, or that waits for its channel. */
 struct flight {
@@ -27,9 +36,12 @@ struct channel {
 	struct ipc_conn *conn; /* NULL: asked for */
 	struct flight *flying;
 	struct flight *waiting, **waiting_tail;
-	unsigned flying_count;
+	unsigned flying_count, waiting_count;
+	unsigned lost; /* workers that ended before they answered anything */
+	bool answered; /* the present one has */
 	uint32_t last_id;
 	int64_t used_ms;
+	int64_t progress_ms; /* the last answer, or when there began to be something to answer */
 };
 
 static void channel_pump(struct channel *channel);
@@ -87,7 +99,8 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	flight = *link;
 	*link = flight->next;
 	channel->flying_count--;
-	channel->used_ms = clock_monotonic_ms();
+	channel->used_ms = channel->progress_ms = clock_monotonic_ms();
+	channel->answered = true;
 	flight_end(flight, body->code, body->text);
 	if (!channel->queue->halting)
 		channel_pump(channel);
@@ -95,25 +108,64 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	return 0;
 }
 
-/* The worker has ended: what it had is given to the next one. The delivery key makes a repeat harmless. */
+static void push_waiting(struct channel *channel, struct flight *flight)
+{
+	flight->next = channel->waiting;
+	channel->waiting = flight;
+	if (flight->next == NULL)
+		channel->waiting_tail = &flight->next;
+	channel->waiting_count++;
+}
+
+static struct flight *take_waiting(struct channel *channel)
+{
+	struct flight *flight = channel->waiting;
+
+	channel->waiting = flight->next;
+	if (channel->waiting == NULL)
+		channel->waiting_tail = &channel->waiting;
+	channel->waiting_count--;
+	return flight;
+}
+
+/* All that flies goes back to what waits. */
+static void channel_ground(struct channel *channel)
+{
+	while (channel->flying != NULL) {
+		struct flight *flight = channel->flying;
+
+		channel->flying = flight->next;
+		push_waiting(channel, flight);
+	}
+	channel->flying_count = 0;
+}
+
+/* What waits is put off; each message comes again in its own time. */
+static void channel_give_up(struct channel *channel, const char *why)
+{
+	struct flight *list = channel->waiting;
+
+	channel->waiting = NULL;
+	channel->waiting_tail = &channel->waiting;
+	channel->waiting_count = 0;
+	channel->lost = 0;
+	flights_fail(list, why);
+}
+
+/*
+ * The worker has ended: what it had is given to the next one. The delivery key makes a repeat harmless. But a message
+ * that no worker survives, or a store that cannot be opened, must not be tried without end.
+ */
 static void on_channel_closed(void *arg, struct ipc_conn *conn)
 {
 	struct channel *channel = arg;
-	struct flight *again = channel->flying;
 
 	(void)conn;
 	channel->conn = NULL;
-	channel->flying = NULL;
-	channel->flying_count = 0;
-	while (again != NULL) {
-		struct flight *next = again->next;
-
-		again->next = channel->waiting;
-		channel->waiting = again;
-		if (again->next == NULL)
-			channel->waiting_tail = &again->next;
-		again = next;
-	}
+	channel_ground(channel);
+	channel->lost = channel->answered ? 0 : channel->lost + 1;
+	if (channel->lost >= CHANNEL_LOST_MAX)
+		channel_give_up(channel, "the account's worker ended badly; the log says why");
 	if (channel->waiting == NULL)
 		channel_free(channel);
 	else
@@ -197,12 +249,9 @@ static void channel_pump(struct channel *channel)
 	}
 	while (channel->waiting != NULL && channel->flying_count < QUEUE_CHANNEL_IN_FLIGHT &&
 	       ipc_conn_waiting(channel->conn) < QUEUE_CHANNEL_WAITING) {
-		struct flight *flight = channel->waiting;
+		struct flight *flight = take_waiting(channel);
 		int r;
 
-		channel->waiting = flight->next;
-		if (channel->waiting == NULL)
-			channel->waiting_tail = &channel->waiting;
 		if (flight->target == NULL) {
 			free(flight);
 			continue;
@@ -233,12 +282,13 @@ static void make_room(struct queue *queue)
 static struct channel *channel_for(struct queue *queue, uint64_t account)
 {
 	struct channel *channel = queue->channels;
+	uint64_t workers = conf_u64(daemon_conf(queue->daemon), CONF_delivery_workers, NULL);
 
 	while (channel != NULL && channel->account != account)
 		channel = channel->next;
 	if (channel != NULL)
 		return channel;
-	if (queue->channel_count >= QUEUE_CHANNELS)
+	if (queue->channel_count >= workers || queue->channel_count >= QUEUE_CHANNELS)
 		make_room(queue);
 	channel = calloc(1, sizeof(*channel));
 	if (channel == NULL)
@@ -246,10 +296,17 @@ static struct channel *channel_for(struct queue *queue, uint64_t account)
 	channel->queue = queue;
 	channel->account = account;
 	channel->waiting_tail = &channel->waiting;
+	channel->used_ms = clock_monotonic_ms();
 	channel->next = queue->channels;
 	queue->channels = channel;
 	queue->channel_count++;
 	return channel;
+}
+
+/* One account that takes nothing must not fill the memory that all share. */
+static bool is_slow(const struct channel *channel, int64_t now)
+{
+	return channel->flying_count + channel->waiting_count >= CHANNEL_SLOW_COUNT && now - channel->progress_ms > CHANNEL_SLOW_MS;
 }
 
 void deliver_target(struct target *target)
@@ -257,20 +314,24 @@ void deliver_target(struct target *target)
 	struct queue *queue = target->message->queue;
 	struct channel *channel = channel_for(queue, target->account);
 	struct flight *flight = calloc(1, sizeof(*flight));
+	int64_t now = clock_monotonic_ms();
 	bool first;
 
-	if (channel == NULL || flight == NULL) {
+	if (channel == NULL || flight == NULL || is_slow(channel, now)) {
 		free(flight);
-		target_result(target, E_NOMEM, SPAN_LIT("out of memory"));
+		target_result(target, channel == NULL || flight == NULL ? E_NOMEM : E_BUSY, SPAN_LIT("the account takes no mail now"));
 		return;
 	}
 	flight->target = target;
 	target->state = TARGET_IN_FLIGHT;
 	target->message->busy++;
 	first = channel->waiting == NULL;
+	if (first && channel->flying == NULL)
+		channel->progress_ms = now;
 	*channel->waiting_tail = flight;
 	channel->waiting_tail = &flight->next;
-	channel->used_ms = clock_monotonic_ms();
+	channel->waiting_count++;
+	channel->used_ms = now;
 	if (channel->conn != NULL || first)
 		channel_pump(channel);
 }
@@ -313,15 +374,11 @@ static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	if (channel == NULL || channel->conn != NULL || m->fd < 0) {
 		if (m->fd >= 0)
 			close(m->fd);
-		if (channel != NULL && channel->conn == NULL && m->fd < 0) {
-			struct flight *list = channel->waiting;
-
-			channel->waiting = NULL;
-			channel->waiting_tail = &channel->waiting;
-			flights_fail(list, "the account's store cannot be opened now");
-		}
+		if (channel != NULL && channel->conn == NULL && m->fd < 0)
+			channel_give_up(channel, "the account's store cannot be opened now");
 		return 0;
 	}
+	channel->answered = false;
 	channel->conn = ipc_conn_new(daemon_base(queue->daemon), m->fd, &ipc_service_deliver, TO_CLIENT,
 	    &channel_callbacks, channel);
 	channel_pump(channel);
@@ -335,6 +392,35 @@ static void on_service_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	queue->deliver = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "deliver"));
+}
+
+/* A worker that hangs is left to its spawner. */
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct queue *queue = arg;
+	int64_t now = clock_monotonic_ms();
+	struct channel *next;
+
+	(void)fd;
+	(void)what;
+	for (struct channel *c = queue->channels; c != NULL; c = next) {
+		next = c->next;
+		if ((c->flying == NULL && c->waiting == NULL) || now - c->progress_ms < CHANNEL_STUCK_MS)
+			continue;
+		ipc_conn_free(&c->conn);
+		channel_ground(c);
+		channel_give_up(c, "the account's worker does not answer");
+		channel_free(c);
+	}
+	queue_try_finish(queue);
+}
+
+int deliver_watch(struct queue *queue, struct err *err)
+{
+	struct timeval tv = {.tv_sec = CHANNEL_WATCH_S};
+
+	queue->watch = event_new(daemon_base(queue->daemon), -1, EV_PERSIST, on_watch, queue);
+	return queue->watch != NULL && event_add(queue->watch, &tv) == 0 ? 0 : err_set(err, E_NOMEM, "no memory for a timer");
 }
 
 static const struct ipc_conn_callbacks service_callbacks = {on_worker, on_service_closed};

@@ -4,6 +4,7 @@
 #include "net/control.h"
 
 #include <sodium.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 void queue_try_finish(struct queue *queue)
@@ -26,6 +27,17 @@ static void queue_peer(struct daemon *daemon, struct span service, struct span r
 		close(fd);
 }
 
+/* A machine may give fewer descriptors than the profile asks for. */
+static void share_descriptors(struct queue *queue)
+{
+	struct rlimit limit;
+	rlim_t files = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+
+	queue->active_max = files / 2 < QUEUE_ACTIVE_MAX ? (unsigned)(files / 2) : QUEUE_ACTIVE_MAX;
+	queue->spare_max = files / 8 < QUEUE_SPARES_MAX ? (unsigned)(files / 8) : QUEUE_SPARES_MAX;
+	queue->handed_max = files / 4 < QUEUE_HANDED_MAX ? (unsigned)(files / 4) : QUEUE_HANDED_MAX;
+}
+
 static int queue_confined(struct daemon *daemon, struct err *err)
 {
 	struct queue *queue = daemon_state(daemon);
@@ -33,6 +45,7 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 	int r;
 
 	queue->daemon = daemon;
+	share_descriptors(queue);
 	if (!daemon_secret(daemon, "grant", queue->grant_key, sizeof(queue->grant_key)))
 		return err_set(err, E_BUG, "master gave no key for grants");
 	r = queue_make_directories(err);
@@ -41,6 +54,8 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = disk_new(queue, (unsigned)conf_u64(conf, CONF_spool_syncs, NULL),
 		    span_eq(conf_text(conf, CONF_durability, NULL), SPAN_LIT("strict")), &queue->disk, err);
+	if (r == 0)
+		r = deliver_watch(queue, err);
 	if (r == 0)
 		r = recover_start(queue, err);
 	if (r != 0)

@@ -83,7 +83,10 @@ int message_load(struct queue *queue, uint64_t id, bool content_too, struct mess
 	r = pool ? spool_read(fd, id, queue->key, content_too, pool, &file, err) : E_NOMEM;
 	if (r == 0) {
 		*out = message_new(queue, fd, pool, &file);
-		return *out ? 0 : err_set(err, E_NOMEM, "out of memory");
+		if (*out != NULL)
+			return 0;
+		pool = NULL;
+		r = err_set(err, E_NOMEM, "out of memory");
 	}
 	pool_free(&pool);
 	close(fd);

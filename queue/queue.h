@@ -19,10 +19,10 @@ enum {
 	QUEUE_CHANNEL_IN_FLIGHT = 128, /* deliveries at once into one account */
 	QUEUE_CHANNEL_WAITING = 1024 * 1024, /* bytes that wait for a worker to read; then no more are sent */
 	QUEUE_INLINE_MAX = 32 * 1024,  /* content that travels in deliver_message itself: its field's maximum */
-	QUEUE_SPARES_MAX = 1024,      /* files of one client that wait to be used again */
+	QUEUE_SPARES_MAX = 1024,      /* files that wait to be used again */
 	QUEUE_ACTIVE_BUCKETS = 4096,
-	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
-	QUEUE_OUTSTANDING_MAX = 512,   /* files handed out to one client */
+	QUEUE_ACTIVE_MAX = 8000,       /* messages in memory, an open file each; past it they wait in their files */
+	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed */
 	QUEUE_TARGETS_MAX = 1000,
 	QUEUE_PATH = 32,
 };
@@ -88,10 +88,13 @@ struct queue {
 	struct channel *channels;
 	unsigned channel_count;
 	struct message *active[QUEUE_ACTIVE_BUCKETS];
-	unsigned active_count;
+	unsigned active_count, active_max;
+	unsigned handed_count, handed_max;
+	unsigned spare_count, spare_max; /* the three maxima leave descriptors for everything else */
 	struct waiting *heap;
 	size_t heap_count, heap_size;
 	struct event *timer;	/* of the heap's first */
+	struct event *watch;	/* for workers that hang */
 	struct event *recovery; /* reads the spool in slices at start */
 	void *recovery_state;
 	uint64_t last_id;
@@ -166,6 +169,7 @@ struct target *message_add_target(struct message *message, uint32_t recipient, u
 /* ---- deliver.c ---- */
 void deliver_target(struct target *target);
 void deliver_service(struct queue *queue, int fd);
+int deliver_watch(struct queue *queue, struct err *err);
 void deliver_forget(struct message *message);
 bool deliver_flying(const struct queue *queue);
 void expand_recipient(struct message *message, uint32_t recipient);

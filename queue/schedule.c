@@ -53,6 +53,8 @@ static void arm(struct queue *queue)
 	if (queue->timer == NULL || queue->heap_count == 0 || queue->heap[0].next == INT64_MAX)
 		return;
 	wait = queue->heap[0].next - clock_wall();
+	if (wait < 1 && queue->active_count >= queue->active_max)
+		wait = 1; /* there is no room for it now */
 	tv.tv_sec = wait < 0 ? 0 : wait > SCHEDULE_SLEEP_MAX ? SCHEDULE_SLEEP_MAX : wait;
 	evtimer_add(queue->timer, &tv);
 }
@@ -128,7 +130,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	for (int i = 0; i < SCHEDULE_BURST && queue->heap_count > 0 && !queue->halting; i++) {
-		if (queue->heap[0].next > clock_wall() || queue->active_count >= QUEUE_ACTIVE_MAX)
+		if (queue->heap[0].next > clock_wall() || queue->active_count >= queue->active_max)
 			break;
 		run_first(queue);
 	}

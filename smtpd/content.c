@@ -102,6 +102,7 @@ void stock_add(struct smtpd *smtpd, uint64_t id, int fd)
 	if (smtpd->stock_asked > 0)
 		smtpd->stock_asked--;
 	if (s != NULL) {
+		stock_refill(smtpd); /* more may wait than were asked for */
 		content_start(s, file);
 		session_go_on(s);
 	} else if (smtpd->stock_count < SMTPD_STOCK) {

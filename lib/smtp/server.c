@@ -57,18 +57,33 @@ static void make_printable(char *text)
 			*text = '?';
 }
 
+static void tell_refusal(struct smtp_server *s, int code, const char *enhanced, char *text)
+{
+	char whole[520];
+
+	make_printable(text);
+	reply_text(s, code, enhanced, text);
+	snprintf(whole, sizeof(whole), "%d %s %s", code, enhanced, text);
+	s->callbacks->refused(s->arg, s, span_str(whole));
+}
+
+void smtp_refuse_delivery(struct smtp_server *s, int code, struct span why)
+{
+	char text[480];
+
+	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(why));
+	tell_refusal(s, err_smtp_code(code), err_smtp_enhanced(code), text);
+}
+
 void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
 {
-	char text[480], whole[520];
+	char text[480];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	make_printable(text);
-	reply_text(s, code, enhanced, text);
-	snprintf(whole, sizeof(whole), "%d %s %s", code, enhanced, text);
-	s->callbacks->refused(s->arg, s, span_str(whole));
+	tell_refusal(s, code, enhanced, text);
 	if (++s->errors < s->config.limits.errors)
 		return;
 	smtp_end_transaction(s);

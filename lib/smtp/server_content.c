@@ -274,9 +274,12 @@ void smtp_server_data_done(struct smtp_server *s, int code, struct span text)
 	invariant(s->state == SMTP_WAIT_DONE);
 	if (code == 0)
 		smtp_reply(s, 250, "2.0.0", "%.*s", SPAN_ARG(text));
+	else if (s->config.lmtp)
+		smtp_refuse_delivery(s, code, text);
 	else
 		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%.*s", SPAN_ARG(text));
-	if (s->config.lmtp && rcpt != NULL && rcpt->next != NULL && s->state == SMTP_WAIT_DONE) {
+	/* The refusal may have been one error too many: then the recipients are gone. */
+	if (s->state == SMTP_WAIT_DONE && s->config.lmtp && rcpt != NULL && rcpt->next != NULL) {
 		s->answered = rcpt->next;
 		return;
 	}

@@ -56,6 +56,8 @@ void smtp_reply(struct smtp_server *s, int code, const char *enhanced, const cha
 /* A refusal: counted, shown to the owner; 421 when there were too many. */
 void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* What became of one recipient's copy (LMTP): no error of the client's, so it is not counted. */
+void smtp_refuse_delivery(struct smtp_server *s, int code, struct span why);
 void smtp_end_transaction(struct smtp_server *s);
 
 /* server_mail.c */

@@ -331,9 +331,36 @@ static void a_bare_line_end_ends_the_session(void **state)
 	}
 }
 
+/* RFC 2033: every recipient has its reply, however many fail; a full mailbox is no error of the client's. */
+static void lmtp_answers_each_recipient_even_when_all_fail(void **state)
+{
+	struct smtp_server_config config = dialog_config;
+	struct dialog *d;
+
+	(void)state;
+	config.lmtp = true;
+	config.limits.errors = 3;
+	config.limits.recipients = 10;
+	d = dialog_new(&config);
+	say(d, "LHLO a\r\nMAIL FROM:<a@b>\r\n");
+	for (int i = 0; i < 6; i++)
+		assert_string_equal(say(d, "RCPT TO:<a@b>\r\n"), "250 2.1.5 Ok\r\n");
+	d->manual = true;
+	say(d, "DATA\r\n");
+	smtp_server_data_ready(d->server, 0, NULL);
+	assert_string_equal(say(d, "x\r\n.\r\n"), "354 End with CR LF . CR LF\r\n");
+	for (int i = 0; i < 6; i++) {
+		smtp_server_data_done(d->server, E_OVERQUOTA, SPAN_LIT("full"));
+		assert_string_equal(dialog_replies(d), "452 4.2.2 full\r\n");
+	}
+	assert_string_equal(say(d, "NOOP\r\n"), "250 2.0.0 Ok\r\n");
+	dialog_free(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(lmtp_answers_each_recipient_even_when_all_fail),
 	    cmocka_unit_test_setup_teardown(a_message_from_hello_to_quit, setup_new, teardown),
 	    cmocka_unit_test_setup_teardown(an_old_client_is_served_without_extensions, setup_new, teardown),
 	    cmocka_unit_test(the_order_of_commands_is_kept),

@@ -1,0 +1,112 @@
+"""What one client, one account or one bad message must not do to everybody else."""
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from mailwain import BIN, Smtp, until
+
+AS_ROOT = os.geteuid() == 0
+
+
+def start_with_few_files(suite, count):
+    suite.stop()
+    subprocess.run(["sh", "-c", 'ulimit -n "$1"; shift; exec "$@"', "sh", str(count), BIN, "--root", suite.root, "start"], check=True, timeout=60)
+    suite.started = True
+
+
+def test_slow_messages_do_not_use_up_the_spool_files(fresh):
+    """More clients than queue hands out files stop within a message. When they are gone mail flows again."""
+    suite = fresh()
+    suite.add("alice")
+    start_with_few_files(suite, 2100)
+    slow = []
+    for _ in range(560):
+        c = suite.smtp()
+        c.send("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\n")
+        slow.append(c)
+    for c in slow[:500]:
+        while c.reply()[0] != 354:
+            pass
+    for c in slow:
+        c.close()
+    suite.deliver("Subject: flows\n\nx\n")
+
+
+def status_of(suite, name):
+    return [row for row in suite.rows("status") if row["name"] == name][0]
+
+
+def test_an_account_that_cannot_be_opened_is_not_tried_without_end(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.add("carol")
+    suite.deliver("Subject: first\n\nx\n")
+    suite.wait_empty()
+    lock = os.path.join(suite.account_dir("alice"), "lock")
+    suite.stop()
+    os.unlink(lock)
+    os.mkdir(lock)
+    suite.start()
+    qid = suite.deliver("Subject: waits\n\nx\n")
+    row = until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid and r["status"] == "deferred"])[0]
+    assert row["reason"].startswith("451")
+    assert status_of(suite, "deliver")["total"] < 10
+    os.rmdir(lock)
+    suite.deliver("Subject: flows\n\nx\n", to=["carol"])
+    suite.mw("queue", "flush", "--all")
+    suite.wait_empty()
+
+
+def written(pid):
+    with open("/proc/%d/io" % pid) as f:
+        return int(re.search(r"wchar: (\d+)", f.read()).group(1))
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return [int(p) for p in f.read().split()]
+
+
+def test_more_accounts_than_workers(fresh):
+    """An account whose worker has nothing to do makes room; none has to come again minutes later."""
+    suite = fresh(conf_lines=["delivery-workers 2"])
+    names = ["a%d" % n for n in range(6)]
+    for name in names:
+        suite.add(name)
+    suite.deliver("Subject: all\n\nx\n", to=names)
+    for name in names:
+        suite.deliver("Subject: each\n\nx\n", to=[name])
+    suite.wait_empty()
+    assert "queue_deferred" not in suite.log()
+    assert len(children(suite.daemons()["deliver"])) <= 2
+
+
+def test_a_worker_that_hangs_makes_room(fresh):
+    suite = fresh(conf_lines=["delivery-workers 1", "stop-timeout 1s"])
+    suite.add("alice")
+    suite.add("carol")
+    suite.deliver("Subject: first\n\nx\n")
+    suite.wait_empty()
+    os.kill(children(suite.daemons()["deliver"])[0], signal.SIGSTOP)
+    suite.deliver("Subject: hangs\n\nx\n")
+    suite.deliver("Subject: flows\n\nx\n", to=["carol"])
+    suite.wait_empty()
+
+
+def test_one_mailbox_named_many_times_is_written_once(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.deliver("Subject: first\n\nx\n")
+    suite.wait_empty()
+    worker = children(suite.daemons()["deliver"])[0]
+    before = written(worker)
+    size = 1 << 20
+    suite.deliver(b"Subject: many\n\n" + (b"x" * 75 + b"\n") * (size // 77), to=["alice+%d" % n for n in range(60)])
+    suite.wait_empty()
+    assert written(worker) - before < 4 * size
+    c = suite.imap("alice")
+    assert c.ok("STATUS INBOX (MESSAGES)")[0].endswith(b"(MESSAGES 2)")

@@ -1,0 +1,31 @@
+"""What a daemon that was taken over gets when it asks for more than its part."""
+import os
+
+import pytest
+
+from mailwain import Smtp, until
+from taken import channels, message
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take a daemon's sockets")
+
+
+def say(suite, name, *wires, fds=()):
+    """On every channel of the daemon but master's: it does not matter which is which, the others close theirs."""
+    import socket
+
+    for number, s in channels(suite.daemons()[name]).items():
+        for wire in wires:
+            if number > 3:
+                try:
+                    socket.send_fds(s, [wire], list(fds))
+                except OSError:
+                    pass
+        s.close()
+
+
+def test_lmtpd_opens_no_account_that_auth_has_not_named(fresh):
+    suite = fresh(listeners=["lmtp"])
+    suite.add("alice")
+    say(suite, "lmtpd", message(1, 4242, 0, "", b""), message(1, 4242, 0, "alice@example.com", b"x" * 24))
+    until(lambda: suite.log().count("auth has not granted this account") == 2)
+    assert not os.path.exists(os.path.join(suite.root, "data", "store", "92", "4242"))
