@@ -119,6 +119,8 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 		smtp_end_transaction(s);
 		smtp_set_state(s, SMTP_READY);
 		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%s", err->text);
+		if (s->hurried)
+			s->state = SMTP_ENDED;
 		return;
 	}
 	smtp_set_state(s, SMTP_DATA);
@@ -272,10 +274,12 @@ void smtp_server_data_done(struct smtp_server *s, int code, struct span text)
 	struct smtp_recipient *rcpt = s->answered;
 
 	invariant(s->state == SMTP_WAIT_DONE);
-	if (code == 0)
+	if (code == 0) {
+		s->idle = 0;
 		smtp_reply(s, 250, "2.0.0", "%.*s", SPAN_ARG(text));
-	else
+	} else {
 		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%.*s", SPAN_ARG(text));
+	}
 	if (s->config.lmtp && rcpt != NULL && rcpt->next != NULL && s->state == SMTP_WAIT_DONE) {
 		s->answered = rcpt->next;
 		return;
