@@ -28,6 +28,7 @@ struct client {
 	char role[16];
 	struct handed *files;
 	unsigned outstanding;
+	unsigned wanted;  /* files asked for and not yet handed out */
 	unsigned commits; /* under way: they hold this address */
 };
 
@@ -79,19 +80,33 @@ static int hand_out(struct client *client, struct err *err)
 	return ipc_conn_send(client->conn, &ipc_queue_file, 0, &body, file->fd);
 }
 
-static void take_request(struct client *client, uint32_t count)
+/* Whatever fails here is a fault of this machine, not of the message: the client is told to come again. */
+static int code_for_client(int code)
+{
+	return code == 0 || err_is_temp(code) ? code : E_IO;
+}
+
+/* What is more than a client may hold it gets when it has given others back. */
+static void hand_out_wanted(struct client *client)
 {
 	struct err err;
 
-	while (count-- > 0 && client->outstanding < QUEUE_OUTSTANDING_MAX) {
+	while (client->wanted > 0 && client->outstanding < QUEUE_OUTSTANDING_MAX) {
 		int r = hand_out(client, &err);
 
+		client->wanted--;
 		if (r != 0) {
 			log_event(EV_queue_error, daemon_log(client->queue->daemon), F_ERR(&err));
-			send_no_file(client, r, err.text);
-			return;
+			client->wanted = 0;
+			send_no_file(client, code_for_client(r), err.text);
 		}
 	}
+}
+
+static void take_request(struct client *client, uint32_t count)
+{
+	client->wanted += count < QUEUE_OUTSTANDING_MAX - client->wanted ? count : QUEUE_OUTSTANDING_MAX - client->wanted;
+	hand_out_wanted(client);
 }
 
 static struct handed *take_handed(struct client *client, uint64_t id)
@@ -146,7 +161,7 @@ static int check_envelope(struct client *client, const struct spool_envelope *e,
 
 static void send_committed(struct client *client, uint64_t id, int code, const char *text)
 {
-	struct queue_committed body = {.id = id, .code = code, .text = span_str(text)};
+	struct queue_committed body = {.id = id, .code = code_for_client(code), .text = span_str(text)};
 
 	if (client->conn == NULL)
 		return;
@@ -292,7 +307,10 @@ static int take_commit(struct client *client, const struct queue_commit *body)
 		discard(client->queue, file->id, file->fd);
 	}
 	handed_free(file);
-	return r == E_CORRUPT ? E_PROTO : 0;
+	if (r == E_CORRUPT)
+		return E_PROTO;
+	hand_out_wanted(client);
+	return 0;
 }
 
 static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
@@ -321,6 +339,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		return E_PROTO;
 	discard(client->queue, file->id, file->fd);
 	handed_free(file);
+	hand_out_wanted(client);
 	return 0;
 }
 

@@ -19,7 +19,7 @@ enum {
 	QUEUE_CHANNEL_IN_FLIGHT = 128, /* deliveries at once into one account */
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
-	QUEUE_OUTSTANDING_MAX = 512,   /* files handed out to one client */
+	QUEUE_OUTSTANDING_MAX = 4096,  /* files handed out to one client: as many messages may be on their way */
 	QUEUE_TARGETS_MAX = 1000,
 	QUEUE_PATH = 32,
 };

@@ -112,6 +112,7 @@ void stock_add(struct smtpd *smtpd, uint64_t id, int fd)
 		close(fd);
 		ipc_conn_send(smtpd->queue, &ipc_queue_discard, 0, &body, -1);
 	}
+	stock_refill(smtpd); /* more may wait than were asked for */
 }
 
 void stock_refused(struct smtpd *smtpd, int code, struct span text)
