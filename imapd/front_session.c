@@ -19,11 +19,6 @@ static struct conf_where session_where(const struct front_session *s, const stru
 	    .listener = conf_listener_find(conf, span_str(l->service), span_str(l->address))};
 }
 
-static int64_t login_timeout(const struct front_session *s)
-{
-	return conf_ms(daemon_conf(s->front->daemon), CONF_login_timeout, NULL);
-}
-
 void front_session_end(struct front_session **sp)
 {
 	struct front_session *s = *sp;
@@ -113,7 +108,6 @@ static void login_refuse(struct front_session *s, const char *code, const char *
 	s->state = FRONT_LOGIN;
 	s->question = 0;
 	buf_printf(conn_output(s->conn), "%s NO [%s] %s\r\n", s->login.tag, code, text);
-	conn_timeout(s->conn, login_timeout(s));
 	conn_pause(s->conn, false);
 	conn_resume(s->conn);
 }
@@ -250,7 +244,6 @@ void front_service_lost(struct front *front)
 static void session_starttls(struct front_session *s)
 {
 	s->state = FRONT_GREETING;
-	conn_timeout(s->conn, login_timeout(s));
 	if (conn_start_tls(s->conn, s->front->tls) != 0)
 		front_session_bye(s, "No memory for TLS");
 }
@@ -407,7 +400,8 @@ void front_session_start(struct front *front, const struct front_listener *liste
 	front->session_count++;
 	front->total++;
 	log_event(EV_imap_connect, daemon_log(front->daemon), F_STR("rip", peer));
-	conn_timeout(s->conn, login_timeout(s));
+	/* For the handshake and all attempts to log in together: none of them buys more. */
+	conn_timeout(s->conn, conf_ms(daemon_conf(front->daemon), CONF_login_timeout, &where));
 	if (listener->implicit_tls) {
 		session_starttls(s);
 	} else {

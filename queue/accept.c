@@ -157,6 +157,12 @@ static int hand_out(struct client *client, struct err *err)
 	return 0;
 }
 
+/* Whatever fails here is a fault of this machine, not of the message: the client is told to come again. */
+static int code_for_client(int code)
+{
+	return code == 0 || err_is_temp(code) ? code : E_IO;
+}
+
 /* What a client asked for it gets, now or when others have given back theirs: else it would wait for ever. */
 static void give_owed(struct client *client)
 {
@@ -168,7 +174,7 @@ static void give_owed(struct client *client)
 		if (r != 0) {
 			client->owed = 0;
 			log_event(EV_queue_error, daemon_log(client->queue->daemon), F_ERR(&err));
-			send_no_file(client, r, err.text);
+			send_no_file(client, code_for_client(r), err.text);
 			return;
 		}
 		client->owed--;
@@ -265,7 +271,7 @@ static int check_envelope(struct client *client, const struct spool_envelope *e,
 
 static void send_committed(struct client *client, uint64_t id, int code, const char *text)
 {
-	struct queue_committed body = {.id = id, .code = code, .text = span_str(text)};
+	struct queue_committed body = {.id = id, .code = code_for_client(code), .text = span_str(text)};
 
 	if (client->conn == NULL)
 		return;

@@ -4,6 +4,8 @@
 #include "base/log.h"
 
 #include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,6 +14,11 @@
 static int64_t idle_ms(const struct session *s)
 {
 	return conf_ms(daemon_conf(s->smtpd->daemon), CONF_smtp_timeout, &s->where);
+}
+
+static int64_t login_ms(const struct session *s)
+{
+	return conf_ms(daemon_conf(s->smtpd->daemon), CONF_login_timeout, &s->where);
 }
 
 void session_end(struct session **sp)
@@ -83,18 +90,38 @@ const struct smtp_server_callbacks session_callbacks = {on_rcpt, on_data_begin, 
 
 /* ---- bytes ---- */
 
+/*
+ * Octets alone do not keep a session alive: a command that was begun has login-timeout to become complete,
+ * and a message must come at SMTPD_OCTET_MS an octet once smtp-timeout is used up.
+ */
+static void set_deadline(struct session *s, size_t consumed)
+{
+	bool waits = smtp_server_waits(s->server), begun = !waits && conn_input(s->conn).len > 0;
+	int64_t idle = idle_ms(s), ms = idle;
+
+	if (s->waits_file)
+		return;
+	if (!waits && smtp_server_in_content(s->server))
+		ms = conn_time_left(s->conn) + (int64_t)consumed * SMTPD_OCTET_MS;
+	else if (begun && consumed == 0 && s->in_line)
+		ms = conn_time_left(s->conn);
+	else if (begun)
+		ms = login_ms(s);
+	s->in_line = begun;
+	conn_timeout(s->conn, ms < 1 ? 1 : ms < idle ? ms : idle);
+}
+
 static void run(struct session *s)
 {
 	size_t consumed;
 	enum smtp_event event = smtp_server_feed(s->server, conn_input(s->conn), &consumed);
 
 	conn_consume(s->conn, consumed);
-	if (!s->waits_file)
-		conn_timeout(s->conn, idle_ms(s));
+	set_deadline(s, consumed);
 	if (event == SMTP_STARTTLS) {
 		if (conn_start_tls(s->conn, s->smtpd->tls) != 0)
 			conn_finish(s->conn);
-		conn_timeout(s->conn, conf_ms(daemon_conf(s->smtpd->daemon), CONF_login_timeout, NULL));
+		conn_timeout(s->conn, login_ms(s));
 	} else if (event == SMTP_CLOSE) {
 		conn_finish(s->conn);
 	} else if (s->smtpd->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server)) {
@@ -235,6 +262,14 @@ static struct smtp_server *make_server(struct session *s)
 	return smtp_server_new(&config, &session_callbacks, s, conn_output(s->conn));
 }
 
+/* The kernel's share of the replies that a client does not read; without a bound it grows to megabytes. */
+static void limit_output(int fd)
+{
+	int most = CONN_OUTPUT_HIGH;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof(most));
+}
+
 void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
     const char *peer)
 {
@@ -253,6 +288,7 @@ void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, i
 		free(s);
 		return;
 	}
+	limit_output(fd);
 	s->conn = conn_new(daemon_base(smtpd->daemon), fd, peer, &client_callbacks, s);
 	s->server = s->conn ? make_server(s) : NULL;
 	if (s->server == NULL) {

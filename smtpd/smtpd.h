@@ -17,6 +17,7 @@ enum {
 	SMTPD_CACHE_BAD_MS = 1000,
 	SMTPD_GATHER = 64 * 1024,  /* content gathered before it is written */
 	SMTPD_WAIT_FILE_MS = 10000,
+	SMTPD_OCTET_MS = 2,	   /* what an octet of a message buys: slower than 500 a second is too slow */
 	SMTPD_ID_TEXT = 13,
 };
 
@@ -59,6 +60,7 @@ struct session {
 	uint32_t question; /* to auth; 0: none */
 	struct stock file; /* of the running transaction; fd -1: none */
 	bool waits_file, waits_commit, counted, greeted;
+	bool in_line; /* a command was begun and is not complete */
 	struct event *greeting; /* greeting-delay */
 	struct buf content;	/* not yet written */
 	uint64_t written;

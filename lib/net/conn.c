@@ -436,6 +436,11 @@ void conn_timeout(struct conn *conn, int64_t ms)
 		conn_arm_timer(conn, ms);
 }
 
+int64_t conn_time_left(const struct conn *conn)
+{
+	return conn->deadline ? conn->deadline - clock_monotonic_ms() : INT64_MAX / 2;
+}
+
 int conn_start_tls(struct conn *conn, struct tls_context *context)
 {
 	/* What came before the handshake was not protected by it: command injection. */

@@ -55,6 +55,8 @@ size_t conn_output_len(const struct conn *conn);
 void conn_pause(struct conn *conn, bool pause);
 /* closed(E_TIMEOUT) when nothing calls this again within ms. 0: no time-out. */
 void conn_timeout(struct conn *conn, int64_t ms);
+/* Milliseconds until then; negative when it is overdue. */
+int64_t conn_time_left(const struct conn *conn);
 
 /* Begins a handshake as server. Input received before is dropped (DESIGN S5). */
 int conn_start_tls(struct conn *conn, struct tls_context *context);

@@ -271,25 +271,47 @@ static void command_auth(struct smtp_server *s, struct span args)
 static const struct smtp_command {
 	const char *verb;
 	unsigned states;
+	bool idle;		/* brings no mail */
 	const char *otherwise; /* what is missing */
 	void (*apply)(struct smtp_server *s, struct span args);
 } commands[] = {
-    {"EHLO", ~0U, "", command_ehlo},
-    {"HELO", ~0U, "", command_helo},
-    {"LHLO", ~0U, "", command_lhlo},
-    {"MAIL", B(SMTP_READY), "EHLO first, and one transaction at a time", smtp_command_mail},
-    {"RCPT", B(SMTP_MAIL) | B(SMTP_RCPT), "MAIL first", smtp_command_rcpt},
-    {"DATA", B(SMTP_RCPT), "RCPT first, and DATA does not go with BDAT", smtp_command_data},
-    {"BDAT", B(SMTP_RCPT) | B(SMTP_BDAT) | B(SMTP_MAIL) | B(SMTP_READY) | B(SMTP_GREETED), "RCPT first", smtp_command_bdat},
-    {"RSET", ~0U, "", command_rset},
-    {"NOOP", ~0U, "", command_noop},
-    {"VRFY", ~0U, "", command_vrfy},
-    {"EXPN", ~0U, "", command_expn},
-    {"HELP", ~0U, "", command_help},
-    {"QUIT", ~0U, "", command_quit},
-    {"STARTTLS", ~0U, "", command_starttls},
-    {"AUTH", ~0U, "", command_auth},
+    {"EHLO", ~0U, true, "", command_ehlo},
+    {"HELO", ~0U, true, "", command_helo},
+    {"LHLO", ~0U, true, "", command_lhlo},
+    {"MAIL", B(SMTP_READY), false, "EHLO first, and one transaction at a time", smtp_command_mail},
+    {"RCPT", B(SMTP_MAIL) | B(SMTP_RCPT), false, "MAIL first", smtp_command_rcpt},
+    {"DATA", B(SMTP_RCPT), false, "RCPT first, and DATA does not go with BDAT", smtp_command_data},
+    {"BDAT", B(SMTP_RCPT) | B(SMTP_BDAT) | B(SMTP_MAIL) | B(SMTP_READY) | B(SMTP_GREETED), false, "RCPT first", smtp_command_bdat},
+    {"RSET", ~0U, true, "", command_rset},
+    {"NOOP", ~0U, true, "", command_noop},
+    {"VRFY", ~0U, true, "", command_vrfy},
+    {"EXPN", ~0U, true, "", command_expn},
+    {"HELP", ~0U, true, "", command_help},
+    {"QUIT", ~0U, false, "", command_quit},
+    {"STARTTLS", ~0U, false, "", command_starttls},
+    {"AUTH", ~0U, false, "", command_auth},
 };
+
+static void end_badly(struct smtp_server *s, int code, const char *enhanced, const char *text)
+{
+	smtp_end_transaction(s);
+	reply_text(s, code, enhanced, text);
+	s->callbacks->refused(s->arg, s, span_str(text));
+	s->state = SMTP_ENDED;
+}
+
+static void apply(struct smtp_server *s, const struct smtp_command *c, struct span args)
+{
+	if ((c->states & B(s->state)) == 0)
+		smtp_refuse(s, 503, "5.5.1", "%s is out of order: %s", c->verb, c->otherwise);
+	else if (c->idle && ++s->idle > SMTP_IDLE_MAX)
+		end_badly(s, 421, "4.7.0", "Too many commands without a message, closing");
+	else
+		c->apply(s, args);
+	/* RFC 2920 section 3.1: DATA is waited for. The text of a message that is refused would be read as commands. */
+	if (c->apply == smtp_command_data && s->hurried && s->state != SMTP_WAIT_READY && s->state != SMTP_DATA)
+		s->state = SMTP_ENDED;
+}
 
 static void dispatch(struct smtp_server *s, struct span line)
 {
@@ -305,10 +327,7 @@ static void dispatch(struct smtp_server *s, struct span line)
 
 		if (!span_caseeq(verb, span_str(c->verb)))
 			continue;
-		if (c->states & B(s->state))
-			c->apply(s, args);
-		else
-			smtp_refuse(s, 503, "5.5.1", "%s is out of order: %s", c->verb, c->otherwise);
+		apply(s, c, args);
 		return;
 	}
 	smtp_refuse(s, 500, "5.5.2", "Unknown command '%.*s'", SPAN_ARG(span_sub(verb, 0, 20)));
@@ -317,14 +336,6 @@ static void dispatch(struct smtp_server *s, struct span line)
 bool smtp_server_waits(const struct smtp_server *s)
 {
 	return s->state == SMTP_WAIT_RCPT || s->state == SMTP_WAIT_READY || s->state == SMTP_WAIT_DONE;
-}
-
-static void end_badly(struct smtp_server *s, int code, const char *text)
-{
-	smtp_end_transaction(s);
-	reply_text(s, code, "5.5.2", text);
-	s->callbacks->refused(s->arg, s, span_str(text));
-	s->state = SMTP_ENDED;
 }
 
 /* One step: a command or a piece of content. False when more input is needed. */
@@ -338,20 +349,22 @@ static bool step(struct smtp_server *s, struct span *input)
 		if (input->len == 0)
 			return false;
 		if (smtp_take_content(s, input) != 0)
-			end_badly(s, 550, "Bare CR, bare LF or NUL in the message: only CR LF ends a line");
+			end_badly(s, 550, "5.5.2", "Bare CR, bare LF or NUL in the message: only CR LF ends a line");
 		return true;
 	}
 	r = smtp_line_next(input, &line, &err);
 	if (r < 0)
-		end_badly(s, 500, err.text);
+		end_badly(s, 500, "5.5.2", err.text);
 	else if (r == 0 && input->len > SMTP_LINE_MAX) {
 		smtp_end_transaction(s);
 		reply_text(s, 500, "5.5.2", "Line too long");
 		s->state = SMTP_ENDED;
 	} else if (r > 0 && line.len + 2 > SMTP_LINE_MAX)
 		smtp_refuse(s, 500, "5.5.2", "Line longer than %d octets", SMTP_LINE_MAX);
-	else if (r > 0)
+	else if (r > 0) {
+		s->hurried = input->len > 0;
 		dispatch(s, line);
+	}
 	return r != 0;
 }
 
@@ -362,6 +375,8 @@ enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_
 	while (s->state != SMTP_ENDED && s->state != SMTP_TLS && !smtp_server_waits(s) && step(s, &rest))
 		;
 	*consumed = input.len - rest.len;
+	if (s->state == SMTP_WAIT_READY && rest.len > 0)
+		s->hurried = true;
 	if (s->state == SMTP_TLS) {
 		/* RFC 3207, and the injections of 2011 and 2021: nothing may come with STARTTLS. */
 		if (rest.len == 0) {
@@ -416,5 +431,5 @@ bool smtp_server_extended(const struct smtp_server *s)
 
 bool smtp_server_in_content(const struct smtp_server *s)
 {
-	return s->started;
+	return s->started || s->state == SMTP_CHUNK;
 }

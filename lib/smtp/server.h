@@ -19,6 +19,7 @@ enum {
 	SMTP_TEXT_LINE_MAX = 64 * 1024, /* a line of a message */
 	SMTP_XTEXT_MAX = 500,
 	SMTP_ENVID_MAX = 100,
+	SMTP_IDLE_MAX = 100, /* commands that bring no mail, from one message to the next: then 421 */
 };
 
 enum smtp_body { SMTP_BODY_7BIT, SMTP_BODY_8BITMIME, SMTP_BODY_BINARYMIME };
@@ -112,6 +113,7 @@ struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *ser
 struct span smtp_server_asked(const struct smtp_server *server);
 struct span smtp_server_helo(const struct smtp_server *server);
 bool smtp_server_extended(const struct smtp_server *server); /* EHLO was used */
+/* Of a message, or of a chunk that is only thrown away. */
 bool smtp_server_in_content(const struct smtp_server *server);
 
 #endif

@@ -119,6 +119,8 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 		smtp_end_transaction(s);
 		smtp_set_state(s, SMTP_READY);
 		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%s", err->text);
+		if (s->hurried)
+			s->state = SMTP_ENDED;
 		return;
 	}
 	smtp_set_state(s, SMTP_DATA);
@@ -272,12 +274,14 @@ void smtp_server_data_done(struct smtp_server *s, int code, struct span text)
 	struct smtp_recipient *rcpt = s->answered;
 
 	invariant(s->state == SMTP_WAIT_DONE);
-	if (code == 0)
+	if (code == 0) {
+		s->idle = 0;
 		smtp_reply(s, 250, "2.0.0", "%.*s", SPAN_ARG(text));
-	else if (s->config.lmtp)
+	} else if (s->config.lmtp) {
 		smtp_refuse_delivery(s, code, text);
-	else
+	} else {
 		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%.*s", SPAN_ARG(text));
+	}
 	/* The refusal may have been one error too many: then the recipients are gone. */
 	if (s->state == SMTP_WAIT_DONE && s->config.lmtp && rcpt != NULL && rcpt->next != NULL) {
 		s->answered = rcpt->next;

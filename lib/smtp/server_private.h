@@ -44,7 +44,9 @@ struct smtp_server {
 	size_t line_head_len;
 	int drop_code;	  /* the content is refused: the rest is only counted */
 	struct err drop;
+	bool hurried;	  /* something came behind the command before it was answered */
 	uint32_t errors;
+	uint32_t idle;	  /* commands that bring no mail, since the last message */
 	uint32_t rcpt_refused;
 	char helo[SMTP_DOMAIN_MAX + 1];
 	char hostname[SMTP_DOMAIN_MAX + 1];

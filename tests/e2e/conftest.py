@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from mailwain import Instance
+from tools import small_disk  # noqa: F401
 
 
 @pytest.fixture(scope="session")

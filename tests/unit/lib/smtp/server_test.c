@@ -170,6 +170,64 @@ static void escapes_that_are_none_stay(void **state)
 	assert_span_equal(smtp_server_transaction(d->server)->recipients->next->orcpt, "utf-8;+4zA+\303\266");
 }
 
+/* RFC 2920 section 3.1: a client waits for the answer to DATA. One that did not sends text, which must not be read as commands. */
+static void text_behind_a_refused_data_is_no_command(void **state)
+{
+	static const struct {
+		const char *before, *together, *replies;
+	} rows[] = {
+	    {"MAIL FROM:<a@b>\r\n", "DATA\r\nRSET\r\n", "503 5.5.1 DATA is out of order: RCPT first, and DATA does not go with BDAT\r\n"},
+	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n", "DATA x\r\nRSET\r\n", "501 5.5.4 DATA takes no argument\r\n"},
+	    {"MAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<a@b>\r\n", "DATA\r\nR", "503 5.5.1 BINARYMIME goes with BDAT only\r\n"},
+	};
+	struct dialog *d;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		d = dialog_new(&dialog_config);
+		say(d, "EHLO a\r\n");
+		say(d, rows[i].before);
+		assert_string_equal(say(d, rows[i].together), rows[i].replies);
+		assert_int_equal(d->event, SMTP_CLOSE);
+		dialog_free(&d);
+	}
+	for (int late = 0; late < 2; late++) { /* refused after a while: no place for the content */
+		d = dialog_new(&dialog_config);
+		d->manual = true;
+		say(d, "EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n");
+		smtp_server_rcpt_done(d->server, 0, NULL, NULL);
+		dialog_replies(d);
+		assert_string_equal(say(d, late ? "DATA\r\n" : "DATA\r\nRSET\r\n"), "");
+		if (late)
+			assert_string_equal(say(d, "RSET\r\n"), "");
+		err_set(&err, E_NOSPACE, "full");
+		smtp_server_data_ready(d->server, E_NOSPACE, &err);
+		assert_string_equal(say(d, ""), "452 4.3.1 full\r\n");
+		assert_int_equal(d->event, SMTP_CLOSE);
+		dialog_free(&d);
+	}
+}
+
+/* Commands that bring no mail are answered a hundred times, then no more; a message begins the count anew. */
+static void asking_without_end_ends_the_session(void **state)
+{
+	struct dialog *d = *state;
+
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 24; i++)
+			assert_string_equal(say(d, "NOOP\r\nRSET\r\nVRFY x\r\nEHLO y\r\n") + strlen("250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n"),
+			    "252 2.5.0 Send a message and see\r\n250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+			    "250-CHUNKING\r\n250-BINARYMIME\r\n250-DSN\r\n250-LIMITS RCPTMAX=4\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES\r\n");
+		say(d, "MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\n");
+		assert_string_equal(say(d, ".\r\n"), "250 2.0.0 queued\r\n");
+	}
+	for (int i = 0; i < 100; i++)
+		assert_string_equal(say(d, "NOOP\r\n"), "250 2.0.0 Ok\r\n");
+	assert_string_equal(say(d, "NOOP\r\nNOOP\r\n"), "421 4.7.0 Too many commands without a message, closing\r\n");
+	assert_int_equal(d->event, SMTP_CLOSE);
+}
+
 static void limits_are_told(void **state)
 {
 	struct dialog *d = *state;
@@ -366,6 +424,8 @@ int main(void)
 	    cmocka_unit_test(the_order_of_commands_is_kept),
 	    cmocka_unit_test(parameters_are_checked),
 	    cmocka_unit_test_setup_teardown(escapes_that_are_none_stay, setup, teardown),
+	    cmocka_unit_test(text_behind_a_refused_data_is_no_command),
+	    cmocka_unit_test_setup_teardown(asking_without_end_ends_the_session, setup, teardown),
 	    cmocka_unit_test_setup_teardown(limits_are_told, setup, teardown),
 	    cmocka_unit_test_setup_teardown(too_many_errors_end_the_session, setup, teardown),
 	    cmocka_unit_test(the_last_error_may_come_anywhere),

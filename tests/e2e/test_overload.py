@@ -1,0 +1,221 @@
+"""Many clients, slow clients, clients that do not read: others are served all the same (15, 16, 22 of tests/README.md)."""
+import os
+import select
+import socket
+import time
+
+import pytest
+
+from mailwain import Instance, Line, Smtp, until
+from tools import Clock, all_read, memory, server_side, with_conf
+
+SLOW = int(os.environ.get("SLOW_CLIENTS", "2000"))
+FILES = int(os.environ.get("SPOOL_FILES", "4096"))  # QUEUE_OUTSTANDING_MAX
+MANY = int(os.environ.get("MANY_CLIENTS", "10000"))
+HELLO = b"EHLO slow\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\n"
+CLIENT_HELLO = b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03" + b"x" * 200
+
+# What each kind of slow client says at once, what it goes on with an octet at a time, and what it may take in seconds.
+KINDS = [
+    ("smtp", b"EHLO slow\r\nMAIL FR", b"O" * 100, 1),
+    ("smtp", b"", b"E" * 100, 1),
+    ("smtp", HELLO + b"Subject: ", b"h" * 100, 2),
+    ("smtp", HELLO + b"Subject: h\r\n\r\n", b"b\r\n" * 40, 2),
+    ("smtp", b"EHLO slow\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<alice@example.com>\r\nBDAT 5000\r\n", b"c" * 100, 2),
+    ("smtp", b"EHLO slow\r\nBDAT 5000\r\n", b"t" * 100, 2),
+    ("smtp", b"EHLO slow\r\nSTARTTLS\r\n", CLIENT_HELLO, 1),
+    ("imap", b"a LOGIN al", b"i" * 100, 1),
+    ("imap", b"a LOGIN {100+}\r\n", b"l" * 100, 1),
+    ("imap", b"a STARTTLS\r\n", CLIENT_HELLO, 1),
+    ("imaps", b"", CLIENT_HELLO, 1),
+]
+
+
+@pytest.fixture(scope="module")
+def hurried():
+    i = Instance(conf_lines=["smtp-timeout 2s", "login-timeout 1s"])
+    try:
+        i.start()
+        i.add("alice")
+        yield i
+    finally:
+        i.close()
+
+
+class Slow:
+    def __init__(self, suite, kind):
+        service, first, self.rest, self.seconds = kind
+        self.name = "%s %r" % (service, first[-20:])
+        self.sock = socket.create_connection(("127.0.0.1", suite.port(service)))
+        self.born = time.monotonic()
+        self.sock.sendall(first)
+        self.at = 0
+        self.life = None
+
+    def drip(self):
+        """One more octet, and whatever the server said is passed over."""
+        try:
+            self.sock.recv(65536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return
+        try:
+            self.sock.send(self.rest[self.at : self.at + 1], socket.MSG_DONTWAIT)
+            self.at += 1
+        except OSError:
+            pass
+
+
+def test_15_slow_clients(hurried):
+    """Thousands that send an octet now and then, in every state: all go at their deadline, and nobody else waits for them."""
+    slow = [Slow(hurried, KINDS[n % len(KINDS)]) for n in range(SLOW)]
+    poll = select.poll()
+    waiting = {s.sock.fileno(): s for s in slow}
+    for fd in waiting:
+        poll.register(fd, select.POLLRDHUP | select.POLLHUP)
+    next_drip, next_good, worst = time.monotonic() + 0.1, time.monotonic(), 0
+    start = time.monotonic()
+    while waiting and time.monotonic() - start < 10:
+        for fd, _ in poll.poll(50):
+            s = waiting.pop(fd)
+            s.life = time.monotonic() - s.born
+            poll.unregister(fd)
+        if time.monotonic() > next_drip:
+            next_drip += 0.4
+            for s in waiting.values():
+                s.drip()
+        if time.monotonic() > next_good and waiting:
+            next_good += 0.5
+            with Clock() as t:
+                hurried.deliver("Subject: quick\n\nx\n")
+                hurried.imap("alice").ok("NOOP")
+            worst = max(worst, t.seconds)
+    assert not waiting, {s.name for s in waiting.values()}
+    late = {s.name: s.life for s in slow if s.life > s.seconds + 1.5}
+    assert not late
+    assert worst < 1
+    for s in slow:
+        s.sock.close()
+
+
+def test_15_more_messages_begun_than_files_can_be_had(hurried):
+    """The queue hands out only so many files; who waits for one gets it when others are done, and nothing is stuck after it."""
+    begun = [Slow(hurried, ("smtp", HELLO, b"", 2)) for _ in range(FILES + 100)]
+    all_read(begun[-1])
+    last = hurried.smtp()
+    last.envelope()
+    last.send("DATA\r\n")
+    for s in begun:
+        s.sock.close()
+    assert last.reply()[0] == 354
+    for _ in range(40):
+        hurried.deliver("Subject: after\n\nx\n")
+
+
+def test_15_many_messages_begun_at_once(hurried):
+    """Far more than the files kept ready: each gets its own."""
+    begun = [Smtp(hurried.port("smtp")) for _ in range(600)]
+    for c in begun:
+        c.send(HELLO.replace(b"DATA\r\n", b""))
+    for c in begun:
+        assert [c.reply()[0] for _ in range(3)] == [250] * 3
+    for c in begun:
+        c.send("DATA\r\n")
+    with Clock() as t:
+        for c in begun:
+            assert c.reply()[0] == 354
+    assert t.seconds < 2
+    for c in begun:
+        c.close()
+
+
+def test_15_failed_logins_buy_no_time(hurried):
+    """What a client may take until it is logged in is for all its attempts together."""
+    c = hurried.imap(login=False)
+    with Clock() as t:
+        try:
+            for n in range(40):
+                c.send("a%d LOGIN nobody%d@example.com x\r\n" % (n, n))
+                c.line()
+                time.sleep(0.2)
+        except (OSError, EOFError):
+            pass
+    assert t.seconds < 4
+
+
+def test_15_a_slow_link_is_no_slow_client(hurried):
+    """More than smtp-timeout in all, but faster than 500 octets a second: such a message is taken."""
+    c = hurried.smtp()
+    c.envelope()
+    c.expect("DATA", 354)
+    c.send("Subject: slow\r\n\r\n")
+    for _ in range(12):
+        c.send(b"x" * 398 + b"\r\n")
+        time.sleep(0.25)
+    c.send(".\r\n")
+    assert c.reply()[0] == 250
+
+
+def not_reading(port):
+    """A connection with as small a window as can be had."""
+    c = Smtp.__new__(Smtp)
+    c.sock = socket.socket()
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # what is sent is with the server
+    c.sock.settimeout(20)
+    c.sock.connect(("127.0.0.1", port))
+    c.buffer = b""
+    return c
+
+
+@pytest.mark.parametrize("text", [b"NOOP\r\n" * 10000, (b"MAIL FROM:<a@b.test>\r\n" + b"RCPT TO:<alice+x@example.com>\r\n" * 900 + b"RSET\r\n") * 90], ids=["NOOP", "RCPT"])
+def test_16_replies_that_nobody_reads(hurried, text):
+    """The server stops reading when a little more than 64 kB wait, of its own or of the kernel's memory, and closes in time."""
+    before = memory(hurried)
+    c = not_reading(hurried.port("smtp"))
+    start = time.monotonic()
+    c.sock.settimeout(0.5)
+    sent = c.sock.send(b"EHLO x\r\n")
+    try:
+        while sent < len(text):
+            sent += c.sock.send(text[sent - 8 :])
+    except OSError:
+        pass
+    assert memory(hurried) - before < 256 * 1024
+    if b"RCPT" in text:
+        state, unread = server_side(c)
+        assert state == 1 and unread > 0
+        assert (sent - unread) / 30 * 14 < 300 * 1024  # what was answered
+    until(lambda: (server_side(c) or (7,))[0] not in (1, 8), 10, "the connection is held for ever")
+    assert time.monotonic() - start < 8
+    c.close()
+    hurried.deliver("Subject: next\n\nx\n")
+
+
+@pytest.mark.parametrize("service", ["smtp", "imap"])
+def test_22_ten_thousand_connections_from_two_hundred_addresses(fresh, service):
+    suite = fresh(conf_lines=["connections-per-address 45"])
+    with_conf(suite, lambda text: text.replace("unlimited-from 127.0.0.0/8", "unlimited-from 127.0.0.1"))
+    suite.mw("reload")
+    suite.add("alice")
+    addresses, each = 200, MANY // 200
+    master = suite.daemons()["master"]
+    clients, refused = [], 0
+    try:
+        for n in range(MANY):
+            clients.append(Line(suite.port(service), source="127.0.1.%d" % (1 + n % addresses)))
+        for c in clients:
+            line = c.line()
+            refused += line.startswith((b"421 4.7.0", b"* BYE"))
+        assert refused == addresses * max(0, each - 45)
+        with Clock() as t:
+            suite.deliver("Subject: ok\n\nx\n")
+            suite.imap("alice").ok("NOOP")
+        assert t.seconds < 1
+        daemons = suite.daemons()
+        assert daemons["master"] == master
+    finally:
+        for c in clients:
+            c.close()
+    until(lambda: Line(suite.port(service), source="127.0.1.1").line().startswith((b"220", b"* OK")))
