@@ -79,6 +79,13 @@ void buf_take(struct buf *buf, size_t len)
 		buf->start += len;
 }
 
+void buf_cut(struct buf *buf, size_t len)
+{
+	if (len < buf_len(buf))
+		buf->end = buf->start + len;
+	buf->failed = false;
+}
+
 void buf_add(struct buf *buf, const void *data, size_t len)
 {
 	char *room = buf_reserve(buf, len);

@@ -55,6 +55,9 @@ void buf_added(struct buf *buf, size_t len);
 /* Drops len bytes from the front (at most what is there). */
 void buf_take(struct buf *buf, size_t len);
 
+/* Back to its first len bytes, without a failure: for a piece that is added whole or not at all. */
+void buf_cut(struct buf *buf, size_t len);
+
 void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_add_span(struct buf *buf, struct span s);
 void buf_add_str(struct buf *buf, const char *s);

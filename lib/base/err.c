@@ -30,6 +30,14 @@ static const struct err_entry *err_entry(int code)
 	return &err_table[-code];
 }
 
+/* What outsiders wrote gets into texts, and texts into replies: no line ends, nothing a terminal would obey. */
+static void err_make_line(char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 int err_set(struct err *err, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -40,6 +48,7 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
+	err_make_line(err->text);
 	return code;
 }
 
@@ -57,6 +66,7 @@ int err_set_errno(struct err *err, int errnum, const char *fmt, ...)
 	va_end(ap);
 	used = strlen(err->text);
 	snprintf(err->text + used, sizeof(err->text) - used, ": %s", strerror(errnum));
+	err_make_line(err->text);
 	return code;
 }
 

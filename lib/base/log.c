@@ -176,12 +176,15 @@ static void log_render(enum log_event_id id, const struct log_ctx *ctx, const st
 
 void log_event_fields(enum log_event_id id, const struct log_ctx *ctx, const struct log_field *fields)
 {
+	size_t before = buf_len(&log_state.batch);
+
 	log_state.count[id]++;
 	if (!log_enabled(id) || !log_within_rate(id))
 		return;
 	log_render(id, ctx, fields);
+	/* A line that is too long goes alone: what an outsider sends must not take others' lines with it. */
 	if (buf_failed(&log_state.batch)) {
-		buf_clear(&log_state.batch);
+		buf_cut(&log_state.batch, before);
 		log_state.dropped++;
 	}
 	if (buf_len(&log_state.batch) >= LOG_BATCH)

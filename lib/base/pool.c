@@ -116,7 +116,7 @@ void *pool_alloc(struct pool *pool, size_t size)
 	struct pool_block *block = pool->blocks;
 	void *ptr;
 
-	if (size > SIZE_MAX - 2 * POOL_ALIGN)
+	if (size > SIZE_MAX / 2) /* so that nothing that is added to it runs over */
 		return NULL;
 	size = (size + POOL_ALIGN - 1) & ~(size_t)(POOL_ALIGN - 1);
 	if (size > pool->max - pool->used)

@@ -57,6 +57,12 @@ static int fail(const struct parser *p, const struct token *t, struct err *err, 
 
 /* ---- words ---- */
 
+/* strchr would find a NUL as well. */
+static bool is_any_of(char c, const char *set)
+{
+	return c != '\0' && strchr(set, c) != NULL;
+}
+
 static void advance(struct parser *p)
 {
 	p->at++;
@@ -100,7 +106,7 @@ static void take_word(struct parser *p)
 {
 	size_t start = p->at;
 
-	while (p->at < p->text.len && strchr(" \t\r\n;{}", p->text.ptr[p->at]) == NULL)
+	while (p->at < p->text.len && !is_any_of(p->text.ptr[p->at], " \t\r\n;{}"))
 		advance(p);
 	p->token.text = span_sub(p->text, start, p->at - start);
 }
@@ -112,7 +118,7 @@ static int next(struct parser *p, struct err *err)
 
 	*t = (struct token){.kind = TOKEN_END};
 	for (;;) {
-		while (p->at < p->text.len && strchr(" \t\r", p->text.ptr[p->at]) != NULL) {
+		while (p->at < p->text.len && is_any_of(p->text.ptr[p->at], " \t\r")) {
 			t->blanks += p->text.ptr[p->at] == '\t' ? 2 : 1;
 			advance(p);
 		}
@@ -376,8 +382,9 @@ static int parse_domain(struct parser *p, const struct token *words, size_t coun
 		return err_set(err, E_NOMEM, "out of memory");
 	for (size_t i = 0; i < words[1].text.len; i++) {
 		name[i] = ascii_lower(name[i]);
-		if (!ascii_is_alnum(name[i]) && name[i] != '-' && name[i] != '.' && (unsigned char)name[i] < 0x80)
-			return fail(p, &words[1], err, "'%.*s' is not a domain name", SPAN_ARG(words[1].text));
+		if (!ascii_is_alnum(name[i]) && name[i] != '-' && name[i] != '.')
+			return fail(p, &words[1], err, "'%.*s' is not a domain name%s", SPAN_ARG(words[1].text),
+			    (unsigned char)name[i] >= 0x80 ? "; write it as an A-label: xn--..." : "");
 	}
 	out->name = span_of(name, words[1].text.len);
 	return 0;
@@ -469,6 +476,11 @@ static int take_include(struct parser *p, const struct token *words, size_t coun
 	return r;
 }
 
+static int fail_version(const struct parser *p, const struct token *t, struct err *err)
+{
+	return fail(p, t, err, "the first line must be: config-version 1");
+}
+
 static int take_version(struct parser *p, const struct token *words, size_t count, struct err *err)
 {
 	if (count != 2 || !span_eq(words[1].text, SPAN_LIT("1")))
@@ -488,6 +500,8 @@ static int take_statement(struct parser *p, struct conf_scope_values *scope, uns
 	if (r != 0)
 		return r;
 	name = words[0].text;
+	if (!p->conf->version_seen && !span_eq(name, SPAN_LIT("config-version")))
+		return fail_version(p, &words[0], err);
 	if (p->token.kind == TOKEN_OPEN) {
 		if (scope_bit == CONF_SCOPE_GLOBAL && (span_eq(name, SPAN_LIT("domain")) || span_eq(name, SPAN_LIT("listen"))))
 			return take_block(p, words, count, err);
@@ -496,8 +510,6 @@ static int take_statement(struct parser *p, struct conf_scope_values *scope, uns
 	if (scope_bit == CONF_SCOPE_GLOBAL) {
 		if (span_eq(name, SPAN_LIT("config-version")))
 			return take_version(p, words, count, err);
-		if (!p->conf->version_seen)
-			return fail(p, &words[0], err, "the first line must be: config-version 1");
 		if (span_eq(name, SPAN_LIT("include")))
 			return take_include(p, words, count, err);
 		if (span_eq(name, SPAN_LIT("tls")))
@@ -520,7 +532,7 @@ static int parse_text(struct parser *p, struct err *err)
 		else
 			r = fail(p, &p->token, err, "a brace without domain or listen");
 	}
-	return r;
+	return r != 0 || p->conf->version_seen ? r : fail_version(p, &p->token, err);
 }
 
 /* By position: what master hands out is one open file for all daemons, and so would be its offset. */
@@ -600,6 +612,7 @@ int conf_load_fd(int fd, struct conf **out, struct err *err)
 	struct buf text;
 	int r;
 
+	*out = NULL;
 	buf_init(&text, 8 * CONF_FILE_MAX);
 	r = read_all(fd, "configuration", &text, err);
 	if (r == 0)

@@ -58,10 +58,12 @@ static int send_request(int fd, const struct control_request_options *o, struct 
 		buf_add_char(&args, '\0');
 	}
 	request.args = buf_span(&args);
-	if (buf_failed(&args))
+	if (r == 0 && buf_failed(&args))
 		r = err_set(err, E_TOOBIG, "the arguments are too long");
 	else if (r == 0)
 		r = ipc_send(fd, &ipc_control_request, 1, &request, -1);
+	if (r != 0 && err->code == 0)
+		err_set(err, r, "%s", err_text(r));
 	buf_fini(&args);
 	return r;
 }

@@ -128,8 +128,10 @@ int control_command_main(const struct control_command *command, int argc, char *
 	struct parsed p = {.count = 1};
 
 	p.args[0] = span_str(noun);
-	if (!parse(argc, argv, &p))
+	if (!parse(argc, argv, &p)) {
+		fprintf(stderr, "mailwain: more than %d arguments\n", COMMAND_ARGS_MAX);
 		return EX_USAGE;
+	}
 	if (p.help) {
 		print_usage(command, noun, stdout);
 		return EX_OK;

@@ -1,5 +1,7 @@
 #include "control/table.h"
 
+#include "base/utf8.h"
+
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -34,18 +36,30 @@ void table_add(struct table *table, struct span row)
 		json_array_append_new(table->rows, object);
 }
 
-/* Sizes and counts as they are; strings without what could move a terminal's cursor. */
+/* Without what could move a terminal's cursor (C0, DEL, C1); cut between characters. */
+static void string_text(struct span s, char *out, size_t limit)
+{
+	size_t n = 0;
+
+	while (s.len > 0) {
+		const char *at = s.ptr;
+		int32_t cp = utf8_next(&s);
+		bool shown = cp >= ' ' && (cp < 0x7f || cp >= 0xa0);
+		size_t len = shown ? (size_t)(s.ptr - at) : 1;
+
+		if (n + len > limit)
+			break;
+		memcpy(out + n, shown ? at : "?", len);
+		n += len;
+	}
+	out[n] = '\0';
+}
+
+/* Sizes and counts as they are. */
 static void cell_text(json_t *value, char *out, size_t size, bool last)
 {
-	size_t limit = last ? size - 1 : TABLE_CELL;
-
 	if (json_is_string(value)) {
-		const char *s = json_string_value(value);
-		size_t n = 0;
-
-		for (; *s != '\0' && n < limit; s++)
-			out[n++] = (unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s;
-		out[n] = '\0';
+		string_text(span_of(json_string_value(value), json_string_length(value)), out, last ? size - 1 : TABLE_CELL);
 	} else if (json_is_integer(value)) {
 		snprintf(out, size, "%lld", (long long)json_integer_value(value));
 	} else if (json_is_boolean(value)) {
@@ -60,6 +74,26 @@ static void cell_text(json_t *value, char *out, size_t size, bool last)
 		snprintf(out, size, "-");
 }
 
+static size_t characters(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s != '\0'; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+/* width: characters; 0 for the last one of a line. */
+static void print_cell(const char *text, int width, FILE *out)
+{
+	int surplus = (int)(strlen(text) - characters(text));
+
+	if (width > 0)
+		fprintf(out, "%-*s  ", width + surplus, text);
+	else
+		fprintf(out, "%s\n", text);
+}
+
 static size_t columns_of(const struct table *table, const char *names[TABLE_COLUMNS], int widths[TABLE_COLUMNS])
 {
 	json_t *first = json_array_get(table->rows, 0), *value;
@@ -68,7 +102,7 @@ static size_t columns_of(const struct table *table, const char *names[TABLE_COLU
 
 	json_object_foreach(first, key, value)
 		if (count < TABLE_COLUMNS) {
-			widths[count] = (int)strlen(key);
+			widths[count] = (int)characters(key);
 			names[count++] = key;
 		}
 	for (size_t r = 0; r < json_array_size(table->rows); r++)
@@ -76,9 +110,11 @@ static size_t columns_of(const struct table *table, const char *names[TABLE_COLU
 			char text[1024];
 
 			cell_text(json_object_get(json_array_get(table->rows, r), names[c]), text, sizeof(text), c + 1 == count);
-			if ((int)strlen(text) > widths[c])
-				widths[c] = (int)strlen(text);
+			if ((int)characters(text) > widths[c])
+				widths[c] = (int)characters(text);
 		}
+	if (count > 0)
+		widths[count - 1] = 0; /* nothing stands behind the last */
 	return count;
 }
 
@@ -92,12 +128,12 @@ void table_print(const struct table *table, FILE *out)
 		return;
 	count = columns_of(table, names, widths);
 	for (size_t c = 0; c < count; c++)
-		fprintf(out, "%-*s%s", c + 1 < count ? widths[c] : 0, names[c], c + 1 < count ? "  " : "\n");
+		print_cell(names[c], widths[c], out);
 	for (size_t r = 0; r < json_array_size(table->rows); r++)
 		for (size_t c = 0; c < count; c++) {
 			char text[1024];
 
 			cell_text(json_object_get(json_array_get(table->rows, r), names[c]), text, sizeof(text), c + 1 == count);
-			fprintf(out, "%-*s%s", c + 1 < count ? widths[c] : 0, text, c + 1 < count ? "  " : "\n");
+			print_cell(text, widths[c], out);
 		}
 }

@@ -151,10 +151,14 @@ static void conn_update_read(struct conn *conn)
 		    buf_len(&conn->in) < CONN_INPUT_MAX &&
 		    buf_len(&conn->out) <= CONN_OUTPUT_HIGH);
 
-	if (want)
-		event_add(conn->read_event, NULL);
-	else
+	if (!want) {
 		event_del(conn->read_event);
+		return;
+	}
+	event_add(conn->read_event, NULL);
+	/* The rest of a record that found no room has left the socket: no event will tell of it. */
+	if (conn->tls != NULL && !conn->handshaking && !conn->lingering && tls_session_pending(conn->tls))
+		event_active(conn->read_event, EV_READ, 0);
 }
 
 static void conn_call_input(struct conn *conn)

@@ -25,7 +25,7 @@ struct control_reply {
 	struct ipc_conn *conn; /* NULL when the command has gone */
 	struct buf input;
 	uint32_t id;
-	bool asked;
+	enum { HEARING, ASKED, ANSWERED } state;
 };
 
 static void reply_free(struct control_reply *reply)
@@ -68,7 +68,7 @@ void control_reply_done(struct control_reply *reply, unsigned exit, const char *
 		return;
 	}
 	/* The command reads the answer and goes; its end of the connection frees the reply. */
-	reply->asked = false;
+	reply->state = ANSWERED;
 	if (ipc_conn_send(reply->conn, &ipc_control_done, reply->id, &done, -1) != 0)
 		reply_free(reply);
 }
@@ -93,14 +93,14 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	const struct control_request *request;
 
 	(void)conn;
-	if (reply->asked)
+	if (reply->state != HEARING)
 		return E_PROTO;
 	if (m->type == &ipc_control_input) {
 		buf_add_span(&reply->input, ((const struct control_input *)(const void *)m->body)->text);
 		return buf_failed(&reply->input) ? E_TOOBIG : 0;
 	}
 	request = (const void *)m->body;
-	reply->asked = true;
+	reply->state = ASKED;
 	reply->id = m->id;
 	reply->server->handler(reply->server->arg, reply, args, split_args(request->args, args),
 	    buf_span(&reply->input), request->secret);
@@ -113,7 +113,7 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 
 	(void)conn;
 	reply->conn = NULL;
-	if (!reply->asked)
+	if (reply->state != ASKED)
 		reply_free(reply); /* else control_reply_done does it */
 }
 

@@ -59,13 +59,26 @@ static int tls_load_chain(SSL_CTX *ssl, int fd, struct err *err)
 	return r;
 }
 
+/* In place of OpenSSL's own, which would ask at the terminal and wait. */
+static int tls_no_password(char *out, int size, int writing, void *asked)
+{
+	(void)out;
+	(void)size;
+	(void)writing;
+	*(bool *)asked = true;
+	return -1;
+}
+
 static int tls_load_key(SSL_CTX *ssl, int fd, struct err *err)
 {
+	bool locked = false;
 	BIO *bio = tls_bio(fd);
-	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, tls_no_password, &locked) : NULL;
 	int r = 0;
 
-	if (key == NULL)
+	if (key == NULL && locked)
+		r = tls_error(err, E_SYNTAX, "tls-key has a password; it must be stored without one");
+	else if (key == NULL)
 		r = tls_error(err, E_SYNTAX, "tls-key is not a PEM private key");
 	else if (SSL_CTX_use_PrivateKey(ssl, key) != 1 || SSL_CTX_check_private_key(ssl) != 1)
 		r = tls_error(err, E_SYNTAX, "tls-key does not belong to tls-certificate");
@@ -197,7 +210,8 @@ ssize_t tls_session_write(struct tls_session *session, const void *data, size_t 
 
 bool tls_session_pending(const struct tls_session *session)
 {
-	return SSL_has_pending(session->ssl) == 1;
+	/* Not SSL_has_pending: half a record is nothing to read yet. */
+	return SSL_pending(session->ssl) > 0;
 }
 
 void tls_session_shutdown(struct tls_session *session)

@@ -1,0 +1,80 @@
+/* The table of confined processes: what must hold for each line of it. */
+#include "tests/unit/test.h"
+
+#include "proc/profile.h"
+
+#include <string.h>
+
+static void profiles_are_found_by_name(void **state)
+{
+	(void)state;
+	for (const struct profile *p = profile_table; p->name != NULL; p++)
+		assert_ptr_equal(profile_find(p->name), p);
+	assert_null(profile_find(""));
+	assert_null(profile_find("smtp"));
+	assert_null(profile_find("smtpdx"));
+	assert_string_equal(profile_find("smtpd")->user, "smtpd");
+}
+
+/* doc/architecture.md, the table of processes; DESIGN S1: who reads the network sees no files. */
+static void network_daemons_see_nothing(void **state)
+{
+	static const char *const names[] = {"smtpd", "lmtpd", "imapd"};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		const struct profile *p = profile_find(names[i]);
+
+		assert_int_equal(p->tree, TREE_NONE);
+		assert_int_equal(p->calls & (CALLS_FILE | CALLS_FORK | CALLS_THREAD | CALLS_CONNECT | CALLS_MMAP_FILE | CALLS_CONFINE), 0);
+		assert_true(p->memory > 0);
+		assert_int_equal(p->processes, 0);
+	}
+}
+
+static void rights_go_with_the_work(void **state)
+{
+	(void)state;
+	for (const struct profile *p = profile_table; p->name != NULL; p++) {
+		assert_true(p->calls & CALLS_BASE);
+		/* No process here opens connections to the outside. */
+		assert_false(p->calls & CALLS_CONNECT);
+		assert_true(p->files > 0);
+		/* Spawners fork and confine their children; their children do neither. */
+		assert_int_equal((p->calls & CALLS_FORK) != 0, p->processes > 0);
+		assert_int_equal((p->calls & CALLS_FORK) != 0, (p->calls & CALLS_CONFINE) != 0);
+		if (p->tree == TREE_ACCOUNT)
+			assert_int_equal(p->calls & (CALLS_FORK | CALLS_THREAD), 0);
+		if (p->tree == TREE_NONE)
+			assert_int_equal(p->calls & CALLS_FILE, 0);
+	}
+}
+
+/* Those that forked a process keep no right it lacks but forking and confining it. */
+static void children_have_no_more_than_their_spawner(void **state)
+{
+	static const char *const pairs[][2] = {{"worker", "deliver"}, {"session", "imap-session"}};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		const struct profile *child = profile_find(pairs[i][0]), *spawner = profile_find(pairs[i][1]);
+
+		assert_int_equal(child->calls & ~spawner->calls, 0);
+		assert_string_equal(child->user, spawner->user);
+		assert_true(child->files <= spawner->files);
+		assert_int_equal(child->tree, TREE_ACCOUNT);
+		assert_int_equal(spawner->tree, TREE_STORE);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(profiles_are_found_by_name),
+	    cmocka_unit_test(network_daemons_see_nothing),
+	    cmocka_unit_test(rights_go_with_the_work),
+	    cmocka_unit_test(children_have_no_more_than_their_spawner),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
