@@ -212,6 +212,7 @@ install: all
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
+	@echo "Configuration, mail, queue and the daemons' users stay."
 
 dist:
 	@mkdir -p $(B)
