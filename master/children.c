@@ -303,6 +303,7 @@ static _Noreturn void child_exec(struct child *child, int fd)
 {
 	struct master *master = child->master;
 	bool json = span_eq(conf_text(master->conf, CONF_log_format, NULL), SPAN_LIT("json"));
+	static char json_format[] = "MAILWAIN_LOG_JSON=1";
 	char path[4200], title[64];
 	char *env[4] = {0};
 	char *argv[] = {title, NULL};
@@ -311,7 +312,7 @@ static _Noreturn void child_exec(struct child *child, int fd)
 	snprintf(path, sizeof(path), "%s/%s", master->libexec, child->kind->name);
 	snprintf(title, sizeof(title), "mailwain-%s", child->kind->name);
 	if (json)
-		env[count++] = (char[]){"MAILWAIN_LOG_JSON=1"};
+		env[count++] = json_format;
 	if (getenv("ASAN_OPTIONS") != NULL)
 		env[count++] = getenv("ASAN_OPTIONS") - strlen("ASAN_OPTIONS=");
 	if (getenv("TZ") != NULL)

@@ -137,7 +137,7 @@ void master_stop(struct master *master)
 		return;
 	master->stopping = true;
 	notify_systemd("STOPPING=1");
-	log_event(EV_master_stop, NULL, F_I64("pid", getpid()));
+	log_event(EV_master_stop, NULL, F_U64("generation", master->generation));
 	stop_go_on(master);
 	evtimer_add(master->stop_timer, &tv);
 
@@ -201,6 +201,7 @@ static int open_sink(struct master *master, struct err *err)
 	r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, &master->sink_fd, err);
 	if (r == 0)
 		log_init(master->sink_fd, LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+	log_set_level_name(conf_text(master->conf, CONF_log_level, NULL));
 	return r;
 }
 
