@@ -172,9 +172,9 @@ static int sink_open_target(struct sink *sink, const char *target, struct err *e
 	if (strncmp(target, "file:", 5) != 0)
 		return err_set(err, E_SYNTAX, "log %s: must be syslog, stderr or file:PATH", target);
 	sink->out_fd = open(target + 5, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-	sink->owns_out = true;
 	if (sink->out_fd < 0)
 		return err_set_errno(err, errno, "log file %s", target + 5);
+	sink->owns_out = true;
 	return 0;
 }
 
@@ -217,13 +217,20 @@ int sink_open(struct event_base *base, const char *target, bool json, sink_namer
 
 int sink_reopen(struct sink *sink, const char *target, struct err *err)
 {
-	int before = sink->owns_out ? sink->out_fd : -1;
-	int r = sink_open_target(sink, target, err);
+	int before = sink->out_fd;
+	bool owned = sink->owns_out;
+	int r;
 
-	if (r == 0 && before >= 0)
-		close(before);
-	else if (r != 0)
-		sink->out_fd = before >= 0 ? before : STDERR_FILENO;
+	sink_drain(sink);
+	sink->owns_out = false;
+	r = sink_open_target(sink, target, err);
+	if (r == 0) {
+		if (owned)
+			close(before);
+	} else {
+		sink->out_fd = before;
+		sink->owns_out = owned;
+	}
 	return r;
 }
 

@@ -235,11 +235,11 @@ static int take_over_conf(struct daemon *daemon)
 	return 0;
 }
 
-static void report_failed(struct daemon *daemon, const struct err *err)
+static void report_failed(struct daemon *daemon, enum log_event_id event, const struct err *err)
 {
 	struct master_failed body = {.generation = daemon->generation, .text = span_str(err->text)};
 
-	log_event(EV_daemon_failed, &daemon->log, F_ERR(err));
+	log_event(event, &daemon->log, F_ERR(err));
 	log_flush();
 	ipc_send(DAEMON_MASTER_FD, &ipc_master_failed, 0, &body, -1);
 }
@@ -269,7 +269,7 @@ static int take_go(struct daemon *daemon, struct ipc_message *m)
 	if (r != 0) {
 		conf_free(&daemon->conf);
 		daemon->conf = before;
-		report_failed(daemon, &err);
+		report_failed(daemon, EV_daemon_reload_refused, &err);
 		return 0;
 	}
 	conf_free(&before);
@@ -506,7 +506,7 @@ int daemon_run(const struct daemon_spec *spec)
 	if (r != 0) {
 		if (err.text[0] == '\0')
 			err_set(&err, r, "%s", err_text(r));
-		report_failed(daemon, &err);
+		report_failed(daemon, EV_daemon_failed, &err);
 		return EX_CONFIG;
 	}
 	daemon_loop(daemon);
