@@ -33,7 +33,7 @@ CMOCKA_LIBS   ?= -lcmocka
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o log.o pool.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
-CONF    := $(addprefix lib/conf/,conf.o parse.o value.o)
+CONF    := $(addprefix lib/conf/,check.o conf.o parse.o value.o)
 GRANT   := lib/proc/grant.o
 CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o
@@ -46,7 +46,7 @@ SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) $(NETIPC) $(CONTROL) lib/control/paths.o \
-             $(addprefix master/,main.o children.o conf.o control.o listeners.o sink.o)
+             $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
              $(addprefix auth/,main.o directory.o lookup.o password.o login.o control.o)
@@ -218,6 +218,7 @@ install: all
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
+	@echo "Configuration, mail, queue and the daemons' users stay."
 
 dist:
 	@mkdir -p $(B)

@@ -81,9 +81,9 @@ static void on_restart(evutil_socket_t fd, short what, void *arg)
 static int plan_kind(struct master *master, const struct child_kind *kind, struct err *err)
 {
 	uint64_t workers =
-	    kind->workers == CONF_COUNT ? 1 : conf_u64(master->conf, kind->workers, NULL);
+	    kind->workers == CONF_COUNT ? 1 : conf_u64(master->now.conf, kind->workers, NULL);
 
-	if (kind->only_with_listener && !kind_has_listener(kind, master->conf))
+	if (kind->only_with_listener && !kind_has_listener(kind, master->now.conf))
 		return 0;
 	if (workers < 1)
 		workers = 1;
@@ -131,36 +131,19 @@ static int send_config(struct child *child)
 {
 	struct master_config body = {.generation = child->master->generation};
 
-	return ipc_conn_send(child->conn, &ipc_master_config, 0, &body, child->master->conf_fd);
+	return ipc_conn_send(child->conn, &ipc_master_config, 0, &body, child->master->now.conf_fd);
 }
 
-static int send_file(struct child *child, const char *name, enum conf_setting setting, struct err *err)
-{
-	struct span path = conf_text(child->master->conf, setting, NULL);
-	struct master_file body = {.name = span_str(name)};
-	char text[4096];
-	int fd, r;
-
-	if (path.len == 0)
-		return 0;
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
-	fd = open(text, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set_errno(err, errno, "%s %s", name, text);
-	r = ipc_conn_send(child->conn, &ipc_master_file, 0, &body, fd);
-	close(fd);
-	return r;
-}
-
-static int send_files(struct child *child, struct err *err)
+static int send_files(struct child *child)
 {
 	int r = 0;
 
-	if (!child->kind->tls)
-		return 0;
-	r = send_file(child, "tls-certificate", CONF_tls_certificate, err);
-	if (r == 0)
-		r = send_file(child, "tls-key", CONF_tls_key, err);
+	for (size_t i = 0; i < MASTER_FILES && child->kind->tls && r == 0; i++) {
+		struct master_file body = {.name = span_str(master_files[i].name)};
+
+		if (child->master->now.files[i] >= 0)
+			r = ipc_conn_send(child->conn, &ipc_master_file, 0, &body, child->master->now.files[i]);
+	}
 	return r;
 }
 
@@ -242,7 +225,7 @@ static int send_start(struct child *child, struct err *err)
 	int r = send_config(child);
 
 	if (r == 0)
-		r = send_files(child, err);
+		r = send_files(child);
 	if (r == 0)
 		r = send_listeners(child, err);
 	if (r == 0)
@@ -270,14 +253,20 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 
 	(void)conn;
 	if (m->type == &ipc_master_ready) {
+		const struct master_ready *body = (const void *)m->body;
+
 		if (child->state == CHILD_STARTING)
 			child->state = CHILD_READY;
 		child->reload_failed = false;
+		if (body->generation == child->asked)
+			child->asked = 0;
 	} else if (m->type == &ipc_master_failed) {
 		const struct master_failed *body = (const void *)m->body;
 
 		child->reload_failed = true;
 		err_set(&child->failure, E_CANNOT, "%s: %.*s", child->kind->name, SPAN_ARG(body->text));
+		if (body->generation == child->asked)
+			child->asked = 0;
 	} else {
 		take_stats(child, m);
 	}
@@ -302,7 +291,8 @@ static const struct ipc_conn_callbacks child_callbacks = {on_message, on_closed}
 static _Noreturn void child_exec(struct child *child, int fd)
 {
 	struct master *master = child->master;
-	bool json = span_eq(conf_text(master->conf, CONF_log_format, NULL), SPAN_LIT("json"));
+	bool json = span_eq(conf_text(master->now.conf, CONF_log_format, NULL), SPAN_LIT("json"));
+	static char json_format[] = "MAILWAIN_LOG_JSON=1";
 	char path[4200], title[64];
 	char *env[4] = {0};
 	char *argv[] = {title, NULL};
@@ -311,7 +301,7 @@ static _Noreturn void child_exec(struct child *child, int fd)
 	snprintf(path, sizeof(path), "%s/%s", master->libexec, child->kind->name);
 	snprintf(title, sizeof(title), "mailwain-%s", child->kind->name);
 	if (json)
-		env[count++] = (char[]){"MAILWAIN_LOG_JSON=1"};
+		env[count++] = json_format;
 	if (getenv("ASAN_OPTIONS") != NULL)
 		env[count++] = getenv("ASAN_OPTIONS") - strlen("ASAN_OPTIONS=");
 	if (getenv("TZ") != NULL)
@@ -350,6 +340,7 @@ int child_start(struct child *child, struct err *err)
 	child->started_ms = clock_monotonic_ms();
 	child->state = CHILD_STARTING;
 	child->stats = (struct master_stats){0};
+	child->reload_failed = false;
 	child->conn = ipc_conn_new(child->master->base, fds[0], &ipc_service_master, TO_SERVICE,
 	    &child_callbacks, child);
 	if (child->conn == NULL)
@@ -363,12 +354,16 @@ int child_reload(struct child *child, struct err *err)
 
 	if (child->conn == NULL)
 		return 0;
+	child->reload_failed = false;
 	r = send_config(child);
 	if (r == 0)
-		r = send_files(child, err);
+		r = send_files(child);
 	if (r == 0)
 		r = send_go(child);
-	return r;
+	if (r != 0)
+		return err_set(err, r, "%s: %s", child->kind->name, err_text(r));
+	child->asked = child->master->generation;
+	return 0;
 }
 
 void child_halt(struct child *child, uint32_t seconds)
@@ -412,8 +407,16 @@ void child_ended(struct child *child, int status)
 	bool was_ready = child->state == CHILD_READY;
 	struct timeval tv = {0};
 
+	/* Its last words may still wait, and say why. */
+	if (child->conn != NULL)
+		ipc_conn_take_rest(child->conn);
 	if (child->conn != NULL)
 		ipc_conn_free(&child->conn);
+	if (child->asked != 0 && !child->reload_failed) {
+		child->reload_failed = true;
+		err_set(&child->failure, E_CANNOT, "%s ended while it took over the configuration", child->kind->name);
+	}
+	child->asked = 0;
 	child->pid = 0;
 	if (child->state == CHILD_STOPPING || child->master->stopping) {
 		child->state = CHILD_ENDED;

@@ -51,7 +51,8 @@ struct child {
 	uint32_t recent_deaths; /* within CHILD_TALLY_MS */
 	int64_t tally_ms;	/* when recent_deaths began */
 	uint32_t worker;	/* 1, 2, ... when there are several */
-	bool reload_failed;
+	uint32_t asked;		/* the generation of a reload it has not answered yet; 0: none */
+	bool reload_failed;	/* or the start; failure says why */
 	struct err failure;
 	struct master_stats stats;
 	char note[128];
@@ -64,7 +65,7 @@ extern const struct child_kind child_kinds[];
 int children_plan(struct master *master, struct err *err);
 /* Forks and execs one; what goes wrong later is seen by its end. */
 int child_start(struct child *child, struct err *err);
-/* Sends the new configuration and files to a running child. */
+/* Sends the new configuration and files to a running child, and notes that its answer is due. */
 int child_reload(struct child *child, struct err *err);
 void child_halt(struct child *child, uint32_t seconds);
 /* The process has ended: decides about the restart. status as of waitpid. */

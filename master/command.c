@@ -117,6 +117,7 @@ static int command_init(const struct instance *instance, struct options *o)
 static int wait_ready(int fd, pid_t pid)
 {
 	char text[512];
+	int status;
 	ssize_t n;
 
 	do
@@ -130,8 +131,9 @@ static int wait_ready(int fd, pid_t pid)
 	} else {
 		fail(EX_SOFTWARE, "the supervisor ended at its start; see the log");
 	}
-	waitpid(pid, NULL, 0);
-	return EX_CONFIG;
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) != EX_OK)
+		return WEXITSTATUS(status);
+	return EX_SOFTWARE;
 }
 
 static _Noreturn void exec_master(const struct instance *instance, bool foreground, int ready_fd)
@@ -166,8 +168,10 @@ static int command_start(const struct instance *instance, const struct options *
 	int fds[2], null, r;
 	pid_t pid;
 
+	if (instance->root[0] == '\0' && geteuid() != 0)
+		return fail(EX_NOPERM, "starting the machine's suite needs root; an instance of your own is named by --root DIR");
 	if (access(instance->conf, R_OK) != 0) {
-		fprintf(stderr, "mailwain: %s: %s; `mailwain init` makes it\n", instance->conf, strerror(errno));
+		fprintf(stderr, "mailwain: %s: %s%s\n", instance->conf, strerror(errno), errno == ENOENT ? "; `mailwain init` makes it" : "");
 		return EX_NOINPUT;
 	}
 	if (o->foreground)

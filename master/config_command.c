@@ -35,8 +35,6 @@ static int run(const char *root, const char *verb)
 
 	if (r == 0)
 		r = conf_load(instance.conf, &conf, &err);
-	if (r == 0 && conf_text(conf, CONF_hostname, NULL).len == 0)
-		r = err_set(&err, E_SYNTAX, "%s: hostname is not set", instance.conf);
 	if (r != 0) {
 		fprintf(stderr, "mailwain: %s\n", err.text);
 		conf_free(&conf);

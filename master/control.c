@@ -87,16 +87,24 @@ static void status_row(struct control_reply *reply, const char *name, const stru
 static void status_finish(struct status *status)
 {
 	struct master *master = status->master;
+	struct buf text, restart;
 
+	buf_init(&restart, 1024);
 	status_row(status->reply, "master", NULL, getpid(), master->started_ms);
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *child = &master->children[i];
 
 		status_row(status->reply, child->kind->name, child, child->pid, child->started_ms);
 	}
-	control_reply_done(status->reply, EX_OK, "%s",
-	    master->separate_users ? ""
-				   : "user separation is off: started by an ordinary user, all daemons run as that user");
+	buf_init(&text, 2048);
+	if (!master->separate_users)
+		buf_add_str(&text, "user separation is off: started by an ordinary user, all daemons run as that user");
+	reload_pending_restart(master, &restart);
+	if (buf_len(&restart) > 0)
+		buf_printf(&text, "%sa restart is needed for: %.*s", buf_len(&text) > 0 ? "\n" : "", SPAN_ARG(buf_span(&restart)));
+	control_reply_done(status->reply, EX_OK, "%.*s", SPAN_ARG(buf_span(&text)));
+	buf_fini(&text);
+	buf_fini(&restart);
 	event_free(status->timer);
 	free(status);
 }
@@ -146,16 +154,6 @@ static void status_begin(struct master *master, struct control_reply *reply)
 	evtimer_add(status->timer, &tv);
 }
 
-static void reload_now(struct master *master, struct control_reply *reply)
-{
-	struct err err;
-
-	if (master_reload(master, &err) != 0)
-		control_reply_done(reply, EX_CONFIG, "%s; the old configuration stays", err.text);
-	else
-		control_reply_done(reply, EX_OK, "reloaded");
-}
-
 static void on_request(void *arg, struct control_reply *reply, const struct span *args, size_t count,
     struct span input, struct span secret)
 {
@@ -166,7 +164,7 @@ static void on_request(void *arg, struct control_reply *reply, const struct span
 	if (count == 1 && span_eq(args[0], SPAN_LIT("status")))
 		status_begin(master, reply);
 	else if (count == 1 && span_eq(args[0], SPAN_LIT("reload")))
-		reload_now(master, reply);
+		master_reload(master, reply);
 	else if (count == 1 && span_eq(args[0], SPAN_LIT("stop"))) {
 		control_reply_done(reply, EX_OK, "%s", "");
 		master_stop(master);

@@ -15,18 +15,40 @@
 
 enum { LISTEN_BACKLOG = 1024, CONTROL_BACKLOG = 64 };
 
+/* What the administrator can do about it. */
+static const char *bind_advice(int number, const struct addrinfo *address)
+{
+	/* The port stands at the same place for both families. */
+	unsigned port = ntohs(((const struct sockaddr_in *)(const void *)address->ai_addr)->sin_port);
+
+	switch (number) {
+	case EADDRINUSE:
+		return "; `ss -ltnp` shows by whom";
+	case EACCES:
+		return port < 1024 ? "; ports below 1024 are for root: give `init` a --port-offset" : "";
+	case EADDRNOTAVAIL:
+		return "; no interface of this machine has this address";
+	case EAFNOSUPPORT:
+		return "; this machine has no IPv6: remove the block";
+	default:
+		return "";
+	}
+}
+
 static int socket_bind(const struct addrinfo *address, int *out, const char *text, struct err *err)
 {
 	int on = 1;
 	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
-		return err_set_errno(err, errno, "socket for %s", text);
+		return err_set(err, err_from_errno(errno), "cannot listen on %s: %s%s", text, strerror(errno),
+		    bind_advice(errno, address));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address->ai_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
-		int r = err_set_errno(err, errno, "cannot listen on %s", text);
+		int r = err_set(err, err_from_errno(errno), "cannot listen on %s: %s%s", text, strerror(errno),
+		    bind_advice(errno, address));
 
 		close(fd);
 		return r;
@@ -79,8 +101,8 @@ static struct master_socket *socket_add(struct master *master, struct span servi
 
 static int open_ports(struct master *master, struct err *err)
 {
-	for (size_t i = 0; i < conf_listener_count(master->conf); i++) {
-		const struct conf_listener *l = conf_listener(master->conf, i);
+	for (size_t i = 0; i < conf_listener_count(master->now.conf); i++) {
+		const struct conf_listener *l = conf_listener(master->now.conf, i);
 		struct master_socket *s = socket_find(master, l->service, l->address);
 		int fd, r;
 
@@ -111,7 +133,8 @@ static int control_group(const struct conf *conf, gid_t *gid, struct err *err)
 	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(name));
 	group = getgrnam(text);
 	if (group == NULL)
-		return err_set(err, E_NOTFOUND, "control-group %s does not exist", text);
+		return err_set(err, E_NOTFOUND, "%.*s: control-group: there is no group %s; groupadd(8) makes one",
+		    SPAN_ARG(conf_origin(conf, CONF_control_group, NULL)), text);
 	*gid = group->gr_gid;
 	return 0;
 }
@@ -122,7 +145,7 @@ int control_socket_open(struct master *master, const char *name, int *out, struc
 	gid_t gid;
 	int fd, r;
 
-	r = control_group(master->conf, &gid, err);
+	r = control_group(master->now.conf, &gid, err);
 	if (r != 0)
 		return r;
 	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.sock", master->instance.run, name) >=

@@ -73,7 +73,7 @@ static bool stage_ended(const struct master *master, enum child_stage stage)
 
 static void halt_stage(struct master *master, enum child_stage stage)
 {
-	uint32_t seconds = (uint32_t)(conf_ms(master->conf, CONF_stop_timeout, NULL) / 1000);
+	uint32_t seconds = (uint32_t)(conf_ms(master->now.conf, CONF_stop_timeout, NULL) / 1000);
 
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *child = &master->children[i];
@@ -101,6 +101,7 @@ void master_child_changed(struct master *master, struct child *child)
 		stop_go_on(master);
 		return;
 	}
+	reload_child_changed(master, child);
 	/* A first start that fails is the admin's to see, at the command that asked for it. */
 	if (master->ready_fd >= 0 && child->state != CHILD_READY && child->state != CHILD_STARTING) {
 		char text[ERR_TEXT_MAX + 128];
@@ -130,14 +131,15 @@ static void on_stop_timer(evutil_socket_t fd, short what, void *arg)
 
 void master_stop(struct master *master)
 {
-	int64_t ms = conf_ms(master->conf, CONF_stop_timeout, NULL);
+	int64_t ms = conf_ms(master->now.conf, CONF_stop_timeout, NULL);
 	struct timeval tv = {.tv_sec = 2 * (ms / 1000) + 1};
 
 	if (master->stopping)
 		return;
 	master->stopping = true;
+	reload_abandon(master);
 	notify_systemd("STOPPING=1");
-	log_event(EV_master_stop, NULL, F_I64("pid", getpid()));
+	log_event(EV_master_stop, NULL, F_U64("generation", master->generation));
 	stop_go_on(master);
 	evtimer_add(master->stop_timer, &tv);
 
@@ -154,6 +156,7 @@ static void on_child_signal(evutil_socket_t fd, short what, void *arg)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct child *child = children_by_pid(master, pid);
 
+		sink_drain(master->sink); /* while it is known whose lines they are */
 		if (child != NULL)
 			child_ended(child, status);
 	}
@@ -168,16 +171,9 @@ static void on_stop_signal(evutil_socket_t fd, short what, void *arg)
 
 static void on_reload_signal(evutil_socket_t fd, short what, void *arg)
 {
-	struct master *master = arg;
-	struct err err;
-	struct span log = conf_text(master->conf, CONF_log, NULL);
-	char target[4096];
-
 	(void)fd;
 	(void)what;
-	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
-	sink_reopen(master->sink, target, &err); /* the log may have been rotated */
-	master_reload(master, &err);
+	master_reload(arg, NULL);
 }
 
 static const char *name_of_pid(void *arg, pid_t pid)
@@ -190,24 +186,42 @@ static const char *name_of_pid(void *arg, pid_t pid)
 	return child ? child->kind->name : NULL;
 }
 
-static int open_sink(struct master *master, struct err *err)
+int master_open_log(struct master *master, const struct conf *conf, struct err *err)
 {
-	struct span log = conf_text(master->conf, CONF_log, NULL);
-	bool json = span_eq(conf_text(master->conf, CONF_log_format, NULL), SPAN_LIT("json"));
+	struct span log = conf_text(conf, CONF_log, NULL);
+	bool json = span_eq(conf_text(conf, CONF_log_format, NULL), SPAN_LIT("json"));
 	char target[4096];
 	int r;
 
+	/* In the background standard error goes nowhere once the suite has started. */
+	if (span_eq(log, SPAN_LIT("stderr")) && !master->foreground)
+		return err_set(err, E_SYNTAX, "%.*s: log stderr works only with `mailwain start --foreground`",
+		    SPAN_ARG(conf_origin(conf, CONF_log, NULL)));
 	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
-	r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, &master->sink_fd, err);
+	if (master->sink != NULL) {
+		r = sink_reopen(master->sink, target, err);
+	} else {
+		r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, &master->sink_fd, err);
+		if (r == 0)
+			log_init(master->sink_fd, LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+	}
 	if (r == 0)
-		log_init(master->sink_fd, LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+		log_set_level_name(conf_text(conf, CONF_log_level, NULL));
 	return r;
+}
+
+/* Without a syslog daemon the log would be lost unseen. */
+static void warn_of_no_syslog(const struct master *master)
+{
+	if (span_eq(conf_text(master->now.conf, CONF_log, NULL), SPAN_LIT("syslog")) && access("/dev/log", W_OK) != 0)
+		fprintf(stderr, "mailwain: warning: no syslog daemon runs (/dev/log), so the log is lost; "
+				"start one, or write in %s: log file:PATH\n", master->instance.conf);
 }
 
 /* Two masters on one instance would be two writers of one spool. */
 static int take_pid_file(struct master *master, struct err *err)
 {
-	char path[4200], text[32];
+	char path[4200], text[32] = "";
 	int fd, n;
 
 	if (mkdir(master->instance.run, 0755) != 0 && errno != EEXIST)
@@ -220,8 +234,10 @@ static int take_pid_file(struct master *master, struct err *err)
 	if (fd < 0)
 		return err_set_errno(err, errno, "%s", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		n = (int)pread(fd, text, sizeof(text) - 1, 0);
+		text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
 		close(fd);
-		return err_set(err, E_BUSY, "already running (%s is locked)", path);
+		return err_set(err, E_BUSY, "already running as process %s (%s is locked)", text, path);
 	}
 	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n)
@@ -246,13 +262,16 @@ static int master_setup(struct master *master, struct err *err)
 	if (master->base == NULL)
 		return err_set(err, E_NOMEM, "no event loop");
 	master->stop_timer = evtimer_new(master->base, on_stop_timer, master);
-	if (master->stop_timer == NULL || add_signal(master, SIGCHLD, on_child_signal) != 0 ||
+	master->reload.timer = evtimer_new(master->base, reload_on_timer, master);
+	if (master->stop_timer == NULL || master->reload.timer == NULL || add_signal(master, SIGCHLD, on_child_signal) != 0 ||
 	    add_signal(master, SIGTERM, on_stop_signal) != 0 ||
 	    add_signal(master, SIGINT, on_stop_signal) != 0 || add_signal(master, SIGHUP, on_reload_signal) != 0)
 		return err_set(err, E_NOMEM, "no memory for the event loop");
-	r = open_sink(master, err);
-	if (r == 0)
+	r = master_open_log(master, master->now.conf, err);
+	if (r == 0) {
+		warn_of_no_syslog(master);
 		r = listeners_open(master, err);
+	}
 	if (r == 0)
 		r = master_control_open(master, err);
 	if (r == 0)
@@ -298,7 +317,7 @@ int main(int argc, char **argv)
 
 	if (master == NULL || sodium_init() < 0)
 		return EX_OSERR;
-	master->ready_fd = master->conf_fd = -1;
+	master->ready_fd = -1;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--root") == 0 && i + 1 < argc)
 			root = argv[++i];
@@ -318,7 +337,9 @@ int main(int argc, char **argv)
 	umask(022);
 	r = instance_find(&master->instance, root, &err);
 	if (r == 0)
-		r = master_load_conf(master, &err);
+		r = settings_load(&master->instance, &master->now, &err);
+	master->started = master->now.conf;
+	master->generation = 1;
 	if (r == 0)
 		r = master_setup(master, &err);
 	if (r == 0)
@@ -327,7 +348,9 @@ int main(int argc, char **argv)
 		report_ready(master, err.text);
 		if (master->foreground)
 			fprintf(stderr, "mailwain: %s\n", err.text);
-		master->exit_status = EX_CONFIG;
+		if (master->sink != NULL)
+			log_event(EV_master_failed, NULL, F_ERR(&err));
+		master->exit_status = r == E_BUSY ? EX_CANTCREAT : EX_CONFIG;
 	}
 	listeners_close(master);
 	master_control_close(master);

@@ -7,7 +7,9 @@
 
 #include <sodium.h>
 
-enum { MASTER_LISTENERS = 64, MASTER_GRANT_KEY = 32 };
+enum { MASTER_LISTENERS = 64, MASTER_GRANT_KEY = 32, MASTER_FILES = 2 };
+
+struct control_reply;
 
 /* A bound socket. It stays open over reloads and restarts of daemons, so that no connection is refused. */
 struct master_socket {
@@ -17,9 +19,35 @@ struct master_socket {
 	bool wanted; /* by the configuration just read */
 };
 
+/*
+ * What the daemons are handed: the configuration and the files that only root may read, all
+ * in sealed memory as they were when the configuration was read. A daemon that is started
+ * again gets what the others have, whatever has happened to the files since.
+ */
+struct master_settings {
+	struct conf *conf;
+	int conf_fd;		 /* the flattened text */
+	int files[MASTER_FILES]; /* in the order of master_files; -1: not set */
+};
+
+extern const struct master_file_kind {
+	const char *name;
+	enum conf_setting setting;
+} master_files[MASTER_FILES];
+
+struct master_reload {
+	bool running;
+	bool again;		       /* asked for meanwhile, by a signal */
+	struct control_reply *reply;   /* NULL: nobody waits for the outcome */
+	struct event *timer;	       /* for a daemon that does not answer */
+	struct master_settings before; /* what comes back when a daemon refuses */
+	struct err failure;
+};
+
 struct master {
 	struct instance instance;
-	struct conf *conf;
+	struct master_settings now;
+	struct conf *started; /* the configuration of the start: what only a restart changes */
 	struct event_base *base;
 	struct child children[CHILDREN_MAX];
 	size_t child_count;
@@ -28,9 +56,9 @@ struct master {
 	unsigned char grant_key[MASTER_GRANT_KEY];
 	struct sink *sink;
 	int sink_fd;	 /* the end that children write to */
-	int conf_fd;	 /* sealed memory with the flattened configuration */
 	int ready_fd;	 /* told when all are ready; -1 afterwards */
 	uint32_t generation;
+	struct master_reload reload;
 	struct event *stop_timer;
 	struct control_server *control;
 	bool separate_users; /* started as root */
@@ -42,10 +70,25 @@ struct master {
 	const char *self;
 };
 
-/* conf.c: the configuration, flattened into sealed memory. Refuses a bad one and keeps the old. */
-int master_load_conf(struct master *master, struct err *err);
-/* Hands the configuration to all children; the first refusal is in *err. */
-int master_reload(struct master *master, struct err *err);
+/* conf.c: reads configuration and files; *out is untouched when something is wrong with them. */
+int settings_load(const struct instance *instance, struct master_settings *out, struct err *err);
+void settings_free(struct master_settings *settings);
+
+/*
+ * reload.c: reads the configuration again and hands it to all daemons. What one of them refuses
+ * none keeps. Answers reply, at once or when the last daemon has answered; NULL: the log says it.
+ */
+void master_reload(struct master *master, struct control_reply *reply);
+void reload_on_timer(int fd, short what, void *arg); /* of master->reload.timer; arg is the master */
+/* A child has answered, or ended. */
+void reload_child_changed(struct master *master, const struct child *child);
+/* The suite stops: whoever waits for a reload is told. */
+void reload_abandon(struct master *master);
+/* Adds what stands in the configuration and holds only after a restart; nothing when there is nothing. */
+void reload_pending_restart(const struct master *master, struct buf *out);
+
+/* Opens the log's target, or another one; refuses what cannot work and keeps the old. */
+int master_open_log(struct master *master, const struct conf *conf, struct err *err);
 void master_stop(struct master *master);
 /* A child became ready, failed or ended. */
 void master_child_changed(struct master *master, struct child *child);
@@ -60,5 +103,4 @@ int control_socket_open(struct master *master, const char *name, int *fd, struct
 int master_control_open(struct master *master, struct err *err);
 void master_control_close(struct master *master);
 
-/* users.c is the set-up's: see init.h */
 #endif

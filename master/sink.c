@@ -42,6 +42,24 @@ static void sink_write_out(struct sink *sink)
 	buf_clear(&sink->out);
 }
 
+/* Of a line as log.c makes it: "error: ..." or "event":"name","level":"error". */
+static int sink_priority(struct span line, bool json)
+{
+	static const struct {
+		const char *text, *json;
+		int priority;
+	} levels[] = {{"error: ", "\"error\"", LOG_ERR}, {"warn: ", "\"warn\"", LOG_WARNING}, {NULL, NULL, 0}};
+	static const char key[] = ",\"level\":";
+	size_t comma = span_find(line, ',');
+	struct span level = span_from(line, comma + sizeof(key) - 1);
+
+	for (int i = 0; levels[i].text != NULL; i++)
+		if (json ? span_startswith(level, span_str(levels[i].json)) : span_startswith(line, span_str(levels[i].text)))
+			return levels[i].priority;
+	return LOG_INFO;
+}
+
+/* Syslog puts a time of its own before text. */
 static void sink_prefix(struct sink *sink, const char *name, pid_t pid)
 {
 	int64_t now = clock_wall_ms();
@@ -54,8 +72,10 @@ static void sink_prefix(struct sink *sink, const char *name, pid_t pid)
 	if (sink->json)
 		buf_printf(&sink->out, "{\"time\":\"%s.%03dZ\",\"daemon\":\"%s\",\"pid\":%d,", when,
 		    (int)(now % 1000), name, (int)pid);
-	else
+	else if (sink->out_fd >= 0)
 		buf_printf(&sink->out, "%s.%03dZ %s[%d] ", when, (int)(now % 1000), name, (int)pid);
+	else
+		buf_printf(&sink->out, "%s[%d] ", name, (int)pid);
 }
 
 /* Text that is no event of ours (a sanitizer's report, a libc message) is shown as it is. */
@@ -63,11 +83,6 @@ static void sink_line(struct sink *sink, const char *name, pid_t pid, struct spa
 {
 	if (line.len == 0)
 		return;
-	if (sink->out_fd < 0) {
-		syslog(LOG_MAIL | (span_startswith(line, SPAN_LIT("error:")) ? LOG_ERR : LOG_INFO),
-		    "%s[%d] %.*s", name, (int)pid, SPAN_ARG(line));
-		return;
-	}
 	sink_prefix(sink, name, pid);
 	if (sink->json && line.ptr[0] != '"') {
 		buf_add_str(&sink->out, "\"text\":\"");
@@ -83,7 +98,14 @@ static void sink_line(struct sink *sink, const char *name, pid_t pid, struct spa
 	} else {
 		buf_add_span(&sink->out, line);
 	}
-	buf_add_str(&sink->out, sink->json ? "}\n" : "\n");
+	if (sink->json)
+		buf_add_char(&sink->out, '}');
+	if (sink->out_fd >= 0) {
+		buf_add_char(&sink->out, '\n');
+		return;
+	}
+	syslog(LOG_MAIL | sink_priority(line, sink->json), "%.*s", SPAN_ARG(buf_span(&sink->out)));
+	buf_clear(&sink->out);
 }
 
 static void sink_split(struct sink *sink, pid_t pid, struct span lines)
@@ -150,9 +172,9 @@ static int sink_open_target(struct sink *sink, const char *target, struct err *e
 	if (strncmp(target, "file:", 5) != 0)
 		return err_set(err, E_SYNTAX, "log %s: must be syslog, stderr or file:PATH", target);
 	sink->out_fd = open(target + 5, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-	sink->owns_out = true;
 	if (sink->out_fd < 0)
 		return err_set_errno(err, errno, "log file %s", target + 5);
+	sink->owns_out = true;
 	return 0;
 }
 
@@ -195,13 +217,20 @@ int sink_open(struct event_base *base, const char *target, bool json, sink_namer
 
 int sink_reopen(struct sink *sink, const char *target, struct err *err)
 {
-	int before = sink->owns_out ? sink->out_fd : -1;
-	int r = sink_open_target(sink, target, err);
+	int before = sink->out_fd;
+	bool owned = sink->owns_out;
+	int r;
 
-	if (r == 0 && before >= 0)
-		close(before);
-	else if (r != 0)
-		sink->out_fd = before >= 0 ? before : STDERR_FILENO;
+	sink_drain(sink);
+	sink->owns_out = false;
+	r = sink_open_target(sink, target, err);
+	if (r == 0) {
+		if (owned)
+			close(before);
+	} else {
+		sink->out_fd = before;
+		sink->owns_out = owned;
+	}
 	return r;
 }
 

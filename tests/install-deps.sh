@@ -3,7 +3,7 @@
 # root; otherwise names what is missing and stops. With --bench also the mail
 # servers that make bench runs beside the suite.
 set -eu
-packages="gcc make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
+packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
 libidn2-dev libutf8proc-dev libjansson-dev libcmocka-dev python3 python3-pytest swaks curl openssl strace"
 [ "${1:-}" != --bench ] || packages="$packages postfix dovecot-core dovecot-imapd dovecot-lmtpd"
 missing=""

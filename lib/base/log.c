@@ -241,3 +241,10 @@ const char *log_level_name(enum log_level level)
 
 	return names[level];
 }
+
+void log_set_level_name(struct span name)
+{
+	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++)
+		if (span_eq(name, span_str(log_level_name((enum log_level)i))))
+			log_set_level((enum log_level)i);
+}

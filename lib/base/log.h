@@ -71,6 +71,8 @@ void log_flush(void);
 uint64_t log_event_count(enum log_event_id id);
 const char *log_event_name(enum log_event_id id);
 const char *log_level_name(enum log_level level);
+/* "error", "warn", "info", "debug"; anything else leaves the level as it is. */
+void log_set_level_name(struct span name);
 enum log_level log_event_level(enum log_event_id id);
 const char *log_event_sentence(enum log_event_id id);
 

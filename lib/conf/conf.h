@@ -51,7 +51,8 @@ struct conf_where {
 
 /*
  * Reads a file with its includes. On error *err names file, line, column, and
- * the nearest valid name. What conf_* return borrows the conf.
+ * the nearest valid name. It is also wrong as a whole when it has no hostname, or
+ * half of what TLS needs. What conf_* return borrows the conf.
  */
 int conf_load(const char *path, struct conf **out, struct err *err);
 /* Text in memory (no includes); name is used in errors. */

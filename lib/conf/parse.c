@@ -589,11 +589,17 @@ static int finish(struct conf *conf, int r, struct conf **out, struct err *err)
 int conf_load(const char *path, struct conf **out, struct err *err)
 {
 	struct conf *conf = conf_new(err);
+	int r;
 
 	*out = NULL;
 	if (conf == NULL)
 		return E_NOMEM;
-	return finish(conf, parse_file(conf, path, 0, err), out, err);
+	r = finish(conf, parse_file(conf, path, 0, err), out, err);
+	if (r == 0)
+		r = conf_check(*out, path, err);
+	if (r != 0)
+		conf_free(out);
+	return r;
 }
 
 int conf_parse(struct span text, const char *name, struct conf **out, struct err *err)

@@ -64,4 +64,7 @@ bool conf_address_parse(struct span text, unsigned char out[16]);
 struct conf *conf_new(struct err *err);
 int conf_index(struct conf *conf, struct err *err);
 
+/* check.c: what only the whole of it shows; file is its name in errors. */
+int conf_check(const struct conf *conf, const char *file, struct err *err);
+
 #endif

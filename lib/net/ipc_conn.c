@@ -147,6 +147,14 @@ static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg)
 		ipc_conn_end(conn, r, &err);
 }
 
+void ipc_conn_take_rest(struct ipc_conn *conn)
+{
+	struct err err;
+
+	for (int i = 0; i < IPC_CONN_BURST && ipc_conn_take(conn, &err) == 0; i++)
+		;
+}
+
 static void ipc_conn_on_write(evutil_socket_t fd, short what, void *arg)
 {
 	struct ipc_conn *conn = arg;

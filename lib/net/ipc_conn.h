@@ -33,6 +33,11 @@ void ipc_conn_free(struct ipc_conn **conn);
  */
 int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id,
     const void *body, int pass);
+/*
+ * Gives the messages that have already arrived to the callback, without waiting: the last words
+ * of a process that has ended. closed() is not called.
+ */
+void ipc_conn_take_rest(struct ipc_conn *conn);
 int ipc_conn_fd(const struct ipc_conn *conn);
 /* Another bound than 4 MiB for what may wait: for long answers to administrators. */
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max);

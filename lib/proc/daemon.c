@@ -224,16 +224,6 @@ static int take_peer(struct daemon *daemon, struct ipc_message *m)
 	return 0;
 }
 
-static void apply_log_settings(struct daemon *daemon)
-{
-	static const char *const levels[] = {"error", "warn", "info", "debug"};
-	struct span level = conf_text(daemon->conf, CONF_log_level, NULL);
-
-	for (size_t i = 0; i < 4; i++)
-		if (span_eq(level, span_str(levels[i])))
-			log_set_level((enum log_level)i);
-}
-
 static int take_over_conf(struct daemon *daemon)
 {
 	if (daemon->next_conf == NULL)
@@ -241,15 +231,15 @@ static int take_over_conf(struct daemon *daemon)
 	conf_free(&daemon->conf);
 	daemon->conf = daemon->next_conf;
 	daemon->next_conf = NULL;
-	apply_log_settings(daemon);
+	log_set_level_name(conf_text(daemon->conf, CONF_log_level, NULL));
 	return 0;
 }
 
-static void report_failed(struct daemon *daemon, const struct err *err)
+static void report_failed(struct daemon *daemon, enum log_event_id event, const struct err *err)
 {
 	struct master_failed body = {.generation = daemon->generation, .text = span_str(err->text)};
 
-	log_event(EV_daemon_failed, &daemon->log, F_ERR(err));
+	log_event(event, &daemon->log, F_ERR(err));
 	log_flush();
 	ipc_send(DAEMON_MASTER_FD, &ipc_master_failed, 0, &body, -1);
 }
@@ -279,11 +269,11 @@ static int take_go(struct daemon *daemon, struct ipc_message *m)
 	if (r != 0) {
 		conf_free(&daemon->conf);
 		daemon->conf = before;
-		report_failed(daemon, &err);
+		report_failed(daemon, EV_daemon_reload_refused, &err);
 		return 0;
 	}
 	conf_free(&before);
-	apply_log_settings(daemon);
+	log_set_level_name(conf_text(daemon->conf, CONF_log_level, NULL));
 	log_event(EV_daemon_reloaded, &daemon->log, F_U64("generation", daemon->generation));
 	report_ready(daemon);
 	return 0;
@@ -485,7 +475,7 @@ static void daemon_loop(struct daemon *daemon)
 
 		give_peer(daemon, span_str(p->service), span_str(p->role), p->serving, p->fd);
 	}
-	log_event(EV_daemon_ready, &daemon->log, F_U64("pid", (uint64_t)getpid()));
+	log_event(EV_daemon_ready, &daemon->log, F_U64("generation", daemon->generation));
 	report_ready(daemon);
 	/* One turn at a time, so that the log goes out in one write a turn. */
 	do
@@ -516,7 +506,7 @@ int daemon_run(const struct daemon_spec *spec)
 	if (r != 0) {
 		if (err.text[0] == '\0')
 			err_set(&err, r, "%s", err_text(r));
-		report_failed(daemon, &err);
+		report_failed(daemon, EV_daemon_failed, &err);
 		return EX_CONFIG;
 	}
 	daemon_loop(daemon);

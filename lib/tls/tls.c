@@ -23,21 +23,23 @@ static int tls_error(struct err *err, int code, const char *what)
 	return err_set(err, code, "%s: %s", what, reason ? reason : "unknown TLS error");
 }
 
-/* A private copy of the descriptor, read from its beginning: it may be read again at a reload. */
+/* All of the file, read by position: the open file is shared with other daemons. The memory is wiped by OpenSSL. */
 static BIO *tls_bio(int fd)
 {
-	int copy = dup(fd);
-	FILE *file;
+	BIO *bio = BIO_new(BIO_s_mem());
+	char piece[4096];
+	off_t at = 0;
+	ssize_t n;
 
-	if (copy < 0)
-		return NULL;
-	lseek(copy, 0, SEEK_SET);
-	file = fdopen(copy, "r");
-	if (file == NULL) {
-		close(copy);
-		return NULL;
+	while (bio != NULL && (n = pread(fd, piece, sizeof(piece), at)) > 0) {
+		if (BIO_write(bio, piece, (int)n) != n) {
+			BIO_free(bio);
+			bio = NULL;
+		}
+		at += n;
 	}
-	return BIO_new_fp(file, BIO_CLOSE);
+	OPENSSL_cleanse(piece, sizeof(piece));
+	return bio;
 }
 
 static int tls_load_chain(SSL_CTX *ssl, int fd, struct err *err)

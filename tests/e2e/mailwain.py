@@ -90,7 +90,10 @@ class Instance:
                 shutil.rmtree(self.root, ignore_errors=True)
 
     def log(self):
-        with open(os.path.join(self.root, "log", "mailwain.log"), errors="replace") as f:
+        path = os.path.join(self.root, "log", "mailwain.log")
+        if not os.path.exists(path):
+            return ""
+        with open(path, errors="replace") as f:
             return f.read()
 
     def daemons(self):

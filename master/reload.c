@@ -1,0 +1,212 @@
+/* A reload: all daemons take over the new settings, or all keep the old ones. */
+#include "master/master.h"
+
+#include "base/log.h"
+#include "net/control.h"
+
+#include <event2/event.h>
+#include <sysexits.h>
+
+enum { RELOAD_WAIT = 10 }; /* seconds; a daemon that has not answered by then has refused */
+
+/* ---- what only a restart changes ---- */
+
+static const enum conf_setting laid_out_at_start[] = {CONF_data_directory, CONF_spool_directory, CONF_run_directory,
+    CONF_user_prefix, CONF_control_group, CONF_log_format, CONF_smtpd_workers, CONF_imapd_workers, CONF_spool_syncs,
+    CONF_durability, CONF_password_hashes};
+
+static void add_item(struct buf *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add_item(struct buf *out, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (buf_len(out) > 0)
+		buf_add_str(out, ", ");
+	buf_add_str(out, text);
+}
+
+/* The listeners that one configuration has and the other has not. */
+static void add_listeners(const struct conf *in, const struct conf *not_in, const char *what, struct buf *out)
+{
+	for (size_t i = 0; i < conf_listener_count(in); i++) {
+		const struct conf_listener *l = conf_listener(in, i);
+
+		if (conf_listener_find(not_in, l->service, l->address) == NULL)
+			add_item(out, "%s listen %.*s on %.*s", what, SPAN_ARG(l->service), SPAN_ARG(l->address));
+	}
+}
+
+void reload_pending_restart(const struct master *master, struct buf *out)
+{
+	const struct conf *now = master->now.conf, *then = master->started;
+
+	for (size_t i = 0; i < sizeof(laid_out_at_start) / sizeof(laid_out_at_start[0]); i++)
+		if (!span_eq(conf_text(now, laid_out_at_start[i], NULL), conf_text(then, laid_out_at_start[i], NULL)))
+			add_item(out, "%s", conf_setting_info(laid_out_at_start[i])->name);
+	add_listeners(now, then, "new", out);
+	add_listeners(then, now, "removed", out);
+	if (conf_text(now, CONF_tls_certificate, NULL).len == 0 && conf_text(then, CONF_tls_certificate, NULL).len > 0)
+		add_item(out, "removed tls");
+}
+
+/* ---- the reload ---- */
+
+static void retire(struct master *master, struct master_settings *settings)
+{
+	if (settings->conf == master->started)
+		settings->conf = NULL; /* kept: it says what the start laid out */
+	settings_free(settings);
+}
+
+static void hand_out(struct master *master, bool wait)
+{
+	master->generation++;
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *child = &master->children[i];
+		struct err err = {0};
+
+		if (child_reload(child, &err) != 0 && wait)
+			master->reload.failure = err;
+		if (!wait)
+			child->asked = 0;
+	}
+}
+
+static void reply_reloaded(struct master *master)
+{
+	struct buf text;
+
+	if (master->reload.reply == NULL)
+		return;
+	buf_init(&text, 1024);
+	reload_pending_restart(master, &text);
+	control_reply_done(master->reload.reply, EX_OK, "reloaded%s%.*s",
+	    buf_len(&text) > 0 ? "; what changes only with a restart: " : "", SPAN_ARG(buf_span(&text)));
+	buf_fini(&text);
+}
+
+static void refused(struct control_reply *reply, const struct err *err)
+{
+	log_event(EV_master_reload_refused, NULL, F_ERR(err));
+	log_flush();
+	if (reply != NULL)
+		control_reply_done(reply, EX_CONFIG, "%s; the old configuration stays", err->text);
+}
+
+static void finish(struct master *master)
+{
+	struct master_reload *reload = &master->reload;
+	struct err err;
+
+	evtimer_del(reload->timer);
+	reload->running = false;
+	if (reload->failure.code != 0) {
+		struct master_settings bad = master->now;
+
+		master->now = reload->before;
+		master_open_log(master, master->now.conf, &err);
+		hand_out(master, false);
+		refused(reload->reply, &reload->failure);
+		retire(master, &bad);
+	} else {
+		log_event(EV_master_reload, NULL, F_U64("generation", master->generation));
+		log_flush();
+		reply_reloaded(master);
+		retire(master, &reload->before);
+	}
+	reload->reply = NULL;
+	if (reload->again) {
+		reload->again = false;
+		master_reload(master, NULL);
+	}
+}
+
+static void check(struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].asked != 0)
+			return;
+	finish(master);
+}
+
+void reload_on_timer(int fd, short what, void *arg)
+{
+	struct master *master = arg;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *child = &master->children[i];
+
+		if (child->asked != 0)
+			err_set(&master->reload.failure, E_TIMEOUT, "%s has not answered for %d seconds", child->kind->name, RELOAD_WAIT);
+		child->asked = 0;
+	}
+	finish(master);
+}
+
+void reload_child_changed(struct master *master, const struct child *child)
+{
+	if (!master->reload.running)
+		return;
+	if (child->reload_failed && master->reload.failure.code == 0)
+		master->reload.failure = child->failure;
+	check(master);
+}
+
+static int load(struct master *master, struct master_settings *next, struct err *err)
+{
+	int r = settings_load(&master->instance, next, err);
+
+	if (r != 0)
+		return r;
+	r = master_open_log(master, next->conf, err);
+	if (r != 0)
+		settings_free(next);
+	return r;
+}
+
+void master_reload(struct master *master, struct control_reply *reply)
+{
+	struct master_reload *reload = &master->reload;
+	struct timeval tv = {.tv_sec = RELOAD_WAIT};
+	struct master_settings next;
+	struct err err = {0};
+
+	if (reload->running && reply == NULL) {
+		reload->again = true;
+		return;
+	}
+	if (reload->running) {
+		control_reply_done(reply, EX_TEMPFAIL, "a reload is under way; try again");
+		return;
+	}
+	if (load(master, &next, &err) != 0) {
+		refused(reply, &err);
+		return;
+	}
+	reload->running = true;
+	reload->reply = reply;
+	reload->failure = (struct err){0};
+	evtimer_add(reload->timer, &tv);
+	reload->before = master->now;
+	master->now = next;
+	hand_out(master, true);
+	check(master);
+}
+
+void reload_abandon(struct master *master)
+{
+	if (!master->reload.running)
+		return;
+	evtimer_del(master->reload.timer);
+	master->reload.running = false;
+	if (master->reload.reply != NULL)
+		control_reply_done(master->reload.reply, EX_TEMPFAIL, "the suite is stopping");
+	master->reload.reply = NULL;
+}
