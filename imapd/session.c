@@ -399,5 +399,9 @@ int session_main(const struct session_start_options *options)
 	log_event(EV_imap_disconnect, &s->log, F_STR("rip", s->remote), F_U64("commands", s->commands),
 	    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
 	log_flush();
+	pool_free(&s->pool);
+	buf_fini(&s->in);
+	buf_fini(&s->out);
+	free(s);
 	return r == 0 ? EX_OK : EX_TEMPFAIL;
 }

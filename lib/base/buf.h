@@ -35,7 +35,7 @@ void buf_clear(struct buf *buf);
 
 static inline struct span buf_span(const struct buf *buf)
 {
-	return (struct span){buf->data + buf->start, buf->end - buf->start};
+	return span_from((struct span){buf->data, buf->end}, buf->start);
 }
 
 static inline size_t buf_len(const struct buf *buf)

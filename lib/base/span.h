@@ -34,12 +34,12 @@ static inline bool span_eq(struct span a, struct span b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-/* From offset to the end; empty when offset is past it. */
+/* From offset to the end; empty when offset is past it. An empty span may point nowhere: NULL + 0 is not defined. */
 static inline struct span span_from(struct span s, size_t offset)
 {
 	if (offset > s.len)
 		offset = s.len;
-	return (struct span){s.ptr + offset, s.len - offset};
+	return (struct span){offset > 0 ? s.ptr + offset : s.ptr, s.len - offset};
 }
 
 /* At most len bytes from offset. */
