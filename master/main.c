@@ -198,7 +198,9 @@ static int open_sink(struct master *master, struct err *err)
 	int r;
 
 	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
-	r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, &master->sink_fd, err);
+	r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, err);
+	if (r == 0)
+		r = sink_source(master->sink, &master->sink_fd, err);
 	if (r == 0)
 		log_init(master->sink_fd, LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
 	return r;

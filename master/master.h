@@ -27,7 +27,7 @@ struct master {
 	size_t socket_count;
 	unsigned char grant_key[MASTER_GRANT_KEY];
 	struct sink *sink;
-	int sink_fd;	 /* the end that children write to */
+	int sink_fd;	 /* where our own lines go */
 	int conf_fd;	 /* sealed memory with the flattened configuration */
 	int ready_fd;	 /* told when all are ready; -1 afterwards */
 	uint32_t generation;
