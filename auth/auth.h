@@ -52,9 +52,10 @@ typedef void password_done(void *arg, int code, const char *hash);
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
 /*
  * Checks password against hash (NULL: an account that does not exist, takes as long). A recent success
- * is remembered for password-cache. E_UNAVAILABLE when too many wait: nothing was hashed and done is not called.
+ * is remembered for password-cache. source: stands for who asks; sources are served in turns. E_UNAVAILABLE when
+ * too many wait: nothing was hashed and done is not called; done gets it when others had to come first.
  */
-int password_check(struct password_pool *pool, uint64_t account, const char *hash, struct span password,
+int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const char *hash, struct span password,
     password_done *done, void *arg);
 /* Makes an Argon2id text of password. */
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
+#include <arpa/inet.h>
 #include <event2/event.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 enum {
 	LOGIN_GRANT_SECONDS = 30, /* the spawner is asked at once */
 	LOGIN_DELAY_MAX = 15,	  /* seconds */
+	LOGIN_SPRAY_MAX = 20,	  /* failures of one address, whatever the account, that cost nothing more */
 	LOGIN_SLOTS = 4096,
 	LOGIN_FORGET_MS = 10 * 60 * 1000,
 };
@@ -36,6 +38,7 @@ struct login {
 	struct ipc_conn *conn; /* NULL when the asker has gone */
 	struct event *timer;
 	uint32_t id;
+	uint64_t source;
 	struct account account;
 	bool known;
 	int code;
@@ -44,20 +47,37 @@ struct login {
 	char remote[65];
 };
 
-static struct failure *failure_of(struct failures *f, const struct login *login)
+static uint64_t key_of(const struct failures *f, const char *a, const char *b)
 {
 	unsigned char hash[crypto_shorthash_BYTES];
 	char text[512];
 	uint64_t key;
-	int n = snprintf(text, sizeof(text), "%s\n%s", login->remote, login->user);
+	int n = snprintf(text, sizeof(text), "%s\n%s", a, b);
 
 	crypto_shorthash(hash, (const unsigned char *)text, (unsigned long long)n, f->secret);
 	memcpy(&key, hash, sizeof(key));
+	return key;
+}
+
+static struct failure *failure_of(struct failures *f, uint64_t key)
+{
 	struct failure *slot = &f->slots[key % LOGIN_SLOTS];
 
 	if (slot->key != key || clock_monotonic_ms() - slot->last_ms > LOGIN_FORGET_MS)
 		*slot = (struct failure){.key = key};
 	return slot;
+}
+
+/* Stands for the client's address, of IPv6 for its /64, which is one customer. Never 0. */
+static uint64_t source_of(const struct failures *f, const char *remote)
+{
+	unsigned char binary[16];
+	char prefix[INET6_ADDRSTRLEN];
+
+	if (inet_pton(AF_INET6, remote, binary) != 1)
+		return key_of(f, remote, "") | 1;
+	memset(binary + 8, 0, 8);
+	return key_of(f, inet_ntop(AF_INET6, binary, prefix, sizeof(prefix)), "") | 1;
 }
 
 static void login_free(struct login *login)
@@ -111,10 +131,25 @@ static void login_log(const struct login *login, const char *reason)
 		    F_STR("service", login->service), F_STR("rip", login->remote), F_STR("reason", reason));
 }
 
-/* 0 s for the first failure, then 1, 2, 4 ... 15: a typo costs nothing, guessing does. */
+/* One more failure; seconds to wait for its answer: none for the first `allowed`, then 1, 2, 4, 8, 15. */
+static time_t note_failure(struct failure *failure, unsigned allowed)
+{
+	unsigned over = failure->count >= allowed ? failure->count - allowed : 0;
+	time_t wait = failure->count < allowed ? 0 : over > 3 ? LOGIN_DELAY_MAX : 1 << over;
+
+	failure->last_ms = clock_monotonic_ms();
+	failure->count++;
+	return wait;
+}
+
+/*
+ * A typo costs nothing, guessing does: of one account from one address, and of many accounts from one address. A right
+ * password never waits.
+ */
 static void login_end(struct login *login, int code, const char *reason)
 {
-	struct failure *failure = failure_of(login->auth->failures, login);
+	struct failures *f = login->auth->failures;
+	struct failure *failure = failure_of(f, key_of(f, login->remote, login->user));
 	struct timeval tv = {0};
 
 	login->code = code;
@@ -125,10 +160,12 @@ static void login_end(struct login *login, int code, const char *reason)
 		return;
 	}
 	if (code == E_AUTHFAILED) {
-		failure->last_ms = clock_monotonic_ms();
-		if (failure->count > 0)
-			tv.tv_sec = failure->count > 4 ? LOGIN_DELAY_MAX : 1 << (failure->count - 1);
-		failure->count++;
+		tv.tv_sec = note_failure(failure, 1);
+		if (!conf_in_networks(daemon_conf(login->auth->daemon), CONF_unlimited_from, NULL, span_str(login->remote))) {
+			time_t wait = note_failure(failure_of(f, login->source), LOGIN_SPRAY_MAX);
+
+			tv.tv_sec = wait > tv.tv_sec ? wait : tv.tv_sec;
+		}
 	}
 	evtimer_add(login->timer, &tv);
 }
@@ -141,7 +178,7 @@ static void on_checked(void *arg, int code, const char *hash)
 	if (code == 0 && login->account.disabled)
 		login_end(login, E_AUTHFAILED, "disabled");
 	else
-		login_end(login, code, login->known ? "password" : "unknown-user");
+		login_end(login, code, code == E_UNAVAILABLE ? "overload" : login->known ? "password" : "unknown-user");
 }
 
 static void copy_text(char *out, size_t size, struct span s)
@@ -194,8 +231,9 @@ int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, cons
 		login_free(login);
 		return E_NOMEM;
 	}
+	login->source = source_of(auth->failures, login->remote);
 	find_account(auth, login);
-	r = password_check(auth->passwords, login->account.id, login->known ? login->account.hash : NULL, ask->password,
+	r = password_check(auth->passwords, login->source, login->account.id, login->known ? login->account.hash : NULL, ask->password,
 	    on_checked, login);
 	if (r != 0)
 		login_end(login, E_UNAVAILABLE, "overload");

@@ -2,6 +2,10 @@
  * Argon2id beside the event loop: a few threads, because each check takes 64 MiB
  * and a tenth of a second, and a short memory of successes, because mail clients
  * log in again and again. The memory holds keyed hashes, never passwords.
+ *
+ * Who waits is served in turns: the first check of every source comes before the
+ * second of any. So one that guesses waits for itself, and when there is no more
+ * room it is its last one that is shed.
  */
 #include "auth/auth.h"
 
@@ -25,6 +29,8 @@ enum {
 
 struct job {
 	struct job *next;
+	uint64_t source; /* 0: an administrator */
+	unsigned turn;	 /* how many of its source were there before it */
 	bool make;
 	uint64_t account;
 	char hash[crypto_pwhash_STRBYTES > DIRECTORY_HASH_MAX + 1 ? crypto_pwhash_STRBYTES : DIRECTORY_HASH_MAX + 1];
@@ -44,8 +50,9 @@ struct password_pool {
 	struct auth *auth;
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	struct job *waiting, **waiting_tail; /* under lock */
-	struct job *finished;		     /* under lock */
+	struct job *waiting[PASSWORD_WAITING_MAX]; /* under lock; by turn, then by arrival */
+	struct job *running[PASSWORD_THREADS_MAX]; /* under lock */
+	struct job *finished;			   /* under lock */
 	unsigned waiting_count;
 	unsigned threads;
 	int wake_fd;
@@ -70,6 +77,24 @@ static void job_run(struct job *job, const char *dummy)
 	secret_wipe(&job->password);
 }
 
+/* The first that waits, taken by the thread that may run it; under lock. */
+static struct job *job_begin(struct password_pool *pool, unsigned *place)
+{
+	struct job *job = pool->waiting[0];
+
+	memmove(pool->waiting, pool->waiting + 1, --pool->waiting_count * sizeof(struct job *));
+	for (*place = 0; pool->running[*place] != NULL; ++*place)
+		;
+	pool->running[*place] = job;
+	return job;
+}
+
+static void job_end(struct password_pool *pool, struct job *job)
+{
+	job->next = pool->finished;
+	pool->finished = job;
+}
+
 static void *thread_main(void *arg)
 {
 	struct password_pool *pool = arg;
@@ -77,22 +102,19 @@ static void *thread_main(void *arg)
 
 	for (;;) {
 		struct job *job;
+		unsigned place;
 
 		pthread_mutex_lock(&pool->lock);
-		while (pool->waiting == NULL)
+		while (pool->waiting_count == 0)
 			pthread_cond_wait(&pool->work, &pool->lock);
-		job = pool->waiting;
-		pool->waiting = job->next;
-		if (pool->waiting == NULL)
-			pool->waiting_tail = &pool->waiting;
-		pool->waiting_count--;
+		job = job_begin(pool, &place);
 		pthread_mutex_unlock(&pool->lock);
 
 		job_run(job, pool->dummy);
 
 		pthread_mutex_lock(&pool->lock);
-		job->next = pool->finished;
-		pool->finished = job;
+		pool->running[place] = NULL;
+		job_end(pool, job);
 		pthread_mutex_unlock(&pool->lock);
 		if (write(pool->wake_fd, &one, sizeof(one)) < 0)
 			abort(); /* an eventfd of ours cannot fail */
@@ -121,6 +143,12 @@ static void digest_of(struct password_pool *pool, uint64_t account, const char *
 	crypto_generichash_final(&state, out, PASSWORD_DIGEST);
 }
 
+static void job_free(struct job *job)
+{
+	explicit_bzero(job, sizeof(*job));
+	free(job);
+}
+
 static void on_finished(evutil_socket_t fd, short what, void *arg)
 {
 	struct password_pool *pool = arg;
@@ -146,8 +174,7 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 			slot->until_ms = clock_monotonic_ms() + keep;
 		}
 		job->done(job->arg, job->code, job->hash);
-		explicit_bzero(job, sizeof(*job));
-		free(job);
+		job_free(job);
 	}
 }
 
@@ -179,7 +206,6 @@ int password_pool_new(struct auth *auth, struct password_pool **out, struct err 
 	if (pool == NULL)
 		return err_set(err, E_NOMEM, "no memory for password checks");
 	pool->auth = auth;
-	pool->waiting_tail = &pool->waiting;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->work, NULL);
 	randombytes_buf(pool->key, sizeof(pool->key));
@@ -198,32 +224,59 @@ int password_pool_new(struct auth *auth, struct password_pool **out, struct err 
 	return 0;
 }
 
+static unsigned turn_of(const struct password_pool *pool, uint64_t source)
+{
+	unsigned turn = 0;
+
+	for (unsigned i = 0; i < pool->waiting_count; i++)
+		turn += pool->waiting[i]->source == source;
+	for (unsigned i = 0; i < PASSWORD_THREADS_MAX; i++)
+		turn += pool->running[i] != NULL && pool->running[i]->source == source;
+	return turn;
+}
+
+/* Under lock. False: there is no place for it. */
+static bool job_place(struct password_pool *pool, struct job *job)
+{
+	uint64_t one = 1;
+	unsigned at;
+
+	job->turn = turn_of(pool, job->source);
+	if (pool->waiting_count == PASSWORD_WAITING_MAX) {
+		struct job *last = pool->waiting[PASSWORD_WAITING_MAX - 1];
+
+		if (last->turn <= job->turn)
+			return false;
+		pool->waiting_count--;
+		last->code = E_UNAVAILABLE;
+		job_end(pool, last);
+		if (write(pool->wake_fd, &one, sizeof(one)) < 0)
+			abort();
+	}
+	for (at = pool->waiting_count; at > 0 && pool->waiting[at - 1]->turn > job->turn; at--)
+		pool->waiting[at] = pool->waiting[at - 1];
+	pool->waiting[at] = job;
+	pool->waiting_count++;
+	return true;
+}
+
 static int job_add(struct password_pool *pool, struct job *job)
 {
-	if (start_threads(pool) != 0) {
-		free(job);
-		return E_UNAVAILABLE;
+	bool placed = false;
+
+	if (start_threads(pool) == 0) {
+		pthread_mutex_lock(&pool->lock);
+		placed = job_place(pool, job);
+		pthread_cond_signal(&pool->work);
+		pthread_mutex_unlock(&pool->lock);
 	}
-	pthread_mutex_lock(&pool->lock);
-	*pool->waiting_tail = job;
-	pool->waiting_tail = &job->next;
-	pool->waiting_count++;
-	pthread_cond_signal(&pool->work);
-	pthread_mutex_unlock(&pool->lock);
-	return 0;
+	if (placed)
+		return 0;
+	job_free(job);
+	return E_UNAVAILABLE;
 }
 
-static unsigned waiting(struct password_pool *pool)
-{
-	unsigned n;
-
-	pthread_mutex_lock(&pool->lock);
-	n = pool->waiting_count;
-	pthread_mutex_unlock(&pool->lock);
-	return n;
-}
-
-int password_check(struct password_pool *pool, uint64_t account, const char *hash, struct span password,
+int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const char *hash, struct span password,
     password_done *done, void *arg)
 {
 	unsigned char digest[PASSWORD_DIGEST];
@@ -237,13 +290,12 @@ int password_check(struct password_pool *pool, uint64_t account, const char *has
 		done(arg, 0, hash);
 		return 0;
 	}
-	if (waiting(pool) >= PASSWORD_WAITING_MAX)
-		return E_UNAVAILABLE;
 	job = calloc(1, sizeof(*job));
 	if (job == NULL || !secret_set(&job->password, password)) {
 		free(job);
 		return E_UNAVAILABLE;
 	}
+	job->source = source;
 	job->account = account;
 	if (hash != NULL)
 		memcpy(job->hash, hash, strlen(hash) + 1);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "master/sink.h"
 #include "net/ipc_conn.h"
 
 #include <errno.h>
@@ -122,9 +123,10 @@ struct child *children_by_pid(struct master *master, pid_t pid)
 	return NULL;
 }
 
+/* One whose connection has ended is as good as dead, whenever the kernel says so. */
 static bool child_is_up(const struct child *child)
 {
-	return child->state == CHILD_STARTING || child->state == CHILD_READY;
+	return child->conn != NULL && (child->state == CHILD_STARTING || child->state == CHILD_READY);
 }
 
 static int send_config(struct child *child)
@@ -288,7 +290,7 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 static const struct ipc_conn_callbacks child_callbacks = {on_message, on_closed};
 
 /* In the new process: descriptors 0 to 3 and nothing else, an empty environment, the daemon's own binary. */
-static _Noreturn void child_exec(struct child *child, int fd)
+static _Noreturn void child_exec(struct child *child, int fd, int log)
 {
 	struct master *master = child->master;
 	bool json = span_eq(conf_text(master->now.conf, CONF_log_format, NULL), SPAN_LIT("json"));
@@ -308,11 +310,10 @@ static _Noreturn void child_exec(struct child *child, int fd)
 		env[count++] = getenv("TZ") - strlen("TZ=");
 	/* fd may be one of the numbers that are about to be taken. */
 	fd = fcntl(fd, F_DUPFD, 16);
-	int sink = fcntl(master->sink_fd, F_DUPFD, 16);
-
+	log = fcntl(log, F_DUPFD, 16);
 	dup2(null, 0);
-	dup2(sink, 1);
-	dup2(sink, 2);
+	dup2(log, 1);
+	dup2(log, 2);
 	dup2(fd, CHILD_FD);
 	close_range(CHILD_FD + 1, ~0U, 0);
 	setsid();
@@ -323,20 +324,25 @@ static _Noreturn void child_exec(struct child *child, int fd)
 
 int child_start(struct child *child, struct err *err)
 {
-	int fds[2];
-	int r = ipc_pair(fds, err);
+	int fds[2], log;
+	int r = sink_source(child->master->sink, &log, err);
 
 	if (r != 0)
 		return r;
+	r = ipc_pair(fds, err);
+	if (r != 0) {
+		close(log);
+		return r;
+	}
 	child->pid = fork();
+	if (child->pid == 0)
+		child_exec(child, fds[1], log);
+	close(log);
+	close(fds[1]);
 	if (child->pid < 0) {
 		close(fds[0]);
-		close(fds[1]);
 		return err_set_errno(err, errno, "fork of %s", child->kind->name);
 	}
-	if (child->pid == 0)
-		child_exec(child, fds[1]);
-	close(fds[1]);
 	child->started_ms = clock_monotonic_ms();
 	child->state = CHILD_STARTING;
 	child->stats = (struct master_stats){0};

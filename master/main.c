@@ -201,7 +201,9 @@ int master_open_log(struct master *master, const struct conf *conf, struct err *
 	if (master->sink != NULL) {
 		r = sink_reopen(master->sink, target, err);
 	} else {
-		r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, &master->sink_fd, err);
+		r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, err);
+		if (r == 0)
+			r = sink_source(master->sink, &master->sink_fd, err);
 		if (r == 0)
 			log_init(master->sink_fd, LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
 	}

@@ -55,7 +55,7 @@ struct master {
 	size_t socket_count;
 	unsigned char grant_key[MASTER_GRANT_KEY];
 	struct sink *sink;
-	int sink_fd;	 /* the end that children write to */
+	int sink_fd;	 /* where our own lines go */
 	int ready_fd;	 /* told when all are ready; -1 afterwards */
 	uint32_t generation;
 	struct master_reload reload;

@@ -20,12 +20,19 @@ enum {
 	SINK_SOCKET = 4 * 1024 * 1024,
 };
 
-struct sink {
+/* Where the lines of one daemon and its children come in. */
+struct source {
+	struct source *next, **link;
+	struct sink *sink;
 	struct event *event;
+	int fd;
+};
+
+struct sink {
+	struct event_base *base;
+	struct source *sources;
 	sink_namer *namer;
 	void *arg;
-	int read_fd;
-	int write_fd;
 	int out_fd; /* -1: syslog */
 	bool owns_out;
 	bool json;
@@ -78,13 +85,34 @@ static void sink_prefix(struct sink *sink, const char *name, pid_t pid)
 		buf_printf(&sink->out, "%s[%d] ", name, (int)pid);
 }
 
+/* Ours are escaped already; a daemon that was taken over may send what moves the cursor of whoever reads the log. */
+static bool is_plain(struct span line)
+{
+	for (size_t i = 0; i < line.len; i++)
+		if ((unsigned char)line.ptr[i] < ' ' || (unsigned char)line.ptr[i] >= 0x7f)
+			return false;
+	return true;
+}
+
+static void sink_add_plain(struct sink *sink, struct span line)
+{
+	for (size_t i = 0; i < line.len; i++) {
+		unsigned char c = (unsigned char)line.ptr[i];
+
+		if (c >= ' ' && c < 0x7f)
+			buf_add_char(&sink->out, (char)c);
+		else
+			buf_printf(&sink->out, "\\x%02x", c);
+	}
+}
+
 /* Text that is no event of ours (a sanitizer's report, a libc message) is shown as it is. */
 static void sink_line(struct sink *sink, const char *name, pid_t pid, struct span line)
 {
 	if (line.len == 0)
 		return;
 	sink_prefix(sink, name, pid);
-	if (sink->json && line.ptr[0] != '"') {
+	if (sink->json && (line.ptr[0] != '"' || !is_plain(line))) {
 		buf_add_str(&sink->out, "\"text\":\"");
 		for (size_t i = 0; i < line.len; i++) {
 			char c = line.ptr[i];
@@ -95,8 +123,10 @@ static void sink_line(struct sink *sink, const char *name, pid_t pid, struct spa
 				buf_printf(&sink->out, "\\u%04x", (unsigned char)c);
 		}
 		buf_add_char(&sink->out, '"');
-	} else {
+	} else if (is_plain(line)) {
 		buf_add_span(&sink->out, line);
+	} else {
+		sink_add_plain(sink, line);
 	}
 	if (sink->json)
 		buf_add_char(&sink->out, '}');
@@ -122,8 +152,19 @@ static void sink_split(struct sink *sink, pid_t pid, struct span lines)
 		sink_write_out(sink);
 }
 
-/* One datagram; false when there is none. */
-static bool sink_take(struct sink *sink)
+static void source_free(struct source *source)
+{
+	*source->link = source->next;
+	if (source->next != NULL)
+		source->next->link = source->link;
+	if (source->event != NULL)
+		event_free(source->event);
+	close(source->fd);
+	free(source);
+}
+
+/* One message; false when there is none. 0 octets: all who could write have ended. */
+static bool source_take(struct source *source, bool *ended)
 {
 	char data[SINK_DATAGRAM];
 	union {
@@ -136,26 +177,64 @@ static bool sink_take(struct sink *sink)
 	    .msg_control = control.room,
 	    .msg_controllen = sizeof(control.room)};
 	struct ucred cred = {0};
-	ssize_t n = recvmsg(sink->read_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(source->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+	*ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 	if (n <= 0)
 		return false;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
 			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-	sink_split(sink, cred.pid, span_of(data, (size_t)n));
+	sink_split(source->sink, cred.pid, span_of(data, (size_t)n));
 	return true;
 }
 
-static void sink_on_ready(evutil_socket_t fd, short what, void *arg)
+static void source_on_ready(evutil_socket_t fd, short what, void *arg)
 {
-	struct sink *sink = arg;
+	struct source *source = arg;
+	struct sink *sink = source->sink;
+	bool ended = false;
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < SINK_BURST && sink_take(sink); i++)
+	for (int i = 0; i < SINK_BURST && source_take(source, &ended); i++)
 		;
+	if (ended)
+		source_free(source);
 	sink_write_out(sink);
+}
+
+/*
+ * Each daemon has a socket of its own: whoever has one end of a socket may shut it, fill it or make its buffer small,
+ * and a daemon that was taken over must not silence the others.
+ */
+int sink_source(struct sink *sink, int *write_fd, struct err *err)
+{
+	struct source *source = calloc(1, sizeof(*source));
+	int fds[2], on = 1, size = SINK_SOCKET;
+
+	if (source == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
+		free(source);
+		return err_set_errno(err, errno, "socketpair of the log");
+	}
+	setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	if (setsockopt(fds[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) != 0)
+		setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	source->sink = sink;
+	source->fd = fds[0];
+	source->next = sink->sources;
+	source->link = &sink->sources;
+	if (source->next != NULL)
+		source->next->link = &source->next;
+	sink->sources = source;
+	source->event = event_new(sink->base, fds[0], EV_READ | EV_PERSIST, source_on_ready, source);
+	if (source->event == NULL || event_add(source->event, NULL) != 0) {
+		source_free(source);
+		close(fds[1]);
+		return err_set(err, E_NOMEM, "no memory for the log");
+	}
+	*write_fd = fds[1];
+	return 0;
 }
 
 static int sink_open_target(struct sink *sink, const char *target, struct err *err)
@@ -179,15 +258,15 @@ static int sink_open_target(struct sink *sink, const char *target, struct err *e
 }
 
 int sink_open(struct event_base *base, const char *target, bool json, sink_namer *namer, void *arg,
-    struct sink **out, int *write_fd, struct err *err)
+    struct sink **out, struct err *err)
 {
 	struct sink *sink = calloc(1, sizeof(*sink));
-	int fds[2], on = 1, size = SINK_SOCKET;
 	int r;
 
 	if (sink == NULL)
 		return err_set(err, E_NOMEM, "no memory for the log");
 	buf_init(&sink->out, SINK_OUT_MAX);
+	sink->base = base;
 	sink->namer = namer;
 	sink->arg = arg;
 	sink->json = json;
@@ -196,22 +275,7 @@ int sink_open(struct event_base *base, const char *target, bool json, sink_namer
 		free(sink);
 		return r;
 	}
-	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) != 0) {
-		free(sink);
-		return err_set_errno(err, errno, "socketpair of the log");
-	}
-	setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-	if (setsockopt(fds[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) != 0)
-		setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	sink->read_fd = fds[0];
-	sink->write_fd = fds[1];
-	sink->event = event_new(base, fds[0], EV_READ | EV_PERSIST, sink_on_ready, sink);
-	if (sink->event == NULL || event_add(sink->event, NULL) != 0) {
-		sink_close(&sink);
-		return err_set(err, E_NOMEM, "no memory for the log");
-	}
 	*out = sink;
-	*write_fd = fds[1];
 	return 0;
 }
 
@@ -236,8 +300,11 @@ int sink_reopen(struct sink *sink, const char *target, struct err *err)
 
 void sink_drain(struct sink *sink)
 {
-	while (sink_take(sink))
-		;
+	bool ended;
+
+	for (struct source *source = sink->sources; source != NULL; source = source->next)
+		while (source_take(source, &ended))
+			;
 	sink_write_out(sink);
 }
 
@@ -249,10 +316,8 @@ void sink_close(struct sink **sinkp)
 		return;
 	*sinkp = NULL;
 	sink_drain(sink);
-	if (sink->event != NULL)
-		event_free(sink->event);
-	close(sink->read_fd);
-	close(sink->write_fd);
+	while (sink->sources != NULL)
+		source_free(sink->sources);
 	if (sink->owns_out)
 		close(sink->out_fd);
 	buf_fini(&sink->out);

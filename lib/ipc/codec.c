@@ -131,6 +131,7 @@ int ipc_decode(const struct ipc_service *service, enum ipc_direction direction, 
     struct ipc_message *out, struct err *err)
 {
 	const struct ipc_type *type;
+	size_t size = wire.len;
 	uint64_t number, id;
 
 	if (!get_be(&wire, 2, &number) || !get_be(&wire, 4, &id))
@@ -148,7 +149,16 @@ int ipc_decode(const struct ipc_service *service, enum ipc_direction direction, 
 	out->type = type;
 	out->id = (uint32_t)id;
 	out->fd = -1;
+	out->size = size;
 	return 0;
+}
+
+bool ipc_has_secret(const struct ipc_type *type)
+{
+	for (const struct ipc_field *f = type->fields; f->kind != IPC_KIND_END; f++)
+		if (f->kind == IPC_KIND_SECRET)
+			return true;
+	return false;
 }
 
 static void print_text(struct buf *out, struct span text)

@@ -101,10 +101,11 @@ int ipc_receive(int fd, const struct ipc_service *service, enum ipc_direction di
 	if (n < 0)
 		return errno == EAGAIN ? E_AGAIN
 				       : err_set_errno(err, errno, "%s: receive", service->name);
-	if (n == 0)
-		return err_set(err, E_CLOSED, "%s: closed by the other end", service->name);
+	/* An empty message says the same as the end, and may bring descriptors all the same. */
 	count = take_descriptors(&msg, &pass);
-	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+	if (n == 0)
+		r = err_set(err, E_CLOSED, "%s: closed by the other end", service->name);
+	else if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		r = err_set(err, E_PROTO, "%s: message too long", service->name);
 	else
 		r = ipc_decode(service, direction, span_of(buffer, (size_t)n), out, err);

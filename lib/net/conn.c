@@ -169,7 +169,7 @@ static void conn_call_input(struct conn *conn)
 	} while (conn->resumed && !conn->freed && !conn->dead && !conn->finishing &&
 		 buf_len(&conn->in) > 0);
 	if (!conn->freed && buf_len(&conn->in) == 0)
-		buf_fini(&conn->in); /* an idle connection holds no buffer */
+		buf_fini_secret(&conn->in); /* an idle connection holds no buffer; what was in it may have been a password */
 }
 
 /* Bytes read; E_AGAIN, E_CLOSED, E_PROTO. */

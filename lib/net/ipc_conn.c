@@ -79,6 +79,7 @@ static void ipc_waiting_drop(struct ipc_conn *conn)
 	conn->waiting -= first->len;
 	if (first->pass >= 0)
 		close(first->pass);
+	explicit_bzero(first->wire, first->len);
 	free(first);
 }
 
@@ -101,6 +102,8 @@ void ipc_conn_free(struct ipc_conn **connp)
 		ipc_waiting_drop(conn);
 	close(conn->fd);
 	buf_fini_secret(&conn->wire);
+	if (conn->buffer != NULL)
+		explicit_bzero(conn->buffer, IPC_MESSAGE_MAX);
 	free(conn->buffer);
 	free(conn);
 }
@@ -124,6 +127,8 @@ static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
 	conn->busy = true;
 	r = conn->callbacks->message(conn->arg, conn, &message);
 	conn->busy = false;
+	/* Passwords come this way, and a spawner's children, who inherit its memory, serve others. */
+	explicit_bzero(conn->buffer, message.size);
 	if (conn->freed) {
 		ipc_conn_free(&conn);
 		return E_CANNOT;
@@ -202,6 +207,17 @@ static int ipc_conn_wait(struct ipc_conn *conn, struct span wire, int pass)
 	return 0;
 }
 
+static int ipc_conn_send_wire(struct ipc_conn *conn, int pass)
+{
+	if (conn->head == NULL) {
+		int r = ipc_send_wire(conn->fd, buf_span(&conn->wire), pass);
+
+		if (r != E_AGAIN && r != E_NOMEM)
+			return r;
+	}
+	return ipc_conn_wait(conn, buf_span(&conn->wire), pass);
+}
+
 int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id, const void *body,
     int pass)
 {
@@ -209,14 +225,11 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
 
 	buf_clear(&conn->wire);
 	r = ipc_encode(type, id, body, &conn->wire);
-	if (r != 0)
-		return r;
-	if (conn->head == NULL) {
-		r = ipc_send_wire(conn->fd, buf_span(&conn->wire), pass);
-		if (r != E_AGAIN && r != E_NOMEM)
-			return r;
-	}
-	return ipc_conn_wait(conn, buf_span(&conn->wire), pass);
+	if (r == 0)
+		r = ipc_conn_send_wire(conn, pass);
+	if (ipc_has_secret(type))
+		buf_fini_secret(&conn->wire);
+	return r;
 }
 
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max)

@@ -118,6 +118,7 @@ bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t si
 		if (strcmp(s->name, name) != 0 || s->len != size)
 			continue;
 		memcpy(out, s->value, size);
+		explicit_bzero(s, sizeof(*s));
 		return true;
 	}
 	return false;
@@ -383,6 +384,8 @@ static int take_start(struct daemon *daemon, struct err *err)
 		daemon->generation = ((const struct master_go *)(const void *)m.body)->generation;
 		r = take_over_conf(daemon);
 	}
+	if (buffer != NULL)
+		explicit_bzero(buffer, IPC_MESSAGE_MAX); /* secrets were dealt through it */
 	free(buffer);
 	return r;
 }

@@ -52,7 +52,7 @@ size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char 
     size_t max);
 /* A file sent by master, by name ("tls-certificate"); -1 when there is none. Borrowed. */
 int daemon_file(struct daemon *daemon, const char *name);
-/* A secret dealt by master; false when there is none. */
+/* A secret dealt by master, given out once: it is kept in no other place. False when there is none. */
 bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size);
 
 /* The daemon has nothing left to do after halt. */

@@ -15,7 +15,7 @@
 /* Groups of system calls; a profile is a set of them (seccomp.c has the lists). */
 enum profile_calls {
 	CALLS_BASE = 1,		/* memory, time, read and write of what is open, epoll, exit */
-	CALLS_NET = 2,		/* accept, sendmsg and recvmsg with descriptors, getpeername */
+	CALLS_NET = 2,		/* accept, sendmsg and recvmsg with descriptors, getpeername, socketpair */
 	CALLS_FILE = 4,		/* open, rename, unlink, fsync: below the Landlock rules */
 	CALLS_THREAD = 8,	/* clone for threads, futex */
 	CALLS_FORK = 16,	/* fork without exec, waitpid */
@@ -23,6 +23,7 @@ enum profile_calls {
 	CALLS_INOTIFY = 64,	/* the session spawner's watch on indexes */
 	CALLS_MMAP_FILE = 128,	/* shared mappings and file locks: LMDB */
 	CALLS_CONFINE = 256,	/* landlock and seccomp once more: spawners */
+	CALLS_TALK = 512,	/* of CALLS_NET what a socket that is there needs: sendmsg, recvmsg */
 };
 
 /* Which directory of the instance a process may see; everything else is out of reach. */

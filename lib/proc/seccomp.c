@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define CALL(name) SCMP_SYS(name)
@@ -16,7 +18,7 @@ enum { CALL_END = -1 };
 
 static const int calls_base[] = {CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64),
     CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(preadv2), CALL(pwritev2), CALL(close),
-    CALL(close_range), CALL(lseek), CALL(fstat), CALL(newfstatat), CALL(ftruncate), CALL(fcntl),
+    CALL(close_range), CALL(lseek), CALL(fstat), CALL(newfstatat), CALL(ftruncate),
     CALL(dup), CALL(dup2), CALL(dup3), CALL(brk), CALL(mmap), CALL(munmap), CALL(mremap),
     CALL(mprotect), CALL(madvise), CALL(futex), CALL(rt_sigaction), CALL(rt_sigprocmask),
     CALL(rt_sigreturn), CALL(rt_sigtimedwait), CALL(sigaltstack), CALL(gettimeofday),
@@ -25,22 +27,25 @@ static const int calls_base[] = {CALL(read), CALL(write), CALL(readv), CALL(writ
     CALL(epoll_wait), CALL(epoll_pwait), CALL(epoll_pwait2), CALL(eventfd2), CALL(timerfd_create),
     CALL(timerfd_settime), CALL(pipe2), CALL(memfd_create), CALL(getpid), CALL(gettid),
     CALL(getppid), CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid), CALL(getgroups),
-    CALL(getrlimit), CALL(prlimit64), CALL(getrusage), CALL(sysinfo), CALL(sched_yield),
+    CALL(getrlimit), CALL(getrusage), CALL(sysinfo), CALL(sched_yield),
     CALL(sched_getaffinity), CALL(uname), CALL(set_robust_list), CALL(get_robust_list), CALL(rseq),
     CALL(membarrier), CALL(restart_syscall), CALL(exit), CALL(exit_group), CALL(sendfile),
     CALL(copy_file_range), CALL(splice), CALL_END};
 
-static const int calls_net[] = {CALL(accept), CALL(accept4), CALL(recvfrom), CALL(recvmsg),
-    CALL(recvmmsg), CALL(sendto), CALL(sendmsg), CALL(sendmmsg), CALL(shutdown), CALL(getsockname),
-    CALL(getpeername), CALL(getsockopt), CALL(setsockopt), CALL(socketpair), CALL(listen), CALL_END};
+static const int calls_talk[] = {CALL(recvfrom), CALL(recvmsg), CALL(sendto), CALL(sendmsg), CALL_END};
 
+static const int calls_net[] = {CALL(accept), CALL(accept4), CALL(recvmmsg), CALL(sendmmsg),
+    CALL(shutdown), CALL(getsockname), CALL(getpeername), CALL(getsockopt), CALL(socketpair),
+    CALL(listen), CALL_END};
+
+/* Not by path: Landlock does not see who changes a mode or a time, and others' files belong to the same user. */
 static const int calls_file[] = {CALL(open), CALL(openat), CALL(openat2), CALL(creat), CALL(stat),
     CALL(lstat), CALL(statx), CALL(access), CALL(faccessat), CALL(faccessat2), CALL(mkdir),
     CALL(mkdirat), CALL(rename), CALL(renameat), CALL(renameat2), CALL(link), CALL(linkat),
     CALL(unlink), CALL(unlinkat), CALL(rmdir), CALL(fsync), CALL(fdatasync), CALL(sync_file_range),
-    CALL(fallocate), CALL(fchmod), CALL(fchmodat), CALL(getdents64), CALL(statfs), CALL(fstatfs),
-    CALL(flock), CALL(getcwd), CALL(chdir), CALL(fchdir), CALL(utimensat), CALL(umask),
-    CALL(fadvise64), CALL(readahead), CALL_END};
+    CALL(fallocate), CALL(fchmod), CALL(getdents64), CALL(statfs), CALL(fstatfs), CALL(flock),
+    CALL(getcwd), CALL(chdir), CALL(fchdir), CALL(umask), CALL(fadvise64), CALL(readahead),
+    CALL_END};
 
 static const int calls_map[] = {CALL(msync), CALL(mlock), CALL(munlock), CALL(mincore), CALL_END};
 
@@ -66,7 +71,8 @@ static const int calls_deadly[] = {CALL(execve), CALL(execveat), CALL(ptrace),
 static const struct {
 	unsigned group;
 	const int *calls;
-} call_groups[] = {{CALLS_BASE, calls_base}, {CALLS_NET, calls_net}, {CALLS_FILE, calls_file},
+} call_groups[] = {{CALLS_BASE, calls_base}, {CALLS_TALK | CALLS_NET, calls_talk},
+    {CALLS_NET, calls_net}, {CALLS_FILE, calls_file},
     {CALLS_MMAP_FILE, calls_map}, {CALLS_FORK, calls_fork}, {CALLS_CONFINE, calls_confine},
     {CALLS_INOTIFY, calls_inotify}, {CALLS_CONNECT, calls_connect}};
 
@@ -111,6 +117,39 @@ static int add_ioctl(scmp_filter_ctx filter)
 	return 0;
 }
 
+/*
+ * Those of many purposes that are ours. What F_SETOWN names gets signals, any that F_SETSIG says, and processes of
+ * one user may signal each other; a lease makes others wait.
+ */
+static int add_fcntl(scmp_filter_ctx filter)
+{
+	static const int allowed[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
+	    F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW};
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)allowed[i]));
+	return r;
+}
+
+/*
+ * TCP's own, and a spawner's buffer for the channels it makes. Not SO_LINGER: a descriptor that is sent away with it
+ * would make its receiver wait when it closes it.
+ */
+static int add_setsockopt(scmp_filter_ctx filter, const struct profile *profile)
+{
+	int r = 0;
+
+	if (profile->calls & CALLS_NET)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, IPPROTO_TCP));
+	if (r == 0 && (profile->calls & CALLS_FORK))
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, SOL_SOCKET), SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, SO_SNDBUF));
+	return r;
+}
+
 /* A confined leaf names itself and nothing else; sockets are handed to it, never made. */
 static int add_rest(scmp_filter_ctx filter, const struct profile *profile)
 {
@@ -120,10 +159,17 @@ static int add_rest(scmp_filter_ctx filter, const struct profile *profile)
 		    : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 			  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 
+	/* Its own limits, not those of others of its user. */
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, 0));
 	if (r == 0 && (profile->calls & CALLS_CONNECT))
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0);
 	if (r == 0)
 		r = add_ioctl(filter);
+	if (r == 0)
+		r = add_fcntl(filter);
+	if (r == 0)
+		r = add_setsockopt(filter, profile);
 	return r;
 }
 

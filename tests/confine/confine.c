@@ -16,8 +16,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <pwd.h>
 #include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -26,6 +28,7 @@
 #include <unistd.h>
 
 static pid_t sibling;  /* a process of the same user */
+static int inherited;  /* a socket from before */
 static bool is_free;   /* --free */
 static int outside_fd; /* "/" as it was before */
 
@@ -142,6 +145,39 @@ static bool act_other_account(void)
 	return open("/02/2/secret", O_RDONLY | O_CLOEXEC) >= 0 || open("../../02/2/secret", O_RDONLY | O_CLOEXEC) >= 0;
 }
 
+static bool act_limit_sibling(void)
+{
+	struct rlimit none = {3, 3};
+
+	return prlimit(sibling, RLIMIT_NOFILE, &none, NULL) == 0;
+}
+
+/* Its next byte of input would be the sibling's end. */
+static bool act_signal_by_descriptor(void)
+{
+	int fds[2];
+
+	return pipe2(fds, O_CLOEXEC) == 0 && fcntl(fds[0], F_SETOWN, sibling) == 0 && fcntl(fds[0], F_SETSIG, SIGKILL) == 0;
+}
+
+/* inherited: a socket that others have open too, as the log's. */
+static bool act_close_slowly(void)
+{
+	struct linger linger = {.l_onoff = 1, .l_linger = 30};
+
+	return setsockopt(inherited, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0;
+}
+
+static bool act_shut_inherited(void)
+{
+	return shutdown(inherited, SHUT_RDWR) == 0;
+}
+
+static bool act_chmod_other_account(void)
+{
+	return chmod("/02/2/secret", 0) == 0 || chmod("../../02/2/secret", 0) == 0 || utimensat(AT_FDCWD, "../../02/2", NULL, 0) == 0;
+}
+
 enum { ACCOUNTS_ONLY = 1 };
 
 static const struct act {
@@ -168,7 +204,12 @@ static const struct act {
     {"add a key", act_keyring, 0},
     {"use bpf or io_uring", act_bpf, 0},
     {"load a module", act_module, 0},
+    {"limit a sibling", act_limit_sibling, 0},
+    {"have the kernel signal a sibling", act_signal_by_descriptor, 0},
+    {"make the close of a socket wait", act_close_slowly, 0},
     {"read another account's mail", act_other_account, ACCOUNTS_ONLY},
+    {"change the mode of another account's mail", act_chmod_other_account, ACCOUNTS_ONLY},
+    {"shut a socket that others have too", act_shut_inherited, ACCOUNTS_ONLY},
 };
 
 struct trees {
@@ -235,10 +276,45 @@ static bool run_act(const struct profile *profile, const struct trees *trees, co
 	return false;
 }
 
+/* As whom the profile's processes run; what a user may do to itself must be refused by the sandbox. */
+static void sibling_start(const struct profile *profile)
+{
+	struct passwd *pw;
+	char name[64];
+	int ready[2];
+	char byte;
+
+	snprintf(name, sizeof(name), "mw-%s", profile->user);
+	pw = getpwnam(name);
+	if (pipe(ready) != 0)
+		exit(71);
+	sibling = fork();
+	if (sibling == 0) {
+		if (geteuid() == 0 && pw != NULL && !is_free &&
+		    (setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 || setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0))
+			_exit(71);
+		close(ready[1]);
+		pause();
+		_exit(0);
+	}
+	/* It has its user when its end of the pipe is closed. */
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) != 0)
+		exit(71);
+	close(ready[0]);
+}
+
+static void sibling_end(void)
+{
+	kill(sibling, SIGKILL);
+	waitpid(sibling, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
 	struct trees trees;
 	unsigned tried = 0, failed = 0;
+	int pair[2];
 
 	is_free = argc == 6 && strcmp(argv[5], "--free") == 0;
 	if (argc != 5 && !is_free) {
@@ -247,20 +323,19 @@ int main(int argc, char **argv)
 	}
 	trees = (struct trees){argv[1], argv[2], argv[3], argv[4]};
 	outside_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	sibling = fork();
-	if (sibling == 0) {
-		pause();
-		_exit(0);
-	}
-	for (const struct profile *p = profile_table; p->name != NULL; p++)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+		return 71;
+	inherited = pair[0];
+	for (const struct profile *p = profile_table; p->name != NULL; p++) {
+		sibling_start(p);
 		for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
 			if ((acts[i].flags & ACCOUNTS_ONLY) != 0 && p->tree != TREE_ACCOUNT)
 				continue;
 			tried++;
 			failed += !run_act(p, &trees, &acts[i]);
 		}
-	kill(sibling, SIGKILL);
-	waitpid(sibling, NULL, 0);
+		sibling_end();
+	}
 	printf("%u acts tried, %u succeeded\n", tried, failed);
 	return failed == 0 ? 0 : 1;
 }

@@ -8,7 +8,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PIDFD_GETFD = 438
 
 
-def _descriptor(pid, fd):
+def descriptor(pid, fd):
+    """A copy of one of its descriptors."""
     pidfd = os.pidfd_open(pid)
     try:
         got = _libc.syscall(_PIDFD_GETFD, pidfd, fd, 0)
@@ -28,7 +29,7 @@ def channels(pid):
                 continue
         except FileNotFoundError:
             continue
-        s = socket.socket(fileno=_descriptor(pid, int(name)))
+        s = socket.socket(fileno=descriptor(pid, int(name)))
         listens = s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET and not listens:
             out[int(name)] = s

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mailwain import BIN, Smtp, until
+from mailwain import BIN, Imap, Smtp, until
 
 AS_ROOT = os.geteuid() == 0
 
@@ -110,3 +110,43 @@ def test_one_mailbox_named_many_times_is_written_once(fresh):
     assert written(worker) - before < 4 * size
     c = suite.imap("alice")
     assert c.ok("STATUS INBOX (MESSAGES)")[0].endswith(b"(MESSAGES 2)")
+
+
+def guess(c, n):
+    c.send('x LOGIN nobody%d@example.com "wrong"\r\n' % n)
+
+
+def answered(c):
+    c.sock.setblocking(False)
+    try:
+        return len(c.sock.recv(4096)) > 0
+    except BlockingIOError:
+        return False
+
+
+def test_guessing_does_not_keep_others_from_logging_in(fresh):
+    """120 checks wait, more than there is room for; the next one from elsewhere comes almost at once."""
+    suite = fresh(conf_lines=["password-hashes 1"])
+    suite.add("alice")
+    guessers = [Imap(suite.port("imap"), source="127.0.0.2") for _ in range(120)]
+    polite = Imap(suite.port("imap"), source="127.0.0.3")
+    for n, c in enumerate(guessers):
+        guess(c, n)
+    until(lambda: suite.log().count("auth_failed"))
+    polite.ok('LOGIN alice@example.com "correct horse"')
+    assert sum(answered(c) for c in guessers) < 40
+
+
+def test_one_address_that_tries_many_accounts_is_slowed_down(fresh):
+    suite = fresh()
+    with open(suite.conf) as f:
+        text = f.read().replace("unlimited-from 127.0.0.0/8", "unlimited-from 127.0.0.1")
+    with open(suite.conf, "w") as f:
+        f.write(text)
+    suite.mw("reload")
+    guessers = [Imap(suite.port("imap"), source="127.0.0.2") for _ in range(24)]
+    for n, c in enumerate(guessers):
+        guess(c, n)
+    until(lambda: suite.log().count("auth_failed") == 24)
+    time.sleep(0.3)
+    assert sum(answered(c) for c in guessers) == 20

@@ -1,18 +1,19 @@
 """What a daemon that was taken over gets when it asks for more than its part."""
 import os
+import re
+import socket
+import subprocess
 
 import pytest
 
-from mailwain import Smtp, until
-from taken import channels, message
+from mailwain import BUILD, Imap, until
+from taken import channels, descriptor, message
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take a daemon's sockets")
 
 
 def say(suite, name, *wires, fds=()):
     """On every channel of the daemon but master's: it does not matter which is which, the others close theirs."""
-    import socket
-
     for number, s in channels(suite.daemons()[name]).items():
         for wire in wires:
             if number > 3:
@@ -29,3 +30,62 @@ def test_lmtpd_opens_no_account_that_auth_has_not_named(fresh):
     say(suite, "lmtpd", message(1, 4242, 0, "", b""), message(1, 4242, 0, "alice@example.com", b"x" * 24))
     until(lambda: suite.log().count("auth has not granted this account") == 2)
     assert not os.path.exists(os.path.join(suite.root, "data", "store", "92", "4242"))
+
+
+def test_one_daemon_cannot_silence_the_log(fresh):
+    """And what it writes into it cannot move a terminal's cursor."""
+    suite = fresh()
+    log = socket.socket(fileno=descriptor(suite.daemons()["smtpd"], 2))
+    log.send(b"hello\x1b[2J\xc2\x9b")
+    until(lambda: "hello\\x1b[2J\\xc2\\x9b" in suite.log())
+    log.shutdown(socket.SHUT_RDWR)
+    suite.add("alice")
+    until(lambda: "auth_directory_changed" in suite.log())
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return [int(p) for p in f.read().split()]
+
+
+def memory(pid):
+    """What the process could write to, as one piece for each mapping."""
+    with open("/proc/%d/maps" % pid) as f, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        for line in f:
+            start, end, flags = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+            if flags.startswith("rw") and "/index/" not in line and "[v" not in line:
+                mem.seek(int(start, 16))
+                yield mem.read(int(end, 16) - int(start, 16))
+
+
+def grant_key(pid):
+    """As the spawner has it: behind a pointer in its state."""
+    nm = subprocess.run(["nm", os.path.join(BUILD, "libexec", "imap-session")], capture_output=True, text=True, check=True).stdout
+    at = int(re.search(r"^(\w+) b spawner(\.\d+)?$", nm, re.M).group(1), 16)
+    with open("/proc/%d/maps" % pid) as f:
+        base = int(f.readline().split("-")[0], 16)
+    with open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        mem.seek(base + at + 8)
+        return mem.read(32)
+
+
+@pytest.mark.skipif("SANITIZED" in os.environ, reason="the sanitizer lays memory out in its own way")
+def test_a_session_has_neither_the_key_of_grants_nor_the_words_of_others(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.add("carol")
+    first = Imap(suite.port("imap"))
+    first.send('a LOGIN alice@example.com "correct horse"\r\nb NOOP\r\nc ID ("name" "' + "confidential" * 50 + '")\r\n')
+    while not first.response().startswith(b"c OK"):
+        pass
+    second = suite.imap("carol")
+    spawner = suite.daemons()["imap-session"]
+    sessions = children(spawner)
+    assert len(sessions) == 2
+    key = grant_key(spawner)
+    assert any(key in m for m in memory(spawner)) and key.count(0) < 8
+    for pid in sessions:
+        assert not any(key in m for m in memory(pid))
+    assert not any(b"confidential" in m for m in memory(max(sessions)))
+    assert any(b"carol" in m for m in memory(max(sessions)))
+    second.ok("NOOP")

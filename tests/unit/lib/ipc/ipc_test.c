@@ -142,6 +142,41 @@ static void a_grant_holds_for_what_was_granted(void **state)
 	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, address, 999, signed_));
 }
 
+static int lowest_free(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+/* What comes with a message that is refused, or that is none, must not stay open. */
+static void no_descriptor_is_left_behind(void **state)
+{
+	static char buffer[IPC_MESSAGE_MAX];
+	static const struct {
+		const char *wire;
+		size_t len;
+		int code;
+	} rows[] = {{"", 0, E_CLOSED}, {"x", 1, E_PROTO}, {"\0\4\0\0\0\1", 6, E_PROTO}};
+	struct ipc_message got;
+	struct err err;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(ipc_pair(fds, &err), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int before = lowest_free();
+
+		assert_int_equal(ipc_send_wire(fds[0], span_of(rows[i].wire, rows[i].len), 0), 0);
+		assert_int_equal(ipc_receive(fds[1], &ipc_service_auth, TO_SERVICE, buffer, &got, &err), rows[i].code);
+		assert_int_equal(got.fd, -1);
+		assert_int_equal(lowest_free(), before);
+	}
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +185,7 @@ int main(void)
 	    cmocka_unit_test(limits_hold_when_sending_too),
 	    cmocka_unit_test(secrets_are_not_printed),
 	    cmocka_unit_test(descriptors_arrive_where_they_may),
+	    cmocka_unit_test(no_descriptor_is_left_behind),
 	    cmocka_unit_test(a_grant_holds_for_what_was_granted),
 	};
 
