@@ -4,10 +4,11 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
-from mailwain import BIN, BUILD, DOMAIN, PASSWORD, TIMEOUT, Instance, until
+from mailwain import BIN, TIMEOUT, Instance, until
 
 MESSAGE = "Subject: %s\n\nhello\n"
 
@@ -39,7 +40,7 @@ def test_the_level_holds_for_all_daemons(fresh):
     suite.add("alice")
     suite.deliver(MESSAGE % "quiet")
     suite.stop()
-    assert suite.log() == ""
+    assert not [l for l in suite.log().splitlines() if "] warn: " not in l]
 
 
 # ---- start, stop, reload ----
@@ -58,6 +59,8 @@ def stopped(fresh):
     """An instance that does not run."""
     i = Instance()
     yield i
+    i.mw("stop", check=False)
+    i.started = False
     i.close()
 
 
@@ -159,3 +162,97 @@ def test_a_reload_opens_the_log_anew(fresh):
         assert "master_reload" in f.read()
     edit(suite, "log file:/nowhere/at/all", drop=["log "])
     refused(suite, 78, "/nowhere/at/all", "the old configuration stays", verb="reload")
+
+
+# ---- the configuration ----
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("log-level loud", "log-level: 'loud' is none of: error warn info debug"),
+        ("log-format xml", "log-format: 'xml' is none of: text json"),
+        ("durability fast", "durability: 'fast' is none of: normal strict"),
+        ("recipients 0", "recipients: 0 is less than 1"),
+        ("message-size 100", "message-size: 100 is less than 1K"),
+        ("smtpd-workers 33", "smtpd-workers: 33 is more than 32"),
+        ("stop-timeout 0s", "stop-timeout: 0s is less than 1s"),
+        ("undo-days 99999999999", "undo-days: 99999999999 is more than 36500"),
+        ("postmaster nobody", "postmaster: 'nobody' is not an address"),
+        ("domain a.test { catch-all nobody }", "catch-all: 'nobody' is not an address"),
+        ("domain -a..test { }", "'-a..test' is not a domain name"),
+        ("listen smtp on ::1:26 { }", "in brackets: [::1]:26"),
+        ("listen pop3 on 127.0.0.1:110 { }", "no daemon of this version"),
+        ("listen smtp on 127.0.0.1:26 { recipients 0 }", "recipients: 0 is less than 1"),
+        ("listen smtp on 127.0.0.1:26 { quota 5G }", "at the top level or in a domain block"),
+        ("domian a.test { }", "unknown block 'domian'; did you mean 'domain'?"),
+        ("qouta 5G", "unknown setting 'qouta'; did you mean 'quota'?"),
+        ("control-group no-such-group", "there is no group no-such-group"),
+        ("tls-key /tmp/other", "tls-key is set twice"),
+    ],
+)
+def test_mistakes_are_found_by_check_with_their_place(stopped, line, words):
+    with open(stopped.conf) as f:
+        number = len(f.read().splitlines()) + 1
+    edit(stopped, line)
+    said = refused(stopped, 78, words, "mailwain.conf:%d" % number, verb="config check")
+    assert refused(stopped, 78, words, verb="start").split(": ", 2)[2] == said.split(": ", 2)[2]
+
+
+def test_the_hostname_must_be_one(stopped):
+    edit(stopped, 'hostname "a host"', drop=["hostname"])
+    refused(stopped, 78, "hostname: 'a host' is not a host name", verb="config check")
+    edit(stopped, drop=["hostname"])
+    refused(stopped, 78, "the hostname is missing; write: hostname", verb="config check")
+
+
+def test_check_looks_into_the_files_of_tls(stopped):
+    assert "is right" in stopped.mw("config", "check").stdout
+    key = os.path.join(stopped.root, "etc", "tls.key")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+    refused(stopped, 78, "tls-key does not belong to tls-certificate", "mailwain.conf:", verb="config check")
+    os.unlink(key)
+    refused(stopped, 78, "tls-key", "No such file", verb="config check")
+
+
+def test_a_certificate_that_ends_soon_is_told(fresh):
+    suite = fresh()
+    etc = os.path.join(suite.root, "etc")
+    assert not suite.rows("status")[-1]["note"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9", "-subj", "/CN=x", "-keyout", etc + "/tls.key", "-out", etc + "/tls.pem"],
+        check=True,
+        capture_output=True,
+    )
+    assert "the certificate ends on 20" in suite.mw("config", "check").stderr
+    suite.mw("reload")
+    assert {r["name"] for r in suite.rows("status") if "the certificate ends on" in r["note"]} == {"smtpd", "imapd"}
+    assert "warn: tls_certificate_old" in suite.log()
+
+
+def test_explain_tells_value_place_default_and_meaning(stopped):
+    edit(stopped, "quota 1G", "domain example.net { quota 5G }")
+    text = stopped.mw("config", "explain", "quota").stdout
+    assert text.startswith("quota: 1G, from %s:" % stopped.conf)
+    assert "in domain example.net: 5G, from %s:" % stopped.conf in text
+    assert "Default: 0\n" in text and "How much an account of the domain may keep" in text and "A size such as" in text
+    assert stopped.mw("config", "explain", "quota", "--domain", "example.net").stdout.startswith("quota: 5G, from")
+    assert stopped.mw("config", "explain", "recipients").stdout.startswith("recipients: 1000, which is the default\n")
+    assert stopped.mw("config", "explain", "postmaster").stdout.startswith("postmaster: not set, which is the default\n")
+    row = json.loads(stopped.mw("config", "explain", "quota", "--domain", "example.net", "--json").stdout)
+    assert (row["value"], row["default"], row["in"]) == ("5G", "0", "domain example.net") and row["origin"].startswith(stopped.conf)
+    refused(stopped, 65, "did you mean 'quota'?", verb="config explain qouta")
+    refused(stopped, 65, "no block domain nowhere.test", verb="config explain quota --domain nowhere.test")
+    refused(stopped, 64, "which setting?", verb="config explain")
+    refused(stopped, 64, "did you mean 'explain'?", verb="config explian quota")
+    refused(stopped, 64, "'--domian'", verb="config explain quota --domian x")
+
+
+def test_diff_shows_what_is_not_the_default(stopped):
+    edit(stopped, "message-size 51200K", "recipients 7", "domain example.net { quota 5G }")
+    rows = {(r["in"], r["setting"]): r for r in map(json.loads, stopped.mw("config", "diff", "--json").stdout.splitlines())}
+    assert rows["", "recipients"]["value"] == "7" and rows["", "recipients"]["default"] == "1000"
+    assert rows["domain example.net", "quota"]["value"] == "5G"
+    assert ("", "message-size") not in rows, "51200K is 50M, the default"
+    assert ("", "quota") not in rows
+    assert "recipients" in stopped.mw("config", "diff").stdout
