@@ -256,3 +256,77 @@ def test_diff_shows_what_is_not_the_default(stopped):
     assert ("", "message-size") not in rows, "51200K is 50M, the default"
     assert ("", "quota") not in rows
     assert "recipients" in stopped.mw("config", "diff").stdout
+
+
+# ---- the command line ----
+
+
+@pytest.mark.parametrize(
+    "line, code, words",
+    [
+        ("account add a@example.com --qouta 5M --password-stdin", 64, ["has no option '--qouta'; did you mean '--quota'?", "usage: mailwain account add ADDRESS"]),
+        ("account add a@example.com b@example.com --password-stdin", 64, ["'b@example.com' is too much"]),
+        ("account add --password-stdin", 64, ["ADDRESS is missing", "usage: mailwain account add"]),
+        ("account add a@example.com --quota", 64, ["--quota needs a value"]),
+        ("account disable alice@example.com carol@example.com", 64, ["'carol@example.com' is too much"]),
+        ("account list all", 64, ["'all' is too much"]),
+        ("account lsit", 64, ["did you mean 'list'?"]),
+        ("account list --root", 64, ["--root needs a directory"]),
+        ("account quota alice@example.com", 64, ["SIZE|domain is missing"]),
+        ("acount list", 64, ["there is no 'acount'; did you mean 'account'?"]),
+        ("queue list --status lost", 64, ["active, deferred or held"]),
+        ("queue show", 64, ["ID is missing", "usage: mailwain queue show ID"]),
+        ("queue delete", 64, ["--all for all 0 of them"]),
+        ("directory import", 64, ["a file name is missing"]),
+        ("store check 77777", 67, ["there is no mail store of an account 77777"]),
+        ("mailbox list alice@example.com carol@example.com", 64, ["is too much"]),
+        ("status --jason", 64, ["--jason is not understood"]),
+        ("init --hostname a.test --port-offset 70000", 64, ["--port-offset takes a number up to 60000"]),
+        ("init --hostname", 64, ["--hostname needs a value"]),
+        ("init --hostname a..b", 64, ["--hostname takes a host name"]),
+    ],
+)
+def test_wrong_usage_names_the_right_one(suite, line, code, words):
+    before = suite.mw("account", "list").stdout
+    r = suite.mw(*line.split(), check=False, input="secret\n")
+    assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
+    for word in words:
+        assert word in r.stderr, (word, r.stderr)
+    assert r.stdout == ""
+    assert suite.mw("account", "list").stdout == before
+
+
+def test_options_may_stand_before_the_words(suite):
+    suite.mw("account", "add", "--quota=5M", "--name", "A Z", "order@example.com", "--password-stdin", input="secret\n")
+    row = suite.rows("account", "show", "order@example.com")[0]
+    assert row["quota"] == 5 << 20 and row["name"] == "A Z"
+
+
+def test_an_empty_root_is_not_the_machine(suite):
+    for words in (["--root", "", "status"], ["--root=", "stop"], ["status", "--root", ""], ["account", "list", "--root", ""], ["config", "show", "--root", ""]):
+        r = subprocess.run([BIN, *words], capture_output=True, text=True, timeout=TIMEOUT)
+        assert r.returncode == 64 and "--root needs a" in r.stderr, (words, r.stderr)
+
+
+def test_with_json_nothing_else_is_on_standard_output(suite, account):
+    r = suite.mw("mailbox", "undo", account + "@example.com", "--since", "1h", "--json")
+    assert r.stdout == "" and "brought back" in r.stderr
+
+
+# ---- setting up ----
+
+
+def test_a_directory_with_blanks_and_quotes(tmp_path):
+    root = str(tmp_path / 'a "b;c#')
+    subprocess.run([BIN, "--root", root, "init", "--hostname", "a.test", "--domain", "a.test"], check=True, capture_output=True)
+    r = subprocess.run([BIN, "--root", root, "config", "check"], capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+    r = subprocess.run([BIN, "--root", root, "config", "diff", "--json"], capture_output=True, text=True)
+    assert root + "/data" in {json.loads(line)["value"] for line in r.stdout.splitlines()}
+
+
+def test_a_path_that_no_socket_can_have_is_refused_at_once(tmp_path):
+    root = str(tmp_path / ("x" * 100))
+    r = subprocess.run([BIN, "--root", root, "init", "--hostname", "a.test"], capture_output=True, text=True)
+    assert r.returncode == 64 and "too long for a socket" in r.stderr
+    assert not os.path.exists(root)
