@@ -330,3 +330,165 @@ def test_a_path_that_no_socket_can_have_is_refused_at_once(tmp_path):
     r = subprocess.run([BIN, "--root", root, "init", "--hostname", "a.test"], capture_output=True, text=True)
     assert r.returncode == 64 and "too long for a socket" in r.stderr
     assert not os.path.exists(root)
+
+
+# ---- accounts, aliases, domains ----
+
+
+def test_an_alias_that_leads_only_to_itself_is_refused(suite):
+    suite.mw("alias", "add", "loop1@example.com", "loop2@example.com")
+    r = suite.mw("alias", "add", "loop2@example.com", "loop1@example.com", check=False)
+    assert r.returncode == 65 and "leads only to itself" in r.stderr
+    assert "loop2@example.com" not in [row["address"] for row in suite.rows("alias", "list")]
+    r = suite.mw("alias", "add", "self@example.com", "self@example.com", check=False)
+    assert r.returncode == 65
+    # With a way out it is an alias like others.
+    suite.mw("alias", "add", "loop2@example.com", "loop1@example.com", "alice@example.com")
+    assert [row["address"] for row in suite.rows("alias", "show", "loop1@example.com")] == ["alice@example.com"]
+
+
+def test_an_alias_that_leads_nowhere_yet_says_so(suite):
+    said = suite.mw("alias", "add", "early@example.com", "later@example.com").stdout
+    assert "leads nowhere yet" in said
+    suite.add("later")
+    suite.deliver(MESSAGE % "early", to=["early"])
+
+
+def test_removing_a_domain_says_what_stays(suite):
+    suite.mw("domain", "add", "gone.test")
+    suite.mw("account", "add", "a@gone.test", "--password-stdin", input="secret\n")
+    suite.mw("alias", "add", "b@gone.test", "a@gone.test")
+    assert "1 accounts and 1 aliases of it stay and get no mail" in suite.mw("domain", "remove", "gone.test").stdout
+    suite.mw("account", "remove", "a@gone.test")
+    suite.mw("domain", "add", "example.com")
+    assert "stands in the configuration as well" in suite.mw("domain", "remove", "example.com").stdout
+
+
+def test_every_change_of_the_directory_is_in_the_log(suite):
+    a = "logged@example.com"
+    suite.mw("account", "add", a, "--password-stdin", input="secret\n")
+    suite.mw("account", "quota", a, "1G")
+    suite.mw("account", "passwd", a, "--password-stdin", input="secret\n")
+    suite.mw("account", "disable", a)
+    suite.mw("account", "remove", a)
+    want = ["auth_directory_changed kind=account change=%s object=%s" % (c, a) for c in ("added", "quota", "password", "disabled", "removed")]
+    until(lambda: want[-1] in suite.log())
+    log = suite.log()
+    assert [log.index(w) for w in want] == sorted(log.index(w) for w in want)
+
+
+def test_the_mail_of_a_disabled_account_can_be_looked_after(suite, account):
+    a = account + "@example.com"
+    suite.deliver(MESSAGE % "x", to=[account])
+    suite.wait_empty()
+    suite.mw("account", "disable", a)
+    assert suite.mw("store", "check", a).stdout == "no faults\n"
+    assert [m["messages"] for m in suite.rows("mailbox", "list", a) if m["name"] == "INBOX"] == [1]
+
+
+def test_a_reload_changes_where_addresses_lead(fresh):
+    """Answers of auth are remembered for moments, but not over a reload."""
+    suite = fresh()
+    suite.add("alice")
+    c = suite.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<bob@remote.test>", 250)
+    c.expect("RCPT TO:<whoever@example.com>", 550)
+    edit(suite, "domain example.com { catch-all alice@example.com }", drop=["domain example.com"])
+    suite.mw("reload")
+    c.expect("RCPT TO:<whoever@example.com>", 250)
+    edit(suite, "domain example.com { }", drop=["domain example.com"])
+    suite.mw("reload")
+    c.expect("RCPT TO:<whoever@example.com>", 550)
+    c.close()
+
+
+# ---- the queue ----
+
+
+@pytest.fixture
+def waiting(suite):
+    """A message that waits for a relay: its id."""
+    suite.mw("alias", "add", "far@example.com", "someone@elsewhere.test")
+    qid = suite.deliver(MESSAGE % "far", to=["far"])
+    until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid and r["status"] == "deferred"])
+    yield qid
+    suite.mw("queue", "delete", qid, check=False)
+    suite.mw("alias", "remove", "far@example.com")
+
+
+def test_tables_are_for_people(suite, waiting):
+    row = [r for r in suite.rows("queue", "list") if r["id"] == waiting][0]
+    text = suite.mw("queue", "list").stdout
+    assert str(row["arrived"]) not in text and time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["arrived"])) in text
+    shown = suite.mw("queue", "show", waiting).stdout.splitlines()
+    assert shown[0].split() == ["id", waiting]
+    assert "recipients" in shown and "    address          far@example.com" in shown
+    assert "M  " in suite.mw("status").stdout and "created" in suite.mw("account", "list").stdout
+
+
+def test_an_empty_list_says_so(suite):
+    suite.wait_empty()
+    assert suite.mw("queue", "list").stdout == "the queue is empty\n"
+    assert suite.mw("queue", "list", "--sender", "x@y.test").stdout == "no message fits\n"
+    assert suite.mw("queue", "list", "--json").stdout == ""
+
+
+def test_the_story_of_a_message_that_waits(suite, waiting):
+    suite.mw("queue", "hold", waiting)
+    suite.mw("queue", "release", waiting)
+    until(lambda: suite.log().count("queue_deferred qid=" + waiting) == 2)
+    suite.mw("queue", "delete", waiting)
+    until(lambda: "action=delete" in suite.log())
+    lines = [l.split("] ", 1)[1] for l in suite.log().splitlines() if waiting in l]
+    # Each daemon writes in its own time.
+    assert sorted(l.split(" ")[0] for l in lines) == ["queue_admin"] * 3 + ["queue_deferred"] * 2 + ["smtp_queued"], lines
+    deferred = [l for l in lines if l.startswith("queue_deferred")][0]
+    assert 'to=far@example.com mailbox=someone@elsewhere.test status="451 4.3.2' in deferred
+    assert 150 < int(deferred.rsplit("retry_in=", 1)[1]) < 450
+
+
+# ---- what is wrong with the machine ----
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="owners are told apart only by root's suite")
+def test_a_directory_of_somebody_else_is_named_at_the_start(stopped):
+    for path, user in (("spool", "mw-queue"), ("data/store", "mw-store"), ("data/directory", "mw-auth")):
+        path = os.path.join(stopped.root, path)
+        owner = os.stat(path)
+        os.chown(path, 0, 0)
+        for _ in range(5):
+            refused(stopped, 78, path + " must be " + user + "'s", "chown -R " + user)
+        os.chown(path, owner.st_uid, owner.st_gid)
+    stopped.start()
+
+
+def test_a_directory_that_is_missing_is_named_with_its_setting(stopped):
+    os.rename(os.path.join(stopped.root, "spool"), os.path.join(stopped.root, "spool.away"))
+    refused(stopped, 78, "/spool: No such file or directory", "spool-directory")
+    assert "error: daemon_failed" in stopped.log()
+
+
+def become(pid):
+    """Takes the user of a process, who alone may change its limits."""
+    with open("/proc/%d/status" % pid) as f:
+        uid, gid = [int(l.split()[1]) for l in f if l.startswith(("Uid:", "Gid:"))]
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+
+
+def test_a_full_disk_of_the_store_is_an_error_in_the_log(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.deliver(MESSAGE % "first")
+    suite.wait_empty()
+    deliver = suite.daemons()["deliver"]
+    with open("/proc/%d/task/%d/children" % (deliver, deliver)) as f:
+        worker = int(f.read())
+    # What is larger does not fit.
+    subprocess.run(["prlimit", "--pid", str(worker), "--fsize=100"], check=True, preexec_fn=lambda: become(worker))
+    suite.deliver(MESSAGE % "second")
+    until(lambda: "queue_deferred" in suite.log())
+    assert "error: store_error" in suite.log()
