@@ -31,7 +31,7 @@ JANSSON_LIBS  ?= -ljansson
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o log.o pool.o secret.o span.o utf8.o)
+BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o log.o near.o pool.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
 CONF    := $(addprefix lib/conf/,check.o conf.o parse.o value.o)
 GRANT   := lib/proc/grant.o
@@ -76,7 +76,8 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
-mailwain-config_O  := $(BASE) $(CONF) lib/control/paths.o master/config_command.o
+mailwain-config_O  := $(BASE) $(CONF) lib/control/paths.o lib/control/table.o lib/tls/tls.o master/config_command.o
+mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-account_O := $(COMMAND) auth/command.o
 mailwain-account_L  = $(JANSSON_LIBS)
 mailwain-queue_O   := $(COMMAND) queue/command.o

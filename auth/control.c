@@ -25,6 +25,7 @@ static int exit_of(int code)
 	case 0:
 		return EX_OK;
 	case E_SYNTAX:
+	case E_LOOP:
 		return EX_DATAERR;
 	case E_NOTFOUND:
 		return EX_NOUSER;
@@ -40,15 +41,23 @@ static void done_err(struct request *q, int code, const struct err *err)
 	control_reply_done(q->reply, (unsigned)exit_of(code), "%s", err->text);
 }
 
-static void done_change(struct request *q, int code, const struct err *err, const char *what, const char *object)
+/* One that was made: the caches of others are told, the log, and with what the command. */
+static void note_change(struct request *q, const char *change, const char *object)
+{
+	auth_changed(q->auth);
+	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_SPAN("kind", q->args[0]), F_STR("change", change),
+	    F_STR("object", object));
+}
+
+/* what: for the log, and for people unless words are given. */
+static void done_change(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object)
 {
 	if (code != 0) {
 		done_err(q, code, err);
 		return;
 	}
-	auth_changed(q->auth);
-	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("change", what), F_STR("object", object));
-	control_reply_done(q->reply, EX_OK, "%s %s", object, what);
+	note_change(q, what, object);
+	control_reply_done(q->reply, EX_OK, "%s %s", object, words != NULL ? words : what);
 }
 
 /* The value behind --name among the arguments, or an empty span. */
@@ -107,7 +116,7 @@ static void on_hashed(void *arg, int code, const char *hash)
 	} else {
 		err_set(&err, r, "the password could not be hashed: %s", err_text(r));
 	}
-	done_change(q, r, &err, q->add ? "added" : "has a new password", q->account.address);
+	done_change(q, r, &err, q->add ? "added" : "password", q->add ? NULL : "has a new password", q->account.address);
 	free(q);
 }
 
@@ -166,7 +175,7 @@ static void account_change(struct request *q, struct span verb)
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
 		r = directory_account_remove(q->auth->directory, span_str(q->account.address), &err);
 		if (r == 0) {
-			auth_changed(q->auth);
+			note_change(q, "removed", q->account.address);
 			control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory",
 			    q->account.address, (unsigned)(q->account.id & 255), (unsigned long long)q->account.id);
 		} else {
@@ -175,7 +184,7 @@ static void account_change(struct request *q, struct span verb)
 	} else if (span_eq(verb, SPAN_LIT("disable")) || span_eq(verb, SPAN_LIT("enable"))) {
 		q->account.disabled = span_eq(verb, SPAN_LIT("disable"));
 		r = directory_account_put(q->auth->directory, &q->account, &err);
-		done_change(q, r, &err, q->account.disabled ? "disabled" : "enabled", q->account.address);
+		done_change(q, r, &err, q->account.disabled ? "disabled" : "enabled", NULL, q->account.address);
 	} else if (span_eq(verb, SPAN_LIT("quota")) && q->count == 4) {
 		if (span_eq(q->args[3], SPAN_LIT("domain")))
 			q->account.quota = UINT64_MAX;
@@ -184,7 +193,7 @@ static void account_change(struct request *q, struct span verb)
 			return;
 		}
 		r = directory_account_put(q->auth->directory, &q->account, &err);
-		done_change(q, r, &err, "has a new quota", q->account.address);
+		done_change(q, r, &err, "quota", "has a new quota", q->account.address);
 	} else {
 		control_reply_done(q->reply, EX_USAGE, "see `mailwain account --help`");
 	}
@@ -285,6 +294,31 @@ static int canonical_targets(const struct span *args, size_t count, struct buf *
 	return count <= DIRECTORY_TARGETS_MAX && !buf_failed(out) ? 0 : err_set(err, E_TOOBIG, "too many targets");
 }
 
+static int ignore_target(void *arg, const struct recipient *r)
+{
+	(void)arg;
+	(void)r;
+	return 0;
+}
+
+/* One that leads only to itself is taken back; one that leads nowhere yet may be made before its target. */
+static void alias_added(struct request *q, const char *address)
+{
+	struct err err = {0}, ignored;
+	int r = auth_expand_each(q->auth, span_str(address), ignore_target, NULL, &err);
+
+	if (r == E_LOOP) {
+		directory_alias_remove(q->auth->directory, span_str(address), &ignored);
+		control_reply_done(q->reply, EX_DATAERR, "%s is not added: %s", address, err.text);
+		return;
+	}
+	note_change(q, "added", address);
+	if (r != 0)
+		control_reply_done(q->reply, EX_OK, "%s added, but it leads nowhere yet (%s): mail for it is refused", address, err.text);
+	else
+		control_reply_done(q->reply, EX_OK, "%s added", address);
+}
+
 static void alias_add(struct request *q, const char *address)
 {
 	struct buf targets;
@@ -299,7 +333,10 @@ static void alias_add(struct request *q, const char *address)
 	if (r == 0)
 		r = directory_alias_put(q->auth->directory, span_str(address), buf_span(&targets), false, &err);
 	buf_fini(&targets);
-	done_change(q, r, &err, "added", address);
+	if (r != 0)
+		done_err(q, r, &err);
+	else
+		alias_added(q, address);
 }
 
 static void do_alias(struct request *q, struct span verb)
@@ -324,7 +361,7 @@ static void do_alias(struct request *q, struct span verb)
 		alias_add(q, address);
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
 		r = directory_alias_remove(q->auth->directory, span_str(address), &err);
-		done_change(q, r, &err, "removed", address);
+		done_change(q, r, &err, "removed", NULL, address);
 	} else {
 		r = auth_expand_each(q->auth, span_str(address), show_target, q, &err);
 		if (r == 0)
@@ -368,6 +405,56 @@ static int canonical_domain(struct span name, char *out, struct err *err)
 	return r;
 }
 
+/* What stays behind when a domain goes. */
+struct left {
+	struct span domain;
+	unsigned accounts, aliases;
+};
+
+static bool is_in(struct span domain, struct span address)
+{
+	return span_eq(span_from(address, span_find(address, '@') + 1), domain);
+}
+
+static int count_account(void *arg, const struct account *account)
+{
+	struct left *left = arg;
+
+	left->accounts += is_in(left->domain, span_str(account->address));
+	return 0;
+}
+
+static int count_alias(void *arg, struct span address, struct span targets)
+{
+	struct left *left = arg;
+
+	(void)targets;
+	left->aliases += is_in(left->domain, address);
+	return 0;
+}
+
+static void domain_remove(struct request *q, const char *name)
+{
+	struct left left = {.domain = span_str(name)};
+	struct err err = {0};
+	int r = directory_domain_remove(q->auth->directory, span_str(name), &err);
+
+	if (r != 0) {
+		done_err(q, r, &err);
+		return;
+	}
+	note_change(q, "removed", name);
+	directory_account_each(q->auth->directory, count_account, &left);
+	directory_alias_each(q->auth->directory, count_alias, &left);
+	if (auth_domain_is_ours(q->auth, span_str(name)))
+		control_reply_done(q->reply, EX_OK, "%s removed; it stands in the configuration as well and stays", name);
+	else if (left.accounts + left.aliases > 0)
+		control_reply_done(q->reply, EX_OK, "%s removed; %u accounts and %u aliases of it stay and get no mail", name, left.accounts,
+		    left.aliases);
+	else
+		control_reply_done(q->reply, EX_OK, "%s removed", name);
+}
+
 static void do_domain(struct request *q, struct span verb)
 {
 	const struct conf *conf = daemon_conf(q->auth->daemon);
@@ -391,13 +478,11 @@ static void do_domain(struct request *q, struct span verb)
 		done_err(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
 		r = directory_domain_add(q->auth->directory, span_str(name), &err);
-		done_change(q, r, &err, "added", name);
+		done_change(q, r, &err, "added", NULL, name);
+	} else if (conf_domain_find(conf, span_str(name)) != NULL && !directory_domain_has(q->auth->directory, span_str(name))) {
+		control_reply_done(q->reply, EX_DATAERR, "%s stands in the configuration: remove its block and reload", name);
 	} else {
-		if (conf_domain_find(conf, span_str(name)) != NULL && !directory_domain_has(q->auth->directory, span_str(name)))
-			r = err_set(&err, E_SYNTAX, "%s stands in the configuration: remove its block and reload", name);
-		else
-			r = directory_domain_remove(q->auth->directory, span_str(name), &err);
-		done_change(q, r, &err, "removed", name);
+		domain_remove(q, name);
 	}
 }
 

@@ -71,7 +71,7 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 		r = mdb_env_open(d->env, path, MDB_NOTLS, 0600);
 	if (r == 0)
 		mdb_reader_check(d->env, &dead);
-	r = r == 0 ? open_databases(d, err) : db_error(err, r, path);
+	r = r == 0 ? open_databases(d, err) : db_error(err, r, "its files data.mdb and lock.mdb");
 	if (r != 0)
 		directory_close(&d);
 	*out = d;

@@ -49,12 +49,10 @@ static int lead_to(struct auth *auth, enum directory_kind kind, const struct acc
 		snprintf(out->address, sizeof(out->address), "%.*s", SPAN_ARG(found));
 		return 0;
 	}
-	if (account->disabled)
-		return err_set(err, E_DISABLED, "the account %s is disabled", account->address);
 	out->account = account->id;
 	out->quota = auth_quota(auth, account);
 	snprintf(out->address, sizeof(out->address), "%s", account->address);
-	return 0;
+	return account->disabled ? err_set(err, E_DISABLED, "the account %s is disabled", account->address) : 0;
 }
 
 /* alice+lists@example.org: what follows the first '+' is the detail. */

@@ -40,7 +40,7 @@ static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t 
 {
 	struct auth_recipient_answer answer = {0};
 	unsigned char grant[GRANT_SIZE];
-	struct recipient found;
+	struct recipient found = {0};
 	struct err err = {0};
 
 	answer.code = auth_lookup(auth, ask->address, &found, &err);
@@ -56,6 +56,7 @@ static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t 
 		    clock_wall() + GRANT_SECONDS, grant);
 		answer.grant = span_of(grant, sizeof(grant));
 	} else {
+		answer.account = answer.code == E_DISABLED ? found.account : 0; /* its mail can still be looked after */
 		answer.text = span_str(err.text);
 		if (err_class(answer.code) != ERR_CLASS_PERM)
 			log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(&err));
@@ -169,6 +170,14 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	return r;
 }
 
+/* What holds for an address may be another thing now. */
+static int auth_reload(struct daemon *daemon, struct err *err)
+{
+	(void)err;
+	auth_changed(daemon_state(daemon));
+	return 0;
+}
+
 static void auth_stats(struct daemon *daemon, struct master_stats *stats)
 {
 	struct auth *auth = daemon_state(daemon);
@@ -182,6 +191,7 @@ int main(void)
 	struct daemon_spec spec = {.name = "auth",
 	    .profile = profile_find("auth"),
 	    .confined = auth_confined,
+	    .reload = auth_reload,
 	    .peer = auth_peer_came,
 	    .stats = auth_stats,
 	    .state = &auth};

@@ -1,6 +1,7 @@
 /* imapd: listeners, services, reload and halt of the front. */
 #include "imapd/front.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 #include "tls/tls.h"
@@ -72,6 +73,7 @@ static int load_tls(struct front *front, struct err *err)
 	int cert = daemon_file(front->daemon, "tls-certificate");
 	int key = daemon_file(front->daemon, "tls-key");
 	struct tls_context *tls;
+	char warning[TLS_WARNING_MAX];
 	int r;
 
 	if (cert < 0 || key < 0)
@@ -81,6 +83,8 @@ static int load_tls(struct front *front, struct err *err)
 		return r;
 	tls_context_free(&front->tls);
 	front->tls = tls;
+	if (tls_context_warning(tls, clock_wall(), warning))
+		log_event(EV_tls_certificate_old, daemon_log(front->daemon), F_STR("warning", warning));
 	return 0;
 }
 
@@ -164,6 +168,8 @@ static void front_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = front->session_count;
 	stats->total = front->total;
+	tls_context_warning(front->tls, clock_wall(), front->warning);
+	stats->note = span_str(front->warning);
 }
 
 int main(void)

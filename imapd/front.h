@@ -12,6 +12,7 @@
 #include "net/conn.h"
 #include "net/listener.h"
 #include "proc/daemon.h"
+#include "tls/tls.h"
 
 struct ipc_conn;
 
@@ -55,6 +56,7 @@ struct front_session {
 struct front {
 	struct daemon *daemon;
 	struct tls_context *tls;
+	char warning[TLS_WARNING_MAX]; /* about its certificate, for status */
 	struct ipc_conn *auth;
 	struct ipc_conn *sessions_service;
 	struct front_listener listeners[FRONT_LISTENERS];

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sysexits.h>
@@ -28,7 +29,8 @@ struct request {
 	int64_t since;
 	uint32_t question; /* to auth; 0: answered */
 	uint64_t account;
-	bool waits; /* for the account's worker to end */
+	bool by_number; /* the account may not exist: nothing is made for it */
+	bool waits;	/* for the account's worker to end */
 	int fd;
 	struct event *event;
 	struct buf in;
@@ -119,11 +121,17 @@ static _Noreturn void child_start(struct request *q, int dir, int out)
 static void request_start(struct request *q)
 {
 	struct err err = {0};
+	char text[64];
 	int fds[2] = {-1, -1};
-	int dir = store_account_open(q->account, &err);
+	int dir = q->by_number ? store_account_find(q->account, &err) : store_account_open(q->account, &err);
 	pid_t pid = -1;
 
 	q->waits = false;
+	if (dir == E_NOTFOUND) {
+		snprintf(text, sizeof(text), "there is no mail store of an account %llu", (unsigned long long)q->account);
+		request_fail(q, EX_NOUSER, text);
+		return;
+	}
 	if (dir >= 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0) {
 		log_flush();
 		pid = fork();
@@ -182,7 +190,7 @@ void deliver_account_answered(struct deliver *deliver, uint32_t id, const struct
 		return;
 	q->question = 0;
 	q->account = answer->account;
-	if (answer->code != 0)
+	if (answer->code != 0 && (answer->code != E_DISABLED || answer->account == 0))
 		control_reply_done(q->reply, EX_NOUSER, "%.*s", SPAN_ARG(answer->text));
 	else if (answer->account == 0)
 		control_reply_done(q->reply, EX_NOUSER, "that is an alias, not an account");
@@ -270,6 +278,7 @@ static void ask(struct request *q, struct span name)
 	/* The number, as `account show` and the log have it: also for an account that is disabled or removed. */
 	if (span_u64(name, UINT64_MAX, &number) && number > 0) {
 		q->account = number;
+		q->by_number = true;
 		request_ready(q);
 		return;
 	}

@@ -271,6 +271,16 @@ static void sync_all(struct work *w)
 		}
 }
 
+/* A full mailbox is its owner's affair; anything else here is the administrator's. Once for a batch: they fail together. */
+static void report_failure(struct work *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		if (w->batch[i].code != 0 && w->batch[i].code != E_OVERQUOTA) {
+			log_event(EV_store_error, &w->log, F_ERR(&w->batch[i].err));
+			return;
+		}
+}
+
 static void file_all(struct work *w)
 {
 	struct store_txn *txn;
@@ -350,6 +360,7 @@ static int work_loop(struct work *w)
 			continue;
 		prepare(w, buffer);
 		sync_all(w);
+		report_failure(w);
 		file_all(w);
 		settle_twins(w);
 		r = answer_all(w);

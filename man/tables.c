@@ -19,7 +19,12 @@ static const struct conf_setting_info settings[] = {
 #define SETTING(id, name, type, scopes, default_text, sentence)                                    \
 	{name, CONF_TYPE_##type, scopes, default_text, sentence},
 #include "conf/schema.def"
-#undef SETTING
+};
+
+static const struct conf_bounds bounds[CONF_COUNT] = {
+#define BOUNDS(id, least, most) [CONF_##id] = {least, most, NULL},
+#define CHOICE(id, words) [CONF_##id] = {NULL, NULL, words},
+#include "conf/schema.def"
 };
 
 static const struct {
@@ -65,7 +70,23 @@ static void print_text(const char *text)
 	putchar('\n');
 }
 
-static void print_setting(const struct conf_setting_info *s)
+static void print_bounds(const struct conf_bounds *b)
+{
+	bool least = b->least != NULL && b->least[0] != '\0', most = b->most != NULL && b->most[0] != '\0';
+
+	if (least && most)
+		printf("From %s to %s.\n", b->least, b->most);
+	else if (least || most)
+		printf("At %s %s.\n", least ? "least" : "most", least ? b->least : b->most);
+	if (b->choice != NULL) {
+		fputs("One of\n.Ql ", stdout);
+		for (const char *c = b->choice; *c != '\0'; c++)
+			fputs(*c == ' ' ? "\n.Ql " : (char[]){*c, '\0'}, stdout);
+		puts(" .");
+	}
+}
+
+static void print_setting(const struct conf_setting_info *s, const struct conf_bounds *b)
 {
 	static const char *const types[] = {"text", "number", "size", "time", "yes | no", "network ...", "path"};
 	static const char *const places[] = {NULL, "At the top level.", "In a domain block.",
@@ -75,6 +96,7 @@ static void print_setting(const struct conf_setting_info *s)
 	printf(".It Ic %s Ar %s\n", s->name, types[s->type]);
 	print_text(s->sentence);
 	print_text(places[s->scopes]);
+	print_bounds(b);
 	if (s->default_text[0] != '\0')
 		printf("Default:\n.Ql %s .\n", s->default_text);
 	else
@@ -85,7 +107,7 @@ static void print_settings(void)
 {
 	puts(".Bl -tag -width Ds");
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
-		print_setting(&settings[i]);
+		print_setting(&settings[i], &bounds[i]);
 	puts(".El");
 }
 

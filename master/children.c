@@ -211,6 +211,8 @@ static int send_peers(struct child *child, struct err *err)
 			else if (strcmp(child->kind->name, child_links[l].server) == 0 &&
 				 strcmp(other->kind->name, child_links[l].client) == 0)
 				r = link_pair(other, child, child_links[l].service, err);
+			if (r == E_CLOSED) /* one of them is dead: it is linked anew when it is started again */
+				r = 0;
 		}
 	return r;
 }
@@ -351,7 +353,11 @@ int child_start(struct child *child, struct err *err)
 	    &child_callbacks, child);
 	if (child->conn == NULL)
 		return err_set(err, E_NOMEM, "no memory for %s", child->kind->name);
-	return send_start(child, err);
+	err->text[0] = '\0';
+	r = send_start(child, err);
+	if (r == 0 || r == E_CLOSED) /* a death is dealt with when the process is reaped, and may have said why */
+		return 0;
+	return err->text[0] != '\0' ? r : err_set(err, r, "%s: %s", child->kind->name, err_text(r));
 }
 
 int child_reload(struct child *child, struct err *err)

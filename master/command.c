@@ -16,8 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { PORT_OFFSET_MAX = 60000 };
+
 struct options {
 	struct init_options init;
+	const char *port_offset;
 	const char *root;
 	bool foreground;
 	bool json;
@@ -35,43 +38,57 @@ static int usage(void)
 	return EX_USAGE;
 }
 
-static const char *value_of(int argc, char **argv, int *i)
+static bool complain(const char *option, const char *what)
 {
-	return *i + 1 < argc ? argv[++*i] : NULL;
+	fprintf(stderr, "mailwain: %s %s\n", option, what);
+	return false;
 }
 
-static bool parse_offset(const char *text, unsigned *out)
+/* Which option takes a word: where it goes. */
+static const char **text_option(struct options *o, struct span name)
 {
-	uint64_t n;
+	if (span_eq(name, SPAN_LIT("--root")))
+		return &o->root;
+	if (span_eq(name, SPAN_LIT("--hostname")))
+		return &o->init.hostname;
+	if (span_eq(name, SPAN_LIT("--domain")))
+		return &o->init.domain;
+	if (span_eq(name, SPAN_LIT("--user-prefix")))
+		return &o->init.user_prefix;
+	return span_eq(name, SPAN_LIT("--port-offset")) ? &o->port_offset : NULL;
+}
 
-	if (text == NULL || !span_u64(span_str(text), 60000, &n))
+static bool flag_option(struct options *o, const char *word)
+{
+	bool *flag = strcmp(word, "--foreground") == 0 ? &o->foreground : strcmp(word, "--json") == 0 ? &o->json
+		: strcmp(word, "--help") == 0 ? &o->help : NULL;
+
+	if (flag == NULL)
 		return false;
-	*out = (unsigned)n;
+	*flag = true;
 	return true;
 }
 
+/* False when they are not understood; it is said why. */
 static bool parse_options(int argc, char **argv, struct options *o)
 {
 	for (int i = 2; i < argc; i++) {
-		if (strcmp(argv[i], "--root") == 0)
-			o->root = value_of(argc, argv, &i);
-		else if (strcmp(argv[i], "--hostname") == 0)
-			o->init.hostname = value_of(argc, argv, &i);
-		else if (strcmp(argv[i], "--domain") == 0)
-			o->init.domain = value_of(argc, argv, &i);
-		else if (strcmp(argv[i], "--user-prefix") == 0)
-			o->init.user_prefix = value_of(argc, argv, &i);
-		else if (strcmp(argv[i], "--port-offset") == 0) {
-			if (!parse_offset(value_of(argc, argv, &i), &o->init.port_offset))
-				return false;
-		} else if (strcmp(argv[i], "--foreground") == 0)
-			o->foreground = true;
-		else if (strcmp(argv[i], "--json") == 0)
-			o->json = true;
-		else if (strcmp(argv[i], "--help") == 0)
-			o->help = true;
-		else
-			return false;
+		const char *word = argv[i];
+		size_t equals = strcspn(word, "=");
+		const char **text = text_option(o, span_of(word, equals));
+		uint64_t offset;
+
+		if (flag_option(o, word))
+			continue;
+		if (text == NULL)
+			return complain(word, "is not understood here");
+		*text = word[equals] == '=' ? word + equals + 1 : i + 1 < argc ? argv[++i] : "";
+		if ((*text)[0] == '\0')
+			return complain(word, "needs a value");
+		if (text == &o->port_offset && !span_u64(span_str(*text), PORT_OFFSET_MAX, &offset))
+			return complain("--port-offset", "takes a number up to 60000");
+		if (text == &o->port_offset)
+			o->init.port_offset = (unsigned)offset;
 	}
 	return true;
 }
@@ -82,34 +99,26 @@ static int fail(int exit_code, const char *text)
 	return exit_code;
 }
 
-/* Letters, digits, dots and hyphens: it is written into a configuration and a certificate. */
-static bool is_host_name(const char *name)
-{
-	struct span s = span_str(name);
-
-	for (size_t i = 0; i < s.len; i++)
-		if (!ascii_is_alnum(s.ptr[i]) && s.ptr[i] != '.' && s.ptr[i] != '-')
-			return false;
-	return s.len > 0 && s.len < 254 && s.ptr[0] != '-' && s.ptr[0] != '.';
-}
-
 static int command_init(const struct instance *instance, struct options *o)
 {
+	const char *quote = strchr(instance->root, ' ') != NULL ? "'" : "";
 	struct err err = {0};
 
 	if (o->init.hostname == NULL)
 		return fail(EX_USAGE, "init needs --hostname NAME, the name this server goes by");
-	if (!is_host_name(o->init.hostname) || (o->init.domain != NULL && !is_host_name(o->init.domain)))
-		return fail(EX_USAGE, "--hostname and --domain take a host name such as mail.example.org");
+	if (!span_is_host_name(span_str(o->init.hostname)))
+		return fail(EX_USAGE, "--hostname takes a host name such as mail.example.org");
+	if (o->init.domain != NULL && !span_is_host_name(span_str(o->init.domain)))
+		return fail(EX_USAGE, "--domain takes a domain name such as example.org, one outside ASCII as an A-label (xn--...)");
 	if (o->init.user_prefix == NULL)
 		o->init.user_prefix = MW_USER_PREFIX;
 	o->init.trial = instance->root[0] != '\0';
 	if (!o->init.trial && geteuid() != 0)
 		return fail(EX_NOPERM, "setting up the machine needs root; as an ordinary user give --root DIR");
 	if (init_instance(instance, &o->init, &err) != 0)
-		return fail(err.code == E_EXISTS ? EX_CANTCREAT : EX_OSERR, err.text);
-	printf("Set up: %s\nNext: mailwain%s%s start\n", instance->conf, o->init.trial ? " --root " : "",
-	    instance->root);
+		return fail(err.code == E_EXISTS ? EX_CANTCREAT : err.code == E_TOOBIG || err.code == E_SYNTAX ? EX_USAGE : EX_OSERR, err.text);
+	printf("Set up: %s\nNext: mailwain%s%s%s%s start\n", instance->conf, o->init.trial ? " --root " : "", quote,
+	    instance->root, quote);
 	return EX_OK;
 }
 
@@ -222,7 +231,7 @@ static int command_request(const struct instance *instance, const char *verb, co
 
 int main(int argc, char **argv)
 {
-	struct options o = {.root = getenv("MAILWAIN_ROOT")};
+	struct options o = {0};
 	struct instance instance;
 	struct err err = {0};
 

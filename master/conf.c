@@ -91,6 +91,8 @@ int settings_load(const struct instance *instance, struct master_settings *out, 
 	int r = conf_load(instance->conf, &settings.conf, err);
 
 	if (r == 0)
+		r = conf_check(settings.conf, instance->conf, err);
+	if (r == 0)
 		r = seal_conf(&settings, err);
 	for (size_t i = 0; i < MASTER_FILES && r == 0; i++)
 		r = seal_file(&settings, i, err);

@@ -1,72 +1,432 @@
-/* mailwain-config: is the configuration right, and what does it come to? Reads the file itself; no daemon is asked. */
+/* mailwain-config: is the configuration right, and what does it come to? Reads the files itself; no daemon is asked. */
+#include "base/clock.h"
+#include "base/near.h"
 #include "conf/conf.h"
 #include "control/paths.h"
+#include "control/table.h"
+#include "tls/tls.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
-enum { SHOW_MAX = 4 * 1024 * 1024 };
+enum { SHOW_MAX = 4 * 1024 * 1024, WHERE_MAX = 300 };
 
-static const char usage_text[] = "usage: mailwain [--root DIR] config VERB\n"
-				 "  check\n      Reads the configuration and names the first error with its place.\n"
-				 "  show\n      Prints every setting that was given, includes taken in, with the place it comes from.\n";
+static const char usage_text[] =
+    "usage: mailwain [--root DIR] config VERB\n"
+    "  check\n      Reads the configuration and the files it names, and tells the first error with its place.\n"
+    "  show\n      Prints every setting that was given, includes taken in, with the place it comes from.\n"
+    "  explain SETTING [--domain NAME | --listen ADDRESS:PORT] [--json]\n"
+    "      Tells a setting's value, where it comes from, its default and its meaning.\n"
+    "  diff [--json]\n      Shows what differs from the defaults.\n";
 
-static int show(const struct conf *conf)
+struct request {
+	struct instance instance;
+	struct conf *conf;
+	const char *root, *verb, *setting, *domain, *listen;
+	bool json, help;
+};
+
+static int fail(int exit_code, const char *text)
+{
+	fprintf(stderr, "mailwain: %s\n", text);
+	return exit_code;
+}
+
+/* ---- check ---- */
+
+/* An open file of the setting; -1: not set, or *r says what is wrong. */
+static int open_file(const struct conf *conf, enum conf_setting setting, int *r, struct err *err)
+{
+	struct span path = conf_text(conf, setting, NULL), origin = conf_origin(conf, setting, NULL);
+	const char *name = conf_setting_info(setting)->name;
+	char text[4096];
+	int fd;
+
+	if (path.len == 0 || *r != 0)
+		return -1;
+	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	if (errno == EACCES && geteuid() != 0)
+		fprintf(stderr, "mailwain: %s is not checked: only root may read %s\n", name, text);
+	else
+		*r = err_set_errno(err, errno, "%.*s: %s %s", SPAN_ARG(origin), name, text);
+	return -1;
+}
+
+static int check_tls(const struct conf *conf, struct err *err)
+{
+	struct tls_context *tls = NULL;
+	struct err why = {0};
+	char warning[TLS_WARNING_MAX];
+	int r = 0;
+	int certificate = open_file(conf, CONF_tls_certificate, &r, err), key = open_file(conf, CONF_tls_key, &r, err);
+
+	if (r == 0 && certificate >= 0 && key >= 0 && tls_context_server(certificate, key, &tls, &why) != 0)
+		r = err_set(err, E_SYNTAX, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_tls_key, NULL)), why.text);
+	if (tls_context_warning(tls, clock_wall(), warning))
+		fprintf(stderr, "mailwain: warning: %s\n", warning);
+	tls_context_free(&tls);
+	if (certificate >= 0)
+		close(certificate);
+	if (key >= 0)
+		close(key);
+	return r;
+}
+
+static int check_group(const struct conf *conf, struct err *err)
+{
+	struct span name = conf_text(conf, CONF_control_group, NULL);
+	char text[64];
+
+	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(name));
+	if (name.len == 0 || getgrnam(text) != NULL)
+		return 0;
+	return err_set(err, E_NOTFOUND, "%.*s: control-group: there is no group %s; groupadd(8) makes one",
+	    SPAN_ARG(conf_origin(conf, CONF_control_group, NULL)), text);
+}
+
+static int check(struct request *q)
+{
+	struct err err = {0};
+	int r = conf_check(q->conf, q->instance.conf, &err);
+
+	if (r == 0)
+		r = check_tls(q->conf, &err);
+	if (r == 0)
+		r = check_group(q->conf, &err);
+	if (r != 0)
+		return fail(EX_CONFIG, err.text);
+	printf("%s is right\n", q->instance.conf);
+	return EX_OK;
+}
+
+/* ---- show ---- */
+
+static int show(struct request *q)
 {
 	struct buf text;
 	int r = EX_OK;
 
 	buf_init(&text, SHOW_MAX);
-	conf_dump(conf, &text);
+	conf_dump(q->conf, &text);
 	if (buf_failed(&text) || fwrite(buf_span(&text).ptr, 1, buf_len(&text), stdout) != buf_len(&text))
 		r = EX_IOERR;
 	buf_fini(&text);
 	return r;
 }
 
-static int run(const char *root, const char *verb)
-{
-	struct instance instance;
-	struct conf *conf = NULL;
-	struct err err = {0};
-	int r = instance_find(&instance, root, &err);
+/* ---- scopes ---- */
 
-	if (r == 0)
-		r = conf_load(instance.conf, &conf, &err);
-	if (r != 0) {
-		fprintf(stderr, "mailwain: %s\n", err.text);
-		conf_free(&conf);
-		return EX_CONFIG;
+static void where_text(const struct conf_where *where, char out[WHERE_MAX])
+{
+	out[0] = '\0';
+	if (where->domain != NULL)
+		snprintf(out, WHERE_MAX, "domain %.*s", SPAN_ARG(where->domain->name));
+	else if (where->listener != NULL)
+		snprintf(out, WHERE_MAX, "listen %.*s on %.*s", SPAN_ARG(where->listener->service), SPAN_ARG(where->listener->address));
+}
+
+/* Set in this scope itself, not taken over from the top level. */
+static bool is_set_in(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
+{
+	struct span above = where->domain == NULL && where->listener == NULL ? SPAN_LIT("default") : conf_origin(conf, setting, NULL);
+
+	return !span_eq(conf_origin(conf, setting, where), above);
+}
+
+/* Calls fn for the top level, then each block. */
+static void each_scope(struct request *q, void (*fn)(struct request *q, const struct conf_where *where, void *arg), void *arg)
+{
+	fn(q, &(struct conf_where){0}, arg);
+	for (size_t i = 0; i < conf_domain_count(q->conf); i++)
+		fn(q, &(struct conf_where){.domain = conf_domain(q->conf, i)}, arg);
+	for (size_t i = 0; i < conf_listener_count(q->conf); i++)
+		fn(q, &(struct conf_where){.listener = conf_listener(q->conf, i)}, arg);
+}
+
+static json_t *json_text(struct span s)
+{
+	return json_stringn(s.len > 0 ? s.ptr : "", s.len);
+}
+
+static json_t *row_of(struct request *q, enum conf_setting setting, const struct conf_where *where)
+{
+	const struct conf_setting_info *info = conf_setting_info(setting);
+	char in[WHERE_MAX];
+
+	where_text(where, in);
+	return json_pack("{s:s, s:s, s:o, s:s, s:o}", "setting", info->name, "in", in, "value",
+	    json_text(conf_text(q->conf, setting, where)), "default", info->default_text, "origin",
+	    json_text(conf_origin(q->conf, setting, where)));
+}
+
+static void print_json(json_t *row)
+{
+	char *text = row != NULL ? json_dumps(row, JSON_COMPACT) : NULL;
+
+	if (text != NULL)
+		puts(text);
+	free(text);
+}
+
+/* ---- diff ---- */
+
+struct difference {
+	struct table *table;
+	struct conf *defaults;
+};
+
+static bool differs(const struct conf *conf, const struct conf *defaults, enum conf_setting setting, const struct conf_where *where)
+{
+	switch (conf_setting_info(setting)->type) {
+	case CONF_TYPE_NUMBER:
+	case CONF_TYPE_SIZE:
+	case CONF_TYPE_TIME:
+	case CONF_TYPE_BOOL:
+		return conf_u64(conf, setting, where) != conf_u64(defaults, setting, NULL);
+	default:
+		return !span_eq(conf_text(conf, setting, where), conf_text(defaults, setting, NULL));
 	}
-	if (strcmp(verb, "check") == 0)
-		printf("%s is right\n", instance.conf);
-	else
-		r = show(conf);
-	conf_free(&conf);
+}
+
+static void diff_scope(struct request *q, const struct conf_where *where, void *arg)
+{
+	struct difference *d = arg;
+
+	for (size_t i = 0; i < CONF_COUNT; i++) {
+		enum conf_setting setting = (enum conf_setting)i;
+		json_t *row;
+		char *text;
+
+		if (!is_set_in(q->conf, setting, where) || !differs(q->conf, d->defaults, setting, where))
+			continue;
+		row = row_of(q, setting, where);
+		text = row != NULL ? json_dumps(row, JSON_COMPACT) : NULL;
+		if (text != NULL && q->json)
+			puts(text);
+		else if (text != NULL)
+			table_add(d->table, span_str(text));
+		free(text);
+		json_decref(row);
+	}
+}
+
+static int diff(struct request *q)
+{
+	struct difference d = {.table = table_new()};
+	struct err err;
+	int r = EX_OSERR;
+
+	if (d.table != NULL && conf_parse(SPAN_LIT("config-version 1\n"), "defaults", &d.defaults, &err) == 0) {
+		each_scope(q, diff_scope, &d);
+		table_print(d.table, stdout);
+		r = EX_OK;
+	}
+	conf_free(&d.defaults);
+	table_free(&d.table);
 	return r;
+}
+
+/* ---- explain ---- */
+
+static void print_place(struct request *q, enum conf_setting setting, const struct conf_where *where)
+{
+	struct span value = conf_text(q->conf, setting, where), origin = conf_origin(q->conf, setting, where);
+
+	if (span_eq(origin, SPAN_LIT("default")))
+		printf("%s%.*s, which is the default\n", value.len > 0 ? "" : "not set", SPAN_ARG(value));
+	else
+		printf("%.*s, from %.*s\n", SPAN_ARG(value), SPAN_ARG(origin));
+}
+
+static void print_kind(enum conf_setting setting)
+{
+	static const char *const types[] = {"A text", "A number", "A size such as 500K, 10M or 5G", "A time such as 30s, 5m, 4h or 5d", "yes or no",
+	    "Addresses and networks with blanks between them", "A path"};
+	static const char *const places[] = {NULL, "at the top level", "in a domain block", "at the top level or in a domain block",
+	    "in a listen block", "at the top level or in a listen block", NULL, "anywhere"};
+	const struct conf_setting_info *info = conf_setting_info(setting);
+	const struct conf_bounds *bounds = conf_setting_bounds(setting);
+
+	if (bounds->choice != NULL)
+		printf("One of: %s", bounds->choice);
+	else
+		fputs(types[info->type], stdout);
+	if (bounds->least != NULL && bounds->least[0] != '\0')
+		printf(", at least %s", bounds->least);
+	if (bounds->most != NULL && bounds->most[0] != '\0')
+		printf(", at most %s", bounds->most);
+	printf("; stands %s.\n", places[info->scopes]);
+}
+
+static void explain_block(struct request *q, const struct conf_where *where, void *arg)
+{
+	enum conf_setting setting = *(enum conf_setting *)arg;
+	char in[WHERE_MAX];
+
+	if ((where->domain == NULL && where->listener == NULL) || !is_set_in(q->conf, setting, where))
+		return;
+	where_text(where, in);
+	printf("    in %s: ", in);
+	print_place(q, setting, where);
+}
+
+static void explain_as_text(struct request *q, enum conf_setting setting, const struct conf_where *where)
+{
+	const struct conf_setting_info *info = conf_setting_info(setting);
+
+	printf("%s: ", info->name);
+	print_place(q, setting, where);
+	if (where->domain == NULL && where->listener == NULL)
+		each_scope(q, explain_block, &setting);
+	if (!span_eq(conf_origin(q->conf, setting, where), SPAN_LIT("default")))
+		printf("    Default: %s\n", info->default_text[0] != '\0' ? info->default_text : "not set");
+	printf("    %s\n    ", info->sentence);
+	print_kind(setting);
+}
+
+static const struct conf_listener *find_listener(const struct conf *conf, struct span address)
+{
+	for (size_t i = 0; i < conf_listener_count(conf); i++)
+		if (span_eq(conf_listener(conf, i)->address, address))
+			return conf_listener(conf, i);
+	return NULL;
+}
+
+static int explain(struct request *q)
+{
+	struct conf_where where = {0};
+	enum conf_setting setting;
+	const char *near = NULL;
+	json_t *row;
+
+	if (q->setting == NULL)
+		return fail(EX_USAGE, "which setting? usage: mailwain config explain SETTING [--domain NAME | --listen ADDRESS:PORT]");
+	if (!conf_setting_find(span_str(q->setting), &setting, &near)) {
+		fprintf(stderr, "mailwain: there is no setting '%s'%s%s%s\n", q->setting, near != NULL ? "; did you mean '" : "",
+		    near != NULL ? near : "", near != NULL ? "'?" : "; mailwain.conf(5) has all");
+		return EX_DATAERR;
+	}
+	if (q->domain != NULL)
+		where.domain = conf_domain_find(q->conf, span_str(q->domain));
+	if (q->listen != NULL)
+		where.listener = find_listener(q->conf, span_str(q->listen));
+	if ((q->domain != NULL && where.domain == NULL) || (q->listen != NULL && where.listener == NULL)) {
+		fprintf(stderr, "mailwain: the configuration has no block %s %s: what holds there is what stands at the top level\n",
+		    q->domain != NULL ? "domain" : "listen ... on", q->domain != NULL ? q->domain : q->listen);
+		return EX_DATAERR;
+	}
+	if (!q->json) {
+		explain_as_text(q, setting, &where);
+		return EX_OK;
+	}
+	row = row_of(q, setting, &where);
+	if (row != NULL)
+		json_object_set_new(row, "meaning", json_string(conf_setting_info(setting)->sentence));
+	print_json(row);
+	json_decref(row);
+	return EX_OK;
+}
+
+/* ---- the command ---- */
+
+static const struct {
+	const char *name;
+	int (*run)(struct request *q);
+	bool takes_setting, takes_json;
+} verbs[] = {{"check", check, false, false}, {"show", show, false, false}, {"explain", explain, true, true}, {"diff", diff, false, true}};
+
+enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+
+static int usage(const char *what, const char *word)
+{
+	if (what != NULL)
+		fprintf(stderr, "mailwain: %s '%s'\n", what, word);
+	fputs(usage_text, stderr);
+	return EX_USAGE;
+}
+
+static int run(struct request *q, size_t verb)
+{
+	struct err err = {0};
+	int r = instance_find(&q->instance, q->root, &err);
+
+	if (r != 0)
+		return fail(EX_USAGE, err.text);
+	if (conf_load(q->instance.conf, &q->conf, &err) != 0)
+		return fail(EX_CONFIG, err.text);
+	r = verbs[verb].run(q);
+	conf_free(&q->conf);
+	return r;
+}
+
+static const char **option(struct request *q, const char *word)
+{
+	return strcmp(word, "--root") == 0 ? &q->root : strcmp(word, "--domain") == 0 ? &q->domain : strcmp(word, "--listen") == 0 ? &q->listen : NULL;
+}
+
+/* NULL, or the first word that is too many or unknown. */
+static const char *parse(struct request *q, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char **value = option(q, argv[i]);
+
+		if (value != NULL && i + 1 < argc)
+			*value = argv[++i];
+		else if (strcmp(argv[i], "--help") == 0)
+			q->help = true;
+		else if (strcmp(argv[i], "--json") == 0)
+			q->json = true;
+		else if (strncmp(argv[i], "--", 2) == 0)
+			return argv[i];
+		else if (q->verb == NULL)
+			q->verb = argv[i];
+		else if (q->setting == NULL)
+			q->setting = argv[i];
+		else
+			return argv[i];
+	}
+	return NULL;
 }
 
 int main(int argc, char **argv)
 {
-	const char *root = getenv("MAILWAIN_ROOT"), *verb = NULL;
+	struct request q = {0};
+	const char *surplus = parse(&q, argc, argv);
+	struct near near;
+	size_t verb = 0;
 
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0) {
-			fputs(usage_text, stdout);
-			return EX_OK;
-		}
-		if (strcmp(argv[i], "--root") == 0 && i + 1 < argc)
-			root = argv[++i];
-		else if (verb == NULL && (strcmp(argv[i], "check") == 0 || strcmp(argv[i], "show") == 0))
-			verb = argv[i];
-		else
-			verb = "";
+	if (q.help) {
+		fputs(usage_text, stdout);
+		return EX_OK;
 	}
-	if (verb == NULL || verb[0] == '\0') {
-		fputs(usage_text, stderr);
+	if (surplus != NULL)
+		return usage("not understood:", surplus);
+	if (q.verb == NULL)
+		return usage(NULL, NULL);
+	near = near_begin(span_str(q.verb));
+	for (; verb < VERBS && strcmp(verbs[verb].name, q.verb) != 0; verb++)
+		near_try(&near, verbs[verb].name);
+	if (verb == VERBS && near.best != NULL) {
+		fprintf(stderr, "mailwain: config has no verb '%s'; did you mean '%s'?\n", q.verb, near.best);
 		return EX_USAGE;
 	}
-	return run(root, verb);
+	if (verb == VERBS)
+		return usage("config has no verb", q.verb);
+	if (q.setting != NULL && !verbs[verb].takes_setting)
+		return usage("not understood:", q.setting);
+	if ((q.domain != NULL || q.listen != NULL) && !verbs[verb].takes_setting)
+		return usage("not understood:", q.domain != NULL ? "--domain" : "--listen");
+	if (q.json && !verbs[verb].takes_json)
+		return usage("not understood:", "--json");
+	return run(&q, verb);
 }

@@ -61,7 +61,7 @@ static void user_of(pid_t pid, char *out, size_t size)
 }
 
 static void status_row(struct control_reply *reply, const char *name, const struct child *child,
-    pid_t pid, int64_t started_ms)
+    pid_t pid, int64_t started_ms, struct span note)
 {
 	static const char *const states[] = {"down", "starting", "ready", "stopping", "ended"};
 	struct buf row;
@@ -77,9 +77,10 @@ static void status_row(struct control_reply *reply, const char *name, const stru
 	    pid > 0 ? (long long)(clock_monotonic_ms() - started_ms) / 1000 : 0LL,
 	    child ? child->deaths : 0, child && child->stats_fresh ? child->stats.connections : 0,
 	    (unsigned long long)(pid > 0 ? memory_of(pid) : 0));
-	buf_printf(&row, ",\"total\":%llu,\"note\":\"%s\"}",
-	    (unsigned long long)(child && child->stats_fresh ? child->stats.total : 0),
-	    child == NULL ? "" : child->note);
+	buf_printf(&row, ",\"total\":%llu,\"note\":",
+	    (unsigned long long)(child && child->stats_fresh ? child->stats.total : 0));
+	control_json_string(&row, note);
+	buf_add_char(&row, '}');
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);
 }
@@ -87,24 +88,20 @@ static void status_row(struct control_reply *reply, const char *name, const stru
 static void status_finish(struct status *status)
 {
 	struct master *master = status->master;
-	struct buf text, restart;
+	struct buf note;
 
-	buf_init(&restart, 1024);
-	status_row(status->reply, "master", NULL, getpid(), master->started_ms);
+	buf_init(&note, 2048);
+	if (!master->separate_users)
+		buf_add_str(&note, "user separation is off: started by an ordinary user");
+	reload_pending_restart(master, &note);
+	status_row(status->reply, "master", NULL, getpid(), master->started_ms, buf_span(&note));
+	buf_fini(&note);
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *child = &master->children[i];
 
-		status_row(status->reply, child->kind->name, child, child->pid, child->started_ms);
+		status_row(status->reply, child->kind->name, child, child->pid, child->started_ms, span_str(child->note));
 	}
-	buf_init(&text, 2048);
-	if (!master->separate_users)
-		buf_add_str(&text, "user separation is off: started by an ordinary user, all daemons run as that user");
-	reload_pending_restart(master, &restart);
-	if (buf_len(&restart) > 0)
-		buf_printf(&text, "%sa restart is needed for: %.*s", buf_len(&text) > 0 ? "\n" : "", SPAN_ARG(buf_span(&restart)));
-	control_reply_done(status->reply, EX_OK, "%.*s", SPAN_ARG(buf_span(&text)));
-	buf_fini(&text);
-	buf_fini(&restart);
+	control_reply_done(status->reply, EX_OK, "%s", "");
 	event_free(status->timer);
 	free(status);
 }

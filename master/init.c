@@ -5,7 +5,9 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { PATH_SIZE = 4200 };
@@ -62,6 +64,40 @@ static int make_directories(const struct instance *instance, const struct init_o
 	return r;
 }
 
+/* ---- the configuration ---- */
+
+/* As mailwain.conf(5) has it: quoted when a character of it would mean something there. */
+static void write_value(FILE *file, const char *value)
+{
+	if (strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-:+") == strlen(value)) {
+		fputs(value, file);
+		return;
+	}
+	fputc('"', file);
+	for (; *value != '\0'; value++) {
+		if (*value == '"' || *value == '\\')
+			fputc('\\', file);
+		fputc(*value, file);
+	}
+	fputc('"', file);
+}
+
+static void write_setting(FILE *file, const char *name, const char *value)
+{
+	fprintf(file, "%s ", name);
+	write_value(file, value);
+	fputc('\n', file);
+}
+
+static bool has_ipv6(void)
+{
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 /* A trial listens on loopback alone and does not get in its user's way; both are settings to be seen. */
 static void write_listeners(FILE *file, const struct init_options *options)
 {
@@ -70,11 +106,12 @@ static void write_listeners(FILE *file, const struct init_options *options)
 		unsigned port;
 	} services[] = {{"smtp", 25}, {"imap", 143}, {"imaps", 993}};
 	const char *address = options->trial ? "127.0.0.1" : "0.0.0.0";
+	bool ipv6 = !options->trial && has_ipv6();
 
 	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
 		fprintf(file, "listen %s on %s:%u { }\n", services[i].service, address,
 		    services[i].port + options->port_offset);
-		if (!options->trial)
+		if (ipv6)
 			fprintf(file, "listen %s on [::]:%u { }\n", services[i].service,
 			    services[i].port + options->port_offset);
 	}
@@ -85,19 +122,25 @@ static void write_listeners(FILE *file, const struct init_options *options)
 static void write_settings(FILE *file, const struct instance *instance, const struct init_options *options,
     const char *certificate, const char *key)
 {
+	char log[PATH_SIZE];
+
 	fprintf(file, "# Mailwain's configuration; every setting is in mailwain.conf(5).\n"
 		      "# `mailwain config check` before `mailwain reload`.\n"
 		      "config-version 1\n\nhostname %s\n",
 	    options->hostname);
+	write_setting(file, "data-directory", instance->data);
+	write_setting(file, "spool-directory", instance->spool);
+	write_setting(file, "run-directory", instance->run);
+	snprintf(log, sizeof(log), "file:%s/log/mailwain.log", instance->root);
 	if (options->trial)
-		fprintf(file, "data-directory %s\nspool-directory %s\nrun-directory %s\nlog file:%s/log/mailwain.log\n",
-		    instance->data, instance->spool, instance->run, instance->root);
-	else
-		fprintf(file, "data-directory %s\nspool-directory %s\nrun-directory %s\n", instance->data,
-		    instance->spool, instance->run);
+		write_setting(file, "log", log);
 	if (strcmp(options->user_prefix, "mw-") != 0)
-		fprintf(file, "user-prefix %s\n", options->user_prefix);
-	fprintf(file, "tls certificate %s key %s\n", certificate, key);
+		write_setting(file, "user-prefix", options->user_prefix);
+	fputs("tls certificate ", file);
+	write_value(file, certificate);
+	fputs(" key ", file);
+	write_value(file, key);
+	fputc('\n', file);
 	if (options->domain != NULL)
 		fprintf(file, "\ndomain %s { }\n", options->domain);
 	if (options->trial)
@@ -107,28 +150,48 @@ static void write_settings(FILE *file, const struct instance *instance, const st
 	write_listeners(file, options);
 }
 
+/* A file that is there only in part would look like an instance that is set up. */
 static int write_conf(const struct instance *instance, const struct init_options *options,
     const char *certificate, const char *key, struct err *err)
 {
 	int fd = open(instance->conf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+	int r = 0;
 
 	if (file == NULL)
 		return err_set_errno(err, errno, "%s", instance->conf);
 	write_settings(file, instance, options, certificate, key);
-	if (fclose(file) != 0)
-		return err_set_errno(err, errno, "%s", instance->conf);
+	if (ferror(file) || fflush(file) != 0)
+		r = err_set_errno(err, errno, "%s", instance->conf);
+	fclose(file);
+	if (r != 0)
+		unlink(instance->conf);
+	return r;
+}
+
+/* What would come out only at the start, when everything has been made. */
+static int check_paths(const struct instance *instance, struct err *err)
+{
+	struct sockaddr_un address;
+
+	for (const char *c = instance->root; *c != '\0'; c++)
+		if ((unsigned char)*c < ' ')
+			return err_set(err, E_SYNTAX, "the directory's name has a control character in it");
+	if (strlen(instance->run) + strlen("/deliver.sock") >= sizeof(address.sun_path))
+		return err_set(err, E_TOOBIG, "%.120s...: the path is too long for a socket; at most %zu characters fit",
+		    instance->root, sizeof(address.sun_path) - strlen("/run/deliver.sock") - 1);
 	return 0;
 }
 
 int init_instance(const struct instance *instance, const struct init_options *options, struct err *err)
 {
 	char directory[PATH_SIZE], certificate[PATH_SIZE + 16], key[PATH_SIZE + 16];
-	int r = 0;
+	int r;
 
 	if (access(instance->conf, F_OK) == 0)
 		return err_set(err, E_EXISTS, "%s is there already: this instance is set up", instance->conf);
-	if (geteuid() == 0)
+	r = check_paths(instance, err);
+	if (r == 0 && geteuid() == 0)
 		r = init_users(options->user_prefix, err);
 	if (r == 0)
 		r = make_directories(instance, options, err);

@@ -25,8 +25,7 @@ static void add_item(struct buf *out, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (buf_len(out) > 0)
-		buf_add_str(out, ", ");
+	buf_add_str(out, buf_len(out) > 0 ? ", " : "waits for a restart: ");
 	buf_add_str(out, text);
 }
 
@@ -41,9 +40,8 @@ static void add_listeners(const struct conf *in, const struct conf *not_in, cons
 	}
 }
 
-void reload_pending_restart(const struct master *master, struct buf *out)
+static void list_changes(const struct conf *now, const struct conf *then, struct buf *out)
 {
-	const struct conf *now = master->now.conf, *then = master->started;
 
 	for (size_t i = 0; i < sizeof(laid_out_at_start) / sizeof(laid_out_at_start[0]); i++)
 		if (!span_eq(conf_text(now, laid_out_at_start[i], NULL), conf_text(then, laid_out_at_start[i], NULL)))
@@ -52,6 +50,17 @@ void reload_pending_restart(const struct master *master, struct buf *out)
 	add_listeners(then, now, "removed", out);
 	if (conf_text(now, CONF_tls_certificate, NULL).len == 0 && conf_text(then, CONF_tls_certificate, NULL).len > 0)
 		add_item(out, "removed tls");
+}
+
+void reload_pending_restart(const struct master *master, struct buf *out)
+{
+	struct buf list;
+
+	buf_init(&list, 1024);
+	list_changes(master->now.conf, master->started, &list);
+	if (buf_len(&list) > 0)
+		buf_printf(out, "%s%.*s", buf_len(out) > 0 ? "; " : "", SPAN_ARG(buf_span(&list)));
+	buf_fini(&list);
 }
 
 /* ---- the reload ---- */
@@ -85,8 +94,7 @@ static void reply_reloaded(struct master *master)
 		return;
 	buf_init(&text, 1024);
 	reload_pending_restart(master, &text);
-	control_reply_done(master->reload.reply, EX_OK, "reloaded%s%.*s",
-	    buf_len(&text) > 0 ? "; what changes only with a restart: " : "", SPAN_ARG(buf_span(&text)));
+	control_reply_done(master->reload.reply, EX_OK, "reloaded%s%.*s", buf_len(&text) > 0 ? "; " : "", SPAN_ARG(buf_span(&text)));
 	buf_fini(&text);
 }
 

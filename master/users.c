@@ -20,13 +20,14 @@ static int run_useradd(const char *name, struct err *err)
 	    (char[]){"--no-create-home"}, (char[]){"--home-dir"}, (char[]){"/nonexistent"},
 	    (char[]){"--shell"}, (char[]){"/usr/sbin/nologin"}, NULL, NULL};
 	char copy[64];
-	int status;
+	int status, number;
 	pid_t pid;
 
 	snprintf(copy, sizeof(copy), "%s", name);
 	argv[8] = copy;
-	if (posix_spawnp(&pid, "useradd", NULL, NULL, argv, environ) != 0)
-		return err_set_errno(err, errno, "useradd");
+	number = posix_spawnp(&pid, "useradd", NULL, NULL, argv, environ);
+	if (number != 0)
+		return err_set_errno(err, number, "useradd(8), which makes the user %s", name);
 	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return err_set(err, E_CANNOT, "useradd --system %s failed; make this user by hand and try again", name);
 	return 0;

@@ -2,10 +2,10 @@
 #include "control/command.h"
 
 static const struct control_verb verbs[] = {
-    {"queue", "list", "[--sender A] [--recipient A] [--status S]", "Shows the messages that wait.", false, false},
+    {"queue", "list", "[--sender A] [--recipient A] [--status S]", "Shows the messages that wait; a status is active, deferred or held.", false, false},
     {"queue", "show", "ID", "Shows a message's envelope and what happened to each recipient.", false, false},
     {"queue", "cat", "ID", "Prints the message as it will be sent.", false, false},
-    {"queue", "flush", "ID ... | --all", "Tries again now.", false, false},
+    {"queue", "flush", "ID ... | --sender A | --recipient A | --all", "Tries again now.", false, false},
     {"queue", "hold", "ID ... | --sender A | --recipient A | --all", "Keeps messages until they are released.", false, false},
     {"queue", "release", "ID ... | --sender A | --recipient A | --all", "Undoes hold.", false, false},
     {"queue", "delete", "ID ... | --sender A | --recipient A | --all", "Removes messages without telling the sender.", false, false},

@@ -128,14 +128,17 @@ out:
 struct listing {
 	struct control_reply *reply;
 	const struct filter *filter;
+	size_t count;
 };
 
 static void list_one(void *arg, struct message *m)
 {
 	struct listing *l = arg;
 
-	if (matches(m, l->filter))
-		row_message(l->reply, m, false);
+	if (!matches(m, l->filter))
+		return;
+	row_message(l->reply, m, false);
+	l->count++;
 }
 
 /* ---- one message by its id ---- */
@@ -285,6 +288,11 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 	return true;
 }
 
+static bool is_status(struct span s)
+{
+	return s.len == 0 || span_eq(s, SPAN_LIT("active")) || span_eq(s, SPAN_LIT("deferred")) || span_eq(s, SPAN_LIT("held"));
+}
+
 static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, size_t count,
     const struct filter *filter, size_t ids, enum action action)
 {
@@ -308,7 +316,7 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 {
 	struct queue *queue = arg;
 	struct filter filter = {0};
-	struct listing listing = {reply, &filter};
+	struct listing listing = {.reply = reply, .filter = &filter};
 	struct span verb = count > 1 ? args[1] : span_str("");
 	size_t ids;
 
@@ -316,9 +324,11 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 	(void)secret;
 	if (!parse_filter(args, count, &filter, &ids)) {
 		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
+	} else if (!is_status(filter.status)) {
+		control_reply_done(reply, EX_USAGE, "a status is active, deferred or held");
 	} else if (span_eq(verb, SPAN_LIT("list"))) {
 		each_message(queue, list_one, &listing);
-		control_reply_done(reply, EX_OK, "%s", "");
+		control_reply_done(reply, EX_OK, "%s", listing.count > 0 ? "" : filter.any ? "no message fits" : "the queue is empty");
 	} else if ((span_eq(verb, SPAN_LIT("show")) || span_eq(verb, SPAN_LIT("cat"))) && ids == 1) {
 		do_show(queue, reply, args[2], span_eq(verb, SPAN_LIT("cat")));
 	} else if (span_eq(verb, SPAN_LIT("flush"))) {

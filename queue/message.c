@@ -156,6 +156,27 @@ static void log_target(const struct target *t, enum log_event_id event)
 	    F_SPAN("status", t->text));
 }
 
+/* The mailboxes that a recipient leads to and that must be tried again; none when where it leads is not known. */
+static void log_deferred(const struct message *m, uint32_t recipient)
+{
+	const struct spool_recipient *r = &m->file.envelope.recipients[recipient];
+	int64_t wait = m->next - clock_wall();
+	bool any = false;
+	char text[SPOOL_ID_TEXT];
+
+	spool_id_format(m->id, text);
+	for (const struct target *t = m->targets; t != NULL; t = t->next) {
+		if (t->recipient != recipient || t->state != TARGET_DEFERRED)
+			continue;
+		any = true;
+		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
+		    F_SPAN("mailbox", t->address), F_SPAN("status", t->text), F_I64("retry_in", wait));
+	}
+	if (!any)
+		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
+		    F_SPAN("status", m->states[recipient].text), F_I64("retry_in", wait));
+}
+
 void target_result(struct target *t, int code, struct span text)
 {
 	struct message *m = t->message;
@@ -170,8 +191,7 @@ void target_result(struct target *t, int code, struct span text)
 		m->queue->delivered++;
 		log_target(t, EV_queue_delivered);
 	} else if (err_is_temp(code)) {
-		t->state = TARGET_DEFERRED;
-		log_target(t, EV_queue_deferred);
+		t->state = TARGET_DEFERRED; /* logged when it is known until when */
 	} else {
 		t->state = TARGET_FAILED;
 		log_target(t, EV_queue_bounced);
@@ -276,6 +296,9 @@ static void record_and_rest(struct message *m)
 		if (is_open(&m->states[i]) && m->states[i].attempts > attempts)
 			attempts = m->states[i].attempts;
 	m->next = clock_wall() + schedule_backoff(daemon_conf(m->queue->daemon), attempts);
+	for (uint32_t i = 0; i < count; i++)
+		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty)
+			log_deferred(m, i);
 	if (job != NULL)
 		job->records = calloc(2 * count + 1, sizeof(*job->records));
 	if (job == NULL || job->records == NULL) {

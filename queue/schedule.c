@@ -10,6 +10,17 @@
 
 enum { SCHEDULE_BURST = 200, SCHEDULE_SLEEP_MAX = 3600 };
 
+/*
+ * Nothing is put off for longer than queue-retry-max and a quarter. What is due later than twice that was put
+ * off while the clock was wrong, and would wait for it for ever.
+ */
+static bool is_due(struct queue *queue, int64_t next)
+{
+	int64_t now = clock_wall(), most = 2 * conf_ms(daemon_conf(queue->daemon), CONF_queue_retry_max, NULL) / 1000;
+
+	return next <= now || (next != INT64_MAX && next > now + (most > SCHEDULE_SLEEP_MAX ? most : SCHEDULE_SLEEP_MAX));
+}
+
 static bool before(const struct waiting *a, const struct waiting *b)
 {
 	return a->next != b->next ? a->next < b->next : a->id < b->id;
@@ -52,7 +63,7 @@ static void arm(struct queue *queue)
 
 	if (queue->timer == NULL || queue->heap_count == 0 || queue->heap[0].next == INT64_MAX)
 		return;
-	wait = queue->heap[0].next - clock_wall();
+	wait = is_due(queue, queue->heap[0].next) ? 0 : queue->heap[0].next - clock_wall();
 	if (wait < 1 && queue->active_count >= queue->active_max)
 		wait = 1; /* there is no room for it now */
 	tv.tv_sec = wait < 0 ? 0 : wait > SCHEDULE_SLEEP_MAX ? SCHEDULE_SLEEP_MAX : wait;
@@ -130,7 +141,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	for (int i = 0; i < SCHEDULE_BURST && queue->heap_count > 0 && !queue->halting; i++) {
-		if (queue->heap[0].next > clock_wall() || queue->active_count >= queue->active_max)
+		if (!is_due(queue, queue->heap[0].next) || queue->active_count >= queue->active_max)
 			break;
 		run_first(queue);
 	}

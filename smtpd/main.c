@@ -1,6 +1,7 @@
 /* smtpd: mail from the internet, port 25. */
 #include "smtpd/smtpd.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 #include "tls/tls.h"
@@ -111,6 +112,7 @@ static int load_tls(struct smtpd *smtpd, struct err *err)
 {
 	int cert = daemon_file(smtpd->daemon, "tls-certificate"), key = daemon_file(smtpd->daemon, "tls-key");
 	struct tls_context *tls;
+	char warning[TLS_WARNING_MAX];
 	int r;
 
 	if (cert < 0 || key < 0)
@@ -120,6 +122,8 @@ static int load_tls(struct smtpd *smtpd, struct err *err)
 		return r;
 	tls_context_free(&smtpd->tls);
 	smtpd->tls = tls;
+	if (tls_context_warning(tls, clock_wall(), warning))
+		log_event(EV_tls_certificate_old, daemon_log(smtpd->daemon), F_STR("warning", warning));
 	return 0;
 }
 
@@ -178,6 +182,8 @@ static void smtpd_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = smtpd->session_count;
 	stats->total = smtpd->total;
+	tls_context_warning(smtpd->tls, clock_wall(), smtpd->warning);
+	stats->note = span_str(smtpd->warning);
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 #include "net/listener.h"
 #include "proc/daemon.h"
 #include "smtp/server.h"
+#include "tls/tls.h"
 
 struct ipc_conn;
 
@@ -70,6 +71,7 @@ struct session {
 struct smtpd {
 	struct daemon *daemon;
 	struct tls_context *tls;
+	char warning[TLS_WARNING_MAX]; /* about its certificate, for status */
 	struct ipc_conn *auth, *queue;
 	struct smtpd_listener listeners[SMTPD_LISTENERS];
 	size_t listener_count;

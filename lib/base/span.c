@@ -55,3 +55,22 @@ bool span_u64(struct span s, uint64_t max, uint64_t *out)
 	*out = n;
 	return true;
 }
+
+bool span_is_host_name(struct span s)
+{
+	if (s.len == 0 || s.len > 253)
+		return false;
+	for (;;) {
+		size_t end = span_find(s, '.');
+		struct span label = span_sub(s, 0, end);
+
+		if (label.len == 0 || label.len > 63 || label.ptr[0] == '-' || label.ptr[label.len - 1] == '-')
+			return false;
+		for (size_t i = 0; i < label.len; i++)
+			if (!ascii_is_alnum(label.ptr[i]) && label.ptr[i] != '-')
+				return false;
+		if (end == s.len)
+			return true;
+		s = span_from(s, end + 1);
+	}
+}

@@ -65,6 +65,9 @@ struct span span_trim(struct span s);
 /* Decimal digits only, no sign, no blanks; false on empty, surplus or > max. */
 bool span_u64(struct span s, uint64_t max, uint64_t *out);
 
+/* RFC 1123 section 2.1: labels of letters, digits and hyphens, 63 each, 253 in all; no dot at the end. */
+bool span_is_host_name(struct span s);
+
 static inline char ascii_lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;

@@ -1,25 +1,142 @@
-/* What is wrong with a configuration although each of its lines is right. */
+/* Values that no daemon could use, and what is wrong with a configuration although each of its lines is right. */
 #include "conf/private.h"
 
-static int check_tls(const struct conf *conf, struct err *err)
-{
-	bool certificate = conf_text(conf, CONF_tls_certificate, NULL).len > 0;
-	bool key = conf_text(conf, CONF_tls_key, NULL).len > 0;
+#include <stdarg.h>
+#include <stdio.h>
 
-	if (certificate != key)
-		return err_set(err, E_SYNTAX, "%.*s: %s is set but %s is not; write: tls certificate FILE key FILE",
-		    SPAN_ARG(conf_origin(conf, certificate ? CONF_tls_certificate : CONF_tls_key, NULL)),
-		    certificate ? "tls-certificate" : "tls-key", certificate ? "tls-key" : "tls-certificate");
-	for (size_t i = 0; i < conf_listener_count(conf) && !key; i++)
-		if (span_eq(conf_listener(conf, i)->service, SPAN_LIT("imaps")))
-			return err_set(err, E_SYNTAX, "%.*s: imaps needs a certificate; write: tls certificate FILE key FILE",
-			    SPAN_ARG(conf->listener_index[i]->scope->origin));
+static int fail_at(struct span origin, unsigned column, struct err *err, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static int fail_at(struct span origin, unsigned column, struct err *err, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return err_set(err, E_SYNTAX, "%.*s:%u: %s", SPAN_ARG(origin), column, text);
+}
+
+/* ---- one value ---- */
+
+static bool is_word_of(struct span text, const char *words)
+{
+	struct span rest = span_str(words);
+
+	while (rest.len > 0) {
+		size_t end = span_find(rest, ' ');
+
+		if (span_eq(text, span_sub(rest, 0, end)))
+			return true;
+		rest = span_from(rest, end + 1);
+	}
+	return false;
+}
+
+static bool is_out_of_bounds(enum conf_setting setting, const char *bound, uint64_t number, bool least)
+{
+	struct conf_value limit = {0};
+
+	if (bound == NULL || bound[0] == '\0' || conf_value_parse(NULL, setting, span_str(bound), SPAN_LIT(""), &limit, NULL) != 0)
+		return false;
+	return least ? number < limit.number : number > limit.number;
+}
+
+/* Good enough to tell an address from a name: the directory says the rest when it is used. */
+static bool is_address(struct span text)
+{
+	size_t at = span_find(text, '@');
+
+	return at > 0 && at + 1 < text.len && span_find(text, ' ') == text.len;
+}
+
+static bool is_log_target(struct span text)
+{
+	return span_eq(text, SPAN_LIT("syslog")) || span_eq(text, SPAN_LIT("stderr")) || span_startswith(text, SPAN_LIT("file:/"));
+}
+
+static int check_value(enum conf_setting setting, const struct conf_value *v, struct err *err)
+{
+	const struct conf_bounds *bounds = conf_setting_bounds(setting);
+	const char *name = conf_setting_info(setting)->name;
+
+	if (is_out_of_bounds(setting, bounds->least, v->number, true))
+		return fail_at(v->origin, v->column, err, "%s: %.*s is less than %s, the least there can be", name, SPAN_ARG(v->text), bounds->least);
+	if (is_out_of_bounds(setting, bounds->most, v->number, false))
+		return fail_at(v->origin, v->column, err, "%s: %.*s is more than %s, the most there can be", name, SPAN_ARG(v->text), bounds->most);
+	if (bounds->choice != NULL && !is_word_of(v->text, bounds->choice))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: %s", name, SPAN_ARG(v->text), bounds->choice);
+	if (setting == CONF_hostname && !span_is_host_name(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a host name such as mail.example.org", name, SPAN_ARG(v->text));
+	if (setting == CONF_log && !is_log_target(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: syslog stderr file:/PATH", name, SPAN_ARG(v->text));
+	if ((setting == CONF_catch_all || setting == CONF_postmaster) && v->text.len > 0 && !is_address(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not an address such as alice@example.org", name, SPAN_ARG(v->text));
 	return 0;
 }
 
-int conf_check(const struct conf *conf, const char *file, struct err *err)
+static int check_scope(const struct conf_scope_values *scope, struct err *err)
 {
-	if (conf_text(conf, CONF_hostname, NULL).len == 0)
-		return err_set(err, E_SYNTAX, "%s: the hostname is missing; write: hostname mail.example.org", file);
-	return check_tls(conf, err);
+	int r = 0;
+
+	for (size_t i = 0; i < CONF_COUNT && r == 0; i++)
+		if (scope->values[i].set)
+			r = check_value((enum conf_setting)i, &scope->values[i], err);
+	return r;
+}
+
+/* ---- blocks ---- */
+
+static int check_listener(const struct conf_block *block, bool tls, struct err *err)
+{
+	const struct conf_listener *l = &block->listener;
+	const struct conf_scope_values *scope = block->scope;
+
+	if (span_find(l->host, ':') < l->host.len && l->address.ptr[0] != '[')
+		return fail_at(scope->origin, scope->column, err, "listen %.*s: an IPv6 address stands in brackets: [%.*s]:%u",
+		    SPAN_ARG(l->address), SPAN_ARG(l->host), l->port);
+	if (!is_word_of(l->service, "smtp imap imaps lmtp"))
+		return fail_at(scope->origin, scope->column, err, "listen %.*s: no daemon of this version serves it; there are smtp, imap, imaps, lmtp",
+		    SPAN_ARG(l->service));
+	if (span_eq(l->service, SPAN_LIT("imaps")) && !tls)
+		return fail_at(scope->origin, scope->column, err, "listen imaps needs a certificate; write at the top level: tls certificate FILE key FILE");
+	return check_scope(scope, err);
+}
+
+static int check_domain(const struct conf_block *block, struct err *err)
+{
+	if (!span_is_host_name(block->domain.name))
+		return fail_at(block->scope->origin, block->scope->column, err, "domain '%.*s' is not a domain name", SPAN_ARG(block->domain.name));
+	return check_scope(block->scope, err);
+}
+
+/* ---- the whole ---- */
+
+static int check_tls(const struct conf *conf, bool *tls, struct err *err)
+{
+	const struct conf_value *certificate = &conf->global->values[CONF_tls_certificate], *key = &conf->global->values[CONF_tls_key];
+	const struct conf_value *set = certificate->set ? certificate : key;
+
+	*tls = certificate->set && key->set;
+	if (certificate->set == key->set)
+		return 0;
+	return fail_at(set->origin, set->column, err, "only half of what TLS needs; write: tls certificate FILE key FILE");
+}
+
+int conf_check(const struct conf *conf, const char *path, struct err *err)
+{
+	bool tls;
+	int r;
+
+	if (!conf->global->values[CONF_hostname].set)
+		return err_set(err, E_SYNTAX, "%s: the hostname is missing; write: hostname mail.example.org", path);
+	r = check_scope(conf->global, err);
+	if (r == 0)
+		r = check_tls(conf, &tls, err);
+	for (const struct conf_block *b = conf->domains; b != NULL && r == 0; b = b->next)
+		r = check_domain(b, err);
+	for (const struct conf_block *b = conf->listeners; b != NULL && r == 0; b = b->next)
+		r = check_listener(b, tls, err);
+	return r;
 }

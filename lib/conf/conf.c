@@ -1,6 +1,8 @@
 /* Look-ups, and the flattened text that daemons get. */
 #include "conf/private.h"
 
+#include "base/near.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,12 +14,38 @@ static const struct conf_setting_info conf_settings[CONF_COUNT] = {
 #define SETTING(id, name, type, scopes, default_text, sentence)                                    \
 	[CONF_##id] = {name, CONF_TYPE_##type, scopes, default_text, sentence},
 #include "conf/schema.def"
-#undef SETTING
+};
+
+static const struct conf_bounds conf_bounds[CONF_COUNT] = {
+#define BOUNDS(id, least, most) [CONF_##id] = {least, most, NULL},
+#define CHOICE(id, words) [CONF_##id] = {NULL, NULL, words},
+#include "conf/schema.def"
 };
 
 const struct conf_setting_info *conf_setting_info(enum conf_setting setting)
 {
 	return &conf_settings[setting];
+}
+
+const struct conf_bounds *conf_setting_bounds(enum conf_setting setting)
+{
+	return &conf_bounds[setting];
+}
+
+bool conf_setting_find(struct span name, enum conf_setting *out, const char **near)
+{
+	struct near search = near_begin(name);
+
+	for (size_t i = 0; i < CONF_COUNT; i++) {
+		near_try(&search, conf_settings[i].name);
+		if (span_eq(name, span_str(conf_settings[i].name))) {
+			*out = (enum conf_setting)i;
+			return true;
+		}
+	}
+	if (near != NULL)
+		*near = search.best;
+	return false;
 }
 
 static int fill_defaults(struct conf *conf, struct err *err)

@@ -18,7 +18,6 @@ struct conf;
 enum conf_setting {
 #define SETTING(id, name, type, scopes, default_text, sentence) CONF_##id,
 #include "conf/schema.def"
-#undef SETTING
 	CONF_COUNT
 };
 
@@ -51,10 +50,14 @@ struct conf_where {
 
 /*
  * Reads a file with its includes. On error *err names file, line, column, and
- * the nearest valid name. It is also wrong as a whole when it has no hostname, or
- * half of what TLS needs. What conf_* return borrows the conf.
+ * the nearest valid name. What conf_* return borrows the conf.
  */
 int conf_load(const char *path, struct conf **out, struct err *err);
+/*
+ * Can a suite work with it? Values that no daemon could use, and what is wrong although each of
+ * its lines is right. path: of the file that was loaded, for what stands nowhere. 0 or E_SYNTAX.
+ */
+int conf_check(const struct conf *conf, const char *path, struct err *err);
 /* Text in memory (no includes); name is used in errors. */
 int conf_parse(struct span text, const char *name, struct conf **out, struct err *err);
 /* The whole of an open file (what master hands to daemons), written by conf_dump. */
@@ -90,6 +93,15 @@ struct conf_setting_info {
 	const char *default_text;
 	const char *sentence;
 };
+
+/* What conf_check lets pass; NULL or "": there is no such bound. */
+struct conf_bounds {
+	const char *least, *most; /* as written in a file */
+	const char *choice;	  /* the words there are, with blanks between them */
+};
 const struct conf_setting_info *conf_setting_info(enum conf_setting setting);
+const struct conf_bounds *conf_setting_bounds(enum conf_setting setting);
+/* By name; false when there is none, and then *near is the one that is probably meant, or NULL. */
+bool conf_setting_find(struct span name, enum conf_setting *out, const char **near);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "conf/private.h"
 
+#include "base/near.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONF_WORDS_MAX = 64, CONF_NEAR_MAX = 64 };
+enum { CONF_WORDS_MAX = 64, CONF_SHOWN_MAX = 120 };
 
 enum token_kind { TOKEN_WORD, TOKEN_OPEN, TOKEN_CLOSE, TOKEN_LINE, TOKEN_SEMICOLON, TOKEN_END };
 
@@ -46,13 +47,17 @@ static int fail(const struct parser *p, const struct token *t, struct err *err, 
 
 static int fail(const struct parser *p, const struct token *t, struct err *err, const char *fmt, ...)
 {
+	struct span file = p->file;
 	char text[ERR_TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return err_set(err, E_SYNTAX, "%.*s:%u:%u: %s", SPAN_ARG(p->file), t->line, t->column, text);
+	/* Of a very long path the end; the message must not be what is cut off. */
+	if (file.len > CONF_SHOWN_MAX)
+		return err_set(err, E_SYNTAX, "...%.*s:%u:%u: %s", SPAN_ARG(span_from(file, file.len - CONF_SHOWN_MAX)), t->line, t->column, text);
+	return err_set(err, E_SYNTAX, "%.*s:%u:%u: %s", SPAN_ARG(file), t->line, t->column, text);
 }
 
 /* ---- words ---- */
@@ -153,58 +158,6 @@ static bool ends_statement(enum token_kind kind)
 	return kind != TOKEN_WORD;
 }
 
-/* ---- the nearest valid name ---- */
-
-static size_t edit_distance(struct span a, struct span b)
-{
-	size_t row[CONF_NEAR_MAX + 1];
-
-	if (a.len > CONF_NEAR_MAX || b.len > CONF_NEAR_MAX)
-		return CONF_NEAR_MAX;
-	for (size_t j = 0; j <= b.len; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a.len; i++) {
-		size_t corner = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= b.len; j++) {
-			size_t change = corner + (a.ptr[i - 1] != b.ptr[j - 1]);
-			size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-
-			corner = row[j];
-			row[j] = change < best ? change : best;
-		}
-	}
-	return row[b.len];
-}
-
-static const char *nearest(struct span name)
-{
-	const char *best = NULL;
-	size_t least = 4; /* further away is no help */
-
-	for (size_t i = 0; i < CONF_COUNT; i++) {
-		const char *candidate = conf_setting_info((enum conf_setting)i)->name;
-		size_t d = edit_distance(name, span_str(candidate));
-
-		if (d < least) {
-			least = d;
-			best = candidate;
-		}
-	}
-	return best;
-}
-
-static bool find_setting(struct span name, enum conf_setting *out)
-{
-	for (size_t i = 0; i < CONF_COUNT; i++)
-		if (span_eq(name, span_str(conf_setting_info((enum conf_setting)i)->name))) {
-			*out = (enum conf_setting)i;
-			return true;
-		}
-	return false;
-}
-
 /* ---- settings ---- */
 
 static struct span make_origin(struct parser *p, unsigned line)
@@ -236,6 +189,7 @@ static int set_value(struct parser *p, struct conf_scope_values *scope, enum con
 		return fail(p, name, err, "%s: %s", conf_setting_info(setting)->name, why.text);
 	value->text = pool_span(p->conf->pool, value->text);
 	value->origin = make_origin(p, name->line);
+	value->column = name->column;
 	if (value->text.ptr == NULL || value->origin.ptr == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
 	value->set = true;
@@ -245,13 +199,13 @@ static int set_value(struct parser *p, struct conf_scope_values *scope, enum con
 static int check_scope(struct parser *p, enum conf_setting setting, unsigned scope, const struct token *name,
     struct err *err)
 {
+	static const char *const places[] = {NULL, "at the top level", "in a domain block", "at the top level or in a domain block",
+	    "in a listen block", "at the top level or in a listen block", "in a domain or listen block", NULL};
 	unsigned allowed = conf_setting_info(setting)->scopes;
 
 	if (allowed & scope)
 		return 0;
-	return fail(p, name, err, "%s does not belong here but %s", conf_setting_info(setting)->name,
-	    allowed & CONF_SCOPE_GLOBAL ? "at the top level"
-	    : allowed & CONF_SCOPE_DOMAIN ? "in a domain block" : "in a listen block");
+	return fail(p, name, err, "%s does not belong here but %s", conf_setting_info(setting)->name, places[allowed]);
 }
 
 /* Words up to the statement's end. one_line: the block's brace stands on this line, two blanks end it too. */
@@ -304,14 +258,12 @@ static int take_setting(struct parser *p, struct conf_scope_values *scope, unsig
 {
 	enum conf_setting setting;
 	struct span text;
+	const char *near;
 	int r;
 
-	if (!find_setting(words[0].text, &setting)) {
-		const char *near = nearest(words[0].text);
-
+	if (!conf_setting_find(words[0].text, &setting, &near))
 		return fail(p, &words[0], err, "unknown setting '%.*s'%s%s%s", SPAN_ARG(span_sub(words[0].text, 0, 60)),
 		    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-	}
 	r = check_scope(p, setting, scope_bit, &words[0], err);
 	if (r != 0)
 		return r;
@@ -432,6 +384,7 @@ static int take_block(struct parser *p, const struct token *words, size_t count,
 	if (r != 0)
 		return r;
 	block->scope->origin = make_origin(p, words[0].line);
+	block->scope->column = words[0].column;
 	if (domain) {
 		*conf->domain_tail = block;
 		conf->domain_tail = &block->next;
@@ -489,6 +442,17 @@ static int take_version(struct parser *p, const struct token *words, size_t coun
 	return 0;
 }
 
+static int fail_block(const struct parser *p, const struct token *name, struct err *err)
+{
+	struct near near = near_begin(name->text);
+
+	near_try(&near, "domain");
+	near_try(&near, "listen");
+	if (near.best != NULL && near.least > 0)
+		return fail(p, name, err, "unknown block '%.*s'; did you mean '%s'?", SPAN_ARG(span_sub(name->text, 0, 60)), near.best);
+	return fail(p, &p->token, err, "only domain and listen have a block");
+}
+
 static int take_statement(struct parser *p, struct conf_scope_values *scope, unsigned scope_bit, unsigned open_line,
     struct err *err)
 {
@@ -505,7 +469,7 @@ static int take_statement(struct parser *p, struct conf_scope_values *scope, uns
 	if (p->token.kind == TOKEN_OPEN) {
 		if (scope_bit == CONF_SCOPE_GLOBAL && (span_eq(name, SPAN_LIT("domain")) || span_eq(name, SPAN_LIT("listen"))))
 			return take_block(p, words, count, err);
-		return fail(p, &p->token, err, "only domain and listen have a block");
+		return fail_block(p, &words[0], err);
 	}
 	if (scope_bit == CONF_SCOPE_GLOBAL) {
 		if (span_eq(name, SPAN_LIT("config-version")))
@@ -589,17 +553,11 @@ static int finish(struct conf *conf, int r, struct conf **out, struct err *err)
 int conf_load(const char *path, struct conf **out, struct err *err)
 {
 	struct conf *conf = conf_new(err);
-	int r;
 
 	*out = NULL;
 	if (conf == NULL)
 		return E_NOMEM;
-	r = finish(conf, parse_file(conf, path, 0, err), out, err);
-	if (r == 0)
-		r = conf_check(*out, path, err);
-	if (r != 0)
-		conf_free(out);
-	return r;
+	return finish(conf, parse_file(conf, path, 0, err), out, err);
 }
 
 int conf_parse(struct span text, const char *name, struct conf **out, struct err *err)

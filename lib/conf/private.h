@@ -23,6 +23,7 @@ struct conf_value {
 	bool set;
 	struct span text;
 	struct span origin; /* "file:line" */
+	unsigned column;    /* of the setting's name */
 	uint64_t number;    /* number, size in bytes, milliseconds, or 0 and 1 */
 	struct conf_network *networks;
 	size_t network_count;
@@ -32,6 +33,7 @@ struct conf_value {
 struct conf_scope_values {
 	struct conf_value values[CONF_COUNT];
 	struct span origin; /* of the block */
+	unsigned column;
 };
 
 struct conf_block {
@@ -63,8 +65,4 @@ bool conf_address_parse(struct span text, unsigned char out[16]);
 /* conf.c: an empty conf with the defaults filled in. */
 struct conf *conf_new(struct err *err);
 int conf_index(struct conf *conf, struct err *err);
-
-/* check.c: what only the whole of it shows; file is its name in errors. */
-int conf_check(const struct conf *conf, const char *file, struct err *err);
-
 #endif

@@ -15,7 +15,7 @@
 
 enum { CONTROL_PIECE = 49152 };
 
-static int control_connect(const struct instance *instance, const char *daemon, struct err *err)
+static int control_connect(const struct instance *instance, const char *daemon, bool stopping, struct err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd, size = 4 * IPC_MESSAGE_MAX;
@@ -33,7 +33,8 @@ static int control_connect(const struct instance *instance, const char *daemon, 
 	if (errno == EACCES)
 		err_set(err, E_DENIED, "%s: not permitted; run the command as root", address.sun_path);
 	else if (errno == ENOENT || errno == ECONNREFUSED)
-		err_set(err, E_UNAVAILABLE, "Mailwain is not running here (%s); start it with `mailwain%s%s start`",
+		err_set(err, E_UNAVAILABLE, stopping ? "Mailwain is not running here (%s)"
+			: "Mailwain is not running here (%s); start it with `mailwain%s%s start`",
 		    address.sun_path, instance->root[0] ? " --root " : "", instance->root);
 	close(fd);
 	return err->code;
@@ -68,10 +69,11 @@ static int send_request(int fd, const struct control_request_options *o, struct 
 	return r;
 }
 
-static int finish(const struct control_done *done)
+/* With --json standard output holds rows and nothing else. */
+static int finish(const struct control_done *done, bool json)
 {
 	if (done->text.len > 0)
-		fprintf(done->exit == EX_OK ? stdout : stderr, "%s%.*s\n", done->exit == EX_OK ? "" : "mailwain: ",
+		fprintf(done->exit == EX_OK && !json ? stdout : stderr, "%s%.*s\n", done->exit == EX_OK ? "" : "mailwain: ",
 		    SPAN_ARG(done->text));
 	return (int)done->exit;
 }
@@ -101,7 +103,7 @@ static int receive_answer(int fd, struct table *table, bool json, struct err *er
 			fwrite(text.ptr, 1, text.len, stdout);
 		} else {
 			table_print(table, stdout);
-			return finish((const void *)m.body);
+			return finish((const void *)m.body, json);
 		}
 	}
 }
@@ -110,7 +112,8 @@ int control_run(const struct instance *instance, const char *daemon, const struc
 {
 	struct err err = {0};
 	struct table *table = table_new();
-	int fd = control_connect(instance, daemon, &err);
+	bool stopping = options->count == 1 && span_eq(options->args[0], SPAN_LIT("stop"));
+	int fd = control_connect(instance, daemon, stopping, &err);
 	int status = EX_OSERR;
 
 	if (table == NULL || fd < 0) {

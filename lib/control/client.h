@@ -10,7 +10,7 @@ struct control_request_options {
 	size_t count;
 	struct span secret;	    /* a password, or empty */
 	struct span input;	    /* a long input, or empty */
-	bool json;		    /* rows as they are, one a line; else as a table */
+	bool json;		    /* rows as they are, one a line, and nothing else on stdout; else as a table */
 };
 
 /*

@@ -10,10 +10,10 @@
 struct control_verb {
 	const char *noun;
 	const char *verb;
-	const char *usage;	/* behind "mailwain NOUN VERB" */
+	const char *usage;	/* behind "mailwain NOUN VERB": also the rule that arguments are held against */
 	const char *sentence;
 	bool password;		/* takes --password-stdin or asks on the terminal */
-	bool input;		/* the last argument is a file (or -) that is sent along */
+	bool input;		/* the first argument is a file (or -) that is sent along in place of its name */
 };
 
 struct control_command {

@@ -69,6 +69,9 @@ int instance_find(struct instance *instance, const char *root, struct err *err)
 	int r;
 
 	memset(instance, 0, sizeof(*instance));
+	/* An empty name given by hand is a shell variable that was not set: it must not mean the machine. */
+	if (root != NULL && root[0] == '\0')
+		return err_set(err, E_SYNTAX, "--root needs a directory");
 	if (root == NULL)
 		root = getenv("MAILWAIN_ROOT");
 	find_binaries(instance);

@@ -18,7 +18,7 @@ struct instance {
 
 /*
  * root: from --root, or NULL: then MAILWAIN_ROOT, then the machine itself. Made
- * absolute. libexec and bin: beside the running command when it was built in a
+ * absolute. E_SYNTAX when it is empty. libexec and bin: beside the running command when it was built in a
  * tree (build/bin, build/libexec), else the installed ones. E_TOOBIG, E_IO.
  */
 int instance_find(struct instance *instance, const char *root, struct err *err);

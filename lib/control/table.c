@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { TABLE_COLUMNS = 24, TABLE_CELL = 60 };
 
@@ -28,12 +29,65 @@ void table_free(struct table **table)
 	*table = NULL;
 }
 
+static void time_text(json_int_t seconds, char *out, size_t size)
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	if (localtime_r(&when, &tm) == NULL || strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		snprintf(out, size, "-");
+}
+
+/* The two largest units: "3d4h", "5m10s". */
+static void duration_text(json_int_t seconds, char *out, size_t size)
+{
+	static const struct {
+		json_int_t seconds;
+		char unit;
+	} units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	size_t i = 0;
+
+	while (i < 3 && seconds < units[i].seconds)
+		i++;
+	if (i == 3)
+		snprintf(out, size, "%llds", (long long)seconds);
+	else
+		snprintf(out, size, "%lld%c%lld%c", (long long)(seconds / units[i].seconds), units[i].unit,
+		    (long long)(seconds % units[i].seconds / units[i + 1].seconds), units[i + 1].unit);
+}
+
+static void memory_text(json_int_t bytes, char *out, size_t size)
+{
+	snprintf(out, size, "%.1fM", (double)bytes / (1024 * 1024));
+}
+
+/* Numbers that nobody reads at a glance. JSON has them as they are. */
+static void for_people(json_t *row)
+{
+	static const struct {
+		const char *key;
+		void (*text)(json_int_t n, char *out, size_t size);
+	} keys[] = {{"arrived", time_text}, {"next", time_text}, {"created", time_text}, {"uptime", duration_text}, {"memory", memory_text}};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		json_t *value = json_object_get(row, keys[i].key);
+		char text[40];
+
+		if (!json_is_integer(value))
+			continue;
+		keys[i].text(json_integer_value(value), text, sizeof(text));
+		json_object_set_new(row, keys[i].key, json_string(text));
+	}
+}
+
 void table_add(struct table *table, struct span row)
 {
 	json_t *object = json_loadb(row.ptr, row.len, JSON_REJECT_DUPLICATES, NULL);
 
-	if (object != NULL)
-		json_array_append_new(table->rows, object);
+	if (object == NULL)
+		return;
+	for_people(object);
+	json_array_append_new(table->rows, object);
 }
 
 /* Without what could move a terminal's cursor (C0, DEL, C1); cut between characters. */
@@ -118,6 +172,45 @@ static size_t columns_of(const struct table *table, const char *names[TABLE_COLU
 	return count;
 }
 
+static bool is_list_of_objects(const json_t *value)
+{
+	return json_is_object(json_array_get(value, 0));
+}
+
+static bool has_list_of_objects(json_t *row)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(row, key, value)
+		if (is_list_of_objects(value))
+			return true;
+	return false;
+}
+
+/* One thing with lists in it fits no table: a line for each of its keys. */
+static void print_record(json_t *row, const char *indent, FILE *out)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(row, key, value) {
+		char text[1024];
+
+		if (!is_list_of_objects(value)) {
+			cell_text(value, text, sizeof(text), true);
+			fprintf(out, "%s%-16s %s\n", indent, key, text);
+			continue;
+		}
+		fprintf(out, "%s%s\n", indent, key);
+		for (size_t i = 0; i < json_array_size(value); i++) {
+			if (i > 0)
+				fputc('\n', out);
+			print_record(json_array_get(value, i), "    ", out);
+		}
+	}
+}
+
 void table_print(const struct table *table, FILE *out)
 {
 	const char *names[TABLE_COLUMNS];
@@ -126,6 +219,10 @@ void table_print(const struct table *table, FILE *out)
 
 	if (json_array_size(table->rows) == 0)
 		return;
+	if (json_array_size(table->rows) == 1 && has_list_of_objects(json_array_get(table->rows, 0))) {
+		print_record(json_array_get(table->rows, 0), "", out);
+		return;
+	}
 	count = columns_of(table, names, widths);
 	for (size_t c = 0; c < count; c++)
 		print_cell(names[c], widths[c], out);

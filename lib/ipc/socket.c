@@ -80,6 +80,23 @@ static int check_descriptor(const struct ipc_message *m, int count, struct err *
 	return 0;
 }
 
+/*
+ * When the other end dies with messages of ours unread, the kernel says ECONNRESET once, before it gives
+ * what the other end had sent. That may be an answer, or why it died.
+ */
+static ssize_t receive(int fd, struct msghdr *msg)
+{
+	bool reset = false;
+
+	for (;;) {
+		ssize_t n = recvmsg(fd, msg, MSG_CMSG_CLOEXEC);
+
+		if (n >= 0 || (errno != EINTR && (errno != ECONNRESET || reset)))
+			return n;
+		reset = errno == ECONNRESET;
+	}
+}
+
 int ipc_receive(int fd, const struct ipc_service *service, enum ipc_direction direction,
     void *buffer, struct ipc_message *out, struct err *err)
 {
@@ -95,9 +112,7 @@ int ipc_receive(int fd, const struct ipc_service *service, enum ipc_direction di
 	int pass, count, r;
 	ssize_t n;
 
-	do
-		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	n = receive(fd, &msg);
 	if (n < 0)
 		return errno == EAGAIN ? E_AGAIN
 				       : err_set_errno(err, errno, "%s: receive", service->name);

@@ -2,7 +2,9 @@
 
 #include "net/ipc_conn.h"
 
+#include <errno.h>
 #include <event2/event.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -413,6 +415,36 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 	}
 }
 
+static const char *tree_setting(enum profile_tree tree)
+{
+	switch (tree) {
+	case TREE_DIRECTORY:
+	case TREE_STORE:
+		return "data-directory";
+	case TREE_SPOOL:
+		return "spool-directory";
+	default:
+		return "run-directory";
+	}
+}
+
+/* A directory of another user's would show only when mail comes. */
+static int check_tree(const struct profile *profile, const char *tree, const char *user_prefix, struct err *err)
+{
+	char user[64];
+	struct passwd *pw;
+	struct stat st;
+
+	if (stat(tree, &st) != 0)
+		return err_set(err, err_from_errno(errno), "%s: %s; is the setting %s right, and the disk mounted?", tree, strerror(errno),
+		    tree_setting(profile->tree));
+	snprintf(user, sizeof(user), "%s%s", user_prefix, profile->user);
+	pw = geteuid() == 0 && profile->tree != TREE_NONE ? getpwnam(user) : NULL;
+	if (pw == NULL || (st.st_uid == pw->pw_uid && (st.st_mode & S_IRWXU) == S_IRWXU))
+		return 0;
+	return err_set(err, E_DENIED, "%s must be %s's, with mode 0700: chown -R %s: %s; chmod 700 %s", tree, user, user, tree, tree);
+}
+
 static int confine_self(struct daemon *daemon, struct err *err)
 {
 	struct span prefix = conf_text(daemon->conf, CONF_user_prefix, NULL);
@@ -422,6 +454,9 @@ static int confine_self(struct daemon *daemon, struct err *err)
 
 	tree_path(daemon, tree, sizeof(tree));
 	copy_text(user_prefix, sizeof(user_prefix), prefix);
+	r = check_tree(daemon->spec->profile, tree, user_prefix, err);
+	if (r != 0)
+		return r;
 	r = proc_confine(daemon->spec->profile, tree, user_prefix, &landlock, err);
 	if (r == 0 && !landlock)
 		log_event(EV_daemon_ready, &daemon->log,

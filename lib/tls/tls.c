@@ -4,7 +4,10 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { TLS_WARNING_SECONDS = 14 * 86400 };
 
 struct tls_context {
 	SSL_CTX *ssl;
@@ -127,6 +130,23 @@ out:
 		tls_context_free(&context);
 	*out = context;
 	return r;
+}
+
+bool tls_context_warning(const struct tls_context *context, int64_t now, char out[TLS_WARNING_MAX])
+{
+	const X509 *cert = context != NULL ? SSL_CTX_get0_certificate(context->ssl) : NULL;
+	struct tm end;
+	int64_t seconds;
+
+	out[0] = '\0';
+	if (cert == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end) != 1)
+		return false;
+	seconds = timegm(&end);
+	if (seconds - now > TLS_WARNING_SECONDS)
+		return false;
+	snprintf(out, TLS_WARNING_MAX, "the certificate %s on %04d-%02d-%02d", seconds < now ? "ended" : "ends", end.tm_year + 1900,
+	    end.tm_mon + 1, end.tm_mday);
+	return true;
 }
 
 void tls_context_free(struct tls_context **contextp)

@@ -22,6 +22,12 @@ enum tls_want { TLS_WANT_READ, TLS_WANT_WRITE };
  * says what is wrong.
  */
 int tls_context_server(int certificate_fd, int key_fd, struct tls_context **out, struct err *err);
+/*
+ * What its owner must be told about the certificate at this time: that it ends within two weeks,
+ * or has ended. False, and an empty text, when there is nothing to tell.
+ */
+enum { TLS_WARNING_MAX = 64 };
+bool tls_context_warning(const struct tls_context *context, int64_t now, char out[TLS_WARNING_MAX]);
 /* Drops the caller's hold on it. */
 void tls_context_free(struct tls_context **context);
 

@@ -4,10 +4,11 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
-from mailwain import BIN, BUILD, DOMAIN, PASSWORD, TIMEOUT, Instance, until
+from mailwain import BIN, TIMEOUT, Instance, until
 
 MESSAGE = "Subject: %s\n\nhello\n"
 
@@ -39,7 +40,7 @@ def test_the_level_holds_for_all_daemons(fresh):
     suite.add("alice")
     suite.deliver(MESSAGE % "quiet")
     suite.stop()
-    assert suite.log() == ""
+    assert not [l for l in suite.log().splitlines() if "] warn: " not in l]
 
 
 # ---- start, stop, reload ----
@@ -58,6 +59,8 @@ def stopped(fresh):
     """An instance that does not run."""
     i = Instance()
     yield i
+    i.mw("stop", check=False)
+    i.started = False
     i.close()
 
 
@@ -159,3 +162,333 @@ def test_a_reload_opens_the_log_anew(fresh):
         assert "master_reload" in f.read()
     edit(suite, "log file:/nowhere/at/all", drop=["log "])
     refused(suite, 78, "/nowhere/at/all", "the old configuration stays", verb="reload")
+
+
+# ---- the configuration ----
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("log-level loud", "log-level: 'loud' is none of: error warn info debug"),
+        ("log-format xml", "log-format: 'xml' is none of: text json"),
+        ("durability fast", "durability: 'fast' is none of: normal strict"),
+        ("recipients 0", "recipients: 0 is less than 1"),
+        ("message-size 100", "message-size: 100 is less than 1K"),
+        ("smtpd-workers 33", "smtpd-workers: 33 is more than 32"),
+        ("stop-timeout 0s", "stop-timeout: 0s is less than 1s"),
+        ("undo-days 99999999999", "undo-days: 99999999999 is more than 36500"),
+        ("postmaster nobody", "postmaster: 'nobody' is not an address"),
+        ("domain a.test { catch-all nobody }", "catch-all: 'nobody' is not an address"),
+        ("domain -a..test { }", "'-a..test' is not a domain name"),
+        ("listen smtp on ::1:26 { }", "in brackets: [::1]:26"),
+        ("listen pop3 on 127.0.0.1:110 { }", "no daemon of this version"),
+        ("listen smtp on 127.0.0.1:26 { recipients 0 }", "recipients: 0 is less than 1"),
+        ("listen smtp on 127.0.0.1:26 { quota 5G }", "at the top level or in a domain block"),
+        ("domian a.test { }", "unknown block 'domian'; did you mean 'domain'?"),
+        ("qouta 5G", "unknown setting 'qouta'; did you mean 'quota'?"),
+        ("control-group no-such-group", "there is no group no-such-group"),
+        ("tls-key /tmp/other", "tls-key is set twice"),
+    ],
+)
+def test_mistakes_are_found_by_check_with_their_place(stopped, line, words):
+    with open(stopped.conf) as f:
+        number = len(f.read().splitlines()) + 1
+    edit(stopped, line)
+    said = refused(stopped, 78, words, "mailwain.conf:%d" % number, verb="config check")
+    assert refused(stopped, 78, words, verb="start").split(": ", 2)[2] == said.split(": ", 2)[2]
+
+
+def test_the_hostname_must_be_one(stopped):
+    edit(stopped, 'hostname "a host"', drop=["hostname"])
+    refused(stopped, 78, "hostname: 'a host' is not a host name", verb="config check")
+    edit(stopped, drop=["hostname"])
+    refused(stopped, 78, "the hostname is missing; write: hostname", verb="config check")
+
+
+def test_check_looks_into_the_files_of_tls(stopped):
+    assert "is right" in stopped.mw("config", "check").stdout
+    key = os.path.join(stopped.root, "etc", "tls.key")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+    refused(stopped, 78, "tls-key does not belong to tls-certificate", "mailwain.conf:", verb="config check")
+    os.unlink(key)
+    refused(stopped, 78, "tls-key", "No such file", verb="config check")
+
+
+def test_a_certificate_that_ends_soon_is_told(fresh):
+    suite = fresh()
+    etc = os.path.join(suite.root, "etc")
+    assert not suite.rows("status")[-1]["note"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9", "-subj", "/CN=x", "-keyout", etc + "/tls.key", "-out", etc + "/tls.pem"],
+        check=True,
+        capture_output=True,
+    )
+    assert "the certificate ends on 20" in suite.mw("config", "check").stderr
+    suite.mw("reload")
+    assert {r["name"] for r in suite.rows("status") if "the certificate ends on" in r["note"]} == {"smtpd", "imapd"}
+    assert "warn: tls_certificate_old" in suite.log()
+
+
+def test_explain_tells_value_place_default_and_meaning(stopped):
+    edit(stopped, "quota 1G", "domain example.net { quota 5G }")
+    text = stopped.mw("config", "explain", "quota").stdout
+    assert text.startswith("quota: 1G, from %s:" % stopped.conf)
+    assert "in domain example.net: 5G, from %s:" % stopped.conf in text
+    assert "Default: 0\n" in text and "How much an account of the domain may keep" in text and "A size such as" in text
+    assert stopped.mw("config", "explain", "quota", "--domain", "example.net").stdout.startswith("quota: 5G, from")
+    assert stopped.mw("config", "explain", "recipients").stdout.startswith("recipients: 1000, which is the default\n")
+    assert stopped.mw("config", "explain", "postmaster").stdout.startswith("postmaster: not set, which is the default\n")
+    row = json.loads(stopped.mw("config", "explain", "quota", "--domain", "example.net", "--json").stdout)
+    assert (row["value"], row["default"], row["in"]) == ("5G", "0", "domain example.net") and row["origin"].startswith(stopped.conf)
+    refused(stopped, 65, "did you mean 'quota'?", verb="config explain qouta")
+    refused(stopped, 65, "no block domain nowhere.test", verb="config explain quota --domain nowhere.test")
+    refused(stopped, 64, "which setting?", verb="config explain")
+    refused(stopped, 64, "did you mean 'explain'?", verb="config explian quota")
+    refused(stopped, 64, "'--domian'", verb="config explain quota --domian x")
+
+
+def test_diff_shows_what_is_not_the_default(stopped):
+    edit(stopped, "message-size 51200K", "recipients 7", "domain example.net { quota 5G }")
+    rows = {(r["in"], r["setting"]): r for r in map(json.loads, stopped.mw("config", "diff", "--json").stdout.splitlines())}
+    assert rows["", "recipients"]["value"] == "7" and rows["", "recipients"]["default"] == "1000"
+    assert rows["domain example.net", "quota"]["value"] == "5G"
+    assert ("", "message-size") not in rows, "51200K is 50M, the default"
+    assert ("", "quota") not in rows
+    assert "recipients" in stopped.mw("config", "diff").stdout
+
+
+# ---- the command line ----
+
+
+@pytest.mark.parametrize(
+    "line, code, words",
+    [
+        ("account add a@example.com --qouta 5M --password-stdin", 64, ["has no option '--qouta'; did you mean '--quota'?", "usage: mailwain account add ADDRESS"]),
+        ("account add a@example.com b@example.com --password-stdin", 64, ["'b@example.com' is too much"]),
+        ("account add --password-stdin", 64, ["ADDRESS is missing", "usage: mailwain account add"]),
+        ("account add a@example.com --quota", 64, ["--quota needs a value"]),
+        ("account disable alice@example.com carol@example.com", 64, ["'carol@example.com' is too much"]),
+        ("account list all", 64, ["'all' is too much"]),
+        ("account lsit", 64, ["did you mean 'list'?"]),
+        ("account list --root", 64, ["--root needs a directory"]),
+        ("account quota alice@example.com", 64, ["SIZE|domain is missing"]),
+        ("acount list", 64, ["there is no 'acount'; did you mean 'account'?"]),
+        ("queue list --status lost", 64, ["active, deferred or held"]),
+        ("queue show", 64, ["ID is missing", "usage: mailwain queue show ID"]),
+        ("queue delete", 64, ["--all for all 0 of them"]),
+        ("directory import", 64, ["a file name is missing"]),
+        ("store check 77777", 67, ["there is no mail store of an account 77777"]),
+        ("mailbox list alice@example.com carol@example.com", 64, ["is too much"]),
+        ("status --jason", 64, ["--jason is not understood"]),
+        ("init --hostname a.test --port-offset 70000", 64, ["--port-offset takes a number up to 60000"]),
+        ("init --hostname", 64, ["--hostname needs a value"]),
+        ("init --hostname a..b", 64, ["--hostname takes a host name"]),
+    ],
+)
+def test_wrong_usage_names_the_right_one(suite, line, code, words):
+    before = suite.mw("account", "list").stdout
+    r = suite.mw(*line.split(), check=False, input="secret\n")
+    assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
+    for word in words:
+        assert word in r.stderr, (word, r.stderr)
+    assert r.stdout == ""
+    assert suite.mw("account", "list").stdout == before
+
+
+def test_options_may_stand_before_the_words(suite):
+    suite.mw("account", "add", "--quota=5M", "--name", "A Z", "order@example.com", "--password-stdin", input="secret\n")
+    row = suite.rows("account", "show", "order@example.com")[0]
+    assert row["quota"] == 5 << 20 and row["name"] == "A Z"
+
+
+def test_an_empty_root_is_not_the_machine(suite):
+    for words in (["--root", "", "status"], ["--root=", "stop"], ["status", "--root", ""], ["account", "list", "--root", ""], ["config", "show", "--root", ""]):
+        r = subprocess.run([BIN, *words], capture_output=True, text=True, timeout=TIMEOUT)
+        assert r.returncode == 64 and "--root needs a" in r.stderr, (words, r.stderr)
+
+
+def test_with_json_nothing_else_is_on_standard_output(suite, account):
+    r = suite.mw("mailbox", "undo", account + "@example.com", "--since", "1h", "--json")
+    assert r.stdout == "" and "brought back" in r.stderr
+
+
+# ---- setting up ----
+
+
+def test_a_directory_with_blanks_and_quotes(tmp_path):
+    root = str(tmp_path / 'a "b;c#')
+    subprocess.run([BIN, "--root", root, "init", "--hostname", "a.test", "--domain", "a.test"], check=True, capture_output=True)
+    r = subprocess.run([BIN, "--root", root, "config", "check"], capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+    r = subprocess.run([BIN, "--root", root, "config", "diff", "--json"], capture_output=True, text=True)
+    assert root + "/data" in {json.loads(line)["value"] for line in r.stdout.splitlines()}
+
+
+def test_a_path_that_no_socket_can_have_is_refused_at_once(tmp_path):
+    root = str(tmp_path / ("x" * 100))
+    r = subprocess.run([BIN, "--root", root, "init", "--hostname", "a.test"], capture_output=True, text=True)
+    assert r.returncode == 64 and "too long for a socket" in r.stderr
+    assert not os.path.exists(root)
+
+
+# ---- accounts, aliases, domains ----
+
+
+def test_an_alias_that_leads_only_to_itself_is_refused(suite):
+    suite.mw("alias", "add", "loop1@example.com", "loop2@example.com")
+    r = suite.mw("alias", "add", "loop2@example.com", "loop1@example.com", check=False)
+    assert r.returncode == 65 and "leads only to itself" in r.stderr
+    assert "loop2@example.com" not in [row["address"] for row in suite.rows("alias", "list")]
+    r = suite.mw("alias", "add", "self@example.com", "self@example.com", check=False)
+    assert r.returncode == 65
+    # With a way out it is an alias like others.
+    suite.mw("alias", "add", "loop2@example.com", "loop1@example.com", "alice@example.com")
+    assert [row["address"] for row in suite.rows("alias", "show", "loop1@example.com")] == ["alice@example.com"]
+
+
+def test_an_alias_that_leads_nowhere_yet_says_so(suite):
+    said = suite.mw("alias", "add", "early@example.com", "later@example.com").stdout
+    assert "leads nowhere yet" in said
+    suite.add("later")
+    suite.deliver(MESSAGE % "early", to=["early"])
+
+
+def test_removing_a_domain_says_what_stays(suite):
+    suite.mw("domain", "add", "gone.test")
+    suite.mw("account", "add", "a@gone.test", "--password-stdin", input="secret\n")
+    suite.mw("alias", "add", "b@gone.test", "a@gone.test")
+    assert "1 accounts and 1 aliases of it stay and get no mail" in suite.mw("domain", "remove", "gone.test").stdout
+    suite.mw("account", "remove", "a@gone.test")
+    suite.mw("domain", "add", "example.com")
+    assert "stands in the configuration as well" in suite.mw("domain", "remove", "example.com").stdout
+
+
+def test_every_change_of_the_directory_is_in_the_log(suite):
+    a = "logged@example.com"
+    suite.mw("account", "add", a, "--password-stdin", input="secret\n")
+    suite.mw("account", "quota", a, "1G")
+    suite.mw("account", "passwd", a, "--password-stdin", input="secret\n")
+    suite.mw("account", "disable", a)
+    suite.mw("account", "remove", a)
+    want = ["auth_directory_changed kind=account change=%s object=%s" % (c, a) for c in ("added", "quota", "password", "disabled", "removed")]
+    until(lambda: want[-1] in suite.log())
+    log = suite.log()
+    assert [log.index(w) for w in want] == sorted(log.index(w) for w in want)
+
+
+def test_the_mail_of_a_disabled_account_can_be_looked_after(suite, account):
+    a = account + "@example.com"
+    suite.deliver(MESSAGE % "x", to=[account])
+    suite.wait_empty()
+    suite.mw("account", "disable", a)
+    assert suite.mw("store", "check", a).stdout == "no faults\n"
+    assert [m["messages"] for m in suite.rows("mailbox", "list", a) if m["name"] == "INBOX"] == [1]
+
+
+def test_a_reload_changes_where_addresses_lead(fresh):
+    """Answers of auth are remembered for moments, but not over a reload."""
+    suite = fresh()
+    suite.add("alice")
+    c = suite.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<bob@remote.test>", 250)
+    c.expect("RCPT TO:<whoever@example.com>", 550)
+    edit(suite, "domain example.com { catch-all alice@example.com }", drop=["domain example.com"])
+    suite.mw("reload")
+    c.expect("RCPT TO:<whoever@example.com>", 250)
+    edit(suite, "domain example.com { }", drop=["domain example.com"])
+    suite.mw("reload")
+    c.expect("RCPT TO:<whoever@example.com>", 550)
+    c.close()
+
+
+# ---- the queue ----
+
+
+@pytest.fixture
+def waiting(suite):
+    """A message that waits for a relay: its id."""
+    suite.mw("alias", "add", "far@example.com", "someone@elsewhere.test")
+    qid = suite.deliver(MESSAGE % "far", to=["far"])
+    until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid and r["status"] == "deferred"])
+    yield qid
+    suite.mw("queue", "delete", qid, check=False)
+    suite.mw("alias", "remove", "far@example.com")
+
+
+def test_tables_are_for_people(suite, waiting):
+    row = [r for r in suite.rows("queue", "list") if r["id"] == waiting][0]
+    text = suite.mw("queue", "list").stdout
+    assert str(row["arrived"]) not in text and time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["arrived"])) in text
+    shown = suite.mw("queue", "show", waiting).stdout.splitlines()
+    assert shown[0].split() == ["id", waiting]
+    assert "recipients" in shown and "    address          far@example.com" in shown
+    assert "M  " in suite.mw("status").stdout and "created" in suite.mw("account", "list").stdout
+
+
+def test_an_empty_list_says_so(suite):
+    suite.wait_empty()
+    assert suite.mw("queue", "list").stdout == "the queue is empty\n"
+    assert suite.mw("queue", "list", "--sender", "x@y.test").stdout == "no message fits\n"
+    assert suite.mw("queue", "list", "--json").stdout == ""
+
+
+def test_the_story_of_a_message_that_waits(suite, waiting):
+    suite.mw("queue", "hold", waiting)
+    suite.mw("queue", "release", waiting)
+    until(lambda: suite.log().count("queue_deferred qid=" + waiting) == 2)
+    suite.mw("queue", "delete", waiting)
+    until(lambda: "action=delete" in suite.log())
+    lines = [l.split("] ", 1)[1] for l in suite.log().splitlines() if waiting in l]
+    # Each daemon writes in its own time.
+    assert sorted(l.split(" ")[0] for l in lines) == ["queue_admin"] * 3 + ["queue_deferred"] * 2 + ["smtp_queued"], lines
+    deferred = [l for l in lines if l.startswith("queue_deferred")][0]
+    assert 'to=far@example.com mailbox=someone@elsewhere.test status="451 4.3.2' in deferred
+    assert 150 < int(deferred.rsplit("retry_in=", 1)[1]) < 450
+
+
+# ---- what is wrong with the machine ----
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="owners are told apart only by root's suite")
+def test_a_directory_of_somebody_else_is_named_at_the_start(stopped):
+    for path, user in (("spool", "mw-queue"), ("data/store", "mw-store"), ("data/directory", "mw-auth")):
+        path = os.path.join(stopped.root, path)
+        owner = os.stat(path)
+        os.chown(path, 0, 0)
+        for _ in range(5):
+            refused(stopped, 78, path + " must be " + user + "'s", "chown -R " + user)
+        os.chown(path, owner.st_uid, owner.st_gid)
+    stopped.start()
+
+
+def test_a_directory_that_is_missing_is_named_with_its_setting(stopped):
+    os.rename(os.path.join(stopped.root, "spool"), os.path.join(stopped.root, "spool.away"))
+    refused(stopped, 78, "/spool: No such file or directory", "spool-directory")
+    assert "error: daemon_failed" in stopped.log()
+
+
+def become(pid):
+    """Takes the user of a process, who alone may change its limits."""
+    with open("/proc/%d/status" % pid) as f:
+        uid, gid = [int(l.split()[1]) for l in f if l.startswith(("Uid:", "Gid:"))]
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+
+
+def test_a_full_disk_of_the_store_is_an_error_in_the_log(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.deliver(MESSAGE % "first")
+    suite.wait_empty()
+    deliver = suite.daemons()["deliver"]
+    with open("/proc/%d/task/%d/children" % (deliver, deliver)) as f:
+        worker = int(f.read())
+    # What is larger does not fit.
+    subprocess.run(["prlimit", "--pid", str(worker), "--fsize=100"], check=True, preexec_fn=lambda: become(worker))
+    suite.deliver(MESSAGE % "second")
+    until(lambda: "queue_deferred" in suite.log())
+    assert "error: store_error" in suite.log()

@@ -123,6 +123,28 @@ static void descriptors_arrive_where_they_may(void **state)
 	close(null);
 }
 
+/* The kernel speaks of the reset first; what the dead one had said must not be lost. */
+static void last_words_are_heard_over_unread_messages(void **state)
+{
+	struct master_query query = {0};
+	struct master_failed failed = {.generation = 7, .text = SPAN_LIT("why")};
+	char buffer[IPC_MESSAGE_MAX];
+	struct ipc_message got;
+	struct err err;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(ipc_pair(fds, &err), 0);
+	assert_int_equal(ipc_send(fds[0], &ipc_master_query, 0, &query, -1), 0);
+	assert_int_equal(ipc_send(fds[1], &ipc_master_failed, 0, &failed, -1), 0);
+	close(fds[1]);
+	assert_int_equal(ipc_receive(fds[0], &ipc_service_master, TO_SERVICE, buffer, &got, &err), 0);
+	assert_ptr_equal(got.type, &ipc_master_failed);
+	assert_span_equal(((const struct master_failed *)(const void *)got.body)->text, "why");
+	assert_int_equal(ipc_receive(fds[0], &ipc_service_master, TO_SERVICE, buffer, &got, &err), E_CLOSED);
+	close(fds[0]);
+}
+
 static void a_grant_holds_for_what_was_granted(void **state)
 {
 	unsigned char key[GRANT_KEY] = {1}, other[GRANT_KEY] = {2}, grant[GRANT_SIZE];
@@ -186,6 +208,7 @@ int main(void)
 	    cmocka_unit_test(secrets_are_not_printed),
 	    cmocka_unit_test(descriptors_arrive_where_they_may),
 	    cmocka_unit_test(no_descriptor_is_left_behind),
+	    cmocka_unit_test(last_words_are_heard_over_unread_messages),
 	    cmocka_unit_test(a_grant_holds_for_what_was_granted),
 	};
 
