@@ -2,25 +2,43 @@
 
 enum { BODY_POOL_MAX = 8 * 1024 * 1024 };
 
+/* Where a multipart or a message has nothing inside: the grammar asks for something. */
+static const char no_envelope[] = "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)";
+static const char no_body[] = "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0)";
+
+static void add_literal(struct span s, size_t nuls, struct buf *out)
+{
+	buf_printf(out, "{%zu}\r\n", s.len - nuls);
+	while (nuls-- > 0) {
+		size_t nul = span_find(s, '\0');
+
+		buf_add_span(out, span_sub(s, 0, nul));
+		s = span_from(s, nul + 1);
+	}
+	buf_add_span(out, s);
+}
+
 void imap_string_format(struct span s, struct buf *out)
 {
 	bool quotable = true;
+	size_t nuls = 0;
 
-	for (size_t i = 0; i < s.len && quotable; i++) {
+	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
 
-		quotable = c >= ' ' && c < 0x7f;
+		nuls += c == '\0';
+		quotable &= c == '\0' || (c >= ' ' && c < 0x7f);
 	}
 	if (!quotable) {
-		buf_printf(out, "{%zu}\r\n", s.len);
-		buf_add_span(out, s);
+		add_literal(s, nuls, out);
 		return;
 	}
 	buf_add_char(out, '"');
 	for (size_t i = 0; i < s.len; i++) {
 		if (s.ptr[i] == '"' || s.ptr[i] == '\\')
 			buf_add_char(out, '\\');
-		buf_add_char(out, s.ptr[i]);
+		if (s.ptr[i] != '\0')
+			buf_add_char(out, s.ptr[i]);
 	}
 	buf_add_char(out, '"');
 }
@@ -193,6 +211,13 @@ static void add_text_charset(const struct mime_part *part, struct buf *out)
 		add_parameters(&part->content, out);
 }
 
+/* Also one that is not looked into, because it lies too deep: its type alone promises an envelope. */
+static bool is_message(const struct mime_part *part)
+{
+	return span_caseeq(part->content.type, SPAN_LIT("message")) &&
+	       (span_caseeq(part->content.subtype, SPAN_LIT("rfc822")) || span_caseeq(part->content.subtype, SPAN_LIT("global")));
+}
+
 /* body-fields, and what text and message add. What stands inside a message comes between begin and end. */
 static void single_begin(struct span message, const struct mime_part *part, struct buf *out)
 {
@@ -213,10 +238,12 @@ static void single_begin(struct span message, const struct mime_part *part, stru
 	buf_printf(out, " %zu", part->body_size);
 	if (part->kind == MIME_TEXT)
 		buf_printf(out, " %zu", part->lines);
-	if (part->kind == MIME_MESSAGE && part->first_child != NULL) {
+	if (is_message(part) && part->first_child != NULL) {
 		buf_add_char(out, ' ');
 		imap_envelope_format(mime_part_header(message, part->first_child), out);
 		buf_add_char(out, ' ');
+	} else if (is_message(part)) {
+		buf_printf(out, " %s %s", no_envelope, no_body);
 	}
 }
 
@@ -224,7 +251,7 @@ static void single_end(struct span message, const struct mime_part *part, bool e
 {
 	struct span header = mime_part_header(message, part);
 
-	if (part->kind == MIME_MESSAGE)
+	if (is_message(part))
 		buf_printf(out, " %zu", part->lines);
 	if (extended) {
 		buf_add_char(out, ' ');
@@ -238,7 +265,7 @@ static void multipart_end(struct span message, const struct mime_part *part, boo
 {
 	/* RFC 3501 knows no multipart without parts. */
 	if (part->first_child == NULL)
-		buf_add_str(out, "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0)");
+		buf_add_str(out, no_body);
 	buf_add_char(out, ' ');
 	imap_string_format(part->content.subtype, out);
 	if (extended) {

@@ -7,7 +7,7 @@
 
 enum { IMAP_TEXT_MAX = 1024 * 1024 }; /* of one such text; past it a small opaque one takes its place */
 
-/* nstring: NIL when absent, quoted when it can be, else a literal. */
+/* string: quoted when it can be, else a literal. A NUL, which neither may hold, is left out. */
 void imap_string_format(struct span s, struct buf *out);
 
 /* header: the header section. date: the Date field goes in as it is. */

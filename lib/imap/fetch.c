@@ -2,15 +2,10 @@
 
 #include "imap/body.h"
 
-static struct imap_fetch_item *item_new(struct imap_lex *lex, struct imap_fetch *fetch, enum imap_fetch_kind kind)
+static struct imap_fetch_item *item_put(struct imap_fetch *fetch, enum imap_fetch_kind kind)
 {
-	struct imap_fetch_item *item;
+	struct imap_fetch_item *item = &fetch->items[fetch->count++];
 
-	if (fetch->count == IMAP_FETCH_MAX) {
-		imap_lex_fail(lex, "too many items in one FETCH");
-		return NULL;
-	}
-	item = &fetch->items[fetch->count++];
 	item->kind = kind;
 	item->peek = true;
 	switch (kind) {
@@ -34,12 +29,18 @@ static struct imap_fetch_item *item_new(struct imap_lex *lex, struct imap_fetch 
 	return item;
 }
 
+static struct imap_fetch_item *item_new(struct imap_lex *lex, struct imap_fetch *fetch, enum imap_fetch_kind kind)
+{
+	if (fetch->count < IMAP_FETCH_MAX)
+		return item_put(fetch, kind);
+	imap_lex_fail(lex, "too many items in one FETCH");
+	return NULL;
+}
+
 void imap_fetch_add(struct imap_fetch *fetch, enum imap_fetch_kind kind)
 {
-	struct imap_lex ignored = {0};
-
 	if (kind == IMAP_FETCH_UID ? !fetch->has_uid : !fetch->has_flags)
-		item_new(&ignored, fetch, kind);
+		item_put(fetch, kind);
 }
 
 /* ---- sections ---- */
@@ -105,8 +106,8 @@ static bool take_section(struct imap_lex *lex, struct imap_section *section)
 		section->kind = section_words[i].kind;
 	else if (word.len > 0)
 		return imap_lex_fail(lex, "there is no such section");
-	else if (section->depth > 0 && lex->at > 0 && lex->in.ptr[lex->at - 1] == '.')
-		return imap_lex_fail(lex, "a section ends in '.'");
+	if (section->depth > 0 && (lex->in.ptr[lex->at - word.len - 1] == '.') != (word.len > 0))
+		return imap_lex_fail(lex, "between a part's number and what follows stands one '.'");
 	if (section->kind == IMAP_SECTION_MIME && section->depth == 0)
 		return imap_lex_fail(lex, "MIME needs a part number");
 	if (section->kind == IMAP_SECTION_FIELDS || section->kind == IMAP_SECTION_FIELDS_NOT)

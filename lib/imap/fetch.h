@@ -44,7 +44,7 @@ struct imap_fetch_item {
 };
 
 struct imap_fetch {
-	struct imap_fetch_item items[IMAP_FETCH_MAX];
+	struct imap_fetch_item items[IMAP_FETCH_MAX + 2]; /* and those of imap_fetch_add */
 	size_t count;
 	bool needs_facts, needs_file, sets_seen, has_uid, has_flags;
 };

@@ -191,8 +191,9 @@ static bool take_literal(struct imap_lex *lex, struct span *out)
 
 	if (end > 0 && rest.ptr[end - 1] == '\r')
 		end--;
-	if (line == rest.len || !imap_literal_find(span_sub(rest, 0, end), &size, &sync, &is_binary) ||
-	    size > rest.len - line - 1)
+	/* Its own braces: imap_literal_find looks for the last ones of the line. */
+	if (line == rest.len || memchr(rest.ptr + 1, '{', line - 1) != NULL ||
+	    !imap_literal_find(span_sub(rest, 0, end), &size, &sync, &is_binary) || size > rest.len - line - 1)
 		return imap_lex_fail(lex, "a literal is malformed");
 	*out = span_sub(rest, line + 1, (size_t)size);
 	lex->at += line + 1 + (size_t)size;

@@ -157,9 +157,12 @@ static unsigned cost(const struct imap_search_key *key)
 		return 2;
 	if (key->kind >= IMAP_SEARCH_SENTBEFORE)
 		return 1;
-	for (const struct imap_search_key *k = key->first; k != NULL && key->kind <= IMAP_SEARCH_NOT; k = k->next)
-		if (cost(k) > most)
-			most = cost(k);
+	for (const struct imap_search_key *k = key->first; k != NULL && key->kind <= IMAP_SEARCH_NOT; k = k->next) {
+		unsigned one = cost(k); /* once: twice at each level is 2^32 at the deepest */
+
+		if (one > most)
+			most = one;
+	}
 	return most;
 }
 

@@ -53,13 +53,21 @@ static bool decode_shifted(struct span *in, char *out, size_t *len)
 	return !(in->len > 1 && in->ptr[0] == '&' && in->ptr[1] != '-');
 }
 
+static bool has_controls(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+			return true;
+	return false;
+}
+
 bool imap_utf7_decode(struct span in, struct pool *pool, struct span *out)
 {
 	size_t len = 0;
 	char *text;
 
 	*out = in;
-	if (!utf8_is_valid(in))
+	if (!utf8_is_valid(in) || has_controls(in))
 		return false;
 	if (span_find(in, '&') == in.len)
 		return true;

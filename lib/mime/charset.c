@@ -105,17 +105,22 @@ static void put_replacement(struct buf *out)
 	buf_add(out, "\xef\xbf\xbd", 3);
 }
 
-/* Latin-1 needs no table; the quotes of windows-1252 are worth no more than a mark. */
-static void from_latin1(struct span text, struct buf *out)
+/* What is unknown or was not opened; needs nothing but this table. */
+static void from_windows_1252(struct span text, struct buf *out)
 {
+	static const uint16_t upper[32] = {0x20ac, 0, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039,
+	    0x0152, 0, 0x017d, 0, 0, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0,
+	    0x017e, 0x0178};
+
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
+		uint32_t cp = c >= 0x80 && c < 0xa0 ? upper[c - 0x80] : c;
 		char utf8[4];
 
-		if (c < 0x80)
-			buf_add_char(out, (char)c);
+		if (cp == 0 && c != 0)
+			put_replacement(out);
 		else
-			buf_add(out, utf8, utf8_put(c, utf8));
+			buf_add(out, utf8, utf8_put(cp, utf8));
 	}
 }
 
@@ -134,6 +139,19 @@ static void from_utf8(struct span text, struct buf *out)
 		else
 			buf_add(out, at, (size_t)(text.ptr - at));
 	}
+}
+
+/* Some hold the last letter back, for a mark that may follow it. */
+static void flush_iconv(iconv_t cd, struct buf *out)
+{
+	enum { HELD_MAX = 32 };
+	char *to = buf_reserve(out, HELD_MAX), *start = to;
+	size_t left = HELD_MAX;
+
+	if (to == NULL)
+		return;
+	iconv(cd, NULL, NULL, &to, &left);
+	buf_added(out, (size_t)(to - start));
 }
 
 static void from_iconv(iconv_t cd, struct span text, struct buf *out)
@@ -156,6 +174,7 @@ static void from_iconv(iconv_t cd, struct span text, struct buf *out)
 		in++;
 		in_left--;
 	}
+	flush_iconv(cd, out);
 }
 
 void mime_to_utf8(struct span name, struct span text, struct buf *out)
@@ -167,5 +186,5 @@ void mime_to_utf8(struct span name, struct span text, struct buf *out)
 	else if (mime_charset_is_utf8(name) || (c == NULL && utf8_is_valid(text)))
 		from_utf8(text, out);
 	else
-		from_latin1(text, out);
+		from_windows_1252(text, out);
 }

@@ -16,7 +16,8 @@ bool mime_field_next(struct span *rest, struct mime_field *out)
 		colon = span_find(whole, ':');
 		for (name_end = colon; name_end > 0 && (whole.ptr[name_end - 1] == ' ' || whole.ptr[name_end - 1] == '\t'); name_end--)
 			;
-		if (whole.len > 0 && (whole.ptr[0] == '\r' || whole.ptr[0] == '\n'))
+		/* A line that only begins with a CR is not the empty one. */
+		if (whole.ptr[0] == '\n' || span_startswith(whole, SPAN_LIT("\r\n")))
 			return false;
 		if (colon == whole.len || name_end == 0 || span_find(span_sub(whole, 0, colon), '\n') < colon)
 			continue;
@@ -99,11 +100,12 @@ static bool take_quoted(struct span *s, struct pool *pool, struct span *out)
 	return true;
 }
 
+/* Also up to a NUL, which strchr finds: it belongs to no word. */
 static struct span take_until(struct span *s, const char *stops)
 {
 	size_t i = 0;
 
-	while (i < s->len && !is_blank(s->ptr[i]) && (s->ptr[i] == '\0' || strchr(stops, s->ptr[i]) == NULL))
+	while (i < s->len && !is_blank(s->ptr[i]) && strchr(stops, s->ptr[i]) == NULL)
 		i++;
 	struct span word = span_sub(*s, 0, i);
 
@@ -237,29 +239,45 @@ static struct span take_phrase(struct span *s, struct pool *pool, const char *st
 	return first;
 }
 
-/* local-part "@" domain without comments; spaces around "." and "@" are the obsolete syntax. */
+/* local-part "@" domain without comments and quoting; spaces around "." and "@" are the obsolete syntax. */
 static void split_spec(struct span spec, struct pool *pool, struct mime_address *out)
 {
 	char *text = pool_alloc(pool, spec.len + 1);
-	size_t len = 0, at;
+	size_t len = 0, at = 0;
+	bool has_host = false;
 
-	for (size_t i = 0; text != NULL && i < spec.len; i++) {
-		struct span rest = span_from(spec, i);
+	while (text != NULL && spec.len > 0) {
+		struct span quoted;
+		char c = spec.ptr[0];
 
-		if (rest.ptr[0] == '(') {
-			size_t before = rest.len;
-
-			skip_cfws(&rest);
-			i += before - rest.len - 1;
-		} else if (!is_blank(rest.ptr[0]) && rest.ptr[0] != '\0') {
-			text[len++] = rest.ptr[0];
+		if (c == '(') {
+			skip_cfws(&spec);
+		} else if (c == '"') {
+			if (!take_quoted(&spec, pool, &quoted))
+				break;
+			memcpy(text + len, quoted.ptr, quoted.len);
+			len += quoted.len;
+		} else {
+			spec = span_from(spec, 1);
+			if (is_blank(c) || c == '\0')
+				continue;
+			has_host |= c == '@';
+			at = c == '@' ? len : at;
+			text[len++] = c;
 		}
 	}
-	for (at = len; at > 0 && text[at - 1] != '@'; at--)
-		;
-	out->host = span_of(text, at > 0 ? len - at : 0);
-	out->host.ptr = text ? text + at : NULL;
-	out->mailbox = span_of(text, at > 0 ? at - 1 : len);
+	out->mailbox = span_of(text, has_host ? at : len);
+	out->host = has_host ? span_of(text + at + 1, len - at - 1) : span_of(text, 0);
+}
+
+/* Length of the quoted string at the front; of its quote alone when it does not end. */
+static size_t quoted_len(struct span s)
+{
+	size_t i = 1;
+
+	while (i < s.len && s.ptr[i] != '"')
+		i += s.ptr[i] == '\\' ? 2 : 1;
+	return i < s.len ? i + 1 : 1;
 }
 
 static void take_angle(struct span *s, struct pool *pool, struct mime_address *out)
@@ -268,7 +286,7 @@ static void take_angle(struct span *s, struct pool *pool, struct mime_address *o
 	struct span inside;
 
 	while (end < s->len && s->ptr[end] != '>')
-		end += s->ptr[end] == '\\' ? 2 : 1;
+		end += s->ptr[end] == '"' ? quoted_len(span_from(*s, end)) : s->ptr[end] == '\\' ? 2 : 1;
 	inside = span_sub(*s, 1, end > s->len ? s->len - 1 : end - 1);
 	*s = span_from(*s, end + 1);
 	if (inside.len > 0 && inside.ptr[0] == '@') {
@@ -376,6 +394,21 @@ static int64_t days_of(int64_t year, int64_t month, int64_t day)
 	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
+static int64_t days_in(int64_t year, int64_t month)
+{
+	return month == 12 ? 31 : days_of(year, month + 1, 1) - days_of(year, month, 1);
+}
+
+/* [CFWS] ":" [CFWS] as section 4.3 has it. */
+static bool take_colon(struct span *s)
+{
+	skip_cfws(s);
+	if (s->len == 0 || s->ptr[0] != ':')
+		return false;
+	*s = span_from(*s, 1);
+	return true;
+}
+
 /* "+hhmm", "-hhmm" or a zone of RFC 5322 section 4.3; minutes. Unknown ones are +0000. */
 static int64_t take_zone(struct span *s)
 {
@@ -406,20 +439,15 @@ bool mime_date_parse(struct span value, int64_t *out)
 	if (comma < 32 && comma < value.len)
 		value = span_from(value, comma + 1);
 	if (!take_number(&value, 31, &day) || day == 0 || !take_month(&value, &month) || !take_number(&value, 9999, &year) ||
-	    !take_number(&value, 23, &hour) || value.len == 0 || value.ptr[0] != ':')
+	    !take_number(&value, 23, &hour) || !take_colon(&value) || !take_number(&value, 59, &minute) ||
+	    (take_colon(&value) && !take_number(&value, 60, &second)))
 		return false;
-	value = span_from(value, 1);
-	if (!take_number(&value, 59, &minute))
-		return false;
-	if (value.len > 0 && value.ptr[0] == ':') {
-		value = span_from(value, 1);
-		if (!take_number(&value, 60, &second))
-			return false;
-	}
 	if (year < 50)
 		year += 2000;
 	else if (year < 1000)
 		year += 1900;
+	if (day > (uint64_t)days_in((int64_t)year, (int64_t)month))
+		return false;
 	*out = days_of((int64_t)year, (int64_t)month, (int64_t)day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second) -
 	       take_zone(&value) * 60;
 	return true;

@@ -48,7 +48,7 @@ struct mime_address {
 	enum mime_address_kind kind;
 	struct span name;    /* display name or group name, quoting taken out; may be empty */
 	struct span route;
-	struct span mailbox;
+	struct span mailbox; /* local part, quoting taken out */
 	struct span host;
 };
 /* All of a list, also of a malformed one as far as sense can be made. Pooled. */

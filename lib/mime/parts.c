@@ -73,8 +73,9 @@ bool mime_parts_find(struct span parts, uint64_t size, const uint32_t *path, siz
 	if (!mime_parts_get(parts, 0, size, out))
 		return false;
 	for (size_t i = 0; i < depth; i++) {
-		/* A message inside a part is stepped into: its own parts are numbered below the part. */
-		if (out->kind == MIME_MESSAGE && i > 0 && !nth_child(parts, size, *index, out->depth, 1, out, index))
+		/* A message inside a part is stepped into: its own parts are numbered below the part. A leaf has none. */
+		if (i > 0 && out->kind != MIME_MULTIPART &&
+		    (out->kind != MIME_MESSAGE || !nth_child(parts, size, *index, out->depth, 1, out, index)))
 			return false;
 		if (out->kind == MIME_MULTIPART) {
 			if (path[i] == 0 || !nth_child(parts, size, *index, out->depth, path[i], out, index))
