@@ -162,7 +162,7 @@ class Strace:
         self.log = tempfile.mktemp(prefix="mailwain-strace-")
         trace = trace or inject.split(":")[0]
         inject = ["-e", "inject=" + inject] if inject else []
-        self.p = subprocess.Popen(["strace", "-f" if follow else "-q", "-o", self.log, "-p", str(pid), "-e", "trace=" + trace] + inject, stderr=subprocess.PIPE)
+        self.p = subprocess.Popen(["strace", "-o", self.log, "-p", str(pid), "-e", "trace=" + trace] + ["-f"] * follow + inject, stderr=subprocess.PIPE)
         line = self.p.stderr.readline()
         assert b"attached" in line, line
 
