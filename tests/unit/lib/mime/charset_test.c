@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 #include "mime/charset.h"
+#include "mime/fold.h"
 
 #include <iconv.h>
 #include <stdio.h>
