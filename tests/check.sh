@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 passed=0
 failed=0
 for t in "$@"; do
-	if "$t" >"$t.log" 2>&1; then
+	if timeout 120 "$t" >"$t.log" 2>&1; then
 		n=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test(s)\.$/\1/p' "$t.log")
 		echo "ok    $t (${n:-0})"
 		passed=$((passed + ${n:-0}))

@@ -300,10 +300,8 @@ int control_command_main(const struct control_command *command, int argc, char *
 	const char *near = NULL;
 
 	p.args[0] = span_str(noun);
-	if (!parse(argc, argv, &p)) {
-		fprintf(stderr, "mailwain: more than %d arguments\n", COMMAND_ARGS_MAX);
+	if (!parse(argc, argv, &p))
 		return EX_USAGE;
-	}
 	if (p.help) {
 		print_usage(command, noun, stdout);
 		return EX_OK;

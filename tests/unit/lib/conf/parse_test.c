@@ -145,8 +145,8 @@ static void settings_where_they_may_not_stand(void **state)
 	static const struct mistake rows[] = {
 	    {V "catch-all a@b.test", "c:2:1: catch-all does not belong here but in a domain block"},
 	    {V "domain a.test { hostname x }", "c:2:17: hostname does not belong here but at the top level"},
-	    {V "listen smtp on 127.0.0.1:25 {\n\tquota 5G }", "c:3:2: quota does not belong here but at the top level"},
-	    {V "domain a.test { message-size 1M }", "c:2:17: message-size does not belong here but at the top level"},
+	    {V "listen smtp on 127.0.0.1:25 {\n\tquota 5G }", "c:3:2: quota does not belong here but at the top level or in a domain block"},
+	    {V "domain a.test { message-size 1M }", "c:2:17: message-size does not belong here but at the top level or in a listen block"},
 	};
 
 	(void)state;

@@ -3,13 +3,13 @@
 
 #include "control/command.h"
 
-static const struct control_verb verbs[] = {{"thing", "add", "NAME [--size N]", "Makes a thing.", true, false}, {"thing", "list", "", "Shows them.", false, false},
+static const struct control_verb verbs[] = {{"thing", "add", "NAME [--size N]", "Makes a thing.", true, false}, {"thing", "list", "[WORD ...] [--other]", "Shows them.", false, false},
     {"thing", "import", "FILE", "Takes them over.", false, true}, {"other", "list", "", "Shows others.", false, false}, {0}};
 static const struct control_command command = {.daemon = "test", .verbs = verbs};
 
 static const char thing_usage[] = "usage: mailwain [--root DIR] thing VERB [ARGUMENT ...] [--json]\n"
 				  "  add NAME [--size N]\n      Makes a thing.\n"
-				  "  list\n      Shows them.\n"
+				  "  list [WORD ...] [--other]\n      Shows them.\n"
 				  "  import FILE\n      Takes them over.\n";
 
 static int run(void *arg)
@@ -161,7 +161,7 @@ static void the_last_argument_can_be_a_file(void **state)
 	hear_input("from standard input");
 	finish(&c, EX_OK, "a\n1\n", "");
 	c = start(run, ARGV("mailwain-thing", "import"), NULL);
-	finish(&c, EX_USAGE, "", "mailwain: a file name is missing (or - for standard input)\n");
+	finish(&c, EX_USAGE, "", "mailwain: a file name is missing (or - for standard input)\nusage: mailwain thing import FILE\n");
 	c = start(run, ARGV("mailwain-thing", "import", (char *)(uintptr_t) "/tmp/control-test-none"), NULL);
 	finish(&c, EX_NOINPUT, "", "mailwain: /tmp/control-test-none: No such file or directory\n");
 	c = start(run, ARGV("mailwain-thing", "import", root), NULL);

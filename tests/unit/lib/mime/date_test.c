@@ -42,7 +42,7 @@ static void zones(void **state)
 		int64_t minutes;
 	} rows[] = {{"UT", 0}, {"GMT", 0}, {"EST", -300}, {"EDT", -240}, {"CST", -360}, {"CDT", -300}, {"MST", -420}, {"MDT", -360}, {"PST", -480}, {"PDT", -420}, {"est", -300}, {"Z", 0}, {"A", 0}, {"CEST", 0}, {"", 0},
 	    {"+0000", 0}, {"-0000", 0}, {"+1400", 840}, {"-1200", -720}, {"+0530", 330}, {"-9959", -(99 * 60 + 59)}};
-	char text[64];
+	char text[80];
 	int64_t when;
 
 	(void)state;
@@ -61,7 +61,7 @@ static void years(void **state)
 		const char *year;
 		int64_t when;
 	} rows[] = {{"2000", 946684800}, {"00", 946684800}, {"49", 2493072000}, {"50", -631152000}, {"99", 915148800}, {"100", 946684800}, {"1900", -2208988800}, {"9999", 253370764800}};
-	char text[64];
+	char text[80];
 	int64_t when;
 
 	(void)state;
@@ -78,7 +78,7 @@ static void months_and_their_days(void **state)
 	static const char names[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	int64_t want = 1672531200 /* 1 Jan 2023 */, when;
-	char text[64];
+	char text[80];
 
 	(void)state;
 	for (int m = 0; m < 12; m++)
