@@ -369,6 +369,7 @@ static void on_service_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	queue->deliver = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "deliver"));
+	daemon_peer_lost(queue->daemon, "deliver");
 }
 
 /* A worker that hangs is left to its spawner. */
@@ -517,6 +518,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	queue->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
+	daemon_peer_lost(queue->daemon, "auth");
 	for (struct expansion *e = queue->expansions; e != NULL; e = e->next)
 		e->sent = false;
 }

@@ -43,6 +43,33 @@ def test_one_daemon_cannot_silence_the_log(fresh):
     until(lambda: "auth_directory_changed" in suite.log())
 
 
+@pytest.mark.parametrize("name", ["smtpd", "imapd", "queue"])
+def test_a_broken_channel_is_made_again(fresh, name):
+    """Nobody died: without a question nobody would make another one."""
+    suite = fresh()
+    suite.add("alice")
+    pids = suite.daemons()
+    for number, s in channels(pids[name]).items():
+        if number > 3:
+            s.shutdown(socket.SHUT_RDWR)
+        s.close()
+
+    def serves():
+        try:
+            suite.deliver("Subject: flows\n\nx\n")
+            return True
+        except (AssertionError, EOFError):
+            return False
+
+    def logs_in():
+        c = suite.imap("alice", login=False)
+        return c.run('LOGIN alice@example.com "correct horse"')[1].startswith(b"OK")
+
+    until(serves if name != "imapd" else logs_in)
+    suite.wait_empty()
+    assert suite.daemons() == pids
+
+
 def children(pid):
     with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
         return [int(p) for p in f.read().split()]
