@@ -46,6 +46,7 @@ struct recipient_state {
 	bool expanded; /* through an alias: its targets are all known */
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
+	bool incomplete; /* there was no memory for all its targets */
 	struct span text;
 };
 
@@ -93,7 +94,7 @@ struct queue {
 	void *recovery_state;
 	uint64_t last_id;
 	uint32_t last_question;
-	struct expansion *expansions;
+	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
 	uint64_t accepted, delivered;
