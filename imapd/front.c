@@ -25,6 +25,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	front->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
+	daemon_peer_lost(front->daemon, "auth");
 	front_service_lost(front);
 }
 
@@ -44,6 +45,7 @@ static void on_session_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	front->sessions_service = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "session"));
+	daemon_peer_lost(front->daemon, "session");
 	front_service_lost(front);
 }
 

@@ -300,6 +300,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 
 	(void)conn;
 	deliver->auth = NULL;
+	daemon_peer_lost(deliver->daemon, "auth");
 	deliver_auth_lost(deliver);
 }
 

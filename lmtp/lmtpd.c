@@ -22,6 +22,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	lmtpd->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
+	daemon_peer_lost(lmtpd->daemon, "auth");
 	lmtp_auth_lost(lmtpd);
 }
 

@@ -176,6 +176,7 @@ static void on_service_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	lmtpd->deliver = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "deliver"));
+	daemon_peer_lost(lmtpd->daemon, "deliver");
 	while (channel != NULL) {
 		struct lmtp_channel *next = channel->next;
 

@@ -19,6 +19,7 @@ enum {
 	CHILD_TALLY_MS = 30000, /* deaths within this time count as a row */
 	CHILD_TALLY_MAX = 30,	/* more than this many: it is not an accident */
 	CHILD_BACKOFF_MAX = 60,	/* seconds */
+	CHILD_RELINKS_MAX = 60, /* of one process: each is a descriptor at the service */
 };
 
 const struct child_kind child_kinds[] = {
@@ -217,6 +218,27 @@ static int send_peers(struct child *child, struct err *err)
 	return r;
 }
 
+/* The service lives and the client lives, but what connected them has ended. */
+static void relink(struct child *child, struct span service)
+{
+	struct master *master = child->master;
+	struct err err = {0};
+
+	if (!child_is_up(child) || child->relinks >= CHILD_RELINKS_MAX)
+		return;
+	for (size_t l = 0; l < sizeof(child_links) / sizeof(child_links[0]); l++) {
+		if (!span_eq(service, span_str(child_links[l].service)) || strcmp(child->kind->name, child_links[l].client) != 0)
+			continue;
+		for (size_t i = 0; i < master->child_count; i++) {
+			struct child *other = &master->children[i];
+
+			if (child_is_up(other) && strcmp(other->kind->name, child_links[l].server) == 0 &&
+			    link_pair(child, other, child_links[l].service, &err) == 0)
+				child->relinks++;
+		}
+	}
+}
+
 static int send_go(struct child *child)
 {
 	struct master_go body = {.generation = child->master->generation};
@@ -271,6 +293,9 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		err_set(&child->failure, E_CANNOT, "%s: %.*s", child->kind->name, SPAN_ARG(body->text));
 		if (body->generation == child->asked)
 			child->asked = 0;
+	} else if (m->type == &ipc_master_lost) {
+		relink(child, ((const struct master_lost *)(const void *)m->body)->service);
+		return 0;
 	} else {
 		take_stats(child, m);
 	}
@@ -349,6 +374,7 @@ int child_start(struct child *child, struct err *err)
 	child->state = CHILD_STARTING;
 	child->stats = (struct master_stats){0};
 	child->reload_failed = false;
+	child->relinks = 0;
 	child->conn = ipc_conn_new(child->master->base, fds[0], &ipc_service_master, TO_SERVICE,
 	    &child_callbacks, child);
 	if (child->conn == NULL)

@@ -52,6 +52,7 @@ struct child {
 	int64_t tally_ms;	/* when recent_deaths began */
 	uint32_t worker;	/* 1, 2, ... when there are several */
 	uint32_t asked;		/* the generation of a reload it has not answered yet; 0: none */
+	uint32_t relinks;	/* connections made again since it was started */
 	bool reload_failed;	/* or the start; failure says why */
 	struct err failure;
 	struct master_stats stats;

@@ -392,6 +392,7 @@ static void on_service_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	queue->deliver = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "deliver"));
+	daemon_peer_lost(queue->daemon, "deliver");
 }
 
 /* A worker that hangs is left to its spawner. */
@@ -457,14 +458,16 @@ void expand_recipient(struct message *message, uint32_t recipient)
 	struct expansion *e = calloc(1, sizeof(*e));
 
 	if (e == NULL) {
-		message->states[recipient].status = SPOOL_DEFERRED;
+		message->states[recipient].incomplete = true;
 		return;
 	}
 	e->message = message;
 	e->recipient = recipient;
 	e->id = ++queue->last_question;
-	e->next = queue->expansions;
-	queue->expansions = e;
+	if (queue->expansions_tail == NULL)
+		queue->expansions_tail = &queue->expansions;
+	*queue->expansions_tail = e;
+	queue->expansions_tail = &e->next;
 	message->busy++;
 	expansion_send(queue, e);
 }
@@ -501,6 +504,17 @@ static void expansion_failed(struct expansion *e, int code, struct span text)
 		target_result(t, code, text);
 }
 
+/*
+ * A recipient that auth calls remote is no alias that leads there, it was remote from the beginning: its grant was for
+ * another address, and who said so is not to be believed (DESIGN S6).
+ */
+static bool is_relaying(const struct expansion *e, struct span address)
+{
+	const struct spool_envelope *envelope = &e->message->file.envelope;
+
+	return envelope->source == SPOOL_FROM_SMTP && span_eq(envelope->recipients[e->recipient].address, address);
+}
+
 static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct queue *queue = arg;
@@ -514,6 +528,8 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 
 		if (t != NULL && body->account != 0)
 			deliver_target(t);
+		else if (t != NULL && is_relaying(e, body->address))
+			target_result(t, E_DENIED, SPAN_LIT("this host does not relay"));
 		else if (t != NULL)
 			target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
 	} else if (m->type == &ipc_auth_expanded && e != NULL) {
@@ -522,6 +538,8 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		if (message != NULL && body->code != 0)
 			expansion_failed(e, body->code, body->text);
 		*link = e->next;
+		if (*link == NULL)
+			queue->expansions_tail = link;
 		free(e);
 		if (message != NULL) {
 			message->busy--;
@@ -540,6 +558,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	queue->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
+	daemon_peer_lost(queue->daemon, "auth");
 	for (struct expansion *e = queue->expansions; e != NULL; e = e->next)
 		e->sent = false;
 }

@@ -115,7 +115,10 @@ struct target *message_add_target(struct message *m, uint32_t recipient, uint64_
     struct span address, struct span detail)
 {
 	struct target *t = pool_new_object(m->pool, struct target);
+	bool was_incomplete = m->states[recipient].incomplete;
 
+	/* What is left out here would count as delivered. */
+	m->states[recipient].incomplete = true;
 	if (t == NULL)
 		return NULL;
 	t->message = m;
@@ -124,9 +127,12 @@ struct target *message_add_target(struct message *m, uint32_t recipient, uint64_
 	t->quota = quota;
 	t->address = pool_span(m->pool, address);
 	t->detail = pool_span(m->pool, detail);
+	if (t->address.ptr == NULL || t->detail.ptr == NULL)
+		return NULL;
+	m->states[recipient].incomplete = was_incomplete;
 	t->next = m->targets;
 	m->targets = t;
-	return t->address.ptr && t->detail.ptr ? t : NULL;
+	return t;
 }
 
 static bool is_open(const struct recipient_state *s)
@@ -214,11 +220,13 @@ static void gather(struct message *m)
 			count++;
 			if (t->state == TARGET_FAILED)
 				failed = t;
-			else if (t->state == TARGET_DEFERRED)
+			else if (t->state != TARGET_DONE)
 				deferred = t;
 		}
 		s->attempts++;
-		if (count == 0)
+		if (s->incomplete)
+			set_status(m, i, SPOOL_DEFERRED, SPAN_LIT("451 4.3.0 not enough memory for all the addresses it leads to"));
+		else if (count == 0)
 			set_status(m, i, SPOOL_DEFERRED, SPAN_LIT("451 4.3.0 where it leads could not be found out"));
 		else if (deferred != NULL)
 			set_status(m, i, SPOOL_DEFERRED, deferred->text);

@@ -49,6 +49,7 @@ struct recipient_state {
 	bool expanded; /* through an alias: its targets are all known */
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
+	bool incomplete; /* there was no memory for all its targets */
 	struct span text;
 };
 
@@ -102,7 +103,7 @@ struct queue {
 	uint32_t last_client;
 	uint64_t commits_begun; /* number of the last */
 	uint64_t commits_done;	/* highest number of one that has succeeded */
-	struct expansion *expansions;
+	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
 	uint64_t accepted, delivered;

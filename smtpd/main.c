@@ -27,6 +27,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	smtpd->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
+	daemon_peer_lost(smtpd->daemon, "auth");
 	recipients_service_lost(smtpd);
 }
 
@@ -56,6 +57,7 @@ static void on_queue_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	smtpd->queue = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "queue"));
+	daemon_peer_lost(smtpd->daemon, "queue");
 	content_service_lost(smtpd);
 }
 

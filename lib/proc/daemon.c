@@ -19,6 +19,9 @@ enum {
 	DAEMON_LISTENERS = 128,
 	DAEMON_SECRETS = 8,
 	DAEMON_PEERS = 32, /* that come before the loop runs */
+	DAEMON_LOST = 4,   /* services that a daemon may be without */
+	DAEMON_LOST_FIRST_S = 1,
+	DAEMON_LOST_AGAIN_S = 10,
 };
 
 struct daemon_listener {
@@ -45,6 +48,13 @@ struct daemon_peer {
 	int fd;
 };
 
+/* A service that there is no connection to. */
+struct daemon_lost {
+	struct daemon *daemon;
+	struct event *timer;
+	char service[32]; /* "": a free place */
+};
+
 struct daemon {
 	const struct daemon_spec *spec;
 	struct event_base *base;
@@ -60,6 +70,7 @@ struct daemon {
 	size_t secret_count;
 	struct daemon_peer peers[DAEMON_PEERS];
 	size_t peer_count;
+	struct daemon_lost lost[DAEMON_LOST];
 	struct event *halt_timer;
 	struct log_ctx log;
 	bool running;
@@ -198,6 +209,63 @@ static int take_secret(struct daemon *daemon, struct ipc_message *m)
 	return 0;
 }
 
+/* ---- services that were lost ---- */
+
+static void lost_arm(struct daemon_lost *lost, time_t seconds)
+{
+	struct timeval tv = {.tv_sec = seconds};
+
+	evtimer_add(lost->timer, &tv);
+}
+
+static void on_lost(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon_lost *lost = arg;
+	struct master_lost body = {.service = span_str(lost->service)};
+
+	(void)fd;
+	(void)what;
+	if (lost->daemon->master == NULL || lost->daemon->halting)
+		return;
+	ipc_conn_send(lost->daemon->master, &ipc_master_lost, 0, &body, -1);
+	lost_arm(lost, DAEMON_LOST_AGAIN_S);
+}
+
+static struct daemon_lost *lost_find(struct daemon *daemon, struct span service)
+{
+	for (size_t i = 0; i < DAEMON_LOST; i++)
+		if (span_eq(span_str(daemon->lost[i].service), service))
+			return &daemon->lost[i];
+	return NULL;
+}
+
+void daemon_peer_lost(struct daemon *daemon, const char *service)
+{
+	struct daemon_lost *lost = lost_find(daemon, span_str(service));
+
+	if (lost == NULL)
+		lost = lost_find(daemon, span_str(""));
+	if (lost == NULL)
+		return;
+	if (lost->timer == NULL)
+		lost->timer = evtimer_new(daemon->base, on_lost, lost);
+	if (lost->timer == NULL)
+		return;
+	lost->daemon = daemon;
+	copy_text(lost->service, sizeof(lost->service), span_str(service));
+	lost_arm(lost, DAEMON_LOST_FIRST_S);
+}
+
+static void lost_found(struct daemon *daemon, struct span service)
+{
+	struct daemon_lost *lost = service.len > 0 ? lost_find(daemon, service) : NULL;
+
+	if (lost == NULL)
+		return;
+	evtimer_del(lost->timer);
+	lost->service[0] = '\0';
+}
+
 static void give_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
 	if (daemon->spec->peer != NULL)
@@ -212,6 +280,8 @@ static int take_peer(struct daemon *daemon, struct ipc_message *m)
 	struct daemon_peer *peer;
 
 	if (daemon->running) {
+		if (!body->serving)
+			lost_found(daemon, body->service);
 		give_peer(daemon, body->service, body->role, body->serving, m->fd);
 		return 0;
 	}

@@ -55,6 +55,12 @@ int daemon_file(struct daemon *daemon, const char *name);
 /* A secret dealt by master, given out once: it is kept in no other place. False when there is none. */
 bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size);
 
+/*
+ * The connection to a service has ended. When the service died master makes another one; when it did not (the
+ * connection was closed for a bad message or for want of a descriptor) it is asked for after a moment.
+ */
+void daemon_peer_lost(struct daemon *daemon, const char *service);
+
 /* The daemon has nothing left to do after halt. */
 void daemon_finished(struct daemon *daemon);
 

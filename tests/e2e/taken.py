@@ -38,11 +38,17 @@ def channels(pid):
     return out
 
 
+class Raw(bytes):
+    """A field as it came."""
+
+
 def message(number, *fields, id=7):
     """A message of lib/ipc: int is u64, bool and ("u32", n) as they are, str and bytes behind their length."""
     wire = struct.pack(">HI", number, id)
     for f in fields:
-        if isinstance(f, bool):
+        if isinstance(f, Raw):
+            wire += f
+        elif isinstance(f, bool):
             wire += struct.pack(">B", f)
         elif isinstance(f, tuple):
             wire += struct.pack(">I", f[1] & 0xFFFFFFFF)

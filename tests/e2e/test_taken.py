@@ -1,13 +1,16 @@
 """What a daemon that was taken over gets when it asks for more than its part."""
 import os
 import re
+import signal
 import socket
+import struct
 import subprocess
+import time
 
 import pytest
 
 from mailwain import BUILD, Imap, until
-from taken import channels, descriptor, message
+from taken import Raw, channels, descriptor, message
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take a daemon's sockets")
 
@@ -41,6 +44,78 @@ def test_one_daemon_cannot_silence_the_log(fresh):
     log.shutdown(socket.SHUT_RDWR)
     suite.add("alice")
     until(lambda: "auth_directory_changed" in suite.log())
+
+
+def envelope(address, canonical, grant, account=0):
+    """doc/spool.md; one recipient that says it is ours."""
+    def text(s):
+        s = s.encode() if isinstance(s, str) else s
+        return struct.pack("<I", len(s)) + s
+
+    head = struct.pack("<BBqBBB", 1, 1, int(time.time()), 0, 0, 0) + text("bob@remote.test") + 4 * text("") + struct.pack("<I", 1)
+    return head + text(address) + text("") + struct.pack("<BBQQ", 0, 1, account, 0) + text(canonical) + text("") + text(grant)
+
+
+def ask(s, wire, answer):
+    """The first message of this type that comes back, and its descriptors."""
+    s.settimeout(5)
+    s.send(wire)
+    while True:
+        got, fds, _, _ = socket.recv_fds(s, 65536, 4)
+        assert got, "closed"
+        if struct.unpack(">H", got[:2])[0] == answer:
+            return got[6:], fds
+
+
+def test_smtpd_cannot_lend_a_grant_to_another_address(fresh):
+    """Auth's word that an alias is ours, shown for a recipient elsewhere, is no way to relay."""
+    suite = fresh()
+    suite.add("alice")
+    suite.mw("alias", "add", "list@example.com", "alice@example.com")
+    pid = suite.daemons()["smtpd"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        auth, queue = [s for n, s in sorted(channels(pid).items()) if n > 3]  # as master hands them out
+        answer, _ = ask(auth, message(1, "list@example.com"), 2)
+        code, account, quota, length = struct.unpack(">iQQI", answer[:24])
+        at = 24 + length + 4 + struct.unpack(">I", answer[24 + length : 28 + length])[0]
+        grant = answer[at + 4 : at + 4 + struct.unpack(">I", answer[at : at + 4])[0]]
+        assert (code, account, len(grant)) == (0, 0, 24)
+        got, (fd,) = ask(queue, message(1, ("u32", 1)), 2)
+        content = b"Subject: relayed\r\n\r\nx\r\n"
+        os.pwrite(fd, content, 0)
+        committed, _ = ask(queue, message(5, Raw(got[:8]), len(content), envelope("x@elsewhere.test", "list@example.com", grant)), 6)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: "queue_bounced" in suite.log() or "queue_deferred" in suite.log())
+    assert "does not relay" in suite.log()
+
+
+@pytest.mark.parametrize("name", ["smtpd", "imapd", "queue"])
+def test_a_broken_channel_is_made_again(fresh, name):
+    """Nobody died: without a question nobody would make another one."""
+    suite = fresh()
+    suite.add("alice")
+    pids = suite.daemons()
+    for number, s in channels(pids[name]).items():
+        if number > 3:
+            s.shutdown(socket.SHUT_RDWR)
+        s.close()
+
+    def serves():
+        try:
+            suite.deliver("Subject: flows\n\nx\n")
+            return True
+        except (AssertionError, EOFError):
+            return False
+
+    def logs_in():
+        c = suite.imap("alice", login=False)
+        return c.run('LOGIN alice@example.com "correct horse"')[1].startswith(b"OK")
+
+    until(serves if name != "imapd" else logs_in)
+    suite.wait_empty()
+    assert suite.daemons() == pids
 
 
 def children(pid):
