@@ -18,7 +18,7 @@ static const struct control_verb verbs[] = {
     {"domain", "remove", "NAME", "Gives a domain up; its accounts stay.", false, false},
     {"domain", "list", "", "Shows all domains, those of the configuration too.", false, false},
     {"directory", "export", "", "Writes accounts, aliases and domains as text.", false, false},
-    {"directory", "import", "FILE [--replace]", "Takes such a text over, all of it or nothing; --replace removes what it does not name.", false, true},
+    {"directory", "import", "FILE [--replace] [--all]", "Takes such a text over, all of it or nothing; --replace removes what it does not name, --all even all accounts.", false, true},
     {0},
 };
 

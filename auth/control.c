@@ -223,6 +223,8 @@ static void do_account(struct request *q, struct span verb)
 		return;
 	}
 	r = directory_canonical(q->args[2], canonical, &err);
+	if (r == 0 && span_eq(verb, SPAN_LIT("add")))
+		r = directory_address_check(canonical, &err);
 	if (r != 0) {
 		done_err(q, r, &err);
 		return;
@@ -287,6 +289,8 @@ static int canonical_targets(const struct span *args, size_t count, struct buf *
 		char target[DIRECTORY_ADDRESS_MAX + 1];
 		int r = directory_canonical(args[i], target, err);
 
+		if (r == 0)
+			r = directory_address_check(target, err);
 		if (r != 0)
 			return r;
 		buf_add(out, target, strlen(target) + 1);
@@ -326,8 +330,10 @@ static void alias_add(struct request *q, const char *address)
 	int r;
 
 	buf_init(&targets, DIRECTORY_ALIAS_MAX);
-	r = q->count < 4 ? err_set(&err, E_SYNTAX, "an alias needs at least one target")
-			 : canonical_targets(q->args + 3, q->count - 3, &targets, &err);
+	r = directory_address_check(address, &err);
+	if (r == 0)
+		r = q->count < 4 ? err_set(&err, E_SYNTAX, "an alias needs at least one target")
+				 : canonical_targets(q->args + 3, q->count - 3, &targets, &err);
 	if (r == 0 && !auth_domain_is_ours(q->auth, span_str(strrchr(address, '@') + 1)))
 		r = err_set(&err, E_SYNTAX, "%s is not a domain of this server; `mailwain domain add` makes it one", strrchr(address, '@') + 1);
 	if (r == 0)
@@ -492,7 +498,7 @@ static int export_account(void *arg, const struct account *a)
 {
 	struct buf *out = arg;
 
-	buf_printf(out, "account %s", a->address);
+	buf_printf(out, "account %s id=%llu", a->address, (unsigned long long)a->id);
 	if (a->quota != UINT64_MAX)
 		buf_printf(out, " quota=%llu", (unsigned long long)a->quota);
 	if (a->disabled)
@@ -558,14 +564,18 @@ static int import_account(struct auth *auth, struct span line, struct err *err)
 	int r = directory_canonical(next_word(&line), account.address, err);
 	bool known = r == 0 && directory_account_get(auth->directory, span_str(account.address), &before) == 0;
 
+	if (r == 0)
+		r = directory_address_check(account.address, err);
 	while (r == 0 && span_trim(line).len > 0) {
 		struct span all = span_trim(line), word = next_word(&line);
 
 		if (span_startswith(all, SPAN_LIT("name="))) {
 			snprintf(account.name, sizeof(account.name), "%.*s", SPAN_ARG(span_from(all, 5)));
 			break;
-		} else if (span_startswith(word, SPAN_LIT("hash=")) && word.len <= DIRECTORY_HASH_MAX)
+		} else if (span_startswith(word, SPAN_LIT("hash=$argon2id$")) && word.len <= DIRECTORY_HASH_MAX)
 			snprintf(account.hash, sizeof(account.hash), "%.*s", SPAN_ARG(span_from(word, 5)));
+		else if (span_startswith(word, SPAN_LIT("id=")) && span_u64(span_from(word, 3), INT64_MAX, &account.id) && account.id > 0)
+			continue;
 		else if (span_startswith(word, SPAN_LIT("quota=")) && parse_size(span_from(word, 6), &account.quota))
 			continue;
 		else if (span_eq(word, SPAN_LIT("disabled")))
@@ -589,6 +599,8 @@ static int import_alias(struct auth *auth, struct span line, struct err *err)
 	size_t count = 0;
 	int r = directory_canonical(next_word(&line), address, err);
 
+	if (r == 0)
+		r = directory_address_check(address, err);
 	while (r == 0 && span_trim(line).len > 0 && count < DIRECTORY_TARGETS_MAX)
 		targets[count++] = next_word(&line);
 	buf_init(&packed, DIRECTORY_ALIAS_MAX);
@@ -674,7 +686,7 @@ static int sweep_domain(void *arg, struct span name)
 	return 0;
 }
 
-static int import_sweep(struct auth *auth, struct span text, struct err *err)
+static int import_sweep(struct auth *auth, struct span text, unsigned *removed, struct err *err)
 {
 	struct sweep s = {.auth = auth, .text = text};
 	struct span rest;
@@ -692,21 +704,60 @@ static int import_sweep(struct auth *auth, struct span text, struct err *err)
 		    : rest.ptr[0] == 'l' ? directory_alias_remove(auth->directory, key, err)
 					 : directory_domain_remove(auth->directory, key, err);
 		rest = span_from(rest, end + 1);
+		(*removed)++;
 	}
 	buf_fini(&s.gone);
 	return r;
 }
 
+static bool has_flag(const struct request *q, const char *name)
+{
+	for (size_t i = 2; i < q->count; i++)
+		if (span_eq(q->args[i], span_str(name)))
+			return true;
+	return false;
+}
+
+static int count_one(void *arg, const struct account *account)
+{
+	(void)account;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* A file that an export left empty, for instance: nobody means that. Gives the number of accounts that would go. */
+static unsigned would_remove_all(struct auth *auth, struct span text)
+{
+	unsigned count = 0;
+
+	while (text.len > 0) {
+		size_t end = span_find(text, '\n');
+		struct span line = span_sub(text, 0, end);
+
+		if (span_eq(next_word(&line), SPAN_LIT("account")))
+			return 0;
+		text = span_from(text, end + 1);
+	}
+	directory_account_each(auth->directory, count_one, &count);
+	return count;
+}
+
 static void do_import(struct request *q)
 {
-	bool replace = q->count > 2 && span_eq(q->args[2], SPAN_LIT("--replace"));
+	bool replace = has_flag(q, "--replace");
+	unsigned all = replace && !has_flag(q, "--all") ? would_remove_all(q->auth, q->input) : 0;
 	struct span text = q->input;
 	struct err err = {0};
-	unsigned number = 0;
-	int r = directory_begin(q->auth->directory, &err);
+	unsigned number = 0, removed = 0;
+	int r;
 
+	if (all > 0) {
+		control_reply_done(q->reply, EX_DATAERR, "the text names no account: all %u would be removed; if that is meant give --all", all);
+		return;
+	}
+	r = directory_begin(q->auth->directory, &err);
 	if (r == 0 && replace)
-		r = import_sweep(q->auth, text, &err);
+		r = import_sweep(q->auth, text, &removed, &err);
 	while (r == 0 && text.len > 0) {
 		size_t end = span_find(text, '\n');
 
@@ -721,9 +772,13 @@ static void do_import(struct request *q)
 		control_reply_done(q->reply, EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
 		return;
 	}
-	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("change", "import"), F_U64("lines", number));
+	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("change", "import"), F_U64("lines", number),
+	    F_U64("removed", removed));
 	auth_changed(q->auth);
-	control_reply_done(q->reply, EX_OK, "%u lines imported", number);
+	if (replace)
+		control_reply_done(q->reply, EX_OK, "%u lines imported, %u entries removed", number, removed);
+	else
+		control_reply_done(q->reply, EX_OK, "%u lines imported", number);
 }
 
 void auth_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,

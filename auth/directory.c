@@ -32,7 +32,8 @@ static int db_error(struct err *err, int r, const char *what)
 	int code = r == MDB_NOTFOUND ? E_NOTFOUND : r == MDB_MAP_FULL ? E_NOSPACE
 		: r > 0 ? err_from_errno(r) : E_CORRUPT;
 
-	return err_set(err, code, "directory: %s: %s", what, mdb_strerror(r));
+	return err_set(err, code, "directory: %s: %s%s", what, mdb_strerror(r), r == MDB_INVALID || r == MDB_CORRUPTED || r == MDB_VERSION_MISMATCH
+		? "; restore them, or move them away and import what `directory export` wrote" : "");
 }
 
 static int open_databases(struct directory *d, struct err *err)
@@ -153,6 +154,32 @@ int directory_canonical(struct span address, char *out, struct err *err)
 		snprintf(out, DIRECTORY_ADDRESS_MAX + 1, "%.*s", SPAN_ARG(buf_span(&text)));
 	buf_fini(&text);
 	return r;
+}
+
+static bool is_dot_string(struct span local)
+{
+	if (local.len > 64 || local.ptr[0] == '.' || local.ptr[local.len - 1] == '.')
+		return false;
+	for (size_t i = 0; i < local.len; i++) {
+		char c = local.ptr[i];
+
+		if (!ascii_is_alnum(c) && strchr("!#$%&'*+-/=?^_`{|}~.", c) == NULL && (unsigned char)c < 0x80)
+			return false;
+		if (c == '.' && local.ptr[i + 1] == '.')
+			return false;
+	}
+	return true;
+}
+
+int directory_address_check(const char *address, struct err *err)
+{
+	const char *at = strrchr(address, '@');
+
+	if (!is_dot_string(span_of(address, (size_t)(at - address))))
+		return err_set(err, E_SYNTAX, "%.100s: what stands before the @ is longer than 64 octets, or would need quotes in SMTP", address);
+	if (!span_is_host_name(span_str(at + 1)))
+		return err_set(err, E_SYNTAX, "%.100s: %.60s is not a domain name", address, at + 1);
+	return 0;
 }
 
 /* ---- transactions ---- */
@@ -355,7 +382,20 @@ int directory_account_get(struct directory *d, struct span address, struct accou
 	}
 }
 
-static int next_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *err)
+/* A number that was asked for must be free: it is where somebody's mail lies. */
+static int check_id(struct directory *d, MDB_txn *txn, uint64_t id, struct err *err)
+{
+	unsigned char key[8];
+	MDB_val k = {sizeof(key), key}, v;
+
+	id_key(id, key);
+	if (mdb_get(txn, d->accounts, &k, &v) == MDB_NOTFOUND)
+		return 0;
+	return err_set(err, E_EXISTS, "the number %llu is another account's", (unsigned long long)id);
+}
+
+/* *id 0: the next one; else this one, and those to come are above it. */
+static int take_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *err)
 {
 	MDB_val k = val(SPAN_LIT("next")), v;
 	uint64_t next = 1;
@@ -365,7 +405,12 @@ static int next_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *
 		memcpy(&next, v.mv_data, sizeof(next));
 	else if (r != MDB_NOTFOUND)
 		return db_error(err, r, "next id");
-	*id = next++;
+	if (*id == 0)
+		*id = next;
+	else if (check_id(d, txn, *id, err) != 0)
+		return E_EXISTS;
+	if (*id >= next)
+		next = *id + 1;
 	v = (MDB_val){sizeof(next), &next};
 	r = mdb_put(txn, d->meta, &k, &v, 0);
 	return r == 0 ? 0 : db_error(err, r, "next id");
@@ -393,7 +438,7 @@ int directory_account_add(struct directory *d, struct account *account, struct e
 		return r;
 	if (account->created == 0)
 		account->created = clock_wall();
-	r = next_id(d, txn, &account->id, err);
+	r = take_id(d, txn, &account->id, err);
 	if (r == 0)
 		r = add_address(d, txn, account, err);
 	if (r == 0)

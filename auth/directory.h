@@ -44,10 +44,15 @@ void directory_close(struct directory **directory);
  * ASCII), domain as A-labels in lower case. E_SYNTAX. out: DIRECTORY_ADDRESS_MAX + 1 bytes.
  */
 int directory_canonical(struct span address, char *out, struct err *err);
+/*
+ * May a canonical address be given to an account or an alias, or be a target? Only what needs no
+ * quotes in SMTP and is one word of the exported text; RFC 5321 section 4.1.2, Dot-string. E_SYNTAX.
+ */
+int directory_address_check(const char *address, struct err *err);
 
 int directory_account_get(struct directory *d, struct span address, struct account *out);
 int directory_account_by_id(struct directory *d, uint64_t id, struct account *out);
-/* Gives account->id and ->created. E_EXISTS when the address is taken. */
+/* Gives account->created, and ->id unless it is set. E_EXISTS when the address or the id is taken. */
 int directory_account_add(struct directory *d, struct account *account, struct err *err);
 int directory_account_put(struct directory *d, const struct account *account, struct err *err);
 int directory_account_remove(struct directory *d, struct span address, struct err *err);

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -87,11 +88,41 @@ static int make_key(struct queue *queue, struct err *err)
 	return r == 0 ? sync_directory(".", err) : r;
 }
 
+/* True when there is a message in it: files that are handed out ahead are empty. */
+static bool has_message(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	struct stat st;
+	bool found = false;
+
+	while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
+		found = entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0;
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
+static bool spool_has_messages(void)
+{
+	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+	char path[16];
+
+	for (size_t i = 0; digits[i] != '\0'; i++) {
+		snprintf(path, sizeof(path), "queue/%c", digits[i]);
+		if (has_message(path))
+			return true;
+	}
+	return false;
+}
+
 int queue_load_key(struct queue *queue, struct err *err)
 {
 	int fd = open("key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n;
 
+	if (fd < 0 && errno == ENOENT && spool_has_messages())
+		return err_set(err, E_CORRUPT, "the spool has messages, but its key file is missing; restore it, or move the directory queue of the spool away");
 	if (fd < 0)
 		return errno == ENOENT ? make_key(queue, err) : err_set_errno(err, errno, "spool key");
 	n = read(fd, queue->key, sizeof(queue->key));

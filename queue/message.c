@@ -189,7 +189,7 @@ void target_result(struct target *t, int code, struct span text)
 	struct buf line;
 
 	buf_init(&line, SPOOL_TEXT_MAX);
-	buf_printf(&line, "%d %s %.*s", err_smtp_code(code), err_smtp_enhanced(code), SPAN_ARG(span_sub(text, 0, 300)));
+	buf_printf(&line, "%d %s%s%.*s", err_smtp_code(code), err_smtp_enhanced(code), text.len > 0 ? " " : "", SPAN_ARG(span_sub(text, 0, 300)));
 	t->text = pool_span(m->pool, buf_span(&line));
 	buf_fini(&line);
 	if (code == 0) {

@@ -492,3 +492,93 @@ def test_a_full_disk_of_the_store_is_an_error_in_the_log(fresh):
     suite.deliver(MESSAGE % "second")
     until(lambda: "queue_deferred" in suite.log())
     assert "error: store_error" in suite.log()
+
+
+# ---- the directory as text ----
+
+
+@pytest.mark.parametrize("address", ["a b@example.com", '"a b"@example.com', "a@b@example.com", "<a@example.com", "a..b@example.com", ".a@example.com", "x" * 65 + "@example.com"])
+def test_addresses_that_could_not_be_exported_are_refused(suite, address):
+    r = suite.mw("account", "add", address, "--password-stdin", input="secret\n", check=False)
+    assert r.returncode == 65 and "quotes" in r.stderr, r.stderr
+    r = suite.mw("alias", "add", address, "alice@example.com", check=False)
+    assert r.returncode == 65 and "quotes" in r.stderr, r.stderr
+    r = suite.mw("alias", "add", "target@example.com", address, check=False)
+    assert r.returncode == 65 and "quotes" in r.stderr, r.stderr
+
+
+def test_an_export_can_be_imported(fresh, tmp_path):
+    suite = fresh()
+    for local in ("alice", "o'brien", "a/b", "plus+tag", "ü", "%s%n", "-x", "x" * 64):
+        suite.add(local)
+    suite.mw("alias", "add", "sales@example.com", "alice@example.com", "b.c@elsewhere.test")
+    suite.mw("domain", "add", "bücher.example")
+    text = suite.mw("directory", "export").stdout
+    path = tmp_path / "directory.txt"
+    path.write_text(text)
+    assert "11 lines imported, 0 entries removed" in suite.mw("directory", "import", "--replace", str(path)).stdout
+    assert suite.mw("directory", "export").stdout == text
+    # What an export to a full disk leaves must not take everybody away.
+    r = suite.mw("directory", "import", "--replace", "/dev/null", check=False)
+    assert r.returncode == 65 and "all 8 would be removed" in r.stderr
+    assert suite.mw("directory", "export").stdout == text
+    assert "0 lines imported, 10 entries removed" in suite.mw("directory", "import", "--replace", "--all", "/dev/null").stdout
+    r = suite.mw("directory", "import", "-", input="account alice@example.com hash=$1$abc\n", check=False)
+    assert r.returncode == 65 and "line 1: 'hash=$1$abc' is not understood; nothing was changed" in r.stderr
+
+
+def test_a_restored_directory_leads_to_the_same_mail(fresh):
+    suite = fresh()
+    for name in ("gone", "alice", "bob"):
+        suite.add(name)
+        suite.deliver("Subject: for %s\n\nx\n" % name, to=[name])
+    suite.wait_empty()
+    suite.mw("account", "remove", "gone@example.com")
+    before = {r["address"]: r["id"] for r in suite.rows("account", "list")}
+    text = suite.mw("directory", "export").stdout
+    suite.stop()
+    directory = os.path.join(suite.root, "data", "directory")
+    for name in os.listdir(directory):
+        os.unlink(os.path.join(directory, name))
+    suite.start()
+    suite.mw("directory", "import", "-", input=text)
+    assert {r["address"]: r["id"] for r in suite.rows("account", "list")} == before
+    for name in ("alice", "bob"):
+        c = suite.imap(name)
+        c.ok("SELECT INBOX")
+        assert b"for " + name.encode() in c.ok("FETCH 1 BODY[HEADER.FIELDS (SUBJECT)]")[0]
+    # Nobody gets the number, and with it the mail, of somebody else.
+    suite.add("new")
+    assert suite.rows("account", "show", "new@example.com")[0]["id"] > max(before.values())
+    r = suite.mw("directory", "import", "-", input="account thief@example.com id=%d\n" % before["bob@example.com"], check=False)
+    assert r.returncode == 65 and "another account's" in r.stderr
+
+
+# ---- the spool's key ----
+
+
+def test_a_missing_key_costs_no_message(fresh):
+    suite = fresh()
+    suite.mw("alias", "add", "far@example.com", "someone@elsewhere.test")
+    qid = suite.deliver(MESSAGE % "far", to=["far"])
+    until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid and r["status"] == "deferred"])
+    suite.stop()
+    key = os.path.join(suite.root, "spool", "key")
+    os.rename(key, key + ".away")
+    refused(suite, 78, "its key file is missing")
+    assert not os.path.exists(key)
+    os.rename(key + ".away", key)
+    suite.start()
+    assert [r["id"] for r in suite.rows("queue", "list")] == [qid]
+
+
+def test_what_was_put_off_by_a_wrong_clock_is_tried(fresh):
+    suite = fresh(conf_lines=["queue-retry-first 400d", "queue-retry-max 400d"])
+    suite.mw("alias", "add", "far@example.com", "someone@elsewhere.test")
+    qid = suite.deliver(MESSAGE % "far", to=["far"])
+    until(lambda: suite.log().count("queue_deferred qid=" + qid) == 1)
+    suite.stop()
+    edit(suite, drop=["queue-retry"])
+    suite.start()
+    until(lambda: suite.log().count("queue_deferred qid=" + qid) == 2)
+    assert suite.rows("queue", "list")[0]["next"] < time.time() + 86400
