@@ -220,7 +220,8 @@ static void command_noop(struct smtp_server *s, struct span args)
 static void command_help(struct smtp_server *s, struct span args)
 {
 	(void)args;
-	smtp_reply(s, 214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS; see RFC 5321");
+	smtp_reply(s, 214, "2.0.0", "%s MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS; see RFC %s",
+	    s->config.lmtp ? "LHLO" : "EHLO HELO", s->config.lmtp ? "2033" : "5321");
 }
 
 /* RFC 5321 section 3.5.3: neither yes nor no, so that nobody collects addresses. */

@@ -184,15 +184,25 @@ static void give(struct smtp_server *s, struct span bytes)
 		drop(s, r, err.text);
 }
 
+/* RFC 2033 sections 4.2 and 4.3: one for each recipient, but one to a chunk that is not the last. */
+static uint32_t replies_due(const struct smtp_server *s)
+{
+	bool last = s->state == SMTP_DATA || s->chunk_last;
+
+	return s->config.lmtp && s->tx != NULL && last ? s->tx->recipient_count : 1;
+}
+
 static void refuse_content(struct smtp_server *s)
 {
 	struct err why = s->drop;
 	int code = s->drop_code, smtp = err_smtp_code(code);
-	uint32_t count = s->config.lmtp && s->tx ? s->tx->recipient_count : 1;
+	uint32_t count = replies_due(s);
 	bool greeted = s->helo[0] != '\0';
 
 	smtp_end_transaction(s);
 	s->state = greeted ? SMTP_READY : SMTP_GREETED;
+	if (count == 0)
+		return;
 	smtp_refuse(s, smtp, err_smtp_enhanced(code), "%s", why.text);
 	for (uint32_t i = 1; i < count && s->state != SMTP_ENDED; i++)
 		smtp_reply(s, smtp, err_smtp_enhanced(code), "%s", why.text);

@@ -84,7 +84,7 @@ static int open_databases(struct store *s, bool create)
 {
 	static const char *const names[] = {"catalog", "messages", "facts", "refs", "log", "expunged", "delivered"};
 	MDB_dbi *const dbis[] = {&s->catalog, &s->messages, &s->facts, &s->refs, &s->log, &s->expunged, &s->delivered};
-	MDB_txn *txn;
+	MDB_txn *txn = NULL;
 	int r = mdb_txn_begin(s->env, NULL, create ? 0 : MDB_RDONLY, &txn);
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)

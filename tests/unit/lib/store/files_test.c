@@ -1,0 +1,261 @@
+/* Message files and drafts: names, sizes, what is left behind, what a full disk does. */
+#include "tests/unit/lib/store/fixture.h"
+
+#include "store/private.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+static void numbers_are_new(void **state)
+{
+	uint64_t last = 0, seen[200];
+
+	(void)state;
+	for (size_t i = 0; i < 200; i++) {
+		seen[i] = file_new_number();
+		for (size_t k = 0; k < i; k++)
+			assert_true(seen[k] != seen[i]);
+		/* 42 bits of milliseconds: they ascend with time, whatever the random ones are. */
+		assert_true(seen[i] >> 22 >= last >> 22);
+		last = seen[i];
+	}
+	assert_true(llabs((int64_t)(last >> 22) + INT64_C(1704067200000) - clock_wall_ms()) < 5000);
+}
+
+/* doc/store.md: mail/<shard>/<number>.<mailbox>.<date>, all in hex, the shard from the number. */
+static void names_tell_what_is_needed(void **state)
+{
+	static const struct {
+		uint64_t number;
+		uint32_t mailbox;
+		int64_t arrived;
+		const char *name;
+	} rows[] = {{0, 0, 0, "mail/00/0000000000000000.0.0"}, {0x1234, 7, 1700000000, "mail/34/0000000000001234.7.6553f100"}, {UINT64_MAX, UINT32_MAX, -1, "mail/3f/ffffffffffffffff.ffffffff.ffffffffffffffff"}};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		char name[STORE_FILE_NAME];
+		uint64_t number;
+		uint32_t mailbox;
+		int64_t arrived;
+
+		file_name(rows[i].number, rows[i].mailbox, rows[i].arrived, name);
+		assert_string_equal(name, rows[i].name);
+		assert_true(file_parse(name + strlen("mail/00/"), &number, &mailbox, &arrived));
+		assert_true(number == rows[i].number && mailbox == rows[i].mailbox && arrived == rows[i].arrived);
+	}
+}
+
+struct walk {
+	int calls, stop_at;
+};
+
+static int count(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived)
+{
+	struct walk *w = arg;
+	char want[STORE_FILE_NAME];
+
+	file_name(number, mailbox, arrived, want);
+	assert_string_equal(path, want);
+	return ++w->calls == w->stop_at ? 42 : 0;
+}
+
+/* What is no message file, or lies in the wrong place, is not one. */
+static void only_message_files_are_walked(void **state)
+{
+	struct fixture *f = *state;
+	struct walk w = {0};
+	struct store_message m;
+
+	append(f, "INBOX", small_mail, 0);
+	m = append(f, "INBOX", small_mail, 0);
+	assert_int_equal(files_each(f->dir, count, &w), 0);
+	assert_int_equal(w.calls, 2);
+	(void)m;
+	(void)mkdirat(f->dir, "mail/00", 0700);
+	(void)mkdirat(f->dir, "mail/01", 0700);
+	for (const char *const *name = (const char *const[]){"mail/00/note.txt", "mail/00/0000000000000001.1.1" /* belongs into 01 */, "mail/00/0.0.0", "mail/x", NULL}; *name != NULL; name++)
+		close(openat(f->dir, *name, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(symlinkat("/tmp", f->dir, "mail/3f.link"), 0);
+	w.calls = 0;
+	assert_int_equal(files_each(f->dir, count, &w), 0);
+	assert_int_equal(w.calls, 2);
+	w.calls = 0;
+	w.stop_at = 1;
+	assert_int_equal(files_each(f->dir, count, &w), 42);
+	assert_int_equal(w.calls, 1);
+}
+
+/* RFC 3501: RFC822.SIZE is a 32-bit number. Nothing is written for what cannot be. */
+static void a_message_has_at_most_four_gigabytes(void **state)
+{
+	struct fixture *f = *state;
+	struct store_draft *draft;
+	char *page = calloc(1, 1);
+
+	ok(f, store_draft_new(f->store, box(f, "INBOX").id, 5, &draft, &f->err));
+	ok(f, store_draft_write(draft, SPAN_LIT("x"), &f->err));
+	assert_int_equal(store_draft_write(draft, span_of(page, UINT32_MAX), &f->err), E_TOOBIG);
+	store_draft_free(&draft);
+	free(page);
+}
+
+/* In pieces of any size it is the same file. */
+static void pieces_are_put_together(void **state)
+{
+	static const size_t sizes[] = {1, 1000, 65535, 1, 65536, 3, 70000, 200000};
+	struct fixture *f = *state;
+	struct store_draft *draft;
+	char *text = malloc(500000);
+	size_t at = 0;
+	int fd;
+	struct store_message m;
+
+	for (size_t i = 0; i < 500000; i++)
+		text[i] = (char)('a' + i % 26);
+	memcpy(text, "X: y\r\n\r\n", 8);
+	ok(f, store_draft_new(f->store, box(f, "INBOX").id, 5, &draft, &f->err));
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		ok(f, store_draft_write(draft, span_of(text + at, sizes[i]), &f->err));
+		at += sizes[i];
+	}
+	assert_int_equal(store_draft_size(draft), at);
+	ok(f, store_draft_finish(draft, &f->err));
+	begin(f, true);
+	ok(f, store_append(f->txn, draft, box(f, "INBOX").id, 0, NULL, 0, NULL, &m, &f->err));
+	commit(f);
+	store_draft_kept(draft);
+	store_draft_free(&draft);
+	ok(f, store_file_open(f->store, &m, &fd, &f->err));
+	for (size_t done = 0; done < at;) {
+		char piece[4096];
+		ssize_t n = pread(fd, piece, sizeof(piece), (off_t)done);
+
+		assert_true(n > 0);
+		assert_memory_equal(piece, text + done, (size_t)n);
+		done += (size_t)n;
+	}
+	close(fd);
+	free(text);
+	assert_healthy(f);
+}
+
+static int files_there(struct fixture *f)
+{
+	struct walk w = {0};
+
+	files_each(f->dir, count, &w);
+	return w.calls;
+}
+
+/* DESIGN D6: a full disk costs the message under way, says so, and leaves nothing behind. */
+static void a_disk_that_is_full(void **state)
+{
+	static char big[100000];
+	struct fixture *f = *state;
+	struct rlimit before, small;
+	struct store_draft *draft, *drafts[2];
+	int codes[2];
+
+	memset(big, 'x', sizeof(big));
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	small = before;
+	small.rlim_cur = 50000;
+	/* While it is written, */
+	ok(f, store_draft_new(f->store, box(f, "INBOX").id, 5, &draft, &f->err));
+	setrlimit(RLIMIT_FSIZE, &small);
+	assert_int_equal(store_draft_write(draft, span_of(big, sizeof(big)), &f->err), E_NOSPACE);
+	assert_non_null(strstr(f->err.text, "writing a message file"));
+	store_draft_free(&draft);
+	setrlimit(RLIMIT_FSIZE, &before);
+	/* and when it is finished: the other one is not to blame. */
+	for (int i = 0; i < 2; i++) {
+		ok(f, store_draft_new(f->store, box(f, "INBOX").id, 5, &drafts[i], &f->err));
+		ok(f, store_draft_write(drafts[i], i == 0 ? span_str(small_mail) : span_of(big, 60000), &f->err));
+	}
+	setrlimit(RLIMIT_FSIZE, &small);
+	store_drafts_finish(drafts, codes, 2);
+	setrlimit(RLIMIT_FSIZE, &before);
+	assert_int_equal(codes[0], 0);
+	assert_int_equal(codes[1], E_NOSPACE);
+	for (int i = 0; i < 2; i++)
+		store_draft_free(&drafts[i]);
+	ok(f, store_draft_new(f->store, box(f, "INBOX").id, 5, &draft, &f->err));
+	ok(f, store_draft_write(draft, span_of(big, 60000), &f->err));
+	setrlimit(RLIMIT_FSIZE, &small);
+	assert_int_equal(store_draft_finish(draft, &f->err), E_NOSPACE);
+	setrlimit(RLIMIT_FSIZE, &before);
+	store_draft_free(&draft);
+	assert_int_equal(files_there(f), 0);
+	append(f, "INBOX", small_mail, 0);
+	assert_healthy(f);
+}
+
+/* No descriptors, no directory, a directory that cannot be made. */
+static void a_file_that_cannot_be_made(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit before, none;
+	struct store_draft *draft;
+	int r;
+
+	getrlimit(RLIMIT_NOFILE, &before);
+	none = before;
+	none.rlim_cur = 3;
+	setrlimit(RLIMIT_NOFILE, &none);
+	r = store_draft_new(f->store, box(f, "INBOX").id, 5, &draft, &f->err);
+	setrlimit(RLIMIT_NOFILE, &before);
+	assert_int_equal(r, E_NOFILES);
+	assert_null(draft);
+	/* The place of mail/ is taken by a file. */
+	assert_int_equal(renameat(f->dir, "mail", f->dir, "mail.gone"), 0);
+	close(openat(f->dir, "mail", O_CREAT | O_WRONLY, 0600));
+	assert_true(store_draft_new(f->store, box(f, "INBOX").id, 5, &draft, &f->err) < 0);
+	assert_int_equal(unlinkat(f->dir, "mail", 0), 0);
+	assert_true(store_draft_new(f->store, box(f, "INBOX").id, 5, &draft, &f->err) < 0);
+	assert_null(draft);
+	assert_int_equal(renameat(f->dir, "mail.gone", f->dir, "mail"), 0);
+	append(f, "INBOX", small_mail, 0);
+	assert_healthy(f);
+}
+
+/* What lies under a message's name must be a file of its size. */
+static void a_file_that_is_another(void **state)
+{
+	struct fixture *f = *state;
+	struct store_message m = append(f, "INBOX", small_mail, 0);
+	char name[STORE_FILE_NAME];
+	int fd = 7;
+
+	file_name(m.number, m.origin, m.arrived, name);
+	assert_int_equal(renameat(f->dir, name, f->dir, "kept"), 0);
+	assert_int_equal(symlinkat("../../kept", f->dir, name), 0);
+	assert_true(store_file_open(f->store, &m, &fd, &f->err) < 0); /* no link is followed */
+	assert_int_equal(unlinkat(f->dir, name, 0), 0);
+	assert_int_equal(mkdirat(f->dir, name, 0700), 0);
+	assert_int_equal(store_file_open(f->store, &m, &fd, &f->err), E_CORRUPT);
+	assert_int_equal(fd, -1);
+	assert_int_equal(unlinkat(f->dir, name, AT_REMOVEDIR), 0);
+	assert_int_equal(renameat(f->dir, "kept", f->dir, name), 0);
+	ok(f, store_file_open(f->store, &m, &fd, &f->err));
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(numbers_are_new),
+	    cmocka_unit_test(names_tell_what_is_needed),
+	    cmocka_unit_test_setup_teardown(only_message_files_are_walked, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_message_has_at_most_four_gigabytes, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(pieces_are_put_together, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_disk_that_is_full, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_file_that_cannot_be_made, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_file_that_is_another, fixture_open, fixture_close),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
