@@ -108,8 +108,9 @@ static size_t each_message(struct queue *queue, void (*fn)(void *arg, struct mes
 	}
 	for (size_t i = 0; i < count; i++) {
 		struct message *m;
+		struct err err = {0};
 
-		if (message_find(queue, copy[i].id) != NULL || message_load(queue, copy[i].id, false, &m, NULL) != 0)
+		if (message_find(queue, copy[i].id) != NULL || message_load(queue, copy[i].id, false, &m, &err) != 0)
 			continue;
 		if (copy[i].next != INT64_MAX)
 			m->next = copy[i].next;

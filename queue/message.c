@@ -70,7 +70,7 @@ struct message *message_new(struct queue *queue, int fd, struct pool *pool, cons
 	return m;
 }
 
-int message_load(struct queue *queue, uint64_t id, bool content_too, struct message **out, struct err *err)
+static int load(struct queue *queue, uint64_t id, bool content_too, struct message **out, struct err *err)
 {
 	struct pool *pool;
 	struct spool_file file;
@@ -90,6 +90,15 @@ int message_load(struct queue *queue, uint64_t id, bool content_too, struct mess
 	}
 	pool_free(&pool);
 	close(fd);
+	return r;
+}
+
+int message_load(struct queue *queue, uint64_t id, bool content_too, struct message **out, struct err *err)
+{
+	int r = load(queue, id, content_too, out, err);
+
+	if (r == E_CORRUPT)
+		queue_set_aside(queue, id, err->text);
 	return r;
 }
 

@@ -157,6 +157,7 @@ int accept_own(struct queue *queue, struct span content, const struct spool_enve
 struct message *message_find(struct queue *queue, uint64_t id);
 /* From a file already read or just committed; owns fd and pool. */
 struct message *message_new(struct queue *queue, int fd, struct pool *pool, const struct spool_file *file);
+/* E_CORRUPT: set aside already. */
 int message_load(struct queue *queue, uint64_t id, bool content_too, struct message **out, struct err *err);
 void message_free(struct message *message);
 /* Does whatever can be done now. */

@@ -129,7 +129,6 @@ static void recover_one(struct queue *queue, struct recovery *r, uint64_t id)
 		unlink(path); /* never acknowledged */
 		r->removed++;
 	} else if (code == E_CORRUPT) {
-		queue_set_aside(queue, id, err.text);
 		r->damaged++;
 	} else {
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&err));

@@ -125,10 +125,8 @@ static void run_first(struct queue *queue)
 		message_run(message);
 		return;
 	}
-	spool_id_format(id, text);
-	if (r == E_CORRUPT)
-		queue_set_aside(queue, id, err.text);
-	else if (r != E_NOTFOUND) {
+	if (r != E_CORRUPT && r != E_NOTFOUND) {
+		spool_id_format(id, text);
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", text), F_ERR(&err));
 		schedule_add(queue, id, clock_wall() + 60, false);
 	}

@@ -358,6 +358,20 @@ static int find_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], 
 	return 0;
 }
 
+/* A whole record that queue has written; false: torn or not ours. */
+static bool record_get(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t offset, uint64_t size,
+    unsigned char record[RECORD_MAX], size_t *len)
+{
+	unsigned char mac[RECORD_MAC];
+	unsigned kind;
+
+	if (pread(fd, record, SPOOL_SLOT, (off_t)offset) != SPOOL_SLOT || !head_get(record, &kind, len) || offset + *len > size ||
+	    pread(fd, record, *len, (off_t)offset) != (ssize_t)*len)
+		return false;
+	record_mac(key, id, offset, record, *len, (struct span){0}, mac);
+	return sodium_memcmp(mac, record + *len - RECORD_MAC, RECORD_MAC) == 0;
+}
+
 static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t offset, uint64_t size,
     struct pool *pool, struct spool_file *out)
 {
@@ -369,29 +383,21 @@ static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 	if (out->records == NULL)
 		return E_NOMEM;
 	while (offset + SPOOL_SLOT <= size && out->record_count < room) {
-		unsigned char record[RECORD_MAX], mac[RECORD_MAC];
-		unsigned kind;
+		unsigned char record[RECORD_MAX];
 		size_t len;
-		int r = E_CORRUPT;
-		bool good = pread(fd, record, SPOOL_SLOT, (off_t)offset) == SPOOL_SLOT && head_get(record, &kind, &len) &&
-			    kind == RECORD_DELIVERY && offset + len <= size &&
-			    pread(fd, record, len, (off_t)offset) == (ssize_t)len;
+		int r;
 
-		if (good) {
-			record_mac(key, id, offset, record, len, (struct span){0}, mac);
-			good = sodium_memcmp(mac, record + len - RECORD_MAC, RECORD_MAC) == 0;
-		}
-		if (good)
-			r = record_decode(record, len, pool, &out->records[out->record_count]);
-		/* Left out, a recipient who has the message would get it again. */
-		if (r == E_NOMEM)
-			return r;
-		good = r == 0;
-		if (good)
-			out->record_count++;
-		else
+		if (!record_get(fd, id, key, offset, size, record, &len)) {
 			out->torn = true; /* one slot is stepped over: what was appended behind it counts */
-		offset += good ? len : SPOOL_SLOT;
+			offset += SPOOL_SLOT;
+			continue;
+		}
+		/* Left out, a recipient who has the message would get it again. */
+		r = record[4] == RECORD_DELIVERY ? record_decode(record, len, pool, &out->records[out->record_count]) : E_CORRUPT;
+		if (r != 0)
+			return r;
+		out->record_count++;
+		offset += len;
 	}
 	if (offset < size)
 		out->torn = true;
@@ -426,5 +432,5 @@ int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool con
 	if (content_too && sodium_memcmp(check, commit.check, RECORD_MAC) != 0)
 		return err_set(err, E_CORRUPT, "the checksum does not fit: the content was changed");
 	r = read_records(fd, id, key, commit.offset + COMMIT_SIZE, (uint64_t)st.st_size, pool, out);
-	return r == 0 ? 0 : err_set(err, r, "out of memory");
+	return r == 0 ? 0 : err_set(err, r, r == E_NOMEM ? "out of memory" : "a delivery record says what this version does not know");
 }
