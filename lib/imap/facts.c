@@ -11,6 +11,33 @@ static struct span keep(struct pool *pool, struct buf *text)
 	return s;
 }
 
+static size_t header_end(struct span message)
+{
+	size_t at = 0;
+
+	while (at < message.len) {
+		size_t len = span_find(span_from(message, at), '\n');
+		bool empty = len == 0 || (len == 1 && message.ptr[at] == '\r');
+
+		at += len < message.len - at ? len + 1 : len;
+		if (empty)
+			break;
+	}
+	return at;
+}
+
+/* What needs more memory than a message may cost is one opaque part: mail is delivered all the same. */
+static struct mime_part *parse_opaque(struct span message, struct pool *scratch)
+{
+	struct mime_part *root = pool_new_object(scratch, struct mime_part);
+	size_t end = header_end(message);
+
+	if (root != NULL)
+		*root = (struct mime_part){.kind = MIME_LEAF, .content = {.type = SPAN_LIT("application"), .subtype = SPAN_LIT("octet-stream")},
+		    .header_size = end, .body_offset = end, .body_size = message.len - end};
+	return root;
+}
+
 int imap_facts_find(struct span message, struct pool *pool, struct imap_facts *out, struct err *err)
 {
 	struct pool *scratch = pool_new(NULL, MIME_MEMORY_MAX);
@@ -20,6 +47,10 @@ int imap_facts_find(struct span message, struct pool *pool, struct imap_facts *o
 	struct buf text;
 
 	*out = (struct imap_facts){.sent = INT64_MIN};
+	if (root == NULL && scratch != NULL) {
+		pool_reset(scratch);
+		root = parse_opaque(message, scratch);
+	}
 	if (root == NULL) {
 		pool_free(&scratch);
 		return err_set(err, E_NOMEM, "no memory to look into the message");

@@ -103,7 +103,7 @@ int store_append(struct store_txn *txn, struct store_draft *draft, uint32_t mail
 	txn->meta.messages++;
 	r = message_put(txn, mailbox, out, err);
 	if (r == 0)
-		r = facts_put(txn, out->number, &draft->facts, err);
+		r = facts_put(txn, out->number, out->size, &draft->facts, err);
 	if (r == 0 && key != NULL)
 		r = note_delivered(txn, key, err);
 	if (r == 0)

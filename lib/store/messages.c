@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
-enum { FACTS_MAX = 8 * 1024 * 1024 };
+enum {
+	FACTS_MAX = 256 * 1024, /* larger ones are found again each time they are wanted */
+	FACTS_FREE = 4096,	/* and those that are larger than this and their message together */
+};
 
 static void chunk_key(uint32_t mailbox, uint32_t chunk, unsigned char out[8])
 {
@@ -177,7 +180,11 @@ int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids
 
 /* ---- facts: u32 header size, i64 sent, four texts after u32 lengths ---- */
 
-int facts_put(struct store_txn *txn, uint64_t number, const struct store_facts *f, struct err *err)
+/*
+ * A message of a few kilobytes can have thousands of parts, and facts thirty times its size. The index has a maximum
+ * and no quota: some hundred megabytes of such mail would fill it, and nothing could be removed any more.
+ */
+int facts_put(struct store_txn *txn, uint64_t number, uint32_t message, const struct store_facts *f, struct err *err)
 {
 	const struct span texts[4] = {f->envelope, f->body, f->bodystructure, f->parts};
 	unsigned char key[8];
@@ -188,8 +195,8 @@ int facts_put(struct store_txn *txn, uint64_t number, const struct store_facts *
 
 	for (size_t i = 0; i < 4; i++)
 		size += 4 + texts[i].len;
-	if (size > FACTS_MAX)
-		return err_set(err, E_TOOBIG, "facts of a message are too large");
+	if (size > FACTS_MAX || size > (size_t)message + FACTS_FREE)
+		return 0;
 	v = (MDB_val){size, NULL};
 	store_key64(number, key);
 	r = mdb_put(txn->mdb, txn->store->facts, &k, &v, MDB_RESERVE);

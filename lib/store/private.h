@@ -101,7 +101,8 @@ enum message_action { MESSAGE_KEEP, MESSAGE_CHANGED, MESSAGE_REMOVE };
 typedef enum message_action message_visit(void *arg, struct store_message *m);
 int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count, message_visit *fn, void *arg,
     struct err *err);
-int facts_put(struct store_txn *txn, uint64_t number, const struct store_facts *facts, struct err *err);
+/* message: its size. Facts out of proportion are not kept; who misses them finds them again. */
+int facts_put(struct store_txn *txn, uint64_t number, uint32_t message, const struct store_facts *facts, struct err *err);
 int refs_change(struct store_txn *txn, uint64_t number, int by, uint32_t *left, struct err *err);
 
 /* log.c */

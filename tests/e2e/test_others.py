@@ -112,6 +112,21 @@ def test_one_mailbox_named_many_times_is_written_once(fresh):
     assert c.ok("STATUS INBOX (MESSAGES)")[0].endswith(b"(MESSAGES 2)")
 
 
+def test_mail_of_many_parts_does_not_fill_the_index(fresh):
+    suite = fresh()
+    suite.add("alice")
+    parts = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\n" * 5000 + b"--b--\n"
+    for n in range(10):
+        suite.deliver(b"Subject: %d\n" % n + parts)
+    suite.wait_empty()
+    index = os.path.join(suite.account_dir("alice"), "index", "data.mdb")
+    assert os.path.getsize(index) < 10 * 2 * len(parts)
+    c = suite.imap("alice")
+    c.ok("SELECT INBOX")
+    assert c.ok("FETCH 1 BODYSTRUCTURE")[0].count(b'"US-ASCII"') == 5000
+    assert suite.mw("store", "check", "alice@example.com").stdout.startswith("no faults")
+
+
 def guess(c, n):
     c.send('x LOGIN nobody%d@example.com "wrong"\r\n' % n)
 

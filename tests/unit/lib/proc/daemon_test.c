@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -19,6 +20,10 @@ static struct shared {
 	char steps[1024];
 	bool fail_prepare, fail_confine, fail_confined, fail_reload, without_landlock, finish_at_halt, no_hooks;
 } *shared;
+
+static char top[] = "/tmp/daemon-test-XXXXXX"; /* the directories that a daemon may be confined to lie below it */
+static const char *const trees[] = {"", "/r", "/r/empty", "/d", "/d/directory", "/d/store", "/s"};
+enum { TREES = sizeof(trees) / sizeof(trees[0]) };
 
 static void step(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -35,7 +40,7 @@ static void step(const char *fmt, ...)
 /* Takes the place of the library's: confine_test.c has that one. What is asked of it is looked at here. */
 int proc_confine(const struct profile *profile, const char *tree, const char *user_prefix, bool *landlock, struct err *err)
 {
-	step("confine(%s,%s,%s) ", profile->name, tree, user_prefix);
+	step("confine(%s,%s,%s) ", profile->name, strncmp(tree, top, strlen(top)) == 0 ? tree + strlen(top) : tree, user_prefix);
 	*landlock = !shared->without_landlock;
 	return shared->fail_confine ? err_set(err, E_DENIED, "no confinement") : 0;
 }
@@ -141,6 +146,34 @@ static void begin(const char *profile)
 	channel = fds[0];
 }
 
+static int make_trees(void **state)
+{
+	char path[64];
+
+	(void)state;
+	if (mkdtemp(top) == NULL)
+		return 1;
+	for (size_t i = 1; i < TREES; i++) {
+		snprintf(path, sizeof(path), "%s%s", top, trees[i]);
+		if (mkdir(path, 0700) != 0)
+			return 1;
+	}
+	return 0;
+}
+
+static int remove_trees(void **state)
+{
+	char path[64];
+
+	(void)state;
+	for (size_t i = TREES; i > 0; i--) {
+		snprintf(path, sizeof(path), "%s%s", top, trees[i - 1]);
+		if (rmdir(path) != 0)
+			return 1;
+	}
+	return 0;
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -184,7 +217,8 @@ static void send_config(const char *hostname)
 	struct master_config body = {0};
 	char text[512];
 
-	snprintf(text, sizeof(text), "config-version 1\nhostname %s\ndata-directory /d\nspool-directory /s\nrun-directory /r\nuser-prefix xy-\nlog-level error\n", hostname);
+	snprintf(text, sizeof(text), "config-version 1\nhostname %s\ndata-directory %s/d\nspool-directory %s/s\nrun-directory %s/r\nuser-prefix xy-\nlog-level error\n",
+	    hostname, top, top, top);
 	send_fd(&ipc_master_config, &body, file_of(text));
 }
 
@@ -490,5 +524,5 @@ int main(void)
 	    cmocka_unit_test(by_hand_it_does_not_start),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_trees, remove_trees);
 }

@@ -153,7 +153,7 @@ static void too_many_records_at_once(void **state)
 	assert_int_equal(spool_append(fd, ID, key, &r, 100001, true, &err), E_NOMEM);
 }
 
-/* A record with the right checksum whose numbers are none: as if it were damaged. */
+/* A record with the right checksum that means nothing to this version: left out, somebody might get the message again. */
 static void records_that_mean_nothing(void **state)
 {
 	struct spool_record good = {.status = SPOOL_DELIVERED, .text = SPAN_LIT("250 2.0.0 fine")}, bad = good;
@@ -164,10 +164,7 @@ static void records_that_mean_nothing(void **state)
 	bad.status = (enum spool_status)(SPOOL_TARGET_DONE + 1);
 	assert_int_equal(spool_append(fd, ID, key, &bad, 1, true, &err), 0);
 	assert_int_equal(spool_append(fd, ID, key, &good, 1, true, &err), 0);
-	assert_int_equal(look(&file), 0);
-	assert_int_equal(file.record_count, 1);
-	assert_int_equal(file.records[0].status, SPOOL_DELIVERED);
-	assert_true(file.torn);
+	assert_int_equal(look(&file), E_CORRUPT);
 }
 
 static void without_memory(void **state)
