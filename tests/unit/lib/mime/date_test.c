@@ -78,7 +78,7 @@ static void months_and_their_days(void **state)
 	static const char names[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	int64_t want = 1672531200 /* 1 Jan 2023 */, when;
-	char text[64];
+	char text[96];
 
 	(void)state;
 	for (int m = 0; m < 12; m++)
