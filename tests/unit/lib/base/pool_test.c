@@ -3,6 +3,13 @@
 
 #include "base/pool.h"
 
+/* The sanitizer's allocator would end the process where malloc returns NULL. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
 static void memory_is_zeroed_and_aligned(void **state)
 {
 	struct pool *pool = pool_new(NULL, 0);

@@ -147,7 +147,7 @@ static void last_words_are_heard_over_unread_messages(void **state)
 
 static void a_grant_holds_for_what_was_granted(void **state)
 {
-	unsigned char key[GRANT_KEY] = {1}, other[GRANT_KEY] = {2}, grant[GRANT_SIZE];
+	unsigned char key[GRANT_KEY] = {1}, other[GRANT_KEY] = {2}, grant[GRANT_SIZE] = {0};
 	struct span signed_ = span_of(grant, sizeof(grant)), address = SPAN_LIT("a@b");
 
 	(void)state;
