@@ -12,7 +12,8 @@
 struct request {
 	struct auth *auth;
 	struct control_reply *reply;
-	const struct span *args;
+	const char *kind; /* of what is changed, for the log: the noun */
+	const struct span *args; /* with input and secret: borrowed until the handler returns */
 	size_t count;
 	struct span input, secret;
 	struct account account; /* of add and passwd, until the hash is there */
@@ -45,7 +46,7 @@ static void done_err(struct request *q, int code, const struct err *err)
 static void note_change(struct request *q, const char *change, const char *object)
 {
 	auth_changed(q->auth);
-	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_SPAN("kind", q->args[0]), F_STR("change", change),
+	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("kind", q->kind), F_STR("change", change),
 	    F_STR("object", object));
 }
 
@@ -128,8 +129,7 @@ static void hash_then_store(struct request *q, bool add)
 		control_reply_done(q->reply, EX_TEMPFAIL, "out of memory");
 		return;
 	}
-	*later = *q;
-	later->add = add;
+	*later = (struct request){.auth = q->auth, .reply = q->reply, .kind = q->kind, .account = q->account, .add = add};
 	if (password_make(q->auth->passwords, q->secret, on_hashed, later) != 0) {
 		control_reply_done(q->reply, EX_TEMPFAIL, "no memory to hash the password");
 		free(later);
@@ -788,11 +788,11 @@ void auth_control(void *arg, struct control_reply *reply, const struct span *arg
 
 	if (count < 2)
 		control_reply_done(reply, EX_USAGE, "a noun and a verb are needed");
-	else if (span_eq(args[0], SPAN_LIT("account")))
+	else if (span_eq(args[0], span_str(q.kind = "account")))
 		do_account(&q, args[1]);
-	else if (span_eq(args[0], SPAN_LIT("alias")))
+	else if (span_eq(args[0], span_str(q.kind = "alias")))
 		do_alias(&q, args[1]);
-	else if (span_eq(args[0], SPAN_LIT("domain")))
+	else if (span_eq(args[0], span_str(q.kind = "domain")))
 		do_domain(&q, args[1]);
 	else if (span_eq(args[1], SPAN_LIT("export")))
 		do_export(&q);
