@@ -5,13 +5,13 @@
 -include config.mk
 CC         ?= cc
 B          ?= build
-PRE.PHONY: all bench check check-sanitized clean coverage demo deps     ?= /usr/local
-LIBEXECDIR ?= $(PRE.PHONY: all bench check check-sanitized clean coverage demo deps)/libexec/mailwain
-BINDIR     ?= $(PRE.PHONY: all bench check check-sanitized clean coverage demo deps)/bin
-MANDIR     ?= $(PRE.PHONY: all bench check check-sanitized clean coverage demo deps)/share/man
+PREFIX     ?= /usr/local
+LIBEXECDIR ?= $(PREFIX)/libexec/mailwain
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
 SYSCONFDIR ?= /etc
-USER_PRE.PHONY: all bench check check-sanitized clean coverage demo deps ?= mw-
-CONFIGURED_PRE.PHONY: all bench check check-sanitized clean coverage demo deps ?= /usr/local
+USER_PREFIX ?= mw-
+CONFIGURED_PREFIX ?= /usr/local
 CFLAGS     ?= -O2 -g
 VERSION    := $(shell sed -n 's/^\#define MW_VERSION "\(.*\)"/\1/p' master/mailwain.c)
 
@@ -194,8 +194,8 @@ $(B)/man/%: man/%.in $(B)/man/tables
 	$(B)/man/tables <$< >$@.new && mv $@.new $@
 
 # ---- install: DESTDIR stages it below another root; no user is made and nothing is started ----
-SYSTEMDDIR  ?= $(PRE.PHONY: all bench check check-sanitized clean coverage demo deps)/lib/systemd/system
-SYSUSERSDIR ?= $(PRE.PHONY: all bench check check-sanitized clean coverage demo deps)/lib/sysusers.d
+SYSTEMDDIR  ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 FILL = sed -e 's,@BINDIR@,$(BINDIR),g' -e 's,@SYSCONFDIR@,$(SYSCONFDIR),g'
 # Every installed path, for install and uninstall alike.
 INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword $(subst :, ,$l))) \
@@ -203,8 +203,8 @@ INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword
             $(SYSTEMDDIR)/mailwain.service $(SYSUSERSDIR)/mailwain.conf
 
 install: all
-	@[ "$(PRE.PHONY: all bench check check-sanitized clean coverage demo deps)" = "$(CONFIGURED_PRE.PHONY: all bench check check-sanitized clean coverage demo deps)" ] || \
-	{ echo "The programs were built for $(CONFIGURED_PRE.PHONY: all bench check check-sanitized clean coverage demo deps): run ./configure --prefix=$(PRE.PHONY: all bench check check-sanitized clean coverage demo deps) && make" >&2; exit 1; }
+	@[ "$(PREFIX)" = "$(CONFIGURED_PREFIX)" ] || \
+	{ echo "The programs were built for $(CONFIGURED_PREFIX): run ./configure --prefix=$(PREFIX) && make" >&2; exit 1; }
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBEXECDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
 		$(SYSTEMDDIR) $(SYSUSERSDIR))
 	install $(COMMAND_BINS) $(DESTDIR)$(BINDIR)
@@ -212,7 +212,7 @@ install: all
 	$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(DESTDIR)$(BINDIR)/$(firstword $(subst :, ,$l)) &&) :
 	$(foreach s,1 5 8,install -m 644 $(filter %.$s,$(PAGES)) $(DESTDIR)$(MANDIR)/man$s &&) :
 	$(FILL) packaging/mailwain.service.in >$(B)/mailwain.service
-	sed 's/^u mw-/u $(USER_PRE.PHONY: all bench check check-sanitized clean coverage demo deps)/' packaging/mailwain.sysusers >$(B)/mailwain.sysusers
+	sed 's/^u mw-/u $(USER_PREFIX)/' packaging/mailwain.sysusers >$(B)/mailwain.sysusers
 	install -m 644 $(B)/mailwain.service $(DESTDIR)$(SYSTEMDDIR)/mailwain.service
 	install -m 644 $(B)/mailwain.sysusers $(DESTDIR)$(SYSUSERSDIR)/mailwain.conf
 
