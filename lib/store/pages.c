@@ -68,7 +68,7 @@ static bool overflow_check(struct walk *w, uint64_t number, uint64_t size)
 	if (!page_read(w, number, head, sizeof(head)))
 		return false;
 	pages = get16(head + 12) | (uint64_t)get16(head + 14) << 16;
-	return (get16(head + 10) & PAGE_KINDS) == PAGE_OVERFLOW && pages <= w->last - number + 1 &&
+	return (get16(head + 10) & PAGE_KINDS) == PAGE_OVERFLOW && pages >= 1 && pages <= w->last - number + 1 &&
 	       size <= pages * PAGE - PAGE_HEAD;
 }
 
