@@ -81,7 +81,8 @@ static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t ro
 	unsigned flags = get16(node + 4), key = get16(node + 6);
 	bool big = flags & NODE_BIG, tree = flags & NODE_TREE;
 
-	if (NODE_HEAD + key + (big ? 8 : size) > room || (tree && (big || inner || size != TREE_SIZE)))
+	/* A node with duplicates, which no database here has, would make LMDB follow a pointer that is not there. */
+	if ((flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 || NODE_HEAD + key + (big ? 8 : size) > room || (tree && (big || inner || size != TREE_SIZE)))
 		return false;
 	if (tree)
 		return tree_check(w, node + NODE_HEAD + key, true);

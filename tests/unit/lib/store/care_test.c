@@ -6,6 +6,9 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+/* Facts out of proportion to their message are not kept. */
+#define LINE "A line of text that is long enough, and a little more of it.\r\n"
+
 static void file_of(const struct store_message *m, char name[STORE_FILE_NAME])
 {
 	file_name(m->number, m->origin, m->arrived, name);
@@ -253,7 +256,7 @@ static void any_damaged_page_is_survived(void **state)
 	for (int i = 0; i < 150; i++)
 		append(f, "INBOX", small_mail, 0);
 	for (int i = 0; i < 100; i++)
-		strcat(big, "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n.\r\n");
+		strcat(big, "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" LINE LINE LINE);
 	append(f, "INBOX", big, 0);
 	assert_healthy(f);
 	store_close(&f->store);
@@ -285,13 +288,13 @@ static void any_damaged_page_is_survived(void **state)
 /* An overflow page that says it has no pages: LMDB would give out what lies behind it. */
 static void an_overflow_page_without_pages_is_noticed(void **state)
 {
-	char big[20000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n", faults[4096];
+	char big[60000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n", faults[4096];
 	struct fixture *f = *state;
 	unsigned emptied = 0;
 	int fd;
 
 	for (int i = 0; i < 100; i++)
-		strcat(big, "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n.\r\n");
+		strcat(big, "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" LINE LINE LINE);
 	append(f, "INBOX", big, 0);
 	assert_healthy(f);
 	store_close(&f->store);

@@ -5,6 +5,9 @@
 
 #include <sys/stat.h>
 
+/* Facts out of proportion to their message are not kept. */
+#define LINE "A line of text that is long enough, and a little more of it.\r\n"
+
 enum { PAGE_SIZE = 4096 };
 
 /* Reads all there is, as LMDB gives it; a fault in a page would end the process here. */
@@ -38,12 +41,12 @@ static uint64_t read_everything(struct store *s)
 
 static void fill(struct fixture *f)
 {
-	char big[20000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+	char big[60000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
 
 	for (int i = 0; i < 40; i++)
 		append(f, i % 3 ? "INBOX" : "Archive", small_mail, 0);
 	for (int i = 0; i < 150; i++)
-		strcat(big, "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n.\r\n");
+		strcat(big, "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" LINE LINE LINE);
 	append(f, "INBOX", big, 0); /* facts that take pages of their own */
 	for (int i = 0; i < 30; i++) {
 		char name[32];
