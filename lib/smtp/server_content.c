@@ -9,6 +9,7 @@ static void content_begin(struct smtp_server *s)
 {
 	s->frame = (struct smtp_frame){.state = FRAME_LINE_START, .line_max = SMTP_TEXT_LINE_MAX};
 	s->in_header = true;
+	s->chunk_cr = false;
 	s->header_len = 0;
 	s->received_lines = 0;
 	s->line_head_len = 0;
@@ -51,6 +52,8 @@ static void drop(struct smtp_server *s, int code, const char *text)
 	s->drop_code = code;
 	err_set(&s->drop, code, "%s", text);
 }
+
+static const char chunk_wrong[] = "Bare CR, bare LF or NUL in a chunk, which needs BODY=BINARYMIME";
 
 /* A chunk that cannot fit is refused before it is stored; what of it is taken is only thrown away. */
 static void chunk_begin(struct smtp_server *s)
@@ -242,8 +245,24 @@ static int take_data(struct smtp_server *s, struct span *input)
 	return 0;
 }
 
+/*
+ * RFC 3030 section 3: only BODY=BINARYMIME lets a chunk be anything but lines that end in CR LF. A bare CR or LF kept
+ * here could end the message where it is sent on with DATA.
+ */
+static bool chunk_is_text(struct smtp_server *s, struct span part)
+{
+	for (size_t i = 0; i < part.len; i++) {
+		if ((part.ptr[i] == '\n') != s->chunk_cr || part.ptr[i] == '\0')
+			return false;
+		s->chunk_cr = part.ptr[i] == '\r';
+	}
+	return true;
+}
+
 static void chunk_end(struct smtp_server *s)
 {
+	if (s->chunk_last && s->chunk_cr)
+		drop(s, E_CONTENT, chunk_wrong);
 	if (s->drop_code != 0) {
 		refuse_content(s);
 	} else if (s->chunk_last) {
@@ -258,6 +277,8 @@ static void take_chunk(struct smtp_server *s, struct span *input)
 {
 	struct span part = span_sub(*input, 0, s->chunk_left < input->len ? (size_t)s->chunk_left : input->len);
 
+	if (s->drop_code == 0 && s->tx->body != SMTP_BODY_BINARYMIME && !chunk_is_text(s, part))
+		drop(s, E_CONTENT, chunk_wrong);
 	if (s->drop_code == 0)
 		give(s, part);
 	s->chunk_left -= part.len;

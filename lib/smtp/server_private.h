@@ -37,6 +37,7 @@ struct smtp_server {
 	bool started;	  /* data_begin was answered well: data_abort is owed */
 	bool extended, tls;
 	bool in_header;	  /* of the content */
+	bool chunk_cr;	  /* the last octet of the chunks so far is a CR */
 	unsigned header_match; /* octets of "\r\n" at the header's end seen */
 	uint64_t header_len;
 	uint32_t received_lines;

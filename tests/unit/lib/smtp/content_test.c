@@ -175,11 +175,11 @@ static void a_message_in_chunks(void **state)
 {
 	struct dialog *d = *state;
 
-	assert_string_equal(say(d, "BDAT 6\r\n.\r\nab\n"), "250 2.0.0 Ok\r\n"); /* no dots, no line ends: octets */
+	assert_string_equal(say(d, "BDAT 7\r\n.\r\nab\r\n"), "250 2.0.0 Ok\r\n"); /* a dot is a dot */
 	assert_string_equal(say(d, "BDAT 0\r\nBDAT 2\r\ncd"), "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n");
 	assert_string_equal(say(d, "bdat 3 last\r\nefg"), "250 2.0.0 queued\r\n");
-	assert_span_equal(buf_span(&d->content), ".\r\nab\ncdefg");
-	assert_string_equal(owner_saw(d), "begin end(11) ");
+	assert_span_equal(buf_span(&d->content), ".\r\nab\r\ncdefg");
+	assert_string_equal(owner_saw(d), "begin end(12) ");
 	assert_next_message_works(d);
 }
 

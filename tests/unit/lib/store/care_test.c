@@ -248,7 +248,7 @@ static void garbage_in_the_index_is_set_aside(void **state)
 static void any_damaged_page_is_survived(void **state)
 {
 	struct fixture *f = *state;
-	char *index, big[20000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n", faults[4096];
+	char *index, big[60000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n", faults[4096];
 	unsigned opened = 0, checked = 0, unused = 0;
 	struct stat st;
 	int fd;
