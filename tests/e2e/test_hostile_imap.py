@@ -53,9 +53,9 @@ RESPONSES = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def patient(suite):
-    """A client in the middle of its own login, from the beginning of the tests of row 14 to their end."""
+    """A client in the middle of its own login while another one misbehaves."""
     c = suite.imap(login=False)
     c.send("mine AUTHENTICATE PLAIN\r\n")
     assert c.line().startswith(b"+")
