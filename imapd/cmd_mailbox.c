@@ -92,6 +92,8 @@ void command_delete(struct session *s, struct imap_lex *lex)
 	if (r == 0 && id == s->view.mailbox)
 		view_close(s); /* the client knows what it does */
 	finish_change(s, txn, r, &err, "Deleted");
+	if (r == 0)
+		session_bound_kept(s);
 }
 
 void command_rename(struct session *s, struct imap_lex *lex)

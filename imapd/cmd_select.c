@@ -109,8 +109,12 @@ static int expunge_some(struct session *s, const uint32_t *among, size_t among_c
 	r = find_deleted(s, txn, among, among_count, &uids, &count, err);
 	if (r == 0 && count > 0)
 		r = store_expunge(txn, s->view.mailbox, uids, count, err);
-	if (r == 0 && count > 0)
-		return store_commit(&txn, err);
+	if (r == 0 && count > 0) {
+		r = store_commit(&txn, err);
+		if (r == 0)
+			session_bound_kept(s);
+		return r;
+	}
 	store_abort(&txn);
 	return r;
 }

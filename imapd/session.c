@@ -85,6 +85,14 @@ void session_put_capabilities(struct session *s)
 	buf_printf(&s->out, "%s APPENDLIMIT=%llu", session_capabilities, (unsigned long long)s->message_size);
 }
 
+void session_bound_kept(struct session *s)
+{
+	struct err err = {0};
+
+	if (store_purge_surplus(s->store, &err) != 0)
+		log_event(EV_imap_error, &s->log, F_ERR(&err));
+}
+
 /* ---- the commands of every state (section 6.1) ---- */
 
 static void command_capability(struct session *s, struct imap_lex *lex)
@@ -363,6 +371,16 @@ static int session_open(struct session *s, const struct session_start_options *o
 	return r;
 }
 
+/* An account that gets no mail has no worker that does it. The client need not wait for it. */
+static void tidy(struct session *s)
+{
+	struct err err = {0};
+
+	close(s->fd);
+	if (store_tidy(s->store, s->undo_days, NULL, &err) != 0)
+		log_event(EV_imap_error, &s->log, F_ERR(&err));
+}
+
 int session_main(const struct session_start_options *options)
 {
 	struct session *s = calloc(1, sizeof(*s));
@@ -375,6 +393,7 @@ int session_main(const struct session_start_options *options)
 	s->wake = options->wake;
 	s->timeout_ms = options->timeout_ms;
 	s->message_size = options->message_size;
+	s->undo_days = options->undo_days;
 	s->user = options->user;
 	s->remote = options->remote;
 	s->log = (struct log_ctx){.key = "user", .value = span_str(options->user)};
@@ -395,6 +414,8 @@ int session_main(const struct session_start_options *options)
 		buf_printf(&s->out, "%s NO [%s] The mailboxes cannot be opened now\r\n* BYE Try again later\r\n", s->tag, err_imap_code(r));
 		session_flush(s);
 	}
+	if (r == 0)
+		tidy(s);
 	store_close(&s->store);
 	log_event(EV_imap_disconnect, &s->log, F_STR("rip", s->remote), F_U64("commands", s->commands),
 	    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));

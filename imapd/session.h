@@ -58,6 +58,7 @@ struct session {
 	uint64_t message_size; /* APPENDLIMIT */
 	uint64_t commands;
 	const char *user, *remote;
+	unsigned undo_days;
 };
 
 enum { COMMAND_SELECTED = 1, COMMAND_NO_EXPUNGE = 2, COMMAND_UID = 4, COMMAND_NO_SYNC = 8 };
@@ -76,6 +77,7 @@ struct session_start_options {
 	int fd, wake, dir;
 	uint64_t quota, message_size;
 	int64_t timeout_ms;
+	unsigned undo_days;
 	const char *user, *remote, *tag;
 	struct span input; /* bytes that came behind the login */
 };
@@ -95,6 +97,8 @@ void session_fail(struct session *s, int code, const struct err *err);
 void session_bad(struct session *s, const char *text);
 void session_bye(struct session *s, const char *text);
 extern const char session_capabilities[];
+/* Something was expunged: of what is kept for undo no more stays than the quota allows. */
+void session_bound_kept(struct session *s);
 /* The tag at lex becomes the session's; "*" when there is none. */
 void session_read_tag(struct session *s, struct imap_lex *lex);
 /* The capabilities of now, APPENDLIMIT included. */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 enum { CHILD_CLIENT = 3, CHILD_WAKE, CHILD_DIR, CHILD_FREE };
+enum { WAKE_WAIT_MAX = 4096 };
 
 /* ---- the session's end of the spawner ---- */
 
@@ -65,6 +66,7 @@ static _Noreturn void child_main(struct spawner *spawner, const struct session_s
 	    .quota = start->quota,
 	    .message_size = conf_u64(conf, CONF_message_size, NULL),
 	    .timeout_ms = conf_ms(conf, CONF_imap_timeout, NULL),
+	    .undo_days = (unsigned)conf_u64(conf, CONF_undo_days, NULL),
 	    .input = start->input};
 	char user[321], remote[65], tag[IMAP_TAG_MAX + 1];
 	int high[3] = {fcntl(client, F_DUPFD_CLOEXEC, 1000), fcntl(wake, F_DUPFD_CLOEXEC, 1000), fcntl(dir, F_DUPFD_CLOEXEC, 1000)};
@@ -119,6 +121,9 @@ static int session_fork(struct spawner *spawner, const struct session_start *sta
 	session->account = start->account;
 	session->wake =
 	    ipc_conn_new(daemon_base(spawner->daemon), wake[0], &ipc_service_wake, TO_SERVICE, &wake_callbacks, session);
+	/* One that does not read what it asks for is owed no more than a few answers. */
+	if (session->wake != NULL)
+		ipc_conn_wait_max(session->wake, WAKE_WAIT_MAX);
 	session->next = spawner->sessions;
 	session->link = &spawner->sessions;
 	if (session->next != NULL)
@@ -129,6 +134,15 @@ static int session_fork(struct spawner *spawner, const struct session_start *sta
 	return 0;
 }
 
+static uint64_t count_of(const struct spawner *spawner, uint64_t account)
+{
+	uint64_t count = 0;
+
+	for (const struct spawned *s = spawner->sessions; s != NULL; s = s->next)
+		count += s->account == account;
+	return count;
+}
+
 static int check(struct spawner *spawner, const struct session_start *start, struct err *err)
 {
 	if (!grant_check(spawner->key, GRANT_LOGIN, start->account, start->quota, start->user, clock_wall(), start->grant))
@@ -137,6 +151,8 @@ static int check(struct spawner *spawner, const struct session_start *start, str
 		return err_set(err, E_UNAVAILABLE, "the server is stopping");
 	if (spawner->count >= conf_u64(daemon_conf(spawner->daemon), CONF_imap_sessions, NULL))
 		return err_set(err, E_LIMIT, "the server has as many IMAP sessions as it may; imap-sessions is the setting");
+	if (count_of(spawner, start->account) >= conf_u64(daemon_conf(spawner->daemon), CONF_imap_sessions_per_account, NULL))
+		return err_set(err, E_LIMIT, "the account has as many IMAP sessions as it may; imap-sessions-per-account is the setting");
 	return 0;
 }
 

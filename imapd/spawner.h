@@ -33,6 +33,7 @@ struct spawner {
 	struct daemon *daemon;
 	unsigned char key[GRANT_KEY];
 	struct event *child_event, *inotify_event;
+	struct event *overflow; /* all are told a moment after events were lost */
 	int inotify;
 	struct spawned *sessions;
 	struct watch *watches;

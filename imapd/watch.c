@@ -12,6 +12,8 @@
 
 enum { WATCH_READ = 16 * 1024 };
 
+static const struct timeval overflow_wait = {.tv_sec = 1};
+
 static void tell(struct spawned *session)
 {
 	const struct wake_changed body = {0};
@@ -31,9 +33,17 @@ static void tell_all(struct spawner *spawner, int wd)
 			tell(s);
 }
 
+static void on_overflow(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tell_all(arg, -1);
+}
+
 static void on_inotify(evutil_socket_t fd, short what, void *arg)
 {
 	_Alignas(struct inotify_event) char buffer[WATCH_READ];
+	struct spawner *spawner = arg;
 	ssize_t n = read(fd, buffer, sizeof(buffer));
 	int last = -1;
 
@@ -41,11 +51,13 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 	for (char *p = buffer; n > 0 && p < buffer + n;) {
 		const struct inotify_event *event = (const void *)p;
 
-		/* A lost event may have been anybody's. */
-		if ((event->mask & IN_Q_OVERFLOW) != 0)
-			tell_all(arg, -1);
-		else if (event->wd != last)
+		/* A lost event may have been anybody's. One account can make them get lost: it must not keep all others busy. */
+		if ((event->mask & IN_Q_OVERFLOW) != 0) {
+			if (!evtimer_pending(spawner->overflow, NULL))
+				evtimer_add(spawner->overflow, &overflow_wait);
+		} else if (event->wd != last) {
 			tell_all(arg, event->wd);
+		}
 		last = event->wd;
 		p += sizeof(*event) + event->len;
 	}
@@ -56,8 +68,9 @@ int watch_init(struct spawner *spawner, struct err *err)
 	spawner->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (spawner->inotify < 0)
 		return err_set_errno(err, errno, "inotify; a higher fs.inotify.max_user_instances may help");
+	spawner->overflow = evtimer_new(daemon_base(spawner->daemon), on_overflow, spawner);
 	spawner->inotify_event = event_new(daemon_base(spawner->daemon), spawner->inotify, EV_READ | EV_PERSIST, on_inotify, spawner);
-	if (spawner->inotify_event == NULL || event_add(spawner->inotify_event, NULL) != 0)
+	if (spawner->overflow == NULL || spawner->inotify_event == NULL || event_add(spawner->inotify_event, NULL) != 0)
 		return err_set(err, E_NOMEM, "no memory for the event loop");
 	return 0;
 }

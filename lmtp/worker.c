@@ -369,17 +369,18 @@ static int work_loop(struct work *w)
 	return r == E_CLOSED || r == E_TIMEOUT ? 0 : r;
 }
 
-/* A worker that has nothing more to do ends the time of what was expunged long ago. */
-static void purge(struct work *w, unsigned undo_days)
+static bool is_told_to_end(void)
 {
-	int64_t before = clock_wall() - (int64_t)undo_days * 86400;
-	struct err err = {0};
-	uint32_t count = 0;
+	return worker_told_to_end;
+}
 
-	do {
-		if (store_purge(w->store, before, &count, &err) != 0)
-			log_event(EV_store_error, &w->log, F_ERR(&err));
-	} while (count > 0 && err.code == 0 && !worker_told_to_end);
+/* For a worker that has nothing more to do. */
+static void tidy(struct work *w, unsigned undo_days)
+{
+	struct err err = {0};
+
+	if (store_tidy(w->store, undo_days, is_told_to_end, &err) != 0)
+		log_event(EV_store_error, &w->log, F_ERR(&err));
 }
 
 static int worker_open(struct work *w, int dir, struct err *err)
@@ -415,7 +416,7 @@ int worker_main(int channel, int dir, uint64_t account, unsigned undo_days)
 	if (r == 0)
 		r = work_loop(w);
 	if (r == 0)
-		purge(w, undo_days);
+		tidy(w, undo_days);
 	if (r != 0)
 		log_event(EV_store_error, &w->log, F_ERR(&err));
 	log_flush();

@@ -54,7 +54,8 @@ static int confine_limits(const struct profile *profile, struct err *err)
 		r = set_limit(RLIMIT_FSIZE, profile->file_size, "fsize", err);
 	/* The sanitizer's shadow needs terabytes of address space. */
 	if (r == 0 && profile->memory != 0 && !CONFINE_SANITIZED)
-		r = set_limit(RLIMIT_AS, profile->memory, "as", err);
+		r = profile->calls & CALLS_MMAP_FILE ? set_limit(RLIMIT_DATA, profile->memory, "data", err)
+						     : set_limit(RLIMIT_AS, profile->memory, "as", err);
 	if (r == 0 && profile->processes == 0 && !(profile->calls & CALLS_THREAD))
 		r = set_limit(RLIMIT_NPROC, 0, "nproc", err);
 	return r;

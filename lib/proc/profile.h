@@ -42,7 +42,7 @@ struct profile {
 	unsigned calls;		/* enum profile_calls bits */
 	uint64_t files;		/* RLIMIT_NOFILE */
 	uint64_t file_size;	/* RLIMIT_FSIZE, bytes; 0: none may grow */
-	uint64_t memory;	/* RLIMIT_AS, bytes */
+	uint64_t memory;	/* bytes: RLIMIT_AS; with CALLS_MMAP_FILE, where maps are larger than what is used, RLIMIT_DATA */
 	uint64_t processes;	/* RLIMIT_NPROC beyond the running ones; 0: no fork */
 };
 

@@ -34,6 +34,11 @@ static void say(store_report *report, void *arg, const char *fmt, ...)
 
 /* ---- purge ---- */
 
+static bool keeps_too_much(const struct store_txn *txn)
+{
+	return txn->store->quota > 0 && txn->meta.kept_bytes > txn->store->quota;
+}
+
 static int purge_some(struct store_txn *txn, int64_t before, struct store_message *gone, size_t *gone_count, uint32_t *count, struct err *err)
 {
 	MDB_cursor *cursor;
@@ -46,7 +51,7 @@ static int purge_some(struct store_txn *txn, int64_t before, struct store_messag
 		struct expunged record;
 		uint32_t left = 0;
 
-		if ((int64_t)store_get64(k.mv_data) >= before || v.mv_size != sizeof(record))
+		if (v.mv_size != sizeof(record) || ((int64_t)store_get64(k.mv_data) >= before && !keeps_too_much(txn)))
 			break;
 		memcpy(&record, v.mv_data, sizeof(record));
 		r = refs_change(txn, record.message.number, -1, &left, err);
@@ -93,6 +98,184 @@ int store_purge(struct store *store, int64_t before, uint32_t *count, struct err
 	}
 	free(gone);
 	return r;
+}
+
+int store_purge_surplus(struct store *store, struct err *err)
+{
+	uint32_t count = 0;
+	int r = 0;
+
+	while (store->quota > 0 && r == 0) {
+		r = store_purge(store, INT64_MIN, &count, err);
+		if (count == 0)
+			break;
+	}
+	return r;
+}
+
+/* ---- what is of use for a time only ---- */
+
+enum { TIDY_EVERY = 86400, TIDY_BATCH = 1000 };
+
+#define TIDY_KEY ((MDB_val){1, (void *)(uintptr_t)"T"})
+
+static int tidied_at(struct store *store, int64_t *when, struct err *err)
+{
+	MDB_val k = TIDY_KEY, v;
+	struct store_txn *txn;
+	int r = store_begin(store, false, &txn, err);
+
+	*when = 0;
+	if (r != 0)
+		return r;
+	if (mdb_get(txn->mdb, store->catalog, &k, &v) == 0 && v.mv_size == sizeof(*when))
+		memcpy(when, v.mv_data, sizeof(*when));
+	store_abort(&txn);
+	return 0;
+}
+
+static int note_tidied(struct store *store, int64_t when, struct err *err)
+{
+	MDB_val k = TIDY_KEY, v = {sizeof(when), &when};
+	struct store_txn *txn;
+	int r = store_begin(store, true, &txn, err);
+
+	if (r != 0)
+		return r;
+	txn->dirty = true;
+	r = mdb_put(txn->mdb, store->catalog, &k, &v, 0);
+	if (r == 0)
+		return store_commit(&txn, err);
+	store_abort(&txn);
+	return store_db_error(err, r, "catalog");
+}
+
+/* When an entry was made; INT64_MAX for what is none of ours: it stays. */
+typedef int64_t entry_when(MDB_val key, MDB_val value);
+
+static int64_t delivered_when(MDB_val key, MDB_val value)
+{
+	int64_t when = INT64_MAX;
+
+	(void)key;
+	if (value.mv_size == sizeof(when))
+		memcpy(&when, value.mv_data, sizeof(when));
+	return when;
+}
+
+static int64_t log_when(MDB_val key, MDB_val value)
+{
+	int64_t when = INT64_MAX;
+
+	(void)key;
+	if (value.mv_size >= 16 + sizeof(when))
+		memcpy(&when, (char *)value.mv_data + 16, sizeof(when));
+	return when;
+}
+
+struct old_keys {
+	unsigned char keys[TIDY_BATCH][STORE_KEY];
+	size_t len; /* of each */
+	size_t count;
+	unsigned char next[STORE_KEY]; /* where the search goes on */
+	bool more;
+};
+
+/* Up to a batch of keys whose time is over. in_order: the oldest come first, so the first that stays ends it. */
+static int find_old(struct store *store, MDB_dbi dbi, entry_when *when, int64_t before, bool in_order, struct old_keys *old, struct err *err)
+{
+	MDB_val k = {old->len, old->next}, v;
+	struct store_txn *txn;
+	MDB_cursor *cursor;
+	int r = store_begin(store, false, &txn, err);
+
+	old->count = 0;
+	old->more = false;
+	if (r != 0)
+		return r;
+	r = mdb_cursor_open(txn->mdb, dbi, &cursor);
+	if (r == 0) {
+		for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+			bool is_old = k.mv_size == old->len && when(k, v) < before;
+
+			if (!is_old && in_order)
+				break;
+			if (!is_old)
+				continue;
+			old->more = old->count == TIDY_BATCH;
+			memcpy(old->more ? old->next : old->keys[old->count], k.mv_data, old->len);
+			if (old->more)
+				break;
+			old->count++;
+		}
+		mdb_cursor_close(cursor);
+	}
+	store_abort(&txn);
+	return r == 0 || r == MDB_NOTFOUND ? 0 : store_db_error(err, r, "tidying");
+}
+
+static int remove_old(struct store *store, MDB_dbi dbi, const struct old_keys *old, struct err *err)
+{
+	struct store_txn *txn;
+	int r = store_begin(store, true, &txn, err);
+
+	if (r != 0)
+		return r;
+	for (size_t i = 0; i < old->count && (r == 0 || r == MDB_NOTFOUND); i++) {
+		MDB_val k = {old->len, (void *)(uintptr_t)old->keys[i]};
+
+		r = mdb_del(txn->mdb, dbi, &k, NULL);
+	}
+	txn->dirty = true;
+	if (r == 0 || r == MDB_NOTFOUND)
+		return store_commit(&txn, err);
+	store_abort(&txn);
+	return store_db_error(err, r, "tidying");
+}
+
+static int prune(struct store *store, MDB_dbi dbi, size_t key_len, entry_when *when, int64_t before, bool in_order, bool (*stop)(void),
+    struct err *err)
+{
+	struct old_keys *old = calloc(1, sizeof(*old));
+	int r = old ? 0 : err_set(err, E_NOMEM, "out of memory");
+
+	if (old != NULL) {
+		old->len = key_len;
+		old->more = true;
+	}
+	while (r == 0 && old->more && (stop == NULL || !stop())) {
+		r = find_old(store, dbi, when, before, in_order, old, err);
+		if (r == 0 && old->count > 0)
+			r = remove_old(store, dbi, old, err);
+	}
+	free(old);
+	return r;
+}
+
+static int purge_all(struct store *store, int64_t before, bool (*stop)(void), struct err *err)
+{
+	uint32_t count;
+	int r;
+
+	do
+		r = store_purge(store, before, &count, err);
+	while (r == 0 && count > 0 && (stop == NULL || !stop()));
+	return r;
+}
+
+int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), struct err *err)
+{
+	int64_t now = clock_wall(), last;
+	int r = tidied_at(store, &last, err);
+
+	if (r != 0 || (last <= now && now - last < TIDY_EVERY))
+		return r;
+	r = purge_all(store, now - (int64_t)undo_days * 86400, stop, err);
+	if (r == 0)
+		r = prune(store, store->delivered, STORE_KEY, delivered_when, now - (int64_t)DELIVERED_KEEP_DAYS * 86400, false, stop, err);
+	if (r == 0)
+		r = prune(store, store->log, 12, log_when, now - (int64_t)LOG_KEEP_DAYS * 86400, true, stop, err);
+	return r == 0 && (stop == NULL || !stop()) ? note_tidied(store, now, err) : r;
 }
 
 /* ---- check ---- */

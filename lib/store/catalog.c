@@ -656,6 +656,9 @@ static int restore_line(struct store_txn *txn, struct span line, struct err *err
 	if (sscanf(text, "%u %u %u %d %d%n", &id, &uidvalidity, &use, &subscribed, &noselect, &used) != 5 || text[used++] != ' ')
 		return err_set(err, E_CORRUPT, "mailbox names are damaged");
 	(void)uidvalidity; /* UIDs are given anew: so is the validity, and a greater one */
+	/* A session may write this file: what it could not have got by a command it does not get this way. */
+	if (id == 0 || id == UINT32_MAX || store_mailbox_check_name(span_str(text + used), err) != 0)
+		return 0;
 	r = mailbox_new(txn, id, span_str(text + used), use, new_uidvalidity(txn), err);
 	if (r == 0 && noselect) {
 		r = mailbox_get(txn, id, &m, err);
@@ -679,7 +682,7 @@ int names_restore(struct store_txn *txn, struct err *err)
 
 	if (fd < 0)
 		return E_NOTFOUND;
-	bytes = pool_alloc(txn->pool, NAMES_MAX);
+	bytes = pool_alloc(txn->pool, NAMES_MAX + 1);
 	n = bytes ? read(fd, bytes, NAMES_MAX) : -1;
 	close(fd);
 	if (n < LINE_SUM)

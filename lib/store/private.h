@@ -1,7 +1,7 @@
 /*
  * The index of an account: one LMDB environment. doc/store.md tells the whole.
  *
- *   catalog    "M" meta · "m" id mailbox · "n" name -> id · "s" name subscription
+ *   catalog    "M" meta · "m" id mailbox · "n" name -> id · "s" name subscription · "T" when it was tidied
  *   messages   mailbox, uid / 32 -> up to 32 records, in UID order
  *   facts      number -> what was found at delivery
  *   refs       number -> in how many mailboxes, when more than one
@@ -21,7 +21,8 @@ enum {
 	STORE_VERSION = 1,
 	STORE_TXN_POOL = 64 * 1024 * 1024,
 	STORE_FILE_NAME = 96,
-	DELIVERED_KEEP_DAYS = 7,
+	DELIVERED_KEEP_DAYS = 30, /* longer than any queue tries a message again */
+	LOG_KEEP_DAYS = 90,
 };
 
 /* There while the index is made again: an opening that finds it begins that anew. */

@@ -245,8 +245,18 @@ uint64_t store_modseq(struct store_txn *txn);
 
 /* Brings back what was expunged since `since` (seconds since 1970), under new UIDs. *count: messages. */
 int store_undo(struct store_txn *txn, int64_t since, uint32_t *count, struct err *err);
-/* Ends the time of what was expunged before `before`: records go, then files. */
+/*
+ * Ends the time of what was expunged before `before`: records go, then files. Of what was expunged later the oldest go
+ * too, as long as more is kept than the quota allows to be there: else what is removed would cost nobody anything.
+ */
 int store_purge(struct store *store, int64_t before, uint32_t *count, struct err *err);
+/* store_purge until the quota is kept; after something was expunged. */
+int store_purge_surplus(struct store *store, struct err *err);
+/*
+ * Once a day, for a process that has nothing more to do: what was expunged more than undo_days ago goes, and delivery
+ * keys and changes that nobody asks for any more. stop: NULL, or true when it has to end soon.
+ */
+int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), struct err *err);
 
 struct store_usage {
 	uint64_t bytes; /* counted against the quota */

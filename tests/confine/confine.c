@@ -178,6 +178,16 @@ static bool act_chmod_other_account(void)
 	return chmod("/02/2/secret", 0) == 0 || chmod("../../02/2/secret", 0) == 0 || utimensat(AT_FDCWD, "../../02/2", NULL, 0) == 0;
 }
 
+/* The sanitizer needs all the address space there is, and gets it. */
+static bool act_take_memory(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	return false;
+#else
+	return mmap(NULL, (size_t)4 << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+#endif
+}
+
 enum { ACCOUNTS_ONLY = 1 };
 
 static const struct act {
@@ -209,6 +219,7 @@ static const struct act {
     {"make the close of a socket wait", act_close_slowly, 0},
     {"read another account's mail", act_other_account, ACCOUNTS_ONLY},
     {"change the mode of another account's mail", act_chmod_other_account, ACCOUNTS_ONLY},
+    {"take 4 GiB of memory", act_take_memory, ACCOUNTS_ONLY},
     {"shut a socket that others have too", act_shut_inherited, ACCOUNTS_ONLY},
 };
 

@@ -127,6 +127,32 @@ def test_mail_of_many_parts_does_not_fill_the_index(fresh):
     assert suite.mw("store", "check", "alice@example.com").stdout.startswith("no faults")
 
 
+def test_one_account_cannot_have_all_sessions(fresh):
+    suite = fresh(conf_lines=["imap-sessions 5", "imap-sessions-per-account 3"])
+    suite.add("alice")
+    suite.add("carol")
+    open_ones = [suite.imap("alice") for _ in range(3)]
+    refused = suite.imap("alice", login=False)
+    refused.send('x LOGIN alice@example.com "correct horse"\r\n')
+    assert refused.response().startswith(b"* BYE") and refused.at_end()
+    suite.imap("carol").ok("NOOP")
+    open_ones[0].ok("LOGOUT")
+    until(lambda: "imap_disconnect" in suite.log())
+    suite.imap("alice").ok("NOOP")
+
+
+def test_quota_holds_for_what_is_removed_too(fresh):
+    suite = fresh()
+    suite.mw("account", "add", "small@example.com", "--password-stdin", "--quota", "100K", input="correct horse\n")
+    c = suite.imap("small")
+    c.ok("SELECT INBOX")
+    for n in range(8):
+        c.append("INBOX", b"Subject: x\r\n\r\n" + b"x" * 40000 + b"\r\n", flags="\\Deleted")
+        c.ok("EXPUNGE")
+    mail = os.path.join(suite.account_dir("small"), "mail")
+    assert sum(os.path.getsize(os.path.join(base, f)) for base, _, files in os.walk(mail) for f in files) < 150000
+
+
 def guess(c, n):
     c.send('x LOGIN nobody%d@example.com "wrong"\r\n' % n)
 

@@ -1,0 +1,149 @@
+/* What is kept for a time goes when its time is over, or when there is too much of it. */
+#include "tests/unit/lib/store/fixture.h"
+
+#include "store/private.h"
+
+#include <sodium.h>
+
+enum { DAY = 86400 };
+
+static unsigned entries(struct fixture *f, MDB_dbi dbi)
+{
+	MDB_stat stat;
+
+	begin(f, false);
+	assert_int_equal(mdb_stat(f->txn->mdb, dbi, &stat), 0);
+	store_abort(&f->txn);
+	return (unsigned)stat.ms_entries;
+}
+
+static void add_delivered(struct fixture *f, unsigned count, int64_t when)
+{
+	unsigned char key[STORE_KEY];
+	MDB_val k = {sizeof(key), key}, v = {sizeof(when), &when};
+
+	begin(f, true);
+	for (unsigned i = 0; i < count; i++) {
+		randombytes_buf(key, sizeof(key));
+		assert_int_equal(mdb_put(f->txn->mdb, f->store->delivered, &k, &v, 0), 0);
+	}
+	f->txn->dirty = true;
+	commit(f);
+}
+
+/* Everything that is in the log now becomes this old. */
+static void age_log(struct fixture *f, int64_t when)
+{
+	MDB_cursor *cursor;
+	MDB_val k, v;
+
+	begin(f, true);
+	assert_int_equal(mdb_cursor_open(f->txn->mdb, f->store->log, &cursor), 0);
+	while (mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0) {
+		char copy[64];
+
+		assert_true(v.mv_size <= sizeof(copy));
+		memcpy(copy, v.mv_data, v.mv_size);
+		memcpy(copy + 16, &when, sizeof(when));
+		v.mv_data = copy;
+		assert_int_equal(mdb_cursor_put(cursor, &k, &v, MDB_CURRENT), 0);
+	}
+	mdb_cursor_close(cursor);
+	f->txn->dirty = true;
+	commit(f);
+}
+
+static void old_keys_and_changes_go_once_a_day(void **state)
+{
+	struct fixture *f = *state;
+	int64_t now = clock_wall();
+
+	age_log(f, now - (LOG_KEEP_DAYS + 1) * DAY);
+	append(f, "INBOX", small_mail, 0);
+	append(f, "INBOX", small_mail, 0);
+	add_delivered(f, 2500, now - (DELIVERED_KEEP_DAYS + 1) * DAY);
+	add_delivered(f, 7, now - DAY);
+	ok(f, store_tidy(f->store, 14, NULL, &f->err));
+	assert_int_equal(entries(f, f->store->delivered), 7);
+	assert_int_equal(entries(f, f->store->log), 2);
+	add_delivered(f, 1, 0);
+	ok(f, store_tidy(f->store, 14, NULL, &f->err));
+	assert_int_equal(entries(f, f->store->delivered), 8);
+	assert_int_equal(store_check(f->store, NULL, NULL), 0);
+}
+
+static bool at_once(void)
+{
+	return true;
+}
+
+static void one_that_has_to_end_leaves_the_rest_to_the_next(void **state)
+{
+	struct fixture *f = *state;
+
+	add_delivered(f, 2500, 0);
+	ok(f, store_tidy(f->store, 14, at_once, &f->err));
+	assert_int_equal(entries(f, f->store->delivered), 2500);
+	ok(f, store_tidy(f->store, 14, NULL, &f->err));
+	assert_int_equal(entries(f, f->store->delivered), 0);
+}
+
+/* A quota that only counts what is there is none: append, expunge, and again. */
+static void no_more_is_kept_for_undo_than_the_quota(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t inbox = box(f, "INBOX").id, count;
+
+	store_set_quota(f->store, 3 * strlen(small_mail));
+	for (int i = 0; i < 10; i++) {
+		struct store_message m = append(f, "INBOX", small_mail, 0);
+
+		begin(f, true);
+		ok(f, store_expunge(f->txn, inbox, &m.uid, 1, &f->err));
+		commit(f);
+		ok(f, store_purge_surplus(f->store, &f->err));
+	}
+	assert_int_equal(usage(f).kept_bytes, 3 * strlen(small_mail));
+	begin(f, true);
+	ok(f, store_undo(f->txn, 0, &count, &f->err));
+	commit(f);
+	assert_int_equal(count, 3);
+	assert_string_equal(uids(f, "INBOX"), "11 12 13");
+	assert_int_equal(store_check(f->store, NULL, NULL), 0);
+}
+
+/* The copy of the names lies where a session may write: it is no more to be believed than a client. */
+static void names_that_no_client_could_make_are_not_restored(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char sum[16];
+	char text[4096], name[1200];
+	int len, fd;
+
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	len = snprintf(text, sizeof(text), "mailboxes 1 7\n1 7 0 1 0 INBOX\n2 7 0 1 0 %s\n3 7 0 1 0 a\033b\n0 7 0 0 0 zero\n4294967295 7 0 0 0 last\n4 7 0 1 0 good\n", name);
+	crypto_generichash(sum, sizeof(sum), (const unsigned char *)text, (unsigned long long)len, NULL, 0);
+	store_close(&f->store);
+	fd = open("mailboxes", O_WRONLY | O_TRUNC);
+	assert_int_equal(write(fd, text, (size_t)len), len);
+	assert_int_equal(write(fd, sum, sizeof(sum)), sizeof(sum));
+	close(fd);
+	assert_int_equal(remove("index/data.mdb"), 0);
+	assert_true(reopen(f));
+	assert_true(box_is(f, "INBOX") && box_is(f, "good"));
+	assert_false(box_is(f, "a\033b") || box_is(f, "zero") || box_is(f, "last"));
+	assert_true(box_new(f, "next") == 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(old_keys_and_changes_go_once_a_day, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(one_that_has_to_end_leaves_the_rest_to_the_next, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(no_more_is_kept_for_undo_than_the_quota, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(names_that_no_client_could_make_are_not_restored, fixture_open, fixture_close),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
