@@ -303,18 +303,6 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	return r == 0 ? 0 : db_error(err, r, "account");
 }
 
-int directory_account_by_id(struct directory *d, uint64_t id, struct account *out)
-{
-	MDB_txn *txn;
-	int r;
-
-	if (read_begin(d, &txn) != 0)
-		return E_IO;
-	r = get_by_id(d, txn, id, out);
-	read_end(d, txn);
-	return r;
-}
-
 enum directory_kind directory_find(struct directory *d, struct span address, struct account *account, struct buf *targets)
 {
 	MDB_val k = val(address), v;

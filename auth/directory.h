@@ -46,7 +46,6 @@ void directory_close(struct directory **directory);
 int directory_canonical(struct span address, char *out, struct err *err);
 
 int directory_account_get(struct directory *d, struct span address, struct account *out);
-int directory_account_by_id(struct directory *d, uint64_t id, struct account *out);
 /* Gives account->id and ->created. E_EXISTS when the address is taken. */
 int directory_account_add(struct directory *d, struct account *account, struct err *err);
 int directory_account_put(struct directory *d, const struct account *account, struct err *err);

@@ -24,7 +24,7 @@ static int64_t login_timeout(const struct front_session *s)
 	return conf_ms(daemon_conf(s->front->daemon), CONF_login_timeout, NULL);
 }
 
-void front_session_end(struct front_session **sp)
+static void session_end(struct front_session **sp)
 {
 	struct front_session *s = *sp;
 	struct front *front = s->front;
@@ -223,7 +223,7 @@ void front_session_started(struct front *front, uint32_t id, const struct sessio
 	}
 	s->question = 0;
 	if (s->plain == NULL) {
-		front_session_end(&s); /* the process has its own descriptor of the connection */
+		session_end(&s); /* the process has its own descriptor of the connection */
 		return;
 	}
 	s->state = FRONT_PROXY;
@@ -303,7 +303,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 		if (!conn_is_tls(s->conn))
 			(void)!send(conn_fd(s->conn), bye, sizeof(bye) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
-	front_session_end(&s);
+	session_end(&s);
 }
 
 static void on_drained(void *arg, struct conn *conn)

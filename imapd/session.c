@@ -15,7 +15,7 @@ _Static_assert(IMAP_SEEN == (int)STORE_SEEN && IMAP_ANSWERED == (int)STORE_ANSWE
     "the store's flags are the client's");
 
 /* One list for all: what is not here yet has its place in the order of RFC numbers. */
-const char session_capabilities[] = "IMAP4rev1 IDLE NAMESPACE ID CHILDREN UNSELECT UIDPLUS ESEARCH SASL-IR ENABLE "
+static const char capabilities[] = "IMAP4rev1 IDLE NAMESPACE ID CHILDREN UNSELECT UIDPLUS ESEARCH SASL-IR ENABLE "
 				    "SPECIAL-USE MOVE LITERAL+";
 
 /* ---- answers ---- */
@@ -80,9 +80,9 @@ void session_bye(struct session *s, const char *text)
 	s->closing = true;
 }
 
-void session_put_capabilities(struct session *s)
+static void put_capabilities(struct session *s)
 {
-	buf_printf(&s->out, "%s APPENDLIMIT=%llu", session_capabilities, (unsigned long long)s->message_size);
+	buf_printf(&s->out, "%s APPENDLIMIT=%llu", capabilities, (unsigned long long)s->message_size);
 }
 
 /* ---- the commands of every state (section 6.1) ---- */
@@ -94,7 +94,7 @@ static void command_capability(struct session *s, struct imap_lex *lex)
 		return;
 	}
 	buf_add_str(&s->out, "* CAPABILITY ");
-	session_put_capabilities(s);
+	put_capabilities(s);
 	buf_add_str(&s->out, "\r\n");
 	session_ok(s, "Capabilities listed");
 }
@@ -386,7 +386,7 @@ int session_main(const struct session_start_options *options)
 	if (r == 0) {
 		buf_add_span(&s->in, options->input);
 		buf_printf(&s->out, "%s OK [CAPABILITY ", s->tag);
-		session_put_capabilities(s);
+		put_capabilities(s);
 		buf_add_str(&s->out, "] Logged in\r\n");
 		session_loop(s);
 		view_close(s);

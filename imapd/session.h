@@ -51,7 +51,6 @@ struct session {
 	size_t command_len;	       /* of its bytes in front of `in` */
 	bool uid;		       /* in its UID form */
 	bool closing;		       /* nothing more is read */
-	bool idling;
 	int broken; /* 0, or the E_ that ended the connection */
 	unsigned bad;
 	int64_t timeout_ms;
@@ -94,11 +93,8 @@ void session_fail(struct session *s, int code, const struct err *err);
 /* Malformed: text from the lexer. */
 void session_bad(struct session *s, const char *text);
 void session_bye(struct session *s, const char *text);
-extern const char session_capabilities[];
 /* The tag at lex becomes the session's; "*" when there is none. */
 void session_read_tag(struct session *s, struct imap_lex *lex);
-/* The capabilities of now, APPENDLIMIT included. */
-void session_put_capabilities(struct session *s);
 
 /* ---- session_io.c ---- */
 

@@ -87,7 +87,7 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 		return 0;
 	if (workers < 1)
 		workers = 1;
-	for (uint32_t i = 1; i <= workers; i++) {
+	for (uint64_t i = 0; i < workers; i++) {
 		struct child *child;
 
 		if (master->child_count == CHILDREN_MAX)
@@ -96,7 +96,6 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 		child = &master->children[master->child_count++];
 		child->kind = kind;
 		child->master = master;
-		child->worker = workers > 1 ? i : 0;
 		child->state = CHILD_DOWN;
 		child->restart = evtimer_new(master->base, on_restart, child);
 		if (child->restart == NULL)

@@ -50,7 +50,6 @@ struct child {
 	uint32_t deaths;	/* since the suite started */
 	uint32_t recent_deaths; /* within CHILD_TALLY_MS */
 	int64_t tally_ms;	/* when recent_deaths began */
-	uint32_t worker;	/* 1, 2, ... when there are several */
 	bool reload_failed;
 	struct err failure;
 	struct master_stats stats;

@@ -39,7 +39,6 @@ struct master {
 	int64_t started_ms;
 	int exit_status;
 	char libexec[4096];
-	const char *self;
 };
 
 /* conf.c: the configuration, flattened into sealed memory. Refuses a bad one and keeps the old. */

@@ -213,7 +213,6 @@ static void on_committed(struct disk_job *job)
 		schedule_add(queue, file.id, clock_wall() + 1, false);
 		return;
 	}
-	message->content_checked = true; /* it was hashed a moment ago */
 	message_run(message);
 }
 

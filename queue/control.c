@@ -14,7 +14,7 @@ enum { CONTROL_READ = 48000 };
 
 struct filter {
 	struct span sender, recipient, status;
-	bool all, any; /* any: some filter was given */
+	bool any; /* one of them, or --all */
 };
 
 static const char *status_name(enum spool_status s)
@@ -270,7 +270,7 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status : NULL;
 
 		if (span_eq(args[i], SPAN_LIT("--all"))) {
-			f->all = f->any = true;
+			f->any = true;
 		} else if (value != NULL) {
 			if (i + 1 == count)
 				return false;

@@ -20,11 +20,10 @@ enum {
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
 	QUEUE_OUTSTANDING_MAX = 512,   /* files handed out to one client */
-	QUEUE_TARGETS_MAX = 1000,
 	QUEUE_PATH = 32,
 };
 
-enum target_state { TARGET_PENDING, TARGET_ASKING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
+enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
 
 /* Where one recipient's copy goes. An alias has several. */
 struct target {
@@ -42,8 +41,6 @@ struct target {
 struct recipient_state {
 	enum spool_status status; /* PENDING, DELIVERED, DEFERRED, FAILED, EXPIRED */
 	uint32_t attempts;
-	bool expanding;
-	bool expanded; /* through an alias: its targets are all known */
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
 	struct span text;
@@ -59,7 +56,7 @@ struct message {
 	struct recipient_state *states; /* one for each recipient */
 	struct target *targets;
 	unsigned busy;	/* targets and questions under way */
-	bool held, warned, deleted, content_checked;
+	bool held, warned, deleted;
 	bool dsn_pending;
 	int64_t next; /* when it is tried again */
 };

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
-#include "spool/spool.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -14,7 +14,7 @@ static int64_t idle_ms(const struct session *s)
 	return conf_ms(daemon_conf(s->smtpd->daemon), CONF_smtp_timeout, &s->where);
 }
 
-void session_end(struct session **sp)
+static void session_end(struct session **sp)
 {
 	struct session *s = *sp;
 	struct smtpd *smtpd = s->smtpd;
@@ -79,7 +79,7 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	    F_STR("rip", conn_peer(s->conn)));
 }
 
-const struct smtp_server_callbacks session_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
+static const struct smtp_server_callbacks engine_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
 
 /* ---- bytes ---- */
 
@@ -232,7 +232,7 @@ static struct smtp_server *make_server(struct session *s)
 		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, &s->where)},
 	    .tls_offered = s->smtpd->tls != NULL};
 
-	return smtp_server_new(&config, &session_callbacks, s, conn_output(s->conn));
+	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));
 }
 
 void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,

@@ -6,6 +6,7 @@
 #include "net/listener.h"
 #include "proc/daemon.h"
 #include "smtp/server.h"
+#include "spool/spool.h"
 
 struct ipc_conn;
 
@@ -17,7 +18,6 @@ enum {
 	SMTPD_CACHE_BAD_MS = 1000,
 	SMTPD_GATHER = 64 * 1024,  /* content gathered before it is written */
 	SMTPD_WAIT_FILE_MS = 10000,
-	SMTPD_ID_TEXT = 13,
 };
 
 struct smtpd_listener {
@@ -62,7 +62,7 @@ struct session {
 	struct event *greeting; /* greeting-delay */
 	struct buf content;	/* not yet written */
 	uint64_t written;
-	char id[SMTPD_ID_TEXT];
+	char id[SPOOL_ID_TEXT];
 };
 
 struct smtpd {
@@ -87,10 +87,8 @@ struct smtpd {
 /* session.c */
 void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
     const char *peer);
-void session_end(struct session **session);
 void session_go_on(struct session *session);
 void session_shutdown(struct session *session, const char *why);
-extern const struct smtp_server_callbacks session_callbacks;
 
 /* recipients.c */
 void recipient_ask(struct session *session, struct span address);

@@ -18,11 +18,10 @@ enum {
 struct log_event_info {
 	const char *name;
 	enum log_level level;
-	const char *sentence;
 };
 
 static const struct log_event_info log_events[EV_COUNT] = {
-#define EVENT(name, level, sentence) [EV_##name] = {#name, LOG_LEVEL_##level, sentence},
+#define EVENT(name, level, sentence) [EV_##name] = {#name, LOG_LEVEL_##level},
 #include "events.def"
 #undef EVENT
 };
@@ -51,7 +50,7 @@ void log_set_level(enum log_level level)
 	log_state.level = level;
 }
 
-bool log_enabled(enum log_event_id id)
+static bool log_enabled(enum log_event_id id)
 {
 	return log_events[id].level <= log_state.level;
 }
@@ -217,24 +216,9 @@ uint64_t log_event_count(enum log_event_id id)
 	return log_state.count[id];
 }
 
-const char *log_event_name(enum log_event_id id)
-{
-	return log_events[id].name;
-}
-
-enum log_level log_event_level(enum log_event_id id)
-{
-	return log_events[id].level;
-}
-
-const char *log_event_sentence(enum log_event_id id)
-{
-	return log_events[id].sentence;
-}
-
 const char *log_level_name(enum log_level level)
 {
-	static const char *const names[] = {"error", "warn", "info", "debug"};
+	static const char *const names[LOG_LEVELS] = {"error", "warn", "info", "debug"};
 
 	return names[level];
 }

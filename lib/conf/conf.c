@@ -149,11 +149,6 @@ bool conf_in_networks(const struct conf *conf, enum conf_setting setting, const 
 	return false;
 }
 
-struct span conf_origin(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
-{
-	return find_value(conf, setting, where)->origin;
-}
-
 size_t conf_listener_count(const struct conf *conf)
 {
 	return conf->listener_count;

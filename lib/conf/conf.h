@@ -78,9 +78,6 @@ size_t conf_domain_count(const struct conf *conf);
 const struct conf_domain *conf_domain(const struct conf *conf, size_t i);
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct span name);
 
-/* Where a value came from: "file:line" or "default". Borrowed. */
-struct span conf_origin(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);
-
 /* The schema itself, for documents and commands. */
 struct conf_setting_info {
 	const char *name;

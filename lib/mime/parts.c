@@ -36,16 +36,11 @@ void mime_parts_encode(const struct mime_part *root, struct buf *out)
 	}
 }
 
-size_t mime_parts_count(struct span parts)
-{
-	return parts.len / MIME_PLACE_SIZE;
-}
-
 bool mime_parts_get(struct span parts, size_t i, uint64_t size, struct mime_place *out)
 {
 	const char *p = parts.ptr + i * MIME_PLACE_SIZE;
 
-	if (i >= mime_parts_count(parts) || get32(p) > MIME_MESSAGE)
+	if (i >= parts.len / MIME_PLACE_SIZE || get32(p) > MIME_MESSAGE)
 		return false;
 	out->kind = (enum mime_kind)get32(p);
 	out->depth = get32(p + 4);

@@ -44,9 +44,10 @@ void conn_consume(struct conn *conn, size_t len);
 /* Calls input again with what is left, after an answer that was waited for. The conn may be gone afterwards. */
 void conn_resume(struct conn *conn);
 
-/* Copied. Written when the running callback returns, or at once outside one (the conn may then be gone). */
-void conn_write(struct conn *conn, struct span bytes);
-/* The buffer itself, to be formatted into; call conn_flush afterwards when outside a callback. */
+/*
+ * What is added to this buffer is written when the running callback returns; outside one call conn_flush,
+ * after which the conn may be gone.
+ */
 struct buf *conn_output(struct conn *conn);
 void conn_flush(struct conn *conn);
 size_t conn_output_len(const struct conn *conn);
@@ -66,8 +67,7 @@ const char *conn_tls_cipher(const struct conn *conn);
 void conn_finish(struct conn *conn);
 
 const char *conn_peer(const struct conn *conn);
+/* Borrowed. */
 int conn_fd(const struct conn *conn);
-/* Ends the conn without closing the descriptor, which is returned; for handing it on. Plain, no output left. */
-int conn_detach(struct conn **conn);
 
 #endif

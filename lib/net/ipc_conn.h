@@ -33,10 +33,7 @@ void ipc_conn_free(struct ipc_conn **conn);
  */
 int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id,
     const void *body, int pass);
-int ipc_conn_fd(const struct ipc_conn *conn);
 /* Another bound than 4 MiB for what may wait: for long answers to administrators. */
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max);
-/* Bytes that wait for a full socket. */
-size_t ipc_conn_waiting(const struct ipc_conn *conn);
 
 #endif

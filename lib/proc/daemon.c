@@ -226,12 +226,11 @@ static int take_peer(struct daemon *daemon, struct ipc_message *m)
 
 static void apply_log_settings(struct daemon *daemon)
 {
-	static const char *const levels[] = {"error", "warn", "info", "debug"};
-	struct span level = conf_text(daemon->conf, CONF_log_level, NULL);
+	struct span name = conf_text(daemon->conf, CONF_log_level, NULL);
 
-	for (size_t i = 0; i < 4; i++)
-		if (span_eq(level, span_str(levels[i])))
-			log_set_level((enum log_level)i);
+	for (enum log_level level = LOG_LEVEL_ERROR; level < LOG_LEVELS; level++)
+		if (span_eq(name, span_str(log_level_name(level))))
+			log_set_level(level);
 }
 
 static int take_over_conf(struct daemon *daemon)

@@ -379,11 +379,6 @@ const struct smtp_transaction *smtp_server_transaction(const struct smtp_server 
 	return s->tx;
 }
 
-struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *s)
-{
-	return s->tx;
-}
-
 struct span smtp_server_asked(const struct smtp_server *s)
 {
 	return s->asked ? s->asked->address : span_str("");

@@ -107,7 +107,6 @@ void smtp_server_tls_started(struct smtp_server *server);
 void smtp_server_shutdown(struct smtp_server *server, const char *text);
 
 const struct smtp_transaction *smtp_server_transaction(const struct smtp_server *server);
-struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *server);
 /* The address of the recipient that the owner was asked about. */
 struct span smtp_server_asked(const struct smtp_server *server);
 struct span smtp_server_helo(const struct smtp_server *server);

@@ -37,7 +37,6 @@ struct smtp_server {
 	bool started;	  /* data_begin was answered well: data_abort is owed */
 	bool extended, tls;
 	bool in_header;	  /* of the content */
-	unsigned header_match; /* octets of "\r\n" at the header's end seen */
 	uint64_t header_len;
 	uint32_t received_lines;
 	char line_head[16]; /* the running header line's beginning */
@@ -45,7 +44,6 @@ struct smtp_server {
 	int drop_code;	  /* the content is refused: the rest is only counted */
 	struct err drop;
 	uint32_t errors;
-	uint32_t rcpt_refused;
 	char helo[SMTP_DOMAIN_MAX + 1];
 	char hostname[SMTP_DOMAIN_MAX + 1];
 };

@@ -427,7 +427,6 @@ int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, st
 
 struct child_search {
 	struct span parent;
-	struct span *names;
 	uint32_t *ids;
 	size_t count, size;
 	struct pool *pool;

@@ -21,7 +21,7 @@ enum { FILE_SHARDS = 64, NUMBER_RANDOM_BITS = 22 };
 #define NUMBER_EPOCH_MS INT64_C(1704067200000)
 
 /* 42 bits of milliseconds and 22 random ones: unique without asking the index; O_EXCL catches the rest. */
-uint64_t file_new_number(void)
+static uint64_t new_number(void)
 {
 	uint32_t random = 0;
 	int64_t ms = clock_wall_ms() - NUMBER_EPOCH_MS;
@@ -107,7 +107,7 @@ static int draft_create(struct store_draft *d, struct err *err)
 	int r = 0;
 
 	for (int i = 0; i < DRAFT_TRIES && r == 0; i++) {
-		d->number = file_new_number();
+		d->number = new_number();
 		file_name(d->number, d->mailbox, d->arrived, d->name);
 		for (bool again = true; r == 0;) {
 			d->fd = openat(d->store->dir, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -21,7 +21,6 @@ enum {
 	STORE_VERSION = 1,
 	STORE_TXN_POOL = 64 * 1024 * 1024,
 	STORE_FILE_NAME = 96,
-	DELIVERED_KEEP_DAYS = 7,
 };
 
 /* There while the index is made again: an opening that finds it begins that anew. */
@@ -115,6 +114,5 @@ int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t ma
 void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME]);
 bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived);
 int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg);
-uint64_t file_new_number(void);
 
 #endif

@@ -20,7 +20,6 @@ enum {
 	STORE_KEYWORDS_MAX = 64,  /* keywords of one mailbox */
 	STORE_KEYWORD_MAX = 128,  /* bytes of a keyword */
 	STORE_KEY = 16,		  /* bytes of a delivery key */
-	STORE_KEEP_DAYS = 14,	  /* what is expunged can be undone this long */
 };
 
 struct store;	  /* an opened account */
@@ -203,7 +202,7 @@ struct store_copied {
 int store_copy(struct store_txn *txn, uint32_t from, uint32_t to, const uint32_t *uids, size_t count,
     bool move, struct pool *pool, struct store_copied *out, struct err *err);
 
-/* Removes from the mailbox; the files stay STORE_KEEP_DAYS. UIDs that are not there are skipped. */
+/* Removes from the mailbox; records and files stay for store_undo until store_purge. UIDs that are not there are skipped. */
 int store_expunge(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count,
     struct err *err);
 
