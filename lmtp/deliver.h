@@ -4,6 +4,7 @@
 
 #include "proc/daemon.h"
 
+struct client;
 struct ipc_conn;
 struct request;
 
@@ -14,6 +15,7 @@ enum {
 
 struct worker {
 	struct worker *next;
+	struct client *client; /* NULL: it has gone */
 	pid_t pid;
 	uint64_t account;
 };
