@@ -14,7 +14,7 @@ _Static_assert(IMAP_SEEN == (int)STORE_SEEN && IMAP_ANSWERED == (int)STORE_ANSWE
 		   IMAP_DELETED == (int)STORE_DELETED && IMAP_DRAFT == (int)STORE_DRAFT && IMAP_KEYWORD_MAX == (int)STORE_KEYWORD_MAX,
     "the store's flags are the client's");
 
-/* One list for all: what is not here yet has its place in the order of RFC numbers. */
+/* After the login, in the order of RFC numbers; APPENDLIMIT (RFC 7889) follows with its value. */
 static const char capabilities[] = "IMAP4rev1 IDLE NAMESPACE ID CHILDREN UNSELECT UIDPLUS ESEARCH SASL-IR ENABLE "
 				    "SPECIAL-USE MOVE LITERAL+";
 

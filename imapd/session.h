@@ -102,7 +102,7 @@ void session_read_tag(struct session *s, struct imap_lex *lex);
 int session_fill(struct session *s, bool watch);
 /* Sends all that has gathered; sets broken when it cannot. */
 void session_flush(struct session *s);
-/* Sends when much has gathered. True: the client made us wait, or would have; end read transactions before calling with wait. */
+/* Sends what it can when much has gathered. True: the client does not take it all: end the read transaction, then session_flush. */
 bool session_would_wait(struct session *s);
 /* Asks the spawner to tell of changes, or to stop that. */
 void session_watch(struct session *s, bool on);

@@ -52,12 +52,11 @@ void master_child_changed(struct master *master, struct child *child);
 /* listeners.c */
 int listeners_open(struct master *master, struct err *err);
 void listeners_close(struct master *master);
-/* run/<name>.sock, mode 0660, group of the setting control-group. */
+/* run/<name>.sock: mode 0600; with the setting control-group 0660 and of that group. *fd: the caller's. */
 int control_socket_open(struct master *master, const char *name, int *fd, struct err *err);
 
 /* control.c: status, stop, reload. */
 int master_control_open(struct master *master, struct err *err);
 void master_control_close(struct master *master);
 
-/* users.c is the set-up's: see init.h */
 #endif

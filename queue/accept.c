@@ -128,7 +128,7 @@ static void discard(struct queue *queue, uint64_t id, int fd)
 	disk_unlink(queue->disk, id);
 }
 
-/* DESIGN S6: from the internet's side only recipients that auth has called ours, by its signature. */
+/* From the internet's side only recipients that auth has called ours, by its signature: smtpd cannot invent one. */
 static int check_envelope(struct client *client, const struct spool_envelope *e, struct err *err)
 {
 	int64_t now = clock_wall();

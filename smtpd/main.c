@@ -41,9 +41,7 @@ static int on_queue(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 
 		content_committed(smtpd, body->id, body->code, body->text);
 	} else {
-		const struct queue_no_file *body = (const void *)m->body;
-
-		stock_refused(smtpd, body->code, body->text);
+		stock_refused(smtpd, ((const struct queue_no_file *)(const void *)m->body)->code);
 	}
 	return 0;
 }

@@ -102,7 +102,6 @@ static void run(struct session *s)
 	}
 }
 
-/* An answer has come from another daemon: the reply goes out and the next command is read. */
 void session_go_on(struct session *s)
 {
 	if (conn_input(s->conn).len > 0) {

@@ -57,7 +57,7 @@ void conn_pause(struct conn *conn, bool pause);
 /* closed(E_TIMEOUT) when nothing calls this again within ms. 0: no time-out. */
 void conn_timeout(struct conn *conn, int64_t ms);
 
-/* Begins a handshake as server. Input received before is dropped (DESIGN S5). */
+/* Begins a handshake as server. Input received before it is dropped: nothing protected it. 0 or E_NOMEM. */
 int conn_start_tls(struct conn *conn, struct tls_context *context);
 bool conn_is_tls(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn);

@@ -430,8 +430,7 @@ static int confine_self(struct daemon *daemon, struct err *err)
 	copy_text(user_prefix, sizeof(user_prefix), prefix);
 	r = proc_confine(daemon->spec->profile, tree, user_prefix, &landlock, err);
 	if (r == 0 && !landlock)
-		log_event(EV_daemon_ready, &daemon->log,
-		    F_STR("warning", "this kernel has no Landlock; seccomp and user separation remain"));
+		log_event(EV_daemon_no_landlock, &daemon->log, F_STR("daemon", daemon->spec->name));
 	return r;
 }
 

@@ -4,7 +4,7 @@
  *
  * Answers come in the order of the commands: while a question is open the engine
  * takes no more input. Framing (line ends, dots, chunk lengths) is one layer,
- * framing.c; only CRLF ends a line, and only CRLF.CRLF ends a message (DESIGN S5).
+ * framing.c; only CRLF ends a line, and only CRLF.CRLF ends a message.
  */
 #ifndef MW_SMTP_SERVER_H
 #define MW_SMTP_SERVER_H

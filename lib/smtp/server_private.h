@@ -16,7 +16,7 @@ enum smtp_state {
 	SMTP_CHUNK,	 /* octets of a BDAT chunk come in */
 	SMTP_BDAT,	 /* between chunks */
 	SMTP_WAIT_DONE,	 /* the content is complete, the owner was asked */
-	SMTP_TLS,	 /* 220 was said to STARTTLS */
+	SMTP_TLS,	 /* STARTTLS was taken; answered when nothing follows it */
 	SMTP_ENDED,
 	SMTP_STATES,
 };

@@ -95,7 +95,7 @@ int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t u
 
 /* messages.c */
 int message_put(struct store_txn *txn, uint32_t mailbox, const struct store_message *m, struct err *err);
-/* Walks the chunks that hold `uids`; fn may change the record (returns true) or ask for its removal. */
+/* Walks the chunks that hold `uids` (ascending); fn may change the record, and says what becomes of it. */
 enum message_action { MESSAGE_KEEP, MESSAGE_CHANGED, MESSAGE_REMOVE };
 typedef enum message_action message_visit(void *arg, struct store_message *m);
 int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count, message_visit *fn, void *arg,

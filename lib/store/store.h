@@ -155,7 +155,7 @@ int store_file_open(struct store *store, const struct store_message *message, in
 /* A message file being written; durable with store_append's commit, gone without it. */
 struct store_draft;
 
-/* mailbox and arrived are written into the file's name. size: expected octets, 0 when not known. */
+/* mailbox and arrived (INTERNALDATE, seconds since 1970) are written into the file's name. E_IO, E_NOSPACE, E_NOMEM. */
 int store_draft_new(struct store *store, uint32_t mailbox, int64_t arrived, struct store_draft **out,
     struct err *err);
 int store_draft_write(struct store_draft *draft, struct span bytes, struct err *err);
@@ -185,7 +185,6 @@ enum store_how { STORE_FLAGS_SET, STORE_FLAGS_ADD, STORE_FLAGS_REMOVE };
 /*
  * Flags of many messages, UIDs ascending. Unknown keywords are entered into the
  * mailbox's table (E_LIMIT when it is full). UIDs that are not there are skipped.
- * changed: called for each message that did change, may be NULL.
  */
 int store_change_flags(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count,
     enum store_how how, uint32_t flags, const struct span *keywords, size_t keyword_count,
