@@ -1,6 +1,7 @@
 /* The control requests about accounts, aliases and domains; directory export and import. */
 #include "auth/auth.h"
 
+#include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
 
@@ -60,33 +61,17 @@ static struct span option(const struct request *q, const char *name)
 	return span_str("");
 }
 
-static bool parse_size(struct span text, uint64_t *out)
-{
-	static const char units[] = "KMGT";
-	const char *unit = text.len > 1 ? strchr(units, ascii_upper(text.ptr[text.len - 1])) : NULL;
-	unsigned shift = 0;
-
-	if (unit != NULL && *unit != '\0') {
-		shift = 10 * (unsigned)(unit - units + 1);
-		text.len--;
-	}
-	if (!span_u64(text, UINT64_MAX >> (shift + 1), out))
-		return false;
-	*out <<= shift;
-	return true;
-}
-
 static void row_account(struct control_reply *reply, struct auth *auth, const struct account *a)
 {
 	struct buf row;
 
 	buf_init(&row, 8192);
 	buf_add_str(&row, "{\"address\":");
-	control_json_string(&row, span_str(a->address));
+	json_add_string(&row, span_str(a->address));
 	buf_printf(&row, ",\"id\":%llu,\"quota\":%llu,\"disabled\":%s,\"password\":%s,\"created\":%lld,\"name\":",
 	    (unsigned long long)a->id, (unsigned long long)auth_quota(auth, a), a->disabled ? "true" : "false",
 	    a->hash[0] ? "true" : "false", (long long)a->created);
-	control_json_string(&row, span_str(a->name));
+	json_add_string(&row, span_str(a->name));
 	buf_add_char(&row, '}');
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);
@@ -134,11 +119,11 @@ static void account_add(struct request *q)
 	struct account other;
 
 	q->account.quota = UINT64_MAX;
-	if (quota.len > 0 && !parse_size(quota, &q->account.quota)) {
+	if (quota.len > 0 && !conf_parse_size(quota, &q->account.quota)) {
 		control_reply_done(q->reply, EX_USAGE, "--quota takes a size such as 500M or 5G");
 		return;
 	}
-	snprintf(q->account.name, sizeof(q->account.name), "%.*s", SPAN_ARG(name));
+	span_copy(name, q->account.name, sizeof(q->account.name));
 	if (!auth_domain_is_ours(q->auth, span_str(domain)))
 		control_reply_done(q->reply, EX_DATAERR, "%s is not a domain of this server; `mailwain domain add %s` makes it one",
 		    domain, domain);
@@ -179,7 +164,7 @@ static void account_change(struct request *q, struct span verb)
 	} else if (span_eq(verb, SPAN_LIT("quota")) && q->count == 4) {
 		if (span_eq(q->args[3], SPAN_LIT("domain")))
 			q->account.quota = UINT64_MAX;
-		else if (!parse_size(q->args[3], &q->account.quota)) {
+		else if (!conf_parse_size(q->args[3], &q->account.quota)) {
 			control_reply_done(q->reply, EX_USAGE, "a quota is a size such as 500M or 5G, 0 for none, or: domain");
 			return;
 		}
@@ -238,14 +223,14 @@ static void row_alias(struct control_reply *reply, struct span address, struct s
 
 	buf_init(&row, 2 * DIRECTORY_ALIAS_MAX);
 	buf_add_str(&row, "{\"address\":");
-	control_json_string(&row, address);
+	json_add_string(&row, address);
 	buf_add_str(&row, ",\"targets\":[");
 	for (bool first = true; targets.len > 0; first = false) {
 		size_t end = span_find(targets, '\0');
 
 		if (!first)
 			buf_add_char(&row, ',');
-		control_json_string(&row, span_sub(targets, 0, end));
+		json_add_string(&row, span_sub(targets, 0, end));
 		targets = span_from(targets, end + 1);
 	}
 	buf_add_str(&row, "]}");
@@ -265,7 +250,7 @@ static int show_target(void *arg, const struct recipient *r)
 
 	buf_init(&row, 4096);
 	buf_add_str(&row, "{\"address\":");
-	control_json_string(&row, span_str(r->address));
+	json_add_string(&row, span_str(r->address));
 	buf_printf(&row, ",\"local\":%s,\"account\":%llu}", r->account ? "true" : "false", (unsigned long long)r->account);
 	control_reply_row(((struct request *)arg)->reply, buf_span(&row));
 	buf_fini(&row);
@@ -342,7 +327,7 @@ static void row_domain(struct control_reply *reply, struct span name, const char
 
 	buf_init(&row, 2048);
 	buf_add_str(&row, "{\"domain\":");
-	control_json_string(&row, name);
+	json_add_string(&row, name);
 	buf_printf(&row, ",\"origin\":\"%s\"}", origin);
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);
@@ -477,11 +462,11 @@ static int import_account(struct auth *auth, struct span line, struct err *err)
 		struct span all = span_trim(line), word = next_word(&line);
 
 		if (span_startswith(all, SPAN_LIT("name="))) {
-			snprintf(account.name, sizeof(account.name), "%.*s", SPAN_ARG(span_from(all, 5)));
+			span_copy(span_from(all, 5), account.name, sizeof(account.name));
 			break;
 		} else if (span_startswith(word, SPAN_LIT("hash=")) && word.len <= DIRECTORY_HASH_MAX)
-			snprintf(account.hash, sizeof(account.hash), "%.*s", SPAN_ARG(span_from(word, 5)));
-		else if (span_startswith(word, SPAN_LIT("quota=")) && parse_size(span_from(word, 6), &account.quota))
+			span_copy(span_from(word, 5), account.hash, sizeof(account.hash));
+		else if (span_startswith(word, SPAN_LIT("quota=")) && conf_parse_size(span_from(word, 6), &account.quota))
 			continue;
 		else if (span_eq(word, SPAN_LIT("disabled")))
 			account.disabled = true;

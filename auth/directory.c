@@ -150,7 +150,7 @@ int directory_canonical(struct span address, char *out, struct err *err)
 	if (r == 0 && buf_failed(&text))
 		r = err_set(err, E_SYNTAX, "the address is too long");
 	if (r == 0)
-		snprintf(out, DIRECTORY_ADDRESS_MAX + 1, "%.*s", SPAN_ARG(buf_span(&text)));
+		span_copy(buf_span(&text), out, DIRECTORY_ADDRESS_MAX + 1);
 	buf_fini(&text);
 	return r;
 }

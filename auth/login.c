@@ -144,11 +144,6 @@ static void on_checked(void *arg, int code, const char *hash)
 		login_end(login, code, login->known ? "password" : "unknown-user");
 }
 
-static void copy_text(char *out, size_t size, struct span s)
-{
-	snprintf(out, size, "%.*s", SPAN_ARG(s));
-}
-
 static void find_account(struct auth *auth, struct login *login)
 {
 	char canonical[DIRECTORY_ADDRESS_MAX + 1];
@@ -181,9 +176,9 @@ int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, cons
 	login->auth = auth;
 	login->conn = conn;
 	login->id = id;
-	copy_text(login->user, sizeof(login->user), ask->user);
-	copy_text(login->service, sizeof(login->service), ask->service);
-	copy_text(login->remote, sizeof(login->remote), ask->remote);
+	span_copy(ask->user, login->user, sizeof(login->user));
+	span_copy(ask->service, login->service, sizeof(login->service));
+	span_copy(ask->remote, login->remote, sizeof(login->remote));
 	login->timer = evtimer_new(daemon_base(auth->daemon), on_delay_over, login);
 	login->next = auth->failures->pending;
 	login->link = &auth->failures->pending;

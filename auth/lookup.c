@@ -46,7 +46,7 @@ static int lead_to(struct auth *auth, enum directory_kind kind, const struct acc
 	if (kind == DIRECTORY_ALIAS) {
 		out->account = 0;
 		out->quota = 0;
-		snprintf(out->address, sizeof(out->address), "%.*s", SPAN_ARG(found));
+		span_copy(found, out->address, sizeof(out->address));
 		return 0;
 	}
 	if (account->disabled)
@@ -65,7 +65,7 @@ static bool without_detail(struct span address, char *out, size_t size, char det
 
 	if (plus == local.len || plus == 0)
 		return false;
-	snprintf(detail, 65, "%.*s", SPAN_ARG(span_from(local, plus + 1)));
+	span_copy(span_from(local, plus + 1), detail, 65);
 	snprintf(out, size, "%.*s@%.*s", (int)plus, local.ptr, SPAN_ARG(domain_of(address)));
 	return true;
 }
@@ -108,7 +108,7 @@ static enum directory_kind find_ours(struct auth *auth, struct span address, str
 	enum directory_kind kind;
 	char base[DIRECTORY_ADDRESS_MAX + 1];
 
-	snprintf(found, DIRECTORY_ADDRESS_MAX + 1, "%.*s", SPAN_ARG(address));
+	span_copy(address, found, DIRECTORY_ADDRESS_MAX + 1);
 	kind = directory_find(auth->directory, address, account, NULL);
 	if (kind == DIRECTORY_NONE && conf_bool(daemon_conf(auth->daemon), CONF_plus_addressing, &where) &&
 	    without_detail(address, base, sizeof(base), detail)) {
@@ -203,7 +203,7 @@ static int expand_one(struct auth *auth, struct expansion *e, int (*fn)(void *ar
 
 	if (r == E_DENIED) { /* not ours: a remote target of an alias */
 		found = (struct recipient){0};
-		snprintf(found.address, sizeof(found.address), "%.*s", SPAN_ARG(address));
+		span_copy(address, found.address, sizeof(found.address));
 		return fn(arg, &found);
 	}
 	if (r == 0 && found.account == 0)

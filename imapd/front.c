@@ -69,19 +69,7 @@ static void front_peer(struct daemon *daemon, struct span service, struct span r
 
 static int load_tls(struct front *front, struct err *err)
 {
-	int cert = daemon_file(front->daemon, "tls-certificate");
-	int key = daemon_file(front->daemon, "tls-key");
-	struct tls_context *tls;
-	int r;
-
-	if (cert < 0 || key < 0)
-		return 0;
-	r = tls_context_server(cert, key, &tls, err);
-	if (r != 0)
-		return r;
-	tls_context_free(&front->tls);
-	front->tls = tls;
-	return 0;
+	return tls_context_renew(daemon_file(front->daemon, "tls-certificate"), daemon_file(front->daemon, "tls-key"), &front->tls, err);
 }
 
 static void on_accept(void *arg, int fd, const struct sockaddr_storage *address, const char *peer)

@@ -193,7 +193,7 @@ void front_login_answered(struct front *front, uint32_t id, const struct auth_lo
 	if (answer->code != 0) {
 		char text[300];
 
-		snprintf(text, sizeof(text), "%.*s", SPAN_ARG(answer->text));
+		span_copy(answer->text, text, sizeof(text));
 		login_refuse(s, err_imap_code(answer->code), text[0] ? text : err_text(answer->code));
 		return;
 	}

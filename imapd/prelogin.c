@@ -243,7 +243,7 @@ static enum prelogin_event run_command(struct prelogin *login, struct span comma
 	imap_lex_init(&lex, command, pool);
 	login->tag[0] = '\0';
 	if (imap_lex_tag(&lex, &tag))
-		snprintf(login->tag, sizeof(login->tag), "%.*s", SPAN_ARG(tag));
+		span_copy(tag, login->tag, sizeof(login->tag));
 	if (imap_lex_space(&lex))
 		event = dispatch(login, imap_lex_word(&lex), &lex, out);
 	else

@@ -206,7 +206,7 @@ void session_read_tag(struct session *s, struct imap_lex *lex)
 
 	if (!imap_lex_tag(lex, &tag))
 		tag = SPAN_LIT("*");
-	snprintf(s->tag, sizeof(s->tag), "%.*s", SPAN_ARG(tag));
+	span_copy(tag, s->tag, sizeof(s->tag));
 }
 
 /* Tag and name; false when answered already. */

@@ -109,8 +109,8 @@ void lmtp_recipient_answered(struct lmtpd *lmtpd, uint32_t id, const struct auth
 	if (d != NULL) {
 		d->account = answer->account;
 		d->quota = answer->quota;
-		snprintf(d->address, sizeof(d->address), "%.*s", SPAN_ARG(answer->address));
-		snprintf(d->detail, sizeof(d->detail), "%.*s", SPAN_ARG(answer->detail));
+		span_copy(answer->address, d->address, sizeof(d->address));
+		span_copy(answer->detail, d->detail, sizeof(d->detail));
 		smtp_server_rcpt_done(s->server, 0, NULL, d);
 	} else if (answer->code == 0 && answer->account == 0) {
 		refuse_recipient(s, E_NOTFOUND, "This is an alias; LMTP takes mailboxes, send it over SMTP");

@@ -142,7 +142,7 @@ static int send_file(struct child *child, const char *name, enum conf_setting se
 
 	if (path.len == 0)
 		return 0;
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
+	span_copy(path, text, sizeof(text));
 	fd = open(text, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set_errno(err, errno, "%s %s", name, text);
@@ -258,7 +258,7 @@ static void take_stats(struct child *child, const struct ipc_message *m)
 	const struct master_stats *stats = (const void *)m->body;
 
 	child->stats = *stats;
-	snprintf(child->note, sizeof(child->note), "%.*s", SPAN_ARG(stats->note));
+	span_copy(stats->note, child->note, sizeof(child->note));
 	child->stats.note = span_str(child->note);
 	child->stats_fresh = true;
 }

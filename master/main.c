@@ -175,7 +175,7 @@ static void on_reload_signal(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
+	span_copy(log, target, sizeof(target));
 	sink_reopen(master->sink, target, &err); /* the log may have been rotated */
 	master_reload(master, &err);
 }
@@ -197,7 +197,7 @@ static int open_sink(struct master *master, struct err *err)
 	char target[4096];
 	int r;
 
-	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
+	span_copy(log, target, sizeof(target));
 	r = sink_open(master->base, target, json, name_of_pid, master, &master->sink, &master->sink_fd, err);
 	if (r == 0)
 		log_init(master->sink_fd, LOG_LEVEL_INFO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);

@@ -350,7 +350,7 @@ void client_new(struct queue *queue, struct span role, int fd)
 		return;
 	}
 	client->queue = queue;
-	snprintf(client->role, sizeof(client->role), "%.*s", SPAN_ARG(role));
+	span_copy(role, client->role, sizeof(client->role));
 	client->conn = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_queue, TO_SERVICE, &client_callbacks, client);
 	if (client->conn == NULL) {
 		free(client);

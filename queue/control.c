@@ -2,6 +2,7 @@
 #include "queue/queue.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
 
@@ -9,8 +10,6 @@
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-enum { CONTROL_READ = 48000 };
 
 struct filter {
 	struct span sender, recipient, status;
@@ -36,9 +35,9 @@ static void add_recipients(struct buf *row, const struct message *m)
 	buf_add_str(row, ",\"recipients\":[");
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
 		buf_add_str(row, i ? ",{\"address\":" : "{\"address\":");
-		control_json_string(row, m->file.envelope.recipients[i].address);
+		json_add_string(row, m->file.envelope.recipients[i].address);
 		buf_printf(row, ",\"status\":\"%s\",\"attempts\":%u,\"reason\":", status_name(m->states[i].status), m->states[i].attempts);
-		control_json_string(row, m->states[i].text);
+		json_add_string(row, m->states[i].text);
 		buf_add_char(row, '}');
 	}
 	buf_add_char(row, ']');
@@ -60,14 +59,14 @@ static void row_message(struct control_reply *reply, const struct message *m, bo
 	buf_init(&row, 4 * 1024 * 1024);
 	buf_printf(&row, "{\"id\":\"%s\",\"status\":\"%s\",\"size\":%llu,\"arrived\":%lld,\"next\":%lld,\"sender\":", id, message_status(m),
 	    (unsigned long long)m->file.content, (long long)m->file.envelope.arrived, (long long)m->next);
-	control_json_string(&row, m->file.envelope.sender);
+	json_add_string(&row, m->file.envelope.sender);
 	buf_add_str(&row, ",\"recipient\":");
-	control_json_string(&row, m->file.envelope.recipients[shown].address);
+	json_add_string(&row, m->file.envelope.recipients[shown].address);
 	buf_printf(&row, ",\"recipient_count\":%zu", m->file.envelope.recipient_count);
 	if (whole)
 		add_recipients(&row, m);
 	buf_add_str(&row, ",\"reason\":");
-	control_json_string(&row, m->states[shown].text);
+	json_add_string(&row, m->states[shown].text);
 	buf_add_char(&row, '}');
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);
@@ -158,12 +157,12 @@ static int with_message(struct queue *queue, struct span text, struct message **
 
 static void send_content(struct control_reply *reply, const struct message *m)
 {
-	char *piece = malloc(CONTROL_READ);
+	char *piece = malloc(CONTROL_PIECE);
 	uint64_t at = 0;
 
 	while (piece != NULL && at < m->file.content) {
 		uint64_t left = m->file.content - at;
-		ssize_t n = pread(m->fd, piece, left < CONTROL_READ ? (size_t)left : CONTROL_READ, (off_t)at);
+		ssize_t n = pread(m->fd, piece, left < CONTROL_PIECE ? (size_t)left : CONTROL_PIECE, (off_t)at);
 
 		if (n <= 0)
 			break;

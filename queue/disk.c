@@ -6,9 +6,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -33,16 +31,10 @@ struct disk {
 static int sync_parent(uint64_t id, struct err *err)
 {
 	char path[QUEUE_PATH];
-	int fd, r = 0;
 
 	queue_path(id, path);
 	*strrchr(path, '/') = '\0';
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) != 0)
-		r = err_set_errno(err, errno, "sync of %s", path);
-	if (fd >= 0)
-		close(fd);
-	return r;
+	return queue_sync_directory(path, err);
 }
 
 static void job_run(struct disk *disk, struct disk_job *job)

@@ -20,6 +20,7 @@ enum {
 	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
 	QUEUE_OUTSTANDING_MAX = 512,   /* files handed out to one client */
 	QUEUE_PATH = 32,
+	QUEUE_DIRECTORIES = 32,	       /* one a base32 digit */
 };
 
 enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
@@ -100,6 +101,9 @@ void queue_try_finish(struct queue *queue);
 
 /* ---- files.c ---- */
 void queue_path(uint64_t id, char out[QUEUE_PATH]);
+/* The i-th of QUEUE_DIRECTORIES. */
+void queue_directory(unsigned i, char out[QUEUE_PATH]);
+int queue_sync_directory(const char *path, struct err *err);
 int queue_open_file(uint64_t id, int flags, int *fd, struct err *err);
 int queue_make_directories(struct err *err);
 int queue_load_key(struct queue *queue, struct err *err);

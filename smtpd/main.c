@@ -107,18 +107,7 @@ static int open_listeners(struct smtpd *smtpd, struct err *err)
 
 static int load_tls(struct smtpd *smtpd, struct err *err)
 {
-	int cert = daemon_file(smtpd->daemon, "tls-certificate"), key = daemon_file(smtpd->daemon, "tls-key");
-	struct tls_context *tls;
-	int r;
-
-	if (cert < 0 || key < 0)
-		return 0;
-	r = tls_context_server(cert, key, &tls, err);
-	if (r != 0)
-		return r;
-	tls_context_free(&smtpd->tls);
-	smtpd->tls = tls;
-	return 0;
+	return tls_context_renew(daemon_file(smtpd->daemon, "tls-certificate"), daemon_file(smtpd->daemon, "tls-key"), &smtpd->tls, err);
 }
 
 static int smtpd_prepare(struct daemon *daemon, struct err *err)

@@ -78,6 +78,10 @@ size_t conf_domain_count(const struct conf *conf);
 const struct conf_domain *conf_domain(const struct conf *conf, size_t i);
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct span name);
 
+/* A size in bytes, "500M"; a time in milliseconds, "5m", as values of the settings are written. */
+bool conf_parse_size(struct span text, uint64_t *bytes);
+bool conf_parse_time(struct span text, uint64_t *ms);
+
 /* The schema itself, for documents and commands. */
 struct conf_setting_info {
 	const char *name;

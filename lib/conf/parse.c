@@ -451,7 +451,7 @@ static int take_include(struct parser *p, const struct token *words, size_t coun
 	if (p->depth + 1 >= CONF_DEPTH_MAX)
 		return fail(p, &words[0], err, "includes go deeper than %d files", CONF_DEPTH_MAX);
 	if (words[1].text.len > 0 && words[1].text.ptr[0] == '/')
-		snprintf(pattern, sizeof(pattern), "%.*s", SPAN_ARG(words[1].text));
+		span_copy(words[1].text, pattern, sizeof(pattern));
 	else
 		snprintf(pattern, sizeof(pattern), "%.*s/%.*s", SPAN_ARG(p->directory), SPAN_ARG(words[1].text));
 	switch (glob(pattern, 0, NULL, &found)) {

@@ -9,11 +9,6 @@ struct unit {
 	uint64_t factor;
 };
 
-static const struct unit size_units[] = {{"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30},
-    {"T", 1ULL << 40}, {"", 1}, {NULL, 0}};
-static const struct unit time_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
-    {"d", 86400000}, {NULL, 0}};
-
 static bool parse_with_unit(struct span text, const struct unit *units, uint64_t *out)
 {
 	size_t digits = 0;
@@ -29,6 +24,22 @@ static bool parse_with_unit(struct span text, const struct unit *units, uint64_t
 		if (span_eq(suffix, span_str(units->suffix)))
 			return !__builtin_mul_overflow(n, units->factor, out) && *out <= INT64_MAX;
 	return false;
+}
+
+bool conf_parse_size(struct span text, uint64_t *bytes)
+{
+	static const struct unit units[] = {{"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30}, {"T", 1ULL << 40}, {"", 1},
+	    {NULL, 0}};
+
+	return parse_with_unit(text, units, bytes);
+}
+
+bool conf_parse_time(struct span text, uint64_t *ms)
+{
+	static const struct unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000},
+	    {NULL, 0}};
+
+	return parse_with_unit(text, units, ms);
 }
 
 bool conf_address_parse(struct span text, unsigned char out[16])
@@ -135,11 +146,11 @@ int conf_value_parse(struct pool *pool, enum conf_setting setting, struct span t
 			return err_set(err, E_SYNTAX, "'%.*s' is not a number", SPAN_ARG(text));
 		return 0;
 	case CONF_TYPE_SIZE:
-		if (!parse_with_unit(text, size_units, &out->number))
+		if (!conf_parse_size(text, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a size such as 500K, 10M or 5G", SPAN_ARG(text));
 		return 0;
 	case CONF_TYPE_TIME:
-		if (!parse_with_unit(text, time_units, &out->number))
+		if (!conf_parse_time(text, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a time such as 30s, 5m, 4h or 5d", SPAN_ARG(text));
 		return 0;
 	case CONF_TYPE_BOOL:

@@ -123,11 +123,6 @@ bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t si
 	return false;
 }
 
-static void copy_text(char *out, size_t size, struct span s)
-{
-	snprintf(out, size, "%.*s", SPAN_ARG(s));
-}
-
 /* ---- what master sends ---- */
 
 static int take_config(struct daemon *daemon, struct ipc_message *m)
@@ -159,7 +154,7 @@ static int take_file(struct daemon *daemon, struct ipc_message *m)
 			return E_LIMIT;
 		}
 		file = &daemon->files[daemon->file_count++];
-		copy_text(file->name, sizeof(file->name), body->name);
+		span_copy(body->name, file->name, sizeof(file->name));
 	}
 	file->fd = m->fd;
 	return 0;
@@ -175,8 +170,8 @@ static int take_listener(struct daemon *daemon, struct ipc_message *m)
 		return E_LIMIT;
 	}
 	listener = &daemon->listeners[daemon->listener_count++];
-	copy_text(listener->name, sizeof(listener->name), body->name);
-	copy_text(listener->address, sizeof(listener->address), body->address);
+	span_copy(body->name, listener->name, sizeof(listener->name));
+	span_copy(body->address, listener->address, sizeof(listener->address));
 	listener->fd = m->fd;
 	return 0;
 }
@@ -189,7 +184,7 @@ static int take_secret(struct daemon *daemon, struct ipc_message *m)
 	if (daemon->secret_count == DAEMON_SECRETS || body->value.len > sizeof(secret->value))
 		return E_LIMIT;
 	secret = &daemon->secrets[daemon->secret_count++];
-	copy_text(secret->name, sizeof(secret->name), body->name);
+	span_copy(body->name, secret->name, sizeof(secret->name));
 	memcpy(secret->value, body->value.ptr, body->value.len);
 	secret->len = body->value.len;
 	return 0;
@@ -217,8 +212,8 @@ static int take_peer(struct daemon *daemon, struct ipc_message *m)
 		return E_LIMIT;
 	}
 	peer = &daemon->peers[daemon->peer_count++];
-	copy_text(peer->service, sizeof(peer->service), body->service);
-	copy_text(peer->role, sizeof(peer->role), body->role);
+	span_copy(body->service, peer->service, sizeof(peer->service));
+	span_copy(body->role, peer->role, sizeof(peer->role));
 	peer->serving = body->serving;
 	peer->fd = m->fd;
 	return 0;
@@ -412,7 +407,7 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 		snprintf(out, size, "%.*s/store", SPAN_ARG(data));
 		return;
 	case TREE_SPOOL:
-		snprintf(out, size, "%.*s", SPAN_ARG(spool));
+		span_copy(spool, out, size);
 		return;
 	default:
 		snprintf(out, size, "%.*s/empty", SPAN_ARG(run));
@@ -427,7 +422,7 @@ static int confine_self(struct daemon *daemon, struct err *err)
 	int r;
 
 	tree_path(daemon, tree, sizeof(tree));
-	copy_text(user_prefix, sizeof(user_prefix), prefix);
+	span_copy(prefix, user_prefix, sizeof(user_prefix));
 	r = proc_confine(daemon->spec->profile, tree, user_prefix, &landlock, err);
 	if (r == 0 && !landlock)
 		log_event(EV_daemon_no_landlock, &daemon->log, F_STR("daemon", daemon->spec->name));

@@ -98,7 +98,7 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config, con
 		return NULL;
 	s->config = *config;
 	/* The configuration it came from may be replaced while the session lives. */
-	snprintf(s->hostname, sizeof(s->hostname), "%.*s", SPAN_ARG(config->hostname));
+	span_copy(config->hostname, s->hostname, sizeof(s->hostname));
 	s->config.hostname = span_str(s->hostname);
 	s->callbacks = callbacks;
 	s->arg = arg;
@@ -138,7 +138,7 @@ static bool take_helo(struct smtp_server *s, struct span args, const char *verb)
 	}
 	smtp_end_transaction(s);
 	smtp_set_state(s, SMTP_READY);
-	snprintf(s->helo, sizeof(s->helo), "%.*s", SPAN_ARG(name));
+	span_copy(name, s->helo, sizeof(s->helo));
 	return true;
 }
 

@@ -650,7 +650,7 @@ static int restore_line(struct store_txn *txn, struct span line, struct err *err
 	char text[STORE_NAME_MAX + 128];
 	struct store_mailbox m;
 
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(line));
+	span_copy(line, text, sizeof(text));
 	/* One blank before the name: those that follow belong to it. */
 	if (sscanf(text, "%u %u %u %d %d%n", &id, &uidvalidity, &use, &subscribed, &noselect, &used) != 5 || text[used++] != ' ')
 		return err_set(err, E_CORRUPT, "mailbox names are damaged");

@@ -147,6 +147,8 @@ int store_message_get(struct store_txn *txn, uint32_t mailbox, uint32_t uid,
     struct store_message *out, struct err *err);
 /* Spans borrow the transaction. E_NOTFOUND when they have to be made again. */
 int store_facts_get(struct store_txn *txn, uint64_t number, struct store_facts *out, struct err *err);
+/* The same from the whole message; arrived: its INTERNALDATE. Texts are pooled. E_NOMEM. */
+int store_facts_find(struct span message, int64_t arrived, struct pool *pool, struct store_facts *out, struct err *err);
 /* The file, read only; the caller closes it. E_CORRUPT when it is missing or its size is not what the index says. */
 int store_file_open(struct store *store, const struct store_message *message, int *fd, struct err *err);
 
