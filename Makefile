@@ -49,7 +49,7 @@ master_O  := $(BASE) $(IPC) $(CONF) $(NETIPC) $(CONTROL) lib/control/paths.o \
              $(addprefix master/,main.o children.o conf.o control.o listeners.o sink.o)
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
-             $(addprefix auth/,main.o directory.o lookup.o password.o login.o control.o)
+             $(addprefix auth/,main.o address.o directory.o lookup.o password.o login.o control.o export.o)
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) -lpthread
 smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
              $(addprefix smtpd/,main.o session.o recipients.o content.o)

@@ -1,6 +1,7 @@
-/* The control requests about accounts, aliases and domains; directory export and import. */
-#include "auth/auth.h"
+/* The control requests about accounts, aliases and domains. */
+#include "auth/export.h"
 
+#include "auth/address.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
@@ -198,7 +199,7 @@ static void do_account(struct request *q, struct span verb)
 		control_reply_done(q->reply, EX_USAGE, "an address is missing");
 		return;
 	}
-	r = directory_canonical(q->args[2], canonical, &err);
+	r = address_canonical(q->args[2], canonical, &err);
 	if (r != 0) {
 		done_err(q, r, &err);
 		return;
@@ -257,19 +258,6 @@ static int show_target(void *arg, const struct recipient *r)
 	return 0;
 }
 
-static int canonical_targets(const struct span *args, size_t count, struct buf *out, struct err *err)
-{
-	for (size_t i = 0; i < count; i++) {
-		char target[DIRECTORY_ADDRESS_MAX + 1];
-		int r = directory_canonical(args[i], target, err);
-
-		if (r != 0)
-			return r;
-		buf_add(out, target, strlen(target) + 1);
-	}
-	return count <= DIRECTORY_TARGETS_MAX && !buf_failed(out) ? 0 : err_set(err, E_TOOBIG, "too many targets");
-}
-
 static void alias_add(struct request *q, const char *address)
 {
 	struct buf targets;
@@ -278,7 +266,7 @@ static void alias_add(struct request *q, const char *address)
 
 	buf_init(&targets, DIRECTORY_ALIAS_MAX);
 	r = q->count < 4 ? err_set(&err, E_SYNTAX, "an alias needs at least one target")
-			 : canonical_targets(q->args + 3, q->count - 3, &targets, &err);
+			 : addresses_canonical(q->args + 3, q->count - 3, &targets, &err);
 	if (r == 0 && !auth_domain_is_ours(q->auth, span_str(strrchr(address, '@') + 1)))
 		r = err_set(&err, E_SYNTAX, "%s is not a domain of this server; `mailwain domain add` makes it one", strrchr(address, '@') + 1);
 	if (r == 0)
@@ -302,7 +290,7 @@ static void do_alias(struct request *q, struct span verb)
 		control_reply_done(q->reply, EX_USAGE, "an address is missing");
 		return;
 	}
-	r = directory_canonical(q->args[2], address, &err);
+	r = address_canonical(q->args[2], address, &err);
 	if (r != 0) {
 		done_err(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
@@ -339,20 +327,6 @@ static int list_domain(void *arg, struct span name)
 	return 0;
 }
 
-static int canonical_domain(struct span name, char *out, struct err *err)
-{
-	char text[DIRECTORY_ADDRESS_MAX + 1], address[DIRECTORY_ADDRESS_MAX + 1];
-	int r;
-
-	snprintf(text, sizeof(text), "x@%.*s", SPAN_ARG(span_sub(name, 0, 300)));
-	r = directory_canonical(span_str(text), address, err);
-	if (r == 0 && strspn(address + 2, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(address + 2))
-		r = err_set(err, E_SYNTAX, "%s is not a domain name", address + 2);
-	if (r == 0)
-		memcpy(out, address + 2, strlen(address) - 1);
-	return r;
-}
-
 static void do_domain(struct request *q, struct span verb)
 {
 	const struct conf *conf = daemon_conf(q->auth->daemon);
@@ -371,7 +345,7 @@ static void do_domain(struct request *q, struct span verb)
 		control_reply_done(q->reply, EX_USAGE, "a domain is missing");
 		return;
 	}
-	r = canonical_domain(q->args[2], name, &err);
+	r = domain_canonical(q->args[2], name, &err);
 	if (r != 0) {
 		done_err(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
@@ -384,246 +358,6 @@ static void do_domain(struct request *q, struct span verb)
 			r = directory_domain_remove(q->auth->directory, span_str(name), &err);
 		done_change(q, r, &err, "removed", name);
 	}
-}
-
-/* ---- export and import ---- */
-
-static int export_account(void *arg, const struct account *a)
-{
-	struct buf *out = arg;
-
-	buf_printf(out, "account %s", a->address);
-	if (a->quota != UINT64_MAX)
-		buf_printf(out, " quota=%llu", (unsigned long long)a->quota);
-	if (a->disabled)
-		buf_add_str(out, " disabled");
-	if (a->hash[0])
-		buf_printf(out, " hash=%s", a->hash);
-	if (a->name[0])
-		buf_printf(out, " name=%s", a->name); /* last: it may hold blanks */
-	buf_add_char(out, '\n');
-	return 0;
-}
-
-static int export_alias(void *arg, struct span address, struct span targets)
-{
-	struct buf *out = arg;
-
-	buf_printf(out, "alias %.*s", SPAN_ARG(address));
-	while (targets.len > 0) {
-		size_t end = span_find(targets, '\0');
-
-		buf_printf(out, " %.*s", SPAN_ARG(span_sub(targets, 0, end)));
-		targets = span_from(targets, end + 1);
-	}
-	buf_add_char(out, '\n');
-	return 0;
-}
-
-static int export_domain(void *arg, struct span name)
-{
-	buf_printf(arg, "domain %.*s\n", SPAN_ARG(name));
-	return 0;
-}
-
-static void do_export(struct request *q)
-{
-	struct buf out;
-
-	buf_init(&out, CONTROL_INPUT_MAX);
-	buf_add_str(&out, "# mailwain directory 1\n");
-	directory_domain_each(q->auth->directory, export_domain, &out);
-	directory_account_each(q->auth->directory, export_account, &out);
-	directory_alias_each(q->auth->directory, export_alias, &out);
-	control_reply_text(q->reply, buf_span(&out));
-	if (buf_failed(&out))
-		control_reply_done(q->reply, EX_SOFTWARE, "the directory is larger than %d bytes", CONTROL_INPUT_MAX);
-	else
-		control_reply_done(q->reply, EX_OK, "%s", "");
-	buf_fini(&out);
-}
-
-static struct span next_word(struct span *line)
-{
-	struct span rest = span_trim(*line);
-	size_t end = span_find(rest, ' ');
-
-	*line = span_from(rest, end);
-	return span_sub(rest, 0, end);
-}
-
-static int import_account(struct auth *auth, struct span line, struct err *err)
-{
-	struct account account = {.quota = UINT64_MAX}, before;
-	int r = directory_canonical(next_word(&line), account.address, err);
-	bool known = r == 0 && directory_account_get(auth->directory, span_str(account.address), &before) == 0;
-
-	while (r == 0 && span_trim(line).len > 0) {
-		struct span all = span_trim(line), word = next_word(&line);
-
-		if (span_startswith(all, SPAN_LIT("name="))) {
-			span_copy(span_from(all, 5), account.name, sizeof(account.name));
-			break;
-		} else if (span_startswith(word, SPAN_LIT("hash=")) && word.len <= DIRECTORY_HASH_MAX)
-			span_copy(span_from(word, 5), account.hash, sizeof(account.hash));
-		else if (span_startswith(word, SPAN_LIT("quota=")) && conf_parse_size(span_from(word, 6), &account.quota))
-			continue;
-		else if (span_eq(word, SPAN_LIT("disabled")))
-			account.disabled = true;
-		else
-			r = err_set(err, E_SYNTAX, "'%.*s' is not understood", SPAN_ARG(span_sub(word, 0, 60)));
-	}
-	if (r == 0 && known) {
-		account.id = before.id;
-		account.created = before.created;
-		return directory_account_put(auth->directory, &account, err);
-	}
-	return r == 0 ? directory_account_add(auth->directory, &account, err) : r;
-}
-
-static int import_alias(struct auth *auth, struct span line, struct err *err)
-{
-	char address[DIRECTORY_ADDRESS_MAX + 1];
-	struct span targets[DIRECTORY_TARGETS_MAX];
-	struct buf packed;
-	size_t count = 0;
-	int r = directory_canonical(next_word(&line), address, err);
-
-	while (r == 0 && span_trim(line).len > 0 && count < DIRECTORY_TARGETS_MAX)
-		targets[count++] = next_word(&line);
-	buf_init(&packed, DIRECTORY_ALIAS_MAX);
-	if (r == 0)
-		r = canonical_targets(targets, count, &packed, err);
-	if (r == 0)
-		r = directory_alias_put(auth->directory, span_str(address), buf_span(&packed), true, err);
-	buf_fini(&packed);
-	return r;
-}
-
-static int import_line(struct auth *auth, struct span line, struct err *err)
-{
-	char name[DIRECTORY_ADDRESS_MAX + 1];
-	struct span kind = next_word(&line);
-	int r;
-
-	if (kind.len == 0 || kind.ptr[0] == '#')
-		return 0;
-	if (span_eq(kind, SPAN_LIT("account")))
-		return import_account(auth, line, err);
-	if (span_eq(kind, SPAN_LIT("alias")))
-		return import_alias(auth, line, err);
-	if (!span_eq(kind, SPAN_LIT("domain")))
-		return err_set(err, E_SYNTAX, "a line begins with domain, account or alias");
-	r = canonical_domain(next_word(&line), name, err);
-	if (r == 0 && !directory_domain_has(auth->directory, span_str(name)))
-		r = directory_domain_add(auth->directory, span_str(name), err);
-	return r;
-}
-
-/* With --replace: everything the text does not name goes. Ids of accounts that it names stay. */
-struct sweep {
-	struct auth *auth;
-	struct span text;
-	struct buf gone; /* kind and key, each ended by NUL */
-};
-
-static bool text_names(struct span text, const char *kind, struct span key)
-{
-	while (text.len > 0) {
-		size_t end = span_find(text, '\n');
-		struct span line = span_sub(text, 0, end);
-		char canonical[DIRECTORY_ADDRESS_MAX + 1];
-		struct err err;
-
-		text = span_from(text, end + 1);
-		if (!span_eq(next_word(&line), span_str(kind)))
-			continue;
-		line = next_word(&line);
-		if (kind[0] == 'd' ? canonical_domain(line, canonical, &err) == 0 : directory_canonical(line, canonical, &err) == 0)
-			if (span_eq(span_str(canonical), key))
-				return true;
-	}
-	return false;
-}
-
-static void sweep_note(struct sweep *s, char kind, const char *word, struct span key)
-{
-	if (text_names(s->text, word, key))
-		return;
-	buf_add_char(&s->gone, kind);
-	buf_add_span(&s->gone, key);
-	buf_add_char(&s->gone, '\0');
-}
-
-static int sweep_account(void *arg, const struct account *account)
-{
-	sweep_note(arg, 'a', "account", span_str(account->address));
-	return 0;
-}
-
-static int sweep_alias(void *arg, struct span address, struct span targets)
-{
-	(void)targets;
-	sweep_note(arg, 'l', "alias", address);
-	return 0;
-}
-
-static int sweep_domain(void *arg, struct span name)
-{
-	sweep_note(arg, 'd', "domain", name);
-	return 0;
-}
-
-static int import_sweep(struct auth *auth, struct span text, struct err *err)
-{
-	struct sweep s = {.auth = auth, .text = text};
-	struct span rest;
-	int r = 0;
-
-	buf_init(&s.gone, CONTROL_INPUT_MAX);
-	directory_account_each(auth->directory, sweep_account, &s);
-	directory_alias_each(auth->directory, sweep_alias, &s);
-	directory_domain_each(auth->directory, sweep_domain, &s);
-	for (rest = buf_span(&s.gone); rest.len > 0 && r == 0;) {
-		size_t end = span_find(rest, '\0');
-		struct span key = span_sub(rest, 1, end - 1);
-
-		r = rest.ptr[0] == 'a' ? directory_account_remove(auth->directory, key, err)
-		    : rest.ptr[0] == 'l' ? directory_alias_remove(auth->directory, key, err)
-					 : directory_domain_remove(auth->directory, key, err);
-		rest = span_from(rest, end + 1);
-	}
-	buf_fini(&s.gone);
-	return r;
-}
-
-static void do_import(struct request *q)
-{
-	bool replace = q->count > 2 && span_eq(q->args[2], SPAN_LIT("--replace"));
-	struct span text = q->input;
-	struct err err = {0};
-	unsigned number = 0;
-	int r = directory_begin(q->auth->directory, &err);
-
-	if (r == 0 && replace)
-		r = import_sweep(q->auth, text, &err);
-	while (r == 0 && text.len > 0) {
-		size_t end = span_find(text, '\n');
-
-		number++;
-		r = import_line(q->auth, span_sub(text, 0, end), &err);
-		text = span_from(text, end + 1);
-	}
-	if (r == 0)
-		r = directory_commit(q->auth->directory, &err);
-	if (r != 0) {
-		directory_abort(q->auth->directory);
-		control_reply_done(q->reply, EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
-		return;
-	}
-	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("change", "import"), F_U64("lines", number));
-	auth_changed(q->auth);
-	control_reply_done(q->reply, EX_OK, "%u lines imported", number);
 }
 
 void auth_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
@@ -640,9 +374,9 @@ void auth_control(void *arg, struct control_reply *reply, const struct span *arg
 	else if (span_eq(args[0], SPAN_LIT("domain")))
 		do_domain(&q, args[1]);
 	else if (span_eq(args[1], SPAN_LIT("export")))
-		do_export(&q);
+		directory_export(q.auth, reply);
 	else if (span_eq(args[1], SPAN_LIT("import")))
-		do_import(&q);
+		directory_import(q.auth, reply, input, count > 2 && span_eq(args[2], SPAN_LIT("--replace")));
 	else
 		control_reply_done(reply, EX_USAGE, "unknown request");
 }

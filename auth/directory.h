@@ -39,12 +39,6 @@ struct account {
 int directory_open(const char *path, struct directory **out, struct err *err);
 void directory_close(struct directory **directory);
 
-/*
- * The canonical form of an address: local part in lower case (case folded when not
- * ASCII), domain as A-labels in lower case. E_SYNTAX. out: DIRECTORY_ADDRESS_MAX + 1 bytes.
- */
-int directory_canonical(struct span address, char *out, struct err *err);
-
 int directory_account_get(struct directory *d, struct span address, struct account *out);
 /* Gives account->id and ->created. E_EXISTS when the address is taken. */
 int directory_account_add(struct directory *d, struct account *account, struct err *err);

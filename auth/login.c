@@ -1,6 +1,7 @@
 /* One login: look up, hash beside the loop, delay what failed, answer with a grant. */
 #include "auth/auth.h"
 
+#include "auth/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
@@ -148,7 +149,7 @@ static void find_account(struct auth *auth, struct login *login)
 {
 	char canonical[DIRECTORY_ADDRESS_MAX + 1];
 
-	login->known = directory_canonical(span_str(login->user), canonical, NULL) == 0 &&
+	login->known = address_canonical(span_str(login->user), canonical, NULL) == 0 &&
 		       directory_account_get(auth->directory, span_str(canonical), &login->account) == 0 &&
 		       login->account.hash[0] != '\0';
 }

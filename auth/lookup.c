@@ -1,6 +1,7 @@
 /* Where an address leads: account, plus-addressing, alias, postmaster, catch-all, in this order. */
 #include "auth/auth.h"
 
+#include "auth/address.h"
 #include "base/pool.h"
 
 #include <stdio.h>
@@ -81,7 +82,7 @@ static enum directory_kind find_role(struct auth *auth, struct account *account,
 	struct span configured = conf_text(daemon_conf(auth->daemon), CONF_postmaster, NULL);
 	enum directory_kind kind = DIRECTORY_NONE;
 
-	if (configured.len > 0 && directory_canonical(configured, address, NULL) == 0)
+	if (configured.len > 0 && address_canonical(configured, address, NULL) == 0)
 		kind = directory_find(auth->directory, span_str(address), account, NULL);
 	if (kind == DIRECTORY_NONE && directory_account_first(auth->directory, account) == 0) {
 		snprintf(address, DIRECTORY_ADDRESS_MAX + 1, "%s", account->address);
@@ -95,7 +96,7 @@ static enum directory_kind find_catch_all(struct auth *auth, struct span address
 	struct conf_where where = where_of(auth, address);
 	struct span target = where.domain ? conf_text(daemon_conf(auth->daemon), CONF_catch_all, &where) : span_str("");
 
-	if (target.len == 0 || directory_canonical(target, found, NULL) != 0)
+	if (target.len == 0 || address_canonical(target, found, NULL) != 0)
 		return DIRECTORY_NONE;
 	return directory_find(auth->directory, span_str(found), account, NULL);
 }
@@ -136,7 +137,7 @@ int auth_lookup(struct auth *auth, struct span address, struct recipient *out, s
 	if (span_caseeq(address, SPAN_LIT("postmaster")))
 		snprintf(canonical, sizeof(canonical), "postmaster@%.*s",
 		    SPAN_ARG(conf_text(daemon_conf(auth->daemon), CONF_hostname, NULL)));
-	else if ((r = directory_canonical(address, canonical, err)) != 0)
+	else if ((r = address_canonical(address, canonical, err)) != 0)
 		return r;
 	if (!span_caseeq(address, SPAN_LIT("postmaster")) && !auth_domain_is_ours(auth, domain_of(span_str(canonical))))
 		return err_set(err, E_DENIED, "the domain is not served here");
