@@ -63,7 +63,7 @@ static bool overflow_check(struct walk *w, uint64_t number, uint64_t size)
 	if (!page_read(w, number, head, sizeof(head)))
 		return false;
 	pages = get_le(head + 12, 4);
-	return (get16(head + 10) & PAGE_KINDS) == PAGE_OVERFLOW && pages <= w->last - number + 1 &&
+	return (get16(head + 10) & PAGE_KINDS) == PAGE_OVERFLOW && pages >= 1 && pages <= w->last - number + 1 &&
 	       size <= pages * PAGE - PAGE_HEAD;
 }
 
