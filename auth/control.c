@@ -113,6 +113,15 @@ static void hash_then_store(struct request *q, bool add)
 	}
 }
 
+/* A line of the exported directory must be able to end with it. */
+static bool is_name(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
+			return false;
+	return name.len <= DIRECTORY_NAME_MAX;
+}
+
 static void account_add(struct request *q)
 {
 	struct span quota = option(q, "--quota"), name = option(q, "--name");
@@ -122,6 +131,10 @@ static void account_add(struct request *q)
 	q->account.quota = UINT64_MAX;
 	if (quota.len > 0 && !conf_parse_size(quota, &q->account.quota)) {
 		control_reply_done(q->reply, EX_USAGE, "--quota takes a size such as 500M or 5G");
+		return;
+	}
+	if (!is_name(name)) {
+		control_reply_done(q->reply, EX_USAGE, "--name takes up to %d octets without control characters", DIRECTORY_NAME_MAX);
 		return;
 	}
 	span_copy(name, q->account.name, sizeof(q->account.name));

@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "net/control.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <sysexits.h>
 
 /* ---- export ---- */
@@ -113,6 +115,8 @@ static int import_alias(struct auth *auth, struct span line, struct err *err)
 
 	while (r == 0 && span_trim(line).len > 0 && count < DIRECTORY_TARGETS_MAX)
 		targets[count++] = next_word(&line);
+	if (r == 0 && span_trim(line).len > 0)
+		r = err_set(err, E_TOOBIG, "an alias has at most %d targets", DIRECTORY_TARGETS_MAX);
 	buf_init(&packed, DIRECTORY_ALIAS_MAX);
 	if (r == 0)
 		r = addresses_canonical(targets, count, &packed, err);
@@ -144,77 +148,120 @@ static int import_line(struct auth *auth, struct span line, struct err *err)
 
 /* With --replace: everything the text does not name goes. Ids of accounts that it names stay. */
 struct sweep {
-	struct auth *auth;
-	struct span text;
-	struct buf gone; /* kind and key, each ended by NUL */
+	struct buf lines; /* "account ADDRESS", "alias ADDRESS", "domain NAME" of the text, canonical, each ended by NUL */
+	const char **named; /* they, sorted */
+	size_t count;
+	struct buf gone; /* the same of what the text does not name */
 };
 
-static bool text_names(struct span text, const char *kind, struct span key)
+static int compare_lines(const void *a, const void *b)
 {
-	while (text.len > 0) {
-		size_t end = span_find(text, '\n');
-		struct span line = span_sub(text, 0, end);
-		char canonical[DIRECTORY_ADDRESS_MAX + 1];
-		struct err err;
-
-		text = span_from(text, end + 1);
-		if (!span_eq(next_word(&line), span_str(kind)))
-			continue;
-		line = next_word(&line);
-		if (kind[0] == 'd' ? domain_canonical(line, canonical, &err) == 0 : address_canonical(line, canonical, &err) == 0)
-			if (span_eq(span_str(canonical), key))
-				return true;
-	}
-	return false;
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void sweep_note(struct sweep *s, char kind, const char *word, struct span key)
+/* What is malformed is left to import_line, which refuses it. */
+static void sweep_read(struct sweep *s, struct span line)
 {
-	if (text_names(s->text, word, key))
+	char key[DIRECTORY_ADDRESS_MAX + 1];
+	struct span kind = next_word(&line), name = next_word(&line);
+	int r = span_eq(kind, SPAN_LIT("domain")) ? domain_canonical(name, key, NULL) : address_canonical(name, key, NULL);
+
+	if (r != 0)
 		return;
-	buf_add_char(&s->gone, kind);
-	buf_add_span(&s->gone, key);
-	buf_add_char(&s->gone, '\0');
+	buf_printf(&s->lines, "%.*s %s", SPAN_ARG(kind), key);
+	buf_add_char(&s->lines, '\0');
+	s->count++;
+}
+
+static int sweep_sort(struct sweep *s, struct err *err)
+{
+	const char *at = buf_span(&s->lines).ptr;
+
+	s->named = reallocarray(NULL, s->count + 1, sizeof(*s->named));
+	if (s->named == NULL || buf_failed(&s->lines))
+		return err_set(err, E_NOMEM, "no memory for the names in the text");
+	for (size_t i = 0; i < s->count; i++, at += strlen(at) + 1)
+		s->named[i] = at;
+	qsort(s->named, s->count, sizeof(*s->named), compare_lines);
+	return 0;
+}
+
+static void sweep_look(struct sweep *s, const char *kind, struct span key)
+{
+	char text[DIRECTORY_ADDRESS_MAX + 16];
+	const char *line = text;
+
+	snprintf(text, sizeof(text), "%s %.*s", kind, SPAN_ARG(key));
+	if (bsearch(&line, s->named, s->count, sizeof(*s->named), compare_lines) == NULL)
+		buf_add(&s->gone, line, strlen(line) + 1);
 }
 
 static int sweep_account(void *arg, const struct account *account)
 {
-	sweep_note(arg, 'a', "account", span_str(account->address));
+	sweep_look(arg, "account", span_str(account->address));
 	return 0;
 }
 
 static int sweep_alias(void *arg, struct span address, struct span targets)
 {
 	(void)targets;
-	sweep_note(arg, 'l', "alias", address);
+	sweep_look(arg, "alias", address);
 	return 0;
 }
 
 static int sweep_domain(void *arg, struct span name)
 {
-	sweep_note(arg, 'd', "domain", name);
+	sweep_look(arg, "domain", name);
 	return 0;
 }
 
-static int import_sweep(struct auth *auth, struct span text, struct err *err)
+static int sweep_remove(struct directory *d, struct span line, struct err *err)
 {
-	struct sweep s = {.auth = auth, .text = text};
+	struct span kind = next_word(&line), key = span_trim(line);
+
+	return span_eq(kind, SPAN_LIT("account")) ? directory_account_remove(d, key, err)
+	       : span_eq(kind, SPAN_LIT("alias")) ? directory_alias_remove(d, key, err)
+						  : directory_domain_remove(d, key, err);
+}
+
+/* First all is looked at, then removed: a walk does not stand what is removed under it. */
+static int sweep_all(struct directory *d, struct sweep *s, struct err *err)
+{
 	struct span rest;
-	int r = 0;
+	int r = sweep_sort(s, err);
 
-	buf_init(&s.gone, CONTROL_INPUT_MAX);
-	directory_account_each(auth->directory, sweep_account, &s);
-	directory_alias_each(auth->directory, sweep_alias, &s);
-	directory_domain_each(auth->directory, sweep_domain, &s);
-	for (rest = buf_span(&s.gone); rest.len > 0 && r == 0;) {
+	if (r != 0)
+		return r;
+	directory_account_each(d, sweep_account, s);
+	directory_alias_each(d, sweep_alias, s);
+	directory_domain_each(d, sweep_domain, s);
+	if (buf_failed(&s->gone))
+		return err_set(err, E_NOMEM, "no memory for what is to be removed");
+	for (rest = buf_span(&s->gone); rest.len > 0 && r == 0;) {
 		size_t end = span_find(rest, '\0');
-		struct span key = span_sub(rest, 1, end - 1);
 
-		r = rest.ptr[0] == 'a' ? directory_account_remove(auth->directory, key, err)
-		    : rest.ptr[0] == 'l' ? directory_alias_remove(auth->directory, key, err)
-					 : directory_domain_remove(auth->directory, key, err);
+		r = sweep_remove(d, span_sub(rest, 0, end), err);
 		rest = span_from(rest, end + 1);
 	}
+	return r;
+}
+
+static int import_sweep(struct directory *d, struct span text, struct err *err)
+{
+	struct sweep s = {0};
+	int r;
+
+	buf_init(&s.lines, 2 * (size_t)CONTROL_INPUT_MAX);
+	buf_init(&s.gone, CONTROL_INPUT_MAX);
+	while (text.len > 0) {
+		size_t end = span_find(text, '\n');
+
+		sweep_read(&s, span_sub(text, 0, end));
+		text = span_from(text, end + 1);
+	}
+	r = sweep_all(d, &s, err);
+	free(s.named);
+	buf_fini(&s.lines);
 	buf_fini(&s.gone);
 	return r;
 }
@@ -226,7 +273,7 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 	int r = directory_begin(auth->directory, &err);
 
 	if (r == 0 && replace)
-		r = import_sweep(auth, text, &err);
+		r = import_sweep(auth->directory, text, &err);
 	while (r == 0 && text.len > 0) {
 		size_t end = span_find(text, '\n');
 
@@ -238,7 +285,10 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 		r = directory_commit(auth->directory, &err);
 	if (r != 0) {
 		directory_abort(auth->directory);
-		control_reply_done(reply, EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
+		if (number > 0)
+			control_reply_done(reply, EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
+		else
+			control_reply_done(reply, EX_TEMPFAIL, "%s; nothing was changed", err.text);
 		return;
 	}
 	log_event(EV_auth_directory_changed, daemon_log(auth->daemon), F_STR("change", "import"), F_U64("lines", number));
