@@ -1,7 +1,7 @@
 #include "master/sink.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -70,16 +70,8 @@ static void sink_line(struct sink *sink, const char *name, pid_t pid, struct spa
 	}
 	sink_prefix(sink, name, pid);
 	if (sink->json && line.ptr[0] != '"') {
-		buf_add_str(&sink->out, "\"text\":\"");
-		for (size_t i = 0; i < line.len; i++) {
-			char c = line.ptr[i];
-
-			if (c >= ' ' && c < 0x7f && c != '"' && c != '\\')
-				buf_add_char(&sink->out, c);
-			else
-				buf_printf(&sink->out, "\\u%04x", (unsigned char)c);
-		}
-		buf_add_char(&sink->out, '"');
+		buf_add_str(&sink->out, "\"text\":");
+		json_add_string(&sink->out, line);
 	} else {
 		buf_add_span(&sink->out, line);
 	}

@@ -13,7 +13,7 @@ void json_add_string(struct buf *out, struct span s)
 			buf_add_str(out, "\\ufffd");
 		else if (cp == '"' || cp == '\\')
 			buf_printf(out, "\\%c", (char)cp);
-		else if (cp < 0x20 || cp == 0x7f)
+		else if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0))
 			buf_printf(out, "\\u%04x", (unsigned)cp);
 		else
 			buf_add(out, at, (size_t)(s.ptr - at));

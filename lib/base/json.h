@@ -4,7 +4,10 @@
 
 #include "buf.h"
 
-/* Adds s as a string with its quotes (RFC 8259 section 7); each byte that is not UTF-8 is shown as U+FFFD. */
+/*
+ * Adds s as a string with its quotes (RFC 8259 section 7); control characters are
+ * escaped, each byte that is not UTF-8 is shown as U+FFFD.
+ */
 void json_add_string(struct buf *out, struct span s);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "json.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -68,10 +69,8 @@ static bool log_is_plain(struct span value)
 	return true;
 }
 
-static void log_add_quoted(struct buf *out, struct span value, const char *hex_prefix)
+static void log_add_quoted(struct buf *out, struct span value)
 {
-	static const char hex[] = "0123456789abcdef";
-
 	buf_add_char(out, '"');
 	for (size_t i = 0; i < value.len; i++) {
 		unsigned char c = (unsigned char)value.ptr[i];
@@ -80,9 +79,7 @@ static void log_add_quoted(struct buf *out, struct span value, const char *hex_p
 			buf_add_char(out, '\\');
 			buf_add_char(out, (char)c);
 		} else if (c < ' ' || c >= 0x7f) {
-			buf_add_str(out, hex_prefix);
-			buf_add_char(out, hex[c >> 4]);
-			buf_add_char(out, hex[c & 15]);
+			buf_printf(out, "\\x%02x", c);
 		} else {
 			buf_add_char(out, (char)c);
 		}
@@ -107,11 +104,11 @@ static void log_add_text(struct buf *out, struct span value)
 {
 	value = span_sub(value, 0, LOG_VALUE_MAX);
 	if (log_state.format == LOG_FORMAT_JSON)
-		log_add_quoted(out, value, "\\u00");
+		json_add_string(out, value);
 	else if (log_is_plain(value))
 		buf_add_span(out, value);
 	else
-		log_add_quoted(out, value, "\\x");
+		log_add_quoted(out, value);
 }
 
 static void log_add_field(struct buf *out, const struct log_field *field)

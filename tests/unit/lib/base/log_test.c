@@ -53,9 +53,9 @@ static void json_is_escaped(void **state)
 {
 	(void)state;
 	log_init(pipe_fds[1], LOG_LEVEL_INFO, LOG_FORMAT_JSON);
-	log_event(EV_smtp_queued, NULL, F_STR("x", "a\"b\\c\x01"));
+	log_event(EV_smtp_queued, NULL, F_STR("x", "a\"b\\c\x01 J\xc3\xbcrgen \xff"));
 	assert_string_equal(logged(),
-	    "\"event\":\"smtp_queued\",\"level\":\"info\",\"x\":\"a\\\"b\\\\c\\u0001\"\n");
+	    "\"event\":\"smtp_queued\",\"level\":\"info\",\"x\":\"a\\\"b\\\\c\\u0001 J\xc3\xbcrgen \\ufffd\"\n");
 	log_init(pipe_fds[1], LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
 }
 
