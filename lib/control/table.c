@@ -1,5 +1,7 @@
 #include "control/table.h"
 
+#include "base/utf8.h"
+
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -34,18 +36,30 @@ void table_add(struct table *table, struct span row)
 		json_array_append_new(table->rows, object);
 }
 
-/* Sizes and counts as they are; strings without what could move a terminal's cursor. */
+/* Without what could move a terminal's cursor, C1 controls included; cut at a character, after at most size - 1 bytes. */
+static void copy_visible(const char *text, char *out, size_t size)
+{
+	struct span rest = span_str(text);
+	size_t n = 0;
+
+	while (rest.len > 0) {
+		const char *at = rest.ptr;
+		int32_t cp = utf8_next(&rest);
+		bool control = cp < 0x20 || (cp >= 0x7f && cp < 0xa0);
+		size_t len = control ? 1 : (size_t)(rest.ptr - at);
+
+		if (n + len >= size)
+			break;
+		memcpy(out + n, control ? "?" : at, len);
+		n += len;
+	}
+	out[n] = '\0';
+}
+
 static void cell_text(json_t *value, char *out, size_t size, bool last)
 {
-	size_t limit = last ? size - 1 : TABLE_CELL;
-
 	if (json_is_string(value)) {
-		const char *s = json_string_value(value);
-		size_t n = 0;
-
-		for (; *s != '\0' && n < limit; s++)
-			out[n++] = (unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s;
-		out[n] = '\0';
+		copy_visible(json_string_value(value), out, last ? size : TABLE_CELL + 1);
 	} else if (json_is_integer(value)) {
 		snprintf(out, size, "%lld", (long long)json_integer_value(value));
 	} else if (json_is_boolean(value)) {
@@ -53,7 +67,7 @@ static void cell_text(json_t *value, char *out, size_t size, bool last)
 	} else {
 		char *dumped = value && !json_is_null(value) ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 
-		snprintf(out, size, "%s", dumped ? dumped : "-");
+		copy_visible(dumped ? dumped : "-", out, size);
 		free(dumped);
 	}
 	if (out[0] == '\0')
