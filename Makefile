@@ -33,7 +33,7 @@ CMOCKA_LIBS   ?= -lcmocka
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o json.o log.o pool.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
-CONF    := $(addprefix lib/conf/,conf.o parse.o value.o)
+CONF    := $(addprefix lib/conf/,conf.o lex.o parse.o value.o)
 GRANT   := lib/proc/grant.o
 CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o

@@ -1,8 +1,10 @@
-/* Look-ups, and the flattened text that daemons get. */
+/* The schema, look-ups, and the flattened text that daemons get. */
 #include "conf/private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { NEAR_MAX = 64 };
 
 #define G CONF_SCOPE_GLOBAL
 #define D CONF_SCOPE_DOMAIN
@@ -18,6 +20,56 @@ static const struct conf_setting_info conf_settings[CONF_COUNT] = {
 const struct conf_setting_info *conf_setting_info(enum conf_setting setting)
 {
 	return &conf_settings[setting];
+}
+
+static size_t edit_distance(struct span a, struct span b)
+{
+	size_t row[NEAR_MAX + 1];
+
+	if (a.len > NEAR_MAX || b.len > NEAR_MAX)
+		return NEAR_MAX;
+	for (size_t j = 0; j <= b.len; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a.len; i++) {
+		size_t corner = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= b.len; j++) {
+			size_t change = corner + (a.ptr[i - 1] != b.ptr[j - 1]);
+			size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+
+			corner = row[j];
+			row[j] = change < best ? change : best;
+		}
+	}
+	return row[b.len];
+}
+
+const char *conf_setting_nearest(struct span name)
+{
+	const char *best = NULL;
+	size_t least = 4; /* further away is no help */
+
+	for (size_t i = 0; i < CONF_COUNT; i++) {
+		const char *candidate = conf_settings[i].name;
+		size_t d = edit_distance(name, span_str(candidate));
+
+		if (d < least) {
+			least = d;
+			best = candidate;
+		}
+	}
+	return best;
+}
+
+bool conf_setting_find(struct span name, enum conf_setting *out)
+{
+	for (size_t i = 0; i < CONF_COUNT; i++)
+		if (span_eq(name, span_str(conf_settings[i].name))) {
+			*out = (enum conf_setting)i;
+			return true;
+		}
+	return false;
 }
 
 static int fill_defaults(struct conf *conf, struct err *err)

@@ -60,6 +60,10 @@ bool conf_network_contains(const struct conf_network *network, const unsigned ch
 /* "192.0.2.1" or "2001:db8::1" to 16 bytes. */
 bool conf_address_parse(struct span text, unsigned char out[16]);
 
+/* conf.c: the schema by name. The nearest name there is, NULL when none is near. */
+bool conf_setting_find(struct span name, enum conf_setting *out);
+const char *conf_setting_nearest(struct span name);
+
 /* conf.c: an empty conf with the defaults filled in. */
 struct conf *conf_new(struct err *err);
 int conf_index(struct conf *conf, struct err *err);
