@@ -16,8 +16,8 @@ enum { TABLE_LINE = 512, TABLE_WIDTH = 78 };
 #define L CONF_SCOPE_LISTENER
 
 static const struct conf_setting_info settings[] = {
-#define SETTING(id, name, type, scopes, default_text, sentence)                                    \
-	{name, CONF_TYPE_##type, scopes, default_text, sentence},
+#define SETTING(id, name, type, values, scopes, default_text, sentence)                                    \
+	{name, CONF_TYPE_##type, values, scopes, default_text, sentence},
 #include "conf/schema.def"
 #undef SETTING
 };
@@ -67,13 +67,15 @@ static void print_text(const char *text)
 
 static void print_setting(const struct conf_setting_info *s)
 {
-	static const char *const types[] = {"text", "number", "size", "time", "yes | no", "network ...", "path"};
+	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path"};
 	static const char *const places[] = {NULL, "At the top level.", "In a domain block.",
 	    "At the top level or in a domain block.", "In a listen block.",
 	    "At the top level or in a listen block.", NULL, "Anywhere."};
 
-	printf(".It Ic %s Ar %s\n", s->name, types[s->type]);
+	printf(".It Ic %s Ar %s\n", s->name, s->type == CONF_TYPE_WORD ? s->values : types[s->type]);
 	print_text(s->sentence);
+	if (s->type != CONF_TYPE_WORD && s->values[0] != '\0')
+		printf("From %.*s to %s.\n", (int)strcspn(s->values, "-"), s->values, strchr(s->values, '-') + 1);
 	print_text(places[s->scopes]);
 	if (s->default_text[0] != '\0')
 		printf("Default:\n.Ql %s .\n", s->default_text);

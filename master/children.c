@@ -85,8 +85,6 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 
 	if (kind->only_with_listener && !kind_has_listener(kind, master->conf))
 		return 0;
-	if (workers < 1)
-		workers = 1;
 	for (uint64_t i = 0; i < workers; i++) {
 		struct child *child;
 

@@ -11,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { DISK_STACK = 192 * 1024, DISK_THREADS_MAX = 64 };
+enum { DISK_STACK = 192 * 1024 };
 
 struct disk {
 	struct queue *queue;
@@ -138,7 +138,7 @@ int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **o
 	disk->queue = queue;
 	disk->last = &disk->first;
 	disk->strict = strict;
-	disk->threads_max = threads < 1 ? 1 : threads > DISK_THREADS_MAX ? DISK_THREADS_MAX : threads;
+	disk->threads_max = threads;
 	pthread_mutex_init(&disk->lock, NULL);
 	pthread_cond_init(&disk->work, NULL);
 	disk->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

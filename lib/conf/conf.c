@@ -11,8 +11,8 @@ enum { NEAR_MAX = 64 };
 #define L CONF_SCOPE_LISTENER
 
 static const struct conf_setting_info conf_settings[CONF_COUNT] = {
-#define SETTING(id, name, type, scopes, default_text, sentence)                                    \
-	[CONF_##id] = {name, CONF_TYPE_##type, scopes, default_text, sentence},
+#define SETTING(id, name, type, values, scopes, default_text, sentence)                                    \
+	[CONF_##id] = {name, CONF_TYPE_##type, values, scopes, default_text, sentence},
 #include "conf/schema.def"
 #undef SETTING
 };

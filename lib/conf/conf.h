@@ -16,13 +16,13 @@
 struct conf;
 
 enum conf_setting {
-#define SETTING(id, name, type, scopes, default_text, sentence) CONF_##id,
+#define SETTING(id, name, type, values, scopes, default_text, sentence) CONF_##id,
 #include "conf/schema.def"
 #undef SETTING
 	CONF_COUNT
 };
 
-enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_NUMBER, CONF_TYPE_SIZE, CONF_TYPE_TIME, CONF_TYPE_BOOL,
+enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_WORD, CONF_TYPE_NUMBER, CONF_TYPE_SIZE, CONF_TYPE_TIME, CONF_TYPE_BOOL,
 	CONF_TYPE_NETWORKS, CONF_TYPE_PATH };
 
 /* Where a setting may stand; bits. */
@@ -30,7 +30,7 @@ enum conf_scope { CONF_SCOPE_GLOBAL = 1, CONF_SCOPE_DOMAIN = 2, CONF_SCOPE_LISTE
 
 /* `listen SERVICE on ADDRESS:PORT { ... }` */
 struct conf_listener {
-	struct span service; /* smtp, submission, submissions, imap, imaps, pop3, pop3s, lmtp */
+	struct span service; /* smtp, imap, imaps, lmtp */
 	struct span address; /* as written, "127.0.0.1:25" or "[::1]:25" */
 	struct span host;
 	uint16_t port;
@@ -86,6 +86,7 @@ bool conf_parse_time(struct span text, uint64_t *ms);
 struct conf_setting_info {
 	const char *name;
 	enum conf_type type;
+	const char *values; /* as in the schema */
 	unsigned scopes;
 	const char *default_text;
 	const char *sentence;

@@ -121,6 +121,34 @@ static int parse_bool(struct span text, struct conf_value *out, struct err *err)
 	return err_set(err, E_SYNTAX, "'%.*s' is neither yes nor no", SPAN_ARG(text));
 }
 
+/* values: "normal | strict". */
+static int check_word(const char *values, struct span text, struct err *err)
+{
+	struct span rest = span_str(values);
+
+	while (rest.len > 0) {
+		size_t end = span_find(rest, ' ');
+
+		if (span_eq(span_sub(rest, 0, end), text))
+			return 0;
+		rest = span_from(rest, end + strlen(" | "));
+	}
+	return err_set(err, E_SYNTAX, "'%.*s' is none of: %s", SPAN_ARG(span_sub(text, 0, 60)), values);
+}
+
+/* values: "1-1000", "1K-4095M", or "" for any. */
+static int check_range(const char *values, uint64_t n, struct err *err)
+{
+	struct span all = span_str(values);
+	size_t dash = span_find(all, '-');
+	uint64_t least, most;
+
+	if (all.len == 0 || (conf_parse_size(span_sub(all, 0, dash), &least) && conf_parse_size(span_from(all, dash + 1), &most) &&
+				n >= least && n <= most))
+		return 0;
+	return err_set(err, E_SYNTAX, "must be from %.*s to %s", (int)dash, values, values + dash + 1);
+}
+
 static int parse_path(struct pool *pool, struct span text, struct span directory, struct conf_value *out,
     struct err *err)
 {
@@ -139,16 +167,20 @@ static int parse_path(struct pool *pool, struct span text, struct span directory
 int conf_value_parse(struct pool *pool, enum conf_setting setting, struct span text, struct span directory,
     struct conf_value *out, struct err *err)
 {
+	const char *values = conf_setting_info(setting)->values;
+
 	out->text = text;
 	switch (conf_setting_info(setting)->type) {
+	case CONF_TYPE_WORD:
+		return check_word(values, text, err);
 	case CONF_TYPE_NUMBER:
 		if (!span_u64(text, INT64_MAX, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a number", SPAN_ARG(text));
-		return 0;
+		return check_range(values, out->number, err);
 	case CONF_TYPE_SIZE:
 		if (!conf_parse_size(text, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a size such as 500K, 10M or 5G", SPAN_ARG(text));
-		return 0;
+		return check_range(values, out->number, err);
 	case CONF_TYPE_TIME:
 		if (!conf_parse_time(text, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a time such as 30s, 5m, 4h or 5d", SPAN_ARG(text));
