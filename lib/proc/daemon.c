@@ -1,6 +1,7 @@
 #include "proc/daemon.h"
 
 #include "net/ipc_conn.h"
+#include "proc/handover.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -11,37 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-	DAEMON_MASTER_FD = 3,
-	DAEMON_FILES = 16,
-	DAEMON_LISTENERS = 128,
-	DAEMON_SECRETS = 8,
-	DAEMON_PEERS = 32, /* that come before the loop runs */
-};
-
-struct daemon_listener {
-	char name[32];
-	char address[128];
-	int fd;
-};
-
-struct daemon_file {
-	char name[64];
-	int fd;
-};
-
-struct daemon_secret {
-	char name[32];
-	unsigned char value[64];
-	size_t len;
-};
-
-struct daemon_peer {
-	char service[32];
-	char role[32];
-	bool serving;
-	int fd;
-};
+enum { DAEMON_MASTER_FD = 3 };
 
 struct daemon {
 	const struct daemon_spec *spec;
@@ -50,14 +21,7 @@ struct daemon {
 	struct conf *conf;
 	struct conf *next_conf; /* received, not yet taken over */
 	uint32_t generation;
-	struct daemon_listener listeners[DAEMON_LISTENERS];
-	size_t listener_count;
-	struct daemon_file files[DAEMON_FILES];
-	size_t file_count;
-	struct daemon_secret secrets[DAEMON_SECRETS];
-	size_t secret_count;
-	struct daemon_peer peers[DAEMON_PEERS];
-	size_t peer_count;
+	struct handover handed;
 	struct event *halt_timer;
 	struct log_ctx log;
 	bool running;
@@ -84,43 +48,19 @@ const struct log_ctx *daemon_log(struct daemon *daemon)
 	return &daemon->log;
 }
 
-size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char (*addresses)[128],
-    size_t max)
+size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char (*addresses)[128], size_t max)
 {
-	size_t count = 0;
-
-	for (size_t i = 0; i < daemon->listener_count && count < max; i++) {
-		struct daemon_listener *l = &daemon->listeners[i];
-
-		if (strcmp(l->name, name) != 0)
-			continue;
-		fds[count] = l->fd;
-		if (addresses != NULL)
-			memcpy(addresses[count], l->address, sizeof(l->address));
-		count++;
-	}
-	return count;
+	return handover_listeners(&daemon->handed, name, fds, addresses, max);
 }
 
 int daemon_file(struct daemon *daemon, const char *name)
 {
-	for (size_t i = 0; i < daemon->file_count; i++)
-		if (strcmp(daemon->files[i].name, name) == 0)
-			return daemon->files[i].fd;
-	return -1;
+	return handover_file(&daemon->handed, name);
 }
 
 bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size)
 {
-	for (size_t i = 0; i < daemon->secret_count; i++) {
-		struct daemon_secret *s = &daemon->secrets[i];
-
-		if (strcmp(s->name, name) != 0 || s->len != size)
-			continue;
-		memcpy(out, s->value, size);
-		return true;
-	}
-	return false;
+	return handover_secret(&daemon->handed, name, out, size);
 }
 
 /* ---- what master sends ---- */
@@ -138,85 +78,12 @@ static int take_config(struct daemon *daemon, struct ipc_message *m)
 	return r;
 }
 
-static int take_file(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_file *body = (const void *)m->body;
-	struct daemon_file *file = NULL;
-
-	for (size_t i = 0; i < daemon->file_count; i++)
-		if (span_eq(span_str(daemon->files[i].name), body->name))
-			file = &daemon->files[i];
-	if (file != NULL) {
-		close(file->fd);
-	} else {
-		if (daemon->file_count == DAEMON_FILES) {
-			close(m->fd);
-			return E_LIMIT;
-		}
-		file = &daemon->files[daemon->file_count++];
-		span_copy(body->name, file->name, sizeof(file->name));
-	}
-	file->fd = m->fd;
-	return 0;
-}
-
-static int take_listener(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_listener *body = (const void *)m->body;
-	struct daemon_listener *listener;
-
-	if (daemon->listener_count == DAEMON_LISTENERS) {
-		close(m->fd);
-		return E_LIMIT;
-	}
-	listener = &daemon->listeners[daemon->listener_count++];
-	span_copy(body->name, listener->name, sizeof(listener->name));
-	span_copy(body->address, listener->address, sizeof(listener->address));
-	listener->fd = m->fd;
-	return 0;
-}
-
-static int take_secret(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_secret *body = (const void *)m->body;
-	struct daemon_secret *secret;
-
-	if (daemon->secret_count == DAEMON_SECRETS || body->value.len > sizeof(secret->value))
-		return E_LIMIT;
-	secret = &daemon->secrets[daemon->secret_count++];
-	span_copy(body->name, secret->name, sizeof(secret->name));
-	memcpy(secret->value, body->value.ptr, body->value.len);
-	secret->len = body->value.len;
-	return 0;
-}
-
 static void give_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
 	if (daemon->spec->peer != NULL)
 		daemon->spec->peer(daemon, service, role, serving, fd);
 	else
 		close(fd);
-}
-
-static int take_peer(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_peer *body = (const void *)m->body;
-	struct daemon_peer *peer;
-
-	if (daemon->running) {
-		give_peer(daemon, body->service, body->role, body->serving, m->fd);
-		return 0;
-	}
-	if (daemon->peer_count == DAEMON_PEERS) {
-		close(m->fd);
-		return E_LIMIT;
-	}
-	peer = &daemon->peers[daemon->peer_count++];
-	span_copy(body->service, peer->service, sizeof(peer->service));
-	span_copy(body->role, peer->role, sizeof(peer->role));
-	peer->serving = body->serving;
-	peer->fd = m->fd;
-	return 0;
 }
 
 static void apply_log_settings(struct daemon *daemon)
@@ -324,19 +191,17 @@ static void answer_query(struct daemon *daemon, uint32_t id)
 	ipc_conn_send(daemon->master, &ipc_master_stats, id, &stats, -1);
 }
 
+/* Before the first go and, for files and peers, at any time. */
 static int take_message(struct daemon *daemon, struct ipc_message *m)
 {
+	const struct master_peer *peer = (const void *)m->body;
+
 	if (m->type == &ipc_master_config)
 		return take_config(daemon, m);
-	if (m->type == &ipc_master_file)
-		return take_file(daemon, m);
-	if (m->type == &ipc_master_listener)
-		return take_listener(daemon, m);
-	if (m->type == &ipc_master_secret)
-		return take_secret(daemon, m);
-	if (m->type == &ipc_master_peer)
-		return take_peer(daemon, m);
-	return E_PROTO;
+	if (m->type != &ipc_master_peer || !daemon->running)
+		return handover_take(&daemon->handed, m);
+	give_peer(daemon, peer->service, peer->role, peer->serving, m->fd);
+	return 0;
 }
 
 static int on_master_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
@@ -473,8 +338,8 @@ static int daemon_start(struct daemon *daemon, struct err *err)
 static void daemon_loop(struct daemon *daemon)
 {
 	daemon->running = true;
-	for (size_t i = 0; i < daemon->peer_count; i++) {
-		struct daemon_peer *p = &daemon->peers[i];
+	for (size_t i = 0; i < daemon->handed.peer_count; i++) {
+		struct handed_peer *p = &daemon->handed.peers[i];
 
 		give_peer(daemon, span_str(p->service), span_str(p->role), p->serving, p->fd);
 	}
