@@ -127,7 +127,7 @@ static int compare_domains(const void *a, const void *b)
 	return c ? c : (s.len > t.len) - (s.len < t.len);
 }
 
-int conf_index(struct conf *conf, struct err *err)
+static int conf_index(struct conf *conf, struct err *err)
 {
 	size_t i = 0;
 
@@ -146,6 +146,16 @@ int conf_index(struct conf *conf, struct err *err)
 	for (i = 0; i < conf->domain_count; i++)
 		conf->domain_index[i]->domain.index = (uint32_t)i;
 	return 0;
+}
+
+int conf_finish(struct conf *conf, int r, struct conf **out, struct err *err)
+{
+	if (r == 0)
+		r = conf_index(conf, err);
+	if (r != 0)
+		conf_free(&conf);
+	*out = conf;
+	return r;
 }
 
 static const struct conf_value *find_value(const struct conf *conf, enum conf_setting setting,

@@ -10,9 +10,6 @@
 #include "base/utf8.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,9 +18,8 @@ enum { CONF_WORDS_MAX = 64 };
 
 struct parser {
 	struct conf *conf;
+	const struct conf_source *source;
 	struct conf_lex lex;
-	unsigned depth;
-	struct span directory; /* for includes and paths; empty: neither is resolved */
 };
 
 static bool ends_statement(enum conf_token_kind kind)
@@ -57,7 +53,7 @@ static int set_value(struct parser *p, struct conf_scope_values *scope, enum con
 		    SPAN_ARG(value->origin));
 	if (!utf8_is_valid(text) || (text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL))
 		return conf_fail(&p->lex, name, err, "%s: the value is not UTF-8 text", conf_setting_info(setting)->name);
-	r = conf_value_parse(p->conf->pool, setting, text, p->directory, value, &why);
+	r = conf_value_parse(p->conf->pool, setting, text, p->source->directory, value, &why);
 	if (r != 0)
 		return conf_fail(&p->lex, name, err, "%s: %s", conf_setting_info(setting)->name, why.text);
 	value->text = pool_span(p->conf->pool, value->text);
@@ -269,36 +265,17 @@ static int take_block(struct parser *p, const struct conf_token *words, size_t c
 	return take_block_body(p, block->scope, domain ? CONF_SCOPE_DOMAIN : CONF_SCOPE_LISTENER, &words[0], err);
 }
 
-static int parse_file(struct conf *conf, const char *path, unsigned depth, struct err *err);
-
 static int take_include(struct parser *p, const struct conf_token *words, size_t count, struct err *err)
 {
-	char pattern[4096];
-	glob_t found = {0};
-	int r = 0;
+	struct err why = {0};
+	int r;
 
-	if (count != 2 || p->directory.len == 0)
+	if (count != 2 || p->source->include == NULL)
 		return conf_fail(&p->lex, &words[0], err, "write: include \"conf.d/*.conf\"");
-	if (p->depth + 1 >= CONF_DEPTH_MAX)
-		return conf_fail(&p->lex, &words[0], err, "includes go deeper than %d files", CONF_DEPTH_MAX);
-	if (words[1].text.len > 0 && words[1].text.ptr[0] == '/')
-		span_copy(words[1].text, pattern, sizeof(pattern));
-	else
-		snprintf(pattern, sizeof(pattern), "%.*s/%.*s", SPAN_ARG(p->directory), SPAN_ARG(words[1].text));
-	switch (glob(pattern, 0, NULL, &found)) {
-	case 0:
-		for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
-			r = parse_file(p->conf, found.gl_pathv[i], p->depth + 1, err);
-		break;
-	case GLOB_NOMATCH:
-		if (strpbrk(pattern, "*?[") == NULL)
-			r = conf_fail(&p->lex, &words[1], err, "%s does not exist", pattern);
-		break;
-	default:
-		r = conf_fail(&p->lex, &words[1], err, "%s cannot be read", pattern);
-	}
-	globfree(&found);
-	return r;
+	r = p->source->include(p->conf, p->source, words[1].text, &why);
+	if (r == E_NOTFOUND)
+		return conf_fail(&p->lex, &words[1], err, "%s", why.text);
+	return r == 0 ? 0 : err_set(err, r, "%s", why.text); /* has its place, in the other file */
 }
 
 static int take_version(struct parser *p, const struct conf_token *words, size_t count, struct err *err)
@@ -340,96 +317,49 @@ static int take_statement(struct parser *p, struct conf_scope_values *scope, uns
 	return take_setting(p, scope, scope_bit, words, count, err);
 }
 
-static int parse_text(struct parser *p, struct err *err)
+int conf_parse_source(struct conf *conf, const struct conf_source *source, struct err *err)
 {
-	int r = conf_lex_next(&p->lex, err);
+	struct parser p = {.conf = conf,
+	    .source = source,
+	    .lex = {.pool = conf->pool, .text = source->text, .line = 1, .column = 1, .file = source->name}};
+	int r = conf_lex_next(&p.lex, err);
 
-	while (r == 0 && p->lex.token.kind != TOKEN_END) {
-		if (p->lex.token.kind == TOKEN_WORD)
-			r = take_statement(p, p->conf->global, CONF_SCOPE_GLOBAL, 0, err);
-		else if (p->lex.token.kind == TOKEN_LINE || p->lex.token.kind == TOKEN_SEMICOLON)
-			r = conf_lex_next(&p->lex, err);
+	while (r == 0 && p.lex.token.kind != TOKEN_END) {
+		if (p.lex.token.kind == TOKEN_WORD)
+			r = take_statement(&p, conf->global, CONF_SCOPE_GLOBAL, 0, err);
+		else if (p.lex.token.kind == TOKEN_LINE || p.lex.token.kind == TOKEN_SEMICOLON)
+			r = conf_lex_next(&p.lex, err);
 		else
-			r = conf_fail(&p->lex, &p->lex.token, err, "a brace without domain or listen");
+			r = conf_fail(&p.lex, &p.lex.token, err, "a brace without domain or listen");
 	}
 	return r;
-}
-
-static struct conf_lex lex_of(struct conf *conf, struct span text, const char *name)
-{
-	return (struct conf_lex){.pool = conf->pool, .text = text, .line = 1, .column = 1, .file = pool_span(conf->pool, span_str(name))};
-}
-
-/* By position: what master hands out is one open file for all daemons, and so would be its offset. */
-static int read_all(int fd, const char *path, struct buf *out, struct err *err)
-{
-	for (;;) {
-		char *room = buf_reserve(out, 16384);
-		ssize_t n;
-
-		if (room == NULL)
-			return err_set(err, E_TOOBIG, "%s: larger than %d bytes", path, CONF_FILE_MAX);
-		n = pread(fd, room, 16384, (off_t)buf_len(out));
-		if (n < 0)
-			return err_set_errno(err, errno, "%s", path);
-		if (n == 0)
-			return 0;
-		buf_added(out, (size_t)n);
-	}
-}
-
-static int parse_file(struct conf *conf, const char *path, unsigned depth, struct err *err)
-{
-	struct parser p = {.conf = conf, .depth = depth};
-	struct buf text;
-	char copy[4096];
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	int r;
-
-	if (fd < 0)
-		return err_set_errno(err, errno, "%s", path);
-	buf_init(&text, CONF_FILE_MAX + 16384);
-	r = read_all(fd, path, &text, err);
-	close(fd);
-	snprintf(copy, sizeof(copy), "%s", path);
-	p.directory = pool_span(conf->pool, span_str(dirname(copy)));
-	p.lex = lex_of(conf, buf_span(&text), path);
-	if (r == 0)
-		r = parse_text(&p, err);
-	buf_fini(&text);
-	return r;
-}
-
-static int finish(struct conf *conf, int r, struct conf **out, struct err *err)
-{
-	if (r == 0)
-		r = conf_index(conf, err);
-	if (r != 0)
-		conf_free(&conf);
-	*out = conf;
-	return r;
-}
-
-int conf_load(const char *path, struct conf **out, struct err *err)
-{
-	struct conf *conf = conf_new(err);
-
-	*out = NULL;
-	if (conf == NULL)
-		return E_NOMEM;
-	return finish(conf, parse_file(conf, path, 0, err), out, err);
 }
 
 int conf_parse(struct span text, const char *name, struct conf **out, struct err *err)
 {
+	struct conf_source source = {.text = text, .name = span_str(name)};
 	struct conf *conf = conf_new(err);
-	struct parser p = {.conf = conf};
 
 	*out = NULL;
-	if (conf == NULL)
-		return E_NOMEM;
-	p.lex = lex_of(conf, text, name);
-	return finish(conf, parse_text(&p, err), out, err);
+	return conf ? conf_finish(conf, conf_parse_source(conf, &source, err), out, err) : E_NOMEM;
+}
+
+/* By position: what master hands out is one open file for all daemons, and so would be its offset. */
+int conf_read(int fd, const char *name, struct buf *out, struct err *err)
+{
+	for (;;) {
+		char *room = buf_reserve(out, CONF_READ);
+		ssize_t n;
+
+		if (room == NULL)
+			return err_set(err, E_TOOBIG, "%s: larger than %zu bytes", name, out->max - CONF_READ);
+		n = pread(fd, room, CONF_READ, (off_t)buf_len(out));
+		if (n < 0)
+			return err_set_errno(err, errno, "%s", name);
+		if (n == 0)
+			return 0;
+		buf_added(out, (size_t)n);
+	}
 }
 
 int conf_load_fd(int fd, struct conf **out, struct err *err)
@@ -437,8 +367,8 @@ int conf_load_fd(int fd, struct conf **out, struct err *err)
 	struct buf text;
 	int r;
 
-	buf_init(&text, 8 * CONF_FILE_MAX);
-	r = read_all(fd, "configuration", &text, err);
+	buf_init(&text, 8 * CONF_FILE_MAX + CONF_READ);
+	r = conf_read(fd, "configuration", &text, err);
 	if (r == 0)
 		r = conf_parse(buf_span(&text), "configuration", out, err);
 	buf_fini(&text);
