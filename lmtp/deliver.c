@@ -17,21 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A worker that is asked for while its client has as many as it may have. */
-struct opening {
-	struct opening *next;
-	uint32_t id;
-	uint64_t account;
-};
-
-/* queue or lmtpd. It ends a worker by closing its channel; so it is the client that chooses which one makes room. */
-struct client {
-	struct deliver *deliver;
-	struct ipc_conn *conn;
-	uint64_t workers;
-	struct opening *openings, **openings_tail; /* in the order they came */
-};
-
 /* The new process keeps its channel, its directory and the log; everything of the spawner's is closed. */
 static _Noreturn void child_start(struct deliver *deliver, int channel, int dir, uint64_t account)
 {
@@ -46,14 +31,15 @@ static _Noreturn void child_start(struct deliver *deliver, int channel, int dir,
 	_exit(worker_main(3, 4, account, (unsigned)conf_u64(daemon_conf(deliver->daemon), CONF_undo_days, NULL)));
 }
 
-static int worker_fork(struct client *client, uint64_t account, int *out, struct err *err)
+static int worker_fork(struct deliver *deliver, uint64_t account, int *out, struct err *err)
 {
-	struct deliver *deliver = client->deliver;
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int fds[2], dir = -1, r;
 
-	if (worker == NULL)
-		return err_set(err, E_NOMEM, "no memory for a worker");
+	if (worker == NULL || deliver->worker_count >= conf_u64(daemon_conf(deliver->daemon), CONF_delivery_workers, NULL)) {
+		free(worker);
+		return err_set(err, E_LIMIT, "too many accounts get mail at once; delivery-workers is the setting");
+	}
 	dir = store_account_open(account, err);
 	if (dir < 0) {
 		free(worker);
@@ -76,126 +62,45 @@ static int worker_fork(struct client *client, uint64_t account, int *out, struct
 		free(worker);
 		return r;
 	}
-	worker->client = client;
 	worker->account = account;
 	worker->next = deliver->workers;
 	deliver->workers = worker;
-	client->workers++;
 	deliver->worker_count++;
 	deliver->total++;
 	*out = fds[0];
 	return 0;
 }
 
-static void worker_open(struct client *client, uint32_t id, uint64_t account)
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
-	struct deliver_worker answer = {.account = account};
+	struct deliver *deliver = arg;
+	struct deliver_worker answer = {0};
 	struct err err = {0};
 	int fd = -1;
 
-	answer.code = worker_fork(client, account, &fd, &err);
-	answer.text = span_str(err.text);
-	if (answer.code != 0)
-		log_event(EV_store_error, daemon_log(client->deliver->daemon), F_U64("account", account), F_ERR(&err));
-	ipc_conn_send(client->conn, &ipc_deliver_worker, id, &answer, fd);
-	if (fd >= 0)
-		close(fd);
-}
-
-/* ---- clients ---- */
-
-static bool client_is_full(const struct client *client)
-{
-	return client->workers >= conf_u64(daemon_conf(client->deliver->daemon), CONF_delivery_workers, NULL);
-}
-
-static struct opening *opening_take(struct client *client)
-{
-	struct opening *o = client->openings;
-
-	if (o == NULL)
-		return NULL;
-	client->openings = o->next;
-	if (client->openings == NULL)
-		client->openings_tail = &client->openings;
-	return o;
-}
-
-static int opening_add(struct client *client, uint32_t id, uint64_t account)
-{
-	struct opening *o = calloc(1, sizeof(*o));
-
-	if (o == NULL)
-		return E_NOMEM;
-	*o = (struct opening){.id = id, .account = account};
-	*client->openings_tail = o;
-	client->openings_tail = &o->next;
-	return 0;
-}
-
-/* One of its workers has ended: there is room for the next. */
-static void client_go_on(struct client *client)
-{
-	while (client->openings != NULL && !client_is_full(client)) {
-		struct opening *o = opening_take(client);
-
-		worker_open(client, o->id, o->account);
-		free(o);
-	}
-}
-
-static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
-{
-	struct client *client = arg;
-	uint64_t account;
-
-	(void)conn;
 	if (m->type != &ipc_deliver_open) {
 		if (m->fd >= 0)
 			close(m->fd);
 		return E_PROTO;
 	}
-	account = ((const struct deliver_open *)(const void *)m->body)->account;
-	if (account == 0)
-		return E_PROTO;
-	if (client_is_full(client))
-		return opening_add(client, m->id, account);
-	worker_open(client, m->id, account);
+	answer.account = ((const struct deliver_open *)(const void *)m->body)->account;
+	answer.code = answer.account == 0 ? E_PROTO : worker_fork(deliver, answer.account, &fd, &err);
+	answer.text = span_str(err.text);
+	if (answer.code != 0)
+		log_event(EV_store_error, daemon_log(deliver->daemon), F_U64("account", answer.account), F_ERR(&err));
+	ipc_conn_send(conn, &ipc_deliver_worker, m->id, &answer, fd);
+	if (fd >= 0)
+		close(fd);
 	return 0;
 }
 
 static void on_closed(void *arg, struct ipc_conn *conn)
 {
-	struct client *client = arg;
-	struct opening *o;
-
+	(void)arg;
 	(void)conn;
-	while ((o = opening_take(client)) != NULL)
-		free(o);
-	for (struct worker *w = client->deliver->workers; w != NULL; w = w->next)
-		if (w->client == client)
-			w->client = NULL;
-	free(client);
 }
 
-static const struct ipc_conn_callbacks client_callbacks = {on_message, on_closed};
-
-static void client_new(struct deliver *deliver, int fd)
-{
-	struct client *client = calloc(1, sizeof(*client));
-
-	if (client == NULL) {
-		close(fd);
-		return;
-	}
-	client->deliver = deliver;
-	client->openings_tail = &client->openings;
-	client->conn = ipc_conn_new(daemon_base(deliver->daemon), fd, &ipc_service_deliver, TO_SERVICE, &client_callbacks, client);
-	if (client->conn == NULL)
-		free(client);
-}
-
-/* ---- auth, for the commands ---- */
+static const struct ipc_conn_callbacks deliver_callbacks = {on_message, on_closed};
 
 static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
@@ -223,10 +128,10 @@ static void deliver_peer(struct daemon *daemon, struct span service, struct span
 
 	(void)service;
 	(void)role;
-	if (serving)
-		client_new(deliver, fd);
-	else
+	if (!serving)
 		deliver->auth = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, deliver);
+	else
+		ipc_conn_new(daemon_base(daemon), fd, &ipc_service_deliver, TO_SERVICE, &deliver_callbacks, daemon_state(daemon));
 }
 
 static void on_child(evutil_socket_t fd, short what, void *arg)
@@ -251,10 +156,6 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 			log_event(EV_store_error, daemon_log(deliver->daemon), F_U64("account", gone->account), F_I64("signal", WTERMSIG(status)),
 			    F_STR("error", "a delivery worker ended badly; its deliveries are repeated"));
 		deliver_worker_gone(deliver, gone->account);
-		if (gone->client != NULL) {
-			gone->client->workers--;
-			client_go_on(gone->client);
-		}
 		free(gone);
 	}
 	if (deliver->halting && deliver->worker_count == 0)

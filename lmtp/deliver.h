@@ -4,7 +4,6 @@
 
 #include "proc/daemon.h"
 
-struct client;
 struct ipc_conn;
 struct request;
 
@@ -15,7 +14,6 @@ enum {
 
 struct worker {
 	struct worker *next;
-	struct client *client; /* NULL: it has gone */
 	pid_t pid;
 	uint64_t account;
 };

@@ -74,7 +74,7 @@ struct lmtpd {
 	size_t listener_count;
 	struct lmtp_session *sessions;
 	struct lmtp_channel *channels;
-	uint32_t session_count, channel_count, last_question;
+	uint32_t session_count, last_question;
 	uint64_t total, memory;
 	bool halting;
 };

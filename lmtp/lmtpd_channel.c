@@ -1,4 +1,4 @@
-/* Channels to workers, one for each account; kept for its next deliveries as long as there may be so many. */
+/* Channels to workers, one for each account that has deliveries; closed when it has none left. */
 #include "lmtp/lmtpd.h"
 
 #include "base/clock.h"
@@ -27,26 +27,8 @@ static void channel_end(struct lmtp_channel *channel)
 	while (*link != channel)
 		link = &(*link)->next;
 	*link = channel->next;
-	channel->lmtpd->channel_count--;
 	ipc_conn_free(&channel->conn);
 	free(channel);
-}
-
-static uint64_t channels_max(const struct lmtpd *lmtpd)
-{
-	return conf_u64(daemon_conf(lmtpd->daemon), CONF_delivery_workers, NULL);
-}
-
-/* The one that was opened first of those without a delivery: its worker ends with it. */
-static void make_room(struct lmtpd *lmtpd)
-{
-	struct lmtp_channel *oldest = NULL;
-
-	for (struct lmtp_channel *c = lmtpd->channels; c != NULL; c = c->next)
-		if (c->flights == NULL)
-			oldest = c;
-	if (oldest != NULL)
-		channel_end(oldest);
 }
 
 /* The channel and all that flew on it end: the client is told to try again. */
@@ -67,7 +49,6 @@ static void channel_fail(struct lmtp_channel *channel, const char *why)
 static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct lmtp_channel *channel = arg;
-	struct lmtpd *lmtpd = channel->lmtpd;
 	const struct deliver_result *body = (const void *)m->body;
 	struct lmtp_flight **link = &channel->flights, *flight;
 
@@ -81,9 +62,6 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	flight = *link;
 	*link = flight->next;
 	flight_end(flight, body->code, body->text);
-	/* Others wait for a worker. */
-	if (lmtpd->channel_count > channels_max(lmtpd))
-		make_room(lmtpd);
 	return 0;
 }
 
@@ -122,8 +100,6 @@ static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, uint64_t account)
 		channel = channel->next;
 	if (channel != NULL)
 		return channel;
-	if (lmtpd->channel_count >= channels_max(lmtpd))
-		make_room(lmtpd);
 	channel = calloc(1, sizeof(*channel));
 	if (channel == NULL || lmtpd->deliver == NULL || ipc_conn_send(lmtpd->deliver, &ipc_deliver_open, 0, &ask, -1) != 0) {
 		free(channel);
@@ -133,7 +109,6 @@ static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, uint64_t account)
 	channel->account = account;
 	channel->next = lmtpd->channels;
 	lmtpd->channels = channel;
-	lmtpd->channel_count++;
 	return channel;
 }
 

@@ -46,18 +46,6 @@ static void channel_free(struct channel *channel)
 	free(channel);
 }
 
-static uint64_t channels_max(const struct queue *queue)
-{
-	return conf_u64(daemon_conf(queue->daemon), CONF_delivery_workers, NULL);
-}
-
-/* While others wait for a worker, one that has nothing to do gives its place up. */
-static void channel_rest(struct channel *channel)
-{
-	if (channel->flying == NULL && channel->waiting == NULL && channel->queue->channel_count > channels_max(channel->queue))
-		channel_free(channel);
-}
-
 /* Ends a flight; its target goes on. */
 static void flight_end(struct flight *flight, int code, struct span text)
 {
@@ -86,7 +74,6 @@ static void flights_fail(struct flight *flight, const char *why)
 static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct channel *channel = arg;
-	struct queue *queue = channel->queue;
 	const struct deliver_result *body = (const void *)m->body;
 	struct flight **link = &channel->flying, *flight;
 
@@ -102,10 +89,9 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	channel->flying_count--;
 	channel->used_ms = clock_monotonic_ms();
 	flight_end(flight, body->code, body->text);
-	if (!queue->halting)
+	if (!channel->queue->halting)
 		channel_pump(channel);
-	channel_rest(channel);
-	queue_try_finish(queue);
+	queue_try_finish(channel->queue);
 	return 0;
 }
 
@@ -229,7 +215,7 @@ static struct channel *channel_for(struct queue *queue, uint64_t account)
 		channel = channel->next;
 	if (channel != NULL)
 		return channel;
-	if (queue->channel_count >= channels_max(queue))
+	if (queue->channel_count >= QUEUE_CHANNELS)
 		make_room(queue);
 	channel = calloc(1, sizeof(*channel));
 	if (channel == NULL)
@@ -307,7 +293,8 @@ static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		if (channel != NULL && channel->conn == NULL && m->fd < 0) {
 			struct flight *list = channel->waiting;
 
-			channel_free(channel);
+			channel->waiting = NULL;
+			channel->waiting_tail = &channel->waiting;
 			flights_fail(list, "the account's store cannot be opened now");
 		}
 		return 0;

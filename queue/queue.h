@@ -15,6 +15,7 @@ struct ipc_conn;
 struct disk;
 
 enum {
+	QUEUE_CHANNELS = 256,	       /* accounts whose worker is known */
 	QUEUE_CHANNEL_IN_FLIGHT = 128, /* deliveries at once into one account */
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 20000,      /* messages in memory; past it they are deferred for a moment */
