@@ -28,6 +28,5 @@ struct mime_part *mime_structure_parse(struct span message, struct pool *pool);
 
 /* The header section of a part. */
 struct span mime_part_header(struct span message, const struct mime_part *part);
-struct span mime_part_body(struct span message, const struct mime_part *part);
 
 #endif

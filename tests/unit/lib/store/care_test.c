@@ -282,6 +282,37 @@ static void any_damaged_page_is_survived(void **state)
 	assert_true(unused < opened + checked);
 }
 
+/* An overflow page that says it has no pages: LMDB would give out what lies behind it. */
+static void an_overflow_page_without_pages_is_noticed(void **state)
+{
+	char big[80000] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n", faults[4096];
+	struct fixture *f = *state;
+	unsigned emptied = 0;
+	int fd;
+
+	/* Each part has a body, or its facts were out of proportion and not kept. */
+	for (int i = 0; i < 100; i++)
+		snprintf(big + strlen(big), sizeof(big) - strlen(big), "--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n%0400d\r\n", i);
+	append(f, "INBOX", big, 0);
+	assert_healthy(f);
+	store_close(&f->store);
+	fd = open("index/data.mdb", O_RDWR);
+	assert_true(fd >= 0);
+	for (off_t at = 2 * 4096;; at += 4096) {
+		unsigned char head[16];
+
+		if (pread(fd, head, sizeof(head), at) != (ssize_t)sizeof(head))
+			break;
+		if (head[10] != 4) /* flags: overflow */
+			continue;
+		assert_int_equal(pwrite(fd, "\0\0\0\0", 4, at + 12), 4);
+		emptied++;
+	}
+	close(fd);
+	assert_true(emptied > 0);
+	assert_true(reopen(f) || check(f, faults) > 0);
+}
+
 static void the_copy_of_the_names_may_be_lost_too(void **state)
 {
 	struct fixture *f = *state;
@@ -362,6 +393,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_lost_index_is_made_again, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_cut_index_is_made_again, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(garbage_in_the_index_is_set_aside, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(an_overflow_page_without_pages_is_noticed, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(any_damaged_page_is_survived, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(the_copy_of_the_names_may_be_lost_too, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(an_interrupted_rebuild_is_begun_again, fixture_open, fixture_close),
