@@ -52,7 +52,7 @@ def test_replace_removes_what_the_text_does_not_name(server):
 ])
 def test_a_line_that_is_wrong_changes_nothing(server, line, why):
     before = export(server)
-    r = do_import(server, "domain new.example\n%s\n" % line, "--replace", check=False)
+    r = do_import(server, "domain new.example\n%s\n" % line, "--replace", "--all", check=False)
     assert r.returncode == 65 and "line 2: " in r.stderr and why in r.stderr and "nothing was changed" in r.stderr
     assert export(server) == before
 
