@@ -229,7 +229,7 @@ dist:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
-lint: $(PAGES)
+lint: all $(PAGES)
 	@B=$(B) tests/lint.sh
 
 clean:

@@ -1,5 +1,5 @@
 /*
- * The parts of a message and where they lie (RFC 2045, 2046). One pass over the
+ * The parts of a message and where they lie (RFC 2045, RFC 2046). One pass over the
  * message, no recursion; what goes deeper or counts more than the limits is an
  * opaque leaf: delivery always works.
  */
