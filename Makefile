@@ -31,13 +31,13 @@ JANSSON_LIBS  ?= -ljansson
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o log.o near.o pool.o secret.o span.o utf8.o)
+BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
-CONF    := $(addprefix lib/conf/,check.o conf.o parse.o value.o)
+CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o value.o)
 GRANT   := lib/proc/grant.o
 CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o
-DAEMON  := $(BASE) $(IPC) $(CONF) $(CONFINE) $(NETIPC) lib/proc/daemon.o
+DAEMON  := $(BASE) $(IPC) $(CONF) $(CONFINE) $(NETIPC) $(addprefix lib/proc/,daemon.o handover.o)
 CONTROL := lib/net/control.o lib/net/listener.o
 NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) lib/tls/tls.o
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
@@ -45,11 +45,11 @@ SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_content.o s
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
-master_O  := $(BASE) $(IPC) $(CONF) $(NETIPC) $(CONTROL) lib/control/paths.o \
+master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
              $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
-             $(addprefix auth/,main.o directory.o lookup.o password.o login.o control.o)
+             $(addprefix auth/,main.o address.o directory.o lookup.o password.o login.o control.o export.o)
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) -lpthread
 smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
              $(addprefix smtpd/,main.o session.o recipients.o content.o)
@@ -57,7 +57,7 @@ smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o files.o message.o recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
-STORE     := $(addprefix lib/store/,account.o open.o catalog.o messages.o log.o change.o files.o pages.o care.o) \
+STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o pages.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
 IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set.o utf7.o)
@@ -76,7 +76,7 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
-mailwain-config_O  := $(BASE) $(CONF) lib/control/paths.o lib/control/table.o lib/tls/tls.o master/config_command.o
+mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/tls.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-account_O := $(COMMAND) auth/command.o
 mailwain-account_L  = $(JANSSON_LIBS)
@@ -115,7 +115,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(sort $(DAEMON) $(GRANT) $(CONTROL) $(NET) $(COMMAND) $(SMTP) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(NET) $(COMMAND) $(SMTP) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) -lpthread
@@ -229,7 +229,7 @@ dist:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
-lint: $(PAGES)
+lint: all $(PAGES)
 	@B=$(B) tests/lint.sh
 
 clean:

@@ -1,6 +1,8 @@
-/* The control requests about accounts, aliases and domains; directory export and import. */
-#include "auth/auth.h"
+/* The control requests about accounts, aliases and domains. */
+#include "auth/export.h"
 
+#include "auth/address.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
 
@@ -70,20 +72,12 @@ static struct span option(const struct request *q, const char *name)
 	return span_str("");
 }
 
-static bool parse_size(struct span text, uint64_t *out)
+static bool has_flag(const struct request *q, const char *name)
 {
-	static const char units[] = "KMGT";
-	const char *unit = text.len > 1 ? strchr(units, ascii_upper(text.ptr[text.len - 1])) : NULL;
-	unsigned shift = 0;
-
-	if (unit != NULL && *unit != '\0') {
-		shift = 10 * (unsigned)(unit - units + 1);
-		text.len--;
-	}
-	if (!span_u64(text, UINT64_MAX >> (shift + 1), out))
-		return false;
-	*out <<= shift;
-	return true;
+	for (size_t i = 2; i < q->count; i++)
+		if (span_eq(q->args[i], span_str(name)))
+			return true;
+	return false;
 }
 
 static void row_account(struct control_reply *reply, struct auth *auth, const struct account *a)
@@ -92,11 +86,11 @@ static void row_account(struct control_reply *reply, struct auth *auth, const st
 
 	buf_init(&row, 8192);
 	buf_add_str(&row, "{\"address\":");
-	control_json_string(&row, span_str(a->address));
+	json_add_string(&row, span_str(a->address));
 	buf_printf(&row, ",\"id\":%llu,\"quota\":%llu,\"disabled\":%s,\"password\":%s,\"created\":%lld,\"name\":",
 	    (unsigned long long)a->id, (unsigned long long)auth_quota(auth, a), a->disabled ? "true" : "false",
 	    a->hash[0] ? "true" : "false", (long long)a->created);
-	control_json_string(&row, span_str(a->name));
+	json_add_string(&row, span_str(a->name));
 	buf_add_char(&row, '}');
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);
@@ -136,6 +130,15 @@ static void hash_then_store(struct request *q, bool add)
 	}
 }
 
+/* A line of the exported directory must be able to end with it. */
+static bool is_name(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
+			return false;
+	return name.len <= DIRECTORY_NAME_MAX;
+}
+
 static void account_add(struct request *q)
 {
 	struct span quota = option(q, "--quota"), name = option(q, "--name");
@@ -143,11 +146,15 @@ static void account_add(struct request *q)
 	struct account other;
 
 	q->account.quota = UINT64_MAX;
-	if (quota.len > 0 && !parse_size(quota, &q->account.quota)) {
+	if (quota.len > 0 && !conf_parse_size(quota, &q->account.quota)) {
 		control_reply_done(q->reply, EX_USAGE, "--quota takes a size such as 500M or 5G");
 		return;
 	}
-	snprintf(q->account.name, sizeof(q->account.name), "%.*s", SPAN_ARG(name));
+	if (!is_name(name)) {
+		control_reply_done(q->reply, EX_USAGE, "--name takes up to %d octets without control characters", DIRECTORY_NAME_MAX);
+		return;
+	}
+	span_copy(name, q->account.name, sizeof(q->account.name));
 	if (!auth_domain_is_ours(q->auth, span_str(domain)))
 		control_reply_done(q->reply, EX_DATAERR, "%s is not a domain of this server; `mailwain domain add %s` makes it one",
 		    domain, domain);
@@ -188,7 +195,7 @@ static void account_change(struct request *q, struct span verb)
 	} else if (span_eq(verb, SPAN_LIT("quota")) && q->count == 4) {
 		if (span_eq(q->args[3], SPAN_LIT("domain")))
 			q->account.quota = UINT64_MAX;
-		else if (!parse_size(q->args[3], &q->account.quota)) {
+		else if (!conf_parse_size(q->args[3], &q->account.quota)) {
 			control_reply_done(q->reply, EX_USAGE, "a quota is a size such as 500M or 5G, 0 for none, or: domain");
 			return;
 		}
@@ -222,9 +229,9 @@ static void do_account(struct request *q, struct span verb)
 		control_reply_done(q->reply, EX_USAGE, "an address is missing");
 		return;
 	}
-	r = directory_canonical(q->args[2], canonical, &err);
+	r = address_canonical(q->args[2], canonical, &err);
 	if (r == 0 && span_eq(verb, SPAN_LIT("add")))
-		r = directory_address_check(canonical, &err);
+		r = address_check(canonical, &err);
 	if (r != 0) {
 		done_err(q, r, &err);
 		return;
@@ -249,14 +256,14 @@ static void row_alias(struct control_reply *reply, struct span address, struct s
 
 	buf_init(&row, 2 * DIRECTORY_ALIAS_MAX);
 	buf_add_str(&row, "{\"address\":");
-	control_json_string(&row, address);
+	json_add_string(&row, address);
 	buf_add_str(&row, ",\"targets\":[");
 	for (bool first = true; targets.len > 0; first = false) {
 		size_t end = span_find(targets, '\0');
 
 		if (!first)
 			buf_add_char(&row, ',');
-		control_json_string(&row, span_sub(targets, 0, end));
+		json_add_string(&row, span_sub(targets, 0, end));
 		targets = span_from(targets, end + 1);
 	}
 	buf_add_str(&row, "]}");
@@ -276,26 +283,11 @@ static int show_target(void *arg, const struct recipient *r)
 
 	buf_init(&row, 4096);
 	buf_add_str(&row, "{\"address\":");
-	control_json_string(&row, span_str(r->address));
+	json_add_string(&row, span_str(r->address));
 	buf_printf(&row, ",\"local\":%s,\"account\":%llu}", r->account ? "true" : "false", (unsigned long long)r->account);
 	control_reply_row(((struct request *)arg)->reply, buf_span(&row));
 	buf_fini(&row);
 	return 0;
-}
-
-static int canonical_targets(const struct span *args, size_t count, struct buf *out, struct err *err)
-{
-	for (size_t i = 0; i < count; i++) {
-		char target[DIRECTORY_ADDRESS_MAX + 1];
-		int r = directory_canonical(args[i], target, err);
-
-		if (r == 0)
-			r = directory_address_check(target, err);
-		if (r != 0)
-			return r;
-		buf_add(out, target, strlen(target) + 1);
-	}
-	return count <= DIRECTORY_TARGETS_MAX && !buf_failed(out) ? 0 : err_set(err, E_TOOBIG, "too many targets");
 }
 
 static int ignore_target(void *arg, const struct recipient *r)
@@ -330,10 +322,10 @@ static void alias_add(struct request *q, const char *address)
 	int r;
 
 	buf_init(&targets, DIRECTORY_ALIAS_MAX);
-	r = directory_address_check(address, &err);
+	r = address_check(address, &err);
 	if (r == 0)
 		r = q->count < 4 ? err_set(&err, E_SYNTAX, "an alias needs at least one target")
-				 : canonical_targets(q->args + 3, q->count - 3, &targets, &err);
+				 : addresses_canonical(q->args + 3, q->count - 3, &targets, &err);
 	if (r == 0 && !auth_domain_is_ours(q->auth, span_str(strrchr(address, '@') + 1)))
 		r = err_set(&err, E_SYNTAX, "%s is not a domain of this server; `mailwain domain add` makes it one", strrchr(address, '@') + 1);
 	if (r == 0)
@@ -360,7 +352,7 @@ static void do_alias(struct request *q, struct span verb)
 		control_reply_done(q->reply, EX_USAGE, "an address is missing");
 		return;
 	}
-	r = directory_canonical(q->args[2], address, &err);
+	r = address_canonical(q->args[2], address, &err);
 	if (r != 0) {
 		done_err(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
@@ -385,7 +377,7 @@ static void row_domain(struct control_reply *reply, struct span name, const char
 
 	buf_init(&row, 2048);
 	buf_add_str(&row, "{\"domain\":");
-	control_json_string(&row, name);
+	json_add_string(&row, name);
 	buf_printf(&row, ",\"origin\":\"%s\"}", origin);
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);
@@ -395,20 +387,6 @@ static int list_domain(void *arg, struct span name)
 {
 	row_domain(((struct request *)arg)->reply, name, "directory");
 	return 0;
-}
-
-static int canonical_domain(struct span name, char *out, struct err *err)
-{
-	char text[DIRECTORY_ADDRESS_MAX + 1], address[DIRECTORY_ADDRESS_MAX + 1];
-	int r;
-
-	snprintf(text, sizeof(text), "x@%.*s", SPAN_ARG(span_sub(name, 0, 300)));
-	r = directory_canonical(span_str(text), address, err);
-	if (r == 0 && strspn(address + 2, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(address + 2))
-		r = err_set(err, E_SYNTAX, "%s is not a domain name", address + 2);
-	if (r == 0)
-		memcpy(out, address + 2, strlen(address) - 1);
-	return r;
 }
 
 /* What stays behind when a domain goes. */
@@ -479,7 +457,7 @@ static void do_domain(struct request *q, struct span verb)
 		control_reply_done(q->reply, EX_USAGE, "a domain is missing");
 		return;
 	}
-	r = canonical_domain(q->args[2], name, &err);
+	r = domain_canonical(q->args[2], name, &err);
 	if (r != 0) {
 		done_err(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
@@ -490,295 +468,6 @@ static void do_domain(struct request *q, struct span verb)
 	} else {
 		domain_remove(q, name);
 	}
-}
-
-/* ---- export and import ---- */
-
-static int export_account(void *arg, const struct account *a)
-{
-	struct buf *out = arg;
-
-	buf_printf(out, "account %s id=%llu", a->address, (unsigned long long)a->id);
-	if (a->quota != UINT64_MAX)
-		buf_printf(out, " quota=%llu", (unsigned long long)a->quota);
-	if (a->disabled)
-		buf_add_str(out, " disabled");
-	if (a->hash[0])
-		buf_printf(out, " hash=%s", a->hash);
-	if (a->name[0])
-		buf_printf(out, " name=%s", a->name); /* last: it may hold blanks */
-	buf_add_char(out, '\n');
-	return 0;
-}
-
-static int export_alias(void *arg, struct span address, struct span targets)
-{
-	struct buf *out = arg;
-
-	buf_printf(out, "alias %.*s", SPAN_ARG(address));
-	while (targets.len > 0) {
-		size_t end = span_find(targets, '\0');
-
-		buf_printf(out, " %.*s", SPAN_ARG(span_sub(targets, 0, end)));
-		targets = span_from(targets, end + 1);
-	}
-	buf_add_char(out, '\n');
-	return 0;
-}
-
-static int export_domain(void *arg, struct span name)
-{
-	buf_printf(arg, "domain %.*s\n", SPAN_ARG(name));
-	return 0;
-}
-
-static void do_export(struct request *q)
-{
-	struct buf out;
-
-	buf_init(&out, CONTROL_INPUT_MAX);
-	buf_add_str(&out, "# mailwain directory 1\n");
-	directory_domain_each(q->auth->directory, export_domain, &out);
-	directory_account_each(q->auth->directory, export_account, &out);
-	directory_alias_each(q->auth->directory, export_alias, &out);
-	control_reply_text(q->reply, buf_span(&out));
-	if (buf_failed(&out))
-		control_reply_done(q->reply, EX_SOFTWARE, "the directory is larger than %d bytes", CONTROL_INPUT_MAX);
-	else
-		control_reply_done(q->reply, EX_OK, "%s", "");
-	buf_fini(&out);
-}
-
-static struct span next_word(struct span *line)
-{
-	struct span rest = span_trim(*line);
-	size_t end = span_find(rest, ' ');
-
-	*line = span_from(rest, end);
-	return span_sub(rest, 0, end);
-}
-
-static int import_account(struct auth *auth, struct span line, struct err *err)
-{
-	struct account account = {.quota = UINT64_MAX}, before;
-	int r = directory_canonical(next_word(&line), account.address, err);
-	bool known = r == 0 && directory_account_get(auth->directory, span_str(account.address), &before) == 0;
-
-	if (r == 0)
-		r = directory_address_check(account.address, err);
-	while (r == 0 && span_trim(line).len > 0) {
-		struct span all = span_trim(line), word = next_word(&line);
-
-		if (span_startswith(all, SPAN_LIT("name="))) {
-			snprintf(account.name, sizeof(account.name), "%.*s", SPAN_ARG(span_from(all, 5)));
-			break;
-		} else if (span_startswith(word, SPAN_LIT("hash=$argon2id$")) && word.len <= DIRECTORY_HASH_MAX)
-			snprintf(account.hash, sizeof(account.hash), "%.*s", SPAN_ARG(span_from(word, 5)));
-		else if (span_startswith(word, SPAN_LIT("id=")) && span_u64(span_from(word, 3), INT64_MAX, &account.id) && account.id > 0)
-			continue;
-		else if (span_startswith(word, SPAN_LIT("quota=")) && parse_size(span_from(word, 6), &account.quota))
-			continue;
-		else if (span_eq(word, SPAN_LIT("disabled")))
-			account.disabled = true;
-		else
-			r = err_set(err, E_SYNTAX, "'%.*s' is not understood", SPAN_ARG(span_sub(word, 0, 60)));
-	}
-	if (r == 0 && known) {
-		account.id = before.id;
-		account.created = before.created;
-		return directory_account_put(auth->directory, &account, err);
-	}
-	return r == 0 ? directory_account_add(auth->directory, &account, err) : r;
-}
-
-static int import_alias(struct auth *auth, struct span line, struct err *err)
-{
-	char address[DIRECTORY_ADDRESS_MAX + 1];
-	struct span targets[DIRECTORY_TARGETS_MAX];
-	struct buf packed;
-	size_t count = 0;
-	int r = directory_canonical(next_word(&line), address, err);
-
-	if (r == 0)
-		r = directory_address_check(address, err);
-	while (r == 0 && span_trim(line).len > 0 && count < DIRECTORY_TARGETS_MAX)
-		targets[count++] = next_word(&line);
-	buf_init(&packed, DIRECTORY_ALIAS_MAX);
-	if (r == 0)
-		r = canonical_targets(targets, count, &packed, err);
-	if (r == 0)
-		r = directory_alias_put(auth->directory, span_str(address), buf_span(&packed), true, err);
-	buf_fini(&packed);
-	return r;
-}
-
-static int import_line(struct auth *auth, struct span line, struct err *err)
-{
-	char name[DIRECTORY_ADDRESS_MAX + 1];
-	struct span kind = next_word(&line);
-	int r;
-
-	if (kind.len == 0 || kind.ptr[0] == '#')
-		return 0;
-	if (span_eq(kind, SPAN_LIT("account")))
-		return import_account(auth, line, err);
-	if (span_eq(kind, SPAN_LIT("alias")))
-		return import_alias(auth, line, err);
-	if (!span_eq(kind, SPAN_LIT("domain")))
-		return err_set(err, E_SYNTAX, "a line begins with domain, account or alias");
-	r = canonical_domain(next_word(&line), name, err);
-	if (r == 0 && !directory_domain_has(auth->directory, span_str(name)))
-		r = directory_domain_add(auth->directory, span_str(name), err);
-	return r;
-}
-
-/* With --replace: everything the text does not name goes. Ids of accounts that it names stay. */
-struct sweep {
-	struct auth *auth;
-	struct span text;
-	struct buf gone; /* kind and key, each ended by NUL */
-};
-
-static bool text_names(struct span text, const char *kind, struct span key)
-{
-	while (text.len > 0) {
-		size_t end = span_find(text, '\n');
-		struct span line = span_sub(text, 0, end);
-		char canonical[DIRECTORY_ADDRESS_MAX + 1];
-		struct err err;
-
-		text = span_from(text, end + 1);
-		if (!span_eq(next_word(&line), span_str(kind)))
-			continue;
-		line = next_word(&line);
-		if (kind[0] == 'd' ? canonical_domain(line, canonical, &err) == 0 : directory_canonical(line, canonical, &err) == 0)
-			if (span_eq(span_str(canonical), key))
-				return true;
-	}
-	return false;
-}
-
-static void sweep_note(struct sweep *s, char kind, const char *word, struct span key)
-{
-	if (text_names(s->text, word, key))
-		return;
-	buf_add_char(&s->gone, kind);
-	buf_add_span(&s->gone, key);
-	buf_add_char(&s->gone, '\0');
-}
-
-static int sweep_account(void *arg, const struct account *account)
-{
-	sweep_note(arg, 'a', "account", span_str(account->address));
-	return 0;
-}
-
-static int sweep_alias(void *arg, struct span address, struct span targets)
-{
-	(void)targets;
-	sweep_note(arg, 'l', "alias", address);
-	return 0;
-}
-
-static int sweep_domain(void *arg, struct span name)
-{
-	sweep_note(arg, 'd', "domain", name);
-	return 0;
-}
-
-static int import_sweep(struct auth *auth, struct span text, unsigned *removed, struct err *err)
-{
-	struct sweep s = {.auth = auth, .text = text};
-	struct span rest;
-	int r = 0;
-
-	buf_init(&s.gone, CONTROL_INPUT_MAX);
-	directory_account_each(auth->directory, sweep_account, &s);
-	directory_alias_each(auth->directory, sweep_alias, &s);
-	directory_domain_each(auth->directory, sweep_domain, &s);
-	for (rest = buf_span(&s.gone); rest.len > 0 && r == 0;) {
-		size_t end = span_find(rest, '\0');
-		struct span key = span_sub(rest, 1, end - 1);
-
-		r = rest.ptr[0] == 'a' ? directory_account_remove(auth->directory, key, err)
-		    : rest.ptr[0] == 'l' ? directory_alias_remove(auth->directory, key, err)
-					 : directory_domain_remove(auth->directory, key, err);
-		rest = span_from(rest, end + 1);
-		(*removed)++;
-	}
-	buf_fini(&s.gone);
-	return r;
-}
-
-static bool has_flag(const struct request *q, const char *name)
-{
-	for (size_t i = 2; i < q->count; i++)
-		if (span_eq(q->args[i], span_str(name)))
-			return true;
-	return false;
-}
-
-static int count_one(void *arg, const struct account *account)
-{
-	(void)account;
-	++*(unsigned *)arg;
-	return 0;
-}
-
-/* A file that an export left empty, for instance: nobody means that. Gives the number of accounts that would go. */
-static unsigned would_remove_all(struct auth *auth, struct span text)
-{
-	unsigned count = 0;
-
-	while (text.len > 0) {
-		size_t end = span_find(text, '\n');
-		struct span line = span_sub(text, 0, end);
-
-		if (span_eq(next_word(&line), SPAN_LIT("account")))
-			return 0;
-		text = span_from(text, end + 1);
-	}
-	directory_account_each(auth->directory, count_one, &count);
-	return count;
-}
-
-static void do_import(struct request *q)
-{
-	bool replace = has_flag(q, "--replace");
-	unsigned all = replace && !has_flag(q, "--all") ? would_remove_all(q->auth, q->input) : 0;
-	struct span text = q->input;
-	struct err err = {0};
-	unsigned number = 0, removed = 0;
-	int r;
-
-	if (all > 0) {
-		control_reply_done(q->reply, EX_DATAERR, "the text names no account: all %u would be removed; if that is meant give --all", all);
-		return;
-	}
-	r = directory_begin(q->auth->directory, &err);
-	if (r == 0 && replace)
-		r = import_sweep(q->auth, text, &removed, &err);
-	while (r == 0 && text.len > 0) {
-		size_t end = span_find(text, '\n');
-
-		number++;
-		r = import_line(q->auth, span_sub(text, 0, end), &err);
-		text = span_from(text, end + 1);
-	}
-	if (r == 0)
-		r = directory_commit(q->auth->directory, &err);
-	if (r != 0) {
-		directory_abort(q->auth->directory);
-		control_reply_done(q->reply, EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
-		return;
-	}
-	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("change", "import"), F_U64("lines", number),
-	    F_U64("removed", removed));
-	auth_changed(q->auth);
-	if (replace)
-		control_reply_done(q->reply, EX_OK, "%u lines imported, %u entries removed", number, removed);
-	else
-		control_reply_done(q->reply, EX_OK, "%u lines imported", number);
 }
 
 void auth_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
@@ -795,9 +484,9 @@ void auth_control(void *arg, struct control_reply *reply, const struct span *arg
 	else if (span_eq(args[0], span_str(q.kind = "domain")))
 		do_domain(&q, args[1]);
 	else if (span_eq(args[1], SPAN_LIT("export")))
-		do_export(&q);
+		directory_export(q.auth, reply);
 	else if (span_eq(args[1], SPAN_LIT("import")))
-		do_import(&q);
+		directory_import(q.auth, reply, input, has_flag(&q, "--replace"), has_flag(&q, "--all"));
 	else
 		control_reply_done(reply, EX_USAGE, "unknown request");
 }

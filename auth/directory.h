@@ -39,19 +39,7 @@ struct account {
 int directory_open(const char *path, struct directory **out, struct err *err);
 void directory_close(struct directory **directory);
 
-/*
- * The canonical form of an address: local part in lower case (case folded when not
- * ASCII), domain as A-labels in lower case. E_SYNTAX. out: DIRECTORY_ADDRESS_MAX + 1 bytes.
- */
-int directory_canonical(struct span address, char *out, struct err *err);
-/*
- * May a canonical address be given to an account or an alias, or be a target? Only what needs no
- * quotes in SMTP and is one word of the exported text; RFC 5321 section 4.1.2, Dot-string. E_SYNTAX.
- */
-int directory_address_check(const char *address, struct err *err);
-
 int directory_account_get(struct directory *d, struct span address, struct account *out);
-int directory_account_by_id(struct directory *d, uint64_t id, struct account *out);
 /* Gives account->created, and ->id unless it is set. E_EXISTS when the address or the id is taken. */
 int directory_account_add(struct directory *d, struct account *account, struct err *err);
 int directory_account_put(struct directory *d, const struct account *account, struct err *err);

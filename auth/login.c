@@ -1,6 +1,7 @@
 /* One login: look up, hash beside the loop, delay what failed, answer with a grant. */
 #include "auth/auth.h"
 
+#include "auth/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
@@ -181,16 +182,11 @@ static void on_checked(void *arg, int code, const char *hash)
 		login_end(login, code, code == E_UNAVAILABLE ? "overload" : login->known ? "password" : "unknown-user");
 }
 
-static void copy_text(char *out, size_t size, struct span s)
-{
-	snprintf(out, size, "%.*s", SPAN_ARG(s));
-}
-
 static void find_account(struct auth *auth, struct login *login)
 {
 	char canonical[DIRECTORY_ADDRESS_MAX + 1];
 
-	login->known = directory_canonical(span_str(login->user), canonical, NULL) == 0 &&
+	login->known = address_canonical(span_str(login->user), canonical, NULL) == 0 &&
 		       directory_account_get(auth->directory, span_str(canonical), &login->account) == 0 &&
 		       login->account.hash[0] != '\0';
 }
@@ -218,9 +214,9 @@ int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, cons
 	login->auth = auth;
 	login->conn = conn;
 	login->id = id;
-	copy_text(login->user, sizeof(login->user), ask->user);
-	copy_text(login->service, sizeof(login->service), ask->service);
-	copy_text(login->remote, sizeof(login->remote), ask->remote);
+	span_copy(ask->user, login->user, sizeof(login->user));
+	span_copy(ask->service, login->service, sizeof(login->service));
+	span_copy(ask->remote, login->remote, sizeof(login->remote));
 	login->timer = evtimer_new(daemon_base(auth->daemon), on_delay_over, login);
 	login->next = auth->failures->pending;
 	login->link = &auth->failures->pending;

@@ -1,6 +1,7 @@
 /* Where an address leads: account, plus-addressing, alias, postmaster, catch-all, in this order. */
 #include "auth/auth.h"
 
+#include "auth/address.h"
 #include "base/pool.h"
 
 #include <stdio.h>
@@ -46,7 +47,7 @@ static int lead_to(struct auth *auth, enum directory_kind kind, const struct acc
 	if (kind == DIRECTORY_ALIAS) {
 		out->account = 0;
 		out->quota = 0;
-		snprintf(out->address, sizeof(out->address), "%.*s", SPAN_ARG(found));
+		span_copy(found, out->address, sizeof(out->address));
 		return 0;
 	}
 	out->account = account->id;
@@ -63,7 +64,7 @@ static bool without_detail(struct span address, char *out, size_t size, char det
 
 	if (plus == local.len || plus == 0)
 		return false;
-	snprintf(detail, 65, "%.*s", SPAN_ARG(span_from(local, plus + 1)));
+	span_copy(span_from(local, plus + 1), detail, 65);
 	snprintf(out, size, "%.*s@%.*s", (int)plus, local.ptr, SPAN_ARG(domain_of(address)));
 	return true;
 }
@@ -79,7 +80,7 @@ static enum directory_kind find_role(struct auth *auth, struct account *account,
 	struct span configured = conf_text(daemon_conf(auth->daemon), CONF_postmaster, NULL);
 	enum directory_kind kind = DIRECTORY_NONE;
 
-	if (configured.len > 0 && directory_canonical(configured, address, NULL) == 0)
+	if (configured.len > 0 && address_canonical(configured, address, NULL) == 0)
 		kind = directory_find(auth->directory, span_str(address), account, NULL);
 	if (kind == DIRECTORY_NONE && directory_account_first(auth->directory, account) == 0) {
 		snprintf(address, DIRECTORY_ADDRESS_MAX + 1, "%s", account->address);
@@ -93,7 +94,7 @@ static enum directory_kind find_catch_all(struct auth *auth, struct span address
 	struct conf_where where = where_of(auth, address);
 	struct span target = where.domain ? conf_text(daemon_conf(auth->daemon), CONF_catch_all, &where) : span_str("");
 
-	if (target.len == 0 || directory_canonical(target, found, NULL) != 0)
+	if (target.len == 0 || address_canonical(target, found, NULL) != 0)
 		return DIRECTORY_NONE;
 	return directory_find(auth->directory, span_str(found), account, NULL);
 }
@@ -106,7 +107,7 @@ static enum directory_kind find_ours(struct auth *auth, struct span address, str
 	enum directory_kind kind;
 	char base[DIRECTORY_ADDRESS_MAX + 1];
 
-	snprintf(found, DIRECTORY_ADDRESS_MAX + 1, "%.*s", SPAN_ARG(address));
+	span_copy(address, found, DIRECTORY_ADDRESS_MAX + 1);
 	kind = directory_find(auth->directory, address, account, NULL);
 	if (kind == DIRECTORY_NONE && conf_bool(daemon_conf(auth->daemon), CONF_plus_addressing, &where) &&
 	    without_detail(address, base, sizeof(base), detail)) {
@@ -134,7 +135,7 @@ int auth_lookup(struct auth *auth, struct span address, struct recipient *out, s
 	if (span_caseeq(address, SPAN_LIT("postmaster")))
 		snprintf(canonical, sizeof(canonical), "postmaster@%.*s",
 		    SPAN_ARG(conf_text(daemon_conf(auth->daemon), CONF_hostname, NULL)));
-	else if ((r = directory_canonical(address, canonical, err)) != 0)
+	else if ((r = address_canonical(address, canonical, err)) != 0)
 		return r;
 	if (!span_caseeq(address, SPAN_LIT("postmaster")) && !auth_domain_is_ours(auth, domain_of(span_str(canonical))))
 		return err_set(err, E_DENIED, "the domain is not served here");
@@ -201,7 +202,7 @@ static int expand_one(struct auth *auth, struct expansion *e, int (*fn)(void *ar
 
 	if (r == E_DENIED) { /* not ours: a remote target of an alias */
 		found = (struct recipient){0};
-		snprintf(found.address, sizeof(found.address), "%.*s", SPAN_ARG(address));
+		span_copy(address, found.address, sizeof(found.address));
 		return fn(arg, &found);
 	}
 	if (r == 0 && found.account == 0)

@@ -12,14 +12,14 @@
 
 enum { GRANT_SECONDS = 2 * 86400 }; /* longer than the largest message takes at the slowest pace that is allowed */
 
-/* What a role may ask (DESIGN S6): decided by who is connected, not by what it says. */
+/* What a role may ask: decided by who is connected, which master says, not by what the peer says. */
 enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8 };
 
 static const struct {
 	const char *role;
 	unsigned may;
-} permissions[] = {{"smtpd", MAY_RECIPIENT | REMEMBERS}, {"lmtpd", MAY_RECIPIENT | MAY_EXPAND},
-    {"queue", MAY_RECIPIENT | MAY_EXPAND}, {"deliver", MAY_RECIPIENT}, {"imapd", MAY_LOGIN}};
+} permissions[] = {{"smtpd", MAY_RECIPIENT | REMEMBERS}, {"lmtpd", MAY_RECIPIENT}, {"queue", MAY_EXPAND},
+    {"deliver", MAY_RECIPIENT}, {"imapd", MAY_LOGIN}};
 
 /* One connected daemon. */
 struct auth_peer {

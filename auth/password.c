@@ -21,7 +21,7 @@
 
 enum {
 	PASSWORD_WAITING_MAX = 100, /* more than this is shed before anything is hashed */
-	PASSWORD_THREADS_MAX = 16,
+	PASSWORD_THREADS_MAX = 16,  /* the most that the setting may be */
 	PASSWORD_CACHE = 4096,
 	PASSWORD_DIGEST = 16,
 	PASSWORD_STACK = 256 * 1024,
@@ -185,8 +185,8 @@ static int start_threads(struct password_pool *pool)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, PASSWORD_STACK);
-	if (want < 1 || want > PASSWORD_THREADS_MAX)
-		want = want < 1 ? 1 : PASSWORD_THREADS_MAX;
+	if (want > PASSWORD_THREADS_MAX)
+		want = PASSWORD_THREADS_MAX;
 	while (pool->threads < want) {
 		pthread_t thread;
 

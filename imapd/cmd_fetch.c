@@ -1,6 +1,8 @@
 /* FETCH and UID FETCH (RFC 3501 sections 6.4.5 and 7.4.2). */
 #include "imapd/message.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -40,13 +42,12 @@ static void txn_end(struct fetching *f)
 
 static void put_date(struct buf *out, int64_t when)
 {
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	time_t t = (time_t)when;
 	struct tm tm;
 
 	if (gmtime_r(&t, &tm) == NULL)
 		gmtime_r(&(time_t){0}, &tm);
-	buf_printf(out, "\"%02d-%.3s-%04d %02d:%02d:%02d +0000\"", tm.tm_mday, months + (ptrdiff_t)3 * tm.tm_mon, tm.tm_year + 1900,
+	buf_printf(out, "\"%02d-%s-%04d %02d:%02d:%02d +0000\"", tm.tm_mday, clock_month_names[tm.tm_mon], tm.tm_year + 1900,
 	    tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 

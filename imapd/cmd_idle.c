@@ -54,11 +54,9 @@ void command_idle(struct session *s, struct imap_lex *lex)
 	buf_take(&s->in, s->command_len);
 	s->command_len = 0;
 	buf_add_str(&s->out, "+ Waiting\r\n");
-	s->idling = true;
 	session_watch(s, true);
 	r = idle_until_done(s, &is_done);
 	session_watch(s, false);
-	s->idling = false;
 	if (s->closing || s->broken != 0)
 		return;
 	if (r == E_TIMEOUT)

@@ -72,22 +72,12 @@ static void front_peer(struct daemon *daemon, struct span service, struct span r
 
 static int load_tls(struct front *front, struct err *err)
 {
-	int cert = daemon_file(front->daemon, "tls-certificate");
-	int key = daemon_file(front->daemon, "tls-key");
-	struct tls_context *tls;
 	char warning[TLS_WARNING_MAX];
-	int r;
+	int r = tls_context_renew(daemon_file(front->daemon, "tls-certificate"), daemon_file(front->daemon, "tls-key"), &front->tls, err);
 
-	if (cert < 0 || key < 0)
-		return 0;
-	r = tls_context_server(cert, key, &tls, err);
-	if (r != 0)
-		return r;
-	tls_context_free(&front->tls);
-	front->tls = tls;
-	if (tls_context_warning(tls, clock_wall(), warning))
+	if (r == 0 && tls_context_warning(front->tls, clock_wall(), warning))
 		log_event(EV_tls_certificate_old, daemon_log(front->daemon), F_STR("warning", warning));
-	return 0;
+	return r;
 }
 
 static void on_accept(void *arg, int fd, const struct sockaddr_storage *address, const char *peer)

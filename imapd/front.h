@@ -16,10 +16,7 @@
 
 struct ipc_conn;
 
-enum {
-	FRONT_LISTENERS = 32,
-	FRONT_PENDING_MAX = 10000, /* questions to auth and to the spawner */
-};
+enum { FRONT_LISTENERS = 32 };
 
 struct front_listener {
 	struct front *front;
@@ -49,8 +46,6 @@ struct front_session {
 	bool counted;	   /* in front->peers */
 	bool plain_login;  /* may log in without TLS */
 	char tag[PRELOGIN_TAG_MAX + 1];
-	uint64_t account; /* what auth said, until the session is started */
-	uint64_t quota;
 };
 
 struct front {
@@ -69,10 +64,9 @@ struct front {
 	bool halting;
 };
 
-/* session.. front_session.c */
+/* front_session.c */
 void front_session_start(struct front *front, const struct front_listener *listener, int fd,
     const struct sockaddr_storage *address, const char *peer);
-void front_session_end(struct front_session **session);
 /* The answers; false when nobody waits for this id. */
 void front_login_answered(struct front *front, uint32_t id, const struct auth_login_answer *answer);
 void front_session_started(struct front *front, uint32_t id, const struct session_started *answer);

@@ -19,7 +19,7 @@ static struct conf_where session_where(const struct front_session *s, const stru
 	    .listener = conf_listener_find(conf, span_str(l->service), span_str(l->address))};
 }
 
-void front_session_end(struct front_session **sp)
+static void session_end(struct front_session **sp)
 {
 	struct front_session *s = *sp;
 	struct front *front = s->front;
@@ -187,7 +187,7 @@ void front_login_answered(struct front *front, uint32_t id, const struct auth_lo
 	if (answer->code != 0) {
 		char text[300];
 
-		snprintf(text, sizeof(text), "%.*s", SPAN_ARG(answer->text));
+		span_copy(answer->text, text, sizeof(text));
 		login_refuse(s, err_imap_code(answer->code), text[0] ? text : err_text(answer->code));
 		return;
 	}
@@ -217,7 +217,7 @@ void front_session_started(struct front *front, uint32_t id, const struct sessio
 	}
 	s->question = 0;
 	if (s->plain == NULL) {
-		front_session_end(&s); /* the process has its own descriptor of the connection */
+		session_end(&s); /* the process has its own descriptor of the connection */
 		return;
 	}
 	s->state = FRONT_PROXY;
@@ -296,7 +296,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 		if (!conn_is_tls(s->conn))
 			(void)!send(conn_fd(s->conn), bye, sizeof(bye) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
-	front_session_end(&s);
+	session_end(&s);
 }
 
 static void on_drained(void *arg, struct conn *conn)

@@ -1,6 +1,5 @@
 #include "imapd/message.h"
 
-#include "imap/facts.h"
 #include "mime/parts.h"
 
 #include <errno.h>
@@ -115,7 +114,6 @@ int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids
 int message_facts(struct session *s, struct store_txn *txn, const struct store_message *m, struct message_bytes *bytes,
     struct store_facts *out, struct err *err)
 {
-	struct imap_facts made;
 	int r = store_facts_get(txn, m->number, out, err);
 
 	if (r != E_NOTFOUND && r != E_CORRUPT)
@@ -125,14 +123,7 @@ int message_facts(struct session *s, struct store_txn *txn, const struct store_m
 	else
 		r = 0;
 	if (r == 0)
-		r = imap_facts_find(bytes->bytes, s->pool, &made, err);
-	if (r == 0)
-		*out = (struct store_facts){.header_size = made.header_size,
-		    .sent = made.sent == INT64_MIN ? m->arrived : made.sent,
-		    .envelope = made.envelope,
-		    .body = made.body,
-		    .bodystructure = made.bodystructure,
-		    .parts = made.parts};
+		r = store_facts_find(bytes->bytes, m->arrived, s->pool, out, err);
 	return r;
 }
 

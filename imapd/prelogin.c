@@ -10,7 +10,7 @@ void prelogin_init(struct prelogin *login)
 	imap_reader_init(&login->reader, PRELOGIN_LINE_MAX, PRELOGIN_LITERALS_MAX);
 }
 
-void prelogin_capabilities(const struct prelogin *login, struct buf *out)
+static void put_capabilities(const struct prelogin *login, struct buf *out)
 {
 	bool may_login = login->tls || login->plain_login;
 
@@ -23,7 +23,7 @@ void prelogin_capabilities(const struct prelogin *login, struct buf *out)
 void prelogin_greeting(const struct prelogin *login, struct span hostname, struct buf *out)
 {
 	buf_add_str(out, "* OK [");
-	prelogin_capabilities(login, out);
+	put_capabilities(login, out);
 	buf_printf(out, "] %.*s Mailwain ready\r\n", SPAN_ARG(hostname));
 }
 
@@ -155,7 +155,7 @@ static enum prelogin_event do_capability(struct prelogin *login, struct imap_lex
 {
 	(void)lex;
 	buf_add_str(out, "* ");
-	prelogin_capabilities(login, out);
+	put_capabilities(login, out);
 	buf_add_str(out, "\r\n");
 	answer(login, out, "OK CAPABILITY done");
 	return PRELOGIN_GO_ON;
@@ -243,7 +243,7 @@ static enum prelogin_event run_command(struct prelogin *login, struct span comma
 	imap_lex_init(&lex, command, pool);
 	login->tag[0] = '\0';
 	if (imap_lex_tag(&lex, &tag))
-		snprintf(login->tag, sizeof(login->tag), "%.*s", SPAN_ARG(tag));
+		span_copy(tag, login->tag, sizeof(login->tag));
 	if (imap_lex_space(&lex))
 		event = dispatch(login, imap_lex_word(&lex), &lex, out);
 	else

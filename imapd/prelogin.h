@@ -42,8 +42,6 @@ struct prelogin {
 };
 
 void prelogin_init(struct prelogin *login);
-/* Text of the capabilities before login. */
-void prelogin_capabilities(const struct prelogin *login, struct buf *out);
 void prelogin_greeting(const struct prelogin *login, struct span hostname, struct buf *out);
 
 /* Looks at input, sets *consumed, writes answers to out. */

@@ -14,8 +14,8 @@ _Static_assert(IMAP_SEEN == (int)STORE_SEEN && IMAP_ANSWERED == (int)STORE_ANSWE
 		   IMAP_DELETED == (int)STORE_DELETED && IMAP_DRAFT == (int)STORE_DRAFT && IMAP_KEYWORD_MAX == (int)STORE_KEYWORD_MAX,
     "the store's flags are the client's");
 
-/* One list for all: what is not here yet has its place in the order of RFC numbers. */
-const char session_capabilities[] = "IMAP4rev1 IDLE NAMESPACE ID CHILDREN UNSELECT UIDPLUS ESEARCH SASL-IR ENABLE "
+/* After the login, in the order of RFC numbers; APPENDLIMIT (RFC 7889) follows with its value. */
+static const char capabilities[] = "IMAP4rev1 IDLE NAMESPACE ID CHILDREN UNSELECT UIDPLUS ESEARCH SASL-IR ENABLE "
 				    "SPECIAL-USE MOVE LITERAL+";
 
 /* ---- answers ---- */
@@ -80,9 +80,9 @@ void session_bye(struct session *s, const char *text)
 	s->closing = true;
 }
 
-void session_put_capabilities(struct session *s)
+static void put_capabilities(struct session *s)
 {
-	buf_printf(&s->out, "%s APPENDLIMIT=%llu", session_capabilities, (unsigned long long)s->message_size);
+	buf_printf(&s->out, "%s APPENDLIMIT=%llu", capabilities, (unsigned long long)s->message_size);
 }
 
 void session_bound_kept(struct session *s)
@@ -102,7 +102,7 @@ static void command_capability(struct session *s, struct imap_lex *lex)
 		return;
 	}
 	buf_add_str(&s->out, "* CAPABILITY ");
-	session_put_capabilities(s);
+	put_capabilities(s);
 	buf_add_str(&s->out, "\r\n");
 	session_ok(s, "Capabilities listed");
 }
@@ -214,7 +214,7 @@ void session_read_tag(struct session *s, struct imap_lex *lex)
 
 	if (!imap_lex_tag(lex, &tag))
 		tag = SPAN_LIT("*");
-	snprintf(s->tag, sizeof(s->tag), "%.*s", SPAN_ARG(tag));
+	span_copy(tag, s->tag, sizeof(s->tag));
 }
 
 /* Tag and name; false when answered already. */
@@ -405,7 +405,7 @@ int session_main(const struct session_start_options *options)
 	if (r == 0) {
 		buf_add_span(&s->in, options->input);
 		buf_printf(&s->out, "%s OK [CAPABILITY ", s->tag);
-		session_put_capabilities(s);
+		put_capabilities(s);
 		buf_add_str(&s->out, "] Logged in\r\n");
 		session_loop(s);
 		view_close(s);

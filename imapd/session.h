@@ -51,7 +51,6 @@ struct session {
 	size_t command_len;	       /* of its bytes in front of `in` */
 	bool uid;		       /* in its UID form */
 	bool closing;		       /* nothing more is read */
-	bool idling;
 	int broken; /* 0, or the E_ that ended the connection */
 	unsigned bad;
 	int64_t timeout_ms;
@@ -96,13 +95,10 @@ void session_fail(struct session *s, int code, const struct err *err);
 /* Malformed: text from the lexer. */
 void session_bad(struct session *s, const char *text);
 void session_bye(struct session *s, const char *text);
-extern const char session_capabilities[];
 /* Something was expunged: of what is kept for undo no more stays than the quota allows. */
 void session_bound_kept(struct session *s);
 /* The tag at lex becomes the session's; "*" when there is none. */
 void session_read_tag(struct session *s, struct imap_lex *lex);
-/* The capabilities of now, APPENDLIMIT included. */
-void session_put_capabilities(struct session *s);
 
 /* ---- session_io.c ---- */
 
@@ -110,7 +106,7 @@ void session_put_capabilities(struct session *s);
 int session_fill(struct session *s, bool watch);
 /* Sends all that has gathered; sets broken when it cannot. */
 void session_flush(struct session *s);
-/* Sends when much has gathered. True: the client made us wait, or would have; end read transactions before calling with wait. */
+/* Sends what it can when much has gathered. True: the client does not take it all: end the read transaction, then session_flush. */
 bool session_would_wait(struct session *s);
 /* Asks the spawner to tell of changes, or to stop that. */
 void session_watch(struct session *s, bool on);

@@ -79,9 +79,9 @@ static _Noreturn void child_main(struct spawner *spawner, const struct session_s
 			_exit(1);
 	close_range(CHILD_FREE, ~0U, 0);
 	fcntl(CHILD_WAKE, F_SETFL, O_NONBLOCK);
-	snprintf(user, sizeof(user), "%.*s", SPAN_ARG(start->user));
-	snprintf(remote, sizeof(remote), "%.*s", SPAN_ARG(start->remote));
-	snprintf(tag, sizeof(tag), "%.*s", SPAN_ARG(start->tag));
+	span_copy(start->user, user, sizeof(user));
+	span_copy(start->remote, remote, sizeof(remote));
+	span_copy(start->tag, tag, sizeof(tag));
 	options.user = user;
 	options.remote = remote;
 	options.tag = tag;

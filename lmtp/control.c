@@ -214,25 +214,19 @@ void deliver_auth_lost(struct deliver *deliver)
 	}
 }
 
-/* "2h", "3d", "90m": before now; a plain number: seconds since 1970. */
+/* "2h", "3d": before now; a plain number: seconds since 1970. */
 static bool parse_since(struct span text, int64_t *out)
 {
-	static const struct {
-		char unit;
-		int64_t seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
 	uint64_t n;
 
 	if (span_u64(text, INT64_MAX, &n)) {
 		*out = (int64_t)n;
 		return true;
 	}
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (text.len > 1 && text.ptr[text.len - 1] == units[i].unit && span_u64(span_sub(text, 0, text.len - 1), 1000000, &n)) {
-			*out = clock_wall() - (int64_t)n * units[i].seconds;
-			return true;
-		}
-	return false;
+	if (!conf_parse_time(text, &n))
+		return false;
+	*out = clock_wall() - (int64_t)(n / 1000);
+	return true;
 }
 
 static bool parse_kind(struct span noun, struct span verb, enum job_kind *out)

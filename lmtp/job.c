@@ -1,7 +1,6 @@
 #include "lmtp/job.h"
 
-#include "base/buf.h"
-#include "net/control.h"
+#include "base/json.h"
 #include "proc/profile.h"
 #include "store/store.h"
 
@@ -51,7 +50,7 @@ static void report(void *arg, const char *text)
 	struct job *job = arg;
 
 	buf_add_str(&job->line, "{\"found\":");
-	control_json_string(&job->line, span_str(text));
+	json_add_string(&job->line, span_str(text));
 	buf_add_char(&job->line, '}');
 	line_send(job);
 }
@@ -70,7 +69,7 @@ static int list_mailbox(void *arg, const struct store_mailbox *m)
 		if ((m->use & uses[i].use) != 0)
 			use = uses[i].name;
 	buf_add_str(&job->line, "{\"name\":");
-	control_json_string(&job->line, m->name);
+	json_add_string(&job->line, m->name);
 	buf_printf(&job->line, ",\"messages\":%u,\"unseen\":%u,\"size\":%llu,\"uidvalidity\":%u,\"uidnext\":%u,\"use\":\"%s\",\"subscribed\":%s}",
 	    m->exists, m->unseen, (unsigned long long)m->size, m->uidvalidity, m->uidnext, use, m->subscribed ? "true" : "false");
 	line_send(job);

@@ -16,7 +16,7 @@ static void flight_end(struct lmtp_flight *flight, int code, struct span text)
 	close(flight->fd);
 	free(flight);
 	delivery->code = code;
-	snprintf(delivery->text, sizeof(delivery->text), "%.*s", SPAN_ARG(text));
+	span_copy(text, delivery->text, sizeof(delivery->text));
 	lmtp_delivered(delivery);
 }
 
@@ -129,7 +129,7 @@ int lmtp_deliver(struct lmtpd *lmtpd, struct lmtp_delivery *delivery, int fd, ui
 	flight->delivery = delivery;
 	flight->fd = fd;
 	flight->size = size;
-	snprintf(flight->sender, sizeof(flight->sender), "%.*s", SPAN_ARG(sender));
+	span_copy(sender, flight->sender, sizeof(flight->sender));
 	flight->next = channel->flights;
 	channel->flights = flight;
 	if (channel->conn != NULL)

@@ -109,8 +109,8 @@ void lmtp_recipient_answered(struct lmtpd *lmtpd, uint32_t id, const struct auth
 	if (d != NULL) {
 		d->account = answer->account;
 		d->quota = answer->quota;
-		snprintf(d->address, sizeof(d->address), "%.*s", SPAN_ARG(answer->address));
-		snprintf(d->detail, sizeof(d->detail), "%.*s", SPAN_ARG(answer->detail));
+		span_copy(answer->address, d->address, sizeof(d->address));
+		span_copy(answer->detail, d->detail, sizeof(d->detail));
 		d->grant_len = answer->grant.len <= sizeof(d->grant) ? answer->grant.len : 0;
 		memcpy(d->grant, answer->grant.ptr, d->grant_len);
 		smtp_server_rcpt_done(s->server, 0, NULL, d);

@@ -16,14 +16,8 @@ enum { TABLE_LINE = 512, TABLE_WIDTH = 78 };
 #define L CONF_SCOPE_LISTENER
 
 static const struct conf_setting_info settings[] = {
-#define SETTING(id, name, type, scopes, default_text, sentence)                                    \
-	{name, CONF_TYPE_##type, scopes, default_text, sentence},
-#include "conf/schema.def"
-};
-
-static const struct conf_bounds bounds[CONF_COUNT] = {
-#define BOUNDS(id, least, most) [CONF_##id] = {least, most, NULL},
-#define CHOICE(id, words) [CONF_##id] = {NULL, NULL, words},
+#define SETTING(id, name, type, values, scopes, default_text, sentence)                                    \
+	{name, CONF_TYPE_##type, values, scopes, default_text, sentence},
 #include "conf/schema.def"
 };
 
@@ -70,33 +64,32 @@ static void print_text(const char *text)
 	putchar('\n');
 }
 
-static void print_bounds(const struct conf_bounds *b)
+/* "1-1000", "1K-" or "-1m". */
+static void print_range(const char *values)
 {
-	bool least = b->least != NULL && b->least[0] != '\0', most = b->most != NULL && b->most[0] != '\0';
+	size_t dash = strcspn(values, "-");
+	const char *most = values + dash + 1;
 
-	if (least && most)
-		printf("From %s to %s.\n", b->least, b->most);
-	else if (least || most)
-		printf("At %s %s.\n", least ? "least" : "most", least ? b->least : b->most);
-	if (b->choice != NULL) {
-		fputs("One of\n.Ql ", stdout);
-		for (const char *c = b->choice; *c != '\0'; c++)
-			fputs(*c == ' ' ? "\n.Ql " : (char[]){*c, '\0'}, stdout);
-		puts(" .");
-	}
+	if (dash == 0)
+		printf("At most %s.\n", most);
+	else if (*most == '\0')
+		printf("At least %.*s.\n", (int)dash, values);
+	else
+		printf("From %.*s to %s.\n", (int)dash, values, most);
 }
 
-static void print_setting(const struct conf_setting_info *s, const struct conf_bounds *b)
+static void print_setting(const struct conf_setting_info *s)
 {
-	static const char *const types[] = {"text", "number", "size", "time", "yes | no", "network ...", "path"};
+	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path"};
 	static const char *const places[] = {NULL, "At the top level.", "In a domain block.",
 	    "At the top level or in a domain block.", "In a listen block.",
 	    "At the top level or in a listen block.", NULL, "Anywhere."};
 
-	printf(".It Ic %s Ar %s\n", s->name, types[s->type]);
+	printf(".It Ic %s Ar %s\n", s->name, s->type == CONF_TYPE_WORD ? s->values : types[s->type]);
 	print_text(s->sentence);
+	if (s->type != CONF_TYPE_WORD && s->values[0] != '\0')
+		print_range(s->values);
 	print_text(places[s->scopes]);
-	print_bounds(b);
 	if (s->default_text[0] != '\0')
 		printf("Default:\n.Ql %s .\n", s->default_text);
 	else
@@ -107,7 +100,7 @@ static void print_settings(void)
 {
 	puts(".Bl -tag -width Ds");
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
-		print_setting(&settings[i], &bounds[i]);
+		print_setting(&settings[i]);
 	puts(".El");
 }
 

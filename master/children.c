@@ -87,9 +87,7 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 
 	if (kind->only_with_listener && !kind_has_listener(kind, master->now.conf))
 		return 0;
-	if (workers < 1)
-		workers = 1;
-	for (uint32_t i = 1; i <= workers; i++) {
+	for (uint64_t i = 0; i < workers; i++) {
 		struct child *child;
 
 		if (master->child_count == CHILDREN_MAX)
@@ -98,7 +96,6 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 		child = &master->children[master->child_count++];
 		child->kind = kind;
 		child->master = master;
-		child->worker = workers > 1 ? i : 0;
 		child->state = CHILD_DOWN;
 		child->restart = evtimer_new(master->base, on_restart, child);
 		if (child->restart == NULL)
@@ -268,7 +265,7 @@ static void take_stats(struct child *child, const struct ipc_message *m)
 	const struct master_stats *stats = (const void *)m->body;
 
 	child->stats = *stats;
-	snprintf(child->note, sizeof(child->note), "%.*s", SPAN_ARG(stats->note));
+	span_copy(stats->note, child->note, sizeof(child->note));
 	child->stats.note = span_str(child->note);
 	child->stats_fresh = true;
 }

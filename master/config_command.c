@@ -250,21 +250,23 @@ static void print_place(struct request *q, enum conf_setting setting, const stru
 
 static void print_kind(enum conf_setting setting)
 {
-	static const char *const types[] = {"A text", "A number", "A size such as 500K, 10M or 5G", "A time such as 30s, 5m, 4h or 5d", "yes or no",
+	static const char *const types[] = {"A text", NULL, "A number", "A size such as 500K, 10M or 5G", "A time such as 30s, 5m, 4h or 5d", "yes or no",
 	    "Addresses and networks with blanks between them", "A path"};
 	static const char *const places[] = {NULL, "at the top level", "in a domain block", "at the top level or in a domain block",
 	    "in a listen block", "at the top level or in a listen block", NULL, "anywhere"};
 	const struct conf_setting_info *info = conf_setting_info(setting);
-	const struct conf_bounds *bounds = conf_setting_bounds(setting);
+	size_t dash = strcspn(info->values, "-");
 
-	if (bounds->choice != NULL)
-		printf("One of: %s", bounds->choice);
+	if (info->type == CONF_TYPE_WORD)
+		printf("One of: %s", info->values);
 	else
 		fputs(types[info->type], stdout);
-	if (bounds->least != NULL && bounds->least[0] != '\0')
-		printf(", at least %s", bounds->least);
-	if (bounds->most != NULL && bounds->most[0] != '\0')
-		printf(", at most %s", bounds->most);
+	if (info->type != CONF_TYPE_WORD && info->values[0] != '\0') {
+		if (dash > 0)
+			printf(", at least %.*s", (int)dash, info->values);
+		if (info->values[dash + 1] != '\0')
+			printf(", at most %s", info->values + dash + 1);
+	}
 	printf("; stands %s.\n", places[info->scopes]);
 }
 

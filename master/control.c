@@ -2,6 +2,7 @@
 #include "master/master.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
@@ -79,7 +80,7 @@ static void status_row(struct control_reply *reply, const char *name, const stru
 	    (unsigned long long)(pid > 0 ? memory_of(pid) : 0));
 	buf_printf(&row, ",\"total\":%llu,\"note\":",
 	    (unsigned long long)(child && child->stats_fresh ? child->stats.total : 0));
-	control_json_string(&row, note);
+	json_add_string(&row, note);
 	buf_add_char(&row, '}');
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);

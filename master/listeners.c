@@ -65,7 +65,7 @@ static int listener_bind(const struct conf_listener *listener, int *fd, struct e
 	char host[128], port[8], text[160];
 	int r;
 
-	snprintf(host, sizeof(host), "%.*s", SPAN_ARG(listener->host));
+	span_copy(listener->host, host, sizeof(host));
 	snprintf(port, sizeof(port), "%u", listener->port);
 	snprintf(text, sizeof(text), "%.*s (%.*s)", SPAN_ARG(listener->address),
 	    SPAN_ARG(listener->service));
@@ -93,8 +93,8 @@ static struct master_socket *socket_add(struct master *master, struct span servi
 	if (master->socket_count == MASTER_LISTENERS)
 		return NULL;
 	s = &master->sockets[master->socket_count++];
-	snprintf(s->service, sizeof(s->service), "%.*s", SPAN_ARG(service));
-	snprintf(s->address, sizeof(s->address), "%.*s", SPAN_ARG(address));
+	span_copy(service, s->service, sizeof(s->service));
+	span_copy(address, s->address, sizeof(s->address));
 	s->fd = fd;
 	return s;
 }
@@ -130,7 +130,7 @@ static int control_group(const struct conf *conf, gid_t *gid, struct err *err)
 	*gid = (gid_t)-1;
 	if (name.len == 0)
 		return 0;
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(name));
+	span_copy(name, text, sizeof(text));
 	group = getgrnam(text);
 	if (group == NULL)
 		return err_set(err, E_NOTFOUND, "%.*s: control-group: there is no group %s; groupadd(8) makes one",

@@ -197,7 +197,7 @@ int master_open_log(struct master *master, const struct conf *conf, struct err *
 	if (span_eq(log, SPAN_LIT("stderr")) && !master->foreground)
 		return err_set(err, E_SYNTAX, "%.*s: log stderr works only with `mailwain start --foreground`",
 		    SPAN_ARG(conf_origin(conf, CONF_log, NULL)));
-	snprintf(target, sizeof(target), "%.*s", SPAN_ARG(log));
+	span_copy(log, target, sizeof(target));
 	if (master->sink != NULL) {
 		r = sink_reopen(master->sink, target, err);
 	} else {

@@ -67,7 +67,6 @@ struct master {
 	int64_t started_ms;
 	int exit_status;
 	char libexec[4096];
-	const char *self;
 };
 
 /* conf.c: reads configuration and files; *out is untouched when something is wrong with them. */
@@ -96,7 +95,7 @@ void master_child_changed(struct master *master, struct child *child);
 /* listeners.c */
 int listeners_open(struct master *master, struct err *err);
 void listeners_close(struct master *master);
-/* run/<name>.sock, mode 0660, group of the setting control-group. */
+/* run/<name>.sock: mode 0600; with the setting control-group 0660 and of that group. *fd: the caller's. */
 int control_socket_open(struct master *master, const char *name, int *fd, struct err *err);
 
 /* control.c: status, stop, reload. */

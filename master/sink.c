@@ -1,7 +1,8 @@
 #include "master/sink.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/json.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -85,12 +86,15 @@ static void sink_prefix(struct sink *sink, const char *name, pid_t pid)
 		buf_printf(&sink->out, "%s[%d] ", name, (int)pid);
 }
 
-/* Ours are escaped already; a daemon that was taken over may send what moves the cursor of whoever reads the log. */
-static bool is_plain(struct span line)
+/* Ours are escaped already, in JSON all but UTF-8; a daemon that was taken over may send what moves the cursor of whoever reads the log. */
+static bool is_plain(struct span line, bool json)
 {
-	for (size_t i = 0; i < line.len; i++)
-		if ((unsigned char)line.ptr[i] < ' ' || (unsigned char)line.ptr[i] >= 0x7f)
+	while (line.len > 0) {
+		int32_t cp = utf8_next(&line);
+
+		if (cp < ' ' || (cp >= 0x7f && (!json || cp < 0xa0)))
 			return false;
+	}
 	return true;
 }
 
@@ -112,18 +116,10 @@ static void sink_line(struct sink *sink, const char *name, pid_t pid, struct spa
 	if (line.len == 0)
 		return;
 	sink_prefix(sink, name, pid);
-	if (sink->json && (line.ptr[0] != '"' || !is_plain(line))) {
-		buf_add_str(&sink->out, "\"text\":\"");
-		for (size_t i = 0; i < line.len; i++) {
-			char c = line.ptr[i];
-
-			if (c >= ' ' && c < 0x7f && c != '"' && c != '\\')
-				buf_add_char(&sink->out, c);
-			else
-				buf_printf(&sink->out, "\\u%04x", (unsigned char)c);
-		}
-		buf_add_char(&sink->out, '"');
-	} else if (is_plain(line)) {
+	if (sink->json && (line.ptr[0] != '"' || !is_plain(line, true))) {
+		buf_add_str(&sink->out, "\"text\":");
+		json_add_string(&sink->out, line);
+	} else if (is_plain(line, sink->json)) {
 		buf_add_span(&sink->out, line);
 	} else {
 		sink_add_plain(sink, line);

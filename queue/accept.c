@@ -253,7 +253,7 @@ void accept_retire(struct message *m)
 	queue->spare_count++;
 }
 
-/* DESIGN S6: from the internet's side only recipients that auth has called ours, by its signature. */
+/* From the internet's side only recipients that auth has called ours, by its signature: smtpd cannot invent one. */
 static int check_envelope(struct client *client, const struct spool_envelope *e, struct err *err)
 {
 	int64_t now = clock_wall();
@@ -345,7 +345,6 @@ static void on_committed(struct disk_job *job)
 		return;
 	}
 	message->client = client;
-	message->content_checked = true; /* it was hashed a moment ago */
 	message_run(message);
 }
 
@@ -496,7 +495,7 @@ void client_new(struct queue *queue, struct span role, int fd)
 	client->queue = queue;
 	client->number = ++queue->last_client;
 	client->spares_tail = &client->spares;
-	snprintf(client->role, sizeof(client->role), "%.*s", SPAN_ARG(role));
+	span_copy(role, client->role, sizeof(client->role));
 	client->conn = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_queue, TO_SERVICE, &client_callbacks, client);
 	if (client->conn == NULL) {
 		free(client);

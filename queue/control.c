@@ -2,6 +2,7 @@
 #include "queue/queue.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
 
@@ -10,11 +11,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { CONTROL_READ = 48000 };
-
 struct filter {
 	struct span sender, recipient, status;
-	bool all, any; /* any: some filter was given */
+	bool any; /* one of them, or --all */
 };
 
 static const char *status_name(enum spool_status s)
@@ -31,23 +30,31 @@ static const char *message_status(const struct message *m)
 	return m->busy > 0 || m->dsn_pending ? "active" : "deferred";
 }
 
-static void add_recipients(struct buf *row, const struct message *m)
+static void row_begin(struct buf *row, const struct message *m, size_t recipient)
 {
-	buf_add_str(row, ",\"recipients\":[");
-	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
-		buf_add_str(row, i ? ",{\"address\":" : "{\"address\":");
-		control_json_string(row, m->file.envelope.recipients[i].address);
-		buf_printf(row, ",\"status\":\"%s\",\"attempts\":%u,\"reason\":", status_name(m->states[i].status), m->states[i].attempts);
-		control_json_string(row, m->states[i].text);
-		buf_add_char(row, '}');
-	}
-	buf_add_char(row, ']');
+	char id[SPOOL_ID_TEXT];
+
+	spool_id_format(m->id, id);
+	buf_init(row, CONTROL_PIECE);
+	buf_printf(row, "{\"id\":\"%s\",\"status\":\"%s\",\"size\":%llu,\"arrived\":%lld,\"next\":%lld,\"sender\":", id, message_status(m),
+	    (unsigned long long)m->file.content, (long long)m->file.envelope.arrived, (long long)m->next);
+	json_add_string(row, m->file.envelope.sender);
+	buf_add_str(row, ",\"recipient\":");
+	json_add_string(row, m->file.envelope.recipients[recipient].address);
+}
+
+static void row_end(struct control_reply *reply, struct buf *row, struct span reason)
+{
+	buf_add_str(row, ",\"reason\":");
+	json_add_string(row, reason);
+	buf_add_char(row, '}');
+	control_reply_row(reply, buf_span(row));
+	buf_fini(row);
 }
 
 /* The first recipient that still waits stands for the message in the list. */
-static void row_message(struct control_reply *reply, const struct message *m, bool whole)
+static void row_message(struct control_reply *reply, const struct message *m)
 {
-	char id[SPOOL_ID_TEXT];
 	struct buf row;
 	size_t shown = 0;
 
@@ -56,21 +63,18 @@ static void row_message(struct control_reply *reply, const struct message *m, bo
 			shown = i;
 			break;
 		}
-	spool_id_format(m->id, id);
-	buf_init(&row, 4 * 1024 * 1024);
-	buf_printf(&row, "{\"id\":\"%s\",\"status\":\"%s\",\"size\":%llu,\"arrived\":%lld,\"next\":%lld,\"sender\":", id, message_status(m),
-	    (unsigned long long)m->file.content, (long long)m->file.envelope.arrived, (long long)m->next);
-	control_json_string(&row, m->file.envelope.sender);
-	buf_add_str(&row, ",\"recipient\":");
-	control_json_string(&row, m->file.envelope.recipients[shown].address);
+	row_begin(&row, m, shown);
 	buf_printf(&row, ",\"recipient_count\":%zu", m->file.envelope.recipient_count);
-	if (whole)
-		add_recipients(&row, m);
-	buf_add_str(&row, ",\"reason\":");
-	control_json_string(&row, m->states[shown].text);
-	buf_add_char(&row, '}');
-	control_reply_row(reply, buf_span(&row));
-	buf_fini(&row);
+	row_end(reply, &row, m->states[shown].text);
+}
+
+static void row_recipient(struct control_reply *reply, const struct message *m, size_t i)
+{
+	struct buf row;
+
+	row_begin(&row, m, i);
+	buf_printf(&row, ",\"recipient_status\":\"%s\",\"attempts\":%u", status_name(m->states[i].status), m->states[i].attempts);
+	row_end(reply, &row, m->states[i].text);
 }
 
 static bool matches(const struct message *m, const struct filter *f)
@@ -138,7 +142,7 @@ static void list_one(void *arg, struct message *m)
 
 	if (!matches(m, l->filter))
 		return;
-	row_message(l->reply, m, false);
+	row_message(l->reply, m);
 	l->count++;
 }
 
@@ -162,12 +166,12 @@ static int with_message(struct queue *queue, struct span text, struct message **
 
 static void send_content(struct control_reply *reply, const struct message *m)
 {
-	char *piece = malloc(CONTROL_READ);
+	char *piece = malloc(CONTROL_PIECE);
 	uint64_t at = 0;
 
 	while (piece != NULL && at < m->file.content) {
 		uint64_t left = m->file.content - at;
-		ssize_t n = pread(m->fd, piece, left < CONTROL_READ ? (size_t)left : CONTROL_READ, (off_t)at);
+		ssize_t n = pread(m->fd, piece, left < CONTROL_PIECE ? (size_t)left : CONTROL_PIECE, (off_t)at);
 
 		if (n <= 0)
 			break;
@@ -190,7 +194,8 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 	if (content)
 		send_content(reply, m);
 	else
-		row_message(reply, m, true);
+		for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+			row_recipient(reply, m, i);
 	if (loaded)
 		message_free(m);
 	control_reply_done(reply, EX_OK, "%s", "");
@@ -274,7 +279,7 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status : NULL;
 
 		if (span_eq(args[i], SPAN_LIT("--all"))) {
-			f->all = f->any = true;
+			f->any = true;
 		} else if (value != NULL) {
 			if (i + 1 == count)
 				return false;

@@ -6,14 +6,12 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { DISK_STACK = 192 * 1024, DISK_THREADS_MAX = 64 };
+enum { DISK_STACK = 192 * 1024 };
 
 struct disk {
 	struct queue *queue;
@@ -33,16 +31,10 @@ struct disk {
 static int sync_parent(uint64_t id, struct err *err)
 {
 	char path[QUEUE_PATH];
-	int fd, r = 0;
 
 	queue_path(id, path);
 	*strrchr(path, '/') = '\0';
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) != 0)
-		r = err_set_errno(err, errno, "sync of %s", path);
-	if (fd >= 0)
-		close(fd);
-	return r;
+	return queue_sync_directory(path, err);
 }
 
 static void job_run(struct disk *disk, struct disk_job *job)
@@ -146,7 +138,7 @@ int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **o
 	disk->queue = queue;
 	disk->last = &disk->first;
 	disk->strict = strict;
-	disk->threads_max = threads < 1 ? 1 : threads > DISK_THREADS_MAX ? DISK_THREADS_MAX : threads;
+	disk->threads_max = threads;
 	pthread_mutex_init(&disk->lock, NULL);
 	pthread_cond_init(&disk->work, NULL);
 	disk->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -1,5 +1,5 @@
 /*
- * Delivery status notifications (RFC 3461, 3464, 6522). Their text says what
+ * Delivery status notifications (RFC 3461, RFC 3464, RFC 6522). Their text says what
  * happened, to whom, what the server said, and what to do. They have the null
  * sender, so that none is ever answered by another; what cannot be told to a
  * sender without an address goes to postmaster, once.
@@ -98,7 +98,7 @@ static void add_text(struct buf *out, const struct message *m, enum dsn_kind kin
 		    SPAN_ARG(host));
 }
 
-/* RFC 3464 section 2.2 and 2.3 */
+/* RFC 3464 sections 2.2 and 2.3 */
 static void add_status(struct buf *out, const struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
 {
 	static const char *const actions[] = {"failed", "delayed", "delivered"};

@@ -1,6 +1,7 @@
 /* Names and places of the spool's files. */
 #include "queue/queue.h"
 
+#include "base/encode.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -17,6 +18,14 @@ void queue_path(uint64_t id, char out[QUEUE_PATH])
 
 	spool_id_format(id, text);
 	snprintf(out, QUEUE_PATH, "queue/%c/%s", text[SPOOL_ID_TEXT - 2], text);
+}
+
+void queue_directory(unsigned i, char out[QUEUE_PATH])
+{
+	char digit[2];
+
+	base32_format(i, 1, digit);
+	snprintf(out, QUEUE_PATH, "queue/%s", digit);
 }
 
 /* Only what queue itself made: a plain file, one name, its own user's. Never followed, never waited for. */
@@ -43,7 +52,7 @@ static int make_directory(const char *path, struct err *err)
 	return 0;
 }
 
-static int sync_directory(const char *path, struct err *err)
+int queue_sync_directory(const char *path, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = 0;
@@ -57,20 +66,19 @@ static int sync_directory(const char *path, struct err *err)
 
 int queue_make_directories(struct err *err)
 {
-	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 	int r = make_directory("queue", err);
 
 	if (r == 0)
 		r = make_directory("corrupt", err);
-	for (size_t i = 0; digits[i] != '\0' && r == 0; i++) {
-		char path[16];
+	for (unsigned i = 0; i < QUEUE_DIRECTORIES && r == 0; i++) {
+		char path[QUEUE_PATH];
 
-		snprintf(path, sizeof(path), "queue/%c", digits[i]);
+		queue_directory(i, path);
 		r = make_directory(path, err);
 	}
 	if (r == 0)
-		r = sync_directory("queue", err);
-	return r == 0 ? sync_directory(".", err) : r;
+		r = queue_sync_directory("queue", err);
+	return r == 0 ? queue_sync_directory(".", err) : r;
 }
 
 static int make_key(struct queue *queue, struct err *err)
@@ -85,7 +93,7 @@ static int make_key(struct queue *queue, struct err *err)
 	    rename("key.new", "key") != 0)
 		r = err_set_errno(err, errno, "spool key");
 	close(fd);
-	return r == 0 ? sync_directory(".", err) : r;
+	return r == 0 ? queue_sync_directory(".", err) : r;
 }
 
 /* True when there is a message in it: files that are handed out ahead are empty. */

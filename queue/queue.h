@@ -23,11 +23,11 @@ enum {
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 8000,       /* messages in memory, an open file each; past it they wait in their files */
 	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed */
-	QUEUE_TARGETS_MAX = 1000,
 	QUEUE_PATH = 32,
+	QUEUE_DIRECTORIES = 32,	       /* one a base32 digit */
 };
 
-enum target_state { TARGET_PENDING, TARGET_ASKING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
+enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
 
 /* Where one recipient's copy goes. An alias has several. */
 struct target {
@@ -45,8 +45,6 @@ struct target {
 struct recipient_state {
 	enum spool_status status; /* PENDING, DELIVERED, DEFERRED, FAILED, EXPIRED */
 	uint32_t attempts;
-	bool expanding;
-	bool expanded; /* through an alias: its targets are all known */
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
 	bool incomplete; /* there was no memory for all its targets */
@@ -63,7 +61,7 @@ struct message {
 	struct recipient_state *states; /* one for each recipient */
 	struct target *targets;
 	unsigned busy;	/* targets and questions under way */
-	bool held, warned, deleted, content_checked;
+	bool held, warned, deleted;
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
@@ -116,6 +114,9 @@ void queue_try_finish(struct queue *queue);
 
 /* ---- files.c ---- */
 void queue_path(uint64_t id, char out[QUEUE_PATH]);
+/* The i-th of QUEUE_DIRECTORIES. */
+void queue_directory(unsigned i, char out[QUEUE_PATH]);
+int queue_sync_directory(const char *path, struct err *err);
 int queue_open_file(uint64_t id, int flags, int *fd, struct err *err);
 int queue_make_directories(struct err *err);
 int queue_load_key(struct queue *queue, struct err *err);

@@ -7,10 +7,7 @@
 #include <dirent.h>
 #include <event2/event.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,15 +158,14 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 
 int recover_start(struct queue *queue, struct err *err)
 {
-	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 	struct recovery *r = calloc(1, sizeof(*r));
 	struct timeval now = {0};
 	int code = r ? 0 : E_NOMEM;
 
-	for (size_t i = 0; digits[i] != '\0' && code == 0; i++) {
-		char path[16];
+	for (unsigned i = 0; i < QUEUE_DIRECTORIES && code == 0; i++) {
+		char path[QUEUE_PATH];
 
-		snprintf(path, sizeof(path), "queue/%c", digits[i]);
+		queue_directory(i, path);
 		code = read_directory(queue, path, r, err);
 	}
 	if (code != 0)

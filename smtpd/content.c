@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
-#include "spool/spool.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -115,12 +114,10 @@ void stock_add(struct smtpd *smtpd, uint64_t id, int fd)
 	}
 }
 
-void stock_refused(struct smtpd *smtpd, int code, struct span text)
+void stock_refused(struct smtpd *smtpd, int code)
 {
-	char copy[256];
 	struct session *s;
 
-	snprintf(copy, sizeof(copy), "%.*s", SPAN_ARG(text));
 	smtpd->stock_asked = 0;
 	while ((s = next_waiting(smtpd)) != NULL) {
 		content_refuse(s, code, err_text(code));
@@ -280,7 +277,7 @@ void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span t
 	session_go_on(s);
 }
 
-/* What was committed may be safe or not: 451 makes the client repeat it; the stock is worth nothing now. */
+/* queue went away. What was committed may be safe or not: 451 makes the client repeat it; the stock is worth nothing now. */
 void content_service_lost(struct smtpd *smtpd)
 {
 	struct session *s = smtpd->sessions;

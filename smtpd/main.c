@@ -43,9 +43,7 @@ static int on_queue(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 
 		content_committed(smtpd, body->id, body->code, body->text);
 	} else {
-		const struct queue_no_file *body = (const void *)m->body;
-
-		stock_refused(smtpd, body->code, body->text);
+		stock_refused(smtpd, ((const struct queue_no_file *)(const void *)m->body)->code);
 	}
 	return 0;
 }
@@ -112,21 +110,12 @@ static int open_listeners(struct smtpd *smtpd, struct err *err)
 
 static int load_tls(struct smtpd *smtpd, struct err *err)
 {
-	int cert = daemon_file(smtpd->daemon, "tls-certificate"), key = daemon_file(smtpd->daemon, "tls-key");
-	struct tls_context *tls;
 	char warning[TLS_WARNING_MAX];
-	int r;
+	int r = tls_context_renew(daemon_file(smtpd->daemon, "tls-certificate"), daemon_file(smtpd->daemon, "tls-key"), &smtpd->tls, err);
 
-	if (cert < 0 || key < 0)
-		return 0;
-	r = tls_context_server(cert, key, &tls, err);
-	if (r != 0)
-		return r;
-	tls_context_free(&smtpd->tls);
-	smtpd->tls = tls;
-	if (tls_context_warning(tls, clock_wall(), warning))
+	if (r == 0 && tls_context_warning(smtpd->tls, clock_wall(), warning))
 		log_event(EV_tls_certificate_old, daemon_log(smtpd->daemon), F_STR("warning", warning));
-	return 0;
+	return r;
 }
 
 static int smtpd_prepare(struct daemon *daemon, struct err *err)

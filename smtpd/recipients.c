@@ -80,16 +80,16 @@ void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_reci
 
 	if (session == NULL)
 		return;
-	snprintf(verdict.address, sizeof(verdict.address), "%.*s", SPAN_ARG(answer->address));
-	snprintf(verdict.detail, sizeof(verdict.detail), "%.*s", SPAN_ARG(answer->detail));
-	snprintf(verdict.text, sizeof(verdict.text), "%.*s", SPAN_ARG(answer->text));
+	span_copy(answer->address, verdict.address, sizeof(verdict.address));
+	span_copy(answer->detail, verdict.detail, sizeof(verdict.detail));
+	span_copy(answer->text, verdict.text, sizeof(verdict.text));
 	verdict.grant_len = answer->grant.len <= sizeof(verdict.grant) ? answer->grant.len : 0;
 	memcpy(verdict.grant, answer->grant.ptr, verdict.grant_len);
 	session->question = 0;
 	address = smtp_server_asked(session->server);
 	if (answer->code == 0 || !err_is_temp(answer->code)) {
 		slot = slot_of(smtpd, address);
-		snprintf(slot->key, sizeof(slot->key), "%.*s", SPAN_ARG(address));
+		span_copy(address, slot->key, sizeof(slot->key));
 		slot->verdict = verdict;
 		slot->until_ms = clock_monotonic_ms() + (answer->code == 0 ? SMTPD_CACHE_GOOD_MS : SMTPD_CACHE_BAD_MS);
 	}

@@ -21,7 +21,7 @@ static int64_t login_ms(const struct session *s)
 	return conf_ms(daemon_conf(s->smtpd->daemon), CONF_login_timeout, &s->where);
 }
 
-void session_end(struct session **sp)
+static void session_end(struct session **sp)
 {
 	struct session *s = *sp;
 	struct smtpd *smtpd = s->smtpd;
@@ -86,7 +86,7 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	    F_STR("rip", conn_peer(s->conn)));
 }
 
-const struct smtp_server_callbacks session_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
+static const struct smtp_server_callbacks engine_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
 
 /* ---- bytes ---- */
 
@@ -129,7 +129,6 @@ static void run(struct session *s)
 	}
 }
 
-/* An answer has come from another daemon: the reply goes out and the next command is read. */
 void session_go_on(struct session *s)
 {
 	if (conn_input(s->conn).len > 0) {
@@ -259,7 +258,7 @@ static struct smtp_server *make_server(struct session *s)
 		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, &s->where)},
 	    .tls_offered = s->smtpd->tls != NULL};
 
-	return smtp_server_new(&config, &session_callbacks, s, conn_output(s->conn));
+	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));
 }
 
 /* The kernel's share of the replies that a client does not read; without a bound it grows to megabytes. */

@@ -7,6 +7,7 @@
 #include "proc/daemon.h"
 #include "smtp/server.h"
 #include "tls/tls.h"
+#include "spool/spool.h"
 
 struct ipc_conn;
 
@@ -19,7 +20,6 @@ enum {
 	SMTPD_GATHER = 64 * 1024,  /* content gathered before it is written */
 	SMTPD_WAIT_FILE_MS = 10000,
 	SMTPD_OCTET_MS = 2,	   /* what an octet of a message buys: slower than 500 a second is too slow */
-	SMTPD_ID_TEXT = 13,
 };
 
 struct smtpd_listener {
@@ -65,7 +65,7 @@ struct session {
 	struct event *greeting; /* greeting-delay */
 	struct buf content;	/* not yet written */
 	uint64_t written;
-	char id[SMTPD_ID_TEXT];
+	char id[SPOOL_ID_TEXT];
 };
 
 struct smtpd {
@@ -88,31 +88,40 @@ struct smtpd {
 	bool halting;
 };
 
-/* session.c */
+/* ---- session.c ---- */
+/* fd: owned. A connection past a limit is told so and closed. */
 void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
     const char *peer);
-void session_end(struct session **session);
+/* An answer has come from another daemon: the reply goes out and the next command is read. The session may be gone afterwards. */
 void session_go_on(struct session *session);
+/* 421 with `why`, when no question is open. The session may be gone afterwards. */
 void session_shutdown(struct session *session, const char *why);
-extern const struct smtp_server_callbacks session_callbacks;
 
-/* recipients.c */
+/* ---- recipients.c ---- */
+/* Ends in smtp_server_rcpt_done, at once or when auth has answered. */
 void recipient_ask(struct session *session, struct span address);
 void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_recipient_answer *answer);
-/* The directory was changed. */
+/* The directory was changed: what is remembered may be wrong. */
 void recipients_forget(struct smtpd *smtpd);
+/* auth went away: those who wait for it are told to try again. */
 void recipients_service_lost(struct smtpd *smtpd);
 
-/* content.c */
+/* ---- content.c ---- */
+/* The engine's callbacks: begin ends in smtp_server_data_ready, commit in smtp_server_data_done, at once or later. */
 void content_begin(struct session *session);
 int content_add(struct session *session, struct span bytes, struct err *err);
 void content_commit(struct session *session);
 void content_abort(struct session *session);
-void stock_refill(struct smtpd *smtpd);
-void stock_add(struct smtpd *smtpd, uint64_t id, int fd);
-void stock_refused(struct smtpd *smtpd, int code, struct span text);
+/* The session ends: it waits for nothing any more. */
+void content_forget(struct session *session);
+/* queue's answer to a commit; text: what went wrong. */
 void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span text);
 void content_service_lost(struct smtpd *smtpd);
-void content_forget(struct session *session);
+/* Asks queue for files when half of the stock is used. */
+void stock_refill(struct smtpd *smtpd);
+/* fd: owned. For the session that has waited longest, or for the stock. */
+void stock_add(struct smtpd *smtpd, uint64_t id, int fd);
+/* queue has no file to give: all who wait for one are told to try again. */
+void stock_refused(struct smtpd *smtpd, int code);
 
 #endif

@@ -1,7 +1,8 @@
 #!/bin/sh
 # What the compiler does not see: scripts, manual pages, white space, comments,
-# includes that go upwards, pages that do not fit the programs. `make lint` runs
-# it. B is the build directory. Names every fault and ends with 1 when there is one.
+# includes that go upwards, pages that do not fit the programs; and what the scripts in
+# lint/ look at. `make lint` runs it. B is the build directory. Names every fault and
+# ends with 1 when there is one.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 B=${B:-build}
@@ -135,6 +136,14 @@ done <"$work/rows"
 sed -n 's/^PROFILE("[^"]*", "\([^"]*\)".*/mw-\1/p' lib/proc/profiles.def | sort -u >"$work/users"
 sed -n 's/^u \([^ ]*\).*/\1/p' packaging/mailwain.sysusers | sort | cmp -s - "$work/users" ||
 	fault 'packaging/mailwain.sysusers: not the users of lib/proc/profiles.def'
+
+# ---- sizes, linked programs, documents ----
+for part in tests/lint/*.sh; do
+	B="$B" sh "$part" >"$work/out" 2>&1
+	while IFS= read -r line; do
+		fault "$line"
+	done <"$work/out"
+done
 
 if [ "$faults" -gt 0 ]; then
 	printf 'lint: %d faults\n' "$faults"

@@ -1,5 +1,6 @@
 #include "buf.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -123,12 +124,13 @@ void buf_add_u64(struct buf *buf, uint64_t n)
 	buf_add(buf, digits + at, sizeof(digits) - at);
 }
 
-void buf_vprintf(struct buf *buf, const char *fmt, va_list ap)
+void buf_printf(struct buf *buf, const char *fmt, ...)
 {
-	va_list again;
+	va_list ap, again;
 	char *room;
 	int len;
 
+	va_start(ap, fmt);
 	va_copy(again, ap);
 	len = vsnprintf(NULL, 0, fmt, ap);
 	room = len < 0 ? NULL : buf_reserve(buf, (size_t)len);
@@ -137,14 +139,6 @@ void buf_vprintf(struct buf *buf, const char *fmt, va_list ap)
 		buf_added(buf, (size_t)len);
 	}
 	va_end(again);
-}
-
-void buf_printf(struct buf *buf, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	buf_vprintf(buf, fmt, ap);
 	va_end(ap);
 }
 

@@ -10,7 +10,6 @@
 
 #include "span.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -64,8 +63,6 @@ void buf_add_str(struct buf *buf, const char *s);
 void buf_add_char(struct buf *buf, char c);
 void buf_add_u64(struct buf *buf, uint64_t n);
 void buf_printf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_vprintf(struct buf *buf, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
 
 /* NUL after the last byte (not counted); the text, or "" when failed. Borrowed until the next change. */
 const char *buf_cstr(struct buf *buf);

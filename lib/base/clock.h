@@ -2,7 +2,8 @@
 #ifndef MW_BASE_CLOCK_H
 #define MW_BASE_CLOCK_H
 
-#include <stdint.h>
+#include "span.h"
+
 #include <time.h>
 
 static inline int64_t clock_monotonic_ms(void)
@@ -25,6 +26,13 @@ static inline int64_t clock_wall(void)
 {
 	return clock_wall_ms() / 1000;
 }
+
+/* "Jan" for 0 to "Dec" for 11, as mail and IMAP write them. */
+extern const char clock_month_names[12][4];
+/* 1 to 12 by the three letters s begins with, in any case; 0 when they are no month. */
+unsigned clock_month(struct span s);
+/* Days since 1970 of a date of the Gregorian calendar, months from 1; also of a day that is not in it. */
+int64_t clock_days(int64_t year, unsigned month, unsigned day);
 
 enum { CLOCK_RFC5322_MAX = 40 };
 

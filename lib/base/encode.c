@@ -64,18 +64,6 @@ int base64_decode(struct buf *out, struct span in)
 	return buf_failed(out) ? E_TOOBIG : 0;
 }
 
-void hex_encode(struct buf *out, struct span in)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < in.len; i++) {
-		unsigned char c = (unsigned char)in.ptr[i];
-
-		buf_add_char(out, digits[c >> 4]);
-		buf_add_char(out, digits[c & 15]);
-	}
-}
-
 static int hex_value(char c)
 {
 	c = ascii_lower(c);

@@ -54,20 +54,13 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 
 int err_set_errno(struct err *err, int errnum, const char *fmt, ...)
 {
-	int code = err_from_errno(errnum);
+	char what[sizeof(err->text)];
 	va_list ap;
-	size_t used;
 
-	if (err == NULL)
-		return code;
-	err->code = code;
 	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	used = strlen(err->text);
-	snprintf(err->text + used, sizeof(err->text) - used, ": %s", strerror(errnum));
-	err_make_line(err->text);
-	return code;
+	return err_set(err, err_from_errno(errnum), "%s: %s", what, strerror(errnum));
 }
 
 int err_from_errno(int errnum)

@@ -2,6 +2,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "json.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -18,11 +19,10 @@ enum {
 struct log_event_info {
 	const char *name;
 	enum log_level level;
-	const char *sentence;
 };
 
 static const struct log_event_info log_events[EV_COUNT] = {
-#define EVENT(name, level, sentence) [EV_##name] = {#name, LOG_LEVEL_##level, sentence},
+#define EVENT(name, level, sentence) [EV_##name] = {#name, LOG_LEVEL_##level},
 #include "events.def"
 #undef EVENT
 };
@@ -51,7 +51,7 @@ void log_set_level(enum log_level level)
 	log_state.level = level;
 }
 
-bool log_enabled(enum log_event_id id)
+static bool log_enabled(enum log_event_id id)
 {
 	return log_events[id].level <= log_state.level;
 }
@@ -69,10 +69,8 @@ static bool log_is_plain(struct span value)
 	return true;
 }
 
-static void log_add_quoted(struct buf *out, struct span value, const char *hex_prefix)
+static void log_add_quoted(struct buf *out, struct span value)
 {
-	static const char hex[] = "0123456789abcdef";
-
 	buf_add_char(out, '"');
 	for (size_t i = 0; i < value.len; i++) {
 		unsigned char c = (unsigned char)value.ptr[i];
@@ -81,9 +79,7 @@ static void log_add_quoted(struct buf *out, struct span value, const char *hex_p
 			buf_add_char(out, '\\');
 			buf_add_char(out, (char)c);
 		} else if (c < ' ' || c >= 0x7f) {
-			buf_add_str(out, hex_prefix);
-			buf_add_char(out, hex[c >> 4]);
-			buf_add_char(out, hex[c & 15]);
+			buf_printf(out, "\\x%02x", c);
 		} else {
 			buf_add_char(out, (char)c);
 		}
@@ -108,11 +104,11 @@ static void log_add_text(struct buf *out, struct span value)
 {
 	value = span_sub(value, 0, LOG_VALUE_MAX);
 	if (log_state.format == LOG_FORMAT_JSON)
-		log_add_quoted(out, value, "\\u00");
+		json_add_string(out, value);
 	else if (log_is_plain(value))
 		buf_add_span(out, value);
 	else
-		log_add_quoted(out, value, "\\x");
+		log_add_quoted(out, value);
 }
 
 static void log_add_field(struct buf *out, const struct log_field *field)
@@ -220,31 +216,16 @@ uint64_t log_event_count(enum log_event_id id)
 	return log_state.count[id];
 }
 
-const char *log_event_name(enum log_event_id id)
-{
-	return log_events[id].name;
-}
-
-enum log_level log_event_level(enum log_event_id id)
-{
-	return log_events[id].level;
-}
-
-const char *log_event_sentence(enum log_event_id id)
-{
-	return log_events[id].sentence;
-}
-
 const char *log_level_name(enum log_level level)
 {
-	static const char *const names[] = {"error", "warn", "info", "debug"};
+	static const char *const names[LOG_LEVELS] = {"error", "warn", "info", "debug"};
 
 	return names[level];
 }
 
 void log_set_level_name(struct span name)
 {
-	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++)
+	for (int i = LOG_LEVEL_ERROR; i < LOG_LEVELS; i++)
 		if (span_eq(name, span_str(log_level_name((enum log_level)i))))
 			log_set_level((enum log_level)i);
 }

@@ -11,7 +11,7 @@
 #include "err.h"
 #include "span.h"
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVELS };
 
 enum log_event_id {
 #define EVENT(name, level, sentence) EV_##name,
@@ -20,7 +20,7 @@ enum log_event_id {
 	EV_COUNT
 };
 
-enum log_field_type { LOG_FIELD_END, LOG_FIELD_SPAN, LOG_FIELD_U64, LOG_FIELD_I64 };
+enum log_field_type { LOG_FIELD_SPAN, LOG_FIELD_U64, LOG_FIELD_I64 };
 
 struct log_field {
 	const char *key;
@@ -57,7 +57,6 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
  */
 void log_init(int fd, enum log_level level, enum log_format format);
 void log_set_level(enum log_level level);
-bool log_enabled(enum log_event_id id);
 
 /* ctx may be NULL. Fields end with the macro's terminator. Rate limited per event. */
 #define log_event(id, ctx, ...)                                                                    \
@@ -67,13 +66,11 @@ void log_event_fields(enum log_event_id id, const struct log_ctx *ctx, const str
 /* Never blocks: what the sink does not take is dropped and counted. */
 void log_flush(void);
 
-/* Counter of event id since start; the metrics read it. */
+/* How often event id came since the start, whether or not it was written. */
 uint64_t log_event_count(enum log_event_id id);
-const char *log_event_name(enum log_event_id id);
+/* "error", "warn", "info", "debug". Static. */
 const char *log_level_name(enum log_level level);
 /* "error", "warn", "info", "debug"; anything else leaves the level as it is. */
 void log_set_level_name(struct span name);
-enum log_level log_event_level(enum log_event_id id);
-const char *log_event_sentence(enum log_event_id id);
 
 #endif

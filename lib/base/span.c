@@ -36,6 +36,14 @@ struct span span_trim(struct span s)
 	return s;
 }
 
+void span_copy(struct span s, char *out, size_t size)
+{
+	s = span_sub(s, 0, size - 1);
+	if (s.len > 0)
+		memmove(out, s.ptr, s.len);
+	out[s.len] = '\0';
+}
+
 bool span_u64(struct span s, uint64_t max, uint64_t *out)
 {
 	uint64_t n = 0;

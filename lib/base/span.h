@@ -62,6 +62,9 @@ size_t span_find(struct span s, char c);
 /* Without leading and trailing SP and HTAB. */
 struct span span_trim(struct span s);
 
+/* As a C string into size bytes; what does not fit is cut off. */
+void span_copy(struct span s, char *out, size_t size);
+
 /* Decimal digits only, no sign, no blanks; false on empty, surplus or > max. */
 bool span_u64(struct span s, uint64_t max, uint64_t *out);
 

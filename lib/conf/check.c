@@ -20,29 +20,6 @@ static int fail_at(struct span origin, unsigned column, struct err *err, const c
 
 /* ---- one value ---- */
 
-static bool is_word_of(struct span text, const char *words)
-{
-	struct span rest = span_str(words);
-
-	while (rest.len > 0) {
-		size_t end = span_find(rest, ' ');
-
-		if (span_eq(text, span_sub(rest, 0, end)))
-			return true;
-		rest = span_from(rest, end + 1);
-	}
-	return false;
-}
-
-static bool is_out_of_bounds(enum conf_setting setting, const char *bound, uint64_t number, bool least)
-{
-	struct conf_value limit = {0};
-
-	if (bound == NULL || bound[0] == '\0' || conf_value_parse(NULL, setting, span_str(bound), SPAN_LIT(""), &limit, NULL) != 0)
-		return false;
-	return least ? number < limit.number : number > limit.number;
-}
-
 /* Good enough to tell an address from a name: the directory says the rest when it is used. */
 static bool is_address(struct span text)
 {
@@ -58,15 +35,8 @@ static bool is_log_target(struct span text)
 
 static int check_value(enum conf_setting setting, const struct conf_value *v, struct err *err)
 {
-	const struct conf_bounds *bounds = conf_setting_bounds(setting);
 	const char *name = conf_setting_info(setting)->name;
 
-	if (is_out_of_bounds(setting, bounds->least, v->number, true))
-		return fail_at(v->origin, v->column, err, "%s: %.*s is less than %s, the least there can be", name, SPAN_ARG(v->text), bounds->least);
-	if (is_out_of_bounds(setting, bounds->most, v->number, false))
-		return fail_at(v->origin, v->column, err, "%s: %.*s is more than %s, the most there can be", name, SPAN_ARG(v->text), bounds->most);
-	if (bounds->choice != NULL && !is_word_of(v->text, bounds->choice))
-		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: %s", name, SPAN_ARG(v->text), bounds->choice);
 	if (setting == CONF_hostname && !span_is_host_name(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a host name such as mail.example.org", name, SPAN_ARG(v->text));
 	if (setting == CONF_log && !is_log_target(v->text))
@@ -96,9 +66,6 @@ static int check_listener(const struct conf_block *block, bool tls, struct err *
 	if (span_find(l->host, ':') < l->host.len && l->address.ptr[0] != '[')
 		return fail_at(scope->origin, scope->column, err, "listen %.*s: an IPv6 address stands in brackets: [%.*s]:%u",
 		    SPAN_ARG(l->address), SPAN_ARG(l->host), l->port);
-	if (!is_word_of(l->service, "smtp imap imaps lmtp"))
-		return fail_at(scope->origin, scope->column, err, "listen %.*s: no daemon of this version serves it; there are smtp, imap, imaps, lmtp",
-		    SPAN_ARG(l->service));
 	if (span_eq(l->service, SPAN_LIT("imaps")) && !tls)
 		return fail_at(scope->origin, scope->column, err, "listen imaps needs a certificate; write at the top level: tls certificate FILE key FILE");
 	return check_scope(scope, err);

@@ -1,4 +1,4 @@
-/* Look-ups, and the flattened text that daemons get. */
+/* The schema, look-ups, and the flattened text that daemons get. */
 #include "conf/private.h"
 
 #include "base/near.h"
@@ -11,25 +11,14 @@
 #define L CONF_SCOPE_LISTENER
 
 static const struct conf_setting_info conf_settings[CONF_COUNT] = {
-#define SETTING(id, name, type, scopes, default_text, sentence)                                    \
-	[CONF_##id] = {name, CONF_TYPE_##type, scopes, default_text, sentence},
-#include "conf/schema.def"
-};
-
-static const struct conf_bounds conf_bounds[CONF_COUNT] = {
-#define BOUNDS(id, least, most) [CONF_##id] = {least, most, NULL},
-#define CHOICE(id, words) [CONF_##id] = {NULL, NULL, words},
+#define SETTING(id, name, type, values, scopes, default_text, sentence)                                    \
+	[CONF_##id] = {name, CONF_TYPE_##type, values, scopes, default_text, sentence},
 #include "conf/schema.def"
 };
 
 const struct conf_setting_info *conf_setting_info(enum conf_setting setting)
 {
 	return &conf_settings[setting];
-}
-
-const struct conf_bounds *conf_setting_bounds(enum conf_setting setting)
-{
-	return &conf_bounds[setting];
 }
 
 bool conf_setting_find(struct span name, enum conf_setting *out, const char **near)
@@ -103,7 +92,7 @@ static int compare_domains(const void *a, const void *b)
 	return c ? c : (s.len > t.len) - (s.len < t.len);
 }
 
-int conf_index(struct conf *conf, struct err *err)
+static int conf_index(struct conf *conf, struct err *err)
 {
 	size_t i = 0;
 
@@ -122,6 +111,16 @@ int conf_index(struct conf *conf, struct err *err)
 	for (i = 0; i < conf->domain_count; i++)
 		conf->domain_index[i]->domain.index = (uint32_t)i;
 	return 0;
+}
+
+int conf_finish(struct conf *conf, int r, struct conf **out, struct err *err)
+{
+	if (r == 0)
+		r = conf_index(conf, err);
+	if (r != 0)
+		conf_free(&conf);
+	*out = conf;
+	return r;
 }
 
 static const struct conf_value *find_value(const struct conf *conf, enum conf_setting setting,

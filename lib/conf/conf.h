@@ -16,12 +16,12 @@
 struct conf;
 
 enum conf_setting {
-#define SETTING(id, name, type, scopes, default_text, sentence) CONF_##id,
+#define SETTING(id, name, type, values, scopes, default_text, sentence) CONF_##id,
 #include "conf/schema.def"
 	CONF_COUNT
 };
 
-enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_NUMBER, CONF_TYPE_SIZE, CONF_TYPE_TIME, CONF_TYPE_BOOL,
+enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_WORD, CONF_TYPE_NUMBER, CONF_TYPE_SIZE, CONF_TYPE_TIME, CONF_TYPE_BOOL,
 	CONF_TYPE_NETWORKS, CONF_TYPE_PATH };
 
 /* Where a setting may stand; bits. */
@@ -29,7 +29,7 @@ enum conf_scope { CONF_SCOPE_GLOBAL = 1, CONF_SCOPE_DOMAIN = 2, CONF_SCOPE_LISTE
 
 /* `listen SERVICE on ADDRESS:PORT { ... }` */
 struct conf_listener {
-	struct span service; /* smtp, submission, submissions, imap, imaps, pop3, pop3s, lmtp */
+	struct span service; /* smtp, imap, imaps, lmtp */
 	struct span address; /* as written, "127.0.0.1:25" or "[::1]:25" */
 	struct span host;
 	uint16_t port;
@@ -85,22 +85,21 @@ const struct conf_domain *conf_domain_find(const struct conf *conf, struct span 
 /* Where a value came from: "file:line" or "default". Borrowed. */
 struct span conf_origin(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);
 
+/* A size in bytes, "500M"; a time in milliseconds, "5m", as values of the settings are written. */
+bool conf_parse_size(struct span text, uint64_t *bytes);
+bool conf_parse_time(struct span text, uint64_t *ms);
+
 /* The schema itself, for documents and commands. */
 struct conf_setting_info {
 	const char *name;
 	enum conf_type type;
+	const char *values; /* as in the schema */
 	unsigned scopes;
 	const char *default_text;
 	const char *sentence;
 };
 
-/* What conf_check lets pass; NULL or "": there is no such bound. */
-struct conf_bounds {
-	const char *least, *most; /* as written in a file */
-	const char *choice;	  /* the words there are, with blanks between them */
-};
 const struct conf_setting_info *conf_setting_info(enum conf_setting setting);
-const struct conf_bounds *conf_setting_bounds(enum conf_setting setting);
 /* By name; false when there is none, and then *near is the one that is probably meant, or NULL. */
 bool conf_setting_find(struct span name, enum conf_setting *out, const char **near);
 

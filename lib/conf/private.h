@@ -7,6 +7,7 @@
 
 enum {
 	CONF_FILE_MAX = 1024 * 1024, /* bytes of one file */
+	CONF_READ = 16 * 1024,	     /* at once */
 	CONF_DEPTH_MAX = 8,	     /* includes within includes */
 	CONF_BLOCKS_MAX = 4096,	     /* domain and listen blocks */
 	CONF_MEMORY_MAX = 32 * 1024 * 1024,
@@ -64,5 +65,21 @@ bool conf_address_parse(struct span text, unsigned char out[16]);
 
 /* conf.c: an empty conf with the defaults filled in. */
 struct conf *conf_new(struct err *err);
-int conf_index(struct conf *conf, struct err *err);
+/* Makes what was parsed ready for look-ups; r: of the parsing. Frees it on an error. */
+int conf_finish(struct conf *conf, int r, struct conf **out, struct err *err);
+
+/* A text to be parsed, and where it comes from. */
+struct conf_source {
+	struct span text, name;
+	struct span directory; /* what relative paths begin at; empty: they are left alone */
+	unsigned depth;	       /* includes within includes */
+	/* E_NOTFOUND without a place, or an error with one; NULL: nothing can be included. */
+	int (*include)(struct conf *conf, const struct conf_source *from, struct span what, struct err *err);
+};
+
+/* parse.c: adds to conf, which borrows nothing of source. */
+int conf_parse_source(struct conf *conf, const struct conf_source *source, struct err *err);
+/* All of an open file into a buffer whose maximum is CONF_READ more than the file's; E_TOOBIG, E_IO. */
+int conf_read(int fd, const char *name, struct buf *out, struct err *err);
+
 #endif

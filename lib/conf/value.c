@@ -9,10 +9,10 @@ struct unit {
 	uint64_t factor;
 };
 
-static const struct unit size_units[] = {{"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30},
-    {"T", 1ULL << 40}, {"", 1}, {NULL, 0}};
-static const struct unit time_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
-    {"d", 86400000}, {NULL, 0}};
+static const struct unit size_units[] = {{"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30}, {"T", 1ULL << 40}, {"", 1},
+    {NULL, 0}};
+static const struct unit time_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000},
+    {NULL, 0}};
 
 static bool parse_with_unit(struct span text, const struct unit *units, uint64_t *out)
 {
@@ -29,6 +29,16 @@ static bool parse_with_unit(struct span text, const struct unit *units, uint64_t
 		if (span_eq(suffix, span_str(units->suffix)))
 			return !__builtin_mul_overflow(n, units->factor, out) && *out <= INT64_MAX;
 	return false;
+}
+
+bool conf_parse_size(struct span text, uint64_t *bytes)
+{
+	return parse_with_unit(text, size_units, bytes);
+}
+
+bool conf_parse_time(struct span text, uint64_t *ms)
+{
+	return parse_with_unit(text, time_units, ms);
 }
 
 bool conf_address_parse(struct span text, unsigned char out[16])
@@ -110,6 +120,40 @@ static int parse_bool(struct span text, struct conf_value *out, struct err *err)
 	return err_set(err, E_SYNTAX, "'%.*s' is neither yes nor no", SPAN_ARG(text));
 }
 
+/* values: "normal | strict". */
+static int check_word(const char *values, struct span text, struct err *err)
+{
+	struct span rest = span_str(values);
+
+	while (rest.len > 0) {
+		size_t end = span_find(rest, ' ');
+
+		if (span_eq(span_sub(rest, 0, end), text))
+			return 0;
+		rest = span_from(rest, end + strlen(" | "));
+	}
+	return err_set(err, E_SYNTAX, "'%.*s' is none of: %s", SPAN_ARG(span_sub(text, 0, 60)), values);
+}
+
+/* values: "1-1000", "1K-", "-1m", or "" for any; units: of the setting's type. */
+static int check_range(const char *values, const struct unit *units, uint64_t n, struct err *err)
+{
+	struct span all = span_str(values);
+	size_t dash = span_find(all, '-');
+	struct span from = span_sub(all, 0, dash), to = span_from(all, dash + 1);
+	uint64_t least = 0, most = UINT64_MAX;
+
+	if (from.len > 0)
+		parse_with_unit(from, units, &least);
+	if (to.len > 0)
+		parse_with_unit(to, units, &most);
+	if (n >= least && n <= most)
+		return 0;
+	if (from.len == 0 || to.len == 0)
+		return err_set(err, E_SYNTAX, "must be at %s %.*s", to.len > 0 ? "most" : "least", SPAN_ARG(to.len > 0 ? to : from));
+	return err_set(err, E_SYNTAX, "must be from %.*s to %.*s", SPAN_ARG(from), SPAN_ARG(to));
+}
+
 static int parse_path(struct pool *pool, struct span text, struct span directory, struct conf_value *out,
     struct err *err)
 {
@@ -128,20 +172,24 @@ static int parse_path(struct pool *pool, struct span text, struct span directory
 int conf_value_parse(struct pool *pool, enum conf_setting setting, struct span text, struct span directory,
     struct conf_value *out, struct err *err)
 {
+	const char *values = conf_setting_info(setting)->values;
+
 	out->text = text;
 	switch (conf_setting_info(setting)->type) {
+	case CONF_TYPE_WORD:
+		return check_word(values, text, err);
 	case CONF_TYPE_NUMBER:
 		if (!span_u64(text, INT64_MAX, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a number", SPAN_ARG(text));
-		return 0;
+		return check_range(values, size_units, out->number, err);
 	case CONF_TYPE_SIZE:
-		if (!parse_with_unit(text, size_units, &out->number))
+		if (!conf_parse_size(text, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a size such as 500K, 10M or 5G", SPAN_ARG(text));
-		return 0;
+		return check_range(values, size_units, out->number, err);
 	case CONF_TYPE_TIME:
-		if (!parse_with_unit(text, time_units, &out->number))
+		if (!conf_parse_time(text, &out->number))
 			return err_set(err, E_SYNTAX, "'%.*s' is not a time such as 30s, 5m, 4h or 5d", SPAN_ARG(text));
-		return 0;
+		return check_range(values, time_units, out->number, err);
 	case CONF_TYPE_BOOL:
 		return parse_bool(text, out, err);
 	case CONF_TYPE_NETWORKS:

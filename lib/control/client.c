@@ -13,8 +13,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { CONTROL_PIECE = 49152 };
-
 static int control_connect(const struct instance *instance, const char *daemon, bool stopping, struct err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -15,7 +15,7 @@ struct control_request_options {
 
 /*
  * Sends the request to run/<daemon>.sock and prints what comes back: rows and
- * text to stdout, the closing sentence to stderr when the exit code is not 0.
+ * text to stdout, the closing sentence to stdout, or to stderr when the exit code is not 0.
  * Returns the command's exit status (sysexits(3)); EX_UNAVAILABLE when the suite does not run.
  */
 int control_run(const struct instance *instance, const char *daemon,

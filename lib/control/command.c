@@ -241,7 +241,7 @@ static int read_input(struct span path, struct buf *out, struct err *err)
 	char name[4096];
 	int fd;
 
-	snprintf(name, sizeof(name), "%.*s", SPAN_ARG(path));
+	span_copy(path, name, sizeof(name));
 	fd = strcmp(name, "-") == 0 ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set_errno(err, errno, "%s", name);

@@ -121,7 +121,7 @@ static void cell_text(json_t *value, char *out, size_t size, bool last)
 	} else {
 		char *dumped = value && !json_is_null(value) ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 
-		snprintf(out, size, "%s", dumped ? dumped : "-");
+		string_text(span_str(dumped ? dumped : "-"), out, size - 1);
 		free(dumped);
 	}
 	if (out[0] == '\0')
@@ -172,45 +172,6 @@ static size_t columns_of(const struct table *table, const char *names[TABLE_COLU
 	return count;
 }
 
-static bool is_list_of_objects(const json_t *value)
-{
-	return json_is_object(json_array_get(value, 0));
-}
-
-static bool has_list_of_objects(json_t *row)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(row, key, value)
-		if (is_list_of_objects(value))
-			return true;
-	return false;
-}
-
-/* One thing with lists in it fits no table: a line for each of its keys. */
-static void print_record(json_t *row, const char *indent, FILE *out)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(row, key, value) {
-		char text[1024];
-
-		if (!is_list_of_objects(value)) {
-			cell_text(value, text, sizeof(text), true);
-			fprintf(out, "%s%-16s %s\n", indent, key, text);
-			continue;
-		}
-		fprintf(out, "%s%s\n", indent, key);
-		for (size_t i = 0; i < json_array_size(value); i++) {
-			if (i > 0)
-				fputc('\n', out);
-			print_record(json_array_get(value, i), "    ", out);
-		}
-	}
-}
-
 void table_print(const struct table *table, FILE *out)
 {
 	const char *names[TABLE_COLUMNS];
@@ -219,10 +180,6 @@ void table_print(const struct table *table, FILE *out)
 
 	if (json_array_size(table->rows) == 0)
 		return;
-	if (json_array_size(table->rows) == 1 && has_list_of_objects(json_array_get(table->rows, 0))) {
-		print_record(json_array_get(table->rows, 0), "", out);
-		return;
-	}
 	count = columns_of(table, names, widths);
 	for (size_t c = 0; c < count; c++)
 		print_cell(names[c], widths[c], out);

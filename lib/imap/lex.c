@@ -1,5 +1,6 @@
 #include "imap/lex.h"
 
+#include "base/clock.h"
 #include "imap/reader.h"
 #include "imap/utf7.h"
 #include "imap/flags.h"
@@ -330,19 +331,6 @@ bool imap_lex_id(struct imap_lex *lex)
 
 /* ---- dates ---- */
 
-static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-
-/* Days since 1970 of a date of the Gregorian calendar. */
-static int64_t days_from(int64_t year, unsigned month, unsigned day)
-{
-	int64_t y = month <= 2 ? year - 1 : year;
-	int64_t era = (y >= 0 ? y : y - 399) / 400;
-	int64_t of_era = y - era * 400;
-	int64_t of_year = (153 * (int64_t)(month + (month > 2 ? -3U : 9U)) + 2) / 5 + day - 1;
-
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 static bool take_digits(struct imap_lex *lex, unsigned count, unsigned *out)
 {
 	uint64_t n;
@@ -356,7 +344,7 @@ static bool take_digits(struct imap_lex *lex, unsigned count, unsigned *out)
 
 static bool take_date_text(struct imap_lex *lex, int64_t *days)
 {
-	unsigned day = 0, month = 0, year = 0;
+	unsigned day = 0, month, year = 0;
 	struct span name;
 
 	if (lex->wrong != NULL)
@@ -365,13 +353,12 @@ static bool take_date_text(struct imap_lex *lex, int64_t *days)
 	take_digits(lex, lex->at + 1 < lex->in.len && ascii_is_digit(lex->in.ptr[lex->at + 1]) ? 2 : 1, &day);
 	imap_lex_char(lex, '-');
 	name = span_sub(lex->in, lex->at, 3);
-	for (month = 1; month <= 12 && !span_caseeq(name, span_of(months + 3 * (month - 1), 3)); month++)
-		;
+	month = clock_month(name);
 	lex->at += name.len;
 	imap_lex_char(lex, '-');
-	if (!take_digits(lex, 4, &year) || month > 12 || day < 1 || day > 31)
+	if (!take_digits(lex, 4, &year) || month == 0 || day < 1 || day > 31)
 		return imap_lex_fail(lex, "a date is malformed");
-	*days = days_from(year, month, day);
+	*days = clock_days(year, month, day);
 	return true;
 }
 

@@ -16,7 +16,12 @@
 
 #include <sys/types.h>
 
-enum { IPC_MESSAGE_MAX = 65536, IPC_HEADER = 6, IPC_BODY_MAX = 512 };
+enum {
+	IPC_MESSAGE_MAX = 65536,
+	IPC_HEADER = 6,
+	IPC_BODY_MAX = 512,
+	CONTROL_PIECE = 49152, /* of a row, a text, an input: more goes in several messages */
+};
 
 enum ipc_direction { TO_SERVICE, TO_CLIENT };
 enum ipc_descriptor { IPC_FD_NONE, IPC_FD_REQUIRED, IPC_FD_OPTIONAL };

@@ -1,5 +1,7 @@
 #include "mime/header.h"
 
+#include "base/clock.h"
+
 bool mime_field_next(struct span *rest, struct mime_field *out)
 {
 	while (rest->len > 0) {
@@ -365,38 +367,18 @@ static bool take_number(struct span *s, uint64_t max, uint64_t *out)
 	return true;
 }
 
-static bool take_month(struct span *s, uint64_t *out)
+static bool take_month(struct span *s, unsigned *out)
 {
-	static const char names[] = "janfebmaraprmayjunjulaugsepoctnovdec";
-	char word[4] = {0};
-
 	skip_cfws(s);
-	for (size_t i = 0; i < 3 && i < s->len; i++)
-		word[i] = ascii_lower(s->ptr[i]);
-	for (size_t m = 0; m < 12 && word[2] != '\0'; m++)
-		if (memcmp(word, names + 3 * m, 3) == 0) {
-			*out = m + 1;
-			*s = span_from(*s, 3);
-			return true;
-		}
-	return false;
+	*out = clock_month(*s);
+	if (*out != 0)
+		*s = span_from(*s, 3);
+	return *out != 0;
 }
 
-/* Days since 1970 of a date of the Gregorian calendar. */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
+static int64_t days_in(int64_t year, unsigned month)
 {
-	int64_t era, of_era, of_year;
-
-	year -= month <= 2;
-	era = (year >= 0 ? year : year - 399) / 400;
-	of_era = year - era * 400;
-	of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-static int64_t days_in(int64_t year, int64_t month)
-{
-	return month == 12 ? 31 : days_of(year, month + 1, 1) - days_of(year, month, 1);
+	return month == 12 ? 31 : clock_days(year, month + 1, 1) - clock_days(year, month, 1);
 }
 
 /* [CFWS] ":" [CFWS] as section 4.3 has it. */
@@ -432,7 +414,8 @@ static int64_t take_zone(struct span *s)
 
 bool mime_date_parse(struct span value, int64_t *out)
 {
-	uint64_t day, month, year, hour, minute, second = 0;
+	uint64_t day, year, hour, minute, second = 0;
+	unsigned month;
 	size_t comma = span_find(span_sub(value, 0, 32), ',');
 
 	value = span_sub(value, 0, 256);
@@ -446,9 +429,9 @@ bool mime_date_parse(struct span value, int64_t *out)
 		year += 2000;
 	else if (year < 1000)
 		year += 1900;
-	if (day > (uint64_t)days_in((int64_t)year, (int64_t)month))
+	if (day > (uint64_t)days_in((int64_t)year, month))
 		return false;
-	*out = days_of((int64_t)year, (int64_t)month, (int64_t)day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second) -
+	*out = clock_days((int64_t)year, month, (unsigned)day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second) -
 	       take_zone(&value) * 60;
 	return true;
 }

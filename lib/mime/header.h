@@ -31,7 +31,7 @@ struct mime_parameter {
 	struct span value; /* pooled, quoting taken out */
 };
 
-/* "type/subtype; name=value ...", as Content-Type and Content-Disposition have it (RFC 2045 5.1, RFC 2183). */
+/* "type/subtype; name=value ...", as Content-Type and Content-Disposition have it (RFC 2045 section 5.1, RFC 2183). */
 struct mime_content {
 	struct span type;    /* or the disposition; pooled */
 	struct span subtype; /* empty when there is none */

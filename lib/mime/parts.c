@@ -1,17 +1,18 @@
 #include "mime/parts.h"
 
+#include "base/bytes.h"
+
 static void put32(struct buf *out, size_t n)
 {
-	unsigned char wire[4] = {(unsigned char)n, (unsigned char)(n >> 8), (unsigned char)(n >> 16), (unsigned char)(n >> 24)};
+	unsigned char wire[4];
 
+	put_le(wire, n, 4);
 	buf_add(out, wire, 4);
 }
 
 static uint32_t get32(const char *p)
 {
-	const unsigned char *u = (const unsigned char *)p;
-
-	return (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 24;
+	return (uint32_t)get_le(p, 4);
 }
 
 void mime_parts_encode(const struct mime_part *root, struct buf *out)
@@ -36,16 +37,11 @@ void mime_parts_encode(const struct mime_part *root, struct buf *out)
 	}
 }
 
-size_t mime_parts_count(struct span parts)
-{
-	return parts.len / MIME_PLACE_SIZE;
-}
-
 bool mime_parts_get(struct span parts, size_t i, uint64_t size, struct mime_place *out)
 {
 	const char *p = parts.ptr + i * MIME_PLACE_SIZE;
 
-	if (i >= mime_parts_count(parts) || get32(p) > MIME_MESSAGE)
+	if (i >= parts.len / MIME_PLACE_SIZE || get32(p) > MIME_MESSAGE)
 		return false;
 	out->kind = (enum mime_kind)get32(p);
 	out->depth = get32(p + 4);

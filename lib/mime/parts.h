@@ -19,7 +19,6 @@ struct mime_place {
 
 /* Appends MIME_PLACE_SIZE bytes a part. */
 void mime_parts_encode(const struct mime_part *root, struct buf *out);
-size_t mime_parts_count(struct span parts);
 /* Strict; false past the end or when damaged (offsets past size). */
 bool mime_parts_get(struct span parts, size_t i, uint64_t size, struct mime_place *out);
 

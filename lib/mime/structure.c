@@ -7,7 +7,6 @@ struct walker {
 	bool in_header;
 	size_t parts;
 	size_t line_count;	 /* line ends passed */
-	size_t lines_at_body;	 /* of the current leaf: kept in `lines` until it is closed */
 	unsigned open_boundaries; /* multiparts on the way from root to current */
 };
 
@@ -33,11 +32,6 @@ static struct mime_part *part_new(struct walker *w, struct mime_part *parent, si
 struct span mime_part_header(struct span message, const struct mime_part *part)
 {
 	return span_sub(message, part->header_offset, part->header_size);
-}
-
-struct span mime_part_body(struct span message, const struct mime_part *part)
-{
-	return span_sub(message, part->body_offset, part->body_size);
 }
 
 /* RFC 2046 section 5.1.5: within multipart/digest the default is message/rfc822. */

@@ -1,5 +1,5 @@
 /*
- * The parts of a message and where they lie (RFC 2045, 2046). One pass over the
+ * The parts of a message and where they lie (RFC 2045, RFC 2046). One pass over the
  * message, no recursion; what goes deeper or counts more than the limits is an
  * opaque leaf: delivery always works.
  */
@@ -28,6 +28,5 @@ struct mime_part *mime_structure_parse(struct span message, struct pool *pool);
 
 /* The header section of a part. */
 struct span mime_part_header(struct span message, const struct mime_part *part);
-struct span mime_part_body(struct span message, const struct mime_part *part);
 
 #endif

@@ -124,17 +124,6 @@ void conn_free(struct conn **connp)
 	conn_destroy(conn);
 }
 
-int conn_detach(struct conn **connp)
-{
-	int fd = (*connp)->fd;
-
-	event_del((*connp)->read_event);
-	event_del((*connp)->write_event);
-	(*connp)->fd = -1;
-	conn_free(connp);
-	return fd;
-}
-
 static void conn_fail(struct conn *conn, const struct err *why)
 {
 	if (conn->dead || conn->freed)
@@ -406,12 +395,6 @@ void conn_resume(struct conn *conn)
 		conn_call_input(conn);
 	if (conn_leave(conn))
 		conn_flush(conn);
-}
-
-void conn_write(struct conn *conn, struct span bytes)
-{
-	buf_add_span(&conn->out, bytes);
-	conn_flush(conn);
 }
 
 struct buf *conn_output(struct conn *conn)

@@ -44,9 +44,10 @@ void conn_consume(struct conn *conn, size_t len);
 /* Calls input again with what is left, after an answer that was waited for. The conn may be gone afterwards. */
 void conn_resume(struct conn *conn);
 
-/* Copied. Written when the running callback returns, or at once outside one (the conn may then be gone). */
-void conn_write(struct conn *conn, struct span bytes);
-/* The buffer itself, to be formatted into; call conn_flush afterwards when outside a callback. */
+/*
+ * What is added to this buffer is written when the running callback returns; outside one call conn_flush,
+ * after which the conn may be gone.
+ */
 struct buf *conn_output(struct conn *conn);
 void conn_flush(struct conn *conn);
 size_t conn_output_len(const struct conn *conn);
@@ -58,7 +59,7 @@ void conn_timeout(struct conn *conn, int64_t ms);
 /* Milliseconds until then; negative when it is overdue. */
 int64_t conn_time_left(const struct conn *conn);
 
-/* Begins a handshake as server. Input received before is dropped (DESIGN S5). */
+/* Begins a handshake as server. Input received before it is dropped: nothing protected it. 0 or E_NOMEM. */
 int conn_start_tls(struct conn *conn, struct tls_context *context);
 bool conn_is_tls(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn);
@@ -68,8 +69,7 @@ const char *conn_tls_cipher(const struct conn *conn);
 void conn_finish(struct conn *conn);
 
 const char *conn_peer(const struct conn *conn);
+/* Borrowed. */
 int conn_fd(const struct conn *conn);
-/* Ends the conn without closing the descriptor, which is returned; for handing it on. Plain, no output left. */
-int conn_detach(struct conn **conn);
 
 #endif

@@ -1,7 +1,6 @@
 #include "net/control.h"
 
 #include "base/log.h"
-#include "base/utf8.h"
 #include "net/ipc_conn.h"
 #include "net/listener.h"
 
@@ -9,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-enum { CONTROL_PIECE = 49000 };
 
 struct control_server {
 	struct event_base *base;
@@ -171,23 +168,4 @@ void control_server_free(struct control_server **server)
 	listener_free(&(*server)->listener);
 	free(*server);
 	*server = NULL;
-}
-
-void control_json_string(struct buf *out, struct span s)
-{
-	buf_add_char(out, '"');
-	while (s.len > 0) {
-		const char *at = s.ptr;
-		int32_t cp = utf8_next(&s);
-
-		if (cp < 0)
-			buf_add_str(out, "\\ufffd");
-		else if (cp == '"' || cp == '\\')
-			buf_printf(out, "\\%c", (char)cp);
-		else if (cp < 0x20 || cp == 0x7f)
-			buf_printf(out, "\\u%04x", (unsigned)cp);
-		else
-			buf_add(out, at, (size_t)(s.ptr - at));
-	}
-	buf_add_char(out, '"');
 }

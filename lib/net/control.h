@@ -36,8 +36,4 @@ void control_reply_text(struct control_reply *reply, struct span text);
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Adds s as a JSON string with its quotes; what is not UTF-8 is shown as U+FFFD. */
-struct buf;
-void control_json_string(struct buf *out, struct span s);
-
 #endif

@@ -237,11 +237,6 @@ void ipc_conn_wait_max(struct ipc_conn *conn, size_t max)
 	conn->wait_max = max;
 }
 
-int ipc_conn_fd(const struct ipc_conn *conn)
-{
-	return conn->fd;
-}
-
 size_t ipc_conn_waiting(const struct ipc_conn *conn)
 {
 	return conn->waiting;

@@ -38,7 +38,6 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
  * of a process that has ended. closed() is not called.
  */
 void ipc_conn_take_rest(struct ipc_conn *conn);
-int ipc_conn_fd(const struct ipc_conn *conn);
 /* Another bound than 4 MiB for what may wait: for long answers to administrators. */
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max);
 /* Bytes that wait for a full socket. */

@@ -1,4 +1,4 @@
-/* The two kernel mechanisms behind proc_confine(); used by profile's functions only. */
+/* The two kernel mechanisms behind proc_confine() and proc_confine_account(), and for them alone. */
 #ifndef MW_PROC_CONFINE_H
 #define MW_PROC_CONFINE_H
 

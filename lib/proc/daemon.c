@@ -1,6 +1,7 @@
 #include "proc/daemon.h"
 
 #include "net/ipc_conn.h"
+#include "proc/handover.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -15,37 +16,9 @@
 
 enum {
 	DAEMON_MASTER_FD = 3,
-	DAEMON_FILES = 16,
-	DAEMON_LISTENERS = 128,
-	DAEMON_SECRETS = 8,
-	DAEMON_PEERS = 32, /* that come before the loop runs */
-	DAEMON_LOST = 4,   /* services that a daemon may be without */
+	DAEMON_LOST = 4, /* services that a daemon may be without */
 	DAEMON_LOST_FIRST_S = 1,
 	DAEMON_LOST_AGAIN_S = 10,
-};
-
-struct daemon_listener {
-	char name[32];
-	char address[128];
-	int fd;
-};
-
-struct daemon_file {
-	char name[64];
-	int fd;
-};
-
-struct daemon_secret {
-	char name[32];
-	unsigned char value[64];
-	size_t len;
-};
-
-struct daemon_peer {
-	char service[32];
-	char role[32];
-	bool serving;
-	int fd;
 };
 
 /* A service that there is no connection to. */
@@ -62,14 +35,7 @@ struct daemon {
 	struct conf *conf;
 	struct conf *next_conf; /* received, not yet taken over */
 	uint32_t generation;
-	struct daemon_listener listeners[DAEMON_LISTENERS];
-	size_t listener_count;
-	struct daemon_file files[DAEMON_FILES];
-	size_t file_count;
-	struct daemon_secret secrets[DAEMON_SECRETS];
-	size_t secret_count;
-	struct daemon_peer peers[DAEMON_PEERS];
-	size_t peer_count;
+	struct handover handed;
 	struct daemon_lost lost[DAEMON_LOST];
 	struct event *halt_timer;
 	struct log_ctx log;
@@ -97,49 +63,19 @@ const struct log_ctx *daemon_log(struct daemon *daemon)
 	return &daemon->log;
 }
 
-size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char (*addresses)[128],
-    size_t max)
+size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char (*addresses)[128], size_t max)
 {
-	size_t count = 0;
-
-	for (size_t i = 0; i < daemon->listener_count && count < max; i++) {
-		struct daemon_listener *l = &daemon->listeners[i];
-
-		if (strcmp(l->name, name) != 0)
-			continue;
-		fds[count] = l->fd;
-		if (addresses != NULL)
-			memcpy(addresses[count], l->address, sizeof(l->address));
-		count++;
-	}
-	return count;
+	return handover_listeners(&daemon->handed, name, fds, addresses, max);
 }
 
 int daemon_file(struct daemon *daemon, const char *name)
 {
-	for (size_t i = 0; i < daemon->file_count; i++)
-		if (strcmp(daemon->files[i].name, name) == 0)
-			return daemon->files[i].fd;
-	return -1;
+	return handover_file(&daemon->handed, name);
 }
 
 bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size)
 {
-	for (size_t i = 0; i < daemon->secret_count; i++) {
-		struct daemon_secret *s = &daemon->secrets[i];
-
-		if (strcmp(s->name, name) != 0 || s->len != size)
-			continue;
-		memcpy(out, s->value, size);
-		explicit_bzero(s, sizeof(*s));
-		return true;
-	}
-	return false;
-}
-
-static void copy_text(char *out, size_t size, struct span s)
-{
-	snprintf(out, size, "%.*s", SPAN_ARG(s));
+	return handover_secret(&daemon->handed, name, out, size);
 }
 
 /* ---- what master sends ---- */
@@ -155,58 +91,6 @@ static int take_config(struct daemon *daemon, struct ipc_message *m)
 	if (r != 0)
 		log_event(EV_daemon_failed, NULL, F_ERR(&err));
 	return r;
-}
-
-static int take_file(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_file *body = (const void *)m->body;
-	struct daemon_file *file = NULL;
-
-	for (size_t i = 0; i < daemon->file_count; i++)
-		if (span_eq(span_str(daemon->files[i].name), body->name))
-			file = &daemon->files[i];
-	if (file != NULL) {
-		close(file->fd);
-	} else {
-		if (daemon->file_count == DAEMON_FILES) {
-			close(m->fd);
-			return E_LIMIT;
-		}
-		file = &daemon->files[daemon->file_count++];
-		copy_text(file->name, sizeof(file->name), body->name);
-	}
-	file->fd = m->fd;
-	return 0;
-}
-
-static int take_listener(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_listener *body = (const void *)m->body;
-	struct daemon_listener *listener;
-
-	if (daemon->listener_count == DAEMON_LISTENERS) {
-		close(m->fd);
-		return E_LIMIT;
-	}
-	listener = &daemon->listeners[daemon->listener_count++];
-	copy_text(listener->name, sizeof(listener->name), body->name);
-	copy_text(listener->address, sizeof(listener->address), body->address);
-	listener->fd = m->fd;
-	return 0;
-}
-
-static int take_secret(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_secret *body = (const void *)m->body;
-	struct daemon_secret *secret;
-
-	if (daemon->secret_count == DAEMON_SECRETS || body->value.len > sizeof(secret->value))
-		return E_LIMIT;
-	secret = &daemon->secrets[daemon->secret_count++];
-	copy_text(secret->name, sizeof(secret->name), body->name);
-	memcpy(secret->value, body->value.ptr, body->value.len);
-	secret->len = body->value.len;
-	return 0;
 }
 
 /* ---- services that were lost ---- */
@@ -252,7 +136,7 @@ void daemon_peer_lost(struct daemon *daemon, const char *service)
 	if (lost->timer == NULL)
 		return;
 	lost->daemon = daemon;
-	copy_text(lost->service, sizeof(lost->service), span_str(service));
+	span_copy(span_str(service), lost->service, sizeof(lost->service));
 	lost_arm(lost, DAEMON_LOST_FIRST_S);
 }
 
@@ -272,29 +156,6 @@ static void give_peer(struct daemon *daemon, struct span service, struct span ro
 		daemon->spec->peer(daemon, service, role, serving, fd);
 	else
 		close(fd);
-}
-
-static int take_peer(struct daemon *daemon, struct ipc_message *m)
-{
-	const struct master_peer *body = (const void *)m->body;
-	struct daemon_peer *peer;
-
-	if (daemon->running) {
-		if (!body->serving)
-			lost_found(daemon, body->service);
-		give_peer(daemon, body->service, body->role, body->serving, m->fd);
-		return 0;
-	}
-	if (daemon->peer_count == DAEMON_PEERS) {
-		close(m->fd);
-		return E_LIMIT;
-	}
-	peer = &daemon->peers[daemon->peer_count++];
-	copy_text(peer->service, sizeof(peer->service), body->service);
-	copy_text(peer->role, sizeof(peer->role), body->role);
-	peer->serving = body->serving;
-	peer->fd = m->fd;
-	return 0;
 }
 
 static int take_over_conf(struct daemon *daemon)
@@ -393,19 +254,19 @@ static void answer_query(struct daemon *daemon, uint32_t id)
 	ipc_conn_send(daemon->master, &ipc_master_stats, id, &stats, -1);
 }
 
+/* Before the first go and, for files and peers, at any time. */
 static int take_message(struct daemon *daemon, struct ipc_message *m)
 {
+	const struct master_peer *peer = (const void *)m->body;
+
 	if (m->type == &ipc_master_config)
 		return take_config(daemon, m);
-	if (m->type == &ipc_master_file)
-		return take_file(daemon, m);
-	if (m->type == &ipc_master_listener)
-		return take_listener(daemon, m);
-	if (m->type == &ipc_master_secret)
-		return take_secret(daemon, m);
-	if (m->type == &ipc_master_peer)
-		return take_peer(daemon, m);
-	return E_PROTO;
+	if (m->type != &ipc_master_peer || !daemon->running)
+		return handover_take(&daemon->handed, m);
+	if (!peer->serving)
+		lost_found(daemon, peer->service);
+	give_peer(daemon, peer->service, peer->role, peer->serving, m->fd);
+	return 0;
 }
 
 static int on_master_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
@@ -478,7 +339,7 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 		snprintf(out, size, "%.*s/store", SPAN_ARG(data));
 		return;
 	case TREE_SPOOL:
-		snprintf(out, size, "%.*s", SPAN_ARG(spool));
+		span_copy(spool, out, size);
 		return;
 	default:
 		snprintf(out, size, "%.*s/empty", SPAN_ARG(run));
@@ -523,14 +384,13 @@ static int confine_self(struct daemon *daemon, struct err *err)
 	int r;
 
 	tree_path(daemon, tree, sizeof(tree));
-	copy_text(user_prefix, sizeof(user_prefix), prefix);
+	span_copy(prefix, user_prefix, sizeof(user_prefix));
 	r = check_tree(daemon->spec->profile, tree, user_prefix, err);
 	if (r != 0)
 		return r;
 	r = proc_confine(daemon->spec->profile, tree, user_prefix, &landlock, err);
 	if (r == 0 && !landlock)
-		log_event(EV_daemon_ready, &daemon->log,
-		    F_STR("warning", "this kernel has no Landlock; seccomp and user separation remain"));
+		log_event(EV_daemon_no_landlock, &daemon->log, F_STR("daemon", daemon->spec->name));
 	return r;
 }
 
@@ -578,8 +438,8 @@ static int daemon_start(struct daemon *daemon, struct err *err)
 static void daemon_loop(struct daemon *daemon)
 {
 	daemon->running = true;
-	for (size_t i = 0; i < daemon->peer_count; i++) {
-		struct daemon_peer *p = &daemon->peers[i];
+	for (size_t i = 0; i < daemon->handed.peer_count; i++) {
+		struct handed_peer *p = &daemon->handed.peers[i];
 
 		give_peer(daemon, span_str(p->service), span_str(p->role), p->serving, p->fd);
 	}

@@ -51,18 +51,20 @@ const struct profile *profile_find(const char *name);
 extern const struct profile profile_table[];
 
 /*
- * The whole order of DESIGN S2 for this process: limits, chroot (as root only),
- * groups, user (as root only; regaining is tried and must fail), bounding set,
- * dumpable off, no_new_privs, Landlock, seccomp. tree: the directory's path
- * (NULL for TREE_NONE); inside a chroot it is "/" afterwards. user_prefix: "mw-".
- * Landlock missing from the kernel: goes on, *err holds a warning and *landlock is false.
+ * Everything for this process, in this order: limits, chroot (as root only),
+ * bounding set, groups, user (as root only; regaining is tried and must fail),
+ * capabilities, dumpable off, no_new_privs, Landlock, seccomp. tree: the path of the
+ * directory that stays in sight, which becomes the current one, "/" inside a chroot;
+ * for TREE_NONE an empty one. user_prefix: "mw-". *landlock: false when the kernel
+ * has none; the rest holds then. 0, or an error after which the process must end.
  */
 int proc_confine(const struct profile *profile, const char *tree, const char *user_prefix,
     bool *landlock, struct err *err);
 
 /*
  * For a spawner's child: narrows what may be seen to the directory `dir`
- * (descriptor) and the system calls to `profile`'s. The current directory becomes dir.
+ * (descriptor, stays the caller's) and the system calls to `profile`'s. The current
+ * directory becomes dir. 0, or an error after which the process must end.
  */
 int proc_confine_account(const struct profile *profile, int dir, struct err *err);
 

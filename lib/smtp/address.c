@@ -47,10 +47,10 @@ bool smtp_literal_is_valid(struct span literal)
 		return false;
 	literal = span_sub(literal, 1, literal.len - 2);
 	if (span_startscase(literal, SPAN_LIT("IPv6:"))) {
-		snprintf(text, sizeof(text), "%.*s", SPAN_ARG(span_from(literal, 5)));
+		span_copy(span_from(literal, 5), text, sizeof(text));
 		return inet_pton(AF_INET6, text, binary) == 1;
 	}
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(literal));
+	span_copy(literal, text, sizeof(text));
 	return inet_pton(AF_INET, text, binary) == 1;
 }
 
@@ -218,7 +218,7 @@ int smtp_path_parse(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1
 	if (r == 0 && !(flags & SMTP_PATH_UTF8) && !utf8_is_ascii(buf_span(&path)))
 		r = err_set(err, E_UNSUPPORTED, "the address needs SMTPUTF8");
 	if (r == 0) {
-		snprintf(out, SMTP_PATH_MAX + 1, "%.*s", SPAN_ARG(buf_span(&path)));
+		span_copy(buf_span(&path), out, SMTP_PATH_MAX + 1);
 		*used = (size_t)(rest.ptr - text.ptr) + 1;
 	}
 	buf_fini(&path);

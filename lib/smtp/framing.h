@@ -21,10 +21,11 @@ struct smtp_frame {
 };
 
 /*
- * Takes from input until its end, the end of the message, or `pieces` has one span
- * to hand on. *out: message bytes (borrowed from input, or static CR/dot text).
- * E_SYNTAX: a bare CR, bare LF or NUL: the message cannot be trusted and the session ends.
- * E_TOOBIG: a line longer than line_max.
+ * Takes from input, which must not be empty, up to its end, the end of the message or
+ * the next line that begins with a dot. *out: what of it is message, perhaps nothing;
+ * borrowed from input, or static. The dots that the client added are left out (RFC 5321
+ * section 4.5.2). frame->state is FRAME_END behind the last line. 0; E_SYNTAX: a bare CR, bare
+ * LF or NUL: the message cannot be trusted and the session ends; E_TOOBIG: a line longer than line_max.
  */
 int smtp_frame_next(struct smtp_frame *frame, struct span *input, struct span *out, struct err *err);
 

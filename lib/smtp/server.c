@@ -113,7 +113,7 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config, con
 		return NULL;
 	s->config = *config;
 	/* The configuration it came from may be replaced while the session lives. */
-	snprintf(s->hostname, sizeof(s->hostname), "%.*s", SPAN_ARG(config->hostname));
+	span_copy(config->hostname, s->hostname, sizeof(s->hostname));
 	s->config.hostname = span_str(s->hostname);
 	s->callbacks = callbacks;
 	s->arg = arg;
@@ -153,7 +153,7 @@ static bool take_helo(struct smtp_server *s, struct span args, const char *verb)
 	}
 	smtp_end_transaction(s);
 	smtp_set_state(s, SMTP_READY);
-	snprintf(s->helo, sizeof(s->helo), "%.*s", SPAN_ARG(name));
+	span_copy(name, s->helo, sizeof(s->helo));
 	return true;
 }
 
@@ -406,11 +406,6 @@ void smtp_server_shutdown(struct smtp_server *s, const char *text)
 }
 
 const struct smtp_transaction *smtp_server_transaction(const struct smtp_server *s)
-{
-	return s->tx;
-}
-
-struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *s)
 {
 	return s->tx;
 }

@@ -4,7 +4,7 @@
  *
  * Answers come in the order of the commands: while a question is open the engine
  * takes no more input. Framing (line ends, dots, chunk lengths) is one layer,
- * framing.c; only CRLF ends a line, and only CRLF.CRLF ends a message (DESIGN S5).
+ * framing.c; only CRLF ends a line, and only CRLF.CRLF ends a message.
  */
 #ifndef MW_SMTP_SERVER_H
 #define MW_SMTP_SERVER_H
@@ -15,7 +15,7 @@
 #include "smtp/address.h"
 
 enum {
-	SMTP_LINE_MAX = 2048,	       /* a command, with what extensions add (RFC 5321 4.5.3.1.4) */
+	SMTP_LINE_MAX = 2048,	       /* a command, with what extensions add (RFC 5321 section 4.5.3.1.4) */
 	SMTP_TEXT_LINE_MAX = 64 * 1024, /* a line of a message */
 	SMTP_XTEXT_MAX = 500,
 	SMTP_ENVID_MAX = 100,
@@ -108,7 +108,6 @@ void smtp_server_tls_started(struct smtp_server *server);
 void smtp_server_shutdown(struct smtp_server *server, const char *text);
 
 const struct smtp_transaction *smtp_server_transaction(const struct smtp_server *server);
-struct smtp_transaction *smtp_server_transaction_mutable(struct smtp_server *server);
 /* The address of the recipient that the owner was asked about. */
 struct span smtp_server_asked(const struct smtp_server *server);
 struct span smtp_server_helo(const struct smtp_server *server);

@@ -1,4 +1,4 @@
-/* MAIL and RCPT with their parameters (RFC 5321 4.1.1, RFC 1870, 3461, 6152, 3030, 6531). */
+/* MAIL and RCPT with their parameters (RFC 5321 section 4.1.1, RFC 1870, RFC 3461, RFC 6152, RFC 3030, RFC 6531). */
 #include "smtp/server_private.h"
 
 #include "base/utf8.h"
@@ -142,7 +142,7 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 	return 0;
 }
 
-/* enhanced: what a syntax error is called, which depends on whether the address or a parameter has it (RFC 3463 3.2, 3.6). */
+/* enhanced: what a syntax error is called, which depends on whether the address or a parameter has it (RFC 3463 section 3). */
 static void refuse_path(struct smtp_server *s, int code, const struct err *err, const char *what, const char *enhanced)
 {
 	switch (code) {

@@ -16,7 +16,7 @@ enum smtp_state {
 	SMTP_CHUNK,	 /* octets of a BDAT chunk come in */
 	SMTP_BDAT,	 /* between chunks */
 	SMTP_WAIT_DONE,	 /* the content is complete, the owner was asked */
-	SMTP_TLS,	 /* 220 was said to STARTTLS */
+	SMTP_TLS,	 /* STARTTLS was taken; answered when nothing follows it */
 	SMTP_ENDED,
 	SMTP_STATES,
 };
@@ -38,7 +38,6 @@ struct smtp_server {
 	bool extended, tls;
 	bool in_header;	  /* of the content */
 	bool chunk_cr;	  /* the last octet of the chunks so far is a CR */
-	unsigned header_match; /* octets of "\r\n" at the header's end seen */
 	uint64_t header_len;
 	uint32_t received_lines;
 	char line_head[16]; /* the running header line's beginning */

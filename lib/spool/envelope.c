@@ -1,12 +1,16 @@
 /* The envelope's bytes: version, numbers little-endian, texts after a u32 length. Decoding is strict. */
 #include "spool/spool.h"
 
+#include "base/bytes.h"
+
 enum { ENVELOPE_VERSION = 1, FLAG_SMTPUTF8 = 1, FLAG_LOCAL = 1, ENVELOPE_TEXT_MAX = 64 * 1024 };
 
 static void put(struct buf *out, uint64_t n, size_t bytes)
 {
-	for (size_t i = 0; i < bytes; i++, n >>= 8)
-		buf_add_char(out, (char)(n & 0xff));
+	unsigned char wire[8];
+
+	put_le(wire, n, bytes);
+	buf_add(out, wire, bytes);
 }
 
 static void put_text(struct buf *out, struct span s)
@@ -81,8 +85,7 @@ static bool get(struct span *wire, size_t bytes, uint64_t *out)
 	*out = 0;
 	if (wire->len < bytes)
 		return false;
-	for (size_t i = bytes; i > 0; i--)
-		*out = *out << 8 | (unsigned char)wire->ptr[i - 1];
+	*out = get_le(wire->ptr, bytes);
 	*wire = span_from(*wire, bytes);
 	return true;
 }

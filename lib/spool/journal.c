@@ -11,6 +11,8 @@
  */
 #include "spool/spool.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -41,21 +43,6 @@ enum hash_purpose { HASH_MESSAGE = 1, HASH_COMMIT, HASH_RECORD };
 static size_t padded(size_t n)
 {
 	return (n + SPOOL_SLOT - 1) / SPOOL_SLOT * SPOOL_SLOT;
-}
-
-static void put_le(unsigned char *out, uint64_t n, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++, n >>= 8)
-		out[i] = (unsigned char)n;
-}
-
-static uint64_t get_le(const unsigned char *in, size_t bytes)
-{
-	uint64_t n = 0;
-
-	for (size_t i = bytes; i > 0; i--)
-		n = n << 8 | in[i - 1];
-	return n;
 }
 
 static int hash_file(int fd, uint64_t offset, uint64_t len, crypto_generichash_state *state, struct err *err)

@@ -2,7 +2,7 @@
  * The spool: one file a message, a journal (doc/spool.md).
  *
  *   content            bytes 0..n, exactly what will be sent
- *   envelope           encoded (envelope.h), padded to SPOOL_SLOT
+ *   envelope           encoded (envelope.c), padded to SPOOL_SLOT
  *   commit record      lengths, keyed BLAKE2b of id, content and envelope, checksum of its own
  *   delivery records   appended as they happen, each with its own keyed checksum
  *
@@ -42,7 +42,7 @@ enum spool_notify { SPOOL_NOTIFY_NEVER = 1, SPOOL_NOTIFY_SUCCESS = 2, SPOOL_NOTI
 
 struct spool_recipient {
 	struct span address; /* as given in RCPT, without angle brackets */
-	struct span orcpt;   /* "rfc822;..." as given, xtext, or empty */
+	struct span orcpt;   /* "rfc822;...", its xtext decoded, or empty */
 	uint32_t notify;
 	/* What auth answered; all empty for a remote recipient. */
 	uint64_t account; /* 0: to be expanded, or remote */
@@ -57,11 +57,11 @@ struct spool_envelope {
 	enum spool_source source;
 	int64_t arrived;    /* seconds since 1970 */
 	struct span sender; /* empty: the null sender */
-	struct span envid;  /* as given, xtext (RFC 3461 section 4.4) */
+	struct span envid;  /* its xtext decoded (RFC 3461 section 4.4), or empty */
 	enum spool_ret ret;
 	enum spool_body body;
 	bool smtputf8;
-	struct span client; /* "name [address]" for DSNs and logs */
+	struct span client; /* its address as text */
 	struct span helo;
 	struct span prepend; /* header lines to put before the content, CRLF ends */
 	size_t recipient_count;

@@ -2,7 +2,6 @@
 #include "store/draft.h"
 
 #include "base/clock.h"
-#include "imap/facts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -408,7 +407,6 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct found *
 {
 	struct store_draft draft = {.store = b->store, .number = f->number, .mailbox = f->mailbox, .arrived = f->arrived, .fd = -1,
 	    .finished = true, .filed = true};
-	struct imap_facts facts;
 	struct store_message m;
 	struct store_mailbox box;
 	uint32_t mailbox = f->mailbox;
@@ -432,13 +430,11 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct found *
 	draft.pool = pool_new(txn->pool, 0);
 	map = mmap(NULL, draft.size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
-	r = map == MAP_FAILED || draft.pool == NULL ? E_NOMEM : imap_facts_find(span_of(map, draft.size), draft.pool, &facts, err);
+	r = map == MAP_FAILED || draft.pool == NULL ? E_NOMEM : store_facts_find(span_of(map, draft.size), f->arrived, draft.pool, &draft.facts, err);
 	if (map != MAP_FAILED)
 		munmap(map, draft.size);
 	if (r != 0)
 		return r;
-	draft.facts = (struct store_facts){.header_size = facts.header_size, .sent = facts.sent == INT64_MIN ? f->arrived : facts.sent,
-	    .envelope = facts.envelope, .body = facts.body, .bodystructure = facts.bodystructure, .parts = facts.parts};
 	if (store_mailbox_by_id(txn, mailbox, &box, NULL) != 0 || box.noselect) {
 		r = store_mailbox_by_name(txn, SPAN_LIT("INBOX"), &box, err);
 		mailbox = box.id;

@@ -1,17 +1,10 @@
-/* Meta, mailboxes, names, subscriptions, and their snapshot beside the index. */
+/* The catalog: meta, mailbox records, names and subscriptions; looked up and walked through. */
 #include "store/private.h"
 
-#include "base/clock.h"
-#include "base/utf8.h"
-
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-enum { RECORD_MAX = 16384, NAMES_MAX = 16 * 1024 * 1024, LINE_SUM = 16 };
+enum { RECORD_MAX = 16384 };
 
 static int put(struct store_txn *txn, struct span key, struct span value, struct err *err)
 {
@@ -93,7 +86,7 @@ static struct span name_key(char prefix, struct span name, char out[STORE_NAME_M
 	return span_of(out, name.len + 1);
 }
 
-static bool is_subscribed(struct store_txn *txn, struct span name)
+bool name_subscribed(struct store_txn *txn, struct span name)
 {
 	char key[STORE_NAME_MAX + 1];
 	struct span value = {0};
@@ -126,7 +119,7 @@ static int decode_mailbox(struct store_txn *txn, struct span value, struct store
 	if (value.len == 0 || value.len > STORE_NAME_MAX)
 		return E_CORRUPT;
 	out->name = value;
-	out->subscribed = is_subscribed(txn, value);
+	out->subscribed = name_subscribed(txn, value);
 	return 0;
 }
 
@@ -167,13 +160,47 @@ int mailbox_put(struct store_txn *txn, const struct store_mailbox *m, struct err
 	return r;
 }
 
+int mailbox_del(struct store_txn *txn, uint32_t id)
+{
+	unsigned char key[5];
+
+	id_key(id, key);
+	return del(txn, span_of(key, sizeof(key)));
+}
+
+int name_put(struct store_txn *txn, struct span name, uint32_t id, struct err *err)
+{
+	char key[STORE_NAME_MAX + 1];
+	unsigned char value[4];
+
+	store_key32(id, value);
+	txn->names_dirty = true;
+	return put(txn, name_key('n', name, key), span_of(value, sizeof(value)), err);
+}
+
+int name_del(struct store_txn *txn, struct span name)
+{
+	char key[STORE_NAME_MAX + 1];
+
+	txn->names_dirty = true;
+	return del(txn, name_key('n', name, key));
+}
+
+int name_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err)
+{
+	char key[STORE_NAME_MAX + 1];
+	struct span k = name_key('s', name, key);
+
+	txn->names_dirty = true;
+	return on ? put(txn, k, name, err) : del(txn, k);
+}
+
 int store_mailbox_by_id(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err)
 {
 	return mailbox_get(txn, id, out, err);
 }
 
-/* INBOX in any case is one mailbox (RFC 3501 section 5.1). */
-static struct span canonical_name(struct span name)
+struct span mailbox_name(struct span name)
 {
 	return span_caseeq(name, SPAN_LIT("INBOX")) ? SPAN_LIT("INBOX") : name;
 }
@@ -184,7 +211,7 @@ int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_
 	struct span value = {0};
 	int r;
 
-	name = canonical_name(name);
+	name = mailbox_name(name);
 	if (name.len == 0 || name.len > STORE_NAME_MAX)
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
 	r = get(txn, name_key('n', name, key), &value, NULL);
@@ -275,430 +302,4 @@ int store_subscription_each(struct store_txn *txn, int (*fn)(void *arg, struct s
 	struct subscriptions s = {fn, arg};
 
 	return collect(txn, 's', give_subscription, &s);
-}
-
-/* ---- changes ---- */
-
-/* "." and "..": no name is ever a path here, but it becomes one in the hands of whoever exports it. */
-static bool is_dots(struct span level)
-{
-	return span_eq(level, SPAN_LIT(".")) || span_eq(level, SPAN_LIT(".."));
-}
-
-int store_mailbox_check_name(struct span name, struct err *err)
-{
-	size_t level = 0;
-	unsigned levels = 1;
-
-	if (name.len == 0 || name.len > STORE_NAME_MAX)
-		return err_set(err, E_CANNOT, "a mailbox name has 1 to %d octets", STORE_NAME_MAX);
-	if (!utf8_is_valid(name))
-		return err_set(err, E_CANNOT, "the mailbox name is not UTF-8");
-	for (size_t i = 0; i < name.len; i++) {
-		unsigned char c = (unsigned char)name.ptr[i];
-
-		if (c < ' ' || c == 0x7f || c == '*' || c == '%')
-			return err_set(err, E_CANNOT, "control characters, * and %% are not allowed in a mailbox name");
-		if (c == '/' && (i == 0 || i + 1 == name.len || name.ptr[i - 1] == '/'))
-			return err_set(err, E_CANNOT, "a mailbox name has no empty level");
-		levels += c == '/';
-		if (c == '/' || i + 1 == name.len) {
-			if (is_dots(span_sub(name, level, i + (c != '/') - level)))
-				return err_set(err, E_CANNOT, "a level of a mailbox name cannot be . or ..");
-			level = i + 1;
-		}
-	}
-	return levels <= STORE_DEPTH_MAX ? 0 : err_set(err, E_CANNOT, "a mailbox name has at most %d levels", STORE_DEPTH_MAX);
-}
-
-static uint32_t new_uidvalidity(struct store_txn *txn)
-{
-	uint32_t now = (uint32_t)clock_wall();
-
-	txn->meta.last_uidvalidity = now > txn->meta.last_uidvalidity ? now : txn->meta.last_uidvalidity + 1;
-	return txn->meta.last_uidvalidity;
-}
-
-static int put_name(struct store_txn *txn, struct span name, uint32_t id, struct err *err)
-{
-	char key[STORE_NAME_MAX + 1];
-	unsigned char value[4];
-
-	store_key32(id, value);
-	txn->names_dirty = true;
-	return put(txn, name_key('n', name, key), span_of(value, sizeof(value)), err);
-}
-
-int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t use, uint32_t uidvalidity, struct err *err)
-{
-	struct store_mailbox m = {.id = id, .name = name, .uidvalidity = uidvalidity, .uidnext = 1, .recent_uid = 1, .use = use};
-	int r = mailbox_put(txn, &m, err);
-
-	if (id >= txn->meta.next_mailbox)
-		txn->meta.next_mailbox = id + 1;
-	return r == 0 ? put_name(txn, name, id, err) : r;
-}
-
-static int create_one(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id, struct err *err)
-{
-	struct store_mailbox m;
-	int r;
-
-	if (store_mailbox_by_name(txn, name, &m, NULL) == 0) {
-		*id = m.id;
-		if (!m.noselect)
-			return err_set(err, E_EXISTS, "the mailbox exists already");
-		m.noselect = false;
-		m.use = use;
-		m.uidvalidity = new_uidvalidity(txn);
-		txn->names_dirty = true;
-		r = mailbox_put(txn, &m, err);
-	} else {
-		*id = txn->meta.next_mailbox;
-		r = mailbox_new(txn, *id, name, use, new_uidvalidity(txn), err);
-	}
-	if (r == 0)
-		txn_modseq(txn);
-	return r == 0 ? log_add(txn, STORE_CHANGE_MAILBOX_CREATE, *id, 0, 0, name, err) : r;
-}
-
-/* Those that are missing: one that only holds others is there, and stays as it is. */
-static int create_parents(struct store_txn *txn, struct span name, struct err *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < name.len && r == 0; i++) {
-		struct span parent = canonical_name(span_sub(name, 0, i));
-		struct store_mailbox m;
-		uint32_t id;
-
-		if (name.ptr[i] == '/' && store_mailbox_by_name(txn, parent, &m, NULL) == E_NOTFOUND)
-			r = create_one(txn, parent, 0, &id, err);
-	}
-	return r;
-}
-
-int store_mailbox_create(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id, struct err *err)
-{
-	int r;
-
-	name = canonical_name(name);
-	r = store_mailbox_check_name(name, err);
-	if (r == 0)
-		r = create_parents(txn, name, err);
-	return r == 0 ? create_one(txn, name, use, id, err) : r;
-}
-
-int catalog_create_defaults(struct store_txn *txn, struct err *err)
-{
-	static const struct {
-		const char *name;
-		uint32_t use;
-	} defaults[] = {{"INBOX", 0}, {"Archive", STORE_USE_ARCHIVE}, {"Drafts", STORE_USE_DRAFTS}, {"Junk", STORE_USE_JUNK},
-	    {"Sent", STORE_USE_SENT}, {"Trash", STORE_USE_TRASH}};
-	int r = 0;
-
-	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]) && r == 0; i++) {
-		uint32_t id;
-
-		r = create_one(txn, span_str(defaults[i].name), defaults[i].use, &id, err);
-		if (r == 0)
-			r = store_mailbox_subscribe(txn, span_str(defaults[i].name), true, err);
-	}
-	return r;
-}
-
-int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err)
-{
-	char key[STORE_NAME_MAX + 1];
-	int r;
-
-	name = canonical_name(name);
-	r = store_mailbox_check_name(name, err);
-	if (r != 0)
-		return r;
-	if (is_subscribed(txn, name) == on)
-		return 0;
-	r = on ? put(txn, name_key('s', name, key), name, err) : del(txn, name_key('s', name, key));
-	txn_modseq(txn);
-	txn->names_dirty = true;
-	return r == 0 ? log_add(txn, STORE_CHANGE_SUBSCRIBE, 0, on, 0, name, err) : r;
-}
-
-struct child_search {
-	struct span parent;
-	struct span *names;
-	uint32_t *ids;
-	size_t count, size;
-	struct pool *pool;
-};
-
-static int note_child(void *arg, const struct store_mailbox *m)
-{
-	struct child_search *c = arg;
-
-	if (m->name.len <= c->parent.len + 1 || !span_startswith(m->name, c->parent) || m->name.ptr[c->parent.len] != '/')
-		return 0;
-	if (c->count == c->size) {
-		size_t size = c->size ? 2 * c->size : 16;
-		uint32_t *ids = pool_array(c->pool, size, sizeof(*ids));
-
-		if (ids == NULL)
-			return E_NOMEM;
-		if (c->count > 0)
-			memcpy(ids, c->ids, c->count * sizeof(*ids));
-		c->ids = ids;
-		c->size = size;
-	}
-	c->ids[c->count++] = m->id;
-	return 0;
-}
-
-static int find_children(struct store_txn *txn, struct span name, struct child_search *out)
-{
-	*out = (struct child_search){.parent = name, .pool = txn->pool};
-	return store_mailbox_each(txn, note_child, out);
-}
-
-static int expunge_all(struct store_txn *txn, uint32_t id, struct err *err)
-{
-	struct store_message *list;
-	uint32_t *uids;
-	size_t count;
-	int r = store_message_list(txn, id, 0, txn->pool, &list, &count, err);
-
-	if (r != 0 || count == 0)
-		return r;
-	uids = pool_array(txn->pool, count, sizeof(*uids));
-	if (uids == NULL)
-		return err_set(err, E_NOMEM, "out of memory");
-	for (size_t i = 0; i < count; i++)
-		uids[i] = list[i].uid;
-	return store_expunge(txn, id, uids, count, err);
-}
-
-int store_mailbox_delete(struct store_txn *txn, uint32_t id, struct err *err)
-{
-	char key[STORE_NAME_MAX + 1];
-	unsigned char id_bytes[5];
-	struct child_search children;
-	struct store_mailbox m;
-	int r = mailbox_get(txn, id, &m, err);
-
-	if (r == 0 && span_eq(m.name, SPAN_LIT("INBOX")))
-		return err_set(err, E_CANNOT, "INBOX cannot be deleted");
-	if (r == 0)
-		r = find_children(txn, m.name, &children);
-	if (r == 0 && m.noselect && children.count > 0)
-		return err_set(err, E_CANNOT, "the name has mailboxes below it");
-	if (r == 0)
-		r = expunge_all(txn, id, err);
-	if (r == 0)
-		r = mailbox_get(txn, id, &m, err);
-	if (r != 0)
-		return r;
-	txn_modseq(txn);
-	if (children.count > 0) {
-		m.noselect = true;
-		m.use = 0;
-		r = mailbox_put(txn, &m, err);
-	} else {
-		id_key(id, id_bytes);
-		r = del(txn, name_key('n', m.name, key));
-		if (r == 0)
-			r = del(txn, span_of(id_bytes, sizeof(id_bytes)));
-	}
-	txn->names_dirty = true;
-	return r == 0 ? log_add(txn, STORE_CHANGE_MAILBOX_DELETE, id, 0, 0, m.name, err) : r;
-}
-
-static int move_name(struct store_txn *txn, uint32_t id, struct span name, struct err *err)
-{
-	char key[STORE_NAME_MAX + 1];
-	struct store_mailbox m;
-	int r = mailbox_get(txn, id, &m, err);
-
-	if (r == 0)
-		r = del(txn, name_key('n', m.name, key));
-	m.name = name;
-	if (r == 0)
-		r = mailbox_put(txn, &m, err);
-	if (r == 0)
-		r = put_name(txn, name, id, err);
-	txn_modseq(txn);
-	return r == 0 ? log_add(txn, STORE_CHANGE_MAILBOX_RENAME, id, 0, 0, name, err) : r;
-}
-
-static int rename_children(struct store_txn *txn, struct span from, struct span to, struct err *err)
-{
-	struct child_search children;
-	int r = find_children(txn, from, &children);
-
-	for (size_t i = 0; i < children.count && r == 0; i++) {
-		struct store_mailbox m;
-		struct buf name;
-
-		r = mailbox_get(txn, children.ids[i], &m, err);
-		buf_init(&name, 2 * STORE_NAME_MAX);
-		buf_add_span(&name, to);
-		buf_add_span(&name, span_from(m.name, from.len));
-		if (r == 0)
-			r = store_mailbox_check_name(buf_span(&name), err);
-		if (r == 0)
-			r = move_name(txn, m.id, pool_span(txn->pool, buf_span(&name)), err);
-		buf_fini(&name);
-	}
-	return r;
-}
-
-/* RFC 3501 section 6.3.5: renaming INBOX moves its messages to a new mailbox and leaves INBOX empty. */
-static int rename_inbox(struct store_txn *txn, uint32_t inbox, struct span name, struct err *err)
-{
-	struct store_message *list;
-	struct store_copied copied;
-	uint32_t *uids, id;
-	size_t count;
-	int r = store_mailbox_create(txn, name, 0, &id, err);
-
-	if (r == 0)
-		r = store_message_list(txn, inbox, 0, txn->pool, &list, &count, err);
-	if (r != 0 || count == 0)
-		return r;
-	uids = pool_array(txn->pool, count, sizeof(*uids));
-	if (uids == NULL)
-		return err_set(err, E_NOMEM, "out of memory");
-	for (size_t i = 0; i < count; i++)
-		uids[i] = list[i].uid;
-	return store_copy(txn, inbox, id, uids, count, true, txn->pool, &copied, err);
-}
-
-int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, struct err *err)
-{
-	struct store_mailbox m, other;
-	int r = store_mailbox_check_name(name, err);
-
-	name = canonical_name(name);
-	if (r == 0)
-		r = mailbox_get(txn, id, &m, err);
-	if (r != 0)
-		return r;
-	if (store_mailbox_by_name(txn, name, &other, NULL) == 0)
-		return err_set(err, E_EXISTS, "the new name is taken");
-	if (span_startswith(name, m.name) && name.len > m.name.len && name.ptr[m.name.len] == '/')
-		return err_set(err, E_CANNOT, "a mailbox cannot be moved below itself");
-	if (span_eq(m.name, SPAN_LIT("INBOX")))
-		return rename_inbox(txn, id, name, err);
-	r = create_parents(txn, name, err);
-	if (r == 0)
-		r = rename_children(txn, m.name, name, err);
-	return r == 0 ? move_name(txn, id, name, err) : r;
-}
-
-int store_take_recent(struct store_txn *txn, uint32_t mailbox, uint32_t *first, struct err *err)
-{
-	struct store_mailbox m;
-	int r = mailbox_get(txn, mailbox, &m, err);
-
-	if (r != 0)
-		return r;
-	*first = m.recent_uid;
-	if (m.recent_uid == m.uidnext)
-		return 0;
-	m.recent_uid = m.uidnext;
-	return mailbox_put(txn, &m, err);
-}
-
-/* ---- the snapshot: id uidvalidity use subscribed noselect name, a line each, and a checksum ---- */
-
-static int write_line(void *arg, const struct store_mailbox *m)
-{
-	buf_printf(arg, "%u %u %u %d %d %.*s\n", m->id, m->uidvalidity, m->use, m->subscribed, m->noselect, SPAN_ARG(m->name));
-	return 0;
-}
-
-int names_write(struct store_txn *txn, struct err *err)
-{
-	unsigned char sum[LINE_SUM];
-	struct buf text;
-	struct span all;
-	int r, fd;
-
-	buf_init(&text, NAMES_MAX);
-	buf_printf(&text, "mailboxes 1 %u\n", txn->meta.last_uidvalidity);
-	r = store_mailbox_each(txn, write_line, &text);
-	all = buf_span(&text);
-	crypto_generichash(sum, sizeof(sum), (const unsigned char *)all.ptr, all.len, NULL, 0);
-	buf_add(&text, sum, sizeof(sum));
-	all = buf_span(&text);
-	if (r != 0 || buf_failed(&text)) {
-		buf_fini(&text);
-		return err_set(err, E_NOMEM, "mailbox names");
-	}
-	fd = openat(txn->store->dir, "mailboxes.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write(fd, all.ptr, all.len) != (ssize_t)all.len || fsync(fd) != 0 ||
-	    renameat(txn->store->dir, "mailboxes.new", txn->store->dir, "mailboxes") != 0 || fsync(txn->store->dir) != 0)
-		r = err_set_errno(err, errno, "mailbox names");
-	if (fd >= 0)
-		close(fd);
-	buf_fini(&text);
-	return r;
-}
-
-static int restore_line(struct store_txn *txn, struct span line, struct err *err)
-{
-	unsigned id, uidvalidity, use;
-	int subscribed, noselect, used = 0, r;
-	char text[STORE_NAME_MAX + 128];
-	struct store_mailbox m;
-
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(line));
-	/* One blank before the name: those that follow belong to it. */
-	if (sscanf(text, "%u %u %u %d %d%n", &id, &uidvalidity, &use, &subscribed, &noselect, &used) != 5 || text[used++] != ' ')
-		return err_set(err, E_CORRUPT, "mailbox names are damaged");
-	(void)uidvalidity; /* UIDs are given anew: so is the validity, and a greater one */
-	/* A session may write this file: what it could not have got by a command it does not get this way. */
-	if (id == 0 || id == UINT32_MAX || store_mailbox_check_name(span_str(text + used), err) != 0)
-		return 0;
-	r = mailbox_new(txn, id, span_str(text + used), use, new_uidvalidity(txn), err);
-	if (r == 0 && noselect) {
-		r = mailbox_get(txn, id, &m, err);
-		m.noselect = true;
-		if (r == 0)
-			r = mailbox_put(txn, &m, err);
-	}
-	return r == 0 && subscribed ? store_mailbox_subscribe(txn, span_str(text + used), true, err) : r;
-}
-
-int names_restore(struct store_txn *txn, struct err *err)
-{
-	unsigned char sum[LINE_SUM];
-	struct span text;
-	char *bytes;
-	ssize_t n;
-	/* A rebuild has set it aside, so that it is not overwritten before it is read. */
-	int fd = openat(txn->store->dir, "mailboxes.old", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	unsigned last;
-	int r = 0;
-
-	if (fd < 0)
-		return E_NOTFOUND;
-	bytes = pool_alloc(txn->pool, NAMES_MAX + 1);
-	n = bytes ? read(fd, bytes, NAMES_MAX) : -1;
-	close(fd);
-	if (n < LINE_SUM)
-		return E_NOTFOUND;
-	text = span_of(bytes, (size_t)n - LINE_SUM);
-	crypto_generichash(sum, sizeof(sum), (const unsigned char *)text.ptr, text.len, NULL, 0);
-	if (memcmp(sum, bytes + text.len, LINE_SUM) != 0 || sscanf(bytes, "mailboxes 1 %u", &last) != 1)
-		return E_NOTFOUND;
-	if (last > txn->meta.last_uidvalidity)
-		txn->meta.last_uidvalidity = last;
-	text = span_from(text, span_find(text, '\n') + 1);
-	while (text.len > 0 && r == 0) {
-		size_t end = span_find(text, '\n');
-
-		r = restore_line(txn, span_sub(text, 0, end), err);
-		text = span_from(text, end + 1);
-	}
-	return r;
 }

@@ -1,4 +1,4 @@
-/* A message file being written: shared by files.c and append.c. */
+/* A message file being written: shared by files.c, change.c (append) and care.c (rebuild). */
 #ifndef MW_STORE_DRAFT_H
 #define MW_STORE_DRAFT_H
 

@@ -215,15 +215,15 @@ int store_draft_write(struct store_draft *d, struct span bytes, struct err *err)
 	return buf_failed(&d->pending) ? err_set(err, E_NOMEM, "out of memory") : 0;
 }
 
-static int find_facts(struct store_draft *d, struct span message)
+int store_facts_find(struct span message, int64_t arrived, struct pool *pool, struct store_facts *out, struct err *err)
 {
 	struct imap_facts facts;
-	int r = imap_facts_find(message, d->pool, &facts, &d->err);
+	int r = imap_facts_find(message, pool, &facts, err);
 
 	if (r != 0)
 		return r;
-	d->facts = (struct store_facts){.header_size = facts.header_size,
-	    .sent = facts.sent == INT64_MIN ? d->arrived : facts.sent,
+	*out = (struct store_facts){.header_size = facts.header_size,
+	    .sent = facts.sent == INT64_MIN ? arrived : facts.sent,
 	    .envelope = facts.envelope,
 	    .body = facts.body,
 	    .bodystructure = facts.bodystructure,
@@ -239,7 +239,7 @@ static int look_and_write(struct store_draft *d)
 	int r;
 
 	if (all.len == d->size) {
-		r = find_facts(d, all);
+		r = store_facts_find(all, d->arrived, d->pool, &d->facts, &d->err);
 		return r == 0 ? write_out(d, span_str(""), &d->err) : r;
 	}
 	r = write_out(d, span_str(""), &d->err);
@@ -248,7 +248,7 @@ static int look_and_write(struct store_draft *d)
 	map = mmap(NULL, d->size, PROT_READ, MAP_PRIVATE, d->fd, 0);
 	if (map == MAP_FAILED)
 		return err_set_errno(&d->err, errno, "message file");
-	r = find_facts(d, span_of(map, d->size));
+	r = store_facts_find(span_of(map, d->size), d->arrived, d->pool, &d->facts, &d->err);
 	munmap(map, d->size);
 	return r;
 }

@@ -4,10 +4,13 @@
  * not mapped, so that nothing found here can do harm.
  *
  * Format (LMDB 0.9, lmdb.h and mdb.c): a page has number u64, pad u16, flags u16,
- * lower u16, upper u16, then offsets of its nodes (u16). A node has lo u16, hi u16,
- * flags u16, key size u16, key, data. In a branch the first three are the child's number.
+ * lower u16, upper u16 (an overflow page: its count of pages, u32, in place of the two),
+ * then offsets of its nodes (u16). A node has the size of its data u32, flags u16, key
+ * size u16, key, data. In a branch the first six bytes are the child's number.
  */
 #include "store/private.h"
+
+#include "base/bytes.h"
 
 #include <unistd.h>
 
@@ -41,15 +44,7 @@ struct walk {
 
 static unsigned get16(const unsigned char *p)
 {
-	return (unsigned)p[0] | (unsigned)p[1] << 8;
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-	uint64_t n;
-
-	memcpy(&n, p, sizeof(n));
-	return n;
+	return (unsigned)get_le(p, 2);
 }
 
 /* False also when it is not where it says. */
@@ -57,7 +52,7 @@ static bool page_read(struct walk *w, uint64_t number, unsigned char *page, size
 {
 	w->bad = number;
 	return number >= 2 && number <= w->last && w->budget-- > 0 &&
-	       pread(w->fd, page, size, (off_t)(number * PAGE)) == (ssize_t)size && get64(page) == number;
+	       pread(w->fd, page, size, (off_t)(number * PAGE)) == (ssize_t)size && get_le(page, 8) == number;
 }
 
 static bool overflow_check(struct walk *w, uint64_t number, uint64_t size)
@@ -67,7 +62,7 @@ static bool overflow_check(struct walk *w, uint64_t number, uint64_t size)
 
 	if (!page_read(w, number, head, sizeof(head)))
 		return false;
-	pages = get16(head + 12) | (uint64_t)get16(head + 14) << 16;
+	pages = get_le(head + 12, 4);
 	return (get16(head + 10) & PAGE_KINDS) == PAGE_OVERFLOW && pages >= 1 && pages <= w->last - number + 1 &&
 	       size <= pages * PAGE - PAGE_HEAD;
 }
@@ -77,7 +72,7 @@ static bool tree_check(struct walk *w, const unsigned char *tree, bool inner);
 /* Its data lies within the page, or where it says. first_or_last: of its page. */
 static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t room, bool first_or_last, bool inner)
 {
-	uint64_t size = get16(node) | (uint64_t)get16(node + 2) << 16;
+	uint64_t size = get_le(node, 4);
 	unsigned flags = get16(node + 4), key = get16(node + 6);
 	bool big = flags & NODE_BIG, tree = flags & NODE_TREE;
 
@@ -86,7 +81,7 @@ static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t ro
 		return false;
 	if (tree)
 		return tree_check(w, node + NODE_HEAD + key, true);
-	return !big || !(w->whole || first_or_last) || overflow_check(w, get64(node + NODE_HEAD + key), size);
+	return !big || !(w->whole || first_or_last) || overflow_check(w, get_le(node + NODE_HEAD + key, 8), size);
 }
 
 /* The page and what is below it: all, or what LMDB touches to get to the first and the last entry. */
@@ -119,8 +114,7 @@ static bool page_check(struct walk *w, uint64_t number, unsigned depth, bool inn
 		}
 		if (NODE_HEAD + get16(node + 6) > PAGE - at)
 			return false;
-		if ((w->whole || edge) &&
-		    !page_check(w, get16(node) | (uint64_t)get16(node + 2) << 16 | (uint64_t)get16(node + 4) << 32, depth - 1, inner))
+		if ((w->whole || edge) && !page_check(w, get_le(node, 6), depth - 1, inner))
 			return false;
 	}
 	return true;
@@ -130,7 +124,7 @@ static bool page_check(struct walk *w, uint64_t number, unsigned depth, bool inn
 static bool tree_check(struct walk *w, const unsigned char *tree, bool inner)
 {
 	unsigned depth = get16(tree + TREE_DEPTH_AT);
-	uint64_t root = get64(tree + TREE_ROOT_AT);
+	uint64_t root = get_le(tree + TREE_ROOT_AT, 8);
 
 	if (root == UINT64_MAX)
 		return depth == 0;
@@ -148,7 +142,7 @@ static int moment_check(struct store *s, struct walk *w, bool *sane)
 	if (r != 0)
 		return r;
 	*sane = pread(w->fd, meta, sizeof(meta), (off_t)(mdb_txn_id(txn) % 2 * PAGE)) == (ssize_t)sizeof(meta);
-	w->budget = w->last = get64(meta + META_LAST_PAGE_AT);
+	w->budget = w->last = get_le(meta + META_LAST_PAGE_AT, 8);
 	*sane = *sane && tree_check(w, meta + META_FREE_AT, true) && tree_check(w, meta + META_MAIN_AT, false);
 	mdb_txn_abort(txn);
 	return 0;

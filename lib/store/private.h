@@ -82,22 +82,34 @@ int store_open_anew(struct store **out, int dir, struct err *err);
 /* pages.c: E_CORRUPT when LMDB would stumble. whole: every page, else the way to the first and last entry of each database. */
 int pages_check(struct store *s, bool whole, struct err *err);
 
-/* catalog.c */
-int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err);
-int mailbox_put(struct store_txn *txn, const struct store_mailbox *mailbox, struct err *err);
+/* catalog.c: records as they are; what a change brings with it is mailbox.c's. */
 int meta_get(struct store_txn *txn, struct err *err);
 int meta_put(struct store_txn *txn, struct err *err);
 /* Gives this transaction its modseq, once. */
 uint64_t txn_modseq(struct store_txn *txn);
+int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err);
+int mailbox_put(struct store_txn *txn, const struct store_mailbox *mailbox, struct err *err);
+int mailbox_del(struct store_txn *txn, uint32_t id);
+/* INBOX in any case is one mailbox (RFC 3501 section 5.1). */
+struct span mailbox_name(struct span name);
+int name_put(struct store_txn *txn, struct span name, uint32_t id, struct err *err);
+int name_del(struct store_txn *txn, struct span name);
+int name_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err);
+bool name_subscribed(struct store_txn *txn, struct span name);
+
+/* mailbox.c */
+int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t use, uint32_t uidvalidity, struct err *err);
 int catalog_create_defaults(struct store_txn *txn, struct err *err);
-/* The snapshot file "mailboxes". */
+/* Greater than all this account has had. */
+uint32_t new_uidvalidity(struct store_txn *txn);
+
+/* names.c: the file "mailboxes". */
 int names_write(struct store_txn *txn, struct err *err);
 int names_restore(struct store_txn *txn, struct err *err);
-int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t use, uint32_t uidvalidity, struct err *err);
 
 /* messages.c */
 int message_put(struct store_txn *txn, uint32_t mailbox, const struct store_message *m, struct err *err);
-/* Walks the chunks that hold `uids`; fn may change the record (returns true) or ask for its removal. */
+/* Walks the chunks that hold `uids` (ascending); fn may change the record, and says what becomes of it. */
 enum message_action { MESSAGE_KEEP, MESSAGE_CHANGED, MESSAGE_REMOVE };
 typedef enum message_action message_visit(void *arg, struct store_message *m);
 int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count, message_visit *fn, void *arg,

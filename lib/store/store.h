@@ -20,7 +20,6 @@ enum {
 	STORE_KEYWORDS_MAX = 64,  /* keywords of one mailbox */
 	STORE_KEYWORD_MAX = 128,  /* bytes of a keyword */
 	STORE_KEY = 16,		  /* bytes of a delivery key */
-	STORE_KEEP_DAYS = 14,	  /* what is expunged can be undone this long */
 };
 
 struct store;	  /* an opened account */
@@ -155,6 +154,8 @@ int store_message_get(struct store_txn *txn, uint32_t mailbox, uint32_t uid,
     struct store_message *out, struct err *err);
 /* Spans borrow the transaction. E_NOTFOUND when they have to be made again. */
 int store_facts_get(struct store_txn *txn, uint64_t number, struct store_facts *out, struct err *err);
+/* The same from the whole message; arrived: its INTERNALDATE. Texts are pooled. E_NOMEM. */
+int store_facts_find(struct span message, int64_t arrived, struct pool *pool, struct store_facts *out, struct err *err);
 /* The file, read only; the caller closes it. E_CORRUPT when it is missing or its size is not what the index says. */
 int store_file_open(struct store *store, const struct store_message *message, int *fd, struct err *err);
 
@@ -163,7 +164,7 @@ int store_file_open(struct store *store, const struct store_message *message, in
 /* A message file being written; durable with store_append's commit, gone without it. */
 struct store_draft;
 
-/* mailbox and arrived are written into the file's name. size: expected octets, 0 when not known. */
+/* mailbox and arrived (INTERNALDATE, seconds since 1970) are written into the file's name. E_IO, E_NOSPACE, E_NOMEM. */
 int store_draft_new(struct store *store, uint32_t mailbox, int64_t arrived, struct store_draft **out,
     struct err *err);
 int store_draft_write(struct store_draft *draft, struct span bytes, struct err *err);
@@ -193,7 +194,6 @@ enum store_how { STORE_FLAGS_SET, STORE_FLAGS_ADD, STORE_FLAGS_REMOVE };
 /*
  * Flags of many messages, UIDs ascending. Unknown keywords are entered into the
  * mailbox's table (E_LIMIT when it is full). UIDs that are not there are skipped.
- * changed: called for each message that did change, may be NULL.
  */
 int store_change_flags(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count,
     enum store_how how, uint32_t flags, const struct span *keywords, size_t keyword_count,
@@ -210,7 +210,7 @@ struct store_copied {
 int store_copy(struct store_txn *txn, uint32_t from, uint32_t to, const uint32_t *uids, size_t count,
     bool move, struct pool *pool, struct store_copied *out, struct err *err);
 
-/* Removes from the mailbox; the files stay STORE_KEEP_DAYS. UIDs that are not there are skipped. */
+/* Removes from the mailbox; records and files stay for store_undo until store_purge. UIDs that are not there are skipped. */
 int store_expunge(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids, size_t count,
     struct err *err);
 

@@ -149,6 +149,21 @@ bool tls_context_warning(const struct tls_context *context, int64_t now, char ou
 	return true;
 }
 
+int tls_context_renew(int certificate_fd, int key_fd, struct tls_context **context, struct err *err)
+{
+	struct tls_context *fresh;
+	int r;
+
+	if (certificate_fd < 0 || key_fd < 0)
+		return 0;
+	r = tls_context_server(certificate_fd, key_fd, &fresh, err);
+	if (r != 0)
+		return r;
+	tls_context_free(context);
+	*context = fresh;
+	return 0;
+}
+
 void tls_context_free(struct tls_context **contextp)
 {
 	struct tls_context *context = *contextp;

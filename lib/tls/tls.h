@@ -22,6 +22,8 @@ enum tls_want { TLS_WANT_READ, TLS_WANT_WRITE };
  * says what is wrong.
  */
 int tls_context_server(int certificate_fd, int key_fd, struct tls_context **out, struct err *err);
+/* The same into *context, which may be NULL. It stays as it is when a file is missing (-1) or of no use. */
+int tls_context_renew(int certificate_fd, int key_fd, struct tls_context **context, struct err *err);
 /*
  * What its owner must be told about the certificate at this time: that it ends within two weeks,
  * or has ended. False, and an empty text, when there is nothing to tell.

@@ -1,4 +1,4 @@
-"""The conversations of tests/dialogs against a running suite; tests/dialogs/README.md says how they are written."""
+"""The conversations of tests/dialog against a running suite; tests/dialog/README.md says how they are written."""
 import glob
 import os
 import re
@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from mailwain import DOMAIN, PASSWORD, TIMEOUT, ROOT, Instance, tls_context
+from mailwain import DOMAIN, PASSWORD, TIMEOUT, ROOT, tls_context
 
-DIALOGS = os.path.join(ROOT, "tests", "dialogs")
+DIALOGS = os.path.join(ROOT, "tests", "dialog")
 ESCAPES = {"r": b"\r", "n": b"\n", "0": b"\0", "\\": b"\\"}
 PATTERNS = {"number": rb"[0-9]+", "id": rb"[0-9A-Za-z]+", "text": rb".*"}
 CAPABILITIES = """250-mail.example.com
@@ -174,30 +174,20 @@ class Dialog:
             c.sock.close()
 
 
-@pytest.fixture(scope="module")
-def talker():
-    i = Instance()
-    try:
-        i.start()
-        for name in ("alice", "carol"):
-            i.add(name)
-        yield i
-    finally:
-        i.close()
-
-
-def cases(protocol):
-    paths = sorted(glob.glob(os.path.join(DIALOGS, protocol, "*.txt")))
+def cases(daemon):
+    """All files of the directory: one with another ending is a test that would never run."""
+    paths = sorted(glob.glob(os.path.join(DIALOGS, daemon, "*")))
+    assert paths and all(p.endswith(".dlg") for p in paths), paths
     return [pytest.param(p, id=os.path.splitext(os.path.basename(p))[0]) for p in paths]
 
 
-@pytest.mark.parametrize("path", cases("smtp"))
-def test_smtp(talker, path):
-    Dialog(path, talker, "smtp").run()
+@pytest.mark.parametrize("path", cases("smtpd"))
+def test_smtp(suite, path):
+    Dialog(path, suite, "smtp").run()
 
 
-@pytest.mark.parametrize("path", cases("imap"))
-def test_imap(talker, path):
-    dialog = Dialog(path, talker, "imap")
-    talker.add(dialog.account)
+@pytest.mark.parametrize("path", cases("imapd"))
+def test_imap(suite, path):
+    dialog = Dialog(path, suite, "imap")
+    suite.add(dialog.account)
     dialog.run()

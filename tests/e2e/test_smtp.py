@@ -236,10 +236,22 @@ def test_disabled_account(suite, account):
     c.no('LOGIN %s@example.com "correct horse"' % account)
 
 
-def test_over_quota_bounces_to_the_sender(suite, account):
+def test_mail_for_a_full_account_waits(suite, account):
     suite.add("small")
     suite.mw("account", "quota", "small@example.com", "2K")
     suite.deliver("Subject: big\n\n" + "x" * 70 + "\n" + ("y" * 70 + "\n") * 60, to=["small"], sender=account + "@example.com")
     row = until(lambda: [r for r in suite.rows("queue", "list") if r["reason"]])[0]
-    assert "quota" in row["reason"]
+    assert "quota" in row["reason"] and row["status"] == "deferred"
     suite.mw("queue", "delete", row["id"])
+
+
+def test_show_has_a_row_for_each_recipient(suite):
+    suite.mw("alias", "add", "away@example.com", "someone@elsewhere.test")
+    names = ["away"] + ["alice+%d%s" % (i, "x" * 50) for i in range(999)]
+    qid = suite.deliver(MESSAGE, to=names)
+    rows = until(lambda: [r for r in [suite.rows("queue", "show", qid)] if all(x["attempts"] for x in r)])[0]
+    assert [r["recipient"].split("@")[0] for r in rows] == names
+    assert [r["recipient_status"] for r in rows] == ["deferred"] + 999 * ["delivered"]
+    assert {r["status"] for r in rows} == {"deferred"} and {r["id"] for r in rows} == {qid}
+    suite.mw("queue", "delete", qid)
+    suite.mw("alias", "remove", "away@example.com")

@@ -2,9 +2,11 @@
 #include "tests/unit/test.h"
 
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/pool.h"
 #include "base/secret.h"
 #include "base/utf8.h"
@@ -249,6 +251,53 @@ static void secret_is_bounded_and_wiped(void **state)
 	assert_int_equal(secret.data[0], 0);
 }
 
+static void span_copy_cuts_what_does_not_fit(void **state)
+{
+	char out[4] = "???";
+
+	(void)state;
+	span_copy(SPAN_LIT("abcdef"), out, sizeof(out));
+	assert_string_equal(out, "abc");
+	span_copy((struct span){0}, out, sizeof(out));
+	assert_string_equal(out, "");
+}
+
+static void numbers_on_disk_are_little_endian(void **state)
+{
+	unsigned char wire[6];
+
+	(void)state;
+	put_le(wire, UINT64_C(0x060504030201), 6);
+	assert_memory_equal(wire, "\1\2\3\4\5\6", 6);
+	assert_true(get_le(wire, 6) == UINT64_C(0x060504030201));
+	assert_true(get_le("\377\377\377\377\377\377\377\377", 8) == UINT64_MAX);
+}
+
+static void days_are_those_of_the_calendar(void **state)
+{
+	(void)state;
+	assert_true(clock_days(1970, 1, 1) == 0);
+	assert_true(clock_days(1969, 12, 31) == -1);
+	assert_true(clock_days(2000, 2, 29) + 1 == clock_days(2000, 3, 1));
+	assert_true(clock_days(1900, 2, 28) + 1 == clock_days(1900, 3, 1));
+	assert_true(clock_days(2026, 11, 24) * 86400 == INT64_C(1795478400));
+	assert_int_equal(clock_month(SPAN_LIT("jAN-1994")), 1);
+	assert_int_equal(clock_month(SPAN_LIT("Dec")), 12);
+	assert_int_equal(clock_month(SPAN_LIT("De")), 0);
+	assert_int_equal(clock_month(SPAN_LIT("anF")), 0);
+}
+
+static void json_strings_hold_only_what_json_may_hold(void **state)
+{
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 200);
+	json_add_string(&out, SPAN_LIT("a\"b\\c\n\x7f\xc2\x9b \xc3\xa4 \xff."));
+	assert_string_equal(buf_cstr(&out), "\"a\\\"b\\\\c\\u000a\\u007f\\u009b \xc3\xa4 \\ufffd.\"");
+	buf_fini(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +314,10 @@ int main(void)
 	    cmocka_unit_test(utf8_refuses_what_rfc_3629_refuses),
 	    cmocka_unit_test(clock_prints_rfc5322_dates),
 	    cmocka_unit_test(secret_is_bounded_and_wiped),
+	    cmocka_unit_test(span_copy_cuts_what_does_not_fit),
+	    cmocka_unit_test(numbers_on_disk_are_little_endian),
+	    cmocka_unit_test(days_are_those_of_the_calendar),
+	    cmocka_unit_test(json_strings_hold_only_what_json_may_hold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,18 +52,17 @@ static void base64_of_the_rfc(void **state)
 	buf_fini(&out);
 }
 
-static void hex_goes_both_ways(void **state)
+static void hex_is_read(void **state)
 {
 	unsigned char octets[256], back[256];
 	struct buf text;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(octets); i++)
-		octets[i] = (unsigned char)i;
 	buf_init(&text, 1000);
-	hex_encode(&text, span_of(octets, sizeof(octets)));
-	assert_int_equal(buf_len(&text), 512);
-	assert_true(span_startswith(buf_span(&text), SPAN_LIT("000102030405060708090a0b")));
+	for (size_t i = 0; i < sizeof(octets); i++) {
+		octets[i] = (unsigned char)i;
+		buf_printf(&text, "%02x", (unsigned)i);
+	}
 	assert_int_equal(hex_decode(buf_span(&text), back, sizeof(back)), 0);
 	assert_memory_equal(octets, back, sizeof(octets));
 	assert_int_equal(hex_decode(SPAN_LIT(""), back, 0), 0);
@@ -114,7 +113,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(base64_goes_both_ways),
 	    cmocka_unit_test(base64_of_the_rfc),
-	    cmocka_unit_test(hex_goes_both_ways),
+	    cmocka_unit_test(hex_is_read),
 	    cmocka_unit_test(base32_has_its_alphabet),
 	    cmocka_unit_test(base32_holds_64_bits),
 	};

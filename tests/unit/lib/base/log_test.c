@@ -56,9 +56,9 @@ static void json_is_escaped(void **state)
 {
 	(void)state;
 	log_init(pipe_fds[1], LOG_LEVEL_INFO, LOG_FORMAT_JSON);
-	log_event(EV_smtp_queued, NULL, F_STR("x", "a\"b\\c\x01"));
+	log_event(EV_smtp_queued, NULL, F_STR("x", "a\"b\\c\x01 J\xc3\xbcrgen \xff"));
 	assert_string_equal(logged(),
-	    "\"event\":\"smtp_queued\",\"level\":\"info\",\"x\":\"a\\\"b\\\\c\\u0001\"\n");
+	    "\"event\":\"smtp_queued\",\"level\":\"info\",\"x\":\"a\\\"b\\\\c\\u0001 J\xc3\xbcrgen \\ufffd\"\n");
 	log_init(pipe_fds[1], LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
 }
 
@@ -169,29 +169,21 @@ static void the_level_can_be_changed(void **state)
 {
 	(void)state;
 	log_set_level(LOG_LEVEL_ERROR);
-	assert_false(log_enabled(EV_smtp_queued));
-	assert_true(log_enabled(EV_daemon_failed));
 	log_event(EV_smtp_queued, NULL, F_STR("x", "y"));
 	log_event(EV_daemon_failed, NULL, F_STR("x", "y"));
 	assert_string_equal(logged(), "error: daemon_failed x=y\n");
 	log_set_level(LOG_LEVEL_DEBUG);
-	assert_true(log_enabled(EV_smtp_connect));
+	log_event(EV_smtp_connect, NULL, F_STR("x", "y"));
+	assert_string_equal(logged(), "smtp_connect x=y\n");
 	log_set_level(LOG_LEVEL_INFO);
-	assert_false(log_enabled(EV_smtp_connect));
+	log_event(EV_smtp_connect, NULL, F_STR("x", "y"));
+	log_event(EV_smtp_queued, NULL, F_STR("x", "y"));
+	assert_string_equal(logged(), "smtp_queued x=y\n");
 }
 
-static void the_table_of_events_can_be_read(void **state)
+static void levels_have_names(void **state)
 {
 	(void)state;
-	assert_string_equal(log_event_name(EV_smtp_queued), "smtp_queued");
-	assert_int_equal(log_event_level(EV_smtp_queued), LOG_LEVEL_INFO);
-	assert_int_equal(log_event_level(EV_store_corrupt), LOG_LEVEL_ERROR);
-	for (int i = 0; i < EV_COUNT; i++) {
-		const char *sentence = log_event_sentence((enum log_event_id)i);
-
-		assert_true(strlen(log_event_name((enum log_event_id)i)) > 0);
-		assert_int_equal(sentence[strlen(sentence) - 1], '.');
-	}
 	assert_string_equal(log_level_name(LOG_LEVEL_ERROR), "error");
 	assert_string_equal(log_level_name(LOG_LEVEL_WARN), "warn");
 	assert_string_equal(log_level_name(LOG_LEVEL_INFO), "info");
@@ -210,7 +202,7 @@ int main(void)
 	    cmocka_unit_test(four_kilobytes_go_out_at_once),
 	    cmocka_unit_test(what_the_sink_does_not_take_is_dropped_and_counted),
 	    cmocka_unit_test(the_level_can_be_changed),
-	    cmocka_unit_test(the_table_of_events_can_be_read),
+	    cmocka_unit_test(levels_have_names),
 	    cmocka_unit_test(a_flood_of_warnings_is_cut_and_said),
 	};
 

@@ -54,9 +54,9 @@ static void numbers(void **state)
 	static const char *const wrong[] = {"", "-1", "+1", "1.5", "1k", "0x10", "1 ", " 1", "9223372036854775808", "18446744073709551616", "ten"};
 
 	(void)state;
-	check_number("recipients", CONF_recipients, "0", 0);
+	check_number("undo-days", CONF_undo_days, "0", 0);
 	check_number("recipients", CONF_recipients, "007", 7);
-	check_number("recipients", CONF_recipients, "9223372036854775807", INT64_MAX);
+	check_number("recipients", CONF_recipients, "1000", 1000);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		check_wrong("recipients", wrong[i], "is not a number");
 }
@@ -72,9 +72,9 @@ static void sizes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		check_number("message-size", CONF_message_size, rows[i].text, rows[i].bytes);
+		check_number("quota", CONF_quota, rows[i].text, rows[i].bytes);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		check_wrong("message-size", wrong[i], "is not a size such as 500K, 10M or 5G");
+		check_wrong("quota", wrong[i], "is not a size such as 500K, 10M or 5G");
 }
 
 static void times(void **state)
@@ -82,14 +82,14 @@ static void times(void **state)
 	static const struct {
 		const char *text;
 		uint64_t ms;
-	} rows[] = {{"0s", 0}, {"1ms", 1}, {"250ms", 250}, {"30s", 30000}, {"5m", 300000}, {"4h", 14400000}, {"5d", 432000000}, {"0ms", 0}};
-	static const char *const wrong[] = {"", "5", "s", "5 s", "5M", "5w", "1.5h", "-1s", "5ss", "9223372036854775807d"};
+	} rows[] = {{"0s", 0}, {"1ms", 1}, {"250ms", 250}, {"30s", 30000}, {"5m", 300000}, {"4h", 14400000}, {"5d", 432000000}, {"2w", 1209600000}, {"0ms", 0}};
+	static const char *const wrong[] = {"", "5", "s", "5 s", "5M", "5y", "1.5h", "-1s", "5ss", "9223372036854775807d"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		check_number("smtp-timeout", CONF_smtp_timeout, rows[i].text, rows[i].ms);
+		check_number("queue-warn-after", CONF_queue_warn_after, rows[i].text, rows[i].ms);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		check_wrong("smtp-timeout", wrong[i], "is not a time such as 30s, 5m, 4h or 5d");
+		check_wrong("queue-warn-after", wrong[i], "is not a time such as 30s, 5m, 4h or 5d");
 }
 
 static void yes_and_no(void **state)

@@ -42,6 +42,12 @@ static void columns_are_as_wide_as_they_must(void **state)
 	    "c         -1        longer than the head\n");
 }
 
+static void the_keys_are_the_columns(void **state)
+{
+	(void)state;
+	assert_printed(ROWS("{\"id\":7,\"held\":true,\"sender\":\"\",\"next\":null}"), "id  held  sender  next\n7   yes   -       -\n");
+}
+
 static void nothing_is_no_table(void **state)
 {
 	(void)state;
@@ -65,6 +71,7 @@ static void control_characters_are_replaced(void **state)
 {
 	(void)state;
 	assert_printed(ROWS("{\"a\":\"x\\u001b[2J\\r\\n\\t\\u007fy\",\"b\":1}"), "a           b\nx?[2J????y  1\n");
+	assert_printed(ROWS("{\"a\":[\"\\u009b2J\"]}"), "a\n[\"?2J\"]\n");
 	assert_printed(ROWS("{\"a\":\"x\\u009b2J\\u0080\\u009f\\u00a0\\u00e4\"}"), "a\nx?2J??\xc2\xa0\xc3\xa4\n");
 }
 
@@ -102,6 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(columns_are_as_wide_as_they_must),
+	    cmocka_unit_test(the_keys_are_the_columns),
 	    cmocka_unit_test(nothing_is_no_table),
 	    cmocka_unit_test(the_first_row_has_the_columns),
 	    cmocka_unit_test(control_characters_are_replaced),

@@ -27,7 +27,7 @@ static void describe(struct span message, const struct mime_part *part, bool lin
 {
 	buf_printf(out, "(%.*s/%.*s", SPAN_ARG(part->content.type), SPAN_ARG(part->content.subtype));
 	if (part->kind == MIME_LEAF || part->kind == MIME_TEXT) {
-		buf_printf(out, ":%.*s", SPAN_ARG(mime_part_body(message, part)));
+		buf_printf(out, ":%.*s", SPAN_ARG(span_sub(message, part->body_offset, part->body_size)));
 		if (lines)
 			buf_printf(out, ":%zu", part->lines);
 	}

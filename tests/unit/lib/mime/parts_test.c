@@ -82,7 +82,7 @@ static void the_example_of_the_rfc(void **state)
 
 	(void)state;
 	keep(example);
-	assert_int_equal(mime_parts_count(buf_span(&parts)), 15);
+	assert_int_equal(buf_len(&parts) / MIME_PLACE_SIZE, 15);
 	for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
 		const char *got = part(leaves[i]);
 
@@ -151,7 +151,7 @@ static void damaged_bytes_lead_nowhere_else(void **state)
 			continue;
 		assert_true((uint64_t)place.header_offset + place.header_size <= message.len);
 		assert_true((uint64_t)place.body_offset + place.body_size <= message.len);
-		assert_true(index < mime_parts_count(span_of(bytes, len)));
+		assert_true(index < len / MIME_PLACE_SIZE);
 	}
 	free(bytes);
 }

@@ -69,6 +69,18 @@ static void a_missing_end(void **state)
 	assert_null(root->first_child->next->next);
 }
 
+static void parts_of_a_digest_are_messages(void **state)
+{
+	struct mime_part *root = mime_structure_parse(
+	    SPAN_LIT("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: x\r\n\r\ny\r\n"
+		     "--b\r\nContent-Type: text/plain\r\n\r\nz\r\n--b--\r\n"),
+	    pool);
+
+	(void)state;
+	assert_int_equal(root->first_child->kind, MIME_MESSAGE);
+	assert_int_equal(root->first_child->next->kind, MIME_TEXT);
+}
+
 static void a_boundary_that_begins_another(void **state)
 {
 	struct mime_part *root = mime_structure_parse(SPAN_LIT("Content-Type: multipart/x; boundary=b\r\n\r\n--b\r\n\r\n--bb\r\nstill one\r\n--b--\r\n"), pool);
@@ -172,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(sections, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_missing_end, setup, teardown),
+	    cmocka_unit_test_setup_teardown(parts_of_a_digest_are_messages, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_boundary_that_begins_another, setup, teardown),
 	    cmocka_unit_test_setup_teardown(damaged_places_are_refused, setup, teardown),
 	    cmocka_unit_test(large_and_strange_messages_take_little_time),

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "ipc/ipc.h"
+#include "base/json.h"
 #include "net/control.h"
 
 #include <event2/event.h>
@@ -266,7 +267,7 @@ static void texts_as_json(void **state)
 		json_t *value;
 
 		buf_clear(&out);
-		control_json_string(&out, rows[i].text);
+		json_add_string(&out, rows[i].text);
 		assert_string_equal(buf_cstr(&out), rows[i].json);
 		value = json_loads(rows[i].json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 		assert_true(json_is_string(value));

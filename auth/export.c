@@ -1,0 +1,340 @@
+#include "auth/export.h"
+
+#include "auth/address.h"
+#include "base/log.h"
+#include "net/control.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+/* ---- export ---- */
+
+static int export_account(void *arg, const struct account *a)
+{
+	struct buf *out = arg;
+
+	buf_printf(out, "account %s id=%llu", a->address, (unsigned long long)a->id);
+	if (a->quota != UINT64_MAX)
+		buf_printf(out, " quota=%llu", (unsigned long long)a->quota);
+	if (a->disabled)
+		buf_add_str(out, " disabled");
+	if (a->hash[0])
+		buf_printf(out, " hash=%s", a->hash);
+	if (a->name[0])
+		buf_printf(out, " name=%s", a->name); /* last: it may hold blanks */
+	buf_add_char(out, '\n');
+	return 0;
+}
+
+static int export_alias(void *arg, struct span address, struct span targets)
+{
+	struct buf *out = arg;
+
+	buf_printf(out, "alias %.*s", SPAN_ARG(address));
+	while (targets.len > 0) {
+		size_t end = span_find(targets, '\0');
+
+		buf_printf(out, " %.*s", SPAN_ARG(span_sub(targets, 0, end)));
+		targets = span_from(targets, end + 1);
+	}
+	buf_add_char(out, '\n');
+	return 0;
+}
+
+static int export_domain(void *arg, struct span name)
+{
+	buf_printf(arg, "domain %.*s\n", SPAN_ARG(name));
+	return 0;
+}
+
+void directory_export(struct auth *auth, struct control_reply *reply)
+{
+	struct buf out;
+
+	buf_init(&out, CONTROL_INPUT_MAX);
+	buf_add_str(&out, "# mailwain directory 1\n");
+	directory_domain_each(auth->directory, export_domain, &out);
+	directory_account_each(auth->directory, export_account, &out);
+	directory_alias_each(auth->directory, export_alias, &out);
+	control_reply_text(reply, buf_span(&out));
+	if (buf_failed(&out))
+		control_reply_done(reply, EX_SOFTWARE, "the directory is larger than %d bytes", CONTROL_INPUT_MAX);
+	else
+		control_reply_done(reply, EX_OK, "%s", "");
+	buf_fini(&out);
+}
+
+/* ---- import ---- */
+
+static struct span next_word(struct span *line)
+{
+	struct span rest = span_trim(*line);
+	size_t end = span_find(rest, ' ');
+
+	*line = span_from(rest, end);
+	return span_sub(rest, 0, end);
+}
+
+static int import_account(struct auth *auth, struct span line, struct err *err)
+{
+	struct account account = {.quota = UINT64_MAX}, before;
+	int r = address_canonical(next_word(&line), account.address, err);
+	bool known = r == 0 && directory_account_get(auth->directory, span_str(account.address), &before) == 0;
+
+	if (r == 0)
+		r = address_check(account.address, err);
+	while (r == 0 && span_trim(line).len > 0) {
+		struct span all = span_trim(line), word = next_word(&line);
+
+		if (span_startswith(all, SPAN_LIT("name="))) {
+			span_copy(span_from(all, 5), account.name, sizeof(account.name));
+			break;
+		} else if (span_startswith(word, SPAN_LIT("hash=$argon2id$")) && word.len <= DIRECTORY_HASH_MAX)
+			span_copy(span_from(word, 5), account.hash, sizeof(account.hash));
+		else if (span_startswith(word, SPAN_LIT("id=")) && span_u64(span_from(word, 3), INT64_MAX, &account.id) && account.id > 0)
+			continue;
+		else if (span_startswith(word, SPAN_LIT("quota=")) && conf_parse_size(span_from(word, 6), &account.quota))
+			continue;
+		else if (span_eq(word, SPAN_LIT("disabled")))
+			account.disabled = true;
+		else
+			r = err_set(err, E_SYNTAX, "'%.*s' is not understood", SPAN_ARG(span_sub(word, 0, 60)));
+	}
+	if (r == 0 && known) {
+		account.id = before.id;
+		account.created = before.created;
+		return directory_account_put(auth->directory, &account, err);
+	}
+	return r == 0 ? directory_account_add(auth->directory, &account, err) : r;
+}
+
+static int import_alias(struct auth *auth, struct span line, struct err *err)
+{
+	char address[DIRECTORY_ADDRESS_MAX + 1];
+	struct span targets[DIRECTORY_TARGETS_MAX];
+	struct buf packed;
+	size_t count = 0;
+	int r = address_canonical(next_word(&line), address, err);
+
+	if (r == 0)
+		r = address_check(address, err);
+	while (r == 0 && span_trim(line).len > 0 && count < DIRECTORY_TARGETS_MAX)
+		targets[count++] = next_word(&line);
+	if (r == 0 && span_trim(line).len > 0)
+		r = err_set(err, E_TOOBIG, "an alias has at most %d targets", DIRECTORY_TARGETS_MAX);
+	buf_init(&packed, DIRECTORY_ALIAS_MAX);
+	if (r == 0)
+		r = addresses_canonical(targets, count, &packed, err);
+	if (r == 0)
+		r = directory_alias_put(auth->directory, span_str(address), buf_span(&packed), true, err);
+	buf_fini(&packed);
+	return r;
+}
+
+static int import_line(struct auth *auth, struct span line, struct err *err)
+{
+	char name[DIRECTORY_ADDRESS_MAX + 1];
+	struct span kind = next_word(&line);
+	int r;
+
+	if (kind.len == 0 || kind.ptr[0] == '#')
+		return 0;
+	if (span_eq(kind, SPAN_LIT("account")))
+		return import_account(auth, line, err);
+	if (span_eq(kind, SPAN_LIT("alias")))
+		return import_alias(auth, line, err);
+	if (!span_eq(kind, SPAN_LIT("domain")))
+		return err_set(err, E_SYNTAX, "a line begins with domain, account or alias");
+	r = domain_canonical(next_word(&line), name, err);
+	if (r == 0 && !directory_domain_has(auth->directory, span_str(name)))
+		r = directory_domain_add(auth->directory, span_str(name), err);
+	return r;
+}
+
+/* With --replace: everything the text does not name goes. Ids of accounts that it names stay. */
+struct sweep {
+	struct buf lines; /* "account ADDRESS", "alias ADDRESS", "domain NAME" of the text, canonical, each ended by NUL */
+	const char **named; /* they, sorted */
+	size_t count, removed;
+	struct buf gone; /* the same of what the text does not name */
+};
+
+static int compare_lines(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* What is malformed is left to import_line, which refuses it. */
+static void sweep_read(struct sweep *s, struct span line)
+{
+	char key[DIRECTORY_ADDRESS_MAX + 1];
+	struct span kind = next_word(&line), name = next_word(&line);
+	int r = span_eq(kind, SPAN_LIT("domain")) ? domain_canonical(name, key, NULL) : address_canonical(name, key, NULL);
+
+	if (r != 0)
+		return;
+	buf_printf(&s->lines, "%.*s %s", SPAN_ARG(kind), key);
+	buf_add_char(&s->lines, '\0');
+	s->count++;
+}
+
+static int sweep_sort(struct sweep *s, struct err *err)
+{
+	const char *at = buf_span(&s->lines).ptr;
+
+	s->named = reallocarray(NULL, s->count + 1, sizeof(*s->named));
+	if (s->named == NULL || buf_failed(&s->lines))
+		return err_set(err, E_NOMEM, "no memory for the names in the text");
+	for (size_t i = 0; i < s->count; i++, at += strlen(at) + 1)
+		s->named[i] = at;
+	qsort(s->named, s->count, sizeof(*s->named), compare_lines);
+	return 0;
+}
+
+static void sweep_look(struct sweep *s, const char *kind, struct span key)
+{
+	char text[DIRECTORY_ADDRESS_MAX + 16];
+	const char *line = text;
+
+	snprintf(text, sizeof(text), "%s %.*s", kind, SPAN_ARG(key));
+	if (bsearch(&line, s->named, s->count, sizeof(*s->named), compare_lines) == NULL)
+		buf_add(&s->gone, line, strlen(line) + 1);
+}
+
+static int sweep_account(void *arg, const struct account *account)
+{
+	sweep_look(arg, "account", span_str(account->address));
+	return 0;
+}
+
+static int sweep_alias(void *arg, struct span address, struct span targets)
+{
+	(void)targets;
+	sweep_look(arg, "alias", address);
+	return 0;
+}
+
+static int sweep_domain(void *arg, struct span name)
+{
+	sweep_look(arg, "domain", name);
+	return 0;
+}
+
+static int sweep_remove(struct directory *d, struct span line, struct err *err)
+{
+	struct span kind = next_word(&line), key = span_trim(line);
+
+	return span_eq(kind, SPAN_LIT("account")) ? directory_account_remove(d, key, err)
+	       : span_eq(kind, SPAN_LIT("alias")) ? directory_alias_remove(d, key, err)
+						  : directory_domain_remove(d, key, err);
+}
+
+/* First all is looked at, then removed: a walk does not stand what is removed under it. */
+static int sweep_all(struct directory *d, struct sweep *s, struct err *err)
+{
+	struct span rest;
+	int r = sweep_sort(s, err);
+
+	if (r != 0)
+		return r;
+	directory_account_each(d, sweep_account, s);
+	directory_alias_each(d, sweep_alias, s);
+	directory_domain_each(d, sweep_domain, s);
+	if (buf_failed(&s->gone))
+		return err_set(err, E_NOMEM, "no memory for what is to be removed");
+	for (rest = buf_span(&s->gone); rest.len > 0 && r == 0;) {
+		size_t end = span_find(rest, '\0');
+
+		r = sweep_remove(d, span_sub(rest, 0, end), err);
+		rest = span_from(rest, end + 1);
+		s->removed++;
+	}
+	return r;
+}
+
+static int import_sweep(struct directory *d, struct span text, size_t *removed, struct err *err)
+{
+	struct sweep s = {0};
+	int r;
+
+	buf_init(&s.lines, 2 * (size_t)CONTROL_INPUT_MAX);
+	buf_init(&s.gone, CONTROL_INPUT_MAX);
+	while (text.len > 0) {
+		size_t end = span_find(text, '\n');
+
+		sweep_read(&s, span_sub(text, 0, end));
+		text = span_from(text, end + 1);
+	}
+	r = sweep_all(d, &s, err);
+	*removed = s.removed;
+	free(s.named);
+	buf_fini(&s.lines);
+	buf_fini(&s.gone);
+	return r;
+}
+
+static int count_one(void *arg, const struct account *account)
+{
+	(void)account;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* A file that an export left empty, for instance: nobody means that. Gives the number of accounts that would go. */
+static unsigned would_remove_all(struct auth *auth, struct span text)
+{
+	unsigned count = 0;
+
+	while (text.len > 0) {
+		size_t end = span_find(text, '\n');
+		struct span line = span_sub(text, 0, end);
+
+		if (span_eq(next_word(&line), SPAN_LIT("account")))
+			return 0;
+		text = span_from(text, end + 1);
+	}
+	directory_account_each(auth->directory, count_one, &count);
+	return count;
+}
+
+void directory_import(struct auth *auth, struct control_reply *reply, struct span text, bool replace, bool all)
+{
+	unsigned lost = replace && !all ? would_remove_all(auth, text) : 0;
+	struct err err = {0};
+	unsigned number = 0;
+	size_t removed = 0;
+	int r;
+
+	if (lost > 0) {
+		control_reply_done(reply, EX_DATAERR, "the text names no account: all %u would be removed; if that is meant give --all", lost);
+		return;
+	}
+	r = directory_begin(auth->directory, &err);
+	if (r == 0 && replace)
+		r = import_sweep(auth->directory, text, &removed, &err);
+	while (r == 0 && text.len > 0) {
+		size_t end = span_find(text, '\n');
+
+		number++;
+		r = import_line(auth, span_sub(text, 0, end), &err);
+		text = span_from(text, end + 1);
+	}
+	if (r == 0)
+		r = directory_commit(auth->directory, &err);
+	if (r != 0) {
+		directory_abort(auth->directory);
+		if (number > 0)
+			control_reply_done(reply, EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
+		else
+			control_reply_done(reply, EX_TEMPFAIL, "%s; nothing was changed", err.text);
+		return;
+	}
+	log_event(EV_auth_directory_changed, daemon_log(auth->daemon), F_STR("change", "import"), F_U64("lines", number),
+	    F_U64("removed", removed));
+	auth_changed(auth);
+	if (replace)
+		control_reply_done(reply, EX_OK, "%u lines imported, %zu entries removed", number, removed);
+	else
+		control_reply_done(reply, EX_OK, "%u lines imported", number);
+}

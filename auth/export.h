@@ -1,0 +1,17 @@
+/*
+ * The directory as text (mailwain-directory(8)), a line each:
+ *
+ *   domain NAME
+ *   account ADDRESS id=NUMBER [quota=BYTES] [disabled] [hash=TEXT] [name=TEXT to the end of the line]
+ *   alias ADDRESS TARGET...
+ */
+#ifndef MW_AUTH_EXPORT_H
+#define MW_AUTH_EXPORT_H
+
+#include "auth/auth.h"
+
+void directory_export(struct auth *auth, struct control_reply *reply);
+/* All or nothing. replace: what the text does not name is removed; all: even when that is every account. */
+void directory_import(struct auth *auth, struct control_reply *reply, struct span text, bool replace, bool all);
+
+#endif

@@ -1,0 +1,124 @@
+#include "proc/handover.h"
+
+#include <unistd.h>
+
+static int take_file(struct handover *h, struct ipc_message *m)
+{
+	const struct master_file *body = (const void *)m->body;
+	struct handed_file *file = NULL;
+
+	for (size_t i = 0; i < h->file_count; i++)
+		if (span_eq(span_str(h->files[i].name), body->name))
+			file = &h->files[i];
+	if (file != NULL) {
+		close(file->fd);
+	} else {
+		if (h->file_count == HANDED_FILES) {
+			close(m->fd);
+			return E_LIMIT;
+		}
+		file = &h->files[h->file_count++];
+		span_copy(body->name, file->name, sizeof(file->name));
+	}
+	file->fd = m->fd;
+	return 0;
+}
+
+static int take_listener(struct handover *h, struct ipc_message *m)
+{
+	const struct master_listener *body = (const void *)m->body;
+	struct handed_listener *listener;
+
+	if (h->listener_count == HANDED_LISTENERS) {
+		close(m->fd);
+		return E_LIMIT;
+	}
+	listener = &h->listeners[h->listener_count++];
+	span_copy(body->name, listener->name, sizeof(listener->name));
+	span_copy(body->address, listener->address, sizeof(listener->address));
+	listener->fd = m->fd;
+	return 0;
+}
+
+static int take_secret(struct handover *h, struct ipc_message *m)
+{
+	const struct master_secret *body = (const void *)m->body;
+	struct handed_secret *secret;
+
+	if (h->secret_count == HANDED_SECRETS || body->value.len > sizeof(secret->value))
+		return E_LIMIT;
+	secret = &h->secrets[h->secret_count++];
+	span_copy(body->name, secret->name, sizeof(secret->name));
+	memcpy(secret->value, body->value.ptr, body->value.len);
+	secret->len = body->value.len;
+	return 0;
+}
+
+static int take_peer(struct handover *h, struct ipc_message *m)
+{
+	const struct master_peer *body = (const void *)m->body;
+	struct handed_peer *peer;
+
+	if (h->peer_count == HANDED_PEERS) {
+		close(m->fd);
+		return E_LIMIT;
+	}
+	peer = &h->peers[h->peer_count++];
+	span_copy(body->service, peer->service, sizeof(peer->service));
+	span_copy(body->role, peer->role, sizeof(peer->role));
+	peer->serving = body->serving;
+	peer->fd = m->fd;
+	return 0;
+}
+
+int handover_take(struct handover *h, struct ipc_message *m)
+{
+	if (m->type == &ipc_master_file)
+		return take_file(h, m);
+	if (m->type == &ipc_master_listener)
+		return take_listener(h, m);
+	if (m->type == &ipc_master_secret)
+		return take_secret(h, m);
+	if (m->type == &ipc_master_peer)
+		return take_peer(h, m);
+	return E_PROTO;
+}
+
+size_t handover_listeners(const struct handover *h, const char *name, int *fds, char (*addresses)[128], size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < h->listener_count && count < max; i++) {
+		const struct handed_listener *l = &h->listeners[i];
+
+		if (strcmp(l->name, name) != 0)
+			continue;
+		fds[count] = l->fd;
+		if (addresses != NULL)
+			memcpy(addresses[count], l->address, sizeof(l->address));
+		count++;
+	}
+	return count;
+}
+
+int handover_file(const struct handover *h, const char *name)
+{
+	for (size_t i = 0; i < h->file_count; i++)
+		if (strcmp(h->files[i].name, name) == 0)
+			return h->files[i].fd;
+	return -1;
+}
+
+bool handover_secret(struct handover *h, const char *name, void *out, size_t size)
+{
+	for (size_t i = 0; i < h->secret_count; i++) {
+		struct handed_secret *s = &h->secrets[i];
+
+		if (strcmp(s->name, name) != 0 || s->len != size)
+			continue;
+		memcpy(out, s->value, size);
+		explicit_bzero(s, sizeof(*s));
+		return true;
+	}
+	return false;
+}

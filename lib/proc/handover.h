@@ -1,0 +1,58 @@
+/* What master hands to a daemon besides the configuration: files, listeners, secrets, connections to others. */
+#ifndef MW_PROC_HANDOVER_H
+#define MW_PROC_HANDOVER_H
+
+#include "base/err.h"
+#include "ipc/ipc.h"
+
+enum {
+	HANDED_FILES = 16,
+	HANDED_LISTENERS = 128,
+	HANDED_SECRETS = 8,
+	HANDED_PEERS = 32, /* that come before the loop runs */
+};
+
+struct handed_listener {
+	char name[32];
+	char address[128];
+	int fd;
+};
+
+struct handed_file {
+	char name[64];
+	int fd;
+};
+
+struct handed_secret {
+	char name[32];
+	unsigned char value[64];
+	size_t len;
+};
+
+struct handed_peer {
+	char service[32];
+	char role[32];
+	bool serving;
+	int fd;
+};
+
+struct handover {
+	struct handed_listener listeners[HANDED_LISTENERS];
+	size_t listener_count;
+	struct handed_file files[HANDED_FILES];
+	size_t file_count;
+	struct handed_secret secrets[HANDED_SECRETS];
+	size_t secret_count;
+	struct handed_peer peers[HANDED_PEERS];
+	size_t peer_count;
+};
+
+/* Keeps what m brings; owns its descriptor, which takes the place of an older file of the same name. E_PROTO, E_LIMIT. */
+int handover_take(struct handover *h, struct ipc_message *m);
+
+/* As daemon_listeners, daemon_file and daemon_secret (daemon.h). */
+size_t handover_listeners(const struct handover *h, const char *name, int *fds, char (*addresses)[128], size_t max);
+int handover_file(const struct handover *h, const char *name);
+bool handover_secret(struct handover *h, const char *name, void *out, size_t size);
+
+#endif

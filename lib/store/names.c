@@ -1,0 +1,109 @@
+/*
+ * The file "mailboxes": the names, so that a rebuilt index has them. A line
+ * each: id uidvalidity use subscribed noselect name; and a checksum at the end.
+ */
+#include "store/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { NAMES_MAX = 16 * 1024 * 1024, NAMES_SUM = 16 };
+
+static int write_line(void *arg, const struct store_mailbox *m)
+{
+	buf_printf(arg, "%u %u %u %d %d %.*s\n", m->id, m->uidvalidity, m->use, m->subscribed, m->noselect, SPAN_ARG(m->name));
+	return 0;
+}
+
+int names_write(struct store_txn *txn, struct err *err)
+{
+	unsigned char sum[NAMES_SUM];
+	struct buf text;
+	struct span all;
+	int r, fd;
+
+	buf_init(&text, NAMES_MAX);
+	buf_printf(&text, "mailboxes 1 %u\n", txn->meta.last_uidvalidity);
+	r = store_mailbox_each(txn, write_line, &text);
+	all = buf_span(&text);
+	crypto_generichash(sum, sizeof(sum), (const unsigned char *)all.ptr, all.len, NULL, 0);
+	buf_add(&text, sum, sizeof(sum));
+	all = buf_span(&text);
+	if (r != 0 || buf_failed(&text)) {
+		buf_fini(&text);
+		return err_set(err, E_NOMEM, "mailbox names");
+	}
+	fd = openat(txn->store->dir, "mailboxes.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || write(fd, all.ptr, all.len) != (ssize_t)all.len || fsync(fd) != 0 ||
+	    renameat(txn->store->dir, "mailboxes.new", txn->store->dir, "mailboxes") != 0 || fsync(txn->store->dir) != 0)
+		r = err_set_errno(err, errno, "mailbox names");
+	if (fd >= 0)
+		close(fd);
+	buf_fini(&text);
+	return r;
+}
+
+static int restore_line(struct store_txn *txn, struct span line, struct err *err)
+{
+	unsigned id, uidvalidity, use;
+	int subscribed, noselect, used = 0, r;
+	char text[STORE_NAME_MAX + 128];
+	struct store_mailbox m;
+
+	span_copy(line, text, sizeof(text));
+	/* One blank before the name: those that follow belong to it. */
+	if (sscanf(text, "%u %u %u %d %d%n", &id, &uidvalidity, &use, &subscribed, &noselect, &used) != 5 || text[used++] != ' ')
+		return err_set(err, E_CORRUPT, "mailbox names are damaged");
+	(void)uidvalidity; /* UIDs are given anew: so is the validity, and a greater one */
+	/* A session may write this file: what it could not have got by a command it does not get this way. */
+	if (id == 0 || id == UINT32_MAX || store_mailbox_check_name(span_str(text + used), err) != 0)
+		return 0;
+	r = mailbox_new(txn, id, span_str(text + used), use, new_uidvalidity(txn), err);
+	if (r == 0 && noselect) {
+		r = mailbox_get(txn, id, &m, err);
+		m.noselect = true;
+		if (r == 0)
+			r = mailbox_put(txn, &m, err);
+	}
+	return r == 0 && subscribed ? store_mailbox_subscribe(txn, span_str(text + used), true, err) : r;
+}
+
+int names_restore(struct store_txn *txn, struct err *err)
+{
+	unsigned char sum[NAMES_SUM];
+	struct span text;
+	char *bytes;
+	ssize_t n;
+	/* A rebuild has set it aside, so that it is not overwritten before it is read. */
+	int fd = openat(txn->store->dir, "mailboxes.old", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	unsigned last;
+	int r = 0;
+
+	if (fd < 0)
+		return E_NOTFOUND;
+	bytes = pool_alloc(txn->pool, NAMES_MAX + 1);
+	n = bytes ? read(fd, bytes, NAMES_MAX) : -1;
+	close(fd);
+	if (n < NAMES_SUM)
+		return E_NOTFOUND;
+	text = span_of(bytes, (size_t)n - NAMES_SUM);
+	crypto_generichash(sum, sizeof(sum), (const unsigned char *)text.ptr, text.len, NULL, 0);
+	if (memcmp(sum, bytes + text.len, NAMES_SUM) != 0)
+		return E_NOTFOUND;
+	bytes[text.len] = '\0';
+	if (sscanf(bytes, "mailboxes 1 %u", &last) != 1)
+		return E_NOTFOUND;
+	if (last > txn->meta.last_uidvalidity)
+		txn->meta.last_uidvalidity = last;
+	text = span_from(text, span_find(text, '\n') + 1);
+	while (text.len > 0 && r == 0) {
+		size_t end = span_find(text, '\n');
+
+		r = restore_line(txn, span_sub(text, 0, end), err);
+		text = span_from(text, end + 1);
+	}
+	return r;
+}

@@ -1,0 +1,75 @@
+"""Notifications of what became of a message: who gets one, and that programs can read it (RFC 3461, RFC 3464)."""
+import email
+import email.policy
+
+import pytest
+
+from mailwain import until
+
+MESSAGE = "Subject: a trip\r\nMessage-ID: <1@b.test>\r\n\r\nsecret text\r\n"
+
+
+@pytest.fixture
+def quick(fresh):
+    """Gives up at the second attempt; away@ leads where no mail goes."""
+    i = fresh(conf_lines=["queue-lifetime 500ms", "queue-retry-first 700ms"])
+    i.add("alice")
+    i.add("bob")
+    i.mw("alias", "add", "away@example.com", "someone@elsewhere.test")
+    return i
+
+
+def send(i, recipients, mail=""):
+    c = i.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<bob@example.com>" + mail, 250)
+    for r in recipients:
+        c.expect("RCPT TO:" + r, 250)
+    c.data(MESSAGE)
+    c.close()
+
+
+def notification(i):
+    """The one in bob's INBOX: fields of the message, of each recipient, and the part with the message."""
+    c = i.imap("bob")
+    until(lambda: b'* STATUS "INBOX" (MESSAGES 1)' in c.ok("STATUS INBOX (MESSAGES)"), what="no notification")
+    c.ok("SELECT INBOX")
+    answer = c.ok("FETCH 1 BODY[]")[0]
+    m = email.message_from_bytes(answer.split(b"\r\n", 1)[1], policy=email.policy.default)
+    assert m["Return-Path"] == "<>" and m["To"] == "bob@example.com" and m["Auto-Submitted"].startswith("auto-")
+    assert m.get_content_type() == "multipart/report" and m.get_param("report-type") == "delivery-status"
+    text, status, original = m.iter_parts()
+    assert text.get_content_type() == "text/plain" and status.get_content_type() == "message/delivery-status"
+    fields = [dict(part.items()) for part in status.get_payload()]
+    return fields[0], fields[1:], original
+
+
+def test_a_message_that_cannot_be_delivered_goes_back(quick):
+    send(quick, ["<away@example.com> ORCPT=rfc822;Away@example.com", "<alice@example.com>"], " ENVID=trip+2B1 RET=HDRS")
+    message, recipients, original = notification(quick)
+    assert message["Original-Envelope-Id"] == "trip+1" and message["Reporting-MTA"] == "dns; mail.example.com"
+    assert len(recipients) == 1  # alice has it, and nobody asked
+    assert recipients[0]["Final-Recipient"] == "rfc822; away@example.com"
+    assert recipients[0]["Original-Recipient"] == "rfc822;Away@example.com"
+    assert recipients[0]["Action"] == "failed" and recipients[0]["Status"].startswith(("4.", "5."))
+    assert original.get_content_type() == "text/rfc822-headers"
+    assert "Subject: a trip" in original.get_content() and "secret text" not in original.get_content()
+
+
+def test_the_whole_message_comes_back_when_asked_for(quick):
+    send(quick, ["<away@example.com>"], " RET=FULL")
+    original = notification(quick)[2]
+    assert original.get_content_type() == "message/rfc822"
+    assert original.get_content()["Subject"] == "a trip" and "secret text" in original.get_content().get_content()
+
+
+def test_delivery_is_told_when_asked_for(quick):
+    send(quick, ["<alice@example.com> NOTIFY=SUCCESS"])
+    recipients = notification(quick)[1]
+    assert recipients[0]["Final-Recipient"] == "rfc822; alice@example.com" and recipients[0]["Action"] == "delivered"
+
+
+def test_who_wants_to_hear_nothing_hears_nothing(quick):
+    send(quick, ["<away@example.com> NOTIFY=NEVER"])
+    quick.wait_empty()
+    assert b'* STATUS "INBOX" (MESSAGES 0)' in quick.imap("bob").ok("STATUS INBOX (MESSAGES)")
