@@ -318,7 +318,7 @@ static _Noreturn void child_exec(struct child *child, int fd, int log)
 {
 	struct master *master = child->master;
 	bool json = span_eq(conf_text(master->now.conf, CONF_log_format, NULL), SPAN_LIT("json"));
-	static char json_format[] = "MAILWAIN_LOG_JSON=1";
+	char json_format[] = "MAILWAIN_LOG_JSON=1"; /* there until exec */
 	char path[4200], title[64];
 	char *env[4] = {0};
 	char *argv[] = {title, NULL};

@@ -48,71 +48,72 @@ static const struct imap_search_key *key(const char *text)
 	return s->root->first;
 }
 
-/* Every search-key, in any case; not: wrapped in a NOT. */
+/* not: wrapped in a NOT. */
+static const struct {
+	const char *text;
+	enum imap_search_kind kind;
+	bool is_not;
+	const char *name, *value;
+	uint64_t number;
+	int64_t when;
+} keys[] = {
+    {"ALL", IMAP_SEARCH_ALL, false, "", "", 0, 0},
+    {"ANSWERED", IMAP_SEARCH_FLAG, false, "", "", IMAP_ANSWERED, 0},
+    {"BCC x", IMAP_SEARCH_HEADER, false, "Bcc", "x", 0, 0},
+    {"BEFORE 2-Jan-1970", IMAP_SEARCH_BEFORE, false, "", "", 0, 86400},
+    {"BODY \"a b\"", IMAP_SEARCH_BODY, false, "", "a b", 0, 0},
+    {"CC {1}\r\nx", IMAP_SEARCH_HEADER, false, "Cc", "x", 0, 0},
+    {"DELETED", IMAP_SEARCH_FLAG, false, "", "", IMAP_DELETED, 0},
+    {"FLAGGED", IMAP_SEARCH_FLAG, false, "", "", IMAP_FLAGGED, 0},
+    {"FROM x]", IMAP_SEARCH_HEADER, false, "From", "x]", 0, 0},
+    {"KEYWORD $Junk", IMAP_SEARCH_KEYWORD, false, "", "$Junk", 0, 0},
+    {"OLD", IMAP_SEARCH_RECENT, true, "", "", 0, 0},
+    {"ON \"2-Jan-1970\"", IMAP_SEARCH_ON, false, "", "", 0, 86400},
+    {"RECENT", IMAP_SEARCH_RECENT, false, "", "", 0, 0},
+    {"SEEN", IMAP_SEARCH_FLAG, false, "", "", IMAP_SEEN, 0},
+    {"SINCE 2-Jan-1970", IMAP_SEARCH_SINCE, false, "", "", 0, 86400},
+    {"SUBJECT \"\"", IMAP_SEARCH_HEADER, false, "Subject", "", 0, 0},
+    {"TEXT x", IMAP_SEARCH_TEXT, false, "", "x", 0, 0},
+    {"TO x", IMAP_SEARCH_HEADER, false, "To", "x", 0, 0},
+    {"UNANSWERED", IMAP_SEARCH_FLAG, true, "", "", IMAP_ANSWERED, 0},
+    {"UNDELETED", IMAP_SEARCH_FLAG, true, "", "", IMAP_DELETED, 0},
+    {"UNFLAGGED", IMAP_SEARCH_FLAG, true, "", "", IMAP_FLAGGED, 0},
+    {"UNKEYWORD x", IMAP_SEARCH_KEYWORD, true, "", "x", 0, 0},
+    {"UNSEEN", IMAP_SEARCH_FLAG, true, "", "", IMAP_SEEN, 0},
+    {"DRAFT", IMAP_SEARCH_FLAG, false, "", "", IMAP_DRAFT, 0},
+    {"HEADER X-Spam \"\"", IMAP_SEARCH_HEADER, false, "X-Spam", "", 0, 0},
+    {"LARGER 4294967295", IMAP_SEARCH_LARGER, false, "", "", 4294967295, 0},
+    {"SENTBEFORE 2-Jan-1970", IMAP_SEARCH_SENTBEFORE, false, "", "", 0, 86400},
+    {"SENTON 2-Jan-1970", IMAP_SEARCH_SENTON, false, "", "", 0, 86400},
+    {"SENTSINCE 2-Jan-1970", IMAP_SEARCH_SENTSINCE, false, "", "", 0, 86400},
+    {"SMALLER 0", IMAP_SEARCH_SMALLER, false, "", "", 0, 0},
+    {"UNDRAFT", IMAP_SEARCH_FLAG, true, "", "", IMAP_DRAFT, 0},
+};
+
+/* Every search-key, in any case. */
 static void every_key(void **state)
 {
-	static const struct {
-		const char *text;
-		enum imap_search_kind kind;
-		bool is_not;
-		const char *name, *value;
-		uint64_t number;
-		int64_t when;
-	} rows[] = {
-	    {"ALL", IMAP_SEARCH_ALL, false, "", "", 0, 0},
-	    {"ANSWERED", IMAP_SEARCH_FLAG, false, "", "", IMAP_ANSWERED, 0},
-	    {"BCC x", IMAP_SEARCH_HEADER, false, "Bcc", "x", 0, 0},
-	    {"BEFORE 2-Jan-1970", IMAP_SEARCH_BEFORE, false, "", "", 0, 86400},
-	    {"BODY \"a b\"", IMAP_SEARCH_BODY, false, "", "a b", 0, 0},
-	    {"CC {1}\r\nx", IMAP_SEARCH_HEADER, false, "Cc", "x", 0, 0},
-	    {"DELETED", IMAP_SEARCH_FLAG, false, "", "", IMAP_DELETED, 0},
-	    {"FLAGGED", IMAP_SEARCH_FLAG, false, "", "", IMAP_FLAGGED, 0},
-	    {"FROM x]", IMAP_SEARCH_HEADER, false, "From", "x]", 0, 0},
-	    {"KEYWORD $Junk", IMAP_SEARCH_KEYWORD, false, "", "$Junk", 0, 0},
-	    {"OLD", IMAP_SEARCH_RECENT, true, "", "", 0, 0},
-	    {"ON \"2-Jan-1970\"", IMAP_SEARCH_ON, false, "", "", 0, 86400},
-	    {"RECENT", IMAP_SEARCH_RECENT, false, "", "", 0, 0},
-	    {"SEEN", IMAP_SEARCH_FLAG, false, "", "", IMAP_SEEN, 0},
-	    {"SINCE 2-Jan-1970", IMAP_SEARCH_SINCE, false, "", "", 0, 86400},
-	    {"SUBJECT \"\"", IMAP_SEARCH_HEADER, false, "Subject", "", 0, 0},
-	    {"TEXT x", IMAP_SEARCH_TEXT, false, "", "x", 0, 0},
-	    {"TO x", IMAP_SEARCH_HEADER, false, "To", "x", 0, 0},
-	    {"UNANSWERED", IMAP_SEARCH_FLAG, true, "", "", IMAP_ANSWERED, 0},
-	    {"UNDELETED", IMAP_SEARCH_FLAG, true, "", "", IMAP_DELETED, 0},
-	    {"UNFLAGGED", IMAP_SEARCH_FLAG, true, "", "", IMAP_FLAGGED, 0},
-	    {"UNKEYWORD x", IMAP_SEARCH_KEYWORD, true, "", "x", 0, 0},
-	    {"UNSEEN", IMAP_SEARCH_FLAG, true, "", "", IMAP_SEEN, 0},
-	    {"DRAFT", IMAP_SEARCH_FLAG, false, "", "", IMAP_DRAFT, 0},
-	    {"HEADER X-Spam \"\"", IMAP_SEARCH_HEADER, false, "X-Spam", "", 0, 0},
-	    {"LARGER 4294967295", IMAP_SEARCH_LARGER, false, "", "", 4294967295, 0},
-	    {"SENTBEFORE 2-Jan-1970", IMAP_SEARCH_SENTBEFORE, false, "", "", 0, 86400},
-	    {"SENTON 2-Jan-1970", IMAP_SEARCH_SENTON, false, "", "", 0, 86400},
-	    {"SENTSINCE 2-Jan-1970", IMAP_SEARCH_SENTSINCE, false, "", "", 0, 86400},
-	    {"SMALLER 0", IMAP_SEARCH_SMALLER, false, "", "", 0, 0},
-	    {"UNDRAFT", IMAP_SEARCH_FLAG, true, "", "", IMAP_DRAFT, 0},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		for (int lower = 0; lower < 2; lower++) {
 			char text[64];
 			const struct imap_search_key *k;
 
-			snprintf(text, sizeof(text), "%s", rows[i].text);
+			snprintf(text, sizeof(text), "%s", keys[i].text);
 			for (char *c = text; lower && *c != ' ' && *c != '\0'; c++)
 				*c = ascii_lower(*c);
 			k = key(text);
-			if (rows[i].is_not) {
+			if (keys[i].is_not) {
 				assert_int_equal(k->kind, IMAP_SEARCH_NOT);
 				k = k->first;
 				assert_null(k->next);
 			}
-			if (k->kind != rows[i].kind)
+			if (k->kind != keys[i].kind)
 				fail_msg("%s is %d", text, k->kind);
-			assert_span_equal(k->name, rows[i].name);
-			assert_span_equal(k->text, rows[i].value);
-			assert_true(k->number == rows[i].number);
-			assert_true(k->when == rows[i].when);
+			assert_span_equal(k->name, keys[i].name);
+			assert_span_equal(k->text, keys[i].value);
+			assert_true(k->number == keys[i].number);
+			assert_true(k->when == keys[i].when);
 		}
 }
 
