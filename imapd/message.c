@@ -118,6 +118,7 @@ int message_facts(struct session *s, struct store_txn *txn, const struct store_m
 	struct imap_facts made;
 	int r = store_facts_get(txn, m->number, out, err);
 
+	pool_reset(s->message_pool);
 	if (r != E_NOTFOUND && r != E_CORRUPT)
 		return r;
 	if (bytes->bytes.ptr == NULL)
@@ -125,7 +126,7 @@ int message_facts(struct session *s, struct store_txn *txn, const struct store_m
 	else
 		r = 0;
 	if (r == 0)
-		r = imap_facts_find(bytes->bytes, s->pool, &made, err);
+		r = imap_facts_find(bytes->bytes, s->message_pool, &made, err);
 	if (r == 0)
 		*out = (struct store_facts){.header_size = made.header_size,
 		    .sent = made.sent == INT64_MIN ? m->arrived : made.sent,
