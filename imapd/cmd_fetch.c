@@ -133,13 +133,13 @@ static int keep_facts(struct fetching *f, struct store_facts *facts, struct err 
 	struct span *spans[] = {&facts->envelope, &facts->body, &facts->bodystructure, &facts->parts};
 
 	for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
-		*spans[i] = pool_span(f->s->pool, *spans[i]);
+		*spans[i] = pool_span(f->s->message_pool, *spans[i]);
 		if (spans[i]->ptr == NULL)
 			return err_set(err, E_NOMEM, "no memory for one FETCH");
 	}
 	for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
 		if (f->mailbox.keywords[i].len > 0)
-			f->mailbox.keywords[i] = pool_span(f->s->pool, f->mailbox.keywords[i]);
+			f->mailbox.keywords[i] = pool_span(f->s->message_pool, f->mailbox.keywords[i]);
 	return 0;
 }
 

@@ -116,6 +116,7 @@ int message_facts(struct session *s, struct store_txn *txn, const struct store_m
 {
 	int r = store_facts_get(txn, m->number, out, err);
 
+	pool_reset(s->message_pool);
 	if (r != E_NOTFOUND && r != E_CORRUPT)
 		return r;
 	if (bytes->bytes.ptr == NULL)
@@ -123,7 +124,7 @@ int message_facts(struct session *s, struct store_txn *txn, const struct store_m
 	else
 		r = 0;
 	if (r == 0)
-		r = store_facts_find(bytes->bytes, m->arrived, s->pool, out, err);
+		r = store_facts_find(bytes->bytes, m->arrived, s->message_pool, out, err);
 	return r;
 }
 

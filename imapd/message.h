@@ -26,8 +26,8 @@ int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids
     size_t *found, struct err *err);
 
 /*
- * Facts from the index, or made again from the file. Borrow the transaction or s->pool.
- * Opens `bytes` when it has to.
+ * Facts from the index, or made again from the file. Borrow the transaction or s->message_pool, which is
+ * emptied first. Opens `bytes` when it has to.
  */
 int message_facts(struct session *s, struct store_txn *txn, const struct store_message *message, struct message_bytes *bytes,
     struct store_facts *out, struct err *err);

@@ -152,7 +152,7 @@ static void part_describe(struct searcher *se, struct span header, struct part_t
 	*out = (struct part_text){.is_text = true};
 	if (mime_field_find(header, SPAN_LIT("Content-Transfer-Encoding"), &field))
 		out->encoding = mime_encoding_find(field.value);
-	if (mime_field_find(header, SPAN_LIT("Content-Type"), &field) && mime_content_parse(field.value, se->s->pool, &content)) {
+	if (mime_field_find(header, SPAN_LIT("Content-Type"), &field) && mime_content_parse(field.value, se->s->message_pool, &content)) {
 		out->is_text = span_caseeq(content.type, SPAN_LIT("text"));
 		out->charset = mime_content_parameter(&content, SPAN_LIT("charset"));
 	}

@@ -360,7 +360,8 @@ static int session_open(struct session *s, const struct session_start_options *o
 	int r;
 
 	s->pool = pool_new(NULL, SESSION_POOL_MAX);
-	if (s->pool == NULL)
+	s->message_pool = pool_new(NULL, SESSION_MESSAGE_MAX);
+	if (s->pool == NULL || s->message_pool == NULL)
 		return err_set(err, E_NOMEM, "no memory for a session");
 	r = proc_confine_account(profile_find("session"), options->dir, err);
 	if (r != 0)

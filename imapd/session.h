@@ -19,6 +19,7 @@ enum {
 	SESSION_OUTPUT_MAX = 8 * 1024 * 1024, /* one answer with its largest texts */
 	SESSION_OUTPUT_FLUSH = 32 * 1024,     /* sent when this much has gathered */
 	SESSION_POOL_MAX = 64 * 1024 * 1024,  /* of one command */
+	SESSION_MESSAGE_MAX = 16 * 1024 * 1024, /* of one message within it */
 	SESSION_BAD_MAX = 10,		      /* malformed commands in a row before the session ends */
 	SESSION_WRITE_MS = 5 * 60 * 1000,     /* a client must take its answers within this */
 };
@@ -42,6 +43,7 @@ struct session {
 	int wake; /* the spawner */
 	struct store *store;
 	struct pool *pool; /* of the running command */
+	struct pool *message_pool; /* of the message it is at */
 	struct buf in, out;
 	struct imap_reader reader;
 	struct view view;

@@ -12,31 +12,68 @@
 
 enum { PATH_SIZE = 4200 };
 
-static int make_directory(const char *path, struct err *err)
+/*
+ * Whoever owns a directory on the way may put another one, or a link, in the place of what lies below. Root must not
+ * make or give away anything there. uid: whose directory this may be, besides root's.
+ */
+static int check_owner(const char *path, uid_t uid, struct err *err)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	if (lstat(path, &st) != 0 || (S_ISLNK(st.st_mode) && st.st_uid == 0 && stat(path, &st) != 0))
+		return err_set_errno(err, errno, "%s", path);
+	if (st.st_uid != 0 && st.st_uid != uid)
+		return err_set(err, E_DENIED, "%s belongs to another user; give a directory whose parents are all root's", path);
+	if (S_ISDIR(st.st_mode) && (st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
+		return err_set(err, E_DENIED, "everybody may write into %s", path);
+	return 0;
+}
+
+static int make_one(const char *path, uid_t uid, struct err *err)
+{
+	if (mkdir(path, 0755) == 0)
+		return 0;
+	return errno == EEXIST ? check_owner(path, uid, err) : err_set_errno(err, errno, "mkdir %s", path);
+}
+
+/* uid: as in check_owner, of the last one. */
+static int make_directory_of(const char *path, uid_t uid, struct err *err)
 {
 	char copy[PATH_SIZE];
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
+		int r;
+
 		*slash = '\0';
-		if (mkdir(copy, 0755) != 0 && errno != EEXIST)
-			return err_set_errno(err, errno, "mkdir %s", copy);
+		r = make_one(copy, 0, err);
+		if (r != 0)
+			return r;
 		*slash = '/';
 	}
-	if (mkdir(copy, 0755) != 0 && errno != EEXIST)
-		return err_set_errno(err, errno, "mkdir %s", copy);
-	return 0;
+	return make_one(copy, uid, err);
+}
+
+static int make_directory(const char *path, struct err *err)
+{
+	return make_directory_of(path, 0, err);
 }
 
 static int make_owned(const struct init_options *options, const char *parent, const char *name,
     const char *user, struct err *err)
 {
 	char path[PATH_SIZE];
+	uid_t uid = 0;
+	gid_t gid = 0;
 	int r;
 
 	snprintf(path, sizeof(path), "%s%s%s", parent, name[0] ? "/" : "", name);
-	r = make_directory(path, err);
-	return r == 0 ? init_own(path, options->user_prefix, user, 0700, err) : r;
+	r = geteuid() == 0 ? init_user(options->user_prefix, user, &uid, &gid, err) : 0;
+	if (r == 0)
+		r = make_directory_of(path, uid, err);
+	return r == 0 ? init_own(path, uid, gid, 0700, err) : r;
 }
 
 static int make_directories(const struct instance *instance, const struct init_options *options, struct err *err)

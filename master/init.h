@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "control/paths.h"
 
+#include <sys/types.h>
+
 #ifndef MW_USER_PREFIX
 #define MW_USER_PREFIX "mw-"
 #endif
@@ -22,8 +24,10 @@ int init_instance(const struct instance *instance, const struct init_options *op
 
 /* users.c: makes the system users that are missing, as root only. */
 int init_users(const char *prefix, struct err *err);
-/* Gives path to user `prefix`name with mode; does nothing but chmod for an ordinary user. */
-int init_own(const char *path, const char *prefix, const char *name, unsigned mode, struct err *err);
+/* Of the system user `prefix`name. */
+int init_user(const char *prefix, const char *name, uid_t *uid, gid_t *gid, struct err *err);
+/* Gives a directory, no link to one, its mode and as root its owner. */
+int init_own(const char *path, uid_t uid, gid_t gid, unsigned mode, struct err *err);
 
 /* certificate.c: a self-signed P-256 certificate for hostname, ten years, key mode 0600. */
 int init_certificate(const char *hostname, const char *certificate, const char *key, struct err *err);

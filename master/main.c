@@ -220,14 +220,30 @@ static void warn_of_no_syslog(const struct master *master)
 				"start one, or write in %s: log file:PATH\n", master->instance.conf);
 }
 
+/* Whoever may write there could have us write elsewhere, or take the place of a control socket. */
+static int check_run_directory(const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return err_set_errno(err, errno, "run-directory %s", path);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		return err_set(err, E_DENIED, "run-directory %s: must be a directory of the user that starts the suite, into which nobody else may write",
+		    path);
+	return 0;
+}
+
 /* Two masters on one instance would be two writers of one spool. */
 static int take_pid_file(struct master *master, struct err *err)
 {
 	char path[4200], text[32] = "";
-	int fd, n;
+	int fd, n, r;
 
 	if (mkdir(master->instance.run, 0755) != 0 && errno != EEXIST)
 		return err_set_errno(err, errno, "run-directory %s", master->instance.run);
+	r = check_run_directory(master->instance.run, err);
+	if (r != 0)
+		return r;
 	snprintf(path, sizeof(path), "%s/empty", master->instance.run);
 	if (mkdir(path, 0755) != 0 && errno != EEXIST)
 		return err_set_errno(err, errno, "%s", path);

@@ -4,6 +4,7 @@
 #include "proc/profile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -49,20 +50,31 @@ int init_users(const char *prefix, struct err *err)
 	return 0;
 }
 
-int init_own(const char *path, const char *prefix, const char *name, unsigned mode, struct err *err)
+int init_user(const char *prefix, const char *name, uid_t *uid, gid_t *gid, struct err *err)
 {
 	char user[64];
 	struct passwd *pw;
 
-	if (chmod(path, mode) != 0)
-		return err_set_errno(err, errno, "chmod %s", path);
-	if (geteuid() != 0)
-		return 0;
 	snprintf(user, sizeof(user), "%s%s", prefix, name);
 	pw = getpwnam(user);
 	if (pw == NULL)
 		return err_set(err, E_NOTFOUND, "user %s does not exist", user);
-	if (chown(path, pw->pw_uid, pw->pw_gid) != 0)
-		return err_set_errno(err, errno, "chown %s", path);
+	*uid = pw->pw_uid;
+	*gid = pw->pw_gid;
 	return 0;
+}
+
+int init_own(const char *path, uid_t uid, gid_t gid, unsigned mode, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r = 0;
+
+	if (fd < 0)
+		return err_set_errno(err, errno, "%s", path);
+	if (fchmod(fd, mode) != 0)
+		r = err_set_errno(err, errno, "chmod %s", path);
+	else if (geteuid() == 0 && fchown(fd, uid, gid) != 0)
+		r = err_set_errno(err, errno, "chown %s", path);
+	close(fd);
+	return r;
 }

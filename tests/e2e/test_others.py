@@ -127,6 +127,23 @@ def test_mail_of_many_parts_does_not_fill_the_index(fresh):
     assert suite.mw("store", "check", "alice@example.com").stdout.startswith("no faults")
 
 
+def test_mail_of_many_parts_can_be_listed_and_searched(fresh):
+    """What one message takes of the session's memory is given back for the next."""
+    suite = fresh()
+    suite.add("alice")
+    c = suite.imap("alice")
+    parts = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 9000
+    for _ in range(50):
+        c.append("INBOX", parts)
+    c.ok("SELECT INBOX")
+    assert c.ok("SEARCH SENTSINCE 1-Jan-2000")[0].count(b" ") == 51
+    tag = c.begin("FETCH 1:50 (BODYSTRUCTURE)")
+    count = 0
+    while not (line := c.line()).startswith(tag + b" "):
+        count += b"FETCH (BODYSTRUCTURE" in line[:40]
+    assert line.startswith(tag + b" OK") and count == 50
+
+
 def test_one_account_cannot_have_all_sessions(fresh):
     suite = fresh(conf_lines=["imap-sessions 5", "imap-sessions-per-account 3"])
     suite.add("alice")
