@@ -12,7 +12,7 @@ MESSAGE = "Subject: a trip\r\nMessage-ID: <1@b.test>\r\n\r\nsecret text\r\n"
 @pytest.fixture
 def quick(fresh):
     """Gives up at the second attempt; away@ leads where no mail goes."""
-    i = fresh(conf_lines=["queue-lifetime 500ms", "queue-retry-first 700ms"])
+    i = fresh(conf_lines=["queue-lifetime 1s", "queue-retry-first 1s"])
     i.add("alice")
     i.add("bob")
     i.mw("alias", "add", "away@example.com", "someone@elsewhere.test")
