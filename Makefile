@@ -55,7 +55,8 @@ smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
              $(addprefix smtpd/,main.o session.o recipients.o content.o)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
-             $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o files.o message.o recover.o schedule.o)
+             $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
+             recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o pages.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)

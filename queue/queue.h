@@ -175,6 +175,8 @@ void deliver_service(struct queue *queue, int fd);
 int deliver_watch(struct queue *queue, struct err *err);
 void deliver_forget(struct message *message);
 bool deliver_flying(const struct queue *queue);
+
+/* ---- expand.c ---- */
 void expand_recipient(struct message *message, uint32_t recipient);
 void auth_service(struct queue *queue, int fd);
 void expand_forget(struct message *message);

@@ -1,0 +1,144 @@
+/* Where a recipient leads: auth is asked, and its answer makes targets. */
+#include "queue/queue.h"
+
+#include "base/log.h"
+#include "net/ipc_conn.h"
+
+#include <stdlib.h>
+
+struct expansion {
+	struct expansion *next;
+	struct message *message; /* NULL: forgotten */
+	uint32_t recipient;
+	uint32_t id;
+	bool sent;
+};
+
+static void expansion_send(struct queue *queue, struct expansion *e)
+{
+	struct auth_expand ask = {.address = e->message->file.envelope.recipients[e->recipient].address};
+
+	e->sent = queue->auth != NULL && ipc_conn_send(queue->auth, &ipc_auth_expand, e->id, &ask, -1) == 0;
+}
+
+void expand_recipient(struct message *message, uint32_t recipient)
+{
+	struct queue *queue = message->queue;
+	struct expansion *e = calloc(1, sizeof(*e));
+
+	if (e == NULL) {
+		message->states[recipient].incomplete = true;
+		return;
+	}
+	e->message = message;
+	e->recipient = recipient;
+	e->id = ++queue->last_question;
+	if (queue->expansions_tail == NULL)
+		queue->expansions_tail = &queue->expansions;
+	*queue->expansions_tail = e;
+	queue->expansions_tail = &e->next;
+	message->busy++;
+	expansion_send(queue, e);
+}
+
+void expand_forget(struct message *message)
+{
+	for (struct expansion *e = message->queue->expansions; e != NULL; e = e->next)
+		if (e->message == message)
+			e->message = NULL;
+}
+
+static struct expansion **find_expansion(struct queue *queue, uint32_t id)
+{
+	struct expansion **link = &queue->expansions;
+
+	while (*link != NULL && (*link)->id != id)
+		link = &(*link)->next;
+	return link;
+}
+
+/* What auth could not tell is the recipient's own failure: one target that carries it. */
+static void expansion_failed(struct expansion *e, int code, struct span text)
+{
+	struct message *m = e->message;
+	const struct spool_recipient *r = &m->file.envelope.recipients[e->recipient];
+	struct target *t = message_add_target(m, e->recipient, 0, 0, r->address, span_str(""));
+
+	if (t == NULL)
+		return;
+	/* A notification for somebody elsewhere waits for the relay; it is not a failure. */
+	if (code == E_DENIED)
+		target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
+	else
+		target_result(t, code, text);
+}
+
+/*
+ * A recipient that auth calls remote is no alias that leads there, it was remote from the beginning: its grant was for
+ * another address, and who said so is not to be believed (DESIGN S6).
+ */
+static bool is_relaying(const struct expansion *e, struct span address)
+{
+	const struct spool_envelope *envelope = &e->message->file.envelope;
+
+	return envelope->source == SPOOL_FROM_SMTP && span_eq(envelope->recipients[e->recipient].address, address);
+}
+
+static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct queue *queue = arg;
+	struct expansion **link = find_expansion(queue, m->id), *e = *link;
+	struct message *message = e ? e->message : NULL;
+
+	(void)conn;
+	if (m->type == &ipc_auth_target && message != NULL) {
+		const struct auth_target *body = (const void *)m->body;
+		struct target *t = message_add_target(message, e->recipient, body->account, body->quota, body->address, body->detail);
+
+		if (t != NULL && body->account != 0)
+			deliver_target(t);
+		else if (t != NULL && is_relaying(e, body->address))
+			target_result(t, E_DENIED, SPAN_LIT("this host does not relay"));
+		else if (t != NULL)
+			target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
+	} else if (m->type == &ipc_auth_expanded && e != NULL) {
+		const struct auth_expanded *body = (const void *)m->body;
+
+		if (message != NULL && body->code != 0)
+			expansion_failed(e, body->code, body->text);
+		*link = e->next;
+		if (*link == NULL)
+			queue->expansions_tail = link;
+		free(e);
+		if (message != NULL) {
+			message->busy--;
+			message_step(message);
+		}
+	} else if (m->type != &ipc_auth_target && m->type != &ipc_auth_expanded) {
+		return E_PROTO;
+	}
+	return 0;
+}
+
+static void on_auth_closed(void *arg, struct ipc_conn *conn)
+{
+	struct queue *queue = arg;
+
+	(void)conn;
+	queue->auth = NULL;
+	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
+	daemon_peer_lost(queue->daemon, "auth");
+	for (struct expansion *e = queue->expansions; e != NULL; e = e->next)
+		e->sent = false;
+}
+
+static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_closed};
+
+void auth_service(struct queue *queue, int fd)
+{
+	ipc_conn_free(&queue->auth);
+	queue->auth = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, queue);
+	for (struct expansion *e = queue->expansions; e != NULL && queue->auth != NULL; e = e->next)
+		if (e->message != NULL && !e->sent)
+			expansion_send(queue, e);
+}
