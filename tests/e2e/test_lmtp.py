@@ -57,3 +57,17 @@ def test_client_that_leaves(lmtp_suite):
     c.close()
     lmtp_suite.mw("status")
     assert "ended badly" not in lmtp_suite.log()
+
+
+def test_more_recipients_than_workers(fresh):
+    suite = fresh(conf_lines=["delivery-workers 1"], listeners=["lmtp"])
+    for name in ("alice", "carol"):
+        suite.add(name)
+    c = Smtp(suite.port("lmtp"))
+    c.expect("LHLO client.test", 250)
+    c.expect("MAIL FROM:<bob@remote.test>", 250)
+    for name in ("alice", "carol"):
+        c.expect("RCPT TO:<%s@example.com>" % name, 250)
+    c.expect("DATA", 354)
+    c.send("Subject: both\r\n\r\nx\r\n.\r\n")
+    assert [c.reply()[0] for _ in range(2)] == [250, 250]

@@ -204,6 +204,22 @@ def test_plus_detail_goes_to_its_mailbox(suite, account):
     until(lambda: b"MESSAGES 1" in c.ok("STATUS INBOX (MESSAGES)")[0])
 
 
+def test_more_accounts_than_workers(fresh):
+    """An idle worker makes room: nothing is put off because of the limit."""
+    suite = fresh(conf_lines=["delivery-workers 2"])
+    names = ["user%d" % n for n in range(6)]
+    for name in names:
+        suite.add(name)
+    for _ in range(2):
+        for name in names:
+            suite.deliver(MESSAGE, to=[name])
+    suite.wait_empty()
+    assert "queue_deferred" not in suite.log()
+    for name in names:
+        c = suite.imap(name)
+        assert b"MESSAGES 2" in c.ok("STATUS INBOX (MESSAGES)")[0]
+
+
 def test_alias_and_catch_all(suite, account):
     suite.mw("alias", "add", "team@example.com", account + "@example.com", "carol@example.com")
     suite.deliver(MESSAGE, to=["team"])
