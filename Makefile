@@ -129,9 +129,25 @@ $(UNIT_TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
+# ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
+# Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
+ENGINES := $(addprefix imapd/,prelogin.o session.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o)
+FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
+FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
+REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
+
+$(B)/engines.a: $(addprefix $(B)/obj/,$(ENGINES))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(REPLAYS): $(B)/tests/fuzz/%: $(addprefix $(B)/obj/tests/fuzz/,%_fuzz.o fuzz.o replay.o) $(B)/engines.a $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
 check: deps
 	$(MAKE) all tests
-	@B=$(B) tests/check.sh $(UNIT_TESTS)
+	@B=$(B) tests/check.sh $(UNIT_TESTS) $(REPLAYS)
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # The same under AddressSanitizer and UBSan, in a build of its own. Memory that a daemon never gives
@@ -140,7 +156,7 @@ check-sanitized: deps
 	$(MAKE) B=$(B)/sanitized CFLAGS='-O1 -g' HARDEN_CFLAGS='$(SANITIZE) -fno-omit-frame-pointer' \
 		HARDEN_LDFLAGS='$(SANITIZE)' all tests
 	@B=$(B)/sanitized MAILWAIN_BUILD=$(abspath $(B)/sanitized) SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 \
-		tests/check.sh $(UNIT_TESTS:$(B)/%=$(B)/sanitized/%)
+		tests/check.sh $(patsubst $(B)/%,$(B)/sanitized/%,$(UNIT_TESTS) $(REPLAYS))
 
 # How many lines of each file of lib/ the unit tests run, in a build of its own; FILE=lib/DIR/NAME.c shows one
 # file. Confined daemons cannot write what they counted, so the tests of e2e/ are not part of it.
@@ -152,21 +168,36 @@ coverage: deps
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(B)/tests/confine
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/confine
 
-# With ./configure --enable-fuzz: one program for each tests/fuzz/*_fuzz.c, and all of lib/ made to fit.
-FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-$(B)/fuzz/obj/%.o: HARDEN_CFLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+# ---- fuzzing: tests/README.md ----
+FUZZ_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_CC   ?= clang
+$(B)/fuzz/obj/%.o: override HARDEN_CFLAGS = -fsanitize=fuzzer-no-link $(FUZZ_FLAGS)
+$(B)/fuzz/obj/%.o: override CFLAGS = -O1 -g
 $(B)/fuzz/obj/%.o: %.c $(wildcard config.h config.mk)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(ALLCF) -c -o $@ $<
 
-$(FUZZERS): $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%_fuzz.o $(addprefix $(B)/fuzz/obj/,$(LIB_OBJS))
+$(B)/fuzz/all.a: $(addprefix $(B)/fuzz/obj/,$(LIB_OBJS) $(ENGINES))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(FUZZERS): $(B)/fuzz/%: $(addprefix $(B)/fuzz/obj/tests/fuzz/,%_fuzz.o fuzz.o driver.o) $(B)/fuzz/all.a
 	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(UNIT_LIBS)
 
-fuzz: $(FUZZERS)
+fuzzers: $(FUZZERS)
+
+# FUZZ_SECONDS for each target; FUZZ_TARGETS names some of them.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(FUZZ_NAMES)
+fuzz:
+	@tests/install-deps.sh --fuzz
+	@[ -f config.mk ] || ./configure
+	$(MAKE) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
+	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
 ifeq ($(FUZZ),yes)
-all: fuzz
+all: fuzzers
 endif
 
 demo: deps
@@ -236,4 +267,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-sanitized clean coverage demo deps dist format fuzz install lint tests uninstall
+.PHONY: all bench check check-sanitized clean coverage demo deps dist format fuzz fuzzers install lint tests uninstall

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs the Debian packages that a build and its tests need, when run as
 # root; otherwise names what is missing and stops. With --bench also the mail
-# servers that make bench runs beside the suite.
+# servers that make bench runs beside the suite; with --fuzz clang's libFuzzer.
 set -eu
 packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
 libidn2-dev libutf8proc-dev libjansson-dev libcmocka-dev python3 python3-pytest swaks curl openssl strace"
+[ "${1:-}" != --fuzz ] || packages="$packages clang libclang-rt-dev"
 [ "${1:-}" != --bench ] || packages="$packages postfix dovecot-core dovecot-imapd dovecot-lmtpd"
 missing=""
 for p in $packages; do

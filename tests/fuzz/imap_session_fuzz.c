@@ -1,0 +1,193 @@
+/*
+ * A whole IMAP session after login on an account of its own: every command, with
+ * its answers. In every split the client hears the same; every answer is well
+ * formed; the account is sound afterwards.
+ *
+ * Input: a byte for the pieces, then what the client sends.
+ */
+#include "tests/fuzz/fuzz.h"
+
+#include "imapd/session.h"
+#include "mime/charset.h"
+#include "proc/profile.h"
+#include "tests/fuzz/scratch.h"
+
+static const char letter[] = "Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: A. Person <a@example.org>\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n"
+			     "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\n"
+			     "Content-Transfer-Encoding: quoted-printable\r\n\r\nn=C3=A4chste\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n"
+			     "Subject: inner\r\n\r\nbody\r\n--x--\r\n";
+
+/* ---- the connection, in place of imapd/session_io.c ---- */
+
+static struct {
+	struct fuzz_pieces pieces;
+	bool whole;
+	struct buf said;
+} client;
+
+int session_fill(struct session *s, bool watch)
+{
+	struct span piece;
+
+	(void)watch;
+	if (client.whole) {
+		client.whole = false;
+		if (client.pieces.rest.len == 0)
+			return E_CLOSED;
+		buf_add_span(&s->in, client.pieces.rest);
+		client.pieces.rest.len = 0;
+		return buf_failed(&s->in) ? E_TOOBIG : 0;
+	}
+	if (!fuzz_pieces_next(&client.pieces, &piece))
+		return E_CLOSED;
+	buf_add_span(&s->in, piece);
+	return buf_failed(&s->in) ? E_TOOBIG : 0;
+}
+
+void session_flush(struct session *s)
+{
+	fuzz_assert(!buf_failed(&s->out));
+	buf_add_span(&client.said, buf_span(&s->out));
+	buf_clear(&s->out);
+}
+
+bool session_would_wait(struct session *s)
+{
+	return buf_len(&s->out) >= SESSION_OUTPUT_FLUSH;
+}
+
+void session_watch(struct session *s, bool on)
+{
+	(void)s, (void)on;
+}
+
+int proc_confine_account(const struct profile *profile, int dir, struct err *err)
+{
+	(void)profile, (void)dir, (void)err;
+	return 0;
+}
+
+/* ---- the account ---- */
+
+static void file_letter(int dir)
+{
+	struct store_options options = {.create = true};
+	struct store_draft *draft;
+	struct store_mailbox inbox;
+	struct store_message m;
+	struct store_txn *txn;
+	struct store *store;
+	struct err err;
+
+	fuzz_assert(store_open(&store, dir, &options, NULL, &err) == 0);
+	fuzz_assert(store_begin(store, false, &txn, &err) == 0);
+	fuzz_assert(store_mailbox_by_name(txn, SPAN_LIT("INBOX"), &inbox, &err) == 0);
+	store_abort(&txn);
+	fuzz_assert(store_draft_new(store, inbox.id, 1700000000, &draft, &err) == 0);
+	fuzz_assert(store_draft_write(draft, span_str(letter), &err) == 0 && store_draft_finish(draft, &err) == 0);
+	fuzz_assert(store_begin(store, true, &txn, &err) == 0);
+	fuzz_assert(store_append(txn, draft, inbox.id, 0, NULL, 0, NULL, &m, &err) == 0 && store_commit(&txn, &err) == 0);
+	store_draft_kept(draft);
+	store_draft_free(&draft);
+	store_close(&store);
+}
+
+static void report(void *arg, const char *text)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", text);
+}
+
+static void look_at_account(int dir)
+{
+	struct store_options options = {0};
+	bool rebuilt = false;
+	struct store *store;
+	struct err err;
+
+	fuzz_assert(store_open(&store, dir, &options, &rebuilt, &err) == 0 && !rebuilt);
+	fuzz_assert(store_check(store, report, NULL) == 0);
+	store_close(&store);
+}
+
+/* ---- what it said ---- */
+
+/* Numbers as "#": validities and dates are of the moment. */
+static void without_numbers(struct span s, struct buf *out)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (!ascii_is_digit(s.ptr[i]))
+			buf_add_char(out, s.ptr[i]);
+		else if (i == 0 || !ascii_is_digit(s.ptr[i - 1]))
+			buf_add_char(out, '#');
+}
+
+/* response-data and response-tagged end in CR LF; octets beyond ASCII, CR and NUL stand in literals alone. */
+static void look_at_answers(struct span s)
+{
+	while (s.len > 0) {
+		size_t end = span_find(s, '\n');
+		struct span line = span_sub(s, 0, end);
+		uint64_t size;
+		bool sync, is_binary;
+
+		fuzz_assert(end < s.len && line.len > 0 && line.ptr[line.len - 1] == '\r');
+		line.len--;
+		for (size_t i = 0; i < line.len; i++)
+			fuzz_assert(line.ptr[i] >= ' ' && (unsigned char)line.ptr[i] < 0x7f);
+		s = span_from(s, end + 1);
+		if (imap_literal_find(line, &size, &sync, &is_binary)) {
+			fuzz_assert(size <= s.len && sync && !is_binary);
+			s = span_from(s, (size_t)size);
+		}
+	}
+}
+
+static void run(struct span input, bool whole, unsigned seed, struct buf *said)
+{
+	struct session_start_options options = {.fd = -1, .wake = -1, .message_size = 100000, .timeout_ms = 1000, .user = "a@example.org",
+	    .remote = "192.0.2.1", .tag = "a0"};
+	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char path[64];
+
+	fuzz_assert(here >= 0 && scratch_make(path) == 0 && chdir(path) == 0);
+	options.dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fuzz_assert(options.dir >= 0);
+	file_letter(options.dir);
+	fuzz_pieces_init(&client.pieces, input, seed);
+	client.whole = whole;
+	buf_init(&client.said, 64 * 1024 * 1024);
+	fuzz_assert(session_main(&options) == 0);
+	client.pieces.rest.len = 0;
+	fuzz_pieces_next(&client.pieces, &(struct span){0});
+	look_at_answers(buf_span(&client.said));
+	buf_init(said, 64 * 1024 * 1024);
+	without_numbers(buf_span(&client.said), said);
+	buf_fini(&client.said);
+	look_at_account(options.dir);
+	close(options.dir);
+	fuzz_assert(fchdir(here) == 0);
+	close(here);
+	scratch_remove(path);
+}
+
+void fuzz_one(struct span input)
+{
+	static bool started;
+	unsigned seed = fuzz_byte(&input);
+	struct buf text, one, other;
+
+	if (!started) {
+		log_init(-1, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+		mime_charset_preload();
+		started = true;
+	}
+	buf_init(&text, 256 * 1024);
+	fuzz_expand(input, &text);
+	run(buf_span(&text), true, 0, &one);
+	run(buf_span(&text), false, seed, &other);
+	fuzz_assert_same(buf_span(&one), buf_span(&other));
+	buf_fini(&text);
+	buf_fini(&one);
+	buf_fini(&other);
+}
