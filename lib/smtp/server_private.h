@@ -36,12 +36,12 @@ struct smtp_server {
 	bool chunk_last;
 	bool started;	  /* data_begin was answered well: data_abort is owed */
 	bool extended, tls;
+	size_t skipped;	  /* octets of a command line that is too long */
 	bool in_header;	  /* of the content */
-	unsigned header_match; /* octets of "\r\n" at the header's end seen */
 	uint64_t header_len;
 	uint32_t received_lines;
 	char line_head[16]; /* the running header line's beginning */
-	size_t line_head_len;
+	size_t line_len;  /* octets of it so far */
 	int drop_code;	  /* the content is refused: the rest is only counted */
 	struct err drop;
 	uint32_t errors;
@@ -56,6 +56,9 @@ void smtp_reply(struct smtp_server *s, int code, const char *enhanced, const cha
 /* A refusal: counted, shown to the owner; 421 when there were too many. */
 void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same in two steps: further answers may come between. */
+void smtp_refuse_one(struct smtp_server *s, int code, const char *enhanced, const char *text);
+void smtp_limit_errors(struct smtp_server *s);
 void smtp_end_transaction(struct smtp_server *s);
 
 /* server_mail.c */
