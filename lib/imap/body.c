@@ -193,15 +193,27 @@ static void add_text_charset(const struct mime_part *part, struct buf *out)
 		add_parameters(&part->content, out);
 }
 
+/* media-message has an envelope and a body behind it: what is not looked into must not look like one. */
+static void add_type(const struct mime_part *part, struct buf *out)
+{
+	const struct mime_content *c = &part->content;
+
+	if (part->kind == MIME_LEAF && mime_is_message(c)) {
+		buf_add_str(out, "\"APPLICATION\" \"OCTET-STREAM\"");
+		return;
+	}
+	imap_string_format(c->type, out);
+	buf_add_char(out, ' ');
+	imap_string_format(c->subtype, out);
+}
+
 /* body-fields, and what text and message add. What stands inside a message comes between begin and end. */
 static void single_begin(struct span message, const struct mime_part *part, struct buf *out)
 {
 	struct span header = mime_part_header(message, part);
 
 	buf_add_char(out, '(');
-	imap_string_format(part->content.type, out);
-	buf_add_char(out, ' ');
-	imap_string_format(part->content.subtype, out);
+	add_type(part, out);
 	buf_add_char(out, ' ');
 	add_text_charset(part, out);
 	buf_add_char(out, ' ');

@@ -157,9 +157,12 @@ static unsigned cost(const struct imap_search_key *key)
 		return 2;
 	if (key->kind >= IMAP_SEARCH_SENTBEFORE)
 		return 1;
-	for (const struct imap_search_key *k = key->first; k != NULL && key->kind <= IMAP_SEARCH_NOT; k = k->next)
-		if (cost(k) > most)
-			most = cost(k);
+	/* Each key is looked at once: asking twice on every level would double the work with each. */
+	for (const struct imap_search_key *k = key->first; k != NULL && key->kind <= IMAP_SEARCH_NOT; k = k->next) {
+		unsigned one = cost(k);
+
+		most = one > most ? one : most;
+	}
 	return most;
 }
 

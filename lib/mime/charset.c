@@ -61,6 +61,8 @@ enum { CHARSETS = sizeof(charsets) / sizeof(charsets[0]) };
 
 static struct charset *charset_find(struct span name)
 {
+	if (name.len == 0)
+		return NULL;
 	for (size_t i = 0; i < CHARSETS; i++)
 		if (span_caseeq(name, span_str(charsets[i].name)))
 			return &charsets[i];
@@ -162,13 +164,38 @@ static void from_iconv(iconv_t cd, struct span text, struct buf *out)
 void mime_to_utf8(struct span name, struct span text, struct buf *out)
 {
 	const struct charset *c = charset_find(name);
+	bool is_utf8 = name.len == 0 || (c != NULL && c->iconv == NULL);
 
 	if (c != NULL && c->iconv != NULL && c->open)
 		from_iconv(c->cd, text, out);
-	else if (mime_charset_is_utf8(name) || (c == NULL && utf8_is_valid(text)))
+	else if (is_utf8 || (c == NULL && utf8_is_valid(text)))
 		from_utf8(text, out);
 	else
 		from_latin1(text, out);
+}
+
+/* Text without a blank is folded in pieces of this length, and at most of that. */
+enum { FOLD_PIECE = 64, FOLD_PIECE_MAX = 128 };
+
+/*
+ * Up to the next blank, or to a letter: the marks behind one belong to it. Marks are put in order, which takes their
+ * number squared: a letter with more of them than any language has is cut.
+ */
+static size_t fold_length(struct span utf8)
+{
+	struct span rest = utf8;
+
+	while (rest.len > 0) {
+		size_t at = utf8.len - rest.len;
+		int32_t c;
+
+		if (at > 0 && (unsigned char)*rest.ptr <= ' ')
+			return at;
+		c = utf8_next(&rest);
+		if (at >= FOLD_PIECE_MAX || (at >= FOLD_PIECE && (c < 0 || utf8proc_get_property(c)->combining_class == 0)))
+			return at;
+	}
+	return utf8.len;
 }
 
 static void fold_other(struct span utf8, struct buf *out)
@@ -184,7 +211,6 @@ static void fold_other(struct span utf8, struct buf *out)
 	free(folded);
 }
 
-/* Up to the next space behind a run that is not ASCII: marks belong to the letter before them. */
 void mime_casefold(struct span utf8, struct buf *out)
 {
 	while (utf8.len > 0 && !buf_failed(out)) {
@@ -202,8 +228,7 @@ void mime_casefold(struct span utf8, struct buf *out)
 			to[i] = ascii_lower(utf8.ptr[i]);
 		buf_added(out, ascii);
 		utf8 = span_from(utf8, ascii);
-		for (other = 0; other < utf8.len && !(other > 0 && (unsigned char)utf8.ptr[other] <= ' '); other++)
-			;
+		other = fold_length(utf8);
 		if (other > 0)
 			fold_other(span_sub(utf8, 0, other), out);
 		utf8 = span_from(utf8, other);

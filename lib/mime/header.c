@@ -50,9 +50,10 @@ void mime_unfold(struct span value, struct buf *out)
 
 /* ---- tokens ---- */
 
+/* A NUL counts as a blank: no word has one in it. */
 static bool is_blank(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\0';
 }
 
 /* Blanks and comments; nesting is counted, not recursed into. */
@@ -103,7 +104,7 @@ static struct span take_until(struct span *s, const char *stops)
 {
 	size_t i = 0;
 
-	while (i < s->len && !is_blank(s->ptr[i]) && (s->ptr[i] == '\0' || strchr(stops, s->ptr[i]) == NULL))
+	while (i < s->len && !is_blank(s->ptr[i]) && strchr(stops, s->ptr[i]) == NULL)
 		i++;
 	struct span word = span_sub(*s, 0, i);
 
@@ -210,7 +211,7 @@ static struct span take_phrase(struct span *s, struct pool *pool, const char *st
 		struct span word;
 
 		skip_cfws(s);
-		if (s->len == 0 || (s->ptr[0] != '\0' && strchr(stops, s->ptr[0]) != NULL))
+		if (s->len == 0 || strchr(stops, s->ptr[0]) != NULL)
 			break;
 		if (s->ptr[0] == '"') {
 			if (!take_quoted(s, pool, &word))
@@ -237,29 +238,37 @@ static struct span take_phrase(struct span *s, struct pool *pool, const char *st
 	return first;
 }
 
-/* local-part "@" domain without comments; spaces around "." and "@" are the obsolete syntax. */
-static void split_spec(struct span spec, struct pool *pool, struct mime_address *out)
+/* Without comments; spaces around "." and "@" are the obsolete syntax. .ptr is NULL without memory. */
+static struct span without_blanks(struct span s, struct pool *pool)
 {
-	char *text = pool_alloc(pool, spec.len + 1);
-	size_t len = 0, at;
+	char *text = pool_alloc(pool, s.len + 1);
+	size_t len = 0;
 
-	for (size_t i = 0; text != NULL && i < spec.len; i++) {
-		struct span rest = span_from(spec, i);
+	for (size_t i = 0; text != NULL && i < s.len; i++) {
+		struct span rest = span_from(s, i);
 
 		if (rest.ptr[0] == '(') {
 			size_t before = rest.len;
 
 			skip_cfws(&rest);
 			i += before - rest.len - 1;
-		} else if (!is_blank(rest.ptr[0]) && rest.ptr[0] != '\0') {
+		} else if (!is_blank(rest.ptr[0])) {
 			text[len++] = rest.ptr[0];
 		}
 	}
-	for (at = len; at > 0 && text[at - 1] != '@'; at--)
-		;
-	out->host = span_of(text, at > 0 ? len - at : 0);
-	out->host.ptr = text ? text + at : NULL;
-	out->mailbox = span_of(text, at > 0 ? at - 1 : len);
+	return span_of(text, len);
+}
+
+/* local-part "@" domain */
+static void split_spec(struct span spec, struct pool *pool, struct mime_address *out)
+{
+	struct span text = without_blanks(spec, pool);
+	size_t at = text.len;
+
+	while (at > 0 && text.ptr[at - 1] != '@')
+		at--;
+	out->host = span_from(text, at > 0 ? at : text.len);
+	out->mailbox = span_sub(text, 0, at > 0 ? at - 1 : text.len);
 }
 
 static void take_angle(struct span *s, struct pool *pool, struct mime_address *out)
@@ -275,7 +284,7 @@ static void take_angle(struct span *s, struct pool *pool, struct mime_address *o
 		size_t colon = span_find(inside, ':');
 
 		if (colon < inside.len) {
-			out->route = span_sub(inside, 0, colon);
+			out->route = without_blanks(span_sub(inside, 0, colon), pool);
 			inside = span_from(inside, colon + 1);
 		}
 	}
