@@ -30,6 +30,19 @@ static struct mime_part *part_new(struct walker *w, struct mime_part *parent, si
 	return part;
 }
 
+/* Without memory there are no further parts: what would be one belongs to its parent. */
+static void begin_part(struct walker *w, struct mime_part *parent, size_t offset)
+{
+	struct mime_part *part = part_new(w, parent, offset);
+
+	if (part == NULL) {
+		w->parts = MIME_PARTS_MAX;
+		return;
+	}
+	w->current = part;
+	w->in_header = true;
+}
+
 struct span mime_part_header(struct span message, const struct mime_part *part)
 {
 	return span_sub(message, part->header_offset, part->header_size);
@@ -76,7 +89,7 @@ static void find_kind(struct walker *w, struct mime_part *part)
 }
 
 /* The header section ended at `end`; the body begins there. */
-static bool body_begins(struct walker *w, size_t end)
+static void body_begins(struct walker *w, size_t end)
 {
 	struct mime_part *part = w->current;
 
@@ -88,12 +101,10 @@ static bool body_begins(struct walker *w, size_t end)
 	if (part->kind == MIME_MULTIPART) {
 		w->open_boundaries++;
 	} else if (part->kind == MIME_MESSAGE) {
-		w->current = part_new(w, part, end);
-		if (w->current == NULL)
-			return false;
-		w->in_header = true;
+		begin_part(w, part, end);
+		if (part->first_child == NULL)
+			part->kind = MIME_LEAF;
 	}
-	return true;
 }
 
 /* end, lines: where the part's parent ends too, unless the part only begins there. */
@@ -163,21 +174,19 @@ static void close_below(struct walker *w, struct mime_part *multipart, size_t li
 	}
 }
 
-static bool at_boundary(struct walker *w, struct mime_part *multipart, bool closing, size_t line_start, size_t line_end)
+static void at_boundary(struct walker *w, struct mime_part *multipart, bool closing, size_t line_start, size_t line_end)
 {
 	close_below(w, multipart, line_start);
 	w->in_header = false;
 	if (closing || w->parts >= MIME_PARTS_MAX) {
 		if (closing)
 			multipart->boundary = span_of("", 0); /* what follows is epilogue; it still counts as open */
-		return true;
+		return;
 	}
-	w->current = part_new(w, multipart, line_end);
-	w->in_header = true;
-	return w->current != NULL;
+	begin_part(w, multipart, line_end);
 }
 
-static bool take_line(struct walker *w, size_t start, size_t end)
+static void take_line(struct walker *w, size_t start, size_t end)
 {
 	struct span line = span_sub(w->message, start, end - start);
 	struct mime_part *multipart = NULL;
@@ -187,15 +196,13 @@ static bool take_line(struct walker *w, size_t start, size_t end)
 	if (w->open_boundaries > 0 && line.len > 2 && line.ptr[0] == '-' && line.ptr[1] == '-')
 		multipart = match_boundary(w, line, &closing);
 	if (multipart != NULL) {
-		bool ok = at_boundary(w, multipart, closing, start, end);
-
+		at_boundary(w, multipart, closing, start, end);
 		w->line_count += line_ends;
-		return ok;
+		return;
 	}
 	w->line_count += line_ends;
 	if (w->in_header && (line.ptr[0] == '\n' || (line.ptr[0] == '\r' && line.len == 2)))
-		return body_begins(w, end);
-	return true;
+		body_begins(w, end);
 }
 
 /* Where nothing but a boundary can matter, the next line of interest is found by its dashes. */
@@ -235,8 +242,7 @@ struct mime_part *mime_structure_parse(struct span message, struct pool *pool)
 		}
 		line_end = at + span_find(span_from(message, at), '\n');
 		line_end = line_end < message.len ? line_end + 1 : line_end;
-		if (!take_line(&w, at, line_end))
-			return NULL;
+		take_line(&w, at, line_end);
 		at = line_end;
 	}
 	while (w.current != NULL) {

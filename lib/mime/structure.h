@@ -1,7 +1,7 @@
 /*
  * The parts of a message and where they lie (RFC 2045, 2046). One pass over the
- * message, no recursion; what goes deeper or counts more than the limits is an
- * opaque leaf: delivery always works.
+ * message, no recursion; what goes deeper, counts more than the limits or does
+ * not fit in the pool is an opaque leaf: delivery always works.
  */
 #ifndef MW_MIME_STRUCTURE_H
 #define MW_MIME_STRUCTURE_H
@@ -23,7 +23,7 @@ struct mime_part {
 	unsigned depth;
 };
 
-/* message: whole, CRLF or LF line ends; borrowed by the result. NULL when out of memory. Pooled. */
+/* message: whole, CRLF or LF line ends; borrowed by the result. NULL without memory for one part. Pooled. */
 struct mime_part *mime_structure_parse(struct span message, struct pool *pool);
 
 /* Of a type whose body is a message (RFC 2046 section 5.2.1, RFC 6532 section 3.7). */

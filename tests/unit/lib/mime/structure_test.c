@@ -203,11 +203,36 @@ static void parts_lie_in_their_parents(void **state)
 	}
 }
 
+/* A message with more in its headers than memory is given: what was found until then is its structure. */
+static void memory_that_runs_out_ends_the_parts(void **state)
+{
+	struct pool *small = pool_new(NULL, 100000);
+	const struct mime_part *root;
+	struct buf text;
+	size_t parts = 0;
+
+	(void)state;
+	buf_init(&text, 1024 * 1024);
+	buf_add_str(&text, "Content-Type: multipart/mixed; boundary=x\r\n\r\n");
+	for (int i = 0; i < 1000; i++)
+		buf_add_str(&text, "--x\r\nContent-Type: text/plain; name=\"some name\"\r\n\r\ntext\r\n");
+	root = mime_structure_parse(buf_span(&text), small);
+	assert_non_null(root);
+	assert_int_equal(root->kind, MIME_MULTIPART);
+	assert_int_equal(root->body_offset + root->body_size, buf_len(&text));
+	for (const struct mime_part *p = root->first_child; p != NULL; p = p->next)
+		parts++;
+	assert_in_range(parts, 10, 900);
+	buf_fini(&text);
+	pool_free(&small);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(sections, setup, teardown),
 	    cmocka_unit_test_setup_teardown(parts_lie_in_their_parents, setup, teardown),
+	    cmocka_unit_test(memory_that_runs_out_ends_the_parts),
 	    cmocka_unit_test_setup_teardown(a_missing_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_boundary_that_begins_another, setup, teardown),
 	    cmocka_unit_test_setup_teardown(damaged_places_are_refused, setup, teardown),
