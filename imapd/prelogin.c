@@ -223,8 +223,10 @@ static enum prelogin_event feed_response(struct prelogin *login, struct span inp
 	size_t end = span_find(input, '\n');
 	struct span line = span_sub(input, 0, end);
 
+	if (end > PRELOGIN_LINE_MAX)
+		return too_much(out, "Response too long");
 	if (end == input.len)
-		return input.len > PRELOGIN_LINE_MAX ? too_much(out, "Response too long") : PRELOGIN_MORE;
+		return PRELOGIN_MORE;
 	*consumed = end + 1;
 	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
 		line.len--;

@@ -30,16 +30,22 @@ static bool ends_statement(enum conf_token_kind kind)
 
 /* ---- settings ---- */
 
+/* One line of text, whatever the file is called: conf_dump hands it on in a comment. */
 static struct span make_origin(struct parser *p, unsigned line)
 {
-	char text[512];
+	char text[512], *copy;
 	struct span origin = p->lex.origin;
 
 	p->lex.origin = span_str("");
-	if (origin.len > 0)
-		return pool_span(p->conf->pool, origin);
-	snprintf(text, sizeof(text), "%.*s:%u", SPAN_ARG(p->lex.file), line);
-	return pool_span(p->conf->pool, span_str(text));
+	if (origin.len == 0) {
+		snprintf(text, sizeof(text), "%.*s:%u", SPAN_ARG(p->lex.file), line);
+		origin = span_str(text);
+	}
+	copy = pool_strndup(p->conf->pool, origin.ptr, origin.len);
+	for (size_t i = 0; copy != NULL && i < origin.len; i++)
+		if ((unsigned char)copy[i] < ' ' || copy[i] == 0x7f)
+			copy[i] = '?';
+	return span_of(copy, copy ? origin.len : 0);
 }
 
 static int set_value(struct parser *p, struct conf_scope_values *scope, enum conf_setting setting,

@@ -214,8 +214,7 @@ static void add_text_charset(const struct mime_part *part, struct buf *out)
 /* Also one that is not looked into, because it lies too deep: its type alone promises an envelope. */
 static bool is_message(const struct mime_part *part)
 {
-	return span_caseeq(part->content.type, SPAN_LIT("message")) &&
-	       (span_caseeq(part->content.subtype, SPAN_LIT("rfc822")) || span_caseeq(part->content.subtype, SPAN_LIT("global")));
+	return mime_is_message(&part->content);
 }
 
 /* body-fields, and what text and message add. What stands inside a message comes between begin and end. */

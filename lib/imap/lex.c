@@ -335,7 +335,7 @@ static bool take_digits(struct imap_lex *lex, unsigned count, unsigned *out)
 {
 	uint64_t n;
 
-	if (!span_u64(span_sub(lex->in, lex->at, count), 9999, &n) || lex->at + count > lex->in.len)
+	if (lex->wrong != NULL || !span_u64(span_sub(lex->in, lex->at, count), 9999, &n) || lex->at + count > lex->in.len)
 		return imap_lex_fail(lex, "a date is malformed");
 	lex->at += count;
 	*out = (unsigned)n;

@@ -60,6 +60,8 @@ enum { CHARSETS = sizeof(charsets) / sizeof(charsets[0]) };
 
 static struct charset *charset_find(struct span name)
 {
+	if (name.len == 0)
+		return NULL;
 	for (size_t i = 0; i < CHARSETS; i++)
 		if (span_caseeq(name, span_str(charsets[i].name)))
 			return &charsets[i];
@@ -180,10 +182,11 @@ static void from_iconv(iconv_t cd, struct span text, struct buf *out)
 void mime_to_utf8(struct span name, struct span text, struct buf *out)
 {
 	const struct charset *c = charset_find(name);
+	bool is_utf8 = name.len == 0 || (c != NULL && c->iconv == NULL);
 
 	if (c != NULL && c->iconv != NULL && c->open)
 		from_iconv(c->cd, text, out);
-	else if (mime_charset_is_utf8(name) || (c == NULL && utf8_is_valid(text)))
+	else if (is_utf8 || (c == NULL && utf8_is_valid(text)))
 		from_utf8(text, out);
 	else
 		from_windows_1252(text, out);

@@ -1,5 +1,7 @@
 #include "mime/fold.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -9,6 +11,8 @@ enum {
 	TABLE_END = 0x800,
 	FOLDED_MAX = 7, /* octets; what folds to more is not in the table */
 	PIECE = 4096,
+	OTHER_PIECE = 64, /* what is not in the table is folded in pieces of this length, */
+	OTHER_PIECE_MAX = 128, /* and at most of that */
 };
 
 static const utf8proc_option_t fold_options = UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD;
@@ -129,13 +133,31 @@ static void fold_other(struct span utf8, struct buf *out)
 	free(folded);
 }
 
-/* A character and what belongs to it: up to the next blank. */
+/* No mark in front of it changes places with what it is folded to. */
+static bool begins_anew(int32_t c)
+{
+	utf8proc_int32_t parts[32];
+
+	return c < 0 || (utf8proc_decompose_char(c, parts, 32, fold_options, NULL) > 0 && utf8proc_get_property(parts[0])->combining_class == 0);
+}
+
+/*
+ * A character and what belongs to it: up to the next blank. Marks are put in order, which takes their number squared: a
+ * long run ends at a character they do not belong to, and one with more of them than any language has is cut.
+ */
 static size_t other_len(struct span s)
 {
 	size_t n = 1;
 
-	while (n < s.len && (unsigned char)s.ptr[n] > ' ')
+	while (n < s.len && (unsigned char)s.ptr[n] > ' ' && (n < OTHER_PIECE || (n < OTHER_PIECE_MAX && ((unsigned char)s.ptr[n] & 0xc0) == 0x80)))
 		n++;
+	while (n < s.len && (unsigned char)s.ptr[n] > ' ' && n < OTHER_PIECE_MAX) {
+		struct span rest = span_from(s, n);
+
+		if (begins_anew(utf8_next(&rest)))
+			break;
+		n = s.len - rest.len;
+	}
 	return n;
 }
 

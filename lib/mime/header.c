@@ -53,9 +53,10 @@ void mime_unfold(struct span value, struct buf *out)
 
 /* ---- tokens ---- */
 
+/* A NUL counts as a blank: no word has one in it. */
 static bool is_blank(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\0';
 }
 
 /* Blanks and comments; nesting is counted, not recursed into. */
@@ -214,7 +215,7 @@ static struct span take_phrase(struct span *s, struct pool *pool, const char *st
 		struct span word;
 
 		skip_cfws(s);
-		if (s->len == 0 || (s->ptr[0] != '\0' && strchr(stops, s->ptr[0]) != NULL))
+		if (s->len == 0 || strchr(stops, s->ptr[0]) != NULL)
 			break;
 		if (s->ptr[0] == '"') {
 			if (!take_quoted(s, pool, &word))
@@ -241,6 +242,27 @@ static struct span take_phrase(struct span *s, struct pool *pool, const char *st
 	return first;
 }
 
+/* Without comments; spaces around "." and "@" are the obsolete syntax. .ptr is NULL without memory. */
+static struct span without_blanks(struct span s, struct pool *pool)
+{
+	char *text = pool_alloc(pool, s.len + 1);
+	size_t len = 0;
+
+	for (size_t i = 0; text != NULL && i < s.len; i++) {
+		struct span rest = span_from(s, i);
+
+		if (rest.ptr[0] == '(') {
+			size_t before = rest.len;
+
+			skip_cfws(&rest);
+			i += before - rest.len - 1;
+		} else if (!is_blank(rest.ptr[0])) {
+			text[len++] = rest.ptr[0];
+		}
+	}
+	return span_of(text, len);
+}
+
 /* local-part "@" domain without comments and quoting; spaces around "." and "@" are the obsolete syntax. */
 static void split_spec(struct span spec, struct pool *pool, struct mime_address *out)
 {
@@ -261,7 +283,7 @@ static void split_spec(struct span spec, struct pool *pool, struct mime_address 
 			len += quoted.len;
 		} else {
 			spec = span_from(spec, 1);
-			if (is_blank(c) || c == '\0')
+			if (is_blank(c))
 				continue;
 			has_host |= c == '@';
 			at = c == '@' ? len : at;
@@ -295,7 +317,7 @@ static void take_angle(struct span *s, struct pool *pool, struct mime_address *o
 		size_t colon = span_find(inside, ':');
 
 		if (colon < inside.len) {
-			out->route = span_sub(inside, 0, colon);
+			out->route = without_blanks(span_sub(inside, 0, colon), pool);
 			inside = span_from(inside, colon + 1);
 		}
 	}

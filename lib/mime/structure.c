@@ -5,6 +5,7 @@ struct walker {
 	struct pool *pool;
 	struct mime_part *root, *current; /* the part whose header or body is being read */
 	bool in_header;
+	bool failed; /* out of memory */
 	size_t parts;
 	size_t line_count;	 /* line ends passed */
 	unsigned open_boundaries; /* multiparts on the way from root to current */
@@ -29,9 +30,26 @@ static struct mime_part *part_new(struct walker *w, struct mime_part *parent, si
 	return part;
 }
 
+static void begin_part(struct walker *w, struct mime_part *parent, size_t offset)
+{
+	struct mime_part *part = part_new(w, parent, offset);
+
+	w->failed = part == NULL;
+	if (w->failed)
+		return;
+	w->current = part;
+	w->in_header = true;
+}
+
 struct span mime_part_header(struct span message, const struct mime_part *part)
 {
 	return span_sub(message, part->header_offset, part->header_size);
+}
+
+bool mime_is_message(const struct mime_content *content)
+{
+	return span_caseeq(content->type, SPAN_LIT("message")) &&
+	       (span_caseeq(content->subtype, SPAN_LIT("rfc822")) || span_caseeq(content->subtype, SPAN_LIT("global")));
 }
 
 /* RFC 2046 section 5.1.5: within multipart/digest the default is message/rfc822. */
@@ -55,8 +73,7 @@ static void find_kind(struct walker *w, struct mime_part *part)
 		default_type(part);
 	if (span_caseeq(part->content.type, SPAN_LIT("text")))
 		part->kind = MIME_TEXT;
-	else if (!deep && span_caseeq(part->content.type, SPAN_LIT("message")) &&
-		 (span_caseeq(part->content.subtype, SPAN_LIT("rfc822")) || span_caseeq(part->content.subtype, SPAN_LIT("global"))))
+	else if (!deep && mime_is_message(&part->content))
 		part->kind = MIME_MESSAGE;
 	else if (span_caseeq(part->content.type, SPAN_LIT("multipart"))) {
 		part->boundary = mime_content_parameter(&part->content, SPAN_LIT("boundary"));
@@ -65,7 +82,7 @@ static void find_kind(struct walker *w, struct mime_part *part)
 }
 
 /* The header section ended at `end`; the body begins there. */
-static bool body_begins(struct walker *w, size_t end)
+static void body_begins(struct walker *w, size_t end)
 {
 	struct mime_part *part = w->current;
 
@@ -77,28 +94,32 @@ static bool body_begins(struct walker *w, size_t end)
 	if (part->kind == MIME_MULTIPART) {
 		w->open_boundaries++;
 	} else if (part->kind == MIME_MESSAGE) {
-		w->current = part_new(w, part, end);
-		if (w->current == NULL)
-			return false;
-		w->in_header = true;
+		begin_part(w, part, end);
 	}
-	return true;
 }
 
-static void part_close(struct walker *w, struct mime_part *part, size_t end, size_t lines)
+/* end, lines: where the part's parent ends too, unless the part only begins there. */
+static void part_close(struct walker *w, struct mime_part *part, size_t *end, size_t *lines)
 {
-	if (w->in_header && part == w->current) { /* a header without an end: the body is empty */
-		part->header_size = end > part->header_offset ? end - part->header_offset : 0;
-		part->body_offset = part->header_offset + part->header_size;
-		part->lines = lines;
+	bool open_header = w->in_header && part == w->current;
+	size_t begin = open_header ? part->header_offset : part->body_offset;
+
+	if (*end < begin) { /* the line end before the boundary is that of the line before the part */
+		*end = begin;
+		*lines = w->line_count;
+	}
+	if (open_header) { /* a header without an end: the body is empty */
+		part->header_size = *end - part->header_offset;
+		part->body_offset = *end;
+		part->lines = *lines;
 		find_kind(w, part);
 		if (part->kind == MIME_MULTIPART)
 			w->open_boundaries++;
+		if (part->kind == MIME_MESSAGE)
+			part->kind = MIME_LEAF; /* there is none in it */
 	}
-	if (end < part->body_offset)
-		end = part->body_offset;
-	part->body_size = end - part->body_offset;
-	part->lines = lines > part->lines ? lines - part->lines : 0;
+	part->body_size = *end - part->body_offset;
+	part->lines = *lines - part->lines;
 	if (part->kind == MIME_MULTIPART && part->boundary.ptr != NULL) {
 		part->boundary = span_str(NULL);
 		w->open_boundaries--;
@@ -138,46 +159,41 @@ static void close_below(struct walker *w, struct mime_part *multipart, size_t li
 			end--;
 	}
 	while (w->current != multipart) {
-		part_close(w, w->current, end, lines);
+		part_close(w, w->current, &end, &lines);
 		w->in_header = false;
 		w->current = w->current->parent;
 	}
 }
 
-static bool at_boundary(struct walker *w, struct mime_part *multipart, bool closing, size_t line_start, size_t line_end)
+static void at_boundary(struct walker *w, struct mime_part *multipart, bool closing, size_t line_start, size_t line_end)
 {
 	close_below(w, multipart, line_start);
 	w->in_header = false;
 	if (closing || w->parts >= MIME_PARTS_MAX) {
 		if (closing)
 			multipart->boundary = span_of("", 0); /* what follows is epilogue; it still counts as open */
-		return true;
+		return;
 	}
-	w->line_count++;
-	w->current = part_new(w, multipart, line_end);
-	w->in_header = true;
-	w->line_count--;
-	return w->current != NULL;
+	begin_part(w, multipart, line_end);
 }
 
-static bool take_line(struct walker *w, size_t start, size_t end)
+static void take_line(struct walker *w, size_t start, size_t end)
 {
 	struct span line = span_sub(w->message, start, end - start);
 	struct mime_part *multipart = NULL;
+	size_t line_ends = line.ptr[line.len - 1] == '\n';
 	bool closing = false;
 
 	if (w->open_boundaries > 0 && line.len > 2 && line.ptr[0] == '-' && line.ptr[1] == '-')
 		multipart = match_boundary(w, line, &closing);
 	if (multipart != NULL) {
-		bool ok = at_boundary(w, multipart, closing, start, end);
-
-		w->line_count++;
-		return ok;
+		at_boundary(w, multipart, closing, start, end);
+		w->line_count += line_ends;
+		return;
 	}
-	w->line_count++;
+	w->line_count += line_ends;
 	if (w->in_header && (line.ptr[0] == '\n' || (line.ptr[0] == '\r' && line.len == 2)))
-		return body_begins(w, end);
-	return true;
+		body_begins(w, end);
 }
 
 /* Where nothing but a boundary can matter, the next line of interest is found by its dashes. */
@@ -202,27 +218,28 @@ static size_t skip_body(const struct walker *w, size_t at, size_t *lines)
 struct mime_part *mime_structure_parse(struct span message, struct pool *pool)
 {
 	struct walker w = {.message = message, .pool = pool, .in_header = true};
-	size_t at = 0;
+	size_t at = 0, end = message.len;
 
 	w.root = w.current = part_new(&w, NULL, 0);
 	if (w.root == NULL)
 		return NULL;
 	while (at < message.len) {
-		size_t end;
+		size_t line_end;
 
 		if (!w.in_header) {
 			at = skip_body(&w, at, &w.line_count);
 			if (at >= message.len)
 				break;
 		}
-		end = at + span_find(span_from(message, at), '\n');
-		end = end < message.len ? end + 1 : end;
-		if (!take_line(&w, at, end))
+		line_end = at + span_find(span_from(message, at), '\n');
+		line_end = line_end < message.len ? line_end + 1 : line_end;
+		take_line(&w, at, line_end);
+		if (w.failed)
 			return NULL;
-		at = end;
+		at = line_end;
 	}
 	while (w.current != NULL) {
-		part_close(&w, w.current, message.len, w.line_count);
+		part_close(&w, w.current, &end, &w.line_count);
 		w.in_header = false;
 		w.current = w.current->parent;
 	}

@@ -26,6 +26,9 @@ struct mime_part {
 /* message: whole, CRLF or LF line ends; borrowed by the result. NULL when out of memory. Pooled. */
 struct mime_part *mime_structure_parse(struct span message, struct pool *pool);
 
+/* Of a type whose body is a message (RFC 2046 section 5.2.1, RFC 6532 section 3.7). */
+bool mime_is_message(const struct mime_content *content);
+
 /* The header section of a part. */
 struct span mime_part_header(struct span message, const struct mime_part *part);
 

@@ -4,7 +4,7 @@
 #include "mime/charset.h"
 #include "mime/encoding.h"
 
-enum { WORD_MAX = 1024, WORDS_OUT_MAX = MIME_VALUE_MAX * 4, CONTINUATIONS_MAX = 64 };
+enum { WORD_CHARSET_MAX = 64, WORD_MAX = 1024, WORDS_OUT_MAX = MIME_VALUE_MAX * 4, CONTINUATIONS_MAX = 64 };
 
 /* ---- encoded words ---- */
 
@@ -17,10 +17,14 @@ struct word {
 /* "=?charset*language?Q?text?=" (RFC 2047 section 2) */
 static bool word_parse(struct span s, struct word *out)
 {
-	struct span rest = span_from(s, 2);
-	size_t n = span_find(rest, '?');
+	struct span rest = span_from(s, 2), front = span_sub(rest, 0, WORD_CHARSET_MAX + 1);
+	size_t n;
 
-	if (!span_startswith(s, SPAN_LIT("=?")) || n == rest.len || n == 0 || n > 64)
+	/* Nothing is looked for beyond its limit: text full of beginnings would take its length squared. */
+	if (!span_startswith(s, SPAN_LIT("=?")))
+		return false;
+	n = span_find(front, '?');
+	if (n == front.len || n == 0)
 		return false;
 	out->charset = span_sub(rest, 0, n);
 	out->charset.len = span_find(out->charset, '*');

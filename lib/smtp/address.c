@@ -166,7 +166,7 @@ static int take_domain(struct span *rest, unsigned flags, struct buf *out, struc
 		if (!smtp_literal_is_valid(domain))
 			return err_set(err, E_SYNTAX, "the address literal is malformed");
 	} else if (!smtp_domain_is_valid(domain, flags & SMTP_PATH_UTF8)) {
-		if (!utf8_is_ascii(domain) && utf8_is_valid(domain))
+		if (smtp_domain_is_valid(domain, true))
 			return err_set(err, E_UNSUPPORTED, "the address needs SMTPUTF8");
 		return err_set(err, E_SYNTAX, "the domain is malformed");
 	}

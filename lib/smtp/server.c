@@ -57,10 +57,11 @@ static void make_printable(char *text)
 			*text = '?';
 }
 
-static void tell_refusal(struct smtp_server *s, int code, const char *enhanced, char *text)
+static void tell_refusal(struct smtp_server *s, int code, const char *enhanced, struct span why)
 {
-	char whole[520];
+	char text[480], whole[520];
 
+	span_copy(why, text, sizeof(text));
 	make_printable(text);
 	reply_text(s, code, enhanced, text);
 	snprintf(whole, sizeof(whole), "%d %s %s", code, enhanced, text);
@@ -69,10 +70,22 @@ static void tell_refusal(struct smtp_server *s, int code, const char *enhanced, 
 
 void smtp_refuse_delivery(struct smtp_server *s, int code, struct span why)
 {
-	char text[480];
+	tell_refusal(s, err_smtp_code(code), err_smtp_enhanced(code), why);
+}
 
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(why));
-	tell_refusal(s, err_smtp_code(code), err_smtp_enhanced(code), text);
+void smtp_refuse_one(struct smtp_server *s, int code, const char *enhanced, struct span text)
+{
+	tell_refusal(s, code, enhanced, text);
+	s->errors++;
+}
+
+void smtp_limit_errors(struct smtp_server *s)
+{
+	if (s->errors < s->config.limits.errors)
+		return;
+	smtp_end_transaction(s);
+	reply_text(s, 421, "4.7.0", "Too many errors, closing");
+	s->state = SMTP_ENDED;
 }
 
 void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
@@ -83,12 +96,8 @@ void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const ch
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	tell_refusal(s, code, enhanced, text);
-	if (++s->errors < s->config.limits.errors)
-		return;
-	smtp_end_transaction(s);
-	reply_text(s, 421, "4.7.0", "Too many errors, closing");
-	s->state = SMTP_ENDED;
+	smtp_refuse_one(s, code, enhanced, span_str(text));
+	smtp_limit_errors(s);
 }
 
 void smtp_end_transaction(struct smtp_server *s)
@@ -339,34 +348,69 @@ bool smtp_server_waits(const struct smtp_server *s)
 	return s->state == SMTP_WAIT_RCPT || s->state == SMTP_WAIT_READY || s->state == SMTP_WAIT_DONE;
 }
 
-/* One step: a command or a piece of content. False when more input is needed. */
-static bool step(struct smtp_server *s, struct span *input)
+/* Octets of the line at the front of input, its end included, as far as they are there. */
+static size_t line_length(struct span input)
+{
+	size_t end = span_find(input, '\n');
+
+	return end < input.len ? end + 1 : end;
+}
+
+/*
+ * A line that is too long is thrown away as it comes. It is refused when it ends, and then the session goes on:
+ * whether all of it was there at once makes no difference.
+ */
+static bool skip_line(struct smtp_server *s, struct span *input)
+{
+	size_t len = line_length(*input);
+	bool ended = len > 0 && input->ptr[len - 1] == '\n', bare = len < 2 || input->ptr[len - 2] != '\r';
+
+	if (s->skipped + len > SMTP_ENDLESS_LINE) {
+		end_badly(s, 500, "5.5.2", "Line too long");
+		return true;
+	}
+	if (!ended) {
+		s->skipped += len - 1;
+		*input = span_from(*input, len - 1); /* the last one may be the CR */
+		return false;
+	}
+	s->skipped = 0;
+	*input = span_from(*input, len);
+	if (bare)
+		end_badly(s, 500, "5.5.2", "a line ends in CR LF, not in LF alone");
+	else
+		smtp_refuse(s, 500, "5.5.2", "Line longer than %d octets", SMTP_LINE_MAX);
+	return true;
+}
+
+static bool take_command(struct smtp_server *s, struct span *input)
 {
 	struct err err = {0};
 	struct span line;
 	int r;
 
-	if (s->state == SMTP_DATA || s->state == SMTP_CHUNK) {
-		if (input->len == 0)
-			return false;
-		if (smtp_take_content(s, input) != 0)
-			end_badly(s, 550, "5.5.2", "Bare CR, bare LF or NUL in the message: only CR LF ends a line");
-		return true;
-	}
+	if (input->len > 0 && (s->skipped > 0 || line_length(*input) > SMTP_LINE_MAX))
+		return skip_line(s, input);
 	r = smtp_line_next(input, &line, &err);
 	if (r < 0)
 		end_badly(s, 500, "5.5.2", err.text);
-	else if (r == 0 && input->len > SMTP_LINE_MAX) {
-		smtp_end_transaction(s);
-		reply_text(s, 500, "5.5.2", "Line too long");
-		s->state = SMTP_ENDED;
-	} else if (r > 0 && line.len + 2 > SMTP_LINE_MAX)
-		smtp_refuse(s, 500, "5.5.2", "Line longer than %d octets", SMTP_LINE_MAX);
 	else if (r > 0) {
 		s->hurried = input->len > 0;
 		dispatch(s, line);
 	}
 	return r != 0;
+}
+
+/* One step: a command or a piece of content. False when more input is needed. */
+static bool step(struct smtp_server *s, struct span *input)
+{
+	if (s->state != SMTP_DATA && s->state != SMTP_CHUNK)
+		return take_command(s, input);
+	if (input->len == 0)
+		return false;
+	if (smtp_take_content(s, input) != 0)
+		end_badly(s, 550, "5.5.2", "Bare CR, bare LF or NUL in the message: only CR LF ends a line");
+	return true;
 }
 
 enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_t *consumed)

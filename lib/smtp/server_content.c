@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 static void chunk_end(struct smtp_server *s);
+static void refuse_content(struct smtp_server *s);
 
 static void content_begin(struct smtp_server *s)
 {
@@ -12,7 +13,7 @@ static void content_begin(struct smtp_server *s)
 	s->chunk_cr = false;
 	s->header_len = 0;
 	s->received_lines = 0;
-	s->line_head_len = 0;
+	s->line_len = 0;
 	s->drop_code = 0;
 }
 
@@ -55,14 +56,21 @@ static void drop(struct smtp_server *s, int code, const char *text)
 
 static const char chunk_wrong[] = "Bare CR, bare LF or NUL in a chunk, which needs BODY=BINARYMIME";
 
-/* A chunk that cannot fit is refused before it is stored; what of it is taken is only thrown away. */
+/*
+ * A chunk that cannot fit is refused before it is stored; what of it is taken is only thrown away. One that is larger
+ * than any message is not worth its time.
+ */
 static void chunk_begin(struct smtp_server *s)
 {
 	smtp_set_state(s, SMTP_CHUNK);
 	if (s->chunk_left > s->config.limits.message_size - s->tx->size)
 		drop(s, E_TOOBIG, "The message is too large");
-	if (s->chunk_left == 0)
+	if (s->chunk_left > s->config.limits.message_size) {
+		refuse_content(s);
+		s->state = SMTP_ENDED;
+	} else if (s->chunk_left == 0) {
 		chunk_end(s);
+	}
 }
 
 /*
@@ -132,59 +140,73 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 
 /* ---- the header section, looked at while it passes ---- */
 
-static void header_line_end(struct smtp_server *s)
+/* The LF of a header line. False: with it there are too many Received lines. */
+static bool header_line_end(struct smtp_server *s)
 {
-	if (s->line_head_len >= 9 && span_caseeq(span_of(s->line_head, 9), SPAN_LIT("Received:")) &&
-	    ++s->received_lines > s->config.limits.received_lines)
-		drop(s, E_LOOP, "Too many Received lines: the message is going in circles");
-	if (s->line_head_len == 0)
+	bool received = s->line_len >= 9 && span_caseeq(span_of(s->line_head, 9), SPAN_LIT("Received:"));
+
+	if (received && ++s->received_lines > s->config.limits.received_lines)
+		return false;
+	if (s->line_len == 0 || (s->line_len == 1 && s->line_head[0] == '\r'))
 		s->in_header = false;
-	s->line_head_len = 0;
+	s->line_len = 0;
+	return true;
 }
 
-static void look_at_header(struct smtp_server *s, struct span bytes)
+static void header_line_add(struct smtp_server *s, struct span part)
 {
-	while (bytes.len > 0 && s->in_header) {
-		size_t end = span_find(bytes, '\n');
-		size_t room = sizeof(s->line_head) - s->line_head_len;
-		struct span part = span_sub(bytes, 0, end);
+	size_t room = s->line_len < sizeof(s->line_head) ? sizeof(s->line_head) - s->line_len : 0;
 
-		s->header_len += part.len + 1;
-		if (end < bytes.len && part.len > 0 && part.ptr[part.len - 1] == '\r')
-			part.len--;
-		else if (end == bytes.len && part.len > 0 && part.ptr[part.len - 1] == '\r')
-			part.len--;
-		if (part.len < room)
-			room = part.len;
-		memcpy(s->line_head + s->line_head_len, part.ptr, room);
-		s->line_head_len += room;
-		if (end < bytes.len)
-			header_line_end(s);
-		bytes = span_from(bytes, end + 1);
-	}
-	if (s->header_len > s->config.limits.header_size)
-		drop(s, E_TOOBIG, "The header section is too large");
+	memcpy(s->line_head + sizeof(s->line_head) - room, part.ptr, part.len < room ? part.len : room);
+	s->line_len += part.len;
 }
 
+/* The octets before the first that the header section may not have; what is wrong with that one is remembered. */
+static size_t take_header(struct smtp_server *s, struct span bytes)
+{
+	struct span rest = bytes;
+
+	while (rest.len > 0 && s->in_header) {
+		size_t end = span_find(rest, '\n'), len = end < rest.len ? end + 1 : end;
+		uint64_t room = s->config.limits.header_size - s->header_len;
+
+		if (len > room) {
+			drop(s, E_TOOBIG, "The header section is too large");
+			return bytes.len - rest.len + (size_t)room;
+		}
+		header_line_add(s, span_sub(rest, 0, end));
+		s->header_len += len;
+		if (end < rest.len && !header_line_end(s)) {
+			drop(s, E_LOOP, "Too many Received lines: the message is going in circles");
+			return bytes.len - rest.len + end;
+		}
+		rest = span_from(rest, len);
+	}
+	return bytes.len;
+}
+
+/* In the order of the octets: what comes before one that cannot be taken is given, whatever pieces they came in. */
 static void give(struct smtp_server *s, struct span bytes)
 {
+	struct span good = bytes;
 	struct err err = {0};
-	int r;
+	int r = 0;
 
 	if (bytes.len == 0 || s->drop_code != 0)
 		return;
-	s->tx->size += bytes.len;
-	if (s->tx->size > s->config.limits.message_size) {
-		drop(s, E_TOOBIG, "The message is too large");
-		return;
-	}
+	if (bytes.len > s->config.limits.message_size - s->tx->size)
+		good.len = (size_t)(s->config.limits.message_size - s->tx->size);
 	if (s->in_header)
-		look_at_header(s, bytes);
-	if (s->drop_code != 0)
-		return;
-	r = s->callbacks->data(s->arg, s, bytes, &err);
-	if (r != 0)
-		drop(s, r, err.text);
+		good.len = take_header(s, good);
+	s->tx->size += good.len;
+	if (good.len > 0)
+		r = s->callbacks->data(s->arg, s, good, &err);
+	if (r != 0) {
+		s->drop_code = r;
+		s->drop = err;
+	} else if (good.len < bytes.len) {
+		drop(s, E_TOOBIG, "The message is too large");
+	}
 }
 
 /* RFC 2033 sections 4.2 and 4.3: one for each recipient, but one to a chunk that is not the last. */
@@ -206,9 +228,10 @@ static void refuse_content(struct smtp_server *s)
 	s->state = greeted ? SMTP_READY : SMTP_GREETED;
 	if (count == 0)
 		return;
-	smtp_refuse(s, smtp, err_smtp_enhanced(code), "%s", why.text);
-	for (uint32_t i = 1; i < count && s->state != SMTP_ENDED; i++)
+	smtp_refuse_one(s, smtp, err_smtp_enhanced(code), span_str(why.text));
+	for (uint32_t i = 1; i < count; i++)
 		smtp_reply(s, smtp, err_smtp_enhanced(code), "%s", why.text);
+	smtp_limit_errors(s);
 }
 
 static void content_end(struct smtp_server *s)
@@ -247,16 +270,16 @@ static int take_data(struct smtp_server *s, struct span *input)
 
 /*
  * RFC 3030 section 3: only BODY=BINARYMIME lets a chunk be anything but lines that end in CR LF. A bare CR or LF kept
- * here could end the message where it is sent on with DATA.
+ * here could end the message where it is sent on with DATA. Returns the octets before the first that is wrong.
  */
-static bool chunk_is_text(struct smtp_server *s, struct span part)
+static size_t chunk_text(struct smtp_server *s, struct span part)
 {
 	for (size_t i = 0; i < part.len; i++) {
 		if ((part.ptr[i] == '\n') != s->chunk_cr || part.ptr[i] == '\0')
-			return false;
+			return i;
 		s->chunk_cr = part.ptr[i] == '\r';
 	}
-	return true;
+	return part.len;
 }
 
 static void chunk_end(struct smtp_server *s)
@@ -277,17 +300,15 @@ static void take_chunk(struct smtp_server *s, struct span *input)
 {
 	struct span part = span_sub(*input, 0, s->chunk_left < input->len ? (size_t)s->chunk_left : input->len);
 
-	if (s->drop_code == 0 && s->tx->body != SMTP_BODY_BINARYMIME && !chunk_is_text(s, part))
-		drop(s, E_CONTENT, chunk_wrong);
-	if (s->drop_code == 0)
-		give(s, part);
+	if (s->drop_code == 0) {
+		size_t good = s->tx->body != SMTP_BODY_BINARYMIME ? chunk_text(s, part) : part.len;
+
+		give(s, span_sub(part, 0, good));
+		if (good < part.len)
+			drop(s, E_CONTENT, chunk_wrong);
+	}
 	s->chunk_left -= part.len;
 	*input = span_from(*input, part.len);
-	/* A chunk that goes on far past the limit is not worth its time. */
-	if (s->drop_code != 0 && s->chunk_left > s->config.limits.message_size) {
-		refuse_content(s);
-		s->state = SMTP_ENDED;
-	}
 }
 
 int smtp_take_content(struct smtp_server *s, struct span *input)
@@ -300,9 +321,10 @@ int smtp_take_content(struct smtp_server *s, struct span *input)
 	return 0;
 }
 
+/* With the last answer the owner has finished with it; that there were too many refusals is said after all of them. */
 void smtp_server_data_done(struct smtp_server *s, int code, struct span text)
 {
-	struct smtp_recipient *rcpt = s->answered;
+	struct smtp_recipient *next = s->config.lmtp && s->answered != NULL ? s->answered->next : NULL;
 
 	invariant(s->state == SMTP_WAIT_DONE);
 	if (code == 0) {
@@ -311,15 +333,13 @@ void smtp_server_data_done(struct smtp_server *s, int code, struct span text)
 	} else if (s->config.lmtp) {
 		smtp_refuse_delivery(s, code, text);
 	} else {
-		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%.*s", SPAN_ARG(text));
+		smtp_refuse_one(s, err_smtp_code(code), err_smtp_enhanced(code), text);
 	}
-	/* The refusal may have been one error too many: then the recipients are gone. */
-	if (s->state == SMTP_WAIT_DONE && s->config.lmtp && rcpt != NULL && rcpt->next != NULL) {
-		s->answered = rcpt->next;
+	s->answered = next;
+	if (next != NULL)
 		return;
-	}
-	s->started = false; /* the owner has finished with it */
+	s->started = false;
 	smtp_end_transaction(s);
-	if (s->state == SMTP_WAIT_DONE)
-		smtp_set_state(s, SMTP_READY);
+	smtp_set_state(s, SMTP_READY);
+	smtp_limit_errors(s);
 }

@@ -36,12 +36,13 @@ struct smtp_server {
 	bool chunk_last;
 	bool started;	  /* data_begin was answered well: data_abort is owed */
 	bool extended, tls;
+	size_t skipped;	  /* octets of a command line that is too long */
 	bool in_header;	  /* of the content */
 	bool chunk_cr;	  /* the last octet of the chunks so far is a CR */
 	uint64_t header_len;
 	uint32_t received_lines;
 	char line_head[16]; /* the running header line's beginning */
-	size_t line_head_len;
+	size_t line_len;  /* octets of it so far */
 	int drop_code;	  /* the content is refused: the rest is only counted */
 	struct err drop;
 	bool hurried;	  /* something came behind the command before it was answered */
@@ -58,6 +59,9 @@ void smtp_reply(struct smtp_server *s, int code, const char *enhanced, const cha
 /* A refusal: counted, shown to the owner; 421 when there were too many. */
 void smtp_refuse(struct smtp_server *s, int code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same in two steps: further answers may come between. */
+void smtp_refuse_one(struct smtp_server *s, int code, const char *enhanced, struct span text);
+void smtp_limit_errors(struct smtp_server *s);
 /* What became of one recipient's copy (LMTP): no error of the client's, so it is not counted. */
 void smtp_refuse_delivery(struct smtp_server *s, int code, struct span why);
 void smtp_end_transaction(struct smtp_server *s);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define STORE_MAP ((size_t)16 << 30) /* address space, not memory and not disk */
-enum { STORE_READERS = 2048, LMDB_PAGE = 4096, LMDB_MAGIC_AT = 16, LMDB_LAST_PAGE_AT = 136, LMDB_TXN_AT = 144 };
+enum { STORE_READERS = 2048 };
 
 int store_db_error(struct err *err, int r, const char *what)
 {
@@ -46,38 +46,16 @@ uint64_t store_get64(const unsigned char *p)
 	return (uint64_t)store_get32(p) << 32 | store_get32(p + 4);
 }
 
-/*
- * A file that is shorter than its newest meta page says would end the process
- * with SIGBUS at the first touch. It is made long enough: what was cut off reads
- * as zeros, which LMDB knows to be no page of its own. Not with ftruncate: a writer
- * may have made it longer than that in the meantime.
- */
-static void guard_length(int dir)
+/* LMDB itself believes the meta pages. */
+static int look_at_metas(int dir, struct err *err)
 {
-	unsigned char page[2][160];
-	int fd = openat(dir, "index/data.mdb", O_RDWR | O_CLOEXEC);
-	uint64_t last = 0, newest = 0; /* of a file without a meta page nothing is known: it may just be made */
-	struct stat st;
+	int fd = openat(dir, "index/data.mdb", O_RDWR | O_CLOEXEC), r;
 
 	if (fd < 0)
-		return;
-	for (int i = 0; i < 2; i++) {
-		uint64_t txn, page_last;
-		uint32_t magic;
-
-		if (pread(fd, page[i], sizeof(page[i]), (off_t)i * LMDB_PAGE) != (ssize_t)sizeof(page[i]))
-			continue;
-		memcpy(&magic, page[i] + LMDB_MAGIC_AT, sizeof(magic));
-		memcpy(&page_last, page[i] + LMDB_LAST_PAGE_AT, sizeof(page_last));
-		memcpy(&txn, page[i] + LMDB_TXN_AT, sizeof(txn));
-		if (magic == 0xBEEFC0DE && txn >= newest) {
-			newest = txn;
-			last = page_last;
-		}
-	}
-	if (last > 0 && fstat(fd, &st) == 0 && last < STORE_MAP / LMDB_PAGE && (uint64_t)st.st_size < (last + 1) * LMDB_PAGE)
-		(void)!fallocate(fd, 0, (off_t)(last * LMDB_PAGE), LMDB_PAGE);
+		return 0;
+	r = pages_guard(fd, STORE_MAP, err);
 	close(fd);
+	return r;
 }
 
 static int open_databases(struct store *s, bool create)
@@ -236,7 +214,7 @@ static int open_parts(struct store *s, bool create, bool anew, struct err *err)
 	if (r == 0 && mkdirat(s->dir, "index", 0700) != 0 && errno != EEXIST)
 		r = err_set_errno(err, errno, "mkdir index");
 	if (r == 0)
-		guard_length(s->dir);
+		r = look_at_metas(s->dir, err);
 	if (r == 0)
 		r = env_open(s, err);
 	if (r == 0)

@@ -12,6 +12,8 @@
 
 #include "base/bytes.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -25,18 +27,27 @@ enum {
 	NODE_BIG = 1,
 	NODE_TREE = 2,
 	TREE_SIZE = 48,
+	TREE_FLAGS_AT = 4,
+	TREE_NUMBERS = 8, /* keys are numbers: the flag of the tree of free pages, the only one used */
 	TREE_DEPTH_AT = 6,
 	TREE_ROOT_AT = 40,
 	TREE_DEPTH_MAX = 32,
+	META_MAGIC_AT = 16,
+	META_PAGE_SIZE_AT = 40, /* of the tree of free pages, whose first field this is */
 	META_FREE_AT = 40,
 	META_MAIN_AT = 88,
 	META_LAST_PAGE_AT = 136,
-	META_SIZE = 144,
+	META_TXN_AT = 144,
+	META_SIZE = 152,
+	META_PAGE_SIZE_MAX = 32768,
 };
+
+#define META_MAGIC UINT32_C(0xBEEFC0DE)
 
 struct walk {
 	int fd;
 	bool whole;
+	bool free_pages; /* the tree of those is looked at */
 	uint64_t last;	 /* number of the last page */
 	uint64_t budget; /* pages that may yet be read: a page has one parent */
 	uint64_t bad;
@@ -67,7 +78,7 @@ static bool overflow_check(struct walk *w, uint64_t number, uint64_t size)
 	       size <= pages * PAGE - PAGE_HEAD;
 }
 
-static bool tree_check(struct walk *w, const unsigned char *tree, bool inner);
+static bool tree_check(struct walk *w, const unsigned char *tree, unsigned flags, bool inner);
 
 /* Its data lies within the page, or where it says. first_or_last: of its page. */
 static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t room, bool first_or_last, bool inner)
@@ -76,11 +87,12 @@ static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t ro
 	unsigned flags = get16(node + 4), key = get16(node + 6);
 	bool big = flags & NODE_BIG, tree = flags & NODE_TREE;
 
-	/* A node with duplicates, which no database here has, would make LMDB follow a pointer that is not there. */
-	if ((flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 || NODE_HEAD + key + (big ? 8 : size) > room || (tree && (big || inner || size != TREE_SIZE)))
+	/* No database here has several values for a key, which the other flags are for. */
+	if (NODE_HEAD + key + (big ? 8 : size) > room || (flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 ||
+	    (tree && (big || inner || size != TREE_SIZE)))
 		return false;
 	if (tree)
-		return tree_check(w, node + NODE_HEAD + key, true);
+		return tree_check(w, node + NODE_HEAD + key, 0, true);
 	return !big || !(w->whole || first_or_last) || overflow_check(w, get_le(node + NODE_HEAD + key, 8), size);
 }
 
@@ -96,6 +108,9 @@ static bool page_check(struct walk *w, uint64_t number, unsigned depth, bool inn
 	lower = get16(page + 12);
 	upper = get16(page + 14);
 	count = (lower - PAGE_HEAD) / 2;
+	/* With a single way to go there would be no branch: LMDB insists, but for the tree of free pages. */
+	if (kind == PAGE_BRANCH && count < 2 && !w->free_pages)
+		return false;
 	if (lower <= PAGE_HEAD || lower % 2 != 0 || lower > upper || upper > PAGE || kind != (depth == 1 ? PAGE_LEAF : PAGE_BRANCH))
 		return false;
 	for (unsigned i = 0; i < count; i++) {
@@ -121,11 +136,13 @@ static bool page_check(struct walk *w, uint64_t number, unsigned depth, bool inn
 }
 
 /* inner: one of the named databases, which holds no further ones. */
-static bool tree_check(struct walk *w, const unsigned char *tree, bool inner)
+static bool tree_check(struct walk *w, const unsigned char *tree, unsigned flags, bool inner)
 {
 	unsigned depth = get16(tree + TREE_DEPTH_AT);
 	uint64_t root = get_le(tree + TREE_ROOT_AT, 8);
 
+	if (get16(tree + TREE_FLAGS_AT) != flags)
+		return false;
 	if (root == UINT64_MAX)
 		return depth == 0;
 	return depth > 0 && depth <= TREE_DEPTH_MAX && page_check(w, root, depth, inner);
@@ -143,8 +160,55 @@ static int moment_check(struct store *s, struct walk *w, bool *sane)
 		return r;
 	*sane = pread(w->fd, meta, sizeof(meta), (off_t)(mdb_txn_id(txn) % 2 * PAGE)) == (ssize_t)sizeof(meta);
 	w->budget = w->last = get_le(meta + META_LAST_PAGE_AT, 8);
-	*sane = *sane && tree_check(w, meta + META_FREE_AT, true) && tree_check(w, meta + META_MAIN_AT, false);
+	w->free_pages = true;
+	*sane = *sane && tree_check(w, meta + META_FREE_AT, TREE_NUMBERS, true);
+	w->free_pages = false;
+	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false);
 	mdb_txn_abort(txn);
+	return 0;
+}
+
+static bool meta_read(int fd, uint64_t at, unsigned char *meta)
+{
+	return pread(fd, meta, META_SIZE, (off_t)at) == META_SIZE;
+}
+
+static bool meta_is_sane(const unsigned char *meta, uint64_t page_size)
+{
+	return get_le(meta + META_MAGIC_AT, 4) == META_MAGIC && get_le(meta + META_PAGE_SIZE_AT, 4) == page_size && page_size > META_SIZE &&
+	       page_size <= META_PAGE_SIZE_MAX && (page_size & (page_size - 1)) == 0;
+}
+
+/*
+ * A file that is shorter than its newest meta page says would end the process
+ * with SIGBUS at the first touch. It is made long enough: what was cut off reads
+ * as zeros, which LMDB knows to be no page of its own. Not with ftruncate: a writer
+ * may have made it longer than that in the meantime.
+ */
+int pages_guard(int fd, uint64_t map_max, struct err *err)
+{
+	unsigned char metas[2][META_SIZE];
+	uint64_t size, last;
+	struct stat st;
+	int newest;
+
+	/* Of a file without meta pages nothing is known: it may just be made. LMDB refuses it if it is not. */
+	if (!meta_read(fd, 0, metas[0]) || get_le(metas[0] + META_MAGIC_AT, 4) != META_MAGIC)
+		return 0;
+	size = get_le(metas[0] + META_PAGE_SIZE_AT, 4);
+	if (meta_is_sane(metas[0], size) && !meta_read(fd, size, metas[1]))
+		return 0;
+	if (!meta_is_sane(metas[0], size) || !meta_is_sane(metas[1], size))
+		return err_set(err, E_CORRUPT, "index: a meta page is damaged");
+	/* Each moment is written where its number says, and the first to both: what is checked is what LMDB takes. */
+	if (get_le(metas[0] + META_TXN_AT, 8) % 2 != 0 || (get_le(metas[1] + META_TXN_AT, 8) % 2 == 0 && get_le(metas[1] + META_TXN_AT, 8) != 0))
+		return err_set(err, E_CORRUPT, "index: a meta page is damaged");
+	newest = get_le(metas[1] + META_TXN_AT, 8) > get_le(metas[0] + META_TXN_AT, 8);
+	last = get_le(metas[newest] + META_LAST_PAGE_AT, 8);
+	if (last < 1 || last >= map_max / size)
+		return err_set(err, E_CORRUPT, "index: a meta page is damaged");
+	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size < (last + 1) * size)
+		(void)!fallocate(fd, 0, (off_t)(last * size), (off_t)size);
 	return 0;
 }
 

@@ -1,4 +1,4 @@
-/* What is found out about a message once, when it is filed: every message has facts. */
+/* What is found out about a message once, when it is filed: every message has facts, and they are what the grammar allows. */
 #include "tests/unit/test.h"
 
 #include "imap/facts.h"
@@ -96,6 +96,63 @@ static void a_message_that_costs_too_much_is_opaque(void **state)
 	pool_free(&pool);
 }
 
+static void check(const char *message, size_t len, const char *envelope, const char *bodystructure)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct imap_facts facts;
+
+	assert_int_equal(imap_facts_find(span_of(message, len), pool, &facts, NULL), 0);
+	if (envelope != NULL)
+		assert_span_equal(facts.envelope, envelope);
+	if (bodystructure != NULL)
+		assert_span_equal(facts.bodystructure, bodystructure);
+	pool_free(&pool);
+}
+
+#define CHECK(message, envelope, bodystructure) check(message, sizeof(message) - 1, envelope, bodystructure)
+
+/* media-message is followed by an envelope and a body, also where there is neither. */
+static void a_message_without_a_message_in_it_is_empty(void **state)
+{
+	(void)state;
+	CHECK("Content-Type: message/rfc822", NULL,
+	    "(\"message\" \"rfc822\" NIL NIL NIL \"7BIT\" 0 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) "
+	    "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0) 0 NIL NIL NIL NIL)");
+	CHECK("Content-Type: message/rfc822\r\n\r\n", NULL,
+	    "(\"message\" \"rfc822\" NIL NIL NIL \"7BIT\" 0 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) "
+	    "(\"text\" \"plain\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0 NIL NIL NIL NIL) 0 NIL NIL NIL NIL)");
+}
+
+/* Deeper than is looked into. */
+static void the_innermost_message_is_not_looked_into(void **state)
+{
+	static const char innermost[] = " (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0) ";
+	struct pool *pool = pool_new(NULL, 0);
+	struct imap_facts facts;
+	struct buf text;
+
+	(void)state;
+	buf_init(&text, 65536);
+	for (int i = 0; i < MIME_DEPTH_MAX + 5; i++)
+		buf_add_str(&text, "Content-Type: message/rfc822\r\n\r\n");
+	assert_int_equal(imap_facts_find(buf_span(&text), pool, &facts, NULL), 0);
+	assert_non_null(memmem(facts.body.ptr, facts.body.len, innermost, sizeof(innermost) - 1));
+	assert_int_equal(facts.parts.len / MIME_PLACE_SIZE, MIME_DEPTH_MAX + 1);
+	buf_fini(&text);
+	pool_free(&pool);
+}
+
+/* CHAR8 has no NUL; a route may be folded. */
+static void no_nul_and_no_line_end_reaches_a_client(void **state)
+{
+	(void)state;
+	CHECK("Content-Type: te\0xt/plain; a=b\r\n\r\n", NULL, "(\"text\" \"plain\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0 NIL NIL NIL NIL)");
+	CHECK("Content-Type: a/b\0; c\0=d\0e\r\n\r\n", NULL, "(\"a\" \"b\" (\"c\" \"d\") NIL NIL \"7BIT\" 0 NIL NIL NIL NIL)");
+	CHECK("To: <@a,\r\n @b:c@d>\r\n\r\n", "(NIL NIL NIL NIL NIL ((NIL \"@a,@b\" \"c\" \"d\")) NIL NIL NIL NIL)", NULL);
+	CHECK("From: x\0y <a@b>\r\n\r\n",
+	    "(NIL NIL ((\"x y\" NIL \"a\" \"b\")) ((\"x y\" NIL \"a\" \"b\")) ((\"x y\" NIL \"a\" \"b\")) NIL NIL NIL NIL NIL)", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -103,6 +160,9 @@ int main(void)
 	    cmocka_unit_test(dates_that_make_no_sense),
 	    cmocka_unit_test(without_memory),
 	    cmocka_unit_test(a_message_that_costs_too_much_is_opaque),
+	    cmocka_unit_test(a_message_without_a_message_in_it_is_empty),
+	    cmocka_unit_test(the_innermost_message_is_not_looked_into),
+	    cmocka_unit_test(no_nul_and_no_line_end_reaches_a_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,26 @@ static void long_texts(void **state)
 	buf_fini(&text);
 }
 
+/* Without a blank pieces end at characters too, but not at one that is folded to marks (U+0F73, U+FF9E). */
+static void long_runs(void **state)
+{
+	static const char *const words[] = {"\xe6\x97\xa5", "\xef\xbe\x9e", "\xe0\xbd\xb3", "\xcc\x81", "\xcc\xa3", "\xc3\x89", "a", "\xe1\xb8\x9e"};
+	struct buf text;
+	unsigned seed = 1;
+
+	(void)state;
+	buf_init(&text, 1 << 16);
+	for (int round = 0; round < 200; round++) {
+		buf_clear(&text);
+		while (buf_len(&text) < 2000) {
+			seed = seed * 1103515245 + 12345;
+			buf_add_str(&text, words[(seed >> 16) % 8]);
+		}
+		like_utf8proc(buf_span(&text));
+	}
+	buf_fini(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +141,7 @@ int main(void)
 	    cmocka_unit_test(malformed_text_stays),
 	    cmocka_unit_test(every_character),
 	    cmocka_unit_test(long_texts),
+	    cmocka_unit_test(long_runs),
 	};
 
 	return cmocka_run_group_tests(tests, preload, NULL);

@@ -179,10 +179,64 @@ static void facts_of_nothing(void **state)
 	assert_span_equal(f.envelope, "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)");
 }
 
+static const struct mime_part *next_part(const struct mime_part *part)
+{
+	if (part->first_child != NULL)
+		return part->first_child;
+	while (part != NULL && part->next == NULL)
+		part = part->parent;
+	return part != NULL ? part->next : NULL;
+}
+
+/* Boundaries where they should not be: a part never reaches out of its parent, and its lines are those of its body. */
+static void parts_lie_in_their_parents(void **state)
+{
+	static const char *const rows[] = {
+	    "Content-Type: multipart/mixed; boundary=0\r\n\r\n--0\r\nContent-Type: multipart/mixed; boundary=1\r\n\r\n--1\r\nA: b\r\n\r\n--0\r\n\r\nx",
+	    "Content-Type: multipart/mixed; boundary=0\r\n\r\n--0\r\nContent-Type: multipart/mixed; boundary=1\r\n\r\n--1\r\n--0\r\n--0--",
+	    "Content-Type: multipart/mixed; boundary=0\r\n\r\n--0\r\nA: b\r\n--0\r\n\r\ny\r\n--x",
+	    "Content-Type: multipart/mixed; boundary=0\n\n--0\nContent-Type: message/rfc822\n\n--0\n--0--\n\n"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct span text = span_str(rows[i]);
+
+		for (const struct mime_part *part = mime_structure_parse(text, pool); part != NULL; part = next_part(part)) {
+			const struct mime_part *parent = part->parent;
+			struct span body = span_sub(text, part->body_offset, part->body_size);
+			size_t lines = 0;
+
+			for (size_t k = 0; k < body.len; k++)
+				lines += body.ptr[k] == '\n';
+			assert_int_equal(part->lines, lines);
+			if (parent != NULL)
+				assert_true(part->body_offset + part->body_size <= parent->body_offset + parent->body_size);
+		}
+	}
+}
+
+/* A message with more in its headers than memory is given: the caller makes it opaque (imap/facts.c). */
+static void memory_that_runs_out_is_told(void **state)
+{
+	struct pool *small = pool_new(NULL, 100000);
+	struct buf text;
+
+	(void)state;
+	buf_init(&text, 1024 * 1024);
+	buf_add_str(&text, "Content-Type: multipart/mixed; boundary=x\r\n\r\n");
+	for (int i = 0; i < 1000; i++)
+		buf_add_str(&text, "--x\r\nContent-Type: text/plain; name=\"some name\"\r\n\r\ntext\r\n");
+	assert_null(mime_structure_parse(buf_span(&text), small));
+	buf_fini(&text);
+	pool_free(&small);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(sections, setup, teardown),
+	    cmocka_unit_test_setup_teardown(parts_lie_in_their_parents, setup, teardown),
+	    cmocka_unit_test(memory_that_runs_out_is_told),
 	    cmocka_unit_test_setup_teardown(a_missing_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(parts_of_a_digest_are_messages, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_boundary_that_begins_another, setup, teardown),

@@ -131,7 +131,10 @@ static void the_line_limit_does_not_depend_on_segments(void **state)
 		const char *text;
 		int code;
 	} rows[] = {{"aaaaaaa\r\n", 0}, {"aaaaaaaa\r\n", E_TOOBIG}, {".aaaaaaa\r\n", 0}, {".aaaaaaaa\r\n", E_TOOBIG},
-	    {"aaaaaaa\r\naaaaaaa\r\n", 0}, {"a\r\naaaaaaaa\r\n", E_TOOBIG}, {"aaaaaaaaa", E_TOOBIG}, {"aaaaaaaa", 0}};
+	    {"aaaaaaa\r\naaaaaaa\r\n", 0}, {"a\r\naaaaaaaa\r\n", E_TOOBIG}, {"aaaaaaaaa", E_TOOBIG}, {"aaaaaaaa", 0},
+	    /* What is wrong first decides. */
+	    {"aaaa\raaaaaa\r\n", E_SYNTAX}, {"aaaaaaaaa\ra\r\n", E_TOOBIG}, {"a\r\na\na\r\naaaaaaaaaa", E_SYNTAX}, {"aaaaaaa\ra", E_SYNTAX},
+	    {"aaaaaaaa\n", E_SYNTAX}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -241,9 +241,99 @@ static void limits_are_told(void **state)
 	assert_string_equal(say(d, long_line), "250 2.0.0 Ok\r\n");
 	strcpy(long_line + SMTP_LINE_MAX - 2, "x\r\n");
 	assert_string_equal(say(d, long_line), "500 5.5.2 Line longer than 2048 octets\r\n");
-	strcpy(long_line + SMTP_LINE_MAX - 2, "xxx");
-	assert_string_equal(say(d, long_line), "500 5.5.2 Line too long\r\n");
+	assert_int_equal(d->event, SMTP_MORE);
+}
+
+/* A line that is too long is refused at its end, whatever pieces it comes in; one without an end is not waited for. */
+static void long_lines_are_refused_at_their_end(void **state)
+{
+	struct dialog *d = *state;
+	char part[1000];
+
+	memset(part, 'x', sizeof(part));
+	for (int i = 0; i < 5; i++) {
+		dialog_say(d, span_of(part, sizeof(part)));
+		assert_string_equal(dialog_replies(d), "");
+		assert_true(buf_len(&d->input) <= SMTP_LINE_MAX);
+	}
+	assert_string_equal(say(d, "x\r"), "");
+	assert_string_equal(say(d, "\nNOOP\r\n"), "500 5.5.2 Line longer than 2048 octets\r\n250 2.0.0 Ok\r\n");
+	for (int i = 0; i < SMTP_ENDLESS_LINE / 1000; i++) {
+		dialog_say(d, span_of(part, sizeof(part)));
+		assert_int_equal(d->event, SMTP_MORE);
+	}
+	dialog_say(d, span_of(part, sizeof(part)));
+	assert_string_equal(dialog_replies(d), "500 5.5.2 Line too long\r\n");
 	assert_int_equal(d->event, SMTP_CLOSE);
+}
+
+/* The same message at once and octet by octet: limits are reached at the same place, with the same answer. */
+static void limits_do_not_depend_on_segments(void **state)
+{
+	static const char *const rows[] = {
+	    "DATA\r\nX: 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 "
+	    "123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 123456789 "
+	    "123456789 123456789 123456789 123456789 123456789 1\r\n\r\n.\r\n",
+	    "DATA\r\nReceived: 1\r\nReceived: 2\r\nReceived: 3\r\nReceived: 4\r\nX: y\r\n\r\n.\r\n",
+	    "BDAT 16 LAST\r\nReceiv\red: 1\r\n\r\n", "BDAT 7 LAST\r\na: b\r\r\n", "BDAT 1500 LAST\r\nNOOP\r\n", "BDAT 1500\r\nQUIT\r\n",
+	    "DATA\r\na\rb\r\n.\r\n"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct dialog *one = dialog_new(&dialog_config), *other = dialog_new(&dialog_config);
+		static const char front[] = "EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n";
+
+		say(one, front);
+		say(other, front);
+		dialog_say(one, span_str(rows[i]));
+		for (const char *at = rows[i]; *at != '\0'; at++)
+			dialog_say(other, span_of(at, 1));
+		assert_string_equal(dialog_replies(one), dialog_replies(other));
+		assert_string_equal(owner_saw(one), owner_saw(other));
+		assert_int_equal(one->event, other->event);
+		dialog_free(&one);
+		dialog_free(&other);
+	}
+}
+
+/* Deliveries that fail are no errors of the client; that there were too many of those is said when all recipients have their answer. */
+static void lmtp_answers_for_all_before_it_closes(void **state)
+{
+	struct smtp_server_config config = dialog_config;
+	struct dialog *d;
+
+	(void)state;
+	config.lmtp = true;
+	config.limits.errors = 2;
+	d = dialog_new(&config);
+	d->manual = true;
+	say(d, "LHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<1@b>\r\n");
+	smtp_server_rcpt_done(d->server, 0, NULL, NULL);
+	say(d, "RCPT TO:<2@b>\r\n");
+	smtp_server_rcpt_done(d->server, 0, NULL, NULL);
+	say(d, "RCPT TO:<3@b>\r\n");
+	smtp_server_rcpt_done(d->server, 0, NULL, NULL);
+	say(d, "DATA\r\n");
+	smtp_server_data_ready(d->server, 0, NULL);
+	say(d, "x\r\n.\r\n");
+	owner_saw(d);
+	for (int i = 0; i < 3; i++) {
+		assert_true(smtp_server_waits(d->server));
+		smtp_server_data_done(d->server, E_OVERQUOTA, SPAN_LIT("full"));
+	}
+	assert_string_equal(dialog_replies(d), "452 4.2.2 full\r\n452 4.2.2 full\r\n452 4.2.2 full\r\n");
+	assert_string_equal(owner_saw(d), "refused(452) refused(452) refused(452) ");
+	say(d, "");
+	assert_int_equal(d->event, SMTP_MORE);
+	dialog_free(&d);
+
+	config.limits.errors = 1;
+	d = dialog_new(&config);
+	say(d, "LHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<1@b>\r\nRCPT TO:<2@b>\r\n");
+	assert_string_equal(say(d, "BDAT 1001 LAST\r\n"),
+	    "552 5.3.4 The message is too large\r\n552 5.3.4 The message is too large\r\n421 4.7.0 Too many errors, closing\r\n");
+	assert_int_equal(d->event, SMTP_CLOSE);
+	dialog_free(&d);
 }
 
 static void too_many_errors_end_the_session(void **state)
@@ -427,6 +517,9 @@ int main(void)
 	    cmocka_unit_test(text_behind_a_refused_data_is_no_command),
 	    cmocka_unit_test_setup_teardown(asking_without_end_ends_the_session, setup, teardown),
 	    cmocka_unit_test_setup_teardown(limits_are_told, setup, teardown),
+	    cmocka_unit_test_setup_teardown(long_lines_are_refused_at_their_end, setup, teardown),
+	    cmocka_unit_test(limits_do_not_depend_on_segments),
+	    cmocka_unit_test(lmtp_answers_for_all_before_it_closes),
 	    cmocka_unit_test_setup_teardown(too_many_errors_end_the_session, setup, teardown),
 	    cmocka_unit_test(the_last_error_may_come_anywhere),
 	    cmocka_unit_test_setup_teardown(outside_text_cannot_end_a_reply, setup, teardown),

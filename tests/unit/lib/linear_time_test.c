@@ -1,0 +1,398 @@
+/*
+ * Twice the input, twice the time: what strangers send is made as long as it can be, in the
+ * shapes that parsers dislike, from 1 to 16 MB where that does not take too long. Processor
+ * time counts. What looks wrong is measured three times more: other work on the machine
+ * slows this down, and for long enough to make any one measurement worthless.
+ */
+#include "tests/unit/test.h"
+
+#include "base/encode.h"
+#include "base/utf8.h"
+#include "imap/facts.h"
+#include "imap/set.h"
+#include "imap/utf7.h"
+#include "mime/charset.h"
+#include "mime/encoding.h"
+#include "mime/fold.h"
+#include "mime/structure.h"
+#include "mime/words.h"
+#include "smtp/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+enum { SIZE_FIRST = 128 * 1024 }; /* everything takes ten times as long */
+#else
+enum { SIZE_FIRST = 1024 * 1024 };
+#endif
+enum { DOUBLINGS = 4, TRIES = 3 };
+static const double ratio_max = 2.6;
+
+/* An input: head, then `again` as often as it fits (a number in it counts up), then tail. */
+struct shape {
+	const char *name;
+	const char *head, *again, *tail;
+	void (*run)(struct span input);
+	unsigned halves; /* the sizes are halved so often */
+};
+
+/* `again` up to size octets or a little more; where it ends. */
+static size_t repeat(char *text, size_t at, size_t size, const char *again)
+{
+	size_t len = strlen(again);
+	unsigned n = 0;
+
+	if (strchr(again, '#') == NULL) {
+		for (; at < size; at += len)
+			memcpy(text + at, again, len);
+		return at;
+	}
+	while (at < size)
+		for (const char *p = again; *p != '\0'; p++)
+			if (*p == '#')
+				at += (size_t)sprintf(text + at, "%u", n++);
+			else
+				text[at++] = *p;
+	return at;
+}
+
+static struct span make(const struct shape *shape, size_t size)
+{
+	size_t head = strlen(shape->head), tail = strlen(shape->tail), at;
+	char *text = malloc(size + head + tail + 512);
+
+	assert_non_null(text);
+	memcpy(text, shape->head, head);
+	at = repeat(text, head, size, shape->again);
+	memcpy(text + at, shape->tail, tail);
+	return span_of(text, at + tail);
+}
+
+static double once(const struct shape *shape, struct span input)
+{
+	struct timespec a, b;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+	shape->run(input);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+	return (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
+}
+
+/* What takes less than 4 ms, or not much longer than to read it from memory, says nothing. */
+static bool is_linear(double shorter, double longer, size_t len)
+{
+	double least_ms = 4 + (double)len * 1.5e-6;
+
+	return longer <= ratio_max * (shorter > least_ms ? shorter : least_ms);
+}
+
+/* Once more, the longer one between two of the shorter: what else the core does slows all three. */
+static bool is_linear_after_all(const struct shape *shape, struct span shorter, struct span longer)
+{
+	bool linear = false;
+
+	for (int try = 0; try < TRIES && !linear; try++) {
+		double before = once(shape, shorter), between = once(shape, longer), after = once(shape, shorter);
+
+		linear = is_linear((before + after) / 2, between, shorter.len);
+	}
+	return linear;
+}
+
+static void check(const struct shape *shape)
+{
+	struct span inputs[DOUBLINGS + 1];
+	double took[DOUBLINGS + 1];
+
+	for (int i = 0; i <= DOUBLINGS; i++) {
+		inputs[i] = make(shape, (size_t)SIZE_FIRST << i >> shape->halves);
+		took[i] = once(shape, inputs[i]);
+		if (i > 0 && !is_linear(took[i - 1], took[i], inputs[i - 1].len) && !is_linear_after_all(shape, inputs[i - 1], inputs[i]))
+			fail_msg("%s: %zu octets took %.1f ms, %zu octets %.1f ms", shape->name, inputs[i - 1].len, took[i - 1],
+			    inputs[i].len, took[i]);
+	}
+	if (getenv("LINEAR_VERBOSE") != NULL)
+		print_message("%-40s %8.1f ms\n", shape->name, took[DOUBLINGS]);
+	for (int i = 0; i <= DOUBLINGS; i++)
+		free((void *)(uintptr_t)inputs[i].ptr);
+}
+
+static void check_all(const struct shape *shapes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		check(&shapes[i]);
+}
+
+/* ---- messages ---- */
+
+static void facts(struct span message)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct imap_facts out;
+
+	assert_int_equal(imap_facts_find(message, pool, &out, NULL), 0);
+	pool_free(&pool);
+}
+
+static void messages(void **state)
+{
+	static const struct shape shapes[] = {
+	    {"headers of addresses", "", "To: a <a@example.org>, b@c\r\n", "\r\n", facts, 3},
+	    {"one header of addresses", "From: ", "a <a@example.org>, ", "\r\n\r\n", facts, 1},
+	    {"addresses in many lines", "From: a@b", ",\r\n (c) \"d\" <e@f>", "\r\n\r\n", facts, 2},
+	    {"groups", "To: ", "g:;,", "\r\n\r\n", facts, 0},
+	    {"open comments", "To: ", "(", "\r\n\r\n", facts, 0},
+	    {"open quotes", "To: ", "\"\\", "\r\n\r\n", facts, 0},
+	    {"angles", "To: ", "<", "\r\n\r\n", facts, 0},
+	    {"at signs", "To: ", "@,", "\r\n\r\n", facts, 0},
+	    {"folded lines", "Subject: x", "\r\n y", "\r\n\r\n", facts, 3},
+	    {"lines that are no field", "", "x\r\n", "\r\n", facts, 4},
+	    {"blanks before the colon", "X", " ", ":\r\n\r\n", facts, 2},
+	    {"a header without an end", "", "A:", "", facts, 0},
+	    {"nested parts", "", "Content-Type: multipart/mixed; boundary=b#\r\n\r\n--b#\r\n", "", facts, 0},
+	    {"nested messages", "", "Content-Type: message/rfc822\r\n\r\n", "", facts, 0},
+	    {"parts", "Content-Type: multipart/mixed; boundary=x\r\n\r\n", "--x\r\n\r\ny\r\n", "--x--\r\n", facts, 1},
+	    {"parts with types", "Content-Type: multipart/mixed; boundary=x\r\n\r\n",
+		"--x\r\nContent-Type: a/b; c=\"d\"; e=f\r\nContent-Disposition: attachment; filename=\"g#\"\r\n\r\ny\r\n", "", facts, 1},
+	    {"parts without headers", "Content-Type: multipart/mixed; boundary=x\r\n\r\n", "--x\r\n", "", facts, 2},
+	    {"lines of dashes", "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n", "--\r\n", "", facts, 2},
+	    {"boundaries that are none", "Content-Type: multipart/mixed; boundary=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n\r\n",
+		"--xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxy\r\n", "", facts, 0},
+	    {"empty lines", "Subject: x\r\n\r\n", "\r\n", "", facts, 1},
+	    {"parameters", "Content-Type: a/b", "; p#=x", "\r\n\r\n", facts, 0},
+	    {"parameters without a value", "Content-Type: a/b", ";", "\r\n\r\n", facts, 0},
+	};
+
+	(void)state;
+	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
+}
+
+/* ---- texts ---- */
+
+static void decode(enum mime_encoding encoding, struct span input)
+{
+	struct mime_decoder decoder;
+	struct buf out;
+
+	buf_init(&out, input.len + 16);
+	mime_decoder_init(&decoder, encoding);
+	mime_decode(&decoder, input, &out);
+	mime_decode_end(&decoder, &out);
+	assert_false(buf_failed(&out));
+	buf_fini(&out);
+}
+
+static void base64(struct span input)
+{
+	decode(MIME_ENCODING_BASE64, input);
+}
+
+static void quoted_printable(struct span input)
+{
+	decode(MIME_ENCODING_QUOTED_PRINTABLE, input);
+}
+
+static void words(struct span input)
+{
+	struct buf out;
+
+	buf_init(&out, 4 * input.len);
+	mime_words_decode(input, &out);
+	buf_fini(&out);
+}
+
+static void parameters(struct span input)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct mime_content content;
+
+	assert_true(mime_content_parse(input, pool, &content));
+	mime_parameter_decode(&content, SPAN_LIT("p"), pool);
+	pool_free(&pool);
+}
+
+static void convert(const char *charset, struct span input)
+{
+	struct buf utf8, folded;
+
+	buf_init(&utf8, 4 * input.len + 64);
+	buf_init(&folded, 4 * input.len + 64);
+	mime_to_utf8(span_str(charset), input, &utf8);
+	mime_casefold(buf_span(&utf8), &folded);
+	assert_false(buf_failed(&utf8));
+	assert_false(buf_failed(&folded));
+	buf_fini(&utf8);
+	buf_fini(&folded);
+}
+
+static void utf8(struct span input)
+{
+	convert("utf-8", input);
+}
+
+static void shift_jis(struct span input)
+{
+	convert("shift_jis", input);
+}
+
+static void texts(void **state)
+{
+	static const struct shape shapes[] = {
+	    {"soft line breaks", "", "=\r\n", "", quoted_printable, 1},
+	    {"soft line breaks with blanks", "", "=                                   \r\n", "", quoted_printable, 1},
+	    {"blanks", "", " ", "", quoted_printable, 1},
+	    {"equals signs", "", "=", "", quoted_printable, 2},
+	    {"escapes", "", "=C3=a4", "", quoted_printable, 1},
+	    {"base64 in lines of one", "", "A\r\n", "", base64, 0},
+	    {"base64", "", "QUJD", "", base64, 1},
+	    {"no base64", "", "-", "", base64, 1},
+	    {"encoded words", "", "=?utf-8?q?a?= ", "", words, 1},
+	    {"encoded words of two charsets", "", "=?utf-8?q?a?= =?koi8-r?b?8A==?= ", "", words, 1},
+	    {"encoded words without an end", "", "=?utf-8?q?a", "", words, 1},
+	    {"beginnings of encoded words", "", "=?", "", words, 2},
+	    {"equals signs", "", "=", "", words, 2},
+	    {"blanks between words", "=?utf-8?q?a?=", " ", "=?utf-8?q?a?=", words, 0},
+	    {"continued parameters", "a/b", "; p*#=x", "", parameters, 0},
+	    {"encoded parameters", "a/b", "; p*#*=utf-8''%20", "", parameters, 0},
+	    {"open comments in parameters", "a/b", "; (", "", parameters, 0},
+	    {"letters", "", "Abc ", "", utf8, 2},
+	    {"letters without a blank", "", "\xc3\x84\xe2\x84\xab", "", utf8, 3},
+	    {"marks", "a", "\xcc\x81\xcc\xa3", "", utf8, 3}, /* above and below: they are put in order */
+	    {"no UTF-8", "", "\xff", "", utf8, 3},
+	    {"no Shift JIS", "", "\xff\x81", "", shift_jis, 3},
+	};
+
+	(void)state;
+	mime_charset_preload();
+	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
+}
+
+/* ---- commands ---- */
+
+static void set(struct span input)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct imap_set out;
+
+	if (input.ptr[input.len - 1] == ',')
+		input.len--;
+	assert_true(imap_set_parse(input, 1, pool, &out));
+	pool_free(&pool);
+}
+
+static void name(struct span input)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct span out;
+	struct buf wire;
+
+	assert_true(imap_utf7_decode(input, pool, &out));
+	buf_init(&wire, 8 * input.len);
+	imap_utf7_encode(out, &wire);
+	assert_int_equal(buf_len(&wire), input.len);
+	buf_fini(&wire);
+	pool_free(&pool);
+}
+
+static void on_rcpt(void *arg, struct smtp_server *server, struct span address)
+{
+	(void)arg, (void)address;
+	smtp_server_rcpt_done(server, 0, NULL, NULL);
+}
+
+static void on_begin(void *arg, struct smtp_server *server)
+{
+	(void)arg;
+	smtp_server_data_ready(server, 0, NULL);
+}
+
+static int on_data(void *arg, struct smtp_server *server, struct span bytes, struct err *err)
+{
+	(void)arg, (void)server, (void)bytes, (void)err;
+	return 0;
+}
+
+static void on_end(void *arg, struct smtp_server *server)
+{
+	(void)arg;
+	smtp_server_data_done(server, 0, SPAN_LIT("queued"));
+}
+
+static void on_nothing(void *arg, struct smtp_server *server)
+{
+	(void)arg, (void)server;
+}
+
+static void on_refused(void *arg, struct smtp_server *server, struct span reply)
+{
+	(void)arg, (void)server, (void)reply;
+}
+
+/* In pieces as they come from a connection. */
+static void conversation(struct span input)
+{
+	static const struct smtp_server_callbacks callbacks = {on_rcpt, on_begin, on_data, on_end, on_nothing, on_refused};
+	struct smtp_server_config config = {.hostname = SPAN_LIT("mx.example"),
+	    .limits = {.message_size = UINT32_MAX, .header_size = UINT32_MAX, .received_lines = UINT32_MAX, .recipients = UINT32_MAX,
+		.errors = UINT32_MAX}};
+	struct smtp_server *server;
+	struct buf in, out;
+
+	buf_init(&in, 65536);
+	buf_init(&out, 64 * 1024 * 1024);
+	server = smtp_server_new(&config, &callbacks, NULL, &out);
+	while (input.len > 0) {
+		struct span piece = span_sub(input, 0, 16384);
+		enum smtp_event event;
+		size_t consumed;
+
+		buf_add_span(&in, piece);
+		input = span_from(input, piece.len);
+		event = smtp_server_feed(server, buf_span(&in), &consumed);
+		assert_int_equal(event, SMTP_MORE);
+		buf_take(&in, consumed);
+		buf_clear(&out);
+	}
+	assert_false(buf_failed(&in));
+	smtp_server_free(&server);
+	buf_fini(&in);
+	buf_fini(&out);
+}
+
+#define FRONT "EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
+
+static void commands(void **state)
+{
+	static const struct shape shapes[] = {
+	    {"sets", "1", ",#1", "", set, 2},
+	    {"sets of one number", "", "7,", "", set, 4},
+	    {"ranges", "", "1:*,", "", set, 3},
+	    {"names", "", "&AOk-x", "", name, 2},
+	    {"ampersands", "", "&-", "", name, 2},
+	    {"long shifts", "&", "AOkA6QDp", "-", name, 3},
+	    {"commands", "", "MAIL\r\n", "", conversation, 4},
+	    {"commands that are none", "", "\r\n", "", conversation, 5},
+	    {"recipients", FRONT, "RCPT TO:<#@d>\r\nDATA\r\n.\r\nMAIL FROM:<a@b>\r\n", "", conversation, 4},
+	    {"transactions", "EHLO a\r\n", "MAIL FROM:<a@b> ENVID=x\r\nRCPT TO:<c@d> NOTIFY=NEVER\r\nDATA\r\n.\r\n", "", conversation, 4},
+	    {"empty lines of a message", FRONT "DATA\r\n", "\r\n", ".\r\n", conversation, 3},
+	    {"dots", FRONT "DATA\r\n", "..\r\n", ".\r\n", conversation, 3},
+	    {"a header", FRONT "DATA\r\n", "Received: x\r\n", "\r\n.\r\n", conversation, 3},
+	    {"small chunks", FRONT, "BDAT 1\r\nx", "", conversation, 4},
+	};
+
+	(void)state;
+	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(messages),
+	    cmocka_unit_test(texts),
+	    cmocka_unit_test(commands),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
