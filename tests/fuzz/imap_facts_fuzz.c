@@ -223,7 +223,7 @@ void fuzz_one(struct span input)
 
 	fuzz_assert(imap_facts_find(input, pool, &facts, &err) == 0);
 	look_at_facts(&facts, input, pool);
-	for (size_t i = 0; i < (facts.parts).len / MIME_PLACE_SIZE; i++)
+	for (size_t i = 0; i < facts.parts.len / MIME_PLACE_SIZE; i++)
 		fuzz_assert(mime_parts_get(facts.parts, i, input.len, &place));
 	try_section(asked, &facts, input, pool);
 	pool_free(&pool);

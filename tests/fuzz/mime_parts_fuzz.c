@@ -26,12 +26,12 @@ void fuzz_one(struct span input)
 	for (size_t i = 0; i < depth; i++)
 		path[i] = fuzz_byte(&input);
 	for (size_t i = 0; mime_parts_get(input, i, SIZE, &place); i++) {
-		fuzz_assert(i < (input).len / MIME_PLACE_SIZE);
+		fuzz_assert(i < input.len / MIME_PLACE_SIZE);
 		look_at_place(&place);
 	}
-	fuzz_assert(!mime_parts_get(input, (input).len / MIME_PLACE_SIZE, SIZE, &place));
+	fuzz_assert(!mime_parts_get(input, input.len / MIME_PLACE_SIZE, SIZE, &place));
 	if (mime_parts_find(input, SIZE, path, depth, &place, &index)) {
-		fuzz_assert(index < (input).len / MIME_PLACE_SIZE);
+		fuzz_assert(index < input.len / MIME_PLACE_SIZE);
 		look_at_place(&place);
 	}
 }
