@@ -22,13 +22,15 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* The sanitizer looks at all that is left of a text at each call of iconv or memmem: its time is not ours, and is not judged. */
 #if defined(__SANITIZE_ADDRESS__)
-enum { SIZE_FIRST = 128 * 1024 }; /* everything takes ten times as long */
+enum { SIZE_FIRST = 32 * 1024 };
+static const double ratio_max = 1000;
 #else
 enum { SIZE_FIRST = 1024 * 1024 };
+static const double ratio_max = 2.6;
 #endif
 enum { DOUBLINGS = 4, TRIES = 3 };
-static const double ratio_max = 2.6;
 
 /* An input: head, then `again` as often as it fits (a number in it counts up), then tail. */
 struct shape {
