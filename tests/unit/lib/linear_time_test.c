@@ -220,7 +220,7 @@ static void convert(const char *charset, struct span input)
 	struct buf utf8, folded;
 
 	buf_init(&utf8, 4 * input.len + 64);
-	buf_init(&folded, 4 * input.len + 64);
+	buf_init(&folded, 16 * input.len + 64);
 	mime_to_utf8(span_str(charset), input, &utf8);
 	mime_casefold(buf_span(&utf8), &folded);
 	assert_false(buf_failed(&utf8));
