@@ -313,10 +313,10 @@ void imap_body_format(struct span message, const struct mime_part *root, bool ex
 		part = part->next;
 		part_begin(message, part, out);
 	}
-	pool_free(&pool);
-	if (buf_failed(out)) { /* too large to be told: one opaque leaf */
+	if (pool == NULL || buf_failed(out)) { /* too large to be told: one opaque leaf */
 		buf_clear(out);
 		buf_printf(out, "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"8BIT\" %zu%s)", root->body_size,
 		    extended ? " NIL NIL NIL NIL" : "");
 	}
+	pool_free(&pool);
 }
