@@ -34,6 +34,13 @@ for daemon in auth smtpd queue imapd lmtp master; do
 	done
 done
 
+# ---- every page is to be found from mailwain(1) ----
+for page in man/*.8 man/*.5.in; do
+	name=$(basename "$page" .in)
+	name=${name%.[58]}
+	grep -q "^\.Xr $name [58]" man/mailwain.1 || printf 'man/mailwain.1: does not lead to %s\n' "$name"
+done
+
 # ---- files that documents name are there ----
 files '*.md' | while IFS= read -r doc; do
 	grep -oE "\`[A-Za-z0-9_./-]+\\.(c|h|def|md|py|sh|dlg)\`" "$doc" | tr -d "\`" | sort -u | while IFS= read -r name; do
