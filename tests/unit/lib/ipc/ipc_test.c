@@ -2,7 +2,6 @@
 #include "tests/unit/test.h"
 
 #include "ipc/ipc.h"
-#include "proc/grant.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -145,25 +144,6 @@ static void last_words_are_heard_over_unread_messages(void **state)
 	close(fds[0]);
 }
 
-static void a_grant_holds_for_what_was_granted(void **state)
-{
-	unsigned char key[GRANT_KEY] = {1}, other[GRANT_KEY] = {2}, grant[GRANT_SIZE] = {0};
-	struct span signed_ = span_of(grant, sizeof(grant)), address = SPAN_LIT("a@b");
-
-	(void)state;
-	grant_make(key, GRANT_LOGIN, 4, 5, address, 1000, grant);
-	assert_true(grant_check(key, GRANT_LOGIN, 4, 5, address, 1000, signed_));
-	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, address, 1001, signed_));
-	assert_false(grant_check(other, GRANT_LOGIN, 4, 5, address, 999, signed_));
-	assert_false(grant_check(key, GRANT_RECIPIENT, 4, 5, address, 999, signed_));
-	assert_false(grant_check(key, GRANT_LOGIN, 5, 5, address, 999, signed_));
-	assert_false(grant_check(key, GRANT_LOGIN, 4, 6, address, 999, signed_));
-	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, SPAN_LIT("a@c"), 999, signed_));
-	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, address, 999, span_sub(signed_, 0, 23)));
-	grant[0] ^= 1; /* a longer life */
-	assert_false(grant_check(key, GRANT_LOGIN, 4, 5, address, 999, signed_));
-}
-
 static int lowest_free(void)
 {
 	int fd = dup(0);
@@ -209,7 +189,6 @@ int main(void)
 	    cmocka_unit_test(descriptors_arrive_where_they_may),
 	    cmocka_unit_test(no_descriptor_is_left_behind),
 	    cmocka_unit_test(last_words_are_heard_over_unread_messages),
-	    cmocka_unit_test(a_grant_holds_for_what_was_granted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

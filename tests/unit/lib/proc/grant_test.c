@@ -10,7 +10,7 @@ static void a_grant_is_for_one_thing_only(void **state)
 
 	(void)state;
 	grant_make(key, GRANT_LOGIN, 7, 100, name, 1000, grant);
-	assert_true(grant_check(key, GRANT_LOGIN, 7, 100, name, 999, g));
+	assert_true(grant_check(key, GRANT_LOGIN, 7, 100, name, 1000, g));
 	assert_false(grant_check(key, GRANT_LOGIN, 7, 100, name, 1001, g));
 	assert_false(grant_check(key, GRANT_RECIPIENT, 7, 100, name, 999, g));
 	assert_false(grant_check(key, GRANT_LOGIN, 8, 100, name, 999, g));
