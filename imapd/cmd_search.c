@@ -27,6 +27,7 @@ static int search_batch(struct searcher *se, const struct imap_search *search, c
 	}
 	if (se->txn != NULL)
 		store_abort(&se->txn);
+	se->mailbox = NULL; /* it was this function's */
 	return r;
 }
 
