@@ -170,6 +170,51 @@ $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 
 tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/confine
 
+# ---- rigs: doc/reliability.md. Each takes the environment's settings that its head tells, and RIG=--sample for a few minutes ----
+RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
+check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
+	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
+check-kill: deps-rigs all
+	@$(RIG_ENV) tests/crash/kill.py $(RIG)
+check-fault: deps-rigs all
+	@$(RIG_ENV) tests/fault/fault.py $(RIG)
+check-damage: deps-rigs all
+	@$(RIG_ENV) tests/damage/damage.py $(RIG)
+check-load: deps-rigs all
+	@$(RIG_ENV) tests/load/load.py $(RIG)
+check-soak: deps-rigs all
+	@$(RIG_ENV) tests/load/soak.py $(RIG)
+deps-rigs:
+	@tests/install-deps.sh --rigs
+
+# A sample of each, and one planted fault for each to find.
+check-rigs:
+	@tests/rigs.sh
+
+# ---- planted faults: tests/plant/README.md ----
+ifdef PLANT
+P := $(B)/plant/$(PLANT)
+plant_line = $(shell sed -n '1s,.*plant: \(.*\); wraps: \(.*\) \*/,\$(1),p' tests/plant/$(PLANT).c)
+PLANT_IN := $(call plant_line,1)
+
+define planted
+$$(P)/libexec/$(1): $$(addprefix $$(B)/obj/,$$($(1)_O) tests/plant/$$(PLANT).o) $$(B)/libexec/$(1)
+	$$(CC) $$(CFLAGS) $$(HARDEN_LDFLAGS) $$(LDFLAGS) $$(addprefix -Wl$$(comma)--wrap=,$$(call plant_line,2)) -o $$@ \
+		$$(filter %.o,$$^) $$($(1)_L)
+endef
+comma := ,
+$(foreach d,$(PLANT_IN),$(eval $(call planted,$(d))))
+
+# All else is the suite's own.
+plant-links: all
+	@mkdir -p $(P)/bin $(P)/libexec
+	@cp -dfl $(COMMAND_BINS) $(LINK_BINS) $(P)/bin
+	@cp -fl $(addprefix $(B)/libexec/,$(filter-out $(PLANT_IN),$(DAEMONS))) $(P)/libexec
+
+plant: plant-links
+	@$(MAKE) PLANT=$(PLANT) $(PLANT_IN:%=$(P)/libexec/%)
+endif
+
 # ---- fuzzing: tests/README.md ----
 FUZZ_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_CC   ?= clang
@@ -267,4 +312,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-sanitized clean coverage demo deps dist format fuzz fuzzers install lint tests uninstall
+.PHONY: all bench check check-damage check-fault check-kill check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzzers install lint plant plant-links tests uninstall

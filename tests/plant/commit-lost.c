@@ -1,0 +1,18 @@
+/* plant: deliver; wraps: store_commit */
+/* One delivery in twenty is called done though it was not filed (D2). */
+#include "store/store.h"
+
+enum { ONE_IN = 20 };
+
+int __real_store_commit(struct store_txn **txn, struct err *err);
+int __wrap_store_commit(struct store_txn **txn, struct err *err);
+
+int __wrap_store_commit(struct store_txn **txn, struct err *err)
+{
+	static unsigned n;
+
+	if (++n % ONE_IN != 0)
+		return __real_store_commit(txn, err);
+	store_abort(txn);
+	return 0;
+}
