@@ -174,7 +174,7 @@ tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/confine
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
 check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
 	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
-check-kill: deps-rigs all
+check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
 check-fault: deps-rigs all
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
@@ -184,6 +184,9 @@ check-load: deps-rigs all
 	@$(RIG_ENV) tests/load/load.py $(RIG)
 check-soak: deps-rigs all
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+$(B)/tests/killer $(B)/tests/numbers: $(B)/tests/%: $(B)/obj/tests/crash/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 deps-rigs:
 	@tests/install-deps.sh --rigs
 
