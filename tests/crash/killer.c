@@ -4,7 +4,8 @@
  *
  *   killer [--children] [--only CALL] N PID ...
  *
- * Traces all threads of the processes and what they fork; --children counts what is forked alone. --only counts one call.
+ * Traces all threads of the processes and counts their calls; with --children, those of what they fork, and not their own.
+ * --only counts one call.
  * N = 0 kills nothing. Says "attached", then "killed PID CALL" and ends; or, told by SIGUSR1 that the work is done, ends
  * as soon as everything traced waits for more of it: "ended". In both cases "calls NAME NAME ..." comes first: all that
  * were counted.
@@ -197,7 +198,7 @@ static void on_wait(struct killer *k, pid_t tid, int status)
 	}
 	if (t == NULL) { /* forked, or a new thread */
 		pid_t tgid = tgid_of(tid);
-		bool counted = true;
+		bool counted = k->children_only;
 
 		for (size_t i = 0; i < k->count; i++)
 			if (k->tasks[i].tgid == tgid)

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct numbers {
 	struct store_txn *txn;
@@ -106,7 +107,7 @@ int main(int argc, char **argv)
 	struct store *store;
 	struct err err = {0};
 	bool rebuilt;
-	int dir = argc == 2 ? open(argv[1], O_RDONLY | O_DIRECTORY) : -1;
+	int dir = argc == 2 && chdir(argv[1]) == 0 ? open(".", O_RDONLY | O_DIRECTORY) : -1;
 	int r = dir >= 0 ? store_open(&store, dir, &options, &rebuilt, &err) : E_NOTFOUND;
 
 	if (r == 0) {
