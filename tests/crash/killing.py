@@ -74,6 +74,10 @@ def children_of(pid):
         return []
 
 
+def all_pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
 class Victims(Instance):
     """An instance whose daemons are to be killed."""
 
@@ -105,6 +109,19 @@ class Victims(Instance):
             except OSError:
                 continue
         return None
+
+    def accounts_processes(self, daemon, directory=""):
+        """Workers or sessions, also those whose spawner is dead: each is in its account's directory."""
+        directory = directory or self.root + "/data/store/"
+        found = []
+        for pid in all_pids():
+            try:
+                if os.readlink("/proc/%d/cwd" % pid).startswith(directory):
+                    if os.path.basename(os.readlink("/proc/%d/exe" % pid)) == daemon:
+                        found.append(pid)
+            except OSError:
+                continue
+        return found
 
     def spooled(self):
         """The files of the spool that are committed messages."""

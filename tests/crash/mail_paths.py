@@ -5,7 +5,6 @@ import re
 import signal
 
 from account import Account, contents, text_of
-from killing import children_of
 from mailwain import until
 from path import AccountPath, Broken, Path, send, with_message
 
@@ -46,13 +45,12 @@ def has_messages(account, mailbox):
 
 
 def without_workers(suite):
-    """The spawner, when its idle workers have ended: the next delivery begins with a fork."""
-    spawner = suite.pid("deliver")
-    for pid in children_of(spawner):
+    """The spawner, when the idle workers have ended: the next delivery begins with a fork."""
+    for pid in suite.accounts_processes("deliver"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    until(lambda: not children_of(spawner), what="a worker does not end")
-    return spawner
+    until(lambda: not suite.accounts_processes("deliver"), what="a worker does not end")
+    return suite.pid("deliver")
 
 
 class AcceptSmtpd(MailPath):
@@ -157,12 +155,12 @@ def has_record(path):
 
 
 class Bounce(Path):
-    """A recipient that fails at once; the sender is told."""
+    """Put off, given up at the second attempt; the sender is told. Its suite has `queue-lifetime 1s`."""
 
     name = "bounce-queue"
     restarts = "queue"
     parameters = ""
-    to = ["gone@example.com"]
+    to = ["away@example.com"]
 
     def __init__(self, suite, account):
         super().__init__(suite)
@@ -204,7 +202,12 @@ class Told(Bounce):
     parameters = " NOTIFY=SUCCESS"
 
 
+def bounce_paths(suite):
+    return [Bounce(suite, Account(suite, "bob"))]
+
+
 def mail_paths(suite):
     alice, bob = Account(suite, "alice"), Account(suite, "bob")
     return [AcceptSmtpd(suite, alice), DeliverQueue(suite, alice), DeliverQueueLarge(suite, alice), DeliverSpawner(suite, alice),
-            DeliverWorker(suite, alice), DeliverWorkerLarge(suite, alice), Defer(suite), Bounce(suite, bob), Told(suite, bob)]
+            DeliverWorker(suite, alice),
+            DeliverWorkerLarge(suite, alice), Defer(suite), Told(suite, bob)]
