@@ -184,6 +184,16 @@ check-load: deps-rigs all
 	@$(RIG_ENV) tests/load/load.py $(RIG)
 check-soak: deps-rigs all
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+# A disk that remembers what was asked of it; and what the daemons would find on it, see tests/crash/.
+$(B)/tests/recorder: tests/crash/recorder.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE $(CFLAGS) $$(pkg-config --cflags fuse3) -o $@ $< $$(pkg-config --libs fuse3)
+
+$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o) \
+		$(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
 deps-rigs:
 	@tests/install-deps.sh --rigs
 
