@@ -5,9 +5,9 @@ import signal
 import subprocess
 import time
 
-from mailwain import BUILD, Instance
+from mailwain import ROOT, Instance
 
-KILLER = os.path.join(BUILD, "tests", "killer")
+KILLER = os.path.join(ROOT, os.environ.get("B", "build"), "tests", "killer")
 DEATHS_MAX = 25  # master waits before it starts again what died thirty times in half a minute
 
 
@@ -87,10 +87,13 @@ class Victims(Instance):
 
     def start(self):
         super().start()
+        self.started_again()
+        return self
+
+    def started_again(self):
         self.deaths = 0
         with open(os.path.join(self.root, "run", "master.pid")) as f:
             self.master = int(f.read())
-        return self
 
     def rest(self):
         """True after a restart, which makes master forget the deaths so far."""
