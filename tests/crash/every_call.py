@@ -28,9 +28,9 @@ def sweep_all(suite, paths, words, step, say, totals):
     for path in paths(suite):
         if words and not any(word in path.name for word in words):
             continue
+        totals.append(Sweep(path, say))
         try:
-            sweep = Sweep(path, say).run(step)
-            totals.append(sweep)
+            totals[-1].run(step)
         except Broken as e:
             problems.append(str(e)[:1500])
             say("%-28s %s" % (path.name, problems[-1][:300]))
