@@ -1,6 +1,7 @@
 """All paths of the second part of kill.py, each on the suite it wants."""
 import time
 
+from admin_paths import admin_paths
 from killing import Victims
 from mail_paths import bounce_paths, mail_paths, send
 from mailwain import PASSWORD
@@ -34,12 +35,13 @@ def sweep_all(suite, paths, words, step, say, totals):
         except Broken as e:
             problems.append(str(e)[:1500])
             say("%-28s %s" % (path.name, problems[-1][:300]))
+        path.finish()
     return problems
 
 
 def every_call(words, step, say):
     began, problems, totals = time.monotonic(), [], []
-    for paths, conf in ((mail_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"])):
+    for paths, conf in ((mail_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"])):
         suite = Victims(conf_lines=conf)
         try:
             suite.start()

@@ -100,6 +100,34 @@ class DeliverWorkerLarge(DeliverWorker):
     kept = 10
 
 
+class DeliverBatch(DeliverWorker):
+    """Three messages that wait when the worker begins: they are filed in one transaction."""
+
+    name = "deliver-batch-worker"
+    kept = 15
+
+    def prepare(self):
+        super().prepare()
+        self.spawner = without_workers(self.suite)
+        os.kill(self.spawner, signal.SIGSTOP)
+        for n in range(3):
+            if send(self.suite, "%s.%d" % (self.token, n), self.to) is not True:
+                raise Broken("refused though nobody was killed")
+
+    def targets(self):
+        return [self.spawner], True
+
+    def act(self):
+        os.kill(self.spawner, signal.SIGCONT)
+        return True
+
+    def after(self):
+        after = self.before
+        for n in range(3):
+            after = with_message(after, "INBOX", "%s.%d" % (self.token, n))
+        return after
+
+
 class DeliverSpawner(MailPath):
     name = "deliver-spawner"
     restarts = "deliver"
@@ -121,6 +149,8 @@ class Defer(Path):
         for row in self.suite.rows("queue", "list"):
             self.suite.mw("queue", "delete", row["id"], check=False)
         until(lambda: not self.suite.spooled(), what="a deleted message stays")
+
+    finish = prepare
 
     def act(self):
         return send(self.suite, self.token, ["away@example.com"])
@@ -210,4 +240,4 @@ def mail_paths(suite):
     alice, bob = Account(suite, "alice"), Account(suite, "bob")
     return [AcceptSmtpd(suite, alice), DeliverQueue(suite, alice), DeliverQueueLarge(suite, alice), DeliverSpawner(suite, alice),
             DeliverWorker(suite, alice),
-            DeliverWorkerLarge(suite, alice), Defer(suite), Told(suite, bob)]
+            DeliverBatch(suite, alice), DeliverWorkerLarge(suite, alice), Defer(suite), Told(suite, bob)]

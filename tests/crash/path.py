@@ -86,6 +86,9 @@ class Path:
         if self.suite.set_aside():
             raise Broken("set aside: %s" % self.suite.set_aside())
 
+    def finish(self):
+        """Leaves nothing behind for the next path."""
+
     def restarted(self):
         """The suite was stopped and started: sessions are gone."""
 

@@ -16,6 +16,7 @@ KINDS = ["auth", "queue", "deliver", "imap-session", "smtpd", "imapd", "worker",
 MASTER = 40  # one kill in so many is master's
 AGAIN = 0.2  # how often the next kill does not wait for service
 STOP = 100  # after so many kills the suite is stopped and started
+STOP_LIMIT = 5
 LIMIT = 10  # seconds: not serving for longer ends the run
 PROBE = "probe"
 
@@ -166,6 +167,8 @@ class RandomKills:
         began = time.monotonic()
         self.suite.stop()
         self.stops.append(time.monotonic() - began)
+        if self.stops[-1] > STOP_LIMIT:
+            self.problems.append("a stop took %.1f s: %s" % (self.stops[-1], self.state()))
         self.suite.start()
 
     # ---- what is there afterwards ----
