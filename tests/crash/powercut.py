@@ -29,7 +29,7 @@ WORKERS = 2
 SECONDS_SHORT = 6
 WAKE_EVERY = 30  # at one point in so many the whole suite is started
 SHOWN = 5  # problems of one point
-POINTS_OF_PLANT = {"spare-early": 1500}  # it shows only while one file is written over
+POINTS_OF_PLANT = {"mark-early": 1500}  # it shows only while a file is written
 
 
 def kill_all(suite):
