@@ -101,8 +101,6 @@ struct queue {
 	uint64_t last_id;
 	uint32_t last_question;
 	uint32_t last_client;
-	uint64_t commits_begun; /* number of the last */
-	uint64_t commits_done;	/* highest number of one that has succeeded */
 	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];

@@ -7,9 +7,9 @@ import random
 import re
 import subprocess
 
-from mailwain import ROOT
+import rig
 
-NUMBERS = os.path.join(ROOT, os.environ.get("B", "build"), "tests", "numbers")
+NUMBERS = os.path.join(rig.BUILD, "tests", "numbers")
 FETCHED = re.compile(rb"\* \d+ FETCH \((.*)$", re.S)
 
 

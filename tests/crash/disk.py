@@ -1,7 +1,7 @@
 """A disk that remembers what was asked of it, and what it would have held had the power gone.
 
-The model of the cut: everything up to the last flush is there; each write behind it is there or not, by chance, and
-the last of them may be torn at any sector. That is what a disk with a volatile cache may do, no more and no less.
+The model of the cut: everything up to the last flush is there; each write behind it is there, or not, or torn at any
+sector, by chance. That is what a disk with a volatile cache may do, no more and no less.
 """
 import bisect
 import mmap
@@ -101,12 +101,9 @@ class Replay:
             self.next += 1
         run("cp", "--sparse=auto", self.image, self.cut)
         fd = os.open(self.cut, os.O_RDWR)
-        written = [i for i in range(flushed + 1, n + 1) if self.rng.random() < 0.5]
-        for i in written[:-1]:
-            record.write(fd, i)
-        if written:
-            sectors = record.entries[written[-1]][2] // SECTOR
-            torn = self.rng.random() < 0.5
-            record.write(fd, written[-1], self.rng.randrange(sectors + 1) * SECTOR if torn else None)
+        for i in range(flushed + 1, n + 1):
+            if self.rng.random() < 0.5:
+                sectors = record.entries[i][2] // SECTOR
+                record.write(fd, i, self.rng.randrange(sectors + 1) * SECTOR if self.rng.random() < 0.5 else None)
         os.close(fd)
         return self.cut

@@ -49,5 +49,6 @@ def every_call(words, step, say):
             problems += sweep_all(suite, paths, words, step, say, totals)
         finally:
             suite.close()
-    say("a kill at every call: %d kills, %d paths, %.0f s" % (sum(s.killed for s in totals), len(totals), time.monotonic() - began))
-    return problems
+    kills = sum(sweep.killed for sweep in totals)
+    say("a kill at every call: %d kills, %d paths, %.0f s" % (kills, len(totals), time.monotonic() - began))
+    return kills, problems

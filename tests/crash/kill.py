@@ -8,19 +8,15 @@ was acknowledged is held against what is there. Environment: KILLS (1000), SEED,
 those paths of the second part whose names have one of them), B (the build).
 """
 import os
-import random
-import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "e2e")]
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e"), os.path.join(HERE, "..")]
+import rig  # noqa: E402
 
 # A planted fault is looked for where it can show itself.
-PLANTS = {"commit-lost": ("random", ""), "uid-reused": ("calls", "expunge"), "mark-early": ("calls", "rebuild"), "answer-early": ("calls", "deliver-worker")}
-SAMPLE_KILLS = 60
-SAMPLE_PATHS = "accept-smtpd accept-deliver-queue deliver-spawner append move rename expunge rebuild"
+PLANTS = {"commit-lost": ("random", ""), "uid-reused": ("calls", "expunge"), "rebuilt-early": ("calls", "rebuild"), "answer-early": ("calls", "deliver-worker")}
+SAMPLE_PATHS = "accept-smtpd accept-deliver-queue deliver-spawner alias-remove append move rename expunge rebuild"
 SAMPLE_STEP = 5  # every fifth call
 
 
@@ -28,47 +24,38 @@ def say(text):
     print(text, flush=True)
 
 
-def build_plant(name):
-    subprocess.run(["make", "-s", "-C", ROOT, "plant", "PLANT=" + name], check=True, stdout=subprocess.DEVNULL)
-    os.environ["MAILWAIN_BUILD"] = os.path.join(ROOT, os.environ.get("B", "build"), "plant", name)
-
-
 def random_part(kills, seed):
     from random_kills import RandomKills
-    return RandomKills(kills, seed, say).run()
+    run = RandomKills(kills, seed, say)
+    problems = run.run()
+    return sum(run.killed.values()), ["SEED=%d KILLS=%d PART=random: %s" % (seed, kills, p) for p in problems]
 
 
 def calls_part(words, step):
     from every_call import every_call
-    return every_call(words.split(), step, say)
+    kills, problems = every_call(words.split(), step, say)
+    return kills, ["PART=calls: " + p for p in problems]
 
 
 def main():
-    sample = "--sample" in sys.argv
-    plant = sys.argv[sys.argv.index("--plant") + 1] if "--plant" in sys.argv else None
+    options = rig.Options()
     if os.geteuid() != 0:
         say("kills need root, who may trace the daemons: not tried")
         return 0
-    part, words = os.environ.get("PART", ""), os.environ.get("PATHS", SAMPLE_PATHS if sample else "")
-    if plant:
-        build_plant(plant)
-        part, words = PLANTS[plant]
-    seed = int(os.environ.get("SEED", str(random.randrange(1 << 30))))
-    kills = int(os.environ.get("KILLS", str(SAMPLE_KILLS if sample or plant else 1000)))
-    say("kills: seed %d" % seed)
-    began, problems = time.monotonic(), []
+    part, words = os.environ.get("PART", ""), os.environ.get("PATHS", SAMPLE_PATHS if options.sample else "")
+    if options.plant:
+        part, words = PLANTS[options.plant]
+    kills, done, problems = options.number("KILLS", 1000, 60), 0, []
+    say("kills: seed %d" % options.seed)
     if part in ("", "random"):
-        problems += ["SEED=%d KILLS=%d PART=random: %s" % (seed, kills, p) for p in random_part(kills, seed)]
+        count, found = random_part(kills, options.seed)
+        done, problems = done + count, problems + found
     if part in ("", "calls"):
-        problems += ["PART=calls: " + p for p in calls_part(words, SAMPLE_STEP if sample else 1)]
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+        count, found = calls_part(words, SAMPLE_STEP if options.sample else 1)
+        done, problems = done + count, problems + found
     for problem in problems[:20]:
         say("BROKEN " + problem)
-    say("kills: %d broken promises; seed %d, commit %s, %.0f s" % (len(problems), seed, commit or "none", time.monotonic() - began))
-    if plant:
-        say("planted fault %s: %s" % (plant, "FOUND" if problems else "NOT FOUND"))
-        return 0 if problems else 1
-    return 1 if problems else 0
+    return options.verdict("kills: %d, %d broken promises" % (done, len(problems)), len(problems))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ import signal
 import subprocess
 import time
 
-from mailwain import ROOT, Instance
+import rig
+from mailwain import Instance
 
-KILLER = os.path.join(ROOT, os.environ.get("B", "build"), "tests", "killer")
+KILLER = os.path.join(rig.BUILD, "tests", "killer")
 DEATHS_MAX = 25  # master waits before it starts again what died thirty times in half a minute
 
 

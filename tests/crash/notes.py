@@ -164,9 +164,13 @@ class Ledger:
             self.seen[name].update(v[0] for b in note["boxes"].values() for v in b["uids"].values())
         if note["op"] == "seen":
             self.seen[name].update(v[0] for v in note["uids"].values())
-        if note["op"] not in ("state", "seen", "validity"):
-            self.changes[name] += 1
+        self.changes[name] += self.gives_modseq(note)
         self.boxes[name] = changed(self.boxes[name] or {}, note)
+
+    def gives_modseq(self, note):
+        if note["op"] == "store":  # of flags that are as they were nothing changes
+            return any(self.boxes[note["account"]][note["box"]].uids[int(u)][1] != flags for u, flags in note["flags"].items())
+        return note["op"] not in ("state", "seen", "validity")
 
     # ---- holding it against what is there ----
 

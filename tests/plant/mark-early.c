@@ -1,25 +1,18 @@
-/* plant: deliver; wraps: store_open_anew unlinkat */
-/* An index that is made again counts as whole before the messages are filed in it (D5). */
-#include "store/private.h"
+/* plant: queue; wraps: spool_commit */
+/* A file has the mark of one that was whole before it is: a power cut shows a damaged message that nobody misses (S2). */
+#include "spool/spool.h"
 
-#include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
-int __real_store_open_anew(struct store **out, int dir, struct err *err);
-int __wrap_store_open_anew(struct store **out, int dir, struct err *err);
-int __real_unlinkat(int dir, const char *name, int flags);
-int __wrap_unlinkat(int dir, const char *name, int flags);
+int __real_spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
+    unsigned char check[16], struct err *err);
+int __wrap_spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
+    unsigned char check[16], struct err *err);
 
-int __wrap_store_open_anew(struct store **out, int dir, struct err *err)
+int __wrap_spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
+    unsigned char check[16], struct err *err)
 {
-	int r = __real_store_open_anew(out, dir, err);
-
-	if (r == 0)
-		__real_unlinkat(dir, STORE_REBUILDING, 0);
-	return r;
-}
-
-int __wrap_unlinkat(int dir, const char *name, int flags)
-{
-	return strcmp(name, STORE_REBUILDING) == 0 ? 0 : __real_unlinkat(dir, name, flags);
+	if (fchmod(fd, 0700) != 0)
+		return err_set(err, E_IO, "fchmod of a spool file");
+	return __real_spool_commit(fd, id, key, content, envelope, check, err);
 }
