@@ -115,13 +115,13 @@ class Victims(Instance):
         return None
 
     def accounts_processes(self, daemon, directory=""):
-        """Workers or sessions, also those whose spawner is dead: each is in its account's directory."""
+        """Workers or sessions ("": both), also those whose spawner is dead: each is in its account's directory."""
         directory = directory or self.root + "/data/store/"
         found = []
         for pid in all_pids():
             try:
                 if os.readlink("/proc/%d/cwd" % pid).startswith(directory):
-                    if os.path.basename(os.readlink("/proc/%d/exe" % pid)) == daemon:
+                    if daemon in ("", os.path.basename(os.readlink("/proc/%d/exe" % pid))):
                         found.append(pid)
             except OSError:
                 continue

@@ -1,5 +1,6 @@
 """Any process of the suite dies at any moment, under mixed load; the clients' notes say what must be there all the same."""
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -16,7 +17,8 @@ KINDS = ["auth", "queue", "deliver", "imap-session", "smtpd", "imapd", "worker",
 MASTER = 40  # one kill in so many is master's
 AGAIN = 0.2  # how often the next kill does not wait for service
 STOP = 100  # after so many kills the suite is stopped and started
-STOP_LIMIT = 5
+STOP_LIMIT = 5  # seconds
+DESCRIPTORS = 64
 LIMIT = 10  # seconds: not serving for longer ends the run
 PROBE = "probe"
 
@@ -76,7 +78,7 @@ class RandomKills:
         self.kills, self.seed, self.say = kills, seed, say
         self.rng = random.Random(seed)
         self.killed, self.seconds, self.stops = collections.Counter(), [], []
-        self.counters = {}
+        self.counters, self.descriptors_max = {}, 0
         self.problems = []
 
     # ---- the suite and its clients ----
@@ -90,7 +92,7 @@ class RandomKills:
             self.probe = Probe(self.suite)
             self.probe.mail()
             self.probe.read()
-            before = self.descriptors()
+            self.before = self.descriptors()
             self.load = load.Load(self.suite, time.monotonic, self.seed).start()
             try:
                 for n in range(1, self.kills + 1):
@@ -100,7 +102,7 @@ class RandomKills:
                 return self.problems
             finally:
                 self.load.stop()
-            self.judge(before)
+            self.judge()
         finally:
             self.suite.close()
         return self.problems
@@ -164,16 +166,18 @@ class RandomKills:
         self.suite.started_again()
 
     def stop_and_start(self):
+        self.look_at_descriptors()
         began = time.monotonic()
         self.suite.stop()
         self.stops.append(time.monotonic() - began)
         if self.stops[-1] > STOP_LIMIT:
             self.problems.append("a stop took %.1f s: %s" % (self.stops[-1], self.state()))
+        until(lambda: not self.suite.accounts_processes(""), STOP_LIMIT, "a worker or a session outlives the suite")
         self.suite.start()
 
     # ---- what is there afterwards ----
 
-    def judge(self, before):
+    def judge(self):
         since = time.monotonic()
         self.probe.until_served(self.probe.mail, since)
         self.stop_and_start()
@@ -184,7 +188,7 @@ class RandomKills:
         ledger.advance(float("inf"))
         self.problems += ledger.problems(found) + ["set aside: " + name for name in self.suite.set_aside()]
         self.problems += self.waits_too_long()
-        self.left_over(before)
+        self.left_over()
         self.figures()
 
     def waits_too_long(self):
@@ -192,11 +196,20 @@ class RandomKills:
         return ["%s for %s still waits: %s" % (row["id"], row["recipient"], row["status"]) for row in self.suite.rows("queue", "list") if "away" not in row["recipient"]]
 
     def descriptors(self):
-        return {name: len(os.listdir("/proc/%d/fd" % pid)) for name, pid in self.suite.daemons().items()}
+        found = {}
+        for name, pid in self.suite.daemons().items():
+            with contextlib.suppress(FileNotFoundError):  # it has just died
+                found[name] = len(os.listdir("/proc/%d/fd" % pid))
+        return found
 
-    def left_over(self, before):
-        now = self.descriptors()
-        self.problems += ["%s has %d descriptors, had %d" % (name, now[name], before[name]) for name in before if now.get(name, 0) > before[name] + 32]
+    def look_at_descriptors(self):
+        """Clients, files handed out ahead and accounts have some; what grows with each kill would soon be more."""
+        for name, count in self.descriptors().items():
+            self.descriptors_max = max(self.descriptors_max, count - self.before[name])
+            if count > self.before[name] + DESCRIPTORS:
+                self.problems.append("%s has %d descriptors, had %d" % (name, count, self.before[name]))
+
+    def left_over(self):
         base = os.path.join(self.suite.root, "spool", "queue")
         files = sum(len(names) for _, _, names in os.walk(base))
         messages = len(self.suite.spooled())
@@ -211,7 +224,8 @@ class RandomKills:
         self.say("  acknowledged %d (%s), cut off %d" % (sum(acknowledged.values()), ", ".join("%s %d" % pair for pair in acknowledged.most_common()), cut))
         self.say("  served again after %.3f s (median), %.3f s (p99), %.3f s (max); stops took at most %.1f s" % (
             times[len(times) // 2], times[len(times) * 99 // 100], times[-1], max(self.stops)))
-        self.say("  left: %d files in the spool for %d messages, %d message files that no index knows" % (*self.spool, self.unknown))
+        self.say("  left: %d files in the spool for %d messages, %d message files that no index knows; at most %d descriptors more than at first" % (
+            *self.spool, self.unknown, self.descriptors_max))
 
 
 def kill(pid):
