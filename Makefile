@@ -188,8 +188,8 @@ deps-rigs:
 	@tests/install-deps.sh --rigs
 
 # A sample of each, and one planted fault for each to find.
-check-rigs:
-	@tests/rigs.sh
+check-rigs: deps deps-rigs
+	@B=$(B) tests/rigs.sh
 
 # ---- planted faults: tests/plant/README.md ----
 ifdef PLANT
@@ -241,6 +241,15 @@ fuzz:
 	@[ -f config.mk ] || ./configure
 	$(MAKE) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
+
+# Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
+FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
+              mime_words imap_facts ipc
+fuzzers-short:
+	@tests/install-deps.sh --fuzz
+	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)
+fuzz-short: fuzzers-short
+	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),8) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_SHORT)
 ifeq ($(FUZZ),yes)
 all: fuzzers
 endif
@@ -312,4 +321,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-kill check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzzers install lint plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-short fuzzers fuzzers-short install lint plant plant-links tests uninstall
