@@ -129,6 +129,9 @@ $(UNIT_TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
+# Its planted faults take the place of the framing.
+$(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
+
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \

@@ -94,7 +94,7 @@ for r in $RIGS; do
 		make -s fuzzers-short >"$logs/build.log" 2>&1 || { tail -n 20 "$logs/build.log"; exit 1; }
 		step fuzz make -s fuzz-short
 		;;
-	framing) step framing "$B/tests/lib/smtp/framing_whole_test" ;;
+	framing) step framing "$B/tests/lib/smtp/framing_exhaustive_test" ;;
 	linear) step linear make -s check-linear RIG=--sample ;;
 	*) rig "$r" ;;
 	esac
