@@ -129,8 +129,9 @@ $(UNIT_TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-# Its planted faults take the place of the framing.
+# Their planted faults take the place of these.
 $(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
+$(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
@@ -166,6 +167,12 @@ check-sanitized: deps
 coverage: deps
 	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= tests
 	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(UNIT_TESTS:$(B)/%=$(B)/coverage/%)
+
+# The same of the kept inputs of the fuzz targets, the engines of daemons that they drive included.
+fuzz-coverage: deps
+	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= \
+		$(REPLAYS:$(B)/%=$(B)/coverage/%)
+	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(REPLAYS:$(B)/%=$(B)/coverage/%)
 
 # In each daemon's confinement, tries what none may do (tests/e2e/test_sandbox.py).
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
@@ -324,4 +331,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-short fuzzers fuzzers-short install lint plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint plant plant-links tests uninstall
