@@ -190,6 +190,8 @@ check-fault: deps-rigs all
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
 check-damage: deps-rigs all
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
+check-linear: deps all $(B)/tests/lib/linear_time_test
+	@$(RIG_ENV) tests/linear/linear.py $(RIG)
 check-load: deps-rigs all
 	@$(RIG_ENV) tests/load/load.py $(RIG)
 check-soak: deps-rigs all

@@ -22,6 +22,7 @@ script_of() {
 	kill) echo tests/crash/kill.py ;;
 	fault) echo tests/fault/fault.py ;;
 	damage) echo tests/damage/damage.py ;;
+	linear) echo tests/linear/linear.py ;;
 	load) echo tests/load/load.py ;;
 	esac
 }
@@ -32,6 +33,7 @@ plant_of() {
 	kill) echo commit-lost ;;
 	fault) echo file-left ;;
 	damage) echo damage-served ;;
+	linear) echo fields-walked ;;
 	load) echo shed-nothing ;;
 	esac
 }
@@ -95,7 +97,6 @@ for r in $RIGS; do
 		step fuzz make -s fuzz-short
 		;;
 	framing) step framing "$B/tests/lib/smtp/framing_exhaustive_test" ;;
-	linear) step linear make -s check-linear RIG=--sample ;;
 	*) rig "$r" ;;
 	esac
 done
