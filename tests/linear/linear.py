@@ -10,17 +10,17 @@ cache's), stay within CPU_MAX and MEMORY_MAX.
 --sample: the mails alone; `make check` has the first part with shorter inputs. --plant NAME: the mails alone, with that planted fault, which must be found
 (fields-walked). MAILS="TEXT" chooses mails by their name.
 """
-import argparse
 import os
 import subprocess
 import sys
 import threading
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
-BUILD = os.environ.get("MAILWAIN_BUILD", os.path.join(ROOT, "build"))
+sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "e2e")]
+from mails import all_mails
+from mailwain import Instance, until
+from rig import BUILD, Options
+
 CPU_MAX = 2.0
 MEMORY_MAX = 64 * 1024 * 1024
 READ_EVERY = 0.01
@@ -106,8 +106,6 @@ def ask(imap, exists):
 
 class Rig:
     def __init__(self):
-        from mailwain import Instance
-
         self.suite = Instance(["header-size 64M"]).start()
         self.suite.add("alice")
         self.master = self.suite.daemons()["master"] if "master" in self.suite.daemons() else self.master_pid()
@@ -133,8 +131,6 @@ class Rig:
         return took, watch.most
 
     def one(self, name, content):
-        from mailwain import until
-
         def deliver():
             send(self.suite, content)
             until(lambda: "EXISTS" in status(), 120, "%s was not delivered" % name)
@@ -168,8 +164,7 @@ def check_parsers():
 
 
 def check_mails(choice, scale=1.0):
-    from mails import all_mails
-
+    """Faults, and a row of figures for each mail."""
     rig = Rig()
     try:
         for name, content, _ in all_mails(scale):
@@ -180,35 +175,18 @@ def check_mails(choice, scale=1.0):
     return rig.bad, rig.rows
 
 
-def commit():
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
-def plant(name):
-    """A whole suite with the fault, and whether it is found."""
-    os.environ["MAILWAIN_BUILD"] = os.path.join(BUILD, "plant", name)
-    subprocess.run(["make", "-s", "plant", "PLANT=" + name], cwd=ROOT, check=True)
-    bad, _ = check_mails("100k address headers", 0.1)
-    print("planted %s: %s" % (name, "FOUND" if bad else "NOT FOUND"))
-    return 0 if bad else 1
-
-
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--sample", action="store_true")
-    p.add_argument("--plant", metavar="NAME")
-    args = p.parse_args()
-    if args.plant:
-        return plant(args.plant)
-    begun = time.monotonic()
-    bad = [] if args.sample else check_parsers()
-    more, rows = check_mails(os.environ.get("MAILS", ""))
+    options = Options()
+    bad = [] if options.sample or options.plant else check_parsers()
+    if options.plant:
+        more, rows = check_mails("100k address headers", 0.1)
+    else:
+        more, rows = check_mails(os.environ.get("MAILS", ""))
     bad += more
-    print("%d mails; most of processor %.2f s, of memory %.1f MB; %d faults; commit %s; %.0f s" % (
-        len(rows), max(max(r[2], r[3]) for r in rows), max(r[4][0] for r in rows) / 2**20, len(bad), commit(), time.monotonic() - begun))
     for line in bad:
         print("FAULT " + line)
-    return 1 if bad else 0
+    return options.verdict("%d mails; most of processor %.2f s, of memory %.1f MB; %d faults" % (
+        len(rows), max(max(r[2], r[3]) for r in rows), max(r[4][0] for r in rows) / 2**20, len(bad)), bad)
 
 
 if __name__ == "__main__":
