@@ -10,6 +10,7 @@
 
 #include "imapd/session.h"
 #include "mime/charset.h"
+#include "mime/fold.h"
 #include "proc/profile.h"
 #include "tests/fuzz/scratch.h"
 
@@ -261,6 +262,7 @@ void fuzz_one(struct span input)
 	if (!started) {
 		log_init(-1, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
 		mime_charset_preload();
+		mime_fold_preload();
 		started = true;
 	}
 	buf_init(&text, 256 * 1024);
