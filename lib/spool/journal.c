@@ -140,8 +140,8 @@ static int write_all(int fd, struct iovec *iov, int count, uint64_t offset, stru
 	return 0;
 }
 
-/* What the mode says of a file (doc/spool.md, states). */
-enum { MODE_OPEN = 0600, MODE_RESTS = 0700, MODE_DONE = 0400 };
+/* What the mode says of a file (doc/spool.md, states). Its owner may always read and write; nobody else gets into the directory. */
+enum { MODE_OPEN = 0600, MODE_RESTS = 0700, MODE_DONE = 0610 };
 
 /*
  * What a client wrote behind its content, or an earlier message left there, must not look like a journal; and a file
@@ -152,7 +152,7 @@ static int make_plain(int fd, uint64_t end, struct err *err)
 	struct stat st;
 
 	if (fstat(fd, &st) != 0 || ((uint64_t)st.st_size > end && ftruncate(fd, (off_t)end) != 0) ||
-	    ((st.st_mode & S_IWUSR) == 0 && fchmod(fd, MODE_OPEN) != 0))
+	    ((st.st_mode & S_IXGRP) != 0 && fchmod(fd, MODE_OPEN) != 0))
 		return err_set_errno(err, errno, "spool file");
 	return 0;
 }
@@ -437,7 +437,7 @@ int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool con
 	*out = (struct spool_file){.id = id};
 	if (fstat(fd, &st) != 0)
 		return err_set_errno(err, errno, "spool file");
-	if ((st.st_mode & S_IWUSR) == 0)
+	if ((st.st_mode & S_IXGRP) != 0)
 		return err_set(err, E_NOTFOUND, "done with");
 	rests = (st.st_mode & S_IXUSR) != 0;
 	r = read_message(fd, id, key, content_too || !rests, pool, &st, out, err);
