@@ -29,7 +29,7 @@ plant_of() {
 	fault) echo file-left ;;
 	damage) echo damage-served ;;
 	linear) echo fields-walked ;;
-	load) echo shed-nothing ;;
+	load) echo shedding-off ;;
 	esac
 }
 
