@@ -84,10 +84,13 @@ static double once(const struct shape *shape, struct span input)
 	return (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
 }
 
-/* What takes less than 4 ms, or a nanosecond an octet, says nothing: caches and memory take part in that. */
+/*
+ * What takes less than 4 ms, or two nanoseconds an octet, says nothing: at that caches and memory take part, which have their
+ * own steps, and no input costs more than it may.
+ */
 static double ratio_of(double shorter, double longer, size_t len)
 {
-	double least_ms = 4 + (double)len * 1e-6;
+	double least_ms = 4 + (double)len * 2e-6;
 
 	return longer / (shorter > least_ms ? shorter : least_ms);
 }
