@@ -129,10 +129,14 @@ $(UNIT_TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
+# Their planted faults take the place of these.
+$(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
+$(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
+
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o)
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -164,6 +168,12 @@ coverage: deps
 	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= tests
 	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(UNIT_TESTS:$(B)/%=$(B)/coverage/%)
 
+# The same of the kept inputs of the fuzz targets, the engines of daemons that they drive included.
+fuzz-coverage: deps
+	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= \
+		$(REPLAYS:$(B)/%=$(B)/coverage/%)
+	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(REPLAYS:$(B)/%=$(B)/coverage/%)
+
 # In each daemon's confinement, tries what none may do (tests/e2e/test_sandbox.py).
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
@@ -180,6 +190,8 @@ check-fault: deps-rigs all
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
 check-damage: deps-rigs all
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
+check-linear: deps all $(B)/tests/lib/linear_time_test
+	@$(RIG_ENV) tests/linear/linear.py $(RIG)
 check-load: deps-rigs all
 	@$(RIG_ENV) tests/load/load.py $(RIG)
 check-soak: deps-rigs all
@@ -203,8 +215,8 @@ deps-rigs:
 	@tests/install-deps.sh --rigs
 
 # A sample of each, and one planted fault for each to find.
-check-rigs:
-	@tests/rigs.sh
+check-rigs: deps deps-rigs
+	@B=$(B) tests/rigs.sh
 
 # ---- planted faults: tests/plant/README.md ----
 ifdef PLANT
@@ -256,6 +268,15 @@ fuzz:
 	@[ -f config.mk ] || ./configure
 	$(MAKE) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
+
+# Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
+FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
+              mime_words imap_facts ipc
+fuzzers-short:
+	@tests/install-deps.sh --fuzz
+	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)
+fuzz-short: fuzzers-short
+	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),8) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_SHORT)
 ifeq ($(FUZZ),yes)
 all: fuzzers
 endif
@@ -327,4 +348,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-kill check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzzers install lint plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint plant plant-links tests uninstall

@@ -422,6 +422,7 @@ int session_main(const struct session_start_options *options)
 	    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
 	log_flush();
 	pool_free(&s->pool);
+	pool_free(&s->message_pool);
 	buf_fini(&s->in);
 	buf_fini(&s->out);
 	free(s);
