@@ -3,6 +3,7 @@ import time
 
 from admin_paths import admin_paths
 from killing import Victims
+from lmtp_paths import lmtp_paths
 from mail_paths import bounce_paths, mail_paths, send
 from mailwain import PASSWORD
 from path import Broken
@@ -41,8 +42,8 @@ def sweep_all(suite, paths, words, step, say, totals):
 
 def every_call(words, step, say):
     began, problems, totals = time.monotonic(), [], []
-    for paths, conf in ((mail_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"])):
-        suite = Victims(conf_lines=conf)
+    for paths, conf in ((mail_paths, []), (lmtp_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"])):
+        suite = Victims(conf_lines=conf, listeners=["lmtp"] if paths is lmtp_paths else [])
         try:
             suite.start()
             prepare(suite)
