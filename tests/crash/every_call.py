@@ -1,4 +1,5 @@
 """All paths of the second part of kill.py, each on the suite it wants."""
+import subprocess
 import time
 
 from admin_paths import admin_paths
@@ -33,8 +34,10 @@ def sweep_all(suite, paths, words, step, say, totals):
         totals.append(Sweep(path, say))
         try:
             totals[-1].run(step)
-        except Broken as e:
-            problems.append(str(e)[:1500])
+        except (AssertionError, OSError, EOFError, RuntimeError, subprocess.TimeoutExpired) as e:
+            where = "" if isinstance(e, Broken) else "%s, behind kill %d: " % (path.name, totals[-1].killed)
+            problems.append((where + str(e))[:1500])
+            path.restarted()
             say("%-28s %s" % (path.name, problems[-1][:300]))
         path.finish()
     return problems

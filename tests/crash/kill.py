@@ -41,7 +41,7 @@ def main():
     options = rig.Options()
     if os.geteuid() != 0:
         say("kills need root, who may trace the daemons: not tried")
-        return 0
+        return 77
     part, words = os.environ.get("PART", ""), os.environ.get("PATHS", SAMPLE_PATHS if options.sample else "")
     if options.plant:
         part, words = PLANTS[options.plant]

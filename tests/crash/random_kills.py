@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
 
 import load
@@ -98,7 +99,7 @@ class RandomKills:
             try:
                 for n in range(1, self.kills + 1):
                     self.one(n)
-            except AssertionError as e:
+            except (AssertionError, subprocess.TimeoutExpired) as e:
                 self.problems += [str(e), self.state()]
                 return self.problems
             finally:
