@@ -70,7 +70,7 @@ lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
-             $(addprefix imapd/,spawner.o watch.o session.o session_io.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
+             $(addprefix imapd/,spawner.o sleepers.o watch.o session.o session_io.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
              cmd_idle.o cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o)
 imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
 
@@ -131,7 +131,7 @@ $(UNIT_TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
-ENGINES := $(addprefix imapd/,prelogin.o session.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
+ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)

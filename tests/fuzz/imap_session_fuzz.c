@@ -25,11 +25,11 @@ static struct {
 	struct buf said;
 } client;
 
-int session_fill(struct session *s, bool watch)
+int session_fill(struct session *s, int64_t ms, bool watch)
 {
 	struct span piece;
 
-	(void)watch;
+	(void)ms, (void)watch;
 	if (client.whole) {
 		client.whole = false;
 		if (client.pieces.rest.len == 0)
