@@ -180,9 +180,15 @@ check-fault: deps-rigs all
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
 check-damage: deps-rigs all
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
-check-load: deps-rigs all
+# The clients of check-load and check-soak: thousands in one process.
+LOAD_CLIENTS := $(addprefix $(B)/tests/,idlers senders)
+$(LOAD_CLIENTS): $(B)/tests/%: $(addprefix $(B)/obj/tests/load/,%.o peer.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLS_LIBS)
+
+check-load: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/load.py $(RIG)
-check-soak: deps-rigs all
+check-soak: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
 deps-rigs:
 	@tests/install-deps.sh --rigs
