@@ -34,9 +34,19 @@ struct sleeper {
 
 static const struct timeval again_soon = {.tv_sec = 1};
 
-static struct span sleeper_message(const struct sleeper *sleeper)
+static struct span user_of(const struct sleeper *sleeper, const char *bytes)
 {
-	return span_of(sleeper->bytes + sleeper->user_len + sleeper->remote_len, sleeper->len);
+	return span_of(bytes, sleeper->user_len);
+}
+
+static struct span remote_of(const struct sleeper *sleeper, const char *bytes)
+{
+	return span_of(bytes + sleeper->user_len, sleeper->remote_len);
+}
+
+static struct span message_of(const struct sleeper *sleeper, const char *bytes)
+{
+	return span_of(bytes + sleeper->user_len + sleeper->remote_len, sleeper->len);
 }
 
 static struct sleeper *sleeper_new(const struct wake_hibernate *body, int64_t left_ms, int fd)
@@ -107,16 +117,18 @@ void sleeper_wake(struct spawned *session)
 static int resume(struct spawned *session)
 {
 	struct spawner *spawner = session->spawner;
-	struct span message = sleeper_message(session->sleeper);
-	struct child_words words = {.state = span_of(malloc(message.len), message.len), .left_ms = session->sleeper->deadline - clock_monotonic_ms()};
-	char *copy = (char *)(uintptr_t)words.state.ptr;
+	const struct sleeper *sleeper = session->sleeper;
+	size_t len = sleeper->user_len + sleeper->remote_len + sleeper->len;
+	char *copy = malloc(len); /* which the child inherits, of this one alone */
+	struct child_words words = {.user = user_of(sleeper, copy), .remote = remote_of(sleeper, copy), .state = message_of(sleeper, copy),
+	    .left_ms = sleeper->deadline - clock_monotonic_ms()};
 	struct err err = {0};
 	int r = copy == NULL ? err_set(&err, E_NOMEM, "no memory for a session") : 0;
 
 	if (r == 0) {
-		memcpy(copy, message.ptr, message.len);
-		r = session_fork(session, session->sleeper->fd, &words, &err);
-		explicit_bzero(copy, message.len);
+		memcpy(copy, sleeper->bytes, len);
+		r = session_fork(session, sleeper->fd, &words, &err);
+		explicit_bzero(copy, len);
 		free(copy);
 	}
 	if (r != 0) {
@@ -173,8 +185,8 @@ static void on_client(evutil_socket_t fd, short what, void *arg)
 		sleeper_wake(session);
 		return;
 	}
-	log_event(EV_imap_disconnect, daemon_log(session->spawner->daemon), F_SPAN("user", span_of(sleeper->bytes, sleeper->user_len)),
-	    F_SPAN("rip", span_of(sleeper->bytes + sleeper->user_len, sleeper->remote_len)), F_U64("commands", sleeper->commands),
+	log_event(EV_imap_disconnect, daemon_log(session->spawner->daemon), F_SPAN("user", user_of(sleeper, sleeper->bytes)),
+	    F_SPAN("rip", remote_of(sleeper, sleeper->bytes)), F_U64("commands", sleeper->commands),
 	    F_STR("reason", err_text(E_CLOSED)));
 	session_gone(session);
 }
