@@ -3,12 +3,30 @@
 
 usage: load.py [--sample] [--plant NAME] [idling | overload | slowness]...
 Settings: IDLE_CLIENTS, SMTP_SESSIONS, OVERLOAD_SECONDS, SLOW_CLIENTS, SEED (of the slow clients' moments).
+With --plant the parts that look for that fault run on build/plant/NAME: exit 0 when it was found.
 """
 import os
+import random
+import signal
+import subprocess
 import sys
 
-import measure
-from idling import idling
+# What a planted fault is found by (tests/plant/README.md).
+PLANTS = {"shedding-off": ["overload"], "count-kept": ["slowness"]}
+
+
+def plant(name, args):
+    """The same rig on the suite with this fault in it."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    root = os.path.join(here, "..", "..")
+    build = os.path.join(os.environ.get("B", "build"), "plant", name)
+    if name not in PLANTS:
+        print("load.py: no such planted fault: %s (%s)" % (name, ", ".join(PLANTS)))
+        return 2
+    subprocess.run(["make", "-s", "-C", root, "plant", "PLANT=" + name], check=True, stdout=subprocess.DEVNULL)
+    r = subprocess.run([sys.executable, os.path.abspath(__file__), "--sample"] + (args or PLANTS[name]), env=dict(os.environ, MAILWAIN_BUILD=os.path.join(os.path.abspath(root), build)))
+    print("planted fault %s: %s" % (name, "found" if r.returncode == 1 else "NOT FOUND"))
+    return 0 if r.returncode == 1 else 1
 
 
 def setting(name, full, sample, is_sample):
@@ -16,11 +34,25 @@ def setting(name, full, sample, is_sample):
 
 
 def main(args):
-    is_sample = "--sample" in args
+    if "--plant" in args:
+        at = args.index("--plant")
+        return plant(args[at + 1], [a for a in args[:at] + args[at + 2 :] if not a.startswith("-")])
+    import measure
+    from idling import idling
+    from overload import overload
+    from slowness import slowness
+
+    short = "--sample" in args
     parts = [a for a in args if not a.startswith("-")] or ["idling", "overload", "slowness"]
-    rig = measure.Rig("load", "make check-load" + (" RIG=" + "'%s'" % " ".join(args) if args else ""))
+    seed = int(os.environ.get("SEED", random.randrange(1 << 31)))
+    rig = measure.Rig("load", "SEED=%d make check-load%s" % (seed, " RIG='%s'" % " ".join(args) if args else ""))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that instances are ended
     if "idling" in parts:
-        rig.part(idling, setting("IDLE_CLIENTS", 10000, 400, is_sample), setting("SMTP_SESSIONS", 2000, 200, is_sample), 100 if is_sample else 500)
+        rig.part(idling, setting("IDLE_CLIENTS", 10000, 400, short), setting("SMTP_SESSIONS", 2000, 200, short), 100 if short else 500)
+    if "overload" in parts:
+        rig.part(overload, setting("OVERLOAD_SECONDS", 300, 10, short), 3 if short else 10)
+    if "slowness" in parts:
+        rig.part(slowness, setting("SLOW_CLIENTS", 5000, 300, short), 6 if short else 40, 3 if short else 20, seed)
     return rig.end()
 
 
