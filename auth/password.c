@@ -23,7 +23,8 @@
 enum {
 	PASSWORD_WAITING_MAX = 100, /* more than this is shed before anything is hashed */
 	PASSWORD_THREADS_MAX = 16,  /* the most that the setting may be */
-	PASSWORD_CACHE = 16384,
+	PASSWORD_CACHE = 4096, /* rows */
+	PASSWORD_ROW = 4,
 	PASSWORD_DIGEST = 16,
 	PASSWORD_STACK = 256 * 1024,
 };
@@ -61,7 +62,7 @@ struct password_pool {
 	struct event *event;
 	unsigned char key[crypto_generichash_KEYBYTES];
 	char dummy[crypto_pwhash_STRBYTES]; /* what an unknown account is checked against */
-	struct remembered cache[PASSWORD_CACHE];
+	struct remembered cache[PASSWORD_CACHE][PASSWORD_ROW];
 };
 
 static void job_run(struct job *job, const char *dummy)
@@ -124,12 +125,21 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
+/* The one of this digest, or else the one of its row that is forgotten first. */
 static struct remembered *cache_slot(struct password_pool *pool, const unsigned char *digest)
 {
+	struct remembered *row, *oldest;
 	uint32_t index;
 
 	memcpy(&index, digest, sizeof(index));
-	return &pool->cache[index % PASSWORD_CACHE];
+	row = oldest = pool->cache[index % PASSWORD_CACHE];
+	for (unsigned i = 0; i < PASSWORD_ROW; i++) {
+		if (sodium_memcmp(row[i].digest, digest, PASSWORD_DIGEST) == 0)
+			return &row[i];
+		if (row[i].until_ms < oldest->until_ms)
+			oldest = &row[i];
+	}
+	return oldest;
 }
 
 /* The key is the whole tuple: account, its present hash, the password. */

@@ -22,17 +22,19 @@ static bool take_done(struct session *s, bool *is_done)
 /* After a while it needs no process. E_CLOSED: it has been handed over. */
 static int wait_for_something(struct session *s, int64_t *left_ms, int64_t hibernate_ms)
 {
-	int64_t first_ms = hibernate_ms > 0 && hibernate_ms < *left_ms ? hibernate_ms : *left_ms;
-	int r;
-
 	log_flush();
-	r = session_fill(s, first_ms, true);
-	if (r == E_TIMEOUT) {
+	for (;;) {
+		int64_t first_ms = hibernate_ms > 0 && hibernate_ms < *left_ms ? hibernate_ms : *left_ms;
+		int r = session_fill(s, first_ms, true);
+
+		if (r != E_TIMEOUT)
+			return r;
 		*left_ms -= first_ms;
-		if (*left_ms > 0)
-			r = session_hibernate(s, *left_ms) ? E_CLOSED : session_fill(s, *left_ms, true);
+		if (*left_ms <= 0)
+			return E_TIMEOUT;
+		if (session_hibernate(s, *left_ms))
+			return E_CLOSED;
 	}
-	return r;
 }
 
 /* 0 when the client ended it. */

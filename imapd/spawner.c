@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum { CHILD_CLIENT = 3, CHILD_WAKE, CHILD_DIR, CHILD_FREE };
-enum { WAKE_WAIT_MAX = 4096 };
+enum { WAKE_WAIT_MAX = 4096, START_BURST = 4 };
 
 /* ---- the session's end of the spawner ---- */
 
@@ -224,12 +224,18 @@ static const struct ipc_conn_callbacks front_callbacks = {on_message, on_closed}
 
 static void spawner_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
+	struct ipc_conn *front;
+
 	(void)service;
 	(void)role;
-	if (!serving)
+	if (!serving) {
 		close(fd);
-	else
-		ipc_conn_new(daemon_base(daemon), fd, &ipc_service_session, TO_SERVICE, &front_callbacks, daemon_state(daemon));
+		return;
+	}
+	front = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_session, TO_SERVICE, &front_callbacks, daemon_state(daemon));
+	/* Every one is a fork: when thousands log in, those who end or hibernate must not wait for all of them. */
+	if (front != NULL)
+		ipc_conn_burst(front, START_BURST);
 }
 
 /* ---- life ---- */

@@ -36,6 +36,7 @@ struct ipc_conn {
 	size_t waiting;
 	struct buf wire; /* kept, so that a message costs no allocation */
 	size_t wait_max; /* bytes */
+	int burst;
 };
 
 static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg);
@@ -58,6 +59,7 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
 	conn->arg = arg;
 	conn->tail = &conn->head;
 	conn->wait_max = IPC_CONN_WAIT_MAX;
+	conn->burst = IPC_CONN_BURST;
 	buf_init(&conn->wire, IPC_MESSAGE_MAX);
 	conn->read_event = event_new(base, fd, EV_READ | EV_PERSIST, ipc_conn_on_read, conn);
 	conn->write_event = event_new(base, fd, EV_WRITE, ipc_conn_on_write, conn);
@@ -148,7 +150,7 @@ static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < IPC_CONN_BURST && r == 0; i++)
+	for (int i = 0, most = conn->burst; i < most && r == 0; i++)
 		r = ipc_conn_take(conn, &err);
 	if (r != 0 && r != E_AGAIN && r != E_CANNOT)
 		ipc_conn_end(conn, r, &err);
@@ -232,6 +234,11 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
 	if (ipc_has_secret(type))
 		buf_fini_secret(&conn->wire);
 	return r;
+}
+
+void ipc_conn_burst(struct ipc_conn *conn, int messages)
+{
+	conn->burst = messages;
 }
 
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max)

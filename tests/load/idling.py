@@ -1,8 +1,10 @@
 """Thousands of IMAP clients in IDLE over TLS and of SMTP sessions at once, and how others fare meanwhile."""
+import os
+import queue
 import socket
 import ssl
 import subprocess
-import os
+import threading
 import time
 
 import measure
@@ -14,34 +16,45 @@ CLIENT_KIB_MAX = 64  # of memory for each client that waits: 10,000 in well unde
 DELIVERY_MS_MAX, LOGIN_MS_MAX, SMTP_MS_MAX = 5000, 200, 1000
 
 
-class Idlers:
+class Idlers(threading.Thread):
     """tests/load/idlers.c: what it says, line by line."""
 
     def __init__(self, suite, clients, accounts):
+        super().__init__(daemon=True)
+        self.lines = queue.Queue()
         self.process = subprocess.Popen([os.path.join(CLIENTS, "idlers"), str(suite.port("imaps")), str(clients), str(accounts), "250", PASSWORD],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lost = []
+        self.start()
 
-    def until(self, word):
-        """The words of the next line that begins so."""
+    def run(self):
         for line in self.process.stdout:
-            words = line.split()
-            if words[0] == "lost":
-                self.lost.append(line.strip())
-                if len(self.lost) > 100:
-                    break
-            elif words[0] == word:
+            self.lines.put(line.split())
+        self.lines.put(["lost", "its end"])
+
+    def until(self, word, seconds):
+        """The words of the next line that begins so."""
+        deadline = time.monotonic() + seconds
+        while len(self.lost) < 100:
+            try:
+                words = self.lines.get(timeout=max(deadline - time.monotonic(), 0))
+            except queue.Empty:
+                raise measure.Broken("no client said '%s' within %d s; lost: %s" % (word, seconds, self.lost[:3])) from None
+            if words[0] == word:
                 return words
-        raise measure.Broken("the clients ended or were lost: %s" % self.lost[:3])
+            if words[0] == "lost":
+                self.lost.append(" ".join(words))
+        raise measure.Broken("the clients were lost: %s" % self.lost[:3])
 
     def stir(self, count):
         self.process.stdin.write("stir %d\n" % count)
         self.process.stdin.flush()
-        return [float(word) for word in self.until("done")[1:]]
+        return [float(word) for word in self.until("done", 120)[1:]]
 
     def end(self):
         self.process.stdin.close()
         self.process.wait(60)
+        self.join()
         self.process.stdout.close()
 
 
@@ -101,7 +114,7 @@ def delivery_times(rig, suite, idlers, accounts, count):
         suite.deliver("Subject: told\n\nx\n", to=["u%d" % account])
         told = 0
         while told < SESSIONS_OF_ACCOUNT:
-            words = idlers.until("told")
+            words = idlers.until("told", 2 * DELIVERY_MS_MAX / 1000)
             told += int(words[1]) == account
         times.append(float(words[2]) - begun)
     return times
@@ -132,7 +145,7 @@ def idling(rig, clients, holders, probes):
         suite.deliver("Subject: warm\n\nx\n", to=["u0"])
         before = measure.memory_kib(suite)
         idlers = Idlers(suite, clients, accounts)
-        ready = idlers.until("ready")
+        ready = idlers.until("ready", 60 + clients / 20)
         rig.say("%s clients in IDLE after %.1f s, %d processes of sessions" % (ready[1], float(ready[2]) / 1000, measure.forked(suite, "imap-session")))
         settled(suite)
         each(rig, suite, before, measure.memory_kib(suite), clients)

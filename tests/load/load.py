@@ -3,7 +3,7 @@
 
 usage: load.py [--sample] [--plant NAME] [idling | overload | slowness]...
 Settings: IDLE_CLIENTS, SMTP_SESSIONS, OVERLOAD_SECONDS, SLOW_CLIENTS, SEED (of the slow clients' moments).
-With --plant the parts that look for that fault run on build/plant/NAME: exit 0 when it was found.
+With --plant the rig that guards against that fault runs on build/plant/NAME: exit 0 when it was found.
 """
 import os
 import random
@@ -12,11 +12,12 @@ import subprocess
 import sys
 
 # What a planted fault is found by (tests/plant/README.md).
-PLANTS = {"shedding-off": ["overload"], "count-kept": ["slowness"]}
+PLANTS = {"shedding-off": ("load.py", "overload"), "count-kept": ("load.py", "slowness"), "sleeper-lost": ("load.py", "idling"),
+          "command-leak": ("soak.py",), "descriptor-left": ("soak.py",), "spool-left": ("soak.py",), "tls-left": ("soak.py",)}
 
 
-def plant(name, args):
-    """The same rig on the suite with this fault in it."""
+def plant(name):
+    """The rig that has to find this fault, on the suite with it."""
     here = os.path.dirname(os.path.abspath(__file__))
     root = os.path.join(here, "..", "..")
     build = os.path.join(os.environ.get("B", "build"), "plant", name)
@@ -24,7 +25,8 @@ def plant(name, args):
         print("load.py: no such planted fault: %s (%s)" % (name, ", ".join(PLANTS)))
         return 2
     subprocess.run(["make", "-s", "-C", root, "plant", "PLANT=" + name], check=True, stdout=subprocess.DEVNULL)
-    r = subprocess.run([sys.executable, os.path.abspath(__file__), "--sample"] + (args or PLANTS[name]), env=dict(os.environ, MAILWAIN_BUILD=os.path.join(os.path.abspath(root), build)))
+    rig, *parts = PLANTS[name]
+    r = subprocess.run([sys.executable, os.path.join(here, rig), "--sample"] + parts, env=dict(os.environ, MAILWAIN_BUILD=os.path.join(os.path.abspath(root), build)))
     print("planted fault %s: %s" % (name, "found" if r.returncode == 1 else "NOT FOUND"))
     return 0 if r.returncode == 1 else 1
 
@@ -35,8 +37,7 @@ def setting(name, full, sample, is_sample):
 
 def main(args):
     if "--plant" in args:
-        at = args.index("--plant")
-        return plant(args[at + 1], [a for a in args[:at] + args[at + 2 :] if not a.startswith("-")])
+        return plant(args[args.index("--plant") + 1])
     import measure
     from idling import idling
     from overload import overload

@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, "..", "bench")]
 
 import procs  # noqa: E402
-from mailwain import BUILD, DOMAIN, PASSWORD, ROOT, Imap, Instance, until  # noqa: E402
+from mailwain import BUILD, DOMAIN, PASSWORD, ROOT, Imap, Instance, Line, until  # noqa: E402
 
 CLIENTS = os.path.join(ROOT, os.environ.get("B", "build"), "tests")
 # What a log of a healthy run may hold above "info"; nothing of load is an error.
@@ -59,8 +59,8 @@ class Rig:
         return 1 if self.faults else 0
 
 
-def instance(accounts, conf_lines=(), limited=False):
-    """A suite with accounts u0, u1, ... of one password. limited: the limits for each address hold for the drivers' addresses."""
+def instance(accounts, conf_lines=(), limited=False, cores=None):
+    """A suite with accounts u0, u1, ... of one password. limited: the limits for each address hold for the drivers' addresses. cores: that it may use."""
     i = Instance(conf_lines=conf_lines)
     try:
         if limited:
@@ -68,7 +68,12 @@ def instance(accounts, conf_lines=(), limited=False):
                 text = f.read()
             with open(i.conf, "w") as f:
                 f.write(text.replace("unlimited-from 127.0.0.0/8", "unlimited-from 127.0.0.1"))
-        i.start()
+        all_cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cores or all_cores)
+        try:
+            i.start()
+        finally:
+            os.sched_setaffinity(0, all_cores)
         i.add("u0")
         first = [line for line in i.mw("directory", "export").stdout.splitlines() if line.startswith("account u0@")][0]
         row = re.sub(r" id=\d+", "", first)

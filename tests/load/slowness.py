@@ -8,8 +8,10 @@ import threading
 import time
 
 import measure
+from measure import Line
 
 ADDRESSES = 200
+PER_ADDRESS = 50  # the default of connections-per-address
 GRACE = 3.0  # seconds that the end may come late
 ENVELOPE = b"EHLO slow\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u0@example.com>\r\n"
 HANDSHAKE = b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03" + b"x" * 200
@@ -130,6 +132,16 @@ def judge(rig, slow, left, limits):
                 "%d told %s" % (told, kind[5].decode()) if kind[5] else "within TLS nothing can be said"))
 
 
+def counted_back(rig, suite, address):
+    """An address whose connections have ended may have as many as ever."""
+    for service, hello in (("smtp", b"220"), ("imap", b"* OK")):
+        clients = [Line(suite.port(service), source=address) for _ in range(PER_ADDRESS)]
+        refused = sum(1 for c in clients if not c.line().startswith(hello))
+        for c in clients:
+            c.close()
+        rig.expect(refused == 0, "after it %s may have %d connections to %s: %d refused" % (address, PER_ADDRESS, service, refused))
+
+
 def slowness(rig, count, smtp_timeout, login_timeout, seed):
     chance = random.Random(seed)
     limits = {"smtp-timeout": smtp_timeout, "login-timeout": login_timeout}
@@ -151,6 +163,7 @@ def slowness(rig, count, smtp_timeout, login_timeout, seed):
             rig.expect(p99 < GOOD_MS_MAX, "meanwhile %s: median %.1f ms, p99 %.1f, slowest %.1f of %d (p99 under %d)" % (
                 what, measure.percentile(times, 50), p99, max(times), len(times), GOOD_MS_MAX))
         measure.until(lambda: measure.connections(suite, "smtpd") + measure.connections(suite, "imapd") == 0, 10, "slow clients were ended and still count")
+        counted_back(rig, suite, slow[0].source)
         errors = measure.log_lines(suite, "error")
         rig.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
     finally:
