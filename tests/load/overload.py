@@ -16,7 +16,7 @@ from measure import CLIENTS
 ACCOUNTS = 40
 CONNECTIONS = 1000  # of smtpd; what offers the load has several times as many
 ADDRESSES = 250
-PEAK_CLIENTS = (16, 64, 256)
+PEAK_CLIENTS = (64, 256, 900)
 TIMES = 10
 GOODPUT_MIN = 0.8
 RECOVERY_SECONDS, LATENCY_MS = 10, 1000
@@ -88,7 +88,7 @@ class Probe:
 
 
 def find_peak(rig, suite, directory, seconds):
-    best, first, files = 0.0, 0, []
+    best, at_best, first, files = 0.0, 0, 0, []
     for clients in PEAK_CLIENTS:
         files.append(os.path.join(directory, "peak%d" % clients))
         s = Senders(suite, clients, 0, seconds + 1, files[-1], first).end()
@@ -97,8 +97,8 @@ def find_peak(rig, suite, directory, seconds):
         good = s.goodput(1, seconds)
         rig.say("%d clients: %.0f messages a second, median %.1f ms" % (clients, good, s.rows[-2][2]))
         rig.expect(s.total["accepted"] > 0 and sum(s.total.values()) == s.total["accepted"], "below its peak nobody is refused: %s" % dict(s.total))
-        best = max(best, good)
-    return best, first + 100000, files
+        best, at_best = max((best, at_best), (good, clients))
+    return best, at_best, first + 100000, files
 
 
 def recovers(rig, suite, probe):
@@ -136,7 +136,7 @@ def overload(rig, seconds, peak_seconds):
     try:
         with tempfile.TemporaryDirectory() as directory:
             probe = Probe(suite)
-            peak, first, files = find_peak(rig, suite, directory, peak_seconds)
+            peak, at_peak, first, files = find_peak(rig, suite, directory, peak_seconds)
             files.append(os.path.join(directory, "overload"))
             before, memory = measure.memory_kib(suite), measure.Peak(suite)
             senders = Senders(suite, 8 * CONNECTIONS, int(TIMES * peak), seconds, files[-1], first)
@@ -145,8 +145,11 @@ def overload(rig, seconds, peak_seconds):
             senders.end()
             peaks = memory.end()
             good, total = senders.goodput(0, seconds), senders.total
-            rig.say("%d attempts in %d s, %d of them at the same time at most: %s" % (sum(total.values()), seconds, max(r[1] for r in senders.rows), dict(total)))
-            rig.expect(sum(total.values()) >= TIMES * GOODPUT_MIN * peak * seconds, "ten times the peak was offered (%.1f times)" % (sum(total.values()) / seconds / peak))
+            tried, together = sum(total.values()), max(r[1] for r in senders.rows)
+            rig.say("in %d s: %s" % (seconds, dict(total)))
+            rig.expect(together >= TIMES * at_peak or tried >= 0.9 * TIMES * peak * seconds,
+                "ten times the load was there: %d clients together, %.0f times those of the peak; %d attempts, %.1f times its messages" % (
+                    together, together / at_peak, tried, tried / seconds / peak))
             rig.expect(good >= GOODPUT_MIN * peak, "goodput %.0f a second, %.0f %% of the peak of %.0f" % (good, 100 * good / peak, peak))
             rig.expect(total["rejected"] == 0 and not senders.wrong, "nobody got a 5xx: %s" % senders.wrong[:3])
             rig.expect(total["refused"] + total["deferred"] > 0, "%d got 421 and %d another 4xx" % (total["refused"], total["deferred"]))
