@@ -127,17 +127,19 @@ def in_mib(kib):
 
 
 class Peak(threading.Thread):
-    """The most memory each daemon has had, looked at every second."""
+    """The most memory each daemon has had and the most connections of smtpd, looked at every second."""
 
     def __init__(self, suite):
         super().__init__(daemon=True)
         self.suite, self.kib, self.stopped = suite, collections.Counter(), threading.Event()
+        self.connections = 0
         self.start()
 
     def run(self):
         while not self.stopped.wait(1):
             try:
                 now = memory_kib(self.suite)
+                self.connections = max(self.connections, connections(self.suite, "smtpd"))
             except (AssertionError, OSError, subprocess.SubprocessError, json.JSONDecodeError):
                 continue
             for name in now:

@@ -48,6 +48,8 @@ class Slow:
 
     def drip(self, chance):
         self.next = time.monotonic() + chance.uniform(0.5, 2.5)
+        if self.at == 0 and not self.kind[2]:
+            self.born = time.monotonic()  # until now it was silent, not slow
         try:
             self.sock.send(self.kind[3][self.at : self.at + 1])
             self.at += 1
