@@ -75,7 +75,7 @@ imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
 imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
 
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
-mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o users.o certificate.o)
+mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/tls.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
@@ -190,6 +190,16 @@ check-load: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/load.py $(RIG)
 check-soak: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+# A disk that remembers what was asked of it; and what the daemons would find on it, see tests/crash/.
+$(B)/tests/recorder: tests/crash/recorder.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE $(CFLAGS) $$(pkg-config --cflags fuse3) -o $@ $< $$(pkg-config --libs fuse3)
+
+$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o) \
+		$(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
 deps-rigs:
 	@tests/install-deps.sh --rigs
 

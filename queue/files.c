@@ -28,6 +28,12 @@ void queue_directory(unsigned i, char out[QUEUE_PATH])
 	snprintf(out, QUEUE_PATH, "queue/%s", digit);
 }
 
+/* The last digit of its name. */
+unsigned queue_directory_of(uint64_t id)
+{
+	return (unsigned)(id % QUEUE_DIRECTORIES);
+}
+
 /* Only what queue itself made: a plain file, one name, its own user's. Never followed, never waited for. */
 int queue_open_file(uint64_t id, int flags, int *fd, struct err *err)
 {

@@ -470,7 +470,8 @@ static int move_index(int dir, bool again, struct err *err)
 {
 	char name[64];
 
-	if (again && (unlinkat(dir, "index/data.mdb", 0) == 0 || errno == ENOENT) && (unlinkat(dir, "index/lock.mdb", 0) == 0 || errno == ENOENT))
+	if (again && (unlinkat(dir, "index/data.mdb", 0) == 0 || errno == ENOENT) &&
+	    (unlinkat(dir, "index/lock.mdb", 0) == 0 || errno == ENOENT) && (unlinkat(dir, "index", AT_REMOVEDIR) == 0 || errno == ENOENT))
 		return 0;
 	snprintf(name, sizeof(name), "index.damaged-%lld", (long long)clock_wall_ms());
 	if (renameat(dir, "index", dir, name) != 0 && errno != ENOENT)
@@ -518,8 +519,6 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 	r = rebuild_begin(dir, &again, err);
 	if (r == 0)
 		r = move_index(dir, again, err);
-	if (r == 0 && mkdirat(dir, "index", 0700) != 0 && errno != EEXIST)
-		r = err_set_errno(err, errno, "mkdir index");
 	if (r == 0 && renameat(dir, "mailboxes", dir, "mailboxes.old") != 0 && errno != ENOENT)
 		r = err_set_errno(err, errno, "mailbox names");
 	/* A new index: names from the snapshot, or the default mailboxes. */

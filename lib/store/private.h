@@ -25,6 +25,9 @@ enum {
 	LOG_KEEP_DAYS = 90,
 };
 
+/* An index while it is made; renamed to "index" when it is whole. */
+#define STORE_INDEX_NEW "index.new"
+
 /* There while the index is made again: an opening that finds it begins that anew. */
 #define STORE_REBUILDING "rebuilding"
 
