@@ -105,7 +105,7 @@ def smtp_times(suite, count):
     return times
 
 
-def delivery_times(rig, suite, idlers, accounts, count):
+def delivery_times(findings, suite, idlers, accounts, count):
     """ms until the last of an account's clients was told of a message."""
     times = []
     for n in range(count):
@@ -124,20 +124,20 @@ def settled(suite):
     until(lambda: measure.forked(suite, "imap-session") == 0, 120, "sessions that wait in IDLE keep their processes")
 
 
-def each(rig, suite, before, after, clients):
+def each(findings, suite, before, after, clients):
     added = sum((after - before).values())
-    rig.say("descriptors: %s" % dict(measure.descriptors(suite)))
-    rig.say("memory in MiB: %s; added: %s" % (measure.in_mib(after), measure.in_mib(after - before)))
-    rig.expect(added / clients <= CLIENT_KIB_MAX, "%.1f KiB of memory (PSS) for each of %d idle TLS clients, %.0f MiB in all (at most %d KiB)" % (
+    findings.say("descriptors: %s" % dict(measure.descriptors(suite)))
+    findings.say("memory in MiB: %s; added: %s" % (measure.in_mib(after), measure.in_mib(after - before)))
+    findings.expect(added / clients <= CLIENT_KIB_MAX, "%.1f KiB of memory (PSS) for each of %d idle TLS clients, %.0f MiB in all (at most %d KiB)" % (
         added / clients, clients, added / 1024, CLIENT_KIB_MAX))
 
 
-def fares(rig, what, times, limit):
+def fares(findings, what, times, limit):
     p99 = measure.percentile(times, 99)
-    rig.expect(p99 < limit, "%s: median %.1f ms, p99 %.1f, slowest %.1f of %d (p99 under %d)" % (what, measure.percentile(times, 50), p99, max(times), len(times), limit))
+    findings.expect(p99 < limit, "%s: median %.1f ms, p99 %.1f, slowest %.1f of %d (p99 under %d)" % (what, measure.percentile(times, 50), p99, max(times), len(times), limit))
 
 
-def idling(rig, clients, holders, probes):
+def idling(findings, clients, holders, probes):
     accounts = max(clients // SESSIONS_OF_ACCOUNT, 1)
     suite = measure.instance(accounts, ["imapd-workers 2", "imap-hibernate-after %ds" % HIBERNATE], limited=True)
     idlers = smtp = None
@@ -146,29 +146,29 @@ def idling(rig, clients, holders, probes):
         before = measure.memory_kib(suite)
         idlers = Idlers(suite, clients, accounts)
         ready = idlers.until("ready", 60 + clients / 20)
-        rig.say("%s clients in IDLE after %.1f s, %d processes of sessions" % (ready[1], float(ready[2]) / 1000, measure.forked(suite, "imap-session")))
+        findings.say("%s clients in IDLE after %.1f s, %d processes of sessions" % (ready[1], float(ready[2]) / 1000, measure.forked(suite, "imap-session")))
         settled(suite)
-        each(rig, suite, before, measure.memory_kib(suite), clients)
+        each(findings, suite, before, measure.memory_kib(suite), clients)
         smtp_before = measure.memory_kib(suite)["smtpd"]
         smtp = SmtpHolders(suite, holders)
-        rig.say("%d SMTP sessions at the same time: %.1f KiB each" % (holders, (measure.memory_kib(suite)["smtpd"] - smtp_before) / holders))
-        fares(rig, "a delivery is told to %d clients in IDLE" % SESSIONS_OF_ACCOUNT, delivery_times(rig, suite, idlers, accounts, probes // 5), DELIVERY_MS_MAX)
-        fares(rig, "a new log-in over TLS", login_times(suite, accounts, probes), LOGIN_MS_MAX)
-        fares(rig, "a new log-in over TLS, password known", login_times(suite, 10, probes), LOGIN_MS_MAX)
-        fares(rig, "a new SMTP session", smtp_times(suite, probes), SMTP_MS_MAX)
+        findings.say("%d SMTP sessions at the same time: %.1f KiB each" % (holders, (measure.memory_kib(suite)["smtpd"] - smtp_before) / holders))
+        fares(findings, "a delivery is told to %d clients in IDLE" % SESSIONS_OF_ACCOUNT, delivery_times(findings, suite, idlers, accounts, probes // 5), DELIVERY_MS_MAX)
+        fares(findings, "a new log-in over TLS", login_times(suite, accounts, probes), LOGIN_MS_MAX)
+        fares(findings, "a new log-in over TLS, password known", login_times(suite, 10, probes), LOGIN_MS_MAX)
+        fares(findings, "a new SMTP session", smtp_times(suite, probes), SMTP_MS_MAX)
         median, p99, worst = idlers.stir(max(clients // 10, 1))
-        rig.expect(p99 < DELIVERY_MS_MAX, "%d clients say DONE at once: answered in %.0f ms (median), p99 %.0f, slowest %.0f" % (max(clients // 10, 1), median, p99, worst))
-        rig.expect(not idlers.lost, "no client was lost (%s)" % (idlers.lost[:3] or "none"))
+        findings.expect(p99 < DELIVERY_MS_MAX, "%d clients say DONE at once: answered in %.0f ms (median), p99 %.0f, slowest %.0f" % (max(clients // 10, 1), median, p99, worst))
+        findings.expect(not idlers.lost, "no client was lost (%s)" % (idlers.lost[:3] or "none"))
         last = smtp.end()
-        rig.expect(last[1:8] == ["0"] * 7, "no SMTP session was refused or lost: %s" % " ".join(last))
+        findings.expect(last[1:8] == ["0"] * 7, "no SMTP session was refused or lost: %s" % " ".join(last))
         smtp = None
         idlers.end()
         idlers = None
         begun = time.monotonic()
         until(lambda: measure.connections(suite, "imapd") + measure.connections(suite, "imap-session") == 0, 60, "clients have gone and their sessions stay")
-        rig.say("all gone %.1f s after their end; memory in MiB: %s" % (time.monotonic() - begun, measure.in_mib(measure.memory_kib(suite))))
+        findings.say("all gone %.1f s after their end; memory in MiB: %s" % (time.monotonic() - begun, measure.in_mib(measure.memory_kib(suite))))
         errors = measure.log_lines(suite, "error") + measure.log_lines(suite, "warn")
-        rig.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
+        findings.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
     finally:
         for driver in (idlers, smtp):
             if driver is not None:

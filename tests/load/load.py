@@ -3,59 +3,35 @@
 
 usage: load.py [--sample] [--plant NAME] [idling | overload | slowness]...
 Settings: IDLE_CLIENTS, SMTP_SESSIONS, OVERLOAD_SECONDS, SLOW_CLIENTS, SEED (of the slow clients' moments).
-With --plant the rig that guards against that fault runs on build/plant/NAME: exit 0 when it was found.
 """
-import os
-import random
 import signal
-import subprocess
 import sys
 
-# What a planted fault is found by (tests/plant/README.md).
-PLANTS = {"shedding-off": ("load.py", "overload"), "count-kept": ("load.py", "slowness"), "sleeper-lost": ("load.py", "idling"),
-          "command-leak": ("soak.py",), "descriptor-left": ("soak.py",), "spool-left": ("soak.py",), "tls-left": ("soak.py",)}
+import measure
+from idling import idling
+from overload import overload
+from rig import Options
+from slowness import slowness
+
+PARTS = ("idling", "overload", "slowness")
+PART_OF_PLANT = {"shedding-off": "overload", "count-kept": "slowness", "sleeper-lost": "idling"}
 
 
-def plant(name):
-    """The rig that has to find this fault, on the suite with it."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    root = os.path.join(here, "..", "..")
-    build = os.path.join(os.environ.get("B", "build"), "plant", name)
-    if name not in PLANTS:
-        print("load.py: no such planted fault: %s (%s)" % (name, ", ".join(PLANTS)))
-        return 2
-    subprocess.run(["make", "-s", "-C", root, "plant", "PLANT=" + name], check=True, stdout=subprocess.DEVNULL)
-    rig, *parts = PLANTS[name]
-    r = subprocess.run([sys.executable, os.path.join(here, rig), "--sample"] + parts, env=dict(os.environ, MAILWAIN_BUILD=os.path.join(os.path.abspath(root), build)))
-    print("planted fault %s: %s" % (name, "found" if r.returncode == 1 else "NOT FOUND"))
-    return 0 if r.returncode == 1 else 1
-
-
-def setting(name, full, sample, is_sample):
-    return int(os.environ.get(name, sample if is_sample else full))
-
-
-def main(args):
-    if "--plant" in args:
-        return plant(args[args.index("--plant") + 1])
-    import measure
-    from idling import idling
-    from overload import overload
-    from slowness import slowness
-
-    short = "--sample" in args
-    parts = [a for a in args if not a.startswith("-")] or ["idling", "overload", "slowness"]
-    seed = int(os.environ.get("SEED", random.randrange(1 << 31)))
-    rig = measure.Rig("load", "SEED=%d make check-load%s" % (seed, " RIG='%s'" % " ".join(args) if args else ""))
+def main():
+    options = Options()
+    short = options.sample or options.plant
+    parts = [a for a in sys.argv[1:] if a in PARTS] or ([PART_OF_PLANT[options.plant]] if options.plant in PART_OF_PLANT else PARTS)
+    findings = measure.Findings()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that instances are ended
     if "idling" in parts:
-        rig.part(idling, setting("IDLE_CLIENTS", 10000, 400, short), setting("SMTP_SESSIONS", 2000, 200, short), 100 if short else 500)
+        findings.part(idling, options.number("IDLE_CLIENTS", 10000, 400), options.number("SMTP_SESSIONS", 2000, 200), 100 if short else 500)
     if "overload" in parts:
-        rig.part(overload, setting("OVERLOAD_SECONDS", 300, 10, short), 3 if short else 10)
+        findings.part(overload, options.number("OVERLOAD_SECONDS", 300, 10), 3 if short else 10)
     if "slowness" in parts:
-        rig.part(slowness, setting("SLOW_CLIENTS", 5000, 300, short), 6 if short else 40, 3 if short else 20, seed)
-    return rig.end()
+        findings.part(slowness, options.number("SLOW_CLIENTS", 5000, 300), 6 if short else 40, 3 if short else 20, options.seed)
+    findings.repeat("make check-load", options)
+    return options.verdict("load (%s): %d promises kept, %d broken" % (", ".join(parts), findings.kept, len(findings.faults)), findings.faults)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

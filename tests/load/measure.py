@@ -10,7 +10,7 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "e2e"), os.path.join(HERE, "..", "bench")]
+sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "e2e"), os.path.join(HERE, "..", "bench")]
 
 import procs  # noqa: E402
 from mailwain import BUILD, DOMAIN, PASSWORD, ROOT, Imap, Instance, Line, until  # noqa: E402
@@ -24,13 +24,12 @@ class Broken(Exception):
     """A promise was not kept; its text says what, where and how much."""
 
 
-class Rig:
-    """Gathers figures and what was broken; one line each as they come."""
+class Findings:
+    """What a rig finds: a line for each figure and each promise, as they come."""
 
-    def __init__(self, name, command):
-        self.name, self.command = name, command
+    def __init__(self):
         self.begun = time.monotonic()
-        self.faults = []
+        self.faults, self.kept = [], 0
 
     def say(self, text):
         print("%6.0f s  %s" % (time.monotonic() - self.begun, text), flush=True)
@@ -38,7 +37,9 @@ class Rig:
     def expect(self, good, text):
         """One promise: true, or the text is a fault."""
         self.say(("ok: " if good else "BROKEN: ") + text)
-        if not good:
+        if good:
+            self.kept += 1
+        else:
             self.faults.append(text)
 
     def part(self, function, *args):
@@ -48,15 +49,12 @@ class Rig:
         except Exception as e:  # an assertion or time-out of a client is a broken promise too
             self.expect(False, "%s: %s: %s" % (function.__name__, type(e).__name__, e))
 
-    def end(self):
-        commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-        print("%s: %s; commit %s, %.0f s" % (self.name, "%d broken" % len(self.faults) if self.faults else "all kept",
-            commit or "unknown", time.monotonic() - self.begun))
+    def repeat(self, command, options):
+        """What was broken, once more, and how to see it again."""
         for fault in self.faults:
             print("  " + fault)
-        if self.faults:
-            print("  again: " + self.command)
-        return 1 if self.faults else 0
+        if self.faults and not options.plant:
+            print("  again: SEED=%d %s RIG='%s'" % (options.seed, command, " ".join(sys.argv[1:])))
 
 
 def instance(accounts, conf_lines=(), limited=False, cores=None):

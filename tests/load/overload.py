@@ -87,7 +87,7 @@ class Probe:
         return (time.monotonic() - begun) * 1000
 
 
-def find_peak(rig, suite, directory, seconds):
+def find_peak(findings, suite, directory, seconds):
     best, at_best, first, files = 0.0, 0, 0, []
     for clients in PEAK_CLIENTS:
         files.append(os.path.join(directory, "peak%d" % clients))
@@ -95,13 +95,13 @@ def find_peak(rig, suite, directory, seconds):
         suite.wait_empty(60)
         first += s.total["accepted"] + 1000
         good = s.goodput(1, seconds)
-        rig.say("%d clients: %.0f messages a second, median %.1f ms" % (clients, good, s.rows[-2][2]))
-        rig.expect(s.total["accepted"] > 0 and sum(s.total.values()) == s.total["accepted"], "below its peak nobody is refused: %s" % dict(s.total))
+        findings.say("%d clients: %.0f messages a second, median %.1f ms" % (clients, good, s.rows[-2][2]))
+        findings.expect(s.total["accepted"] > 0 and sum(s.total.values()) == s.total["accepted"], "below its peak nobody is refused: %s" % dict(s.total))
         best, at_best = max((best, at_best), (good, clients))
     return best, at_best, first + 100000, files
 
 
-def recovers(rig, suite, probe):
+def recovers(findings, suite, probe):
     begun = time.monotonic()
     while True:
         ms = probe.ms()
@@ -110,16 +110,16 @@ def recovers(rig, suite, probe):
         if (ms is not None and ms < LATENCY_MS and waiting == 0) or took > 60:
             break
         time.sleep(0.1)
-    rig.expect(took <= RECOVERY_SECONDS, "normal again %.1f s after it: a message is in its mailbox in %s ms, %d wait in the queue" % (
+    findings.expect(took <= RECOVERY_SECONDS, "normal again %.1f s after it: a message is in its mailbox in %s ms, %d wait in the queue" % (
         took, "%.0f" % ms if ms is not None else "-", waiting))
 
 
-def nothing_lost(rig, suite, files):
+def nothing_lost(findings, suite, files):
     acked = [n for path in files for n in measure.acknowledged(path)]
     there = measure.delivered(suite, ACCOUNTS)
     lost = [n for n in acked if n not in there]
     twice = [n for n in acked if there[n] > 1]
-    rig.expect(not lost and not twice, "%d acknowledged messages are in their mailboxes, once each (lost %d: %s, twice %d: %s); %d more were not acknowledged in time" % (
+    findings.expect(not lost and not twice, "%d acknowledged messages are in their mailboxes, once each (lost %d: %s, twice %d: %s); %d more were not acknowledged in time" % (
         len(acked), len(lost), lost[:3], len(twice), twice[:3], len(there) - len(set(acked))))
 
 
@@ -130,37 +130,37 @@ def after_end(sender, seconds):
         time.sleep(0.05)
 
 
-def overload(rig, seconds, peak_seconds):
+def overload(findings, seconds, peak_seconds):
     suite = measure.instance(ACCOUNTS, ["connections %d" % CONNECTIONS], limited=True, cores=cores(SUITE_CORES))
     senders = None
     try:
         with tempfile.TemporaryDirectory() as directory:
             probe = Probe(suite)
-            peak, at_peak, first, files = find_peak(rig, suite, directory, peak_seconds)
+            peak, at_peak, first, files = find_peak(findings, suite, directory, peak_seconds)
             files.append(os.path.join(directory, "overload"))
             before, memory = measure.memory_kib(suite), measure.Peak(suite)
             senders = Senders(suite, TIMES * CONNECTIONS, int(TIMES * peak), seconds, files[-1], first)
             after_end(senders, seconds)
-            recovers(rig, suite, probe)
+            recovers(findings, suite, probe)
             senders.end()
             peaks = memory.end()
             good, total = senders.goodput(0, seconds), senders.total
             tried, together = sum(total.values()), max(r[1] for r in senders.rows)
-            rig.say("in %d s: %s" % (seconds, dict(total)))
-            rig.expect(together >= TIMES * at_peak or tried >= 0.9 * TIMES * peak * seconds,
+            findings.say("in %d s: %s" % (seconds, dict(total)))
+            findings.expect(together >= TIMES * at_peak or tried >= 0.9 * TIMES * peak * seconds,
                 "ten times the load was there: %d clients together, %.0f times those of the peak; %d attempts, %.1f times its messages" % (
                     together, together / at_peak, tried, tried / seconds / peak))
-            rig.expect(good >= GOODPUT_MIN * peak, "goodput %.0f a second, %.0f %% of the peak of %.0f" % (good, 100 * good / peak, peak))
-            rig.expect(total["rejected"] == 0 and not senders.wrong, "nobody got a 5xx: %s" % senders.wrong[:3])
-            rig.expect(total["refused"] + total["deferred"] > 0, "%d got 421 and %d another 4xx" % (total["refused"], total["deferred"]))
-            rig.expect(total["reset"] + total["closed"] + total["silent"] == 0, "nobody went without an answer: %d reset, %d closed, %d silent" % (
+            findings.expect(good >= GOODPUT_MIN * peak, "goodput %.0f a second, %.0f %% of the peak of %.0f" % (good, 100 * good / peak, peak))
+            findings.expect(total["rejected"] == 0 and not senders.wrong, "nobody got a 5xx: %s" % senders.wrong[:3])
+            findings.expect(total["refused"] + total["deferred"] > 0, "%d got 421 and %d another 4xx" % (total["refused"], total["deferred"]))
+            findings.expect(total["reset"] + total["closed"] + total["silent"] == 0, "nobody went without an answer: %d reset, %d closed, %d silent" % (
                 total["reset"], total["closed"], total["silent"]))
-            rig.say("memory in MiB, the most: %s; before: %s" % (measure.in_mib(peaks), measure.in_mib(before)))
-            rig.expect(sum(peaks.values()) < 256 * 1024, "memory stayed below 256 MiB: %.0f" % (sum(peaks.values()) / 1024))
-            rig.expect(0 < memory.connections <= CONNECTIONS, "smtpd had %d connections at most, %d allowed" % (memory.connections, CONNECTIONS))
-            nothing_lost(rig, suite, files)
+            findings.say("memory in MiB, the most: %s; before: %s" % (measure.in_mib(peaks), measure.in_mib(before)))
+            findings.expect(sum(peaks.values()) < 256 * 1024, "memory stayed below 256 MiB: %.0f" % (sum(peaks.values()) / 1024))
+            findings.expect(0 < memory.connections <= CONNECTIONS, "smtpd had %d connections at most, %d allowed" % (memory.connections, CONNECTIONS))
+            nothing_lost(findings, suite, files)
             errors = measure.log_lines(suite, "error")
-            rig.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
+            findings.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
     finally:
         if senders is not None and senders.process.poll() is None:
             senders.process.kill()

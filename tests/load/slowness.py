@@ -48,7 +48,7 @@ class Slow:
 
     def drip(self, chance):
         self.next = time.monotonic() + chance.uniform(0.5, 2.5)
-        if self.at == 0 and not self.kind[2]:
+        if self.at == 0 and self.kind[0] == "first command":
             self.born = time.monotonic()  # until now it was silent, not slow
         try:
             self.sock.send(self.kind[3][self.at : self.at + 1])
@@ -120,8 +120,8 @@ def drip_until_ended(slow, chance, seconds):
     return list(waiting.values())
 
 
-def judge(rig, slow, left, limits):
-    rig.expect(not left, "every slow client was ended: %s" % dict(collections.Counter(s.kind[0] for s in left)))
+def judge(findings, slow, left, limits):
+    findings.expect(not left, "every slow client was ended: %s" % dict(collections.Counter(s.kind[0] for s in left)))
     for kind in KINDS:
         lives = [s for s in slow if s.kind is kind and s.life is not None]
         if not lives:
@@ -129,22 +129,22 @@ def judge(rig, slow, left, limits):
         limit = limits[kind[4]]
         longest, shortest = max(s.life for s in lives), min(s.life for s in lives)
         told = sum(1 for s in lives if kind[5] is not None and kind[5] in s.heard)
-        rig.expect(longest <= limit + GRACE and shortest >= limit - GRACE and (kind[5] is None or told == len(lives)),
+        findings.expect(longest <= limit + GRACE and shortest >= limit - GRACE and (kind[5] is None or told == len(lives)),
             "slow in %s: %d ended after %.1f to %.1f s (%s is %d s), %s" % (kind[0], len(lives), shortest, longest, kind[4], limit,
                 "%d told %s" % (told, kind[5].decode()) if kind[5] else "within TLS nothing can be said"))
 
 
-def counted_back(rig, suite, address):
+def counted_back(findings, suite, address):
     """An address whose connections have ended may have as many as ever."""
     for service, hello in (("smtp", b"220"), ("imap", b"* OK")):
         clients = [Line(suite.port(service), source=address) for _ in range(PER_ADDRESS)]
         refused = sum(1 for c in clients if not c.line().startswith(hello))
         for c in clients:
             c.close()
-        rig.expect(refused == 0, "after it %s may have %d connections to %s: %d refused" % (address, PER_ADDRESS, service, refused))
+        findings.expect(refused == 0, "after it %s may have %d connections to %s: %d refused" % (address, PER_ADDRESS, service, refused))
 
 
-def slowness(rig, count, smtp_timeout, login_timeout, seed):
+def slowness(findings, count, smtp_timeout, login_timeout, seed):
     chance = random.Random(seed)
     limits = {"smtp-timeout": smtp_timeout, "login-timeout": login_timeout}
     suite = measure.instance(2, ["smtp-timeout %ds" % smtp_timeout, "login-timeout %ds" % login_timeout], limited=True)
@@ -152,22 +152,22 @@ def slowness(rig, count, smtp_timeout, login_timeout, seed):
     try:
         before = measure.memory_kib(suite)
         slow = [Slow(suite, n, chance) for n in range(count)]
-        rig.say("%d slow clients from %d addresses, seed %d" % (count, ADDRESSES, seed))
+        findings.say("%d slow clients from %d addresses, seed %d" % (count, ADDRESSES, seed))
         good = Good(suite)
         time.sleep(1)
-        rig.say("memory in MiB: %s; before: %s" % (measure.in_mib(measure.memory_kib(suite)), measure.in_mib(before)))
+        findings.say("memory in MiB: %s; before: %s" % (measure.in_mib(measure.memory_kib(suite)), measure.in_mib(before)))
         left = drip_until_ended(slow, chance, smtp_timeout + 30)
         good.end()
-        judge(rig, slow, left, limits)
-        rig.expect(not good.failed, "no good client failed: %s" % good.failed[:3])
+        judge(findings, slow, left, limits)
+        findings.expect(not good.failed, "no good client failed: %s" % good.failed[:3])
         for what, times in (("a message is taken", good.smtp), ("a mailbox is opened", good.imap)):
             p99 = measure.percentile(times, 99)
-            rig.expect(p99 < GOOD_MS_MAX, "meanwhile %s: median %.1f ms, p99 %.1f, slowest %.1f of %d (p99 under %d)" % (
+            findings.expect(p99 < GOOD_MS_MAX, "meanwhile %s: median %.1f ms, p99 %.1f, slowest %.1f of %d (p99 under %d)" % (
                 what, measure.percentile(times, 50), p99, max(times), len(times), GOOD_MS_MAX))
         measure.until(lambda: measure.connections(suite, "smtpd") + measure.connections(suite, "imapd") == 0, 10, "slow clients were ended and still count")
-        counted_back(rig, suite, slow[0].source)
+        counted_back(findings, suite, slow[0].source)
         errors = measure.log_lines(suite, "error")
-        rig.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
+        findings.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
     finally:
         if good is not None:
             good.end()

@@ -2,7 +2,7 @@
 """Soak: mixed load for an hour; memory, descriptors and files stay as they are (doc/reliability.md).
 
 usage: soak.py [--sample] [--plant NAME]
-Settings: SOAK_SECONDS (3600), SEED. --sample: 60 s. With --plant on build/plant/NAME: exit 0 when the fault was found.
+Settings: SOAK_SECONDS (3600), SOAK_PAUSE (0.5: seconds between two acts of one of the 16 clients), SEED. --sample: 60 s.
 """
 import collections
 import os
@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 
-import load
 import measure
 import procs
+from rig import Options
 
 ACCOUNTS = 8
 ROUND = 10.0  # seconds between two looks
@@ -190,14 +190,14 @@ def slope(points):
     return 3600 * sum((x - mean_x) * (y - mean_y) for x, y in points) / over if over else 0.0
 
 
-def judge(rig, seconds, looks):
+def judge(findings, seconds, looks):
     """looks: (seconds, what look gave), the first third of them left out as warm-up."""
     is_long = seconds >= 1200
     for name in sorted(looks[0][1]):
         points = [(at, seen[name]) for at, seen in looks if name in seen]
         third = max(len(points) // 3, 1)
         most_before, most_after = (max(v[1] for _, v in p) for p in (points[:third], points[-third:]))
-        rig.expect(most_after <= most_before + (FILES if name == "spool files" else DESCRIPTORS), "%s: %s at the beginning %d, at the end %d" % (
+        findings.expect(most_after <= most_before + (FILES if name == "spool files" else DESCRIPTORS), "%s: %s at the beginning %d, at the end %d" % (
             name, "number" if name == "spool files" else "descriptors", most_before, most_after))
         if name == "spool files":
             continue
@@ -205,11 +205,11 @@ def judge(rig, seconds, looks):
         first, last = points[0][1][0], points[-1][1][0]
         low = min(v[0] for _, v in points[-third:]) - max(v[0] for _, v in points[:third])
         allowed = max(KIB_AN_HOUR, first * PERCENT_AN_HOUR / 100)
-        rig.expect(rise <= allowed if is_long else low <= KIB_SHORT, "%s: memory %d KiB, at the end %d; %+.0f KiB an hour (%s)" % (
+        findings.expect(rise <= allowed if is_long else low <= KIB_SHORT, "%s: memory %d KiB, at the end %d; %+.0f KiB an hour (%s)" % (
             name, first, last, rise, "at most %.0f" % allowed if is_long else "too short to be judged by it: at most %d in all" % KIB_SHORT))
 
 
-def judge_sessions(rig, seen):
+def judge_sessions(findings, seen):
     """Sessions that lived through several looks: the least of the last third against the most of the first."""
     worst, pid = 0, 0
     for p, points in seen.items():
@@ -217,10 +217,10 @@ def judge_sessions(rig, seen):
         if third >= 2:
             grown = min(points[-third:]) - max(points[:third])
             worst, pid = max((worst, pid), (grown, p))
-    rig.expect(worst <= KIB_SHORT, "%d IMAP sessions: the one that grew most grew by %d KiB (at most %d)" % (len(seen), worst, KIB_SHORT))
+    findings.expect(worst <= KIB_SHORT, "%d IMAP sessions: the one that grew most grew by %d KiB (at most %d)" % (len(seen), worst, KIB_SHORT))
 
 
-def soak(rig, seconds, seed, pause):
+def soak(findings, seconds, seed, pause):
     suite = measure.instance(ACCOUNTS, ["imap-hibernate-after 1s", "log-level info", "undo-days 0"])
     workers, looks, sessions = [], [], collections.defaultdict(list)
     try:
@@ -235,36 +235,35 @@ def soak(rig, seconds, seed, pause):
             if at >= warm:
                 looks.append((at, look(suite)))
             if int(at / 600) != int((at - step) / 600):
-                rig.say("%d s: %s" % (at, {name: v for name, v in looks[-1][1].items()} if looks else ""))
+                findings.say("%d s: %s" % (at, {name: v for name, v in looks[-1][1].items()} if looks else ""))
         for w in workers:
             w.stopped.set()
         for w in workers:
             w.join(30)
         done = sum((w.done for w in workers), collections.Counter())
         failed = [f for w in workers for f in w.failed]
-        rig.say("%d acts in %d s, seed %d: %s" % (sum(done.values()), seconds, seed, dict(done)))
-        rig.expect(not failed, "every act was done as it should: %d not, %s" % (len(failed), failed[:3]))
-        judge(rig, seconds, looks)
-        judge_sessions(rig, sessions)
+        findings.say("%d acts in %d s, seed %d: %s" % (sum(done.values()), seconds, seed, dict(done)))
+        findings.expect(not failed, "every act was done as it should: %d not, %s" % (len(failed), failed[:3]))
+        judge(findings, seconds, looks)
+        judge_sessions(findings, sessions)
         suite.wait_empty(30)
         errors = measure.log_lines(suite, "error") + measure.log_lines(suite, "warn")
-        rig.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
+        findings.expect(not errors and measure.restarts(suite) == 0, "no error in the log, no daemon restarted: %s" % dict(errors))
     finally:
         for w in workers:
             w.stopped.set()
         suite.close()
 
 
-def main(args):
-    if "--plant" in args:
-        return load.plant(args[args.index("--plant") + 1])
-    short = "--sample" in args
-    seed = int(os.environ.get("SEED", random.randrange(1 << 31)))
-    rig = measure.Rig("soak", "SEED=%d make check-soak%s" % (seed, " RIG=--sample" if short else ""))
+def main():
+    options = Options()
+    findings = measure.Findings()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the instance is ended
-    rig.part(soak, int(os.environ.get("SOAK_SECONDS", 60 if short else 3600)), seed, float(os.environ.get("SOAK_PAUSE", "0.1" if short else "0.5")))
-    return rig.end()
+    seconds = options.number("SOAK_SECONDS", 3600, 60)
+    findings.part(soak, seconds, options.seed, float(os.environ.get("SOAK_PAUSE", "0.1" if options.sample or options.plant else "0.5")))
+    findings.repeat("make check-soak", options)
+    return options.verdict("soak of %d s: %d promises kept, %d broken" % (seconds, findings.kept, len(findings.faults)), findings.faults)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
