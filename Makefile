@@ -61,7 +61,7 @@ queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o pages.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
-IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set.o utf7.o)
+IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o search.o set.o utf7.o)
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)

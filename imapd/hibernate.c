@@ -1,70 +1,25 @@
 /*
  * A session that waits in IDLE puts what it holds into one message for its spawner and ends; when there is something
  * to do, another process takes it up again. The client does not notice.
- *
- * The list of UIDs goes as runs: for each the numbers that are left out in front of it, and its length less one, as
- * integers of seven bits an octet, lowest first, the eighth bit for "more follows".
  */
 #include "imapd/session.h"
 
+#include "imap/runs.h"
 #include "ipc/ipc.h"
 
-#include <stdlib.h>
+/* More octets, in a mailbox of very many gaps, or more messages than this: the process stays. */
+enum { HIBERNATE_UIDS_MAX = 8192, HIBERNATE_MESSAGES_MAX = 4 * 1024 * 1024 };
 
-enum { HIBERNATE_UIDS_MAX = 8192 }; /* more, in a mailbox of very many gaps: the process stays */
-
-static void put_number(struct buf *out, uint32_t n)
+static bool take_uids(struct span in, struct view *view)
 {
-	for (; n > 0x7f; n >>= 7)
-		buf_add_char(out, (char)(n | 0x80));
-	buf_add_char(out, (char)n);
-}
+	uint32_t first, last = 0;
 
-static bool take_number(struct span *in, uint32_t *out)
-{
-	uint64_t n = 0;
-
-	for (unsigned shift = 0; in->len > 0 && shift < 35; shift += 7) {
-		unsigned char c = (unsigned char)in->ptr[0];
-
-		*in = span_from(*in, 1);
-		n |= (uint64_t)(c & 0x7f) << shift;
-		if ((c & 0x80) == 0) {
-			*out = (uint32_t)n;
-			return n <= UINT32_MAX;
-		}
-	}
-	return false;
-}
-
-void hibernate_put_uids(const uint32_t *uids, size_t count, struct buf *out)
-{
-	uint32_t next = 1;
-
-	for (size_t i = 0, run; i < count; i += run) {
-		for (run = 1; i + run < count && uids[i + run] == uids[i] + run; run++)
-			;
-		put_number(out, uids[i] - next);
-		put_number(out, (uint32_t)run - 1);
-		next = uids[i] + (uint32_t)run;
-	}
-}
-
-bool hibernate_take_uids(struct span in, struct view *view)
-{
-	uint64_t next = 1;
-
-	view->count = 0;
 	while (in.len > 0) {
-		uint32_t gap, more;
-
-		if (!take_number(&in, &gap) || !take_number(&in, &more) || next + gap + more > UINT32_MAX)
+		if (!imap_runs_take(&in, &first, &last) || last - first >= HIBERNATE_MESSAGES_MAX - view->count ||
+		    !view_reserve(view, view->count + (last - first) + 1))
 			return false;
-		if (!view_reserve(view, view->count + more + 1))
-			return false;
-		for (uint64_t uid = next + gap; uid <= next + gap + more; uid++)
+		for (uint64_t uid = first; uid <= last; uid++)
 			view->uids[view->count++] = (uint32_t)uid;
-		next += (uint64_t)gap + more + 1;
 	}
 	return true;
 }
@@ -78,10 +33,10 @@ bool session_hibernate(struct session *s, int64_t left_ms)
 	    .recent_saved = view->recent_saved, .keywords = view->keywords};
 	struct buf uids;
 
-	if (buf_len(&s->in) > 0 || buf_len(&s->out) > 0)
+	if (buf_len(&s->in) > 0 || buf_len(&s->out) > 0 || view->count > HIBERNATE_MESSAGES_MAX)
 		return false;
 	buf_init(&uids, HIBERNATE_UIDS_MAX);
-	hibernate_put_uids(view->uids, view->count, &uids);
+	imap_runs_put(view->uids, view->count, &uids);
 	body.uids = buf_span(&uids);
 	s->hibernates = !buf_failed(&uids) && ipc_send(s->wake, &ipc_wake_hibernate, 0, &body, s->fd) == 0;
 	buf_fini(&uids);
@@ -101,5 +56,5 @@ bool session_resume(struct session *s, struct span state)
 	s->commands = body->commands;
 	s->view = (struct view){.mailbox = body->mailbox, .read_only = body->read_only, .uidvalidity = body->uidvalidity, .modseq = body->modseq,
 	    .generation = UINT64_MAX, .recent_from = body->recent_from, .recent_saved = body->recent_saved, .keywords = body->keywords};
-	return hibernate_take_uids(body->uids, &s->view);
+	return take_uids(body->uids, &s->view);
 }

@@ -125,9 +125,6 @@ void session_watch(struct session *s, bool on);
 bool session_hibernate(struct session *s, int64_t left_ms);
 /* Takes up what session_hibernate sent. False: it was malformed, or there is no memory. */
 bool session_resume(struct session *s, struct span state);
-/* Ascending UIDs to and from octets. False: malformed, or no memory. */
-void hibernate_put_uids(const uint32_t *uids, size_t count, struct buf *out);
-bool hibernate_take_uids(struct span in, struct view *view);
 
 /* ---- view.c ---- */
 
