@@ -61,12 +61,11 @@ static int look_at_metas(int dir, struct err *err)
 static int open_databases(struct store *s, bool create)
 {
 	static const char *const names[] = {"catalog", "messages", "facts", "refs", "log", "expunged", "delivered"};
-	MDB_dbi *const dbis[] = {&s->catalog, &s->messages, &s->facts, &s->refs, &s->log, &s->expunged, &s->delivered};
 	MDB_txn *txn = NULL;
 	int r = mdb_txn_begin(s->env, NULL, create ? 0 : MDB_RDONLY, &txn);
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
-		r = mdb_dbi_open(txn, names[i], create ? MDB_CREATE : 0, dbis[i]);
+	for (size_t i = 0; i < DB_COUNT && r == 0; i++)
+		r = mdb_dbi_open(txn, names[i], create ? MDB_CREATE : 0, &s->db[i]);
 	if (r != 0) {
 		if (txn != NULL)
 			mdb_txn_abort(txn);
@@ -110,16 +109,15 @@ static void env_close(struct store *s)
 /* One small read of every database: a damaged file is found here rather than in the middle of a command. */
 static int env_check(struct store *s, bool *empty, struct err *err)
 {
-	const MDB_dbi dbis[] = {s->catalog, s->messages, s->facts, s->refs, s->log, s->expunged, s->delivered};
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	MDB_val k = {1, (void *)(uintptr_t)"M"}, v;
 	int r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
 
-	for (size_t i = 0; i < sizeof(dbis) / sizeof(dbis[0]) && r == 0; i++) {
+	for (size_t i = 0; i < DB_COUNT && r == 0; i++) {
 		MDB_val key, value;
 
-		r = mdb_cursor_open(txn, dbis[i], &cursor);
+		r = mdb_cursor_open(txn, s->db[i], &cursor);
 		if (r == 0) {
 			r = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
 			if (r == 0)
@@ -130,11 +128,11 @@ static int env_check(struct store *s, bool *empty, struct err *err)
 			r = 0;
 	}
 	if (r == 0) {
-		r = mdb_get(txn, s->catalog, &k, &v);
+		r = mdb_get(txn, s->db[DB_CATALOG], &k, &v);
 		*empty = r == MDB_NOTFOUND;
 		if (r == MDB_NOTFOUND)
 			r = 0;
-		else if (r == 0 && v.mv_size != sizeof(struct meta))
+		else if (r == 0 && v.mv_size != sizeof(struct meta) + RECORD_SUM) /* also one of another version */
 			r = MDB_CORRUPTED;
 	}
 	if (txn != NULL)
@@ -152,9 +150,9 @@ static int make_directories(int dir, struct err *err)
 	return fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
 }
 
-static int stop_at_file(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived)
+static int stop_at_file(void *arg, const char *path, const struct file_name *name)
 {
-	(void)arg, (void)path, (void)number, (void)mailbox, (void)arrived;
+	(void)arg, (void)path, (void)name;
 	return 1;
 }
 
@@ -204,6 +202,35 @@ static bool has_mail(int dir)
 	return fstatat(dir, "mail", &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+static int ignore_mailbox(void *arg, const struct store_mailbox *mailbox)
+{
+	(void)arg, (void)mailbox;
+	return 0;
+}
+
+/* Without these two nothing of the account is of use. */
+static int read_catalog(struct store *s, struct err *err)
+{
+	struct store_txn *txn;
+	int r = store_begin(s, false, &txn, err);
+
+	if (r != 0)
+		return r;
+	r = store_mailbox_each(txn, ignore_mailbox, NULL);
+	store_abort(&txn);
+	return r == 0 ? 0 : err_set(err, r, "index: the records of the mailboxes are damaged");
+}
+
+/* Somebody met damage, or died: is it there to stay? */
+static int look_at_suspect(struct store *s, struct err *err)
+{
+	int r = index_check(s, err);
+
+	if (r == 0 && unlinkat(s->dir, STORE_SUSPECT, 0) != 0 && errno != ENOENT)
+		r = err_set_errno(err, errno, STORE_SUSPECT);
+	return r;
+}
+
 static int open_parts(struct store *s, bool create, bool anew, struct err *err)
 {
 	bool empty = false;
@@ -219,21 +246,28 @@ static int open_parts(struct store *s, bool create, bool anew, struct err *err)
 		r = env_open(s, err);
 	if (r == 0)
 		r = env_check(s, &empty, err);
-	return r == 0 && empty ? create_account(s, anew, err) : r;
+	if (r == 0 && empty)
+		r = create_account(s, anew, err);
+	return r == 0 ? read_catalog(s, err) : r;
 }
 
-static int open_once(struct store *s, const struct store_options *options, struct err *err)
+/* look: at all of an index that is suspect. */
+static int open_once(struct store *s, const struct store_options *options, bool look, struct err *err)
 {
 	int r = take_lock(s, err);
 
+	crash_watch(s->dir);
 	if (r == 0 && faccessat(s->dir, STORE_REBUILDING, F_OK, 0) == 0)
 		r = err_set(err, E_CORRUPT, "the making of the index was interrupted");
-	return r == 0 ? open_parts(s, options->create, false, err) : r;
+	if (r == 0)
+		r = open_parts(s, options->create, false, err);
+	return r == 0 && look && faccessat(s->dir, STORE_SUSPECT, F_OK, 0) == 0 ? look_at_suspect(s, err) : r;
 }
 
 static void close_parts(struct store *s)
 {
 	env_close(s);
+	crash_watch(-1);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	s->lock_fd = -1;
@@ -270,15 +304,16 @@ int store_open(struct store **out, int dir, const struct store_options *options,
 		*rebuilt = false;
 	if (r == 0) {
 		s->quota = options->quota;
-		r = open_once(s, options, err);
+		r = open_once(s, options, true, err);
 	}
 	if (r == E_CORRUPT) {
 		close_parts(s);
 		r = store_rebuild(s->dir, NULL, NULL, err);
-		if (r == 0)
-			r = open_once(s, options, err);
 		if (r == 0 && rebuilt != NULL)
 			*rebuilt = true;
+		/* Others have it open: what is sound in it serves for now. */
+		if (r == 0 || (r == E_BUSY && open_once(s, options, false, NULL) == 0))
+			r = r == 0 ? open_once(s, options, true, err) : 0;
 	}
 	if (r != 0)
 		store_close(&s);

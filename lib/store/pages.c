@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -148,6 +149,68 @@ static bool tree_check(struct walk *w, const unsigned char *tree, unsigned flags
 	return depth > 0 && depth <= TREE_DEPTH_MAX && page_check(w, root, depth, inner);
 }
 
+/* The first leaf below a tree's root; false when the way there makes no sense. */
+static bool first_leaf(struct walk *w, const unsigned char *tree, unsigned char *page)
+{
+	uint64_t number = get_le(tree + TREE_ROOT_AT, 8);
+
+	for (unsigned depth = get16(tree + TREE_DEPTH_AT); depth > 0 && depth <= TREE_DEPTH_MAX; depth--) {
+		unsigned at;
+
+		if (!page_read(w, number, page, PAGE))
+			return false;
+		at = get16(page + PAGE_HEAD);
+		if (at < PAGE_HEAD + 2 || at > PAGE - NODE_HEAD)
+			return false;
+		if (depth == 1)
+			return (get16(page + 10) & PAGE_KINDS) == PAGE_LEAF;
+		number = get_le(page + at, 6);
+	}
+	return false;
+}
+
+/* The data of the first entry of a leaf, when its key is this. */
+static const unsigned char *first_entry(const unsigned char *page, const char *key, size_t size)
+{
+	size_t at = get16(page + PAGE_HEAD), len = strlen(key);
+
+	if (at + NODE_HEAD + len + size > PAGE || get16(page + at + 6) != len || memcmp(page + at + NODE_HEAD, key, len) != 0 ||
+	    get_le(page + at, 4) < size)
+		return NULL;
+	return page + at + NODE_HEAD + len;
+}
+
+/*
+ * LMDB takes the meta page with the greater number. If that number fell, it would go on from the moment before as if
+ * the last commit had never been; but the meta record below it tells how it was called. seen: the moment it has taken.
+ */
+static bool was_taken_back(struct walk *w, uint64_t seen)
+{
+	unsigned char meta[META_SIZE], page[PAGE];
+	const unsigned char *entry;
+	uint64_t wrote;
+
+	if (pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) != (ssize_t)sizeof(meta))
+		return false;
+	w->last = get_le(meta + META_LAST_PAGE_AT, 8);
+	w->budget = TREE_DEPTH_MAX;
+	if (!first_leaf(w, meta + META_MAIN_AT, page))
+		return false;
+	entry = first_entry(page, "catalog", TREE_SIZE);
+	if (entry == NULL)
+		return false;
+	memcpy(meta, entry, TREE_SIZE);
+	if (!first_leaf(w, meta, page))
+		return false;
+	entry = first_entry(page, "M", sizeof(struct meta) + RECORD_SUM);
+	if (entry == NULL)
+		return false;
+	wrote = get_le(entry + offsetof(struct meta, txn), 8);
+	w->bad = (seen + 1) % 2;
+	return wrote > seen && pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) == (ssize_t)sizeof(meta) &&
+	       get_le(meta + META_TXN_AT, 8) < wrote;
+}
+
 /* One moment of the index: a meta page and the two trees in it. */
 static int moment_check(struct store *s, struct walk *w, bool *sane)
 {
@@ -163,7 +226,7 @@ static int moment_check(struct store *s, struct walk *w, bool *sane)
 	w->free_pages = true;
 	*sane = *sane && tree_check(w, meta + META_FREE_AT, TREE_NUMBERS, true);
 	w->free_pages = false;
-	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false);
+	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && !was_taken_back(w, mdb_txn_id(txn));
 	mdb_txn_abort(txn);
 	return 0;
 }

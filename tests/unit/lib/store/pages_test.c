@@ -13,17 +13,16 @@ enum { PAGE_SIZE = 4096 };
 /* Reads all there is, as LMDB gives it; a fault in a page would end the process here. */
 static uint64_t read_everything(struct store *s)
 {
-	const MDB_dbi dbis[] = {s->catalog, s->messages, s->facts, s->refs, s->log, s->expunged, s->delivered};
 	uint64_t sum = 0;
 	MDB_txn *txn;
 
 	if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0)
 		return 0;
-	for (size_t i = 0; i < sizeof(dbis) / sizeof(dbis[0]); i++) {
+	for (size_t i = 0; i < DB_COUNT; i++) {
 		MDB_cursor *cursor;
 		MDB_val k, v;
 
-		if (mdb_cursor_open(txn, dbis[i], &cursor) != 0)
+		if (mdb_cursor_open(txn, s->db[i], &cursor) != 0)
 			continue;
 		for (int n = 0; n < 10000 && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0; n++) {
 			const unsigned char *p = v.mv_data, *q = k.mv_data;
