@@ -1,9 +1,13 @@
 #include "auth/directory.h"
 
+#include "auth/record.h"
 #include "base/clock.h"
+#include "store/pages.h"
 
-#include <lmdb.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { DIRECTORY_RECORD_VERSION = 1, DIRECTORY_READERS = 64 };
 #define DIRECTORY_MAP ((size_t)1 << 30)
@@ -12,6 +16,8 @@ struct directory {
 	MDB_env *env;
 	MDB_dbi accounts, addresses, domains, meta;
 	MDB_txn *txn; /* between begin and commit */
+	uint64_t floor; /* numbers up to here are taken, whatever the databases say */
+	bool damaged;	/* not everything that was in it can be found */
 };
 
 /* The fixed front of an account's record; the three strings follow. */
@@ -50,13 +56,44 @@ static int open_databases(struct directory *d, struct err *err)
 	return r == 0 ? 0 : db_error(err, r, "open");
 }
 
+/* LMDB believes the meta pages. */
+static int guard(const char *path, struct err *err)
+{
+	char file[4096];
+	int fd, r;
+
+	snprintf(file, sizeof(file), "%s/data.mdb", path);
+	fd = open(file, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	r = pages_guard(fd, DIRECTORY_MAP, NULL);
+	close(fd);
+	return r == 0 ? 0 : db_error(err, MDB_CORRUPTED, "its file data.mdb");
+}
+
+bool directory_is_damaged(const struct directory *d)
+{
+	return d->damaged;
+}
+
+void directory_reserve(struct directory *d, uint64_t id)
+{
+	d->floor = id;
+}
+
 int directory_open(const char *path, struct directory **out, struct err *err)
 {
 	struct directory *d = calloc(1, sizeof(*d));
 	int r, dead;
 
+	*out = NULL;
 	if (d == NULL)
 		return err_set(err, E_NOMEM, "no memory for the directory");
+	r = guard(path, err);
+	if (r != 0) {
+		free(d);
+		return r;
+	}
 	r = mdb_env_create(&d->env);
 	if (r == 0)
 		r = mdb_env_set_mapsize(d->env, DIRECTORY_MAP);
@@ -68,7 +105,13 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 		r = mdb_env_open(d->env, path, MDB_NOTLS, 0600);
 	if (r == 0)
 		mdb_reader_check(d->env, &dead);
-	r = r == 0 ? open_databases(d, err) : db_error(err, r, "its files data.mdb and lock.mdb");
+	r = r == 0 ? 0 : db_error(err, r, "its files data.mdb and lock.mdb");
+	if (r == 0 && pages_check(d->env, true, NULL, NULL) == E_CORRUPT)
+		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
+	if (r == 0)
+		r = open_databases(d, err);
+	if (r == 0)
+		d->damaged = !auth_records_are_sound(d->env, (const MDB_dbi[]){d->accounts, d->addresses, d->domains, d->meta}, 4);
 	if (r != 0)
 		directory_close(&d);
 	*out = d;
@@ -198,11 +241,11 @@ static int decode_account(MDB_val value, struct account *out)
 static int get_by_id(struct directory *d, MDB_txn *txn, uint64_t id, struct account *out)
 {
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
+	MDB_val v;
 	int r;
 
 	id_key(id, key);
-	r = mdb_get(txn, d->accounts, &k, &v);
+	r = auth_record_get(txn, d->accounts, span_of(key, sizeof(key)), &v);
 	return r == MDB_NOTFOUND ? E_NOTFOUND : r != 0 ? E_CORRUPT : decode_account(v, out);
 }
 
@@ -217,7 +260,6 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	    .quota = a->quota,
 	    .created = a->created};
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
 	struct buf value;
 	int r;
 
@@ -227,15 +269,14 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	buf_add_str(&value, a->name);
 	buf_add_str(&value, a->hash);
 	id_key(a->id, key);
-	v = val(buf_span(&value));
-	r = mdb_put(txn, d->accounts, &k, &v, 0);
+	r = auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0);
 	buf_fini_secret(&value);
 	return r == 0 ? 0 : db_error(err, r, "account");
 }
 
 enum directory_kind directory_find(struct directory *d, struct span address, struct account *account, struct buf *targets)
 {
-	MDB_val k = val(address), v;
+	MDB_val v;
 	enum directory_kind kind = DIRECTORY_ERROR;
 	MDB_txn *txn;
 	uint64_t id;
@@ -245,9 +286,10 @@ enum directory_kind directory_find(struct directory *d, struct span address, str
 		return DIRECTORY_NONE;
 	if (read_begin(d, &txn) != 0)
 		return DIRECTORY_ERROR;
-	r = mdb_get(txn, d->addresses, &k, &v);
+	r = auth_record_get(txn, d->addresses, address, &v);
 	if (r == MDB_NOTFOUND) {
-		kind = DIRECTORY_NONE;
+		/* Nobody is told that there is no such address when it may be the one that was lost. */
+		kind = d->damaged ? DIRECTORY_ERROR : DIRECTORY_NONE;
 	} else if (r == 0 && v.mv_size == 9 && *(char *)v.mv_data == 'A') {
 		memcpy(&id, (char *)v.mv_data + 1, sizeof(id));
 		if (get_by_id(d, txn, id, account) == 0)
@@ -288,33 +330,33 @@ static int check_id(struct directory *d, MDB_txn *txn, uint64_t id, struct err *
 /* *id 0: the next one; else this one, and those to come are above it. */
 static int take_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *err)
 {
-	MDB_val k = val(SPAN_LIT("next")), v;
 	uint64_t next = 1;
-	int r = mdb_get(txn, d->meta, &k, &v);
+	MDB_val v;
+	int r = auth_record_get(txn, d->meta, SPAN_LIT("next"), &v);
 
 	if (r == 0 && v.mv_size == sizeof(next))
 		memcpy(&next, v.mv_data, sizeof(next));
 	else if (r != MDB_NOTFOUND)
 		return db_error(err, r, "next id");
+	if (next <= d->floor)
+		next = d->floor + 1;
 	if (*id == 0)
 		*id = next;
 	else if (check_id(d, txn, *id, err) != 0)
 		return E_EXISTS;
 	if (*id >= next)
 		next = *id + 1;
-	v = (MDB_val){sizeof(next), &next};
-	r = mdb_put(txn, d->meta, &k, &v, 0);
+	r = auth_record_put(txn, d->meta, SPAN_LIT("next"), span_of(&next, sizeof(next)), 0);
 	return r == 0 ? 0 : db_error(err, r, "next id");
 }
 
 static int add_address(struct directory *d, MDB_txn *txn, const struct account *account, struct err *err)
 {
 	char value[9] = {'A'};
-	MDB_val k = val(span_str(account->address)), v = {sizeof(value), value};
 	int r;
 
 	memcpy(value + 1, &account->id, sizeof(account->id));
-	r = mdb_put(txn, d->addresses, &k, &v, MDB_NOOVERWRITE);
+	r = auth_record_put(txn, d->addresses, span_str(account->address), span_of(value, sizeof(value)), MDB_NOOVERWRITE);
 	if (r == MDB_KEYEXIST)
 		return err_set(err, E_EXISTS, "%s is there already, as an account or an alias", account->address);
 	return r == 0 ? 0 : db_error(err, r, "address");
@@ -381,7 +423,8 @@ static int walk(struct directory *d, MDB_dbi dbi, int (*fn)(void *arg, MDB_val k
 		return E_IO;
 	}
 	while (r == 0 && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0)
-		r = fn(arg, k, v);
+		if (auth_record_check(k, &v))
+			r = fn(arg, k, v);
 	mdb_cursor_close(cursor);
 	read_end(d, txn);
 	return r;
@@ -463,7 +506,6 @@ int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span 
 
 int directory_alias_put(struct directory *d, struct span address, struct span targets, bool replace, struct err *err)
 {
-	MDB_val k = val(address), v;
 	struct account account;
 	struct buf value;
 	MDB_txn *txn;
@@ -477,11 +519,10 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 	buf_init(&value, DIRECTORY_ALIAS_MAX);
 	buf_add_char(&value, 'L');
 	buf_add_span(&value, targets);
-	v = val(buf_span(&value));
 	if (buf_failed(&value))
 		r = err_set(err, E_TOOBIG, "the alias has too many targets");
 	else {
-		r = mdb_put(txn, d->addresses, &k, &v, replace ? 0 : MDB_NOOVERWRITE);
+		r = auth_record_put(txn, d->addresses, address, buf_span(&value), replace ? 0 : MDB_NOOVERWRITE);
 		if (r == MDB_KEYEXIST)
 			r = err_set(err, E_EXISTS, "the alias %.*s is there already", SPAN_ARG(address));
 		else if (r != 0)
@@ -518,13 +559,12 @@ int directory_alias_remove(struct directory *d, struct span address, struct err 
 
 int directory_domain_add(struct directory *d, struct span name, struct err *err)
 {
-	MDB_val k = val(name), v = {0, NULL};
 	MDB_txn *txn;
 	int r = change_begin(d, &txn, err);
 
 	if (r != 0)
 		return r;
-	r = mdb_put(txn, d->domains, &k, &v, MDB_NOOVERWRITE);
+	r = auth_record_put(txn, d->domains, name, span_str(""), MDB_NOOVERWRITE);
 	if (r == MDB_KEYEXIST)
 		r = err_set(err, E_EXISTS, "the domain %.*s is there already", SPAN_ARG(name));
 	else if (r != 0)
@@ -539,13 +579,13 @@ int directory_domain_remove(struct directory *d, struct span name, struct err *e
 
 bool directory_domain_has(struct directory *d, struct span name)
 {
-	MDB_val k = val(name), v;
 	MDB_txn *txn;
+	MDB_val v;
 	bool has;
 
 	if (name.len == 0 || name.len > 255 || read_begin(d, &txn) != 0)
 		return false;
-	has = mdb_get(txn, d->domains, &k, &v) == 0;
+	has = auth_record_get(txn, d->domains, name, &v) == 0;
 	read_end(d, txn);
 	return has;
 }

@@ -199,7 +199,7 @@ int store_check(struct store *store, store_report *report, void *arg)
 {
 	struct check c = {.store = store, .report = report, .arg = arg};
 	struct err err = {0};
-	int r = pages_check(store, true, &err);
+	int r = index_pages_check(store, true, &err);
 
 	if (r == E_CORRUPT) { /* no use in going further, and no safe way */
 		store_suspect(store);
@@ -226,7 +226,7 @@ int store_check(struct store *store, store_report *report, void *arg)
 int index_check(struct store *store, struct err *err)
 {
 	struct store_txn *txn;
-	int r = pages_check(store, true, err);
+	int r = index_pages_check(store, true, err);
 
 	if (r == 0)
 		r = store_begin(store, false, &txn, err);

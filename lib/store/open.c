@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 #define STORE_MAP ((size_t)16 << 30) /* address space, not memory and not disk */
-enum { STORE_READERS = 2048 };
+enum { STORE_READERS = 2048, BUSY_TRIES = 100, BUSY_WAIT_MS = 20 };
 
 int store_db_error(struct err *err, int r, const char *what)
 {
@@ -90,7 +91,7 @@ static int env_open(struct store *s, struct err *err)
 	if (r != 0)
 		return store_db_error(err, r, "open");
 	mdb_reader_check(s->env, &dead);
-	r = pages_check(s, false, err);
+	r = index_pages_check(s, false, err);
 	if (r != 0)
 		return r;
 	r = open_databases(s, false);
@@ -273,6 +274,27 @@ static void close_parts(struct store *s)
 	s->lock_fd = -1;
 }
 
+/*
+ * The index made again. While others have it open it cannot be: what is sound in it serves, and if it cannot be
+ * opened at all, a session that is just ending is waited for.
+ */
+static int open_rebuilt(struct store *s, const struct store_options *options, struct err *err)
+{
+	int r = E_BUSY;
+
+	for (int tries = 0; r == E_BUSY && tries < BUSY_TRIES; tries++) {
+		if (tries > 0)
+			poll(NULL, 0, BUSY_WAIT_MS);
+		close_parts(s);
+		r = store_rebuild(s->dir, NULL, NULL, err);
+		if (r == 0)
+			return open_once(s, options, true, err);
+		if (r == E_BUSY && open_once(s, options, false, NULL) == 0)
+			return 0;
+	}
+	return r;
+}
+
 static int store_new(struct store **out, int dir, struct err *err)
 {
 	struct store *s = *out = calloc(1, sizeof(*s));
@@ -307,13 +329,9 @@ int store_open(struct store **out, int dir, const struct store_options *options,
 		r = open_once(s, options, true, err);
 	}
 	if (r == E_CORRUPT) {
-		close_parts(s);
-		r = store_rebuild(s->dir, NULL, NULL, err);
+		r = open_rebuilt(s, options, err);
 		if (r == 0 && rebuilt != NULL)
-			*rebuilt = true;
-		/* Others have it open: what is sound in it serves for now. */
-		if (r == 0 || (r == E_BUSY && open_once(s, options, false, NULL) == 0))
-			r = r == 0 ? open_once(s, options, true, err) : 0;
+			*rebuilt = faccessat(s->dir, STORE_SUSPECT, F_OK, 0) != 0;
 	}
 	if (r != 0)
 		store_close(&s);

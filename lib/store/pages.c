@@ -8,12 +8,12 @@
  * then offsets of its nodes (u16). A node has the size of its data u32, flags u16, key
  * size u16, key, data. In a branch the first six bytes are the child's number.
  */
-#include "store/private.h"
+#include "store/pages.h"
 
 #include "base/bytes.h"
 
 #include <fcntl.h>
-#include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -169,8 +169,7 @@ static bool first_leaf(struct walk *w, const unsigned char *tree, unsigned char 
 	return false;
 }
 
-/* The data of the first entry of a leaf, when its key is this. */
-static const unsigned char *first_entry(const unsigned char *page, const char *key, size_t size)
+const unsigned char *pages_first_entry(const unsigned char *page, const char *key, size_t size)
 {
 	size_t at = get16(page + PAGE_HEAD), len = strlen(key);
 
@@ -184,7 +183,7 @@ static const unsigned char *first_entry(const unsigned char *page, const char *k
  * LMDB takes the meta page with the greater number. If that number fell, it would go on from the moment before as if
  * the last commit had never been; but the meta record below it tells how it was called. seen: the moment it has taken.
  */
-static bool was_taken_back(struct walk *w, uint64_t seen)
+static bool was_taken_back(struct walk *w, uint64_t seen, pages_written *written)
 {
 	unsigned char meta[META_SIZE], page[PAGE];
 	const unsigned char *entry;
@@ -196,28 +195,25 @@ static bool was_taken_back(struct walk *w, uint64_t seen)
 	w->budget = TREE_DEPTH_MAX;
 	if (!first_leaf(w, meta + META_MAIN_AT, page))
 		return false;
-	entry = first_entry(page, "catalog", TREE_SIZE);
+	entry = pages_first_entry(page, "catalog", TREE_SIZE);
 	if (entry == NULL)
 		return false;
 	memcpy(meta, entry, TREE_SIZE);
 	if (!first_leaf(w, meta, page))
 		return false;
-	entry = first_entry(page, "M", sizeof(struct meta) + RECORD_SUM);
-	if (entry == NULL)
-		return false;
-	wrote = get_le(entry + offsetof(struct meta, txn), 8);
+	wrote = written(page);
 	w->bad = (seen + 1) % 2;
 	return wrote > seen && pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) == (ssize_t)sizeof(meta) &&
 	       get_le(meta + META_TXN_AT, 8) < wrote;
 }
 
 /* One moment of the index: a meta page and the two trees in it. */
-static int moment_check(struct store *s, struct walk *w, bool *sane)
+static int moment_check(MDB_env *env, struct walk *w, pages_written *written, bool *sane)
 {
 	unsigned char meta[META_SIZE];
 	MDB_txn *txn;
 	/* What this reader could see is not written over while it is there, nor is what was committed since. */
-	int r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	int r = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
 
 	if (r != 0)
 		return r;
@@ -226,7 +222,7 @@ static int moment_check(struct store *s, struct walk *w, bool *sane)
 	w->free_pages = true;
 	*sane = *sane && tree_check(w, meta + META_FREE_AT, TREE_NUMBERS, true);
 	w->free_pages = false;
-	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && !was_taken_back(w, mdb_txn_id(txn));
+	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && (written == NULL || !was_taken_back(w, mdb_txn_id(txn), written));
 	mdb_txn_abort(txn);
 	return 0;
 }
@@ -275,21 +271,21 @@ int pages_guard(int fd, uint64_t map_max, struct err *err)
 	return 0;
 }
 
-int pages_check(struct store *s, bool whole, struct err *err)
+int pages_check(MDB_env *env, bool whole, pages_written *written, struct err *err)
 {
 	struct walk w = {.whole = whole};
 	bool sane = false;
 	MDB_stat stat;
-	int r = mdb_env_stat(s->env, &stat);
+	int r = mdb_env_stat(env, &stat);
 
 	if (r == 0)
-		r = mdb_env_get_fd(s->env, &w.fd);
+		r = mdb_env_get_fd(env, &w.fd);
 	if (r == 0 && stat.ms_psize != PAGE)
 		return 0;
 	/* Once more: the meta page may have been read while it was written. */
 	for (int i = 0; i < 2 && r == 0 && !sane; i++)
-		r = moment_check(s, &w, &sane);
+		r = moment_check(env, &w, written, &sane);
 	if (r != 0)
-		return store_db_error(err, r, "check");
+		return err_set(err, r > 0 ? err_from_errno(r) : E_CORRUPT, "index: check: %s", mdb_strerror(r));
 	return sane ? 0 : err_set(err, E_CORRUPT, "index: page %llu is damaged", (unsigned long long)w.bad);
 }

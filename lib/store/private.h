@@ -12,6 +12,7 @@
 #ifndef MW_STORE_PRIVATE_H
 #define MW_STORE_PRIVATE_H
 
+#include "store/pages.h"
 #include "store/store.h"
 
 #include <lmdb.h>
@@ -116,13 +117,8 @@ uint32_t store_get32(const unsigned char *p);
 /* open.c: for a rebuild, which holds the lock alone and files what is there. */
 int store_open_anew(struct store **out, int dir, struct err *err);
 
-/*
- * pages.c: before LMDB opens the file: E_CORRUPT when its meta pages would lead LMDB out of the file or out of map_max
- * bytes. A file that is too short for what they say is made longer.
- */
-int pages_guard(int fd, uint64_t map_max, struct err *err);
-/* E_CORRUPT when LMDB would stumble. whole: every page, else the way to the first and last entry of each database. */
-int pages_check(struct store *s, bool whole, struct err *err);
+/* record.c: pages_check of the index, and that no commit was taken back. */
+int index_pages_check(struct store *s, bool whole, struct err *err);
 
 /* catalog.c: records as they are; what a change brings with it is mailbox.c's. */
 int meta_get(struct store_txn *txn, struct err *err);

@@ -10,6 +10,7 @@
 #include "base/xxh64.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <unistd.h>
 
 static uint64_t record_sum(enum store_db db, MDB_val key, const void *value, size_t len)
@@ -157,6 +158,18 @@ bool records_complete(const struct store_txn *txn, enum store_set set, uint64_t 
 uint64_t record_sum_of(MDB_val value)
 {
 	return sum_of(value);
+}
+
+static uint64_t written_by(const unsigned char *page)
+{
+	const unsigned char *meta = pages_first_entry(page, "M", sizeof(struct meta) + RECORD_SUM);
+
+	return meta != NULL ? get_le(meta + offsetof(struct meta, txn), 8) : 0;
+}
+
+int index_pages_check(struct store *s, bool whole, struct err *err)
+{
+	return pages_check(s->env, whole, written_by, err);
 }
 
 int records_verify(struct store_txn *txn, enum store_db db, struct err *err)

@@ -59,11 +59,11 @@ static void whole_pages_are_accepted(void **state)
 {
 	struct fixture *f = *state;
 
-	ok(f, pages_check(f->store, false, &f->err));
-	ok(f, pages_check(f->store, true, &f->err));
+	ok(f, index_pages_check(f->store, false, &f->err));
+	ok(f, index_pages_check(f->store, true, &f->err));
 	fill(f);
-	ok(f, pages_check(f->store, false, &f->err));
-	ok(f, pages_check(f->store, true, &f->err));
+	ok(f, index_pages_check(f->store, false, &f->err));
+	ok(f, index_pages_check(f->store, true, &f->err));
 	assert_true(read_everything(f->store) > 0);
 }
 
@@ -88,7 +88,7 @@ static void changed_numbers_are_seen_or_harmless(void **state)
 
 		assert_int_equal(pread(fd, &before, sizeof(before), at), sizeof(before));
 		assert_int_equal(pwrite(fd, &value, sizeof(value), at), sizeof(value));
-		if (pages_check(f->store, true, &f->err) == 0) {
+		if (index_pages_check(f->store, true, &f->err) == 0) {
 			harmless++;
 			read_everything(f->store);
 		} else {
@@ -119,7 +119,7 @@ static void pages_in_the_wrong_place(void **state)
 		assert_int_equal(pread(fd, one, PAGE_SIZE, page * PAGE_SIZE), PAGE_SIZE);
 		assert_int_equal(pread(fd, other, PAGE_SIZE, (page + 1) * PAGE_SIZE), PAGE_SIZE);
 		assert_int_equal(pwrite(fd, other, PAGE_SIZE, page * PAGE_SIZE), PAGE_SIZE);
-		refused += pages_check(f->store, true, &f->err) == E_CORRUPT;
+		refused += index_pages_check(f->store, true, &f->err) == E_CORRUPT;
 		assert_int_equal(pwrite(fd, one, PAGE_SIZE, page * PAGE_SIZE), PAGE_SIZE);
 	}
 	assert_true(refused > 10);
