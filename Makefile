@@ -172,6 +172,11 @@ $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 
 tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/confine
 
+# Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
+damage_O := $(LIB_OBJS) auth/directory.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
+damage_L  = $(UNIT_LIBS)
+$(eval $(call binary,$(B)/libexec/damage,damage))
+
 # ---- rigs: doc/reliability.md. Each takes the environment's settings that its head tells, and RIG=--sample for a few minutes ----
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
 check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
@@ -180,7 +185,7 @@ check-kill: deps-rigs all
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
 check-fault: deps-rigs all
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
-check-damage: deps-rigs all
+check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
 check-load: deps-rigs all
 	@$(RIG_ENV) tests/load/load.py $(RIG)

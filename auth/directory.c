@@ -585,7 +585,8 @@ bool directory_domain_has(struct directory *d, struct span name)
 
 	if (name.len == 0 || name.len > 255 || read_begin(d, &txn) != 0)
 		return false;
-	has = auth_record_get(txn, d->domains, name, &v) == 0;
+	/* One that was lost may be ours: its mail is not refused for good. */
+	has = auth_record_get(txn, d->domains, name, &v) == 0 || d->damaged;
 	read_end(d, txn);
 	return has;
 }

@@ -130,7 +130,7 @@ static int check_records(struct check *c)
 	return 0;
 }
 
-static int note_expunged_numbers(struct check *c)
+static int check_expunged(struct check *c)
 {
 	MDB_cursor *cursor;
 	MDB_val k, v;
@@ -142,8 +142,13 @@ static int note_expunged_numbers(struct check *c)
 	for (found = mdb_cursor_get(cursor, &k, &v, MDB_FIRST); found == 0 && r == 0; found = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
 		struct expunged record;
 
-		if (expunged_decode(c->txn, k, v, &record, &err) == 0)
-			r = note_number(c, record.message.number);
+		if (expunged_decode(c->txn, k, v, &record, &err) != 0)
+			continue;
+		if (check_file(c, &record.message, &err) != 0) {
+			c->faults++;
+			store_say(c->report, c->arg, "expunged: %s", err.text);
+		}
+		r = note_number(c, record.message.number);
 	}
 	mdb_cursor_close(cursor);
 	return r;
@@ -175,10 +180,8 @@ static int check_orphan(void *arg, const char *path, const struct file_name *nam
 /* When something of the index cannot be read, nobody knows what should be in it. */
 static int check_orphans(struct check *c)
 {
-	int r = c->faults == 0 ? note_expunged_numbers(c) : 0;
-
-	if (c->faults > 0 || r != 0)
-		return r;
+	if (c->faults > 0)
+		return 0;
 	if (c->count > 0)
 		qsort(c->numbers, c->count, sizeof(*c->numbers), compare_numbers);
 	return files_each(c->store->dir, check_orphan, c);
@@ -215,7 +218,13 @@ int store_check(struct store *store, store_report *report, void *arg)
 	if (r == 0 || r == E_CORRUPT)
 		r = check_records(&c);
 	if (r == 0)
+		r = check_expunged(&c);
+	if (r == 0)
 		r = check_orphans(&c);
+	if (r == 0 && names_check(c.txn, &err) == E_CORRUPT) {
+		c.faults++;
+		store_say(report, arg, "%s", err.text);
+	}
 	store_abort(&c.txn);
 	free(c.numbers);
 	if (r != 0)

@@ -144,6 +144,8 @@ uint32_t new_uidvalidity(struct store_txn *txn);
 /* names.c: the file "mailboxes". */
 int names_write(struct store_txn *txn, struct err *err);
 int names_restore(struct store_txn *txn, struct err *err);
+/* E_CORRUPT when the file is not what names_write would write. */
+int names_check(struct store_txn *txn, struct err *err);
 
 /* messages.c */
 int message_put(struct store_txn *txn, uint32_t mailbox, const struct store_message *m, struct err *err);
