@@ -276,10 +276,20 @@ static int collect_mailbox(void *arg, struct span value)
 	return decode_mailbox(c->txn, value, &c->list[c->count++]);
 }
 
+static int ignore_subscription(void *arg, struct span name)
+{
+	(void)arg, (void)name;
+	return 0;
+}
+
 int store_mailbox_each(struct store_txn *txn, int (*fn)(void *arg, const struct store_mailbox *mailbox), void *arg)
 {
 	struct collecting c = {.txn = txn};
-	int r = collect(txn, 'm', SET_MAILBOXES, collect_mailbox, &c);
+	/* Whether a mailbox is subscribed to is looked up: a record that was lost would say no. */
+	int r = collect(txn, 's', SET_SUBSCRIPTIONS, ignore_subscription, NULL);
+
+	if (r == 0)
+		r = collect(txn, 'm', SET_MAILBOXES, collect_mailbox, &c);
 
 	if (r == 0 && c.count > 0)
 		qsort(c.list, c.count, sizeof(*c.list), compare_names);

@@ -16,6 +16,7 @@
 enum { ROUNDS = 4, ADDED = 5, NUMBERS = 256 };
 
 static struct truth *now_truth, *old_truth;
+static struct hints hints;
 
 /* What the processes of one case tell each other and the judge. */
 struct reading {
@@ -521,7 +522,7 @@ void account_case(struct chance *c, const char *world, const char *scratch, stru
 			mail.paths = reallocarray(mail.paths, mail.count + 1, sizeof(*mail.paths));
 			memcpy(mail.paths[mail.count++], files.paths[i], PATH);
 		}
-	damage_do(c, at, old, path, strncmp(path, "mail/", 5) == 0 ? &mail : &files, lmdb, damage);
+	damage_do(c, at, old, path, strncmp(path, "mail/", 5) == 0 ? &mail : &files, lmdb ? &hints : NULL, damage);
 	if (chdir(at) != 0)
 		die("no %s", at);
 	r->damage = damage;
@@ -539,6 +540,7 @@ void account_learn(const char *world, const char *scratch)
 {
 	static const char *const names[] = {"account", "account.old"};
 	struct truth **const truths[] = {&now_truth, &old_truth};
+	char index[2 * PATH];
 
 	for (int i = 0; i < 2; i++) {
 		char from[2 * PATH], at[2 * PATH];
@@ -553,4 +555,6 @@ void account_learn(const char *world, const char *scratch)
 			die("/");
 		tree_remove(at);
 	}
+	snprintf(index, sizeof(index), "%s/account/index", world);
+	live_ranges(index, &hints);
 }

@@ -55,11 +55,26 @@ struct damage {
 
 extern const char *const way_names[WAY_COUNT];
 
+/* Of a file of LMDB most bytes mean nothing any more; those of these do. */
+struct range {
+	size_t at, len;
+	unsigned group; /* its database */
+};
+
+struct hints {
+	struct range *ranges;
+	size_t count;
+	unsigned groups;
+};
+
+void live_ranges(const char *directory, struct hints *out);
+
 /*
- * Damages root/path; old: the same tree at an earlier time; others: files it may be exchanged with. lmdb: the file is one, and
- * bytes that mean something are preferred. Something is different afterwards.
+ * Damages root/path; old: the same tree at an earlier time; others: files it may be exchanged with. hints: NULL, or the file is one of
+ * LMDB. Something is different afterwards.
  */
-void damage_do(struct chance *c, const char *root, const char *old, const char *path, const struct files *others, bool lmdb, struct damage *out);
+void damage_do(struct chance *c, const char *root, const char *old, const char *path, const struct files *others, const struct hints *hints,
+    struct damage *out);
 
 /* ---- the three kinds; each returns with what is wrong in `wrong`, or nothing ---- */
 

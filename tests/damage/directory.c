@@ -26,6 +26,7 @@ struct truth {
 };
 
 static struct truth *now_truth, *old_truth;
+static struct hints hints;
 
 static int learn_account(void *arg, const struct account *account)
 {
@@ -62,6 +63,7 @@ void directory_learn(const char *world, const char *scratch)
 {
 	static const char *const names[] = {"directory", "directory.old"};
 	struct truth **const truths[] = {&now_truth, &old_truth};
+	char data[2 * PATH];
 
 	for (int i = 0; i < 2; i++) {
 		struct truth *t = *truths[i] = calloc(1, sizeof(*t));
@@ -83,6 +85,8 @@ void directory_learn(const char *world, const char *scratch)
 		if (t->count == 0)
 			die("the world's directory is empty");
 	}
+	snprintf(data, sizeof(data), "%s/directory", world);
+	live_ranges(data, &hints);
 }
 
 struct reading {
@@ -176,7 +180,7 @@ void directory_case(struct chance *c, const char *world, const char *scratch, st
 	tree_remove(at);
 	tree_copy(from, at);
 	files_list(at, &files);
-	damage_do(c, at, old, data ? "data.mdb" : "lock.mdb", &files, data, damage);
+	damage_do(c, at, old, data ? "data.mdb" : "lock.mdb", &files, data ? &hints : NULL, damage);
 	if (data && damage->way == WAY_OLD)
 		r.truth = old_truth;
 	/* Without its file auth begins a new one: nothing tells it that there was another. */

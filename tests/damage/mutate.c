@@ -26,37 +26,56 @@ size_t chance_below(struct chance *c, size_t below)
 	return below > 0 ? (size_t)(chance_next(c) % below) : 0;
 }
 
-/* In a file of LMDB half of the hits go to meta pages and to the heads of pages, which are a small part of it. */
-static size_t place(struct chance *c, size_t size, bool lmdb)
+/* The heads of nodes stand before their keys. */
+enum { BEFORE = 8 };
+
+static size_t near_record(struct chance *c, size_t size, const struct hints *hints)
+{
+	size_t i = chance_below(c, hints->count), at;
+	unsigned group = (unsigned)chance_below(c, hints->groups); /* a small database is as good as a large one */
+	const struct range *r;
+
+	for (size_t tries = 0; hints->ranges[i].group != group && tries < hints->count; tries++)
+		i = (i + 1) % hints->count;
+	r = &hints->ranges[i];
+	at = r->at + chance_below(c, r->len + BEFORE);
+
+	at -= at >= BEFORE ? BEFORE : 0;
+	return at < size ? at : chance_below(c, size);
+}
+
+static size_t place(struct chance *c, size_t size, const struct hints *hints)
 {
 	size_t at = chance_below(c, size);
 
-	if (!lmdb || size < 3 * (size_t)PAGE)
+	if (hints == NULL || size < 3 * (size_t)PAGE)
 		return at;
-	switch (chance_below(c, 4)) {
+	switch (chance_below(c, 6)) {
 	case 0:
 		return chance_below(c, 2) * PAGE + chance_below(c, META);
 	case 1:
 		return at / PAGE * PAGE + chance_below(c, 64);
-	default:
+	case 2:
 		return at;
+	default:
+		return near_record(c, size, hints);
 	}
 }
 
-static void flip_bits(struct chance *c, char *bytes, size_t size, bool lmdb)
+static void flip_bits(struct chance *c, char *bytes, size_t size, const struct hints *hints)
 {
 	size_t count = chance_below(c, 3) == 0 ? 1 + chance_below(c, 8) : 1;
 
 	while (count-- > 0) {
-		size_t at = place(c, size, lmdb);
+		size_t at = place(c, size, hints);
 
 		bytes[at] ^= (char)(1 << chance_below(c, 8));
 	}
 }
 
-static void replace_bytes(struct chance *c, char *bytes, size_t size, bool lmdb)
+static void replace_bytes(struct chance *c, char *bytes, size_t size, const struct hints *hints)
 {
-	size_t at = place(c, size, lmdb), count = 1 + chance_below(c, 64);
+	size_t at = place(c, size, hints), count = 1 + chance_below(c, 64);
 
 	for (; count > 0 && at < size; count--)
 		bytes[at++] = (char)chance_next(c);
@@ -88,7 +107,7 @@ static void swap_blocks(struct chance *c, char *bytes, size_t size)
 }
 
 /* Bytes of the file itself; *size may change. False: no such way for this file. */
-static bool change(struct chance *c, enum way way, char *bytes, size_t *size, bool lmdb)
+static bool change(struct chance *c, enum way way, char *bytes, size_t *size, const struct hints *hints)
 {
 	size_t extra;
 
@@ -96,10 +115,10 @@ static bool change(struct chance *c, enum way way, char *bytes, size_t *size, bo
 		return false;
 	switch (way) {
 	case WAY_BIT:
-		flip_bits(c, bytes, *size, lmdb);
+		flip_bits(c, bytes, *size, hints);
 		return true;
 	case WAY_BYTES:
-		replace_bytes(c, bytes, *size, lmdb);
+		replace_bytes(c, bytes, *size, hints);
 		return true;
 	case WAY_TRUNCATE:
 		*size = chance_below(c, *size);
@@ -147,7 +166,7 @@ static bool replace(struct chance *c, const char *root, const char *old, const s
 	return differs;
 }
 
-static bool try_way(struct chance *c, const char *root, const char *old, const struct files *others, struct span content, bool lmdb, struct damage *d)
+static bool try_way(struct chance *c, const char *root, const char *old, const struct files *others, struct span content, const struct hints *hints, struct damage *d)
 {
 	size_t size = content.len;
 	char *bytes, full[2 * PATH];
@@ -162,26 +181,28 @@ static bool try_way(struct chance *c, const char *root, const char *old, const s
 		return replace(c, root, old, others, content, d);
 	bytes = malloc(size + EXTRA_MAX + 1);
 	memcpy(bytes, content.ptr, size);
-	done = change(c, d->way, bytes, &size, lmdb) && !same(span_of(bytes, size), content);
+	done = change(c, d->way, bytes, &size, hints) && !same(span_of(bytes, size), content);
 	if (done)
 		file_save(root, d->path, span_of(bytes, size));
 	free(bytes);
 	return done;
 }
 
-void damage_do(struct chance *c, const char *root, const char *old, const char *path, const struct files *others, bool lmdb, struct damage *d)
+void damage_do(struct chance *c, const char *root, const char *old, const char *path, const struct files *others, const struct hints *hints, struct damage *d)
 {
 	/* Most damage is small. */
-	static const enum way ways[] = {WAY_BIT, WAY_BIT, WAY_BIT, WAY_BIT, WAY_BIT, WAY_BYTES, WAY_BYTES, WAY_TRUNCATE, WAY_TRUNCATE, WAY_EXTEND, WAY_ZEROS, WAY_ZEROS,
-	    WAY_SWAP, WAY_DELETE, WAY_EMPTY, WAY_EXCHANGE, WAY_COPY, WAY_OLD};
+	static const enum way ways[] = {WAY_BIT, WAY_BIT, WAY_BIT, WAY_BIT, WAY_BIT, WAY_BIT, WAY_BIT, WAY_BIT, WAY_BYTES, WAY_BYTES, WAY_BYTES, WAY_TRUNCATE, WAY_TRUNCATE,
+	    WAY_EXTEND, WAY_ZEROS, WAY_ZEROS, WAY_SWAP, WAY_OLD, WAY_EXCHANGE, WAY_COPY, WAY_DELETE, WAY_EMPTY};
+	/* Of those, an index that is not even one any more is made again, and that is soon tried enough. */
+	size_t count = sizeof(ways) / sizeof(ways[0]) - (hints != NULL && chance_below(c, 8) != 0 ? 4 : 0);
 	struct span content = file_load(root, path);
 
 	if (content.ptr == NULL)
 		die("%s/%s cannot be read", root, path);
 	snprintf(d->path, sizeof(d->path), "%s", path);
 	do
-		d->way = ways[chance_below(c, sizeof(ways) / sizeof(ways[0]))];
-	while (!try_way(c, root, old, others, content, lmdb, d));
+		d->way = ways[chance_below(c, count)];
+	while (!try_way(c, root, old, others, content, hints, d));
 	snprintf(d->text, sizeof(d->text), "%.300s: %s%s%.300s", d->path, way_names[d->way], d->other[0] != '\0' ? " with " : "", d->other);
 	free((void *)(uintptr_t)content.ptr);
 }

@@ -167,7 +167,7 @@ void spool_case(struct chance *c, const char *world, const char *scratch, struct
 	tree_remove(at);
 	tree_copy(from, at);
 	files_list(at, &files);
-	damage_do(c, at, old, all[chance_below(c, count)].path, &files, false, damage);
+	damage_do(c, at, old, all[chance_below(c, count)].path, &files, NULL, damage);
 	status = in_child(read_spool, &r);
 	if (status != 0)
 		say_wrong(out, WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "it hangs" : "the process died, status %d", status);
