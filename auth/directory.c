@@ -2,12 +2,8 @@
 
 #include "auth/record.h"
 #include "base/clock.h"
-#include "store/pages.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { DIRECTORY_RECORD_VERSION = 1, DIRECTORY_READERS = 64 };
 #define DIRECTORY_MAP ((size_t)1 << 30)
@@ -17,6 +13,7 @@ struct directory {
 	MDB_dbi accounts, addresses, domains, meta;
 	MDB_txn *txn; /* between begin and commit */
 	uint64_t floor; /* numbers up to here are taken, whatever the databases say */
+	uint64_t sum;	/* of all records, while something is changed */
 	bool damaged;	/* not everything that was in it can be found */
 };
 
@@ -56,21 +53,6 @@ static int open_databases(struct directory *d, struct err *err)
 	return r == 0 ? 0 : db_error(err, r, "open");
 }
 
-/* LMDB believes the meta pages. */
-static int guard(const char *path, struct err *err)
-{
-	char file[4096];
-	int fd, r;
-
-	snprintf(file, sizeof(file), "%s/data.mdb", path);
-	fd = open(file, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	r = pages_guard(fd, DIRECTORY_MAP, NULL);
-	close(fd);
-	return r == 0 ? 0 : db_error(err, MDB_CORRUPTED, "its file data.mdb");
-}
-
 bool directory_is_damaged(const struct directory *d)
 {
 	return d->damaged;
@@ -89,10 +71,9 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 	*out = NULL;
 	if (d == NULL)
 		return err_set(err, E_NOMEM, "no memory for the directory");
-	r = guard(path, err);
-	if (r != 0) {
+	if (auth_pages_guard(path, DIRECTORY_MAP) != 0) {
 		free(d);
-		return r;
+		return db_error(err, MDB_CORRUPTED, "its file data.mdb");
 	}
 	r = mdb_env_create(&d->env);
 	if (r == 0)
@@ -106,7 +87,7 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 	if (r == 0)
 		mdb_reader_check(d->env, &dead);
 	r = r == 0 ? 0 : db_error(err, r, "its files data.mdb and lock.mdb");
-	if (r == 0 && pages_check(d->env, true, NULL, NULL) == E_CORRUPT)
+	if (r == 0 && auth_pages_check(d->env) == E_CORRUPT)
 		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
 	if (r == 0)
 		r = open_databases(d, err);
@@ -130,19 +111,43 @@ void directory_close(struct directory **d)
 
 /* ---- transactions ---- */
 
+/* A change of what is damaged could make it look sound. */
+static int write_begin(struct directory *d, MDB_txn **txn, struct err *err)
+{
+	int r = d->damaged ? MDB_CORRUPTED : mdb_txn_begin(d->env, NULL, 0, txn);
+
+	if (r != 0)
+		return db_error(err, r, "begin");
+	r = auth_state_get(*txn, d->accounts, &d->sum);
+	if (r == 0)
+		return 0;
+	mdb_txn_abort(*txn);
+	*txn = NULL;
+	return db_error(err, r, "begin");
+}
+
+static int write_commit(struct directory *d, MDB_txn *txn, struct err *err)
+{
+	int r = auth_state_put(txn, d->accounts, d->sum);
+
+	if (r == 0)
+		r = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
+	return r == 0 ? 0 : db_error(err, r, "commit");
+}
+
 int directory_begin(struct directory *d, struct err *err)
 {
-	int r = mdb_txn_begin(d->env, NULL, 0, &d->txn);
-
-	return r == 0 ? 0 : db_error(err, r, "begin");
+	return write_begin(d, &d->txn, err);
 }
 
 int directory_commit(struct directory *d, struct err *err)
 {
-	int r = mdb_txn_commit(d->txn);
+	MDB_txn *txn = d->txn;
 
 	d->txn = NULL;
-	return r == 0 ? 0 : db_error(err, r, "commit");
+	return write_commit(d, txn, err);
 }
 
 void directory_abort(struct directory *d)
@@ -155,25 +160,18 @@ void directory_abort(struct directory *d)
 /* A change alone, or as a part of a begun one. */
 static int change_begin(struct directory *d, MDB_txn **txn, struct err *err)
 {
-	int r;
-
 	*txn = d->txn;
-	if (d->txn != NULL)
-		return 0;
-	r = mdb_txn_begin(d->env, NULL, 0, txn);
-	return r == 0 ? 0 : db_error(err, r, "begin");
+	return d->txn != NULL ? 0 : write_begin(d, txn, err);
 }
 
 static int change_end(struct directory *d, MDB_txn *txn, int r, struct err *err)
 {
 	if (d->txn != NULL)
 		return r;
-	if (r != 0) {
-		mdb_txn_abort(txn);
-		return r;
-	}
-	r = mdb_txn_commit(txn);
-	return r == 0 ? 0 : db_error(err, r, "commit");
+	if (r == 0)
+		return write_commit(d, txn, err);
+	mdb_txn_abort(txn);
+	return r;
 }
 
 static int read_begin(struct directory *d, MDB_txn **txn)
@@ -186,11 +184,6 @@ static void read_end(struct directory *d, MDB_txn *txn)
 {
 	if (d->txn == NULL)
 		mdb_txn_abort(txn);
-}
-
-static MDB_val val(struct span s)
-{
-	return (MDB_val){s.len, (void *)(uintptr_t)s.ptr};
 }
 
 static struct span span_val(MDB_val v)
@@ -269,7 +262,7 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	buf_add_str(&value, a->name);
 	buf_add_str(&value, a->hash);
 	id_key(a->id, key);
-	r = auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0);
+	r = auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
 	buf_fini_secret(&value);
 	return r == 0 ? 0 : db_error(err, r, "account");
 }
@@ -346,7 +339,7 @@ static int take_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *
 		return E_EXISTS;
 	if (*id >= next)
 		next = *id + 1;
-	r = auth_record_put(txn, d->meta, SPAN_LIT("next"), span_of(&next, sizeof(next)), 0);
+	r = auth_record_put(txn, d->meta, SPAN_LIT("next"), span_of(&next, sizeof(next)), 0, &d->sum);
 	return r == 0 ? 0 : db_error(err, r, "next id");
 }
 
@@ -356,7 +349,7 @@ static int add_address(struct directory *d, MDB_txn *txn, const struct account *
 	int r;
 
 	memcpy(value + 1, &account->id, sizeof(account->id));
-	r = auth_record_put(txn, d->addresses, span_str(account->address), span_of(value, sizeof(value)), MDB_NOOVERWRITE);
+	r = auth_record_put(txn, d->addresses, span_str(account->address), span_of(value, sizeof(value)), MDB_NOOVERWRITE, &d->sum);
 	if (r == MDB_KEYEXIST)
 		return err_set(err, E_EXISTS, "%s is there already, as an account or an alias", account->address);
 	return r == 0 ? 0 : db_error(err, r, "address");
@@ -391,7 +384,6 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 {
 	struct account account;
 	unsigned char key[8];
-	MDB_val k = val(address), id = {sizeof(key), key};
 	MDB_txn *txn;
 	int r = directory_account_get(d, address, &account);
 
@@ -401,9 +393,9 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 	if (r != 0)
 		return r;
 	id_key(account.id, key);
-	r = mdb_del(txn, d->addresses, &k, NULL);
+	r = auth_record_del(txn, d->addresses, address, &d->sum);
 	if (r == 0)
-		r = mdb_del(txn, d->accounts, &id, NULL);
+		r = auth_record_del(txn, d->accounts, span_of(key, sizeof(key)), &d->sum);
 	return change_end(d, txn, r == 0 ? 0 : db_error(err, r, "remove"), err);
 }
 
@@ -440,7 +432,8 @@ static int walk_account(void *arg, MDB_val key, MDB_val value)
 	struct account_walk *w = arg;
 	struct account account;
 
-	(void)key;
+	if (auth_record_is_state(key))
+		return 0;
 	return decode_account(value, &account) == 0 ? w->fn(w->arg, &account) : 0;
 }
 
@@ -522,7 +515,7 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 	if (buf_failed(&value))
 		r = err_set(err, E_TOOBIG, "the alias has too many targets");
 	else {
-		r = auth_record_put(txn, d->addresses, address, buf_span(&value), replace ? 0 : MDB_NOOVERWRITE);
+		r = auth_record_put(txn, d->addresses, address, buf_span(&value), replace ? 0 : MDB_NOOVERWRITE, &d->sum);
 		if (r == MDB_KEYEXIST)
 			r = err_set(err, E_EXISTS, "the alias %.*s is there already", SPAN_ARG(address));
 		else if (r != 0)
@@ -534,13 +527,12 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 
 static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const char *what, struct err *err)
 {
-	MDB_val k = val(key);
 	MDB_txn *txn;
 	int r = change_begin(d, &txn, err);
 
 	if (r != 0)
 		return r;
-	r = mdb_del(txn, dbi, &k, NULL);
+	r = auth_record_del(txn, dbi, key, &d->sum);
 	if (r == MDB_NOTFOUND)
 		r = err_set(err, E_NOTFOUND, "there is no %s %.*s", what, SPAN_ARG(key));
 	else if (r != 0)
@@ -564,7 +556,7 @@ int directory_domain_add(struct directory *d, struct span name, struct err *err)
 
 	if (r != 0)
 		return r;
-	r = auth_record_put(txn, d->domains, name, span_str(""), MDB_NOOVERWRITE);
+	r = auth_record_put(txn, d->domains, name, span_str(""), MDB_NOOVERWRITE, &d->sum);
 	if (r == MDB_KEYEXIST)
 		r = err_set(err, E_EXISTS, "the domain %.*s is there already", SPAN_ARG(name));
 	else if (r != 0)

@@ -169,21 +169,22 @@ static bool first_leaf(struct walk *w, const unsigned char *tree, unsigned char 
 	return false;
 }
 
-const unsigned char *pages_first_entry(const unsigned char *page, const char *key, size_t size)
+/* The data of the first entry of a leaf, when its key is this and there are at least `size` bytes; else NULL. */
+static const unsigned char *first_entry(const unsigned char *page, struct span key, size_t size)
 {
-	size_t at = get16(page + PAGE_HEAD), len = strlen(key);
+	size_t at = get16(page + PAGE_HEAD);
 
-	if (at + NODE_HEAD + len + size > PAGE || get16(page + at + 6) != len || memcmp(page + at + NODE_HEAD, key, len) != 0 ||
+	if (at + NODE_HEAD + key.len + size > PAGE || get16(page + at + 6) != key.len || memcmp(page + at + NODE_HEAD, key.ptr, key.len) != 0 ||
 	    get_le(page + at, 4) < size)
 		return NULL;
-	return page + at + NODE_HEAD + len;
+	return page + at + NODE_HEAD + key.len;
 }
 
 /*
  * LMDB takes the meta page with the greater number. If that number fell, it would go on from the moment before as if
  * the last commit had never been; but the meta record below it tells how it was called. seen: the moment it has taken.
  */
-static bool was_taken_back(struct walk *w, uint64_t seen, pages_written *written)
+static bool was_taken_back(struct walk *w, uint64_t seen, const struct pages_record *record)
 {
 	unsigned char meta[META_SIZE], page[PAGE];
 	const unsigned char *entry;
@@ -195,20 +196,23 @@ static bool was_taken_back(struct walk *w, uint64_t seen, pages_written *written
 	w->budget = TREE_DEPTH_MAX;
 	if (!first_leaf(w, meta + META_MAIN_AT, page))
 		return false;
-	entry = pages_first_entry(page, "catalog", TREE_SIZE);
+	entry = first_entry(page, span_str(record->database), TREE_SIZE);
 	if (entry == NULL)
 		return false;
 	memcpy(meta, entry, TREE_SIZE);
 	if (!first_leaf(w, meta, page))
 		return false;
-	wrote = written(page);
+	entry = first_entry(page, record->key, record->size);
+	if (entry == NULL)
+		return false;
+	wrote = get_le(entry + record->txn_at, 8);
 	w->bad = (seen + 1) % 2;
 	return wrote > seen && pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) == (ssize_t)sizeof(meta) &&
 	       get_le(meta + META_TXN_AT, 8) < wrote;
 }
 
 /* One moment of the index: a meta page and the two trees in it. */
-static int moment_check(MDB_env *env, struct walk *w, pages_written *written, bool *sane)
+static int moment_check(MDB_env *env, struct walk *w, const struct pages_record *record, bool *sane)
 {
 	unsigned char meta[META_SIZE];
 	MDB_txn *txn;
@@ -222,7 +226,7 @@ static int moment_check(MDB_env *env, struct walk *w, pages_written *written, bo
 	w->free_pages = true;
 	*sane = *sane && tree_check(w, meta + META_FREE_AT, TREE_NUMBERS, true);
 	w->free_pages = false;
-	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && (written == NULL || !was_taken_back(w, mdb_txn_id(txn), written));
+	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && (record == NULL || !was_taken_back(w, mdb_txn_id(txn), record));
 	mdb_txn_abort(txn);
 	return 0;
 }
@@ -271,7 +275,7 @@ int pages_guard(int fd, uint64_t map_max, struct err *err)
 	return 0;
 }
 
-int pages_check(MDB_env *env, bool whole, pages_written *written, struct err *err)
+int pages_check(MDB_env *env, bool whole, const struct pages_record *record, struct err *err)
 {
 	struct walk w = {.whole = whole};
 	bool sane = false;
@@ -284,7 +288,7 @@ int pages_check(MDB_env *env, bool whole, pages_written *written, struct err *er
 		return 0;
 	/* Once more: the meta page may have been read while it was written. */
 	for (int i = 0; i < 2 && r == 0 && !sane; i++)
-		r = moment_check(env, &w, written, &sane);
+		r = moment_check(env, &w, record, &sane);
 	if (r != 0)
 		return err_set(err, r > 0 ? err_from_errno(r) : E_CORRUPT, "index: check: %s", mdb_strerror(r));
 	return sane ? 0 : err_set(err, E_CORRUPT, "index: page %llu is damaged", (unsigned long long)w.bad);

@@ -3,6 +3,7 @@
 #define MW_STORE_PAGES_H
 
 #include "base/err.h"
+#include "base/span.h"
 
 #include <lmdb.h>
 #include <stdint.h>
@@ -15,12 +16,14 @@ int pages_guard(int fd, uint64_t map_max, struct err *err);
 
 /*
  * E_CORRUPT when LMDB would stumble. whole: every page, else the way to the first and last entry of each database.
- * written: NULL, or looks at the first leaf of a database "catalog" and tells by which transaction it was written, 0 when it
- * does not know; so that a commit that was taken back is noticed.
+ * record: NULL, or the first record of the first database, which tells by which transaction it was written; so that a commit that was taken back
+ * is noticed.
  */
-typedef uint64_t pages_written(const unsigned char *page);
-int pages_check(MDB_env *env, bool whole, pages_written *written, struct err *err);
-/* The data of the first entry of a leaf page, when its key is this and there are at least `size` bytes; else NULL. */
-const unsigned char *pages_first_entry(const unsigned char *page, const char *key, size_t size);
+struct pages_record {
+	const char *database;
+	struct span key;
+	size_t size, txn_at; /* of its value, and in it */
+};
+int pages_check(MDB_env *env, bool whole, const struct pages_record *record, struct err *err);
 
 #endif

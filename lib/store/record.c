@@ -160,16 +160,11 @@ uint64_t record_sum_of(MDB_val value)
 	return sum_of(value);
 }
 
-static uint64_t written_by(const unsigned char *page)
-{
-	const unsigned char *meta = pages_first_entry(page, "M", sizeof(struct meta) + RECORD_SUM);
-
-	return meta != NULL ? get_le(meta + offsetof(struct meta, txn), 8) : 0;
-}
-
 int index_pages_check(struct store *s, bool whole, struct err *err)
 {
-	return pages_check(s->env, whole, written_by, err);
+	const struct pages_record meta = {.database = "catalog", .key = SPAN_LIT("M"), .size = sizeof(struct meta) + RECORD_SUM, .txn_at = offsetof(struct meta, txn)};
+
+	return pages_check(s->env, whole, &meta, err);
 }
 
 int records_verify(struct store_txn *txn, enum store_db db, struct err *err)
