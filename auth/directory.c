@@ -37,20 +37,24 @@ static int db_error(struct err *err, int r, const char *what)
 
 static int open_databases(struct directory *d, struct err *err)
 {
-	MDB_txn *txn;
-	int r = mdb_txn_begin(d->env, NULL, 0, &txn);
+	static const char *const names[] = {"accounts", "addresses", "domains", "meta"};
+	MDB_dbi *const dbis[] = {&d->accounts, &d->addresses, &d->domains, &d->meta};
+	MDB_envinfo info = {0};
+	MDB_txn *txn = NULL;
+	unsigned create;
+	int r = mdb_env_info(d->env, &info);
 
+	/* They are made in the first transaction: where there were others since, one that is missing was lost. */
+	create = info.me_last_txnid == 0 ? MDB_CREATE : 0;
 	if (r == 0)
-		r = mdb_dbi_open(txn, "accounts", MDB_CREATE, &d->accounts);
-	if (r == 0)
-		r = mdb_dbi_open(txn, "addresses", MDB_CREATE, &d->addresses);
-	if (r == 0)
-		r = mdb_dbi_open(txn, "domains", MDB_CREATE, &d->domains);
-	if (r == 0)
-		r = mdb_dbi_open(txn, "meta", MDB_CREATE, &d->meta);
+		r = mdb_txn_begin(d->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
+		r = mdb_dbi_open(txn, names[i], create, dbis[i]);
 	if (r == 0)
 		r = mdb_txn_commit(txn);
-	return r == 0 ? 0 : db_error(err, r, "open");
+	else if (txn != NULL)
+		mdb_txn_abort(txn);
+	return r == 0 ? 0 : db_error(err, r == MDB_NOTFOUND ? MDB_CORRUPTED : r, "its file data.mdb");
 }
 
 bool directory_is_damaged(const struct directory *d)
@@ -91,8 +95,8 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
 	if (r == 0)
 		r = open_databases(d, err);
-	if (r == 0)
-		d->damaged = !auth_records_are_sound(d->env, (const MDB_dbi[]){d->accounts, d->addresses, d->domains, d->meta}, 4);
+	if (r == 0 && auth_records_check(d->env, (const MDB_dbi[]){d->accounts, d->addresses, d->domains, d->meta}, 4, &d->damaged) != 0)
+		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
 	if (r != 0)
 		directory_close(&d);
 	*out = d;

@@ -136,20 +136,24 @@ static void look_at(MDB_txn *txn, MDB_dbi dbi, bool accounts, struct soundness *
 	mdb_cursor_close(cursor);
 }
 
-bool auth_records_are_sound(MDB_env *env, const MDB_dbi *dbis, size_t count)
+int auth_records_check(MDB_env *env, const MDB_dbi *dbis, size_t count, bool *damaged)
 {
 	struct soundness s = {.records = true};
 	MDB_txn *txn;
-	bool sound;
+	size_t id;
+	int r = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
 
-	if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0)
-		return false;
+	if (r != 0)
+		return r;
+	id = mdb_txn_id(txn);
 	for (size_t i = 0; i < count; i++)
 		look_at(txn, dbis[i], i == 0, &s);
-	/* Of a new one there is no state yet. */
-	sound = s.records && s.sum == s.wanted && (!s.stated || s.wrote == mdb_txn_id(txn));
 	mdb_txn_abort(txn);
-	return sound;
+	*damaged = !s.records;
+	/* Of a new one there is no state yet. The checksum of a damaged record may itself be what is damaged. */
+	if ((s.stated && s.wrote != id) || (s.records && s.sum != s.wanted))
+		return MDB_CORRUPTED;
+	return 0;
 }
 
 /* LMDB believes the meta pages. */

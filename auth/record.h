@@ -23,8 +23,11 @@ bool auth_record_check(MDB_val key, MDB_val *value);
 bool auth_record_is_state(MDB_val key);
 int auth_state_get(MDB_txn *txn, MDB_dbi accounts, uint64_t *sum);
 int auth_state_put(MDB_txn *txn, MDB_dbi accounts, uint64_t sum);
-/* All records of these databases, of which the first is the accounts. */
-bool auth_records_are_sound(MDB_env *env, const MDB_dbi *dbis, size_t count);
+/*
+ * Looks at all records of these databases, of which the first is the accounts. 0; MDB_CORRUPTED when they are not all there, or are those of an
+ * earlier time; *damaged: some cannot be read, but the others can be believed.
+ */
+int auth_records_check(MDB_env *env, const MDB_dbi *dbis, size_t count, bool *damaged);
 /* Before LMDB opens what lies in path. */
 int auth_pages_guard(const char *path, uint64_t map_max);
 /* pages_check, and that no commit was taken back. */

@@ -89,7 +89,7 @@ static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t ro
 	bool big = flags & NODE_BIG, tree = flags & NODE_TREE;
 
 	/* No database here has several values for a key, which the other flags are for. */
-	if (NODE_HEAD + key + (big ? 8 : size) > room || (flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 ||
+	if (key == 0 || NODE_HEAD + key + (big ? 8 : size) > room || (flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 ||
 	    (tree && (big || inner || size != TREE_SIZE)))
 		return false;
 	if (tree)

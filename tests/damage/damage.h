@@ -50,6 +50,7 @@ struct damage {
 	enum way way;
 	char path[PATH];  /* what was damaged, below the root */
 	char other[PATH]; /* the second file of an exchange */
+	size_t at, size;  /* the first octet that is another, the file's new size */
 	char text[LINE];  /* to be told */
 };
 

@@ -184,7 +184,7 @@ void directory_case(struct chance *c, const char *world, const char *scratch, st
 	if (data && damage->way == WAY_OLD)
 		r.truth = old_truth;
 	/* Without its file auth begins a new one: nothing tells it that there was another. */
-	r.lost = (data || damage->way == WAY_EXCHANGE) && (damage->way == WAY_DELETE || damage->way == WAY_EMPTY);
+	r.lost = (data || damage->way == WAY_EXCHANGE) && (damage->way == WAY_DELETE || damage->way == WAY_EMPTY || (damage->way == WAY_TRUNCATE && damage->size == 0));
 	status = in_child(read_directory, &r);
 	if (status != 0)
 		say_wrong(out, WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "it hangs" : "the process died, status %d", status);

@@ -41,6 +41,8 @@ static void list_below(const char *root, const char *path, struct files *out)
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		join(below, path, entry->d_name);
+		if (strlen(below) >= PATH)
+			die("%s is too long", below);
 		join(full, root, below);
 		if (lstat(full, &st) != 0)
 			continue;

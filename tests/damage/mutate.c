@@ -182,6 +182,9 @@ static bool try_way(struct chance *c, const char *root, const char *old, const s
 	bytes = malloc(size + EXTRA_MAX + 1);
 	memcpy(bytes, content.ptr, size);
 	done = change(c, d->way, bytes, &size, hints) && !same(span_of(bytes, size), content);
+	for (d->at = 0; d->at < size && d->at < content.len && bytes[d->at] == content.ptr[d->at];)
+		d->at++;
+	d->size = size;
 	if (done)
 		file_save(root, d->path, span_of(bytes, size));
 	free(bytes);
@@ -203,6 +206,9 @@ void damage_do(struct chance *c, const char *root, const char *old, const char *
 	do
 		d->way = ways[chance_below(c, count)];
 	while (!try_way(c, root, old, others, content, hints, d));
-	snprintf(d->text, sizeof(d->text), "%.300s: %s%s%.300s", d->path, way_names[d->way], d->other[0] != '\0' ? " with " : "", d->other);
+	if (d->other[0] != '\0' || d->way == WAY_DELETE)
+		snprintf(d->text, sizeof(d->text), "%.300s: %s%s%.300s", d->path, way_names[d->way], d->other[0] != '\0' ? " with " : "", d->other);
+	else
+		snprintf(d->text, sizeof(d->text), "%.300s: %s from %zu on, now %zu octets", d->path, way_names[d->way], d->at, d->size);
 	free((void *)(uintptr_t)content.ptr);
 }
