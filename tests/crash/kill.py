@@ -8,6 +8,7 @@ was acknowledged is held against what is there. Environment: KILLS (1000), SEED,
 those paths of the second part whose names have one of them), B (the build).
 """
 import os
+import signal
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,6 +40,7 @@ def calls_part(words, step):
 
 def main():
     options = rig.Options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
     if os.geteuid() != 0:
         say("kills need root, who may trace the daemons: not tried")
         return 77
