@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Damage to every file of the suite: nothing wrong is served, nothing undamaged is lost, the damage is named.
 
-CASES (10000) in all, of which one in LIVE (50) under a whole instance; SEED; WORLD, a kept world instead of a new one for the cases without an
+CASES (10000) in all, of which one in LIVE (50) under a whole instance; SEED; JOBS (2); WORLD, a kept world instead of a new one for the cases without an
 instance. --sample: 400 cases. --plant NAME: against build/plant/NAME, in which that fault must be found.
 """
 import argparse
@@ -16,7 +16,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
-PROCESSES = 2
+PROCESSES = int(os.environ.get("JOBS", 2))
 BATCH = 250
 PLANT_CASES, PLANT_BATCH = 6000, 60  # until it is found
 
