@@ -19,29 +19,13 @@ struct check {
 	uint64_t bytes;
 	uint32_t messages;
 	bool unread; /* a mailbox's messages could not be read: nothing is known of the sums */
-	uint64_t *numbers; /* of all message files that have a record */
-	size_t count, size;
+	struct known known;
 };
 
 static void fault(struct check *c, struct span mailbox, uint32_t uid, const char *what)
 {
 	c->faults++;
 	store_say(c->report, c->arg, "mailbox %.*s UID %u: %s", SPAN_ARG(mailbox), uid, what);
-}
-
-static int note_number(struct check *c, uint64_t number)
-{
-	if (c->count == c->size) {
-		size_t size = c->size ? 2 * c->size : 1024;
-		uint64_t *numbers = reallocarray(c->numbers, size, sizeof(*numbers));
-
-		if (numbers == NULL)
-			return E_NOMEM;
-		c->numbers = numbers;
-		c->size = size;
-	}
-	c->numbers[c->count++] = number;
-	return 0;
 }
 
 static int check_file(struct check *c, const struct store_message *m, struct err *err)
@@ -97,9 +81,6 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 		check_message(c, box, &list[i]);
 		size += list[i].size;
 		unseen += !(list[i].flags & STORE_SEEN);
-		r = note_number(c, list[i].number);
-		if (r != 0)
-			return r;
 	}
 	if (unseen != box->unseen)
 		fault(c, box->name, 0, "count of unseen does not fit the messages");
@@ -148,17 +129,9 @@ static int check_expunged(struct check *c)
 			c->faults++;
 			store_say(c->report, c->arg, "expunged: %s", err.text);
 		}
-		r = note_number(c, record.message.number);
 	}
 	mdb_cursor_close(cursor);
 	return r;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
 }
 
 enum { ORPHAN_SECONDS = 3600 }; /* what was written since may be about to be filed */
@@ -168,7 +141,7 @@ static int check_orphan(void *arg, const char *path, const struct file_name *nam
 	struct check *c = arg;
 	struct stat st;
 
-	if (c->count > 0 && bsearch(&name->number, c->numbers, c->count, sizeof(*c->numbers), compare_numbers) != NULL)
+	if (known_has(&c->known, name->number))
 		return 0;
 	if (fstatat(c->store->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_mtime > clock_wall() - ORPHAN_SECONDS)
 		return 0;
@@ -180,11 +153,10 @@ static int check_orphan(void *arg, const char *path, const struct file_name *nam
 /* When something of the index cannot be read, nobody knows what should be in it. */
 static int check_orphans(struct check *c)
 {
-	if (c->faults > 0)
-		return 0;
-	if (c->count > 0)
-		qsort(c->numbers, c->count, sizeof(*c->numbers), compare_numbers);
-	return files_each(c->store->dir, check_orphan, c);
+	struct err err = {0};
+	int r = c->faults > 0 ? 0 : known_all(c->txn, &c->known, &err);
+
+	return c->faults > 0 || r != 0 ? r : files_each(c->store->dir, check_orphan, c);
 }
 
 static void check_usage(struct check *c)
@@ -226,7 +198,7 @@ int store_check(struct store *store, store_report *report, void *arg)
 		store_say(report, arg, "%s", err.text);
 	}
 	store_abort(&c.txn);
-	free(c.numbers);
+	known_free(&c.known);
 	if (r != 0)
 		store_say(report, arg, "%s", err.text[0] != '\0' ? err.text : err_text(r));
 	return r != 0 ? r : c.faults;

@@ -38,6 +38,11 @@ static unsigned file_period(uint64_t number)
 	return (unsigned)(number >> NUMBER_PERIOD_BITS);
 }
 
+bool file_is_old(uint64_t number, int64_t ms)
+{
+	return clock_wall_ms() - NUMBER_EPOCH_MS - (int64_t)(number >> NUMBER_RANDOM_BITS) > ms;
+}
+
 void file_name(const struct file_name *f, char out[STORE_FILE_NAME])
 {
 	int n = snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".%" PRIx32 ".%" PRIx64, file_period(f->number), f->number, f->mailbox,
@@ -85,7 +90,9 @@ static DIR *directory_open(int dir, const char *path)
 	return d;
 }
 
-static int period_each(int dir, const char *period, file_visit *fn, void *arg)
+typedef int entry_visit(void *arg, const char *path, const char *name);
+
+static int period_each(int dir, const char *period, entry_visit *fn, void *arg)
 {
 	char path[STORE_FILE_NAME + 256];
 	struct dirent *entry;
@@ -95,22 +102,16 @@ static int period_each(int dir, const char *period, file_visit *fn, void *arg)
 	snprintf(path, sizeof(path), "mail/%.*s", PERIOD_NAME, period);
 	d = directory_open(dir, path);
 	while (d != NULL && r == 0 && (entry = readdir(d)) != NULL) {
-		char expected[STORE_FILE_NAME];
-		struct file_name name;
-
-		if (!file_parse(entry->d_name, &name))
-			continue;
-		file_name(&name, expected);
 		snprintf(path, sizeof(path), "mail/%.*s/%s", PERIOD_NAME, period, entry->d_name);
-		if (strcmp(path, expected) == 0)
-			r = fn(arg, path, &name);
+		r = fn(arg, path, entry->d_name);
 	}
 	if (d != NULL)
 		closedir(d);
 	return r;
 }
 
-int files_each(int dir, file_visit *fn, void *arg)
+/* Whatever lies in mail/<period>/. */
+static int entries_each(int dir, entry_visit *fn, void *arg)
 {
 	DIR *d = directory_open(dir, "mail");
 	struct dirent *entry;
@@ -122,6 +123,51 @@ int files_each(int dir, file_visit *fn, void *arg)
 	if (d != NULL)
 		closedir(d);
 	return r;
+}
+
+struct visit {
+	file_visit *fn;
+	void *arg;
+};
+
+static int visit_file(void *arg, const char *path, const char *entry)
+{
+	struct visit *v = arg;
+	char expected[STORE_FILE_NAME];
+	struct file_name name;
+
+	if (!file_parse(entry, &name))
+		return 0;
+	file_name(&name, expected);
+	return strcmp(path, expected) == 0 ? v->fn(v->arg, path, &name) : 0;
+}
+
+int files_each(int dir, file_visit *fn, void *arg)
+{
+	return entries_each(dir, visit_file, &(struct visit){fn, arg});
+}
+
+/* What a draft is called until its checksum is known; no message file is called so. */
+static void draft_name(uint64_t number, char out[STORE_FILE_NAME])
+{
+	snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".new", file_period(number), number);
+}
+
+static int visit_draft(void *arg, const char *path, const char *entry)
+{
+	struct visit *v = arg;
+	char expected[STORE_FILE_NAME];
+	struct file_name name = {0};
+
+	if (sscanf(entry, "%16" SCNx64 ".new", &name.number) != 1)
+		return 0;
+	draft_name(name.number, expected);
+	return strcmp(path, expected) == 0 ? v->fn(v->arg, path, &name) : 0;
+}
+
+int drafts_each(int dir, file_visit *fn, void *arg)
+{
+	return entries_each(dir, visit_draft, &(struct visit){fn, arg});
 }
 
 /* ---- drafts ---- */
@@ -145,12 +191,6 @@ static int period_make(int dir, uint64_t number, struct err *err)
 	return r;
 }
 
-/* What it is called until its checksum is known; no message file is called so. */
-static void draft_name(const struct store_draft *d, char out[STORE_FILE_NAME])
-{
-	snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".new", file_period(d->number), d->number);
-}
-
 /* sum: of the content, 0 when it is not known yet. */
 static int draft_create(struct store_draft *d, uint64_t sum, struct err *err)
 {
@@ -161,7 +201,7 @@ static int draft_create(struct store_draft *d, uint64_t sum, struct err *err)
 		if (sum != 0)
 			file_name(&(struct file_name){d->number, d->mailbox, d->arrived, sum}, d->name);
 		else
-			draft_name(d, d->name);
+			draft_name(d->number, d->name);
 		for (bool again = true; r == 0;) {
 			d->fd = openat(d->store->dir, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 			d->made = d->fd >= 0;
@@ -345,6 +385,12 @@ void store_draft_free(struct store_draft **dp)
 		unlinkat(d->store->dir, d->name, 0);
 	buf_fini(&d->pending);
 	pool_free(&pool);
+}
+
+/* For hours only after hours of writing. */
+bool draft_is_there(const struct store_draft *d)
+{
+	return !file_is_old(d->number, STORE_DRAFT_MS / 2) || faccessat(d->store->dir, d->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 void store_draft_kept(struct store_draft *draft)

@@ -75,7 +75,8 @@ static int open_databases(struct store *s, bool create)
 	return mdb_txn_commit(txn);
 }
 
-static int env_open(struct store *s, struct err *err)
+/* path: of a directory that is there. create: the databases too. */
+static int env_open(struct store *s, const char *path, bool create, struct err *err)
 {
 	int r = mdb_env_create(&s->env), dead;
 
@@ -87,16 +88,16 @@ static int env_open(struct store *s, struct err *err)
 		r = mdb_env_set_maxreaders(s->env, STORE_READERS);
 	/* The process is confined to the account's directory, which is its current one. */
 	if (r == 0)
-		r = mdb_env_open(s->env, "index", MDB_NOTLS, 0600);
+		r = mdb_env_open(s->env, path, MDB_NOTLS, 0600);
 	if (r != 0)
 		return store_db_error(err, r, "open");
 	mdb_reader_check(s->env, &dead);
 	r = index_pages_check(s, false, err);
 	if (r != 0)
 		return r;
-	r = open_databases(s, false);
+	r = open_databases(s, create);
 	if (r == MDB_NOTFOUND)
-		r = open_databases(s, true);
+		return err_set(err, E_CORRUPT, "index: a database is missing");
 	return r == 0 ? 0 : store_db_error(err, r, "open");
 }
 
@@ -108,7 +109,7 @@ static void env_close(struct store *s)
 }
 
 /* One small read of every database: a damaged file is found here rather than in the middle of a command. */
-static int env_check(struct store *s, bool *empty, struct err *err)
+static int env_check(struct store *s, struct err *err)
 {
 	MDB_cursor *cursor;
 	MDB_txn *txn;
@@ -130,10 +131,7 @@ static int env_check(struct store *s, bool *empty, struct err *err)
 	}
 	if (r == 0) {
 		r = mdb_get(txn, s->db[DB_CATALOG], &k, &v);
-		*empty = r == MDB_NOTFOUND;
-		if (r == MDB_NOTFOUND)
-			r = 0;
-		else if (r == 0 && v.mv_size != sizeof(struct meta) + RECORD_SUM) /* also one of another version */
+		if (r == MDB_NOTFOUND || (r == 0 && v.mv_size != sizeof(struct meta) + RECORD_SUM)) /* also one of another version */
 			r = MDB_CORRUPTED;
 	}
 	if (txn != NULL)
@@ -141,14 +139,19 @@ static int env_check(struct store *s, bool *empty, struct err *err)
 	return r == 0 ? 0 : store_db_error(err, r, "check");
 }
 
-static int make_directories(int dir, struct err *err)
+static bool has(int dir, const char *name)
 {
-	static const char *const names[] = {"mail", "index", "sieve"};
+	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
 
-	for (size_t i = 0; i < 3; i++)
-		if (mkdirat(dir, names[i], 0700) != 0 && errno != EEXIST)
-			return err_set_errno(err, errno, "mkdir %s", names[i]);
-	return fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
+static int make_directory(int dir, const char *name, struct err *err)
+{
+	return mkdirat(dir, name, 0700) == 0 || errno == EEXIST ? 0 : err_set_errno(err, errno, "mkdir %s", name);
+}
+
+static int sync_directory(int dir, struct err *err)
+{
+	return fsync(dir) == 0 ? 0 : err_set_errno(err, errno, "sync of the account's directory");
 }
 
 static int stop_at_file(void *arg, const char *path, const struct file_name *name)
@@ -163,28 +166,55 @@ static bool index_was_lost(int dir)
 	return faccessat(dir, "mailboxes", F_OK, 0) == 0 || files_each(dir, stop_at_file, NULL) != 0;
 }
 
-/* anew: a rebuild will file what is there. */
-static int create_account(struct store *s, bool anew, struct err *err)
+/* The first transaction of an index. */
+static int fill_index(struct store *s, struct err *err)
 {
 	struct store_txn *txn;
 	int r = store_begin(s, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	if (txn->meta.version == 0 && !anew && index_was_lost(s->dir)) {
-		r = err_set(err, E_CORRUPT, "the index is empty");
-	} else if (txn->meta.version == 0) { /* nobody was faster */
-		txn->meta.version = STORE_VERSION;
-		txn->meta.next_mailbox = 1;
-		txn->dirty = true;
-		r = names_restore(txn, err);
-		if (r == E_NOTFOUND)
-			r = catalog_create_defaults(txn, err);
-	}
+	txn->meta.version = STORE_VERSION;
+	txn->meta.next_mailbox = 1;
+	/* Beyond all that the lost index can have given: it began at 0 or at a time before, and gave less than one in a microsecond. */
+	if (has(s->dir, STORE_REBUILDING))
+		txn->meta.modseq = (uint64_t)clock_wall_us();
+	txn->dirty = true;
+	r = names_restore(txn, err);
+	if (r == E_NOTFOUND)
+		r = catalog_create_defaults(txn, err);
 	if (r == 0)
 		return store_commit(&txn, err);
 	store_abort(&txn);
 	return r;
+}
+
+/* What a making that was cut short has left. */
+static int clear_unfinished(int dir, struct err *err)
+{
+	static const char *const names[] = {STORE_INDEX_NEW "/data.mdb", STORE_INDEX_NEW "/lock.mdb"};
+
+	for (size_t i = 0; i < 2; i++)
+		if (unlinkat(dir, names[i], 0) != 0 && errno != ENOENT)
+			return err_set_errno(err, errno, "removing %s", names[i]);
+	return 0;
+}
+
+/* Under another name until it is whole: an index that is there can be used, or was damaged. */
+static int make_index(struct store *s, struct err *err)
+{
+	int r = make_directory(s->dir, STORE_INDEX_NEW, err);
+
+	if (r == 0)
+		r = clear_unfinished(s->dir, err);
+	if (r == 0)
+		r = env_open(s, STORE_INDEX_NEW, true, err);
+	if (r == 0)
+		r = fill_index(s, err);
+	env_close(s);
+	if (r == 0 && renameat(s->dir, STORE_INDEX_NEW, s->dir, "index") != 0)
+		r = err_set_errno(err, errno, "renaming the new index");
+	return r == 0 ? sync_directory(s->dir, err) : r;
 }
 
 /* Waits while the index is made again. */
@@ -196,11 +226,13 @@ static int take_lock(struct store *s, struct err *err)
 	return flock(s->lock_fd, LOCK_SH) == 0 ? 0 : err_set_errno(err, errno, "the account's lock");
 }
 
-static bool has_mail(int dir)
+static int make_account(struct store *s, struct err *err)
 {
-	struct stat st;
+	int r = make_directory(s->dir, "mail", err);
 
-	return fstatat(dir, "mail", &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (r == 0)
+		r = make_directory(s->dir, "sieve", err);
+	return r == 0 ? make_index(s, err) : r;
 }
 
 static int ignore_mailbox(void *arg, const struct store_mailbox *mailbox)
@@ -232,23 +264,28 @@ static int look_at_suspect(struct store *s, struct err *err)
 	return r;
 }
 
-static int open_parts(struct store *s, bool create, bool anew, struct err *err)
+/* One makes it, the others wait. */
+static int make_account_alone(struct store *s, struct err *err)
 {
-	bool empty = false;
 	int r = 0;
 
-	if (!has_mail(s->dir))
-		r = create ? make_directories(s->dir, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
-	if (r == 0 && mkdirat(s->dir, "index", 0700) != 0 && errno != EEXIST)
-		r = err_set_errno(err, errno, "mkdir index");
+	if (flock(s->lock_fd, LOCK_EX) != 0)
+		return err_set_errno(err, errno, "the account's lock");
+	if (!has(s->dir, "index"))
+		r = index_was_lost(s->dir) ? err_set(err, E_CORRUPT, "the index is missing") : make_account(s, err);
+	if (r == 0 && flock(s->lock_fd, LOCK_SH) != 0)
+		r = err_set_errno(err, errno, "the account's lock");
+	return r;
+}
+
+static int open_index(struct store *s, struct err *err)
+{
+	int r = look_at_metas(s->dir, err);
+
 	if (r == 0)
-		r = look_at_metas(s->dir, err);
+		r = env_open(s, "index", false, err);
 	if (r == 0)
-		r = env_open(s, err);
-	if (r == 0)
-		r = env_check(s, &empty, err);
-	if (r == 0 && empty)
-		r = create_account(s, anew, err);
+		r = env_check(s, err);
 	return r == 0 ? read_catalog(s, err) : r;
 }
 
@@ -258,11 +295,13 @@ static int open_once(struct store *s, const struct store_options *options, bool 
 	int r = take_lock(s, err);
 
 	crash_watch(s->dir);
-	if (r == 0 && faccessat(s->dir, STORE_REBUILDING, F_OK, 0) == 0)
+	if (r == 0 && has(s->dir, STORE_REBUILDING))
 		r = err_set(err, E_CORRUPT, "the making of the index was interrupted");
+	if (r == 0 && !has(s->dir, "index"))
+		r = options->create || index_was_lost(s->dir) ? make_account_alone(s, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
 	if (r == 0)
-		r = open_parts(s, options->create, false, err);
-	return r == 0 && look && faccessat(s->dir, STORE_SUSPECT, F_OK, 0) == 0 ? look_at_suspect(s, err) : r;
+		r = open_index(s, err);
+	return r == 0 && look && has(s->dir, STORE_SUSPECT) ? look_at_suspect(s, err) : r;
 }
 
 static void close_parts(struct store *s)
@@ -310,8 +349,10 @@ int store_open_anew(struct store **out, int dir, struct err *err)
 {
 	int r = store_new(out, dir, err);
 
+	if (r == 0 && !has((*out)->dir, "index"))
+		r = make_account(*out, err);
 	if (r == 0)
-		r = open_parts(*out, true, true, err);
+		r = open_index(*out, err);
 	if (r != 0)
 		store_close(out);
 	return r;

@@ -26,6 +26,12 @@ enum {
 	LOG_KEEP_DAYS = 90,
 };
 
+/* An index while it is made; renamed to "index" when it is whole. */
+#define STORE_INDEX_NEW "index.new"
+
+/* So long a message file may be there before it is filed. */
+#define STORE_DRAFT_MS (INT64_C(24) * 60 * 60 * 1000)
+
 /* There while the index is made again: an opening that finds it begins that anew. */
 #define STORE_REBUILDING "rebuilding"
 /* There when somebody met damage in the index, or died of it: the next opening looks at all of it. */
@@ -166,6 +172,18 @@ void store_say(store_report *report, void *arg, const char *fmt, ...) __attribut
 /* check.c: the index alone. E_CORRUPT when anything but facts is damaged. */
 int index_check(struct store *store, struct err *err);
 
+/* known.c: numbers of all message files in the index, sorted. known: empty before. All of them, or an error. */
+struct known {
+	uint64_t *numbers;
+	size_t count, size;
+};
+int known_all(struct store_txn *txn, struct known *known, struct err *err);
+bool known_has(const struct known *known, uint64_t number);
+void known_free(struct known *known);
+
+/* orphans.c: removes what writers left that were cut short a day ago. */
+int orphans_remove(struct store *store, struct err *err);
+
 /* log.c */
 int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, uint32_t first, uint32_t last,
     struct span name, struct err *err);
@@ -186,8 +204,12 @@ struct file_name {
 void file_name(const struct file_name *parts, char out[STORE_FILE_NAME]);
 void message_file_name(const struct store_message *m, char out[STORE_FILE_NAME]);
 bool file_parse(const char *name, struct file_name *out);
+/* Made more than ms milliseconds ago. */
+bool file_is_old(uint64_t number, int64_t ms);
 typedef int file_visit(void *arg, const char *path, const struct file_name *name);
 int files_each(int dir, file_visit *fn, void *arg);
+/* The same for drafts that have no checksum yet; only the number is known. */
+int drafts_each(int dir, file_visit *fn, void *arg);
 /* Never 0. */
 uint64_t file_sum(struct span content);
 uint64_t file_new_number(void);
