@@ -26,8 +26,12 @@ def settings():
     p.add_argument("--sample", action="store_true")
     p.add_argument("--plant")
     o = p.parse_args()
+    b = os.path.abspath(os.environ.setdefault("B", os.path.join(os.path.abspath(ROOT), "build")))
     if o.plant:
-        os.environ["MAILWAIN_BUILD"] = os.path.join(os.path.abspath(os.environ.get("B", os.path.join(ROOT, "build"))), "plant", o.plant)
+        subprocess.run(["make", "-s", "-C", ROOT, "plant", "PLANT=" + o.plant, "B=" + os.environ["B"]], check=True)
+        os.environ["MAILWAIN_BUILD"] = os.path.join(b, "plant", o.plant)
+    if not os.path.exists(os.path.join(b, "libexec", "damage")):
+        subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.environ["B"], os.path.join(os.environ["B"], "libexec", "damage")], check=True)
     o.build = os.environ.setdefault("MAILWAIN_BUILD", os.path.join(os.path.abspath(ROOT), "build"))
     o.cases = int(os.environ.get("CASES", PLANT_CASES if o.plant else 400 if o.sample else 10000))
     o.live = o.cases // int(os.environ.get("LIVE", 16 if o.sample else 50))
@@ -47,7 +51,7 @@ def commit():
 def program(o):
     """Of the plant, when the fault is in it."""
     own = os.path.join(o.build, "libexec", "damage")
-    return own if os.path.exists(own) else os.path.join(os.environ.get("B", os.path.join(ROOT, "build")), "libexec", "damage")
+    return own if os.path.exists(own) else os.path.join(os.path.abspath(os.environ["B"]), "libexec", "damage")
 
 
 # ---- cases without an instance ----
