@@ -31,7 +31,7 @@ JANSSON_LIBS  ?= -ljansson
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o xxh64.o)
+BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
 CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o value.o)
 GRANT   := lib/proc/grant.o

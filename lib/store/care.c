@@ -345,6 +345,15 @@ static int refile_content(struct rebuild *b, struct store_txn *txn, struct store
 	return r;
 }
 
+/* Somebody may still want to read what is left of it; nothing removes it there. */
+static bool set_aside(int dir, const char *path)
+{
+	char to[STORE_FILE_NAME];
+
+	snprintf(to, sizeof(to), STORE_DAMAGED "/%s", strrchr(path, '/') + 1);
+	return (mkdirat(dir, STORE_DAMAGED, 0700) == 0 || errno == EEXIST) && renameat(dir, path, dir, to) == 0;
+}
+
 static int refile(struct rebuild *b, struct store_txn *txn, const struct file_name *f, struct err *err)
 {
 	struct store_draft draft = {.store = b->store, .number = f->number, .mailbox = f->mailbox, .arrived = f->arrived, .sum = f->sum, .fd = -1,
@@ -364,7 +373,8 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct file_na
 	draft.size = content.len;
 	if (f->sum != 0 && file_sum(content) != f->sum) {
 		b->left_out++;
-		store_say(b->report, b->arg, "%s: its content does not fit its checksum; left where it is", draft.name);
+		store_say(b->report, b->arg, "%s: its content does not fit its checksum; %s", draft.name,
+		    set_aside(b->store->dir, draft.name) ? "moved to " STORE_DAMAGED "/" : "left where it is");
 	} else {
 		draft.pool = pool_new(txn->pool, 0);
 		r = refile_content(b, txn, &draft, content, err);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -159,6 +160,25 @@ static int check_orphans(struct check *c)
 	return c->faults > 0 || r != 0 ? r : files_each(c->store->dir, check_orphan, c);
 }
 
+/* What a rebuild has set aside. */
+static void check_set_aside(struct check *c)
+{
+	int fd = openat(c->store->dir, STORE_DAMAGED, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (d == NULL && fd >= 0)
+		close(fd);
+	while (d != NULL && (entry = readdir(d)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		c->faults++;
+		store_say(c->report, c->arg, STORE_DAMAGED "/%s: was damaged when the index was made again, and is not in it", entry->d_name);
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
 static void check_usage(struct check *c)
 {
 	if (c->unread)
@@ -193,6 +213,8 @@ int store_check(struct store *store, store_report *report, void *arg)
 		r = check_expunged(&c);
 	if (r == 0)
 		r = check_orphans(&c);
+	if (r == 0)
+		check_set_aside(&c);
 	if (r == 0 && names_check(c.txn, &err) == E_CORRUPT) {
 		c.faults++;
 		store_say(report, arg, "%s", err.text);

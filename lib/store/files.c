@@ -2,7 +2,7 @@
 #include "store/private.h"
 
 #include "base/clock.h"
-#include "base/xxh64.h"
+#include "base/checksum.h"
 #include "imap/facts.h"
 #include "store/draft.h"
 
@@ -75,7 +75,7 @@ bool file_parse(const char *name, struct file_name *out)
 
 uint64_t file_sum(struct span content)
 {
-	uint64_t sum = xxh64(content.ptr, content.len, 0);
+	uint64_t sum = checksum(content.ptr, content.len, 0);
 
 	return sum != 0 ? sum : 1;
 }

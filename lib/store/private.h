@@ -37,6 +37,9 @@ enum {
 /* There when somebody met damage in the index, or died of it: the next opening looks at all of it. */
 #define STORE_SUSPECT "suspect"
 
+/* Where a rebuild leaves message files whose content is not what it was. */
+#define STORE_DAMAGED "damaged"
+
 enum store_db { DB_CATALOG, DB_MESSAGES, DB_FACTS, DB_REFS, DB_LOG, DB_EXPUNGED, DB_DELIVERED, DB_COUNT };
 
 /* Records of which none may be missing: their checksums are added up in the meta record. One for each further database. */
