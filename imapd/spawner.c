@@ -99,6 +99,14 @@ static int session_fork(struct spawner *spawner, const struct session_start *sta
 		return err_set(err, E_NOMEM, "no memory for a session");
 	dir = store_account_open(start->account, err);
 	r = dir >= 0 ? ipc_pair(wake, err) : dir;
+	/* Before the fork: a session whose channel is not there would say that the server stops. */
+	if (r == 0) {
+		session->wake = ipc_conn_new(daemon_base(spawner->daemon), wake[0], &ipc_service_wake, TO_SERVICE, &wake_callbacks, session);
+		if (session->wake == NULL) {
+			close(wake[1]);
+			r = err_set(err, E_NOMEM, "no memory for a session");
+		}
+	}
 	if (r == 0) {
 		log_flush();
 		*pid = fork();
@@ -108,7 +116,7 @@ static int session_fork(struct spawner *spawner, const struct session_start *sta
 			r = err_set_errno(err, errno, "fork");
 		close(wake[1]);
 		if (r != 0)
-			close(wake[0]);
+			ipc_conn_free(&session->wake);
 	}
 	if (dir >= 0)
 		close(dir);
@@ -119,11 +127,8 @@ static int session_fork(struct spawner *spawner, const struct session_start *sta
 	session->spawner = spawner;
 	session->pid = *pid;
 	session->account = start->account;
-	session->wake =
-	    ipc_conn_new(daemon_base(spawner->daemon), wake[0], &ipc_service_wake, TO_SERVICE, &wake_callbacks, session);
 	/* One that does not read what it asks for is owed no more than a few answers. */
-	if (session->wake != NULL)
-		ipc_conn_wait_max(session->wake, WAKE_WAIT_MAX);
+	ipc_conn_wait_max(session->wake, WAKE_WAIT_MAX);
 	session->next = spawner->sessions;
 	session->link = &spawner->sessions;
 	if (session->next != NULL)
@@ -164,10 +169,11 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct err err = {0};
 	pid_t pid = 0;
 
-	answer.code = check(spawner, start, &err);
+	answer.code = m->fd_lost ? err_set(&err, E_NOFILES, "no descriptor free for the connection") : check(spawner, start, &err);
 	if (answer.code == 0)
 		answer.code = session_fork(spawner, start, m->fd, &pid, &err);
-	close(m->fd);
+	if (m->fd >= 0)
+		close(m->fd);
 	answer.pid = (uint32_t)pid;
 	answer.text = span_str(err.text);
 	if (answer.code != 0)

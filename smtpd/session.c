@@ -193,14 +193,21 @@ static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL
 
 /* ---- the door ---- */
 
-static void refuse_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *why)
+static const char no_memory[] = "Out of memory; try again later";
+
+static void say_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *enhanced, const char *why)
 {
 	char text[160];
-	int n = snprintf(text, sizeof(text), "421 4.7.0 %s\r\n", why);
+	int n = snprintf(text, sizeof(text), "421 %s %s\r\n", enhanced, why);
 
 	(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	close(fd);
 	log_event(EV_smtp_refused, daemon_log(smtpd->daemon), F_STR("rip", peer), F_STR("reason", why));
+}
+
+static void refuse_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *why)
+{
+	say_at_door(smtpd, fd, peer, "4.7.0", why);
+	close(fd);
 }
 
 static bool admit(struct session *s, int fd, const char *peer)
@@ -275,6 +282,7 @@ void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, i
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (s == NULL) {
+		say_at_door(smtpd, fd, peer, "4.3.2", no_memory);
 		close(fd);
 		return;
 	}
@@ -291,6 +299,7 @@ void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, i
 	s->conn = conn_new(daemon_base(smtpd->daemon), fd, peer, &client_callbacks, s);
 	s->server = s->conn ? make_server(s) : NULL;
 	if (s->server == NULL) {
+		say_at_door(smtpd, s->conn != NULL ? conn_fd(s->conn) : -1, peer, "4.3.2", no_memory);
 		if (s->counted)
 			peer_count_leave(smtpd->peers, address);
 		conn_free(&s->conn);
