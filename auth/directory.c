@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <lmdb.h>
 #include <stdlib.h>
 
@@ -12,6 +13,7 @@ struct directory {
 	MDB_env *env;
 	MDB_dbi accounts, addresses, domains, meta;
 	MDB_txn *txn; /* between begin and commit */
+	char *path;
 };
 
 /* The fixed front of an account's record; the three strings follow. */
@@ -50,14 +52,10 @@ static int open_databases(struct directory *d, struct err *err)
 	return r == 0 ? 0 : db_error(err, r, "open");
 }
 
-int directory_open(const char *path, struct directory **out, struct err *err)
+static int env_open(struct directory *d, struct err *err)
 {
-	struct directory *d = calloc(1, sizeof(*d));
-	int r, dead;
+	int dead, r = mdb_env_create(&d->env);
 
-	if (d == NULL)
-		return err_set(err, E_NOMEM, "no memory for the directory");
-	r = mdb_env_create(&d->env);
 	if (r == 0)
 		r = mdb_env_set_mapsize(d->env, DIRECTORY_MAP);
 	if (r == 0)
@@ -65,10 +63,27 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 	if (r == 0)
 		r = mdb_env_set_maxreaders(d->env, DIRECTORY_READERS);
 	if (r == 0)
-		r = mdb_env_open(d->env, path, MDB_NOTLS, 0600);
+		r = mdb_env_open(d->env, d->path, MDB_NOTLS, 0600);
 	if (r == 0)
 		mdb_reader_check(d->env, &dead);
-	r = r == 0 ? open_databases(d, err) : db_error(err, r, "its files data.mdb and lock.mdb");
+	return r == 0 ? open_databases(d, err) : db_error(err, r, "its files data.mdb and lock.mdb");
+}
+
+static void env_close(struct directory *d)
+{
+	if (d->env != NULL)
+		mdb_env_close(d->env);
+	d->env = NULL;
+}
+
+int directory_open(const char *path, struct directory **out, struct err *err)
+{
+	struct directory *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (d != NULL)
+		d->path = strdup(path);
+	r = d != NULL && d->path != NULL ? env_open(d, err) : err_set(err, E_NOMEM, "no memory for the directory");
 	if (r != 0)
 		directory_close(&d);
 	*out = d;
@@ -79,19 +94,37 @@ void directory_close(struct directory **d)
 {
 	if (*d == NULL)
 		return;
-	if ((*d)->env != NULL)
-		mdb_env_close((*d)->env);
+	env_close(*d);
+	free((*d)->path);
 	free(*d);
 	*d = NULL;
 }
 
 /* ---- transactions ---- */
 
+/*
+ * After a meta page that could not be written LMDB does nothing more with an environment it has open. What is in the
+ * file is the last good commit: opened again, it serves.
+ */
+static int txn_begin(struct directory *d, unsigned flags, MDB_txn **txn, struct err *err)
+{
+	int r = d->env != NULL ? mdb_txn_begin(d->env, NULL, flags, txn) : MDB_PANIC;
+
+	if (r == MDB_PANIC) {
+		env_close(d);
+		r = env_open(d, err);
+		if (r != 0) {
+			env_close(d);
+			return r;
+		}
+		r = mdb_txn_begin(d->env, NULL, flags, txn);
+	}
+	return r == 0 ? 0 : db_error(err, r, "begin");
+}
+
 int directory_begin(struct directory *d, struct err *err)
 {
-	int r = mdb_txn_begin(d->env, NULL, 0, &d->txn);
-
-	return r == 0 ? 0 : db_error(err, r, "begin");
+	return txn_begin(d, 0, &d->txn, err);
 }
 
 int directory_commit(struct directory *d, struct err *err)
@@ -112,13 +145,8 @@ void directory_abort(struct directory *d)
 /* A change alone, or as a part of a begun one. */
 static int change_begin(struct directory *d, MDB_txn **txn, struct err *err)
 {
-	int r;
-
 	*txn = d->txn;
-	if (d->txn != NULL)
-		return 0;
-	r = mdb_txn_begin(d->env, NULL, 0, txn);
-	return r == 0 ? 0 : db_error(err, r, "begin");
+	return d->txn != NULL ? 0 : txn_begin(d, 0, txn, err);
 }
 
 static int change_end(struct directory *d, MDB_txn *txn, int r, struct err *err)
@@ -135,8 +163,10 @@ static int change_end(struct directory *d, MDB_txn *txn, int r, struct err *err)
 
 static int read_begin(struct directory *d, MDB_txn **txn)
 {
+	struct err err;
+
 	*txn = d->txn;
-	return d->txn != NULL ? 0 : mdb_txn_begin(d->env, NULL, MDB_RDONLY, txn);
+	return d->txn != NULL ? 0 : txn_begin(d, MDB_RDONLY, txn, &err);
 }
 
 static void read_end(struct directory *d, MDB_txn *txn)
@@ -228,7 +258,8 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	buf_add_str(&value, a->hash);
 	id_key(a->id, key);
 	v = val(buf_span(&value));
-	r = mdb_put(txn, d->accounts, &k, &v, 0);
+	/* What could not be put together must not take the record's place. */
+	r = buf_failed(&value) ? ENOMEM : mdb_put(txn, d->accounts, &k, &v, 0);
 	buf_fini_secret(&value);
 	return r == 0 ? 0 : db_error(err, r, "account");
 }
@@ -267,7 +298,7 @@ int directory_account_get(struct directory *d, struct span address, struct accou
 	case DIRECTORY_ACCOUNT:
 		return 0;
 	case DIRECTORY_ERROR:
-		return E_CORRUPT;
+		return E_IO;
 	default:
 		return E_NOTFOUND;
 	}
@@ -354,7 +385,7 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 	int r = directory_account_get(d, address, &account);
 
 	if (r != 0)
-		return err_set(err, r, "there is no account %.*s", SPAN_ARG(address));
+		return err_set(err, r, r == E_NOTFOUND ? "there is no account %.*s" : "the directory cannot be read for %.*s", SPAN_ARG(address));
 	r = change_begin(d, &txn, err);
 	if (r != 0)
 		return r;
@@ -416,7 +447,9 @@ static int take_first(void *arg, const struct account *account)
 
 int directory_account_first(struct directory *d, struct account *out)
 {
-	return directory_account_each(d, take_first, out) == 1 ? 0 : E_NOTFOUND;
+	int r = directory_account_each(d, take_first, out);
+
+	return r == 1 ? 0 : r == 0 ? E_NOTFOUND : r;
 }
 
 struct alias_walk {
@@ -467,9 +500,12 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 	struct account account;
 	struct buf value;
 	MDB_txn *txn;
+	enum directory_kind kind = directory_find(d, address, &account, NULL);
 	int r;
 
-	if (directory_find(d, address, &account, NULL) == DIRECTORY_ACCOUNT)
+	if (kind == DIRECTORY_ERROR)
+		return err_set(err, E_IO, "the directory cannot be read");
+	if (kind == DIRECTORY_ACCOUNT)
 		return err_set(err, E_EXISTS, "%.*s is an account", SPAN_ARG(address));
 	r = change_begin(d, &txn, err);
 	if (r != 0)
@@ -479,7 +515,8 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 	buf_add_span(&value, targets);
 	v = val(buf_span(&value));
 	if (buf_failed(&value))
-		r = err_set(err, E_TOOBIG, "the alias has too many targets");
+		r = targets.len >= DIRECTORY_ALIAS_MAX ? err_set(err, E_TOOBIG, "the alias has too many targets")
+						       : err_set(err, E_NOMEM, "out of memory");
 	else {
 		r = mdb_put(txn, d->addresses, &k, &v, replace ? 0 : MDB_NOOVERWRITE);
 		if (r == MDB_KEYEXIST)
@@ -510,8 +547,11 @@ static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const c
 int directory_alias_remove(struct directory *d, struct span address, struct err *err)
 {
 	struct account account;
+	enum directory_kind kind = directory_find(d, address, &account, NULL);
 
-	if (directory_find(d, address, &account, NULL) != DIRECTORY_ALIAS)
+	if (kind == DIRECTORY_ERROR)
+		return err_set(err, E_IO, "the directory cannot be read");
+	if (kind != DIRECTORY_ALIAS)
 		return err_set(err, E_NOTFOUND, "there is no alias %.*s", SPAN_ARG(address));
 	return remove_key(d, d->addresses, address, "alias", err);
 }
@@ -537,15 +577,18 @@ int directory_domain_remove(struct directory *d, struct span name, struct err *e
 	return remove_key(d, d->domains, name, "domain", err);
 }
 
-bool directory_domain_has(struct directory *d, struct span name)
+int directory_domain_has(struct directory *d, struct span name)
 {
 	MDB_val k = val(name), v;
 	MDB_txn *txn;
-	bool has;
+	int r;
 
-	if (name.len == 0 || name.len > 255 || read_begin(d, &txn) != 0)
-		return false;
-	has = mdb_get(txn, d->domains, &k, &v) == 0;
+	if (name.len == 0 || name.len > 255)
+		return 0;
+	r = read_begin(d, &txn);
+	if (r != 0)
+		return r;
+	r = mdb_get(txn, d->domains, &k, &v);
 	read_end(d, txn);
-	return has;
+	return r == 0 ? 1 : r == MDB_NOTFOUND ? 0 : E_CORRUPT;
 }
