@@ -295,6 +295,12 @@ static void fault(struct check *c, struct span mailbox, uint32_t uid, const char
 	say(c->report, c->arg, "mailbox %.*s UID %u: %s", SPAN_ARG(mailbox), uid, what);
 }
 
+/* No fault of what is looked at: it cannot be looked at now. A file that the disk does not give back is a fault. */
+static bool is_passing(int code)
+{
+	return code != 0 && err_is_temp(code) && code != E_CORRUPT && code != E_IO;
+}
+
 static int check_mailbox(void *arg, const struct store_mailbox *box)
 {
 	struct check *c = arg;
@@ -305,6 +311,8 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 	uint32_t last = 0, unseen = 0;
 	int r = store_message_list(c->txn, box->id, 0, c->txn->pool, &list, &count, &err);
 
+	if (is_passing(r))
+		return r;
 	if (r != 0) {
 		fault(c, box->name, 0, err.text);
 		return 0;
@@ -316,11 +324,16 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 		if (list[i].uid <= last || list[i].uid >= box->uidnext)
 			fault(c, box->name, list[i].uid, "UID out of order");
 		last = list[i].uid;
-		if (store_file_open(c->store, &list[i], &fd, &err) != 0)
+		r = store_file_open(c->store, &list[i], &fd, &err);
+		if (is_passing(r))
+			return r;
+		if (r != 0)
 			fault(c, box->name, list[i].uid, err.text);
 		if (fd >= 0)
 			close(fd);
 		r = store_facts_get(c->txn, list[i].number, &facts, &err);
+		if (is_passing(r))
+			return r;
 		if (r != 0 && r != E_NOTFOUND) /* they may have been too large to be kept */
 			fault(c, box->name, list[i].uid, err.text);
 		size += list[i].size;
@@ -419,7 +432,13 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct found *
 		txn->meta.next_mailbox = mailbox + 1;
 	file_name(f->number, f->mailbox, f->arrived, draft.name);
 	fd = openat(b->store->dir, draft.name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > UINT32_MAX) {
+	r = fd < 0 || fstat(fd, &st) != 0 ? err_set_errno(err, errno, "%s", draft.name) : 0;
+	if (is_passing(r)) {
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	if (r != 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > UINT32_MAX) {
 		b->left_out++;
 		say(b->report, b->arg, "%s: cannot be read or is empty; left where it is", draft.name);
 		if (fd >= 0)
@@ -430,7 +449,9 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct found *
 	draft.pool = pool_new(txn->pool, 0);
 	map = mmap(NULL, draft.size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
-	r = map == MAP_FAILED || draft.pool == NULL ? E_NOMEM : store_facts_find(span_of(map, draft.size), f->arrived, draft.pool, &draft.facts, err);
+	r = map == MAP_FAILED ? err_set_errno(err, errno, "%s", draft.name)
+		: draft.pool == NULL ? err_set(err, E_NOMEM, "out of memory")
+		: store_facts_find(span_of(map, draft.size), f->arrived, draft.pool, &draft.facts, err);
 	if (map != MAP_FAILED)
 		munmap(map, draft.size);
 	if (r != 0)
@@ -527,6 +548,8 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 		r = store_open_anew(&b.store, dir, err);
 	if (r == 0)
 		r = files_each(b.store->dir, note_file, &b);
+	if (r != 0 && err != NULL && err->code == 0)
+		err_set(err, r, "the message files: %s", err_text(r));
 	if (r == 0) {
 		if (b.count > 0)
 			qsort(b.list, b.count, sizeof(*b.list), compare_found);

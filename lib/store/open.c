@@ -158,21 +158,34 @@ static int stop_at_file(void *arg, const char *path, uint64_t number, uint32_t m
 	return 1;
 }
 
-/* Names or mail without an index: it was lost, and is made again from the files. */
-static bool index_was_lost(int dir)
+/* 1, 0, or why that cannot be said. */
+static int is_there(int dir, const char *name)
 {
-	return faccessat(dir, "mailboxes", F_OK, 0) == 0 || files_each(dir, stop_at_file, NULL) != 0;
+	if (faccessat(dir, name, F_OK, 0) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : err_from_errno(errno);
+}
+
+/* Names or mail without an index: it was lost, and is made again from the files. */
+static int index_was_lost(int dir)
+{
+	int r = is_there(dir, "mailboxes");
+
+	return r == 0 ? files_each(dir, stop_at_file, NULL) : r;
 }
 
 /* anew: a rebuild will file what is there. */
 static int create_account(struct store *s, bool anew, struct err *err)
 {
 	struct store_txn *txn;
-	int r = store_begin(s, true, &txn, err);
+	int lost, r = store_begin(s, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	if (txn->meta.version == 0 && !anew && index_was_lost(s->dir)) {
+	lost = txn->meta.version == 0 && !anew ? index_was_lost(s->dir) : 0;
+	if (lost < 0) {
+		r = err_set(err, lost, "whether there is mail: %s", err_text(lost));
+	} else if (lost > 0) {
 		r = err_set(err, E_CORRUPT, "the index is empty");
 	} else if (txn->meta.version == 0) { /* nobody was faster */
 		txn->meta.version = STORE_VERSION;
@@ -197,19 +210,16 @@ static int take_lock(struct store *s, struct err *err)
 	return flock(s->lock_fd, LOCK_SH) == 0 ? 0 : err_set_errno(err, errno, "the account's lock");
 }
 
-static bool has_mail(int dir)
-{
-	struct stat st;
-
-	return fstatat(dir, "mail", &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 static int open_parts(struct store *s, bool create, bool anew, struct err *err)
 {
 	bool empty = false;
-	int r = 0;
+	int r = is_there(s->dir, "mail");
 
-	if (!has_mail(s->dir))
+	if (r < 0)
+		r = err_set(err, r, "mail/: %s", err_text(r));
+	else if (r > 0)
+		r = 0;
+	else
 		r = create ? make_directories(s->dir, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
 	if (r == 0 && mkdirat(s->dir, "index", 0700) != 0 && errno != EEXIST)
 		r = err_set_errno(err, errno, "mkdir index");
@@ -225,8 +235,11 @@ static int open_parts(struct store *s, bool create, bool anew, struct err *err)
 static int open_once(struct store *s, const struct store_options *options, struct err *err)
 {
 	int r = take_lock(s, err);
+	int again = r == 0 ? is_there(s->dir, STORE_REBUILDING) : 0;
 
-	if (r == 0 && faccessat(s->dir, STORE_REBUILDING, F_OK, 0) == 0)
+	if (again < 0)
+		r = err_set(err, again, STORE_REBUILDING ": %s", err_text(again));
+	if (again > 0)
 		r = err_set(err, E_CORRUPT, "the making of the index was interrupted");
 	return r == 0 ? open_parts(s, options->create, false, err) : r;
 }
@@ -313,6 +326,27 @@ uint64_t store_generation(struct store *s)
 
 /* ---- transactions ---- */
 
+/*
+ * After a meta page that could not be written LMDB does nothing more with an environment it has open. It has put the
+ * page back as it was, and what is in the file is the last good commit: opened again, it serves.
+ */
+static int begin_or_reopen(struct store *s, bool write, MDB_txn **out, struct err *err)
+{
+	unsigned flags = write ? 0 : MDB_RDONLY;
+	int r = s->env != NULL ? mdb_txn_begin(s->env, NULL, flags, out) : MDB_PANIC;
+
+	if (r == MDB_PANIC) {
+		env_close(s);
+		r = env_open(s, err);
+		if (r != 0) {
+			env_close(s);
+			return r;
+		}
+		r = mdb_txn_begin(s->env, NULL, flags, out);
+	}
+	return r == 0 ? 0 : store_db_error(err, r, "begin");
+}
+
 int store_begin(struct store *s, bool write, struct store_txn **out, struct err *err)
 {
 	struct pool *pool = pool_new(NULL, STORE_TXN_POOL);
@@ -328,10 +362,10 @@ int store_begin(struct store *s, bool write, struct store_txn **out, struct err 
 	txn->store = s;
 	txn->pool = pool;
 	txn->write = write;
-	r = mdb_txn_begin(s->env, NULL, write ? 0 : MDB_RDONLY, &txn->mdb);
+	r = begin_or_reopen(s, write, &txn->mdb, err);
 	if (r != 0) {
 		pool_free(&pool);
-		return store_db_error(err, r, "begin");
+		return r;
 	}
 	s->in_txn = true;
 	r = meta_get(txn, err);

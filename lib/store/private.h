@@ -133,6 +133,7 @@ int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t ma
 /* files.c */
 void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME]);
 bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived);
+/* 0, what fn returned first that is not 0, or why a directory cannot be read. */
 int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg);
 uint64_t file_new_number(void);
 
