@@ -151,6 +151,7 @@ static void list_one(void *arg, struct message *m)
 static int with_message(struct queue *queue, struct span text, struct message **m, bool *loaded, struct err *err)
 {
 	uint64_t id;
+	int r;
 
 	*loaded = false;
 	if (!spool_id_parse(text, &id))
@@ -159,9 +160,10 @@ static int with_message(struct queue *queue, struct span text, struct message **
 	if (*m != NULL)
 		return 0;
 	*loaded = true;
-	if (message_load(queue, id, false, m, err) != 0)
-		return err_set(err, E_NOTFOUND, "there is no message %.*s", SPAN_ARG(text));
-	return 0;
+	r = message_load(queue, id, false, m, err);
+	if (r == E_NOTFOUND)
+		err_set(err, r, "there is no message %.*s", SPAN_ARG(text));
+	return r;
 }
 
 static void send_content(struct control_reply *reply, const struct message *m)
@@ -181,14 +183,20 @@ static void send_content(struct control_reply *reply, const struct message *m)
 	free(piece);
 }
 
+static unsigned exit_of(int code)
+{
+	return err_is_temp(code) ? EX_TEMPFAIL : EX_DATAERR;
+}
+
 static void do_show(struct queue *queue, struct control_reply *reply, struct span id, bool content)
 {
 	struct message *m;
 	struct err err = {0};
 	bool loaded;
+	int r = with_message(queue, id, &m, &loaded, &err);
 
-	if (with_message(queue, id, &m, &loaded, &err) != 0) {
-		control_reply_done(reply, EX_DATAERR, "%s", err.text);
+	if (r != 0) {
+		control_reply_done(reply, exit_of(r), "%s", err.text);
 		return;
 	}
 	if (content)
@@ -205,30 +213,38 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 
 enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE };
 
-static void act(struct queue *queue, struct message *m, enum action action)
+/* Holding and releasing count when they are written down; then they outlive a restart. */
+static int write_down(struct queue *queue, struct message *m, bool held, struct err *err)
 {
-	struct spool_record record = {.status = action == ACTION_HOLD ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = clock_wall()};
+	struct spool_record record = {.status = held ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = clock_wall()};
+	int r = spool_append(m->fd, m->id, queue->key, &record, 1, true, err);
+
+	if (r == 0)
+		m->held = held;
+	return r;
+}
+
+static int act(struct queue *queue, struct message *m, enum action action, struct err *err)
+{
 	bool busy = m->busy > 0 || m->dsn_pending;
 	char id[SPOOL_ID_TEXT];
 	static const char *const names[] = {"flush", "hold", "release", "delete"};
-	struct err err;
+	int r = action == ACTION_HOLD || action == ACTION_RELEASE ? write_down(queue, m, action == ACTION_HOLD, err) : 0;
 
+	if (r != 0)
+		return r;
 	spool_id_format(m->id, id);
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]));
-	if (action == ACTION_HOLD || action == ACTION_RELEASE) {
-		m->held = action == ACTION_HOLD;
-		if (spool_append(m->fd, m->id, queue->key, &record, 1, true, &err) != 0)
-			log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_ERR(&err));
-	}
 	if (action == ACTION_DELETE)
 		m->deleted = true;
 	if (busy)
-		return; /* taken into account when what is under way ends */
+		return 0; /* taken into account when what is under way ends */
 	schedule_remove(queue, m->id);
 	if (action == ACTION_DELETE)
 		disk_unlink(queue->disk, m->id);
 	else
 		schedule_add(queue, m->id, clock_wall(), m->held);
+	return 0;
 }
 
 struct change {
@@ -236,36 +252,48 @@ struct change {
 	const struct filter *filter;
 	enum action action;
 	size_t count;
+	int code; /* why one of them could not be changed */
+	struct err err;
 };
 
 static void change_one(void *arg, struct message *m)
 {
 	struct change *c = arg;
 
+	int r;
+
 	if (!matches(m, c->filter))
 		return;
-	c->count++;
-	act(c->queue, m, c->action);
+	r = act(c->queue, m, c->action, &c->err);
+	if (r != 0)
+		c->code = r;
+	else
+		c->count++;
 }
 
 static void change_ids(struct queue *queue, struct control_reply *reply, const struct span *ids, size_t count, enum action action)
 {
 	struct err err = {0};
 	size_t done = 0;
+	int code = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		struct message *m;
 		bool loaded;
+		int r = with_message(queue, ids[i], &m, &loaded, &err);
 
-		if (with_message(queue, ids[i], &m, &loaded, &err) != 0)
-			continue;
-		act(queue, m, action);
-		done++;
-		if (loaded)
-			message_free(m);
+		if (r == 0) {
+			r = act(queue, m, action, &err);
+			if (loaded)
+				message_free(m);
+		}
+		if (r != 0)
+			code = r;
+		else
+			done++;
 	}
 	if (done < count)
-		control_reply_done(reply, EX_DATAERR, "%zu of %zu done; %s", done, count, err.text);
+		control_reply_done(reply, exit_of(code), "%zu of %zu done; %s", done, count, err.text);
 	else
 		control_reply_done(reply, EX_OK, "%zu message%s", done, done == 1 ? "" : "s");
 }
@@ -314,7 +342,10 @@ static void do_change(struct queue *queue, struct control_reply *reply, const st
 		return;
 	}
 	each_message(queue, change_one, &change);
-	control_reply_done(reply, EX_OK, "%zu message%s", change.count, change.count == 1 ? "" : "s");
+	if (change.code != 0)
+		control_reply_done(reply, exit_of(change.code), "%zu done, not all; %s", change.count, change.err.text);
+	else
+		control_reply_done(reply, EX_OK, "%zu message%s", change.count, change.count == 1 ? "" : "s");
 }
 
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
