@@ -70,7 +70,7 @@ int message_bytes_open(struct session *s, const struct store_message *m, struct 
 		close(fd);
 	}
 	if (r != 0)
-		log_event(EV_store_corrupt, &s->log, F_U64("mailbox", s->view.mailbox), F_U64("uid", m->uid), F_ERR(err));
+		log_event(r == E_CORRUPT ? EV_store_corrupt : EV_store_error, &s->log, F_U64("mailbox", s->view.mailbox), F_U64("uid", m->uid), F_ERR(err));
 	return r;
 }
 

@@ -64,6 +64,7 @@ static void add_field(struct span header, const char *name, struct buf *out)
 	buf_init(&text, MIME_VALUE_MAX);
 	mime_unfold(span_sub(field.value, 0, MIME_VALUE_MAX), &text);
 	imap_string_format(buf_span(&text), out);
+	out->starved |= text.starved;
 	buf_fini(&text);
 }
 
@@ -109,6 +110,7 @@ static bool add_addresses(struct span header, const char *name, struct buf *out)
 			add_address(&list[i], out);
 		buf_add_char(out, ')');
 	}
+	out->starved |= pool == NULL || pool_starved(pool);
 	pool_free(&pool);
 	return count > 0;
 }
@@ -318,5 +320,6 @@ void imap_body_format(struct span message, const struct mime_part *root, bool ex
 		buf_printf(out, "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"8BIT\" %zu%s)", root->body_size,
 		    extended ? " NIL NIL NIL NIL" : "");
 	}
+	out->starved |= pool == NULL || pool_starved(pool);
 	pool_free(&pool);
 }
