@@ -58,10 +58,10 @@ queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
              recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
-STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o pages.o care.o) \
+STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o orphans.o pages.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
-IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set.o utf7.o)
+IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o search.o set.o utf7.o)
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
@@ -70,12 +70,12 @@ lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
-             $(addprefix imapd/,spawner.o watch.o session.o session_io.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
+             $(addprefix imapd/,spawner.o sleepers.o watch.o session.o session_io.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
              cmd_idle.o cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o)
 imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
 
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
-mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o users.o certificate.o)
+mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/tls.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
@@ -129,10 +129,14 @@ $(UNIT_TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
+# Their planted faults take the place of these.
+$(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
+$(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
+
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
-ENGINES := $(addprefix imapd/,prelogin.o session.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o)
+ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -164,6 +168,12 @@ coverage: deps
 	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= tests
 	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(UNIT_TESTS:$(B)/%=$(B)/coverage/%)
 
+# The same of the kept inputs of the fuzz targets, the engines of daemons that they drive included.
+fuzz-coverage: deps
+	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= \
+		$(REPLAYS:$(B)/%=$(B)/coverage/%)
+	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(REPLAYS:$(B)/%=$(B)/coverage/%)
+
 # In each daemon's confinement, tries what none may do (tests/e2e/test_sandbox.py).
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
@@ -174,16 +184,39 @@ tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
 check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
 	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
-check-kill: deps-rigs all
+check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
 check-fault: deps-rigs all memory $(B)/tests/inject.so
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
 check-damage: deps-rigs all
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
-check-load: deps-rigs all
+check-linear: deps all $(B)/tests/lib/linear_time_test
+	@$(RIG_ENV) tests/linear/linear.py $(RIG)
+# The clients of check-load and check-soak: thousands in one process.
+LOAD_CLIENTS := $(addprefix $(B)/tests/,idlers senders)
+$(LOAD_CLIENTS): $(B)/tests/%: $(addprefix $(B)/obj/tests/load/,%.o peer.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLS_LIBS)
+
+check-load: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/load.py $(RIG)
-check-soak: deps-rigs all
+check-soak: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+# What kills at a system call; and what a store says of itself.
+$(B)/tests/killer $(B)/tests/numbers: $(B)/tests/%: $(B)/obj/tests/crash/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
+# A disk that remembers what was asked of it; and what the daemons would find on it, see tests/crash/.
+$(B)/tests/recorder: tests/crash/recorder.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE $(CFLAGS) $$(pkg-config --cflags fuse3) -o $@ $< $$(pkg-config --libs fuse3)
+
+$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o) \
+		$(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
 deps-rigs:
 	@tests/install-deps.sh --rigs
 
@@ -202,8 +235,8 @@ memory:
 		HARDEN_LDFLAGS='$(SANITIZE)' $(B)/sanitized/tests/memory
 
 # A sample of each, and one planted fault for each to find.
-check-rigs:
-	@tests/rigs.sh
+check-rigs: deps deps-rigs
+	@B=$(B) tests/rigs.sh
 
 # ---- planted faults: tests/plant/README.md ----
 ifdef PLANT
@@ -255,6 +288,15 @@ fuzz:
 	@[ -f config.mk ] || ./configure
 	$(MAKE) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
+
+# Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
+FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
+              mime_words imap_facts ipc
+fuzzers-short:
+	@tests/install-deps.sh --fuzz
+	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)
+fuzz-short: fuzzers-short
+	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),8) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_SHORT)
 ifeq ($(FUZZ),yes)
 all: fuzzers
 endif
@@ -326,4 +368,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-kill check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzzers install lint memory plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall

@@ -121,6 +121,8 @@ static int import_alias(struct auth *auth, struct span line, struct err *err)
 		r = address_check(address, err);
 	while (r == 0 && span_trim(line).len > 0 && count < DIRECTORY_TARGETS_MAX)
 		targets[count++] = next_word(&line);
+	if (r == 0 && count == 0)
+		r = err_set(err, E_SYNTAX, "an alias needs a target");
 	if (r == 0 && span_trim(line).len > 0)
 		r = err_set(err, E_TOOBIG, "an alias has at most %d targets", DIRECTORY_TARGETS_MAX);
 	buf_init(&packed, DIRECTORY_ALIAS_MAX);

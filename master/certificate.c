@@ -1,15 +1,12 @@
 /* A self-signed certificate, so that TLS works from the first minute. */
 #include "master/init.h"
+#include "master/save.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { CERTIFICATE_DAYS = 3650 };
 
@@ -55,37 +52,34 @@ fail:
 	return NULL;
 }
 
-static FILE *create(const char *path, mode_t mode, struct err *err)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-
-	if (file == NULL)
-		err_set_errno(err, errno, "%s", path);
-	return file;
-}
-
 int init_certificate(const char *hostname, const char *certificate, const char *key_path, struct err *err)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	X509 *cert = key ? make_certificate(hostname, key) : NULL;
-	FILE *cert_file = NULL, *key_file = NULL;
-	int r = 0;
+	FILE *file;
+	int r = cert ? 0 : err_set(err, E_CANNOT, "could not make a certificate for %s", hostname);
 
-	if (cert == NULL) {
-		r = err_set(err, E_CANNOT, "could not make a certificate for %s", hostname);
-		goto out;
+	/* The key first: a certificate that is there has one. */
+	if (r == 0) {
+		file = save_begin(key_path, 0600, err);
+		r = file ? 0 : err->code;
+		if (r == 0 && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) != 1) {
+			r = err_set(err, E_IO, "could not write %s", key_path);
+			save_abort(&file, key_path);
+		}
+		if (r == 0)
+			r = save_end(&file, key_path, err);
 	}
-	cert_file = create(certificate, 0644, err);
-	key_file = cert_file ? create(key_path, 0600, err) : NULL;
-	if (key_file == NULL || PEM_write_X509(cert_file, cert) != 1 ||
-	    PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL) != 1)
-		r = err && err->code ? err->code : err_set(err, E_IO, "could not write %s", key_path);
-out:
-	if (cert_file != NULL && fclose(cert_file) != 0 && r == 0)
-		r = err_set_errno(err, errno, "%s", certificate);
-	if (key_file != NULL && fclose(key_file) != 0 && r == 0)
-		r = err_set_errno(err, errno, "%s", key_path);
+	if (r == 0) {
+		file = save_begin(certificate, 0644, err);
+		r = file ? 0 : err->code;
+		if (r == 0 && PEM_write_X509(file, cert) != 1) {
+			r = err_set(err, E_IO, "could not write %s", certificate);
+			save_abort(&file, certificate);
+		}
+		if (r == 0)
+			r = save_end(&file, certificate, err);
+	}
 	X509_free(cert);
 	EVP_PKEY_free(key);
 	return r;

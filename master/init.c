@@ -1,5 +1,7 @@
 #include "master/init.h"
 
+#include "master/save.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -191,19 +193,12 @@ static void write_settings(FILE *file, const struct instance *instance, const st
 static int write_conf(const struct instance *instance, const struct init_options *options,
     const char *certificate, const char *key, struct err *err)
 {
-	int fd = open(instance->conf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-	int r = 0;
+	FILE *file = save_begin(instance->conf, 0644, err);
 
 	if (file == NULL)
-		return err_set_errno(err, errno, "%s", instance->conf);
+		return err->code;
 	write_settings(file, instance, options, certificate, key);
-	if (ferror(file) || fflush(file) != 0)
-		r = err_set_errno(err, errno, "%s", instance->conf);
-	fclose(file);
-	if (r != 0)
-		unlink(instance->conf);
-	return r;
+	return save_end(&file, instance->conf, err);
 }
 
 /* What would come out only at the start, when everything has been made. */

@@ -20,16 +20,11 @@ struct handed {
 	struct buf envelope; /* pieces so far */
 };
 
-/*
- * A file whose message is done with: it lies under that message's id until it gets the next one's. Not before its
- * state is safe: were the power to fail while it is written over, it would look like a damaged message. A commit that
- * began later and has ended took it to the disk with it.
- */
+/* A file whose message is done with: it lies under that message's id until it gets the next one's. */
 struct spare {
 	struct spare *next;
 	uint64_t id;
 	int fd;
-	uint64_t after; /* number of a commit: used again when a later one is done */
 };
 
 /*
@@ -52,7 +47,6 @@ struct client {
 struct commit {
 	struct queue *queue;
 	struct client *client;	  /* NULL: a message of our own */
-	uint64_t number;	  /* in the order of their beginnings */
 	struct pool *pool;
 	struct spool_envelope envelope;
 	void (*done)(void *arg, int code);
@@ -97,7 +91,7 @@ static bool take_spare(struct client *client, uint64_t *id, int *fd)
 	struct err err;
 	int r;
 
-	if (spare == NULL || client->queue->commits_done <= spare->after)
+	if (spare == NULL)
 		return false;
 	spare_pop(client);
 	r = rename_spare(client->queue, spare, id, &err);
@@ -240,13 +234,15 @@ void accept_retire(struct message *m)
 	struct client *client = m->client != 0 && !m->lent ? client_find(queue, m->client) : NULL;
 	struct spare *spare = is_welcome(client) ? calloc(1, sizeof(*spare)) : NULL;
 	struct err err;
+	bool rested;
 
-	if (spare == NULL || spool_retire(m->fd, &err) != 0) {
+	/* Were the power to fail while a file with the mark is written over, it would be a damaged message. */
+	if (spare == NULL || spool_retire(m->fd, &rested, &err) != 0 || rested) {
 		free(spare);
 		disk_unlink(queue->disk, m->id);
 		return;
 	}
-	*spare = (struct spare){.id = m->id, .fd = m->fd, .after = queue->commits_begun};
+	*spare = (struct spare){.id = m->id, .fd = m->fd};
 	m->fd = -1;
 	*client->spares_tail = spare;
 	client->spares_tail = &spare->next;
@@ -327,8 +323,6 @@ static void on_committed(struct disk_job *job)
 		return;
 	}
 	queue->accepted++;
-	if (commit->number > queue->commits_done)
-		queue->commits_done = commit->number;
 	memcpy(file.check, job->check, sizeof(file.check));
 	if (commit->client != NULL)
 		send_committed(commit->client, job->id, 0, "");
@@ -362,7 +356,6 @@ static int commit_begin(struct commit *commit, uint64_t id, int fd, uint64_t con
 		free(job);
 		return E_NOMEM;
 	}
-	commit->number = ++commit->queue->commits_begun;
 	job->kind = DISK_COMMIT;
 	job->id = id;
 	job->fd = fd;

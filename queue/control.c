@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "net/control.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -83,7 +84,7 @@ static bool matches(const struct message *m, const struct filter *f)
 
 	for (size_t i = 0; i < m->file.envelope.recipient_count && !recipient; i++)
 		recipient = span_caseeq(m->file.envelope.recipients[i].address, f->recipient);
-	return recipient && (f->sender.len == 0 || span_caseeq(m->file.envelope.sender, f->sender)) &&
+	return recipient && !m->deleted && (f->sender.len == 0 || span_caseeq(m->file.envelope.sender, f->sender)) &&
 	       (f->status.len == 0 || span_eq(f->status, span_str(message_status(m))));
 }
 
@@ -157,10 +158,10 @@ static int with_message(struct queue *queue, struct span text, struct message **
 	if (!spool_id_parse(text, &id))
 		return err_set(err, E_SYNTAX, "'%.*s' is not a queue id", SPAN_ARG(span_sub(text, 0, 40)));
 	*m = message_find(queue, id);
-	if (*m != NULL)
+	if (*m != NULL && !(*m)->deleted)
 		return 0;
 	*loaded = true;
-	r = message_load(queue, id, false, m, err);
+	r = *m != NULL ? E_NOTFOUND : message_load(queue, id, false, m, err);
 	if (r == E_NOTFOUND)
 		err_set(err, r, "there is no message %.*s", SPAN_ARG(text));
 	return r;
@@ -213,8 +214,7 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 
 enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE };
 
-/* Holding and releasing count when they are written down; then they outlive a restart. */
-static int write_down(struct queue *queue, struct message *m, bool held, struct err *err)
+static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
 {
 	struct spool_record record = {.status = held ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = clock_wall()};
 	int r = spool_append(m->fd, m->id, queue->key, &record, 1, true, err);
@@ -224,25 +224,34 @@ static int write_down(struct queue *queue, struct message *m, bool held, struct 
 	return r;
 }
 
+static int remove_file(struct message *m, struct err *err)
+{
+	char path[QUEUE_PATH];
+
+	queue_path(m->id, path);
+	if (unlink(path) != 0 && errno != ENOENT)
+		return err_set_errno(err, errno, "unlink of %s", path);
+	m->deleted = true;
+	return 0;
+}
+
+/* After disk_settle: no thread is writing into the file. What is under way takes it into account when it ends. */
 static int act(struct queue *queue, struct message *m, enum action action, struct err *err)
 {
-	bool busy = m->busy > 0 || m->dsn_pending;
-	char id[SPOOL_ID_TEXT];
 	static const char *const names[] = {"flush", "hold", "release", "delete"};
-	int r = action == ACTION_HOLD || action == ACTION_RELEASE ? write_down(queue, m, action == ACTION_HOLD, err) : 0;
+	char id[SPOOL_ID_TEXT];
+	int r = action == ACTION_FLUSH ? 0 : action == ACTION_DELETE ? remove_file(m, err) : keep_held(queue, m, action == ACTION_HOLD, err);
 
-	if (r != 0)
-		return r;
 	spool_id_format(m->id, id);
+	if (r != 0) {
+		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]), F_ERR(err));
+		return r;
+	}
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]));
-	if (action == ACTION_DELETE)
-		m->deleted = true;
-	if (busy)
-		return 0; /* taken into account when what is under way ends */
+	if (m->busy > 0 || m->dsn_pending || m->writing)
+		return 0;
 	schedule_remove(queue, m->id);
-	if (action == ACTION_DELETE)
-		disk_unlink(queue->disk, m->id);
-	else
+	if (action != ACTION_DELETE)
 		schedule_add(queue, m->id, clock_wall(), m->held);
 	return 0;
 }
@@ -251,51 +260,77 @@ struct change {
 	struct queue *queue;
 	const struct filter *filter;
 	enum action action;
-	size_t count;
-	int code; /* why one of them could not be changed */
-	struct err err;
+	size_t count, failed;
+	int code; /* of the last that failed */
+	uint32_t directories; /* bit i: a file of the i-th is gone */
+	struct err err;	      /* the same */
 };
+
+static void change_message(struct change *c, struct message *m)
+{
+	int r = act(c->queue, m, c->action, &c->err);
+
+	if (r != 0) {
+		c->code = r;
+		c->failed++;
+		return;
+	}
+	c->count++;
+	if (c->action == ACTION_DELETE)
+		c->directories |= UINT32_C(1) << queue_directory_of(m->id);
+}
 
 static void change_one(void *arg, struct message *m)
 {
 	struct change *c = arg;
 
-	int r;
-
-	if (!matches(m, c->filter))
-		return;
-	r = act(c->queue, m, c->action, &c->err);
-	if (r != 0)
-		c->code = r;
-	else
-		c->count++;
+	if (matches(m, c->filter))
+		change_message(c, m);
 }
 
-static void change_ids(struct queue *queue, struct control_reply *reply, const struct span *ids, size_t count, enum action action)
+/* What was deleted does not come back after a power cut: once for a directory, however many it were. */
+static void sync_directories(struct change *c)
 {
-	struct err err = {0};
-	size_t done = 0;
-	int code = 0;
+	for (unsigned i = 0; i < QUEUE_DIRECTORIES; i++) {
+		char path[QUEUE_PATH];
+		int r;
 
+		queue_directory(i, path);
+		if ((c->directories >> i & 1) == 0)
+			continue;
+		r = queue_sync_directory(path, &c->err);
+		if (r != 0) {
+			c->code = r;
+			c->failed++;
+		}
+	}
+}
+
+static void change_done(struct change *c, struct control_reply *reply)
+{
+	sync_directories(c);
+	if (c->failed > 0)
+		control_reply_done(reply, exit_of(c->code), "%zu of %zu done; %s", c->count, c->count + c->failed, c->err.text);
+	else
+		control_reply_done(reply, EX_OK, "%zu message%s", c->count, c->count == 1 ? "" : "s");
+}
+
+static void change_ids(struct change *c, const struct span *ids, size_t count)
+{
 	for (size_t i = 0; i < count; i++) {
 		struct message *m;
 		bool loaded;
-		int r = with_message(queue, ids[i], &m, &loaded, &err);
+		int r = with_message(c->queue, ids[i], &m, &loaded, &c->err);
 
-		if (r == 0) {
-			r = act(queue, m, action, &err);
-			if (loaded)
-				message_free(m);
+		if (r != 0) {
+			c->code = r;
+			c->failed++;
+			continue;
 		}
-		if (r != 0)
-			code = r;
-		else
-			done++;
+		change_message(c, m);
+		if (loaded)
+			message_free(m);
 	}
-	if (done < count)
-		control_reply_done(reply, exit_of(code), "%zu of %zu done; %s", done, count, err.text);
-	else
-		control_reply_done(reply, EX_OK, "%zu message%s", done, done == 1 ? "" : "s");
 }
 
 static bool parse_filter(const struct span *args, size_t count, struct filter *f, size_t *ids)
@@ -333,7 +368,9 @@ static void do_change(struct queue *queue, struct control_reply *reply, const st
 	struct change change = {.queue = queue, .filter = filter, .action = action};
 
 	if (ids > 0 && !filter->any) {
-		change_ids(queue, reply, args + 2, count - 2, action);
+		disk_settle(queue->disk);
+		change_ids(&change, args + 2, count - 2);
+		change_done(&change, reply);
 		return;
 	}
 	if (!filter->any || ids > 0) {
@@ -341,11 +378,9 @@ static void do_change(struct queue *queue, struct control_reply *reply, const st
 		    queue->heap_count + queue->active_count);
 		return;
 	}
+	disk_settle(queue->disk);
 	each_message(queue, change_one, &change);
-	if (change.code != 0)
-		control_reply_done(reply, exit_of(change.code), "%zu done, not all; %s", change.count, change.err.text);
-	else
-		control_reply_done(reply, EX_OK, "%zu message%s", change.count, change.count == 1 ? "" : "s");
+	change_done(&change, reply);
 }
 
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,

@@ -28,12 +28,13 @@ struct remainder {
 struct disk {
 	struct queue *queue;
 	pthread_mutex_t lock;
-	pthread_cond_t work;
+	pthread_cond_t work; /* there is a job */
+	pthread_cond_t calm; /* there is none, and none is under way */
 	struct disk_job *first, **last; /* under lock */
 	struct disk_job *finished;	/* under lock */
 	unsigned waiting;		/* under lock */
 	unsigned open;			/* submitted and not yet done with; the loop's */
-	unsigned idle;			/* under lock */
+	unsigned idle, running;		/* under lock */
 	unsigned threads, threads_max;
 	bool strict;
 	int wake_fd;
@@ -92,9 +93,13 @@ static void *thread_main(void *arg)
 		if (disk->first == NULL)
 			disk->last = &disk->first;
 		disk->waiting--;
+		disk->running++;
 		pthread_mutex_unlock(&disk->lock);
 		job_run(disk, job);
 		pthread_mutex_lock(&disk->lock);
+		disk->running--;
+		if (disk->running == 0 && disk->first == NULL)
+			pthread_cond_signal(&disk->calm);
 		first = disk->finished == NULL;
 		job->next = disk->finished;
 		disk->finished = job;
@@ -195,6 +200,7 @@ int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **o
 	disk->threads_max = threads;
 	pthread_mutex_init(&disk->lock, NULL);
 	pthread_cond_init(&disk->work, NULL);
+	pthread_cond_init(&disk->calm, NULL);
 	disk->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	disk->event = event_new(daemon_base(queue->daemon), disk->wake_fd, EV_READ | EV_PERSIST, on_finished, disk);
 	disk->again = evtimer_new(daemon_base(queue->daemon), on_again, disk);
@@ -246,6 +252,14 @@ void disk_submit(struct disk *disk, struct disk_job *job)
 			job->done(job);
 		job_free(job);
 	}
+}
+
+void disk_settle(struct disk *disk)
+{
+	pthread_mutex_lock(&disk->lock);
+	while (disk->running > 0 || disk->first != NULL)
+		pthread_cond_wait(&disk->calm, &disk->lock);
+	pthread_mutex_unlock(&disk->lock);
 }
 
 unsigned disk_waiting(const struct disk *disk)

@@ -281,7 +281,8 @@ static void remove_message(struct message *m)
 
 	spool_id_format(m->id, text);
 	log_event(EV_queue_removed, daemon_log(m->queue->daemon), F_STR("qid", text));
-	accept_retire(m);
+	if (!m->deleted)
+		accept_retire(m);
 	message_free(m);
 }
 
@@ -297,9 +298,13 @@ static void on_appended(struct disk_job *job)
 
 	if (job->code != 0)
 		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	m->writing = false;
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
 		m->states[i].dirty = false;
-	rest(m);
+	if (m->deleted)
+		remove_message(m);
+	else
+		rest(m);
 }
 
 /* Writes down what changed; the message rests when it is durable. */
@@ -336,6 +341,7 @@ static void record_and_rest(struct message *m)
 	if (m->warned)
 		job->records[job->record_count++] =
 		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = clock_wall()};
+	m->writing = true;
 	job->kind = DISK_APPEND;
 	job->id = m->id;
 	job->fd = m->fd;

@@ -61,7 +61,9 @@ struct message {
 	struct recipient_state *states; /* one for each recipient */
 	struct target *targets;
 	unsigned busy;	/* targets and questions under way */
-	bool held, warned, deleted;
+	bool held, warned;
+	bool deleted;	      /* its file is gone; what is under way ends first */
+	bool writing;	      /* records are on their way into the file */
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
@@ -99,8 +101,6 @@ struct queue {
 	uint64_t last_id;
 	uint32_t last_question;
 	uint32_t last_client;
-	uint64_t commits_begun; /* number of the last */
-	uint64_t commits_done;	/* highest number of one that has succeeded */
 	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
@@ -116,6 +116,7 @@ void queue_try_finish(struct queue *queue);
 void queue_path(uint64_t id, char out[QUEUE_PATH]);
 /* The i-th of QUEUE_DIRECTORIES. */
 void queue_directory(unsigned i, char out[QUEUE_PATH]);
+unsigned queue_directory_of(uint64_t id);
 int queue_sync_directory(const char *path, struct err *err);
 int queue_open_file(uint64_t id, int flags, int *fd, struct err *err);
 int queue_make_directories(struct err *err);
@@ -143,6 +144,8 @@ struct disk_job {
 
 int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **out, struct err *err);
 void disk_submit(struct disk *disk, struct disk_job *job);
+/* Waits until everything submitted is on the disk; `done` comes later, on the loop. Until then no thread touches a file. */
+void disk_settle(struct disk *disk);
 unsigned disk_waiting(const struct disk *disk);
 void disk_unlink(struct disk *disk, uint64_t id);
 

@@ -140,12 +140,19 @@ static int write_all(int fd, struct iovec *iov, int count, uint64_t offset, stru
 	return 0;
 }
 
-/* What a client wrote behind its content, or an earlier message left there, must not look like a journal. */
-static int cut_behind(int fd, uint64_t end, struct err *err)
+/* What the mode says of a file (doc/spool.md, states). Its owner may always read and write; nobody else gets into the directory. */
+enum { MODE_OPEN = 0600, MODE_RESTS = 0700, MODE_DONE = 0610 };
+
+/*
+ * What a client wrote behind its content, or an earlier message left there, must not look like a journal; and a file
+ * that serves again is no longer done with.
+ */
+static int make_plain(int fd, uint64_t end, struct err *err)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) != 0 || ((uint64_t)st.st_size > end && ftruncate(fd, (off_t)end) != 0))
+	if (fstat(fd, &st) != 0 || ((uint64_t)st.st_size > end && ftruncate(fd, (off_t)end) != 0) ||
+	    ((st.st_mode & S_IXGRP) != 0 && fchmod(fd, MODE_OPEN) != 0))
 		return err_set_errno(err, errno, "spool file");
 	return 0;
 }
@@ -176,19 +183,21 @@ int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64
 	commit_encode(key, id, content, envelope, check, record);
 	r = write_all(fd, iov, 3, content, err);
 	if (r == 0)
-		r = cut_behind(fd, padded(end) + sizeof(record), err);
-	/* The mark of a committed file: it tells a damaged one from one that was never committed. */
-	if (r == 0 && fchmod(fd, 0700) != 0)
-		r = err_set_errno(err, errno, "fchmod of a spool file");
+		r = make_plain(fd, padded(end) + sizeof(record), err);
 	/* The one sync. Its failure is final: the kernel reports it once and forgets. */
 	if (r == 0 && fsync(fd) != 0)
 		r = err_set_errno(err, errno, "fsync of a spool file");
 	return r;
 }
 
-int spool_retire(int fd, struct err *err)
+int spool_retire(int fd, bool *rested, struct err *err)
 {
-	return fchmod(fd, 0600) == 0 ? 0 : err_set_errno(err, errno, "fchmod of a spool file");
+	struct stat st;
+
+	if (fstat(fd, &st) != 0 || fchmod(fd, MODE_DONE) != 0)
+		return err_set_errno(err, errno, "fchmod of a spool file");
+	*rested = (st.st_mode & S_IXUSR) != 0;
+	return 0;
 }
 
 /* ---- delivery records ---- */
@@ -237,6 +246,9 @@ int spool_append(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], const 
 	iov = (struct iovec){all, len};
 	r = len > 0 ? write_all(fd, &iov, 1, offset, err) : 0;
 	free(all);
+	/* Behind the commit's sync, never before it: a file with the mark was whole once, and is damaged if it is not. */
+	if (r == 0 && (st.st_mode & S_IXUSR) == 0 && fchmod(fd, MODE_RESTS) != 0)
+		r = err_set_errno(err, errno, "fchmod of a spool file");
 	if (r == 0 && sync && fdatasync(fd) != 0)
 		r = err_set_errno(err, errno, "fdatasync of a spool file");
 	return r;
@@ -391,20 +403,13 @@ static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 	return 0;
 }
 
-int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too, struct pool *pool,
-    struct spool_file *out, struct err *err)
+static int read_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too, struct pool *pool,
+    const struct stat *st, struct spool_file *out, struct err *err)
 {
 	struct commit commit = {0};
 	unsigned char check[RECORD_MAC];
-	struct stat st;
-	int r;
+	int r = find_commit(fd, id, key, (uint64_t)st->st_size, pool, &commit, err);
 
-	*out = (struct spool_file){.id = id};
-	if (fstat(fd, &st) != 0)
-		return err_set_errno(err, errno, "spool file");
-	if ((st.st_mode & S_IXUSR) == 0)
-		return err_set(err, E_NOTFOUND, "never committed, or done with");
-	r = find_commit(fd, id, key, (uint64_t)st.st_size, pool, &commit, err);
 	if (r < 0)
 		return r;
 	if (r == 0)
@@ -418,6 +423,24 @@ int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool con
 		return r;
 	if (content_too && sodium_memcmp(check, commit.check, RECORD_MAC) != 0)
 		return err_set(err, E_CORRUPT, "the checksum does not fit: the content was changed");
-	r = read_records(fd, id, key, commit.offset + COMMIT_SIZE, (uint64_t)st.st_size, pool, out);
+	r = read_records(fd, id, key, commit.offset + COMMIT_SIZE, (uint64_t)st->st_size, pool, out);
 	return r == 0 ? 0 : err_set(err, r, r == E_NOMEM ? "out of memory" : "a delivery record says what this version does not know");
+}
+
+int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too, struct pool *pool,
+    struct spool_file *out, struct err *err)
+{
+	struct stat st;
+	bool rests;
+	int r;
+
+	*out = (struct spool_file){.id = id};
+	if (fstat(fd, &st) != 0)
+		return err_set_errno(err, errno, "spool file");
+	if ((st.st_mode & S_IXGRP) != 0)
+		return err_set(err, E_NOTFOUND, "done with");
+	rests = (st.st_mode & S_IXUSR) != 0;
+	r = read_message(fd, id, key, content_too || !rests, pool, &st, out, err);
+	/* Without the mark any part of it may be missing: its commit was cut short, and nobody was told 250. */
+	return r == E_CORRUPT && !rests ? err_set(err, E_NOTFOUND, "never committed") : r;
 }

@@ -81,7 +81,6 @@ int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_enve
  * the file), cuts off what is behind them, then syncs the file. Reads the
  * content once for its checksum. check: the first 16 bytes of the checksum, the
  * delivery key together with where a copy goes. Any failure is final: discard the file.
- * A committed file's mode is 0700; a file without the x is nobody's: never committed, or done with.
  */
 int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content,
     struct span envelope, unsigned char check[16], struct err *err);
@@ -100,10 +99,13 @@ struct spool_record {
 	struct span text;     /* "451 4.2.0 ..." */
 };
 
-/* Takes the mark of a committed file away: its message is done with. Not synced. 0, E_IO. */
-int spool_retire(int fd, struct err *err);
+/* Its message is done with: no start takes it up again. Not synced. rested: it may have the mark on the disk. 0, E_IO. */
+int spool_retire(int fd, bool *rested, struct err *err);
 
-/* Appends records in one write; sync: fdatasync before returning. */
+/*
+ * Appends records in one write; sync: fdatasync before returning. A file with records has the mark of one that rests: if
+ * it is not whole it is damaged.
+ */
 int spool_append(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
     const struct spool_record *records, size_t count, bool sync, struct err *err);
 
@@ -119,8 +121,8 @@ struct spool_file {
 
 /*
  * Reads envelope (its checksum is always checked) and records. content_too: check the content's checksum as well
- * (done before every first delivery after a start). E_NOTFOUND: never committed, or done with
- * (remove it); E_CORRUPT: damaged (set it aside).
+ * (done before every first delivery after a start, and always when the file has not the mark). E_NOTFOUND: never
+ * committed, or done with (remove it); E_CORRUPT: damaged (set it aside).
  */
 int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too,
     struct pool *pool, struct spool_file *out, struct err *err);

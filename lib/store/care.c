@@ -274,6 +274,8 @@ int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), stru
 		r = prune(store, store->delivered, STORE_KEY, delivered_when, now - (int64_t)DELIVERED_KEEP_DAYS * 86400, false, stop, err);
 	if (r == 0)
 		r = prune(store, store->log, 12, log_when, now - (int64_t)LOG_KEEP_DAYS * 86400, true, stop, err);
+	if (r == 0 && (stop == NULL || !stop()))
+		r = orphans_remove(store, err);
 	return r == 0 && (stop == NULL || !stop()) ? note_tidied(store, now, err) : r;
 }
 
@@ -491,7 +493,8 @@ static int move_index(int dir, bool again, struct err *err)
 {
 	char name[64];
 
-	if (again && (unlinkat(dir, "index/data.mdb", 0) == 0 || errno == ENOENT) && (unlinkat(dir, "index/lock.mdb", 0) == 0 || errno == ENOENT))
+	if (again && (unlinkat(dir, "index/data.mdb", 0) == 0 || errno == ENOENT) &&
+	    (unlinkat(dir, "index/lock.mdb", 0) == 0 || errno == ENOENT) && (unlinkat(dir, "index", AT_REMOVEDIR) == 0 || errno == ENOENT))
 		return 0;
 	snprintf(name, sizeof(name), "index.damaged-%lld", (long long)clock_wall_ms());
 	if (renameat(dir, "index", dir, name) != 0 && errno != ENOENT)
@@ -539,8 +542,6 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 	r = rebuild_begin(dir, &again, err);
 	if (r == 0)
 		r = move_index(dir, again, err);
-	if (r == 0 && mkdirat(dir, "index", 0700) != 0 && errno != EEXIST)
-		r = err_set_errno(err, errno, "mkdir index");
 	if (r == 0 && renameat(dir, "mailboxes", dir, "mailboxes.old") != 0 && errno != ENOENT)
 		r = err_set_errno(err, errno, "mailbox names");
 	/* A new index: names from the snapshot, or the default mailboxes. */

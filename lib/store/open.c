@@ -75,7 +75,8 @@ static int open_databases(struct store *s, bool create)
 	return mdb_txn_commit(txn);
 }
 
-static int env_open(struct store *s, struct err *err)
+/* path: of a directory that is there. create: the databases too. */
+static int env_open(struct store *s, const char *path, bool create, struct err *err)
 {
 	int r = mdb_env_create(&s->env), dead;
 
@@ -87,16 +88,16 @@ static int env_open(struct store *s, struct err *err)
 		r = mdb_env_set_maxreaders(s->env, STORE_READERS);
 	/* The process is confined to the account's directory, which is its current one. */
 	if (r == 0)
-		r = mdb_env_open(s->env, "index", MDB_NOTLS, 0600);
+		r = mdb_env_open(s->env, path, MDB_NOTLS, 0600);
 	if (r != 0)
 		return store_db_error(err, r, "open");
 	mdb_reader_check(s->env, &dead);
 	r = pages_check(s, false, err);
 	if (r != 0)
 		return r;
-	r = open_databases(s, false);
+	r = open_databases(s, create);
 	if (r == MDB_NOTFOUND)
-		r = open_databases(s, true);
+		return err_set(err, E_CORRUPT, "index: a database is missing");
 	return r == 0 ? 0 : store_db_error(err, r, "open");
 }
 
@@ -108,7 +109,7 @@ static void env_close(struct store *s)
 }
 
 /* One small read of every database: a damaged file is found here rather than in the middle of a command. */
-static int env_check(struct store *s, bool *empty, struct err *err)
+static int env_check(struct store *s, struct err *err)
 {
 	const MDB_dbi dbis[] = {s->catalog, s->messages, s->facts, s->refs, s->log, s->expunged, s->delivered};
 	MDB_cursor *cursor;
@@ -131,10 +132,7 @@ static int env_check(struct store *s, bool *empty, struct err *err)
 	}
 	if (r == 0) {
 		r = mdb_get(txn, s->catalog, &k, &v);
-		*empty = r == MDB_NOTFOUND;
-		if (r == MDB_NOTFOUND)
-			r = 0;
-		else if (r == 0 && v.mv_size != sizeof(struct meta))
+		if (r == MDB_NOTFOUND || (r == 0 && v.mv_size != sizeof(struct meta)))
 			r = MDB_CORRUPTED;
 	}
 	if (txn != NULL)
@@ -142,14 +140,21 @@ static int env_check(struct store *s, bool *empty, struct err *err)
 	return r == 0 ? 0 : store_db_error(err, r, "check");
 }
 
-static int make_directories(int dir, struct err *err)
+/* Into *there; an error when that cannot be said. */
+static int look_for(int dir, const char *name, bool *there, struct err *err)
 {
-	static const char *const names[] = {"mail", "index", "sieve"};
+	*there = faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return *there || errno == ENOENT ? 0 : err_set_errno(err, errno, "%s", name);
+}
 
-	for (size_t i = 0; i < 3; i++)
-		if (mkdirat(dir, names[i], 0700) != 0 && errno != EEXIST)
-			return err_set_errno(err, errno, "mkdir %s", names[i]);
-	return fsync(dir) != 0 ? err_set_errno(err, errno, "sync of the account's directory") : 0;
+static int make_directory(int dir, const char *name, struct err *err)
+{
+	return mkdirat(dir, name, 0700) == 0 || errno == EEXIST ? 0 : err_set_errno(err, errno, "mkdir %s", name);
+}
+
+static int sync_directory(int dir, struct err *err)
+{
+	return fsync(dir) == 0 ? 0 : err_set_errno(err, errno, "sync of the account's directory");
 }
 
 static int stop_at_file(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived)
@@ -158,47 +163,70 @@ static int stop_at_file(void *arg, const char *path, uint64_t number, uint32_t m
 	return 1;
 }
 
-/* 1, 0, or why that cannot be said. */
-static int is_there(int dir, const char *name)
-{
-	if (faccessat(dir, name, F_OK, 0) == 0)
-		return 1;
-	return errno == ENOENT ? 0 : err_from_errno(errno);
-}
-
 /* Names or mail without an index: it was lost, and is made again from the files. */
-static int index_was_lost(int dir)
+static int index_was_lost(int dir, bool *lost, struct err *err)
 {
-	int r = is_there(dir, "mailboxes");
+	int r = look_for(dir, "mailboxes", lost, err);
 
-	return r == 0 ? files_each(dir, stop_at_file, NULL) : r;
+	if (r != 0 || *lost)
+		return r;
+	r = files_each(dir, stop_at_file, NULL);
+	*lost = r > 0;
+	return r < 0 ? err_set(err, r, "the message files: %s", err_text(r)) : 0;
 }
 
-/* anew: a rebuild will file what is there. */
-static int create_account(struct store *s, bool anew, struct err *err)
+/* The first transaction of an index. */
+static int fill_index(struct store *s, struct err *err)
 {
 	struct store_txn *txn;
-	int lost, r = store_begin(s, true, &txn, err);
+	bool rebuilding;
+	int r = look_for(s->dir, STORE_REBUILDING, &rebuilding, err);
 
+	if (r == 0)
+		r = store_begin(s, true, &txn, err);
 	if (r != 0)
 		return r;
-	lost = txn->meta.version == 0 && !anew ? index_was_lost(s->dir) : 0;
-	if (lost < 0) {
-		r = err_set(err, lost, "whether there is mail: %s", err_text(lost));
-	} else if (lost > 0) {
-		r = err_set(err, E_CORRUPT, "the index is empty");
-	} else if (txn->meta.version == 0) { /* nobody was faster */
-		txn->meta.version = STORE_VERSION;
-		txn->meta.next_mailbox = 1;
-		txn->dirty = true;
-		r = names_restore(txn, err);
-		if (r == E_NOTFOUND)
-			r = catalog_create_defaults(txn, err);
-	}
+	txn->meta.version = STORE_VERSION;
+	txn->meta.next_mailbox = 1;
+	/* Beyond all that the lost index can have given: it began at 0 or at a time before, and gave less than one in a microsecond. */
+	if (rebuilding)
+		txn->meta.modseq = (uint64_t)clock_wall_us();
+	txn->dirty = true;
+	r = names_restore(txn, err);
+	if (r == E_NOTFOUND)
+		r = catalog_create_defaults(txn, err);
 	if (r == 0)
 		return store_commit(&txn, err);
 	store_abort(&txn);
 	return r;
+}
+
+/* What a making that was cut short has left. */
+static int clear_unfinished(int dir, struct err *err)
+{
+	static const char *const names[] = {STORE_INDEX_NEW "/data.mdb", STORE_INDEX_NEW "/lock.mdb"};
+
+	for (size_t i = 0; i < 2; i++)
+		if (unlinkat(dir, names[i], 0) != 0 && errno != ENOENT)
+			return err_set_errno(err, errno, "removing %s", names[i]);
+	return 0;
+}
+
+/* Under another name until it is whole: an index that is there can be used, or was damaged. */
+static int make_index(struct store *s, struct err *err)
+{
+	int r = make_directory(s->dir, STORE_INDEX_NEW, err);
+
+	if (r == 0)
+		r = clear_unfinished(s->dir, err);
+	if (r == 0)
+		r = env_open(s, STORE_INDEX_NEW, true, err);
+	if (r == 0)
+		r = fill_index(s, err);
+	env_close(s);
+	if (r == 0 && renameat(s->dir, STORE_INDEX_NEW, s->dir, "index") != 0)
+		r = err_set_errno(err, errno, "renaming the new index");
+	return r == 0 ? sync_directory(s->dir, err) : r;
 }
 
 /* Waits while the index is made again. */
@@ -210,38 +238,58 @@ static int take_lock(struct store *s, struct err *err)
 	return flock(s->lock_fd, LOCK_SH) == 0 ? 0 : err_set_errno(err, errno, "the account's lock");
 }
 
-static int open_parts(struct store *s, bool create, bool anew, struct err *err)
+static int make_account(struct store *s, struct err *err)
 {
-	bool empty = false;
-	int r = is_there(s->dir, "mail");
+	int r = make_directory(s->dir, "mail", err);
 
-	if (r < 0)
-		r = err_set(err, r, "mail/: %s", err_text(r));
-	else if (r > 0)
-		r = 0;
-	else
-		r = create ? make_directories(s->dir, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
-	if (r == 0 && mkdirat(s->dir, "index", 0700) != 0 && errno != EEXIST)
-		r = err_set_errno(err, errno, "mkdir index");
 	if (r == 0)
-		r = look_at_metas(s->dir, err);
+		r = make_directory(s->dir, "sieve", err);
+	return r == 0 ? make_index(s, err) : r;
+}
+
+/* One makes it, the others wait. */
+static int make_account_alone(struct store *s, struct err *err)
+{
+	bool there, lost = false;
+	int r;
+
+	if (flock(s->lock_fd, LOCK_EX) != 0)
+		return err_set_errno(err, errno, "the account's lock");
+	r = look_for(s->dir, "index", &there, err);
+	if (r == 0 && !there)
+		r = index_was_lost(s->dir, &lost, err);
+	if (r == 0 && !there)
+		r = lost ? err_set(err, E_CORRUPT, "the index is missing") : make_account(s, err);
+	if (r == 0 && flock(s->lock_fd, LOCK_SH) != 0)
+		r = err_set_errno(err, errno, "the account's lock");
+	return r;
+}
+
+static int open_index(struct store *s, struct err *err)
+{
+	int r = look_at_metas(s->dir, err);
+
 	if (r == 0)
-		r = env_open(s, err);
-	if (r == 0)
-		r = env_check(s, &empty, err);
-	return r == 0 && empty ? create_account(s, anew, err) : r;
+		r = env_open(s, "index", false, err);
+	return r == 0 ? env_check(s, err) : r;
 }
 
 static int open_once(struct store *s, const struct store_options *options, struct err *err)
 {
+	bool rebuilding = false, there = true, lost = false;
 	int r = take_lock(s, err);
-	int again = r == 0 ? is_there(s->dir, STORE_REBUILDING) : 0;
 
-	if (again < 0)
-		r = err_set(err, again, STORE_REBUILDING ": %s", err_text(again));
-	if (again > 0)
+	if (r == 0)
+		r = look_for(s->dir, STORE_REBUILDING, &rebuilding, err);
+	if (r == 0 && rebuilding)
 		r = err_set(err, E_CORRUPT, "the making of the index was interrupted");
-	return r == 0 ? open_parts(s, options->create, false, err) : r;
+	if (r == 0)
+		r = look_for(s->dir, "index", &there, err);
+	if (r == 0 && !there)
+		r = index_was_lost(s->dir, &lost, err);
+	if (r == 0 && !there)
+		r = options->create || lost ? make_account_alone(s, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
+	return r == 0 ? open_index(s, err) : r;
 }
 
 static void close_parts(struct store *s)
@@ -265,10 +313,15 @@ static int store_new(struct store **out, int dir, struct err *err)
 
 int store_open_anew(struct store **out, int dir, struct err *err)
 {
+	bool there = true;
 	int r = store_new(out, dir, err);
 
 	if (r == 0)
-		r = open_parts(*out, true, true, err);
+		r = look_for((*out)->dir, "index", &there, err);
+	if (r == 0 && !there)
+		r = make_account(*out, err);
+	if (r == 0)
+		r = open_index(*out, err);
 	if (r != 0)
 		store_close(out);
 	return r;
@@ -337,7 +390,7 @@ static int begin_or_reopen(struct store *s, bool write, MDB_txn **out, struct er
 
 	if (r == MDB_PANIC) {
 		env_close(s);
-		r = env_open(s, err);
+		r = env_open(s, "index", false, err);
 		if (r != 0) {
 			env_close(s);
 			return r;

@@ -43,8 +43,8 @@ def full(name):
 
 
 class Instance:
-    def __init__(self, conf_lines=(), listeners=()):
-        self.root = tempfile.mkdtemp(prefix="mailwain-test-")
+    def __init__(self, conf_lines=(), listeners=(), below=None):
+        self.root = tempfile.mkdtemp(prefix="mailwain-test-", dir=below)
         os.chmod(self.root, 0o755)
         self.offset = free_offset()
         self.mw("init", "--hostname", "mail.example.com", "--domain", DOMAIN, "--port-offset", str(self.offset))
@@ -56,6 +56,14 @@ class Instance:
                 for service in listeners:
                     f.write("listen %s on 127.0.0.1:%d { }\n" % (service, self.port(service)))
         self.started = False
+
+    @classmethod
+    def existing(cls, root, offset):
+        """One that was made before, and is not running."""
+        self = cls.__new__(cls)
+        self.root, self.offset, self.started = root, offset, False
+        self.conf = os.path.join(root, "etc", "mailwain.conf")
+        return self
 
     def port(self, service):
         return PORTS[service] + self.offset

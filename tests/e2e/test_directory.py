@@ -48,6 +48,7 @@ def test_replace_removes_what_the_text_does_not_name(server):
     ("account dora@example.com quota=5X", "'quota=5X' is not understood"),
     ("domain a@b", "not a domain name"),
     ("alias many@example.com" + " a@example.com" * 1001, "at most 1000 targets"),
+    ("alias alone@example.com", "needs a target"),
     ("group x", "domain, account or alias"),
 ])
 def test_a_line_that_is_wrong_changes_nothing(server, line, why):

@@ -147,6 +147,7 @@ static void write_and_damage(struct span input)
 		w.envelope = buf_span(&wire);
 		put(fd, w.content, 0);
 		fuzz_assert(spool_commit(fd, id, key, w.content.len, w.envelope, w.check, &err) == 0);
+		fuzz_assert(fchmod(fd, 0700) == 0);
 		while (input.len > 0)
 			run_line(fd, fuzz_until(&input, '\n'), &w);
 		look(fd, &w);

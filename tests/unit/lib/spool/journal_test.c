@@ -49,6 +49,14 @@ static int setup_committed(void **state)
 	return 0;
 }
 
+/* With the mark that only a file gets that was whole once. */
+static int setup_resting(void **state)
+{
+	setup_committed(state);
+	assert_int_equal(fchmod(((struct fixture *)*state)->fd, 0700), 0);
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -98,6 +106,9 @@ static void what_was_committed_is_read(void **state)
 	assert_int_equal(file.record_count, 0);
 	assert_false(file.torn);
 	assert_int_equal(size_of(f) % SPOOL_SLOT, 0);
+	assert_int_equal(fstat(f->fd, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	append(f, SPOOL_DEFERRED, 0, "451 4.2.0 later");
 	assert_int_equal(fstat(f->fd, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
 }
@@ -163,8 +174,10 @@ static void a_retired_file_holds_no_message(void **state)
 {
 	struct fixture *f = *state;
 	struct spool_file file;
+	bool rested;
 
-	assert_int_equal(spool_retire(f->fd, &f->err), 0);
+	assert_int_equal(spool_retire(f->fd, &rested, &f->err), 0);
+	assert_false(rested);
 	assert_int_equal(look(f, &file), E_NOTFOUND);
 	assert_int_equal(pwrite(f->fd, "X", 1, 0), 1);
 	assert_int_equal(look(f, &file), E_NOTFOUND);
@@ -177,9 +190,11 @@ static void a_file_used_again_holds_the_new_message_alone(void **state)
 	struct fixture *f = *state;
 	struct spool_file file;
 	char big[3000];
+	bool rested;
 
 	append(f, SPOOL_DEFERRED, 0, "451 4.2.0 later");
-	assert_int_equal(spool_retire(f->fd, &f->err), 0);
+	assert_int_equal(spool_retire(f->fd, &rested, &f->err), 0);
+	assert_true(rested);
 	assert_int_equal(pwrite(f->fd, next, sizeof(next) - 1, 0), sizeof(next) - 1);
 	assert_int_equal(spool_commit(f->fd, ID + 1, key, sizeof(next) - 1, buf_span(&f->envelope), f->check, &f->err), 0);
 	assert_int_equal(spool_read(f->fd, ID + 1, key, true, f->pool, &file, &f->err), 0);
@@ -187,13 +202,32 @@ static void a_file_used_again_holds_the_new_message_alone(void **state)
 	assert_int_equal(file.record_count, 0);
 	assert_false(file.torn);
 	assert_int_equal(size_of(f), (sizeof(next) - 1 + buf_len(&f->envelope) + 63) / 64 * 64 + 64);
-	assert_int_equal(spool_retire(f->fd, &f->err), 0);
+	assert_int_equal(spool_retire(f->fd, &rested, &f->err), 0);
 	memset(big, 'b', sizeof(big));
 	assert_int_equal(pwrite(f->fd, big, sizeof(big), 0), sizeof(big));
 	assert_int_equal(spool_commit(f->fd, ID + 2, key, sizeof(big), buf_span(&f->envelope), f->check, &f->err), 0);
 	assert_int_equal(spool_read(f->fd, ID + 2, key, true, f->pool, &file, &f->err), 0);
 	assert_int_equal(file.content, sizeof(big));
-	assert_int_equal(spool_read(f->fd, ID, key, true, f->pool, &file, &f->err), E_CORRUPT);
+	assert_int_equal(spool_read(f->fd, ID, key, true, f->pool, &file, &f->err), E_NOTFOUND);
+}
+
+/* A commit that a power cut cut short, whatever of it has reached the disk: nobody was told 250. */
+static void what_is_not_whole_and_has_no_mark_was_never_committed(void **state)
+{
+	struct fixture *f = *state;
+	struct spool_file file;
+	off_t places[] = {0, CONTENT + 3, (off_t)size_of(f) - 20};
+
+	for (size_t i = 0; i < 3; i++) {
+		char kept, other;
+
+		assert_int_equal(pread(f->fd, &kept, 1, places[i]), 1);
+		other = (char)(kept ^ 1);
+		assert_int_equal(pwrite(f->fd, &other, 1, places[i]), 1);
+		assert_int_equal(spool_read(f->fd, ID, key, false, f->pool, &file, &f->err), E_NOTFOUND);
+		assert_int_equal(pwrite(f->fd, &kept, 1, places[i]), 1);
+		assert_int_equal(spool_read(f->fd, ID, key, false, f->pool, &file, &f->err), 0);
+	}
 }
 
 static void another_key_or_id_opens_nothing(void **state)
@@ -358,13 +392,14 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(bytes_behind_the_content_are_cut, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_retired_file_holds_no_message, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(a_file_used_again_holds_the_new_message_alone, setup_committed, teardown),
-	    cmocka_unit_test_setup_teardown(another_key_or_id_opens_nothing, setup_committed, teardown),
-	    cmocka_unit_test_setup_teardown(any_changed_byte_is_noticed, setup_committed, teardown),
-	    cmocka_unit_test_setup_teardown(a_torn_tail_is_stepped_over, setup_committed, teardown),
-	    cmocka_unit_test_setup_teardown(a_cut_file_is_damaged, setup_committed, teardown),
-	    cmocka_unit_test_setup_teardown(a_replayed_record_does_not_count, setup_committed, teardown),
-	    cmocka_unit_test_setup_teardown(look_alikes_in_the_content_do_nothing, setup_committed, teardown),
-	    cmocka_unit_test_setup_teardown(many_records_are_all_read, setup_committed, teardown),
+	    cmocka_unit_test_setup_teardown(what_is_not_whole_and_has_no_mark_was_never_committed, setup_committed, teardown),
+	    cmocka_unit_test_setup_teardown(another_key_or_id_opens_nothing, setup_resting, teardown),
+	    cmocka_unit_test_setup_teardown(any_changed_byte_is_noticed, setup_resting, teardown),
+	    cmocka_unit_test_setup_teardown(a_torn_tail_is_stepped_over, setup_resting, teardown),
+	    cmocka_unit_test_setup_teardown(a_cut_file_is_damaged, setup_resting, teardown),
+	    cmocka_unit_test_setup_teardown(a_replayed_record_does_not_count, setup_resting, teardown),
+	    cmocka_unit_test_setup_teardown(look_alikes_in_the_content_do_nothing, setup_resting, teardown),
+	    cmocka_unit_test_setup_teardown(many_records_are_all_read, setup_resting, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,70 @@
+"""Starts the whole suite on what a power cut left, lets it finish, and says what is there in the lines of order.c."""
+import hashlib
+import re
+import time
+
+from load import ACCOUNTS, DOMAIN, FLAGS
+from mailwain import Imap
+
+SECONDS = 30
+
+
+def digest(message):
+    body = message.split(b"\r\n\r\n", 1)[1] if b"\r\n\r\n" in message else b""
+    return body.split(b"\r", 1)[0].decode("ascii", "replace") or "-", hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def wait_for_deliveries(suite):
+    """Until only mail for other hosts is in the queue; returns its rows."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        rows = suite.rows("queue", "list")
+        if all("away" in row["recipient"] for row in rows) or time.monotonic() > deadline:
+            return rows
+        time.sleep(0.05)
+
+
+def lines_of_mailbox(client, number, name):
+    text = b" ".join(client.ok('EXAMINE "%s"' % name))
+    yield "mailbox %s %s %s %s" % (number, *(re.search(word + rb" (\d+)", text).group(1).decode() for word in (b"UIDVALIDITY", b"UIDNEXT")), name)
+    if b"* 0 EXISTS" in text:
+        return
+    for line in client.ok("UID FETCH 1:* (UID FLAGS BODY.PEEK[])"):
+        if b" FETCH " not in line:
+            continue
+        uid = re.search(rb"UID (\d+)", line).group(1).decode()
+        flags = sum(FLAGS.get(f, 0) for f in re.search(rb"FLAGS \(([^)]*)\)", line).group(1).decode().split())
+        size = int(re.search(rb"BODY\[\] \{(\d+)\}", line).group(1))
+        at = line.index(b"}\r\n") + 3
+        yield "message %s %s %d %s %s" % (number, uid, flags, *digest(line[at : at + size]))
+
+
+def lines(suite):
+    rows = wait_for_deliveries(suite)
+    for row in rows:
+        message = suite.mw("queue", "cat", row["id"]).stdout
+        yield "spool %s %s %s %s %s" % (row["id"], "held" if row["status"] == "held" else "open", *digest(message.replace("\n", "\r\n").encode()), row["recipient"])
+    for row in suite.rows("account", "list"):
+        yield "account %s %s" % (row["address"], row["id"])
+        name, number = row["address"].split("@")[0], row["id"]
+        if name not in ACCOUNTS:
+            continue
+        check = suite.mw("store", "check", row["address"], check=False)
+        if "no faults" not in check.stdout:
+            yield "odd store check of %s: %s" % (name, (check.stdout + check.stderr).replace("\n", " "))
+        client = Imap(suite.port("imap"), timeout=SECONDS)
+        client.ok('LOGIN %s@%s "correct horse"' % (name, DOMAIN))
+        for line in client.ok('LIST "" "*"'):
+            yield from lines_of_mailbox(client, number, line.rsplit(b" ", 1)[1].strip(b'"').decode())
+        client.close()
+    for row in suite.rows("alias", "list"):
+        yield "alias %s" % row["address"]
+
+
+def text_of(suite):
+    """The suite is started and stopped again."""
+    suite.start()
+    try:
+        return "\n".join(lines(suite)) + "\n"
+    finally:
+        suite.stop()
