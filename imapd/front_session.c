@@ -290,7 +290,8 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 {
 	struct front_session *s = arg;
 
-	(void)conn;
+	if (why->code == E_NOMEM)
+		log_event(EV_imap_error, daemon_log(s->front->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
 	if (why->code == E_TIMEOUT && (s->state == FRONT_LOGIN || s->state == FRONT_CHECKING)) {
 		static const char bye[] = "* BYE Login took too long\r\n";
 

@@ -390,6 +390,8 @@ static void tidy(struct session *s)
 		log_event(EV_imap_error, &s->log, F_ERR(&err));
 }
 
+enum { SESSION_FIRST = 16 * 1024 };
+
 /* The front has given the client away: nobody else will answer it. */
 static int refuse_at_once(const struct session_start_options *options)
 {
@@ -438,6 +440,12 @@ int session_main(const struct session_start_options *options)
 	imap_reader_init(&s->reader, IMAP_LINE_MAX, IMAP_LITERALS_MAX);
 	buf_init(&s->in, SESSION_INPUT_MAX);
 	buf_init(&s->out, SESSION_OUTPUT_MAX);
+	/* For what every session needs: without it no answer can be given later. */
+	if (buf_reserve(&s->in, SESSION_FIRST) == NULL || buf_reserve(&s->out, SESSION_FIRST) == NULL) {
+		buf_fini(&s->in);
+		free(s);
+		return refuse_at_once(options);
+	}
 	r = session_open(s, options, &err);
 	if (r == 0) {
 		begin(s, options);

@@ -14,7 +14,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { CHILD_CLIENT = 3, CHILD_WAKE, CHILD_DIR, CHILD_FREE };
@@ -67,6 +69,21 @@ void session_gone(struct spawned *session)
 
 /* ---- making one ---- */
 
+/* Nobody else will answer the client. */
+static _Noreturn void refuse_and_exit(const struct child_words *words, int client)
+{
+	char text[IMAP_TAG_MAX + 100] = "";
+	int len = 0;
+
+	if (words->state.len == 0)
+		len = snprintf(text, sizeof(text), "%.*s NO [UNAVAILABLE] Too many open files; try again\r\n", SPAN_ARG(words->tag));
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "* BYE Try again later\r\n");
+	(void)!send(client, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	log_event(EV_imap_error, NULL, F_SPAN("user", words->user), F_STR("error", err_text(E_NOFILES)));
+	log_flush();
+	_exit(EX_OSERR);
+}
+
 /* In the new process. Everything but client, spawner and directory is closed; the log keeps its place. */
 static _Noreturn void child_main(const struct spawned *session, const struct child_words *words, int client, int wake, int dir)
 {
@@ -90,7 +107,7 @@ static _Noreturn void child_main(const struct spawned *session, const struct chi
 	signal(SIGTERM, SIG_DFL);
 	for (int i = 0; i < 3; i++)
 		if (high[i] < 0 || dup2(high[i], CHILD_CLIENT + i) < 0)
-			_exit(1);
+			refuse_and_exit(words, client);
 	close_range(CHILD_FREE, ~0U, 0);
 	fcntl(CHILD_WAKE, F_SETFL, O_NONBLOCK);
 	span_copy(words->user, user, sizeof(user));

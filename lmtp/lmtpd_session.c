@@ -301,9 +301,11 @@ static void on_input(void *arg, struct conn *conn)
 
 static void on_closed(void *arg, struct conn *conn, const struct err *why)
 {
-	(void)conn;
-	(void)why;
-	session_end(arg);
+	struct lmtp_session *s = arg;
+
+	if (why->code == E_NOMEM)
+		log_event(EV_smtp_failed, daemon_log(s->lmtpd->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
+	session_end(s);
 }
 
 static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL, NULL};

@@ -168,24 +168,29 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+static void unlink_later(struct disk *disk, uint64_t id)
+{
+	struct timeval wait = {.tv_sec = disk->again_s};
+	struct remainder *one = malloc(sizeof(*one));
+
+	if (one == NULL)
+		return; /* it will be found delivered at the next start */
+	*one = (struct remainder){.next = disk->remainders, .id = id};
+	disk->remainders = one;
+	if (!evtimer_pending(disk->again, NULL))
+		evtimer_add(disk->again, &wait);
+}
+
 static void on_unlinked(struct disk_job *job)
 {
 	struct disk *disk = job->arg;
-	struct timeval wait = {.tv_sec = disk->again_s};
-	struct remainder *one;
 
 	if (job->code == 0 || job->code == E_NOTFOUND) {
 		disk->again_s = UNLINK_AGAIN_MIN_S;
 		return;
 	}
 	log_event(EV_queue_error, daemon_log(disk->queue->daemon), F_ERR(&job->err));
-	one = malloc(sizeof(*one));
-	if (one == NULL)
-		return; /* it will be found delivered at the next start */
-	*one = (struct remainder){.next = disk->remainders, .id = job->id};
-	disk->remainders = one;
-	if (!evtimer_pending(disk->again, NULL))
-		evtimer_add(disk->again, &wait);
+	unlink_later(disk, job->id);
 }
 
 int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **out, struct err *err)
@@ -271,8 +276,19 @@ void disk_unlink(struct disk *disk, uint64_t id)
 {
 	struct disk_job *job = calloc(1, sizeof(*job));
 
-	if (job == NULL)
-		return; /* it will be found delivered at the next start */
+	if (job == NULL) { /* it waits for the disk, which is better than to leave the file */
+		char path[QUEUE_PATH];
+
+		queue_path(id, path);
+		if (unlink(path) != 0 && errno != ENOENT) {
+			struct err err;
+
+			err_set_errno(&err, errno, "unlink of %s", path);
+			log_event(EV_queue_error, daemon_log(disk->queue->daemon), F_ERR(&err));
+			unlink_later(disk, id);
+		}
+		return;
+	}
 	job->kind = DISK_UNLINK;
 	job->id = id;
 	job->fd = -1;

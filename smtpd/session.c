@@ -174,6 +174,8 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 	struct session *s = arg;
 	static const char slow[] = "421 4.4.2 Timeout, closing\r\n";
 
+	if (why->code == E_NOMEM)
+		log_event(EV_smtp_failed, daemon_log(s->smtpd->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
 	if (why->code == E_TIMEOUT && !conn_is_tls(conn))
 		(void)!send(conn_fd(conn), slow, sizeof(slow) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	session_end(&s);

@@ -103,11 +103,15 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		return E_PROTO;
 	if (m->type == &ipc_control_input) {
 		buf_add_span(&reply->input, ((const struct control_input *)(const void *)m->body)->text);
-		return buf_failed(&reply->input) ? E_TOOBIG : 0;
+		return buf_failed(&reply->input) && !reply->input.starved ? E_TOOBIG : 0;
 	}
 	request = (const void *)m->body;
 	reply->state = ASKED;
 	reply->id = m->id;
+	if (reply->input.starved) {
+		control_reply_done(reply, EX_TEMPFAIL, "%s", err_text(E_NOMEM));
+		return 0;
+	}
 	reply->server->handler(reply->server->arg, reply, args, split_args(request->args, args),
 	    buf_span(&reply->input), request->secret);
 	return 0;

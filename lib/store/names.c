@@ -42,6 +42,8 @@ int names_write(struct store_txn *txn, struct err *err)
 		r = err_set_errno(err, errno, "mailbox names");
 	if (fd >= 0)
 		close(fd);
+	if (r != 0)
+		unlinkat(txn->store->dir, "mailboxes.new", 0);
 	buf_fini(&text);
 	return r;
 }

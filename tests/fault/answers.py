@@ -1,11 +1,12 @@
 """What a client was told, and whether that was right while a call of the machine failed."""
 import re
 
+FRONTS = ("smtpd", "lmtpd", "imapd")
 FULL = ("ENOSPC", "EDQUOT")
 
 
 class Answer:
-    """closed: the connection ended before the greeting, which is right only when there was no memory for a connection."""
+    """closed: the connection ended without it, which is right only when there was no memory for the connection itself."""
 
     def __init__(self, protocol, text, closed=False):
         self.protocol, self.text, self.closed = protocol, text, closed
@@ -15,12 +16,12 @@ class Answer:
         return "%s: %s" % (self.protocol, self.text)
 
 
-def wrong(answer, call, error):
+def wrong(answer, role, call, error):
     """What is wrong with it when `error` was injected; None: nothing. None is told for good, nothing is said to be damaged."""
     if answer.ok:
         return None
     if answer.closed:
-        return None if call == "alloc" else "closed without a greeting"
+        return None if call == "alloc" and role in FRONTS else "closed without an answer"
     if answer.protocol == "smtp":
         if not re.match(r"4\d\d 4\.\d\.\d ", answer.text):
             return "no temporary reply with an enhanced code"

@@ -107,7 +107,7 @@ class Send(Operation):
             c.close()
             return [Answer("smtp", "%d %s" % r) for r in replies]
         except (EOFError, OSError) as e:
-            raise Broken("the connection was lost: %s" % e)
+            return [Answer("smtp", "the connection was lost: %s" % e, closed=True)]
 
     def wait_rest(self):
         log = self.s.events
@@ -156,14 +156,17 @@ class PutOff(Operation):
         c, said = smtp_at_door(s.port("smtp"))
         if c is None:
             return [said]
-        for line in ("EHLO client.test", "MAIL FROM:<s@remote.test>", "RCPT TO:<away@%s>" % DOMAIN, "DATA"):
-            code, text = c.command(line)
-            if code not in (250, 354):
-                break
-        else:
-            c.send(text_of(s.next_number()) + ".\r\n")
-            code, text = c.reply()
-            self.qid = text.split()[-1] if code == 250 else None
+        try:
+            for line in ("EHLO client.test", "MAIL FROM:<s@remote.test>", "RCPT TO:<away@%s>" % DOMAIN, "DATA"):
+                code, text = c.command(line)
+                if code not in (250, 354):
+                    break
+            else:
+                c.send(text_of(s.next_number()) + ".\r\n")
+                code, text = c.reply()
+                self.qid = text.split()[-1] if code == 250 else None
+        except (EOFError, OSError) as e:
+            return [Answer("smtp", "the connection was lost: %s" % e, closed=True)]
         c.close()
         answers.append(Answer("smtp", "%d %s" % (code, text)))
         if self.qid is None:
@@ -403,7 +406,7 @@ class Login(Operation):
                 answers.append(Answer("imap", tagged.decode()))
                 c.run("LOGOUT")
         except (EOFError, OSError) as e:
-            raise Broken("the connection was lost: %s" % e)
+            answers = [Answer("imap", "the connection was lost: %s" % e, closed=True)]
         c.close()
         self.s.wait_no_sessions(self.account)
         return answers

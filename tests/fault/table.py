@@ -157,7 +157,7 @@ class Table(Result):
     def check(self, case, o, answers):
         refused = [a for a in answers if not a.ok]
         for a in refused:
-            w = wrong(a, case.call, case.error)
+            w = wrong(a, case.role, case.call, case.error)
             if w is not None:
                 raise Broken("%s: %s" % (w, a))
         deferred = getattr(o, "qid", None) is not None and hasattr(o, "deferred") and o.deferred()
