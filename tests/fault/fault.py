@@ -121,5 +121,6 @@ def main():
 
 if __name__ == "__main__":
     if os.geteuid() != 0:
-        sys.exit("check-fault mounts file systems and starts whole suites: it must be root")
+        print("check-fault mounts file systems and starts whole suites: it must be root")
+        sys.exit(77)
     sys.exit(main())

@@ -39,20 +39,25 @@ class Volume:
     def fill(self):
         """All but a little: the load takes the rest."""
         st = os.statvfs(self.at)
-        if self.kind == "inodes":
-            os.makedirs(self.filler, exist_ok=True)
-            for i in range(max(0, st.f_favail - 12)):
-                open("%s/%d-%d" % (self.filler, time.monotonic_ns(), i), "w").close()
-            return
-        left = st.f_bavail * st.f_frsize - MEGA // 2
         try:
-            with open(self.filler, "ab", buffering=0) as f:
-                while left > 0:
-                    f.write(bytes(min(left, MEGA)))
-                    left -= MEGA
-                os.fsync(f.fileno())
+            if self.kind == "inodes":
+                self.fill_inodes(st.f_favail - 12)
+            else:
+                self.fill_space(st.f_bavail * st.f_frsize - MEGA // 2)
         except OSError:
             pass  # the load was faster
+
+    def fill_inodes(self, count):
+        os.makedirs(self.filler, exist_ok=True)
+        for i in range(count):
+            open("%s/%d-%d" % (self.filler, time.monotonic_ns(), i), "w").close()
+
+    def fill_space(self, left):
+        with open(self.filler, "ab", buffering=0) as f:
+            while left > 0:
+                f.write(bytes(min(left, MEGA)))
+                left -= MEGA
+            os.fsync(f.fileno())
 
     def free(self):
         if os.path.isdir(self.filler):

@@ -68,6 +68,8 @@ class Send(Operation):
         super().__init__(subject)
         self.name, self.to, self.copies, self.size, self.service = name, to, copies, size, service
         self.end_workers, self.anew = end_workers, anew
+        # The copy of the names is written before the commit: with it a making that failed looks like an index that was lost.
+        self.may_log = ("store_rebuilt",) if anew else ()
         self.accounts = tuple(copies)
         self.observers = {}
 
@@ -386,6 +388,7 @@ class Login(Operation):
         self.account, self.anew, self.forgotten, self.accounts = account, anew, forgotten, (account,)
         self.name = "login, a new account" if anew else "login, the password not remembered" if forgotten else "login"
         self.only = ("auth",) if forgotten else None
+        self.may_log = ("store_rebuilt",) if anew else ()
 
     def before(self):
         if self.forgotten:

@@ -149,9 +149,10 @@ class Table(Result):
                 raise Broken("refused without a fault: %s" % answers)
             o.verify(answers)
             return False
-        self.check(case, o, answers)
+        troubled = self.check(case, o, answers)
         self.at_rest(o, pids)
-        self.once(o, must=True)  # by itself, without a restart
+        if troubled:
+            self.once(o, must=True)  # by itself, without a restart
         return True
 
     def check(self, case, o, answers):
@@ -167,6 +168,7 @@ class Table(Result):
             raise Broken("a sync that failed was taken for one that succeeded: %s" % answers)
         self.outcomes["refused" if refused else "put off" if deferred else "done all the same"] += 1
         o.verify(answers)
+        return bool(refused or deferred)
 
     def at_rest(self, o, pids):
         s = self.subject
