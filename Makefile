@@ -58,7 +58,7 @@ queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
              recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
-STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o pages.o care.o) \
+STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o orphans.o pages.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
 IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set.o utf7.o)
@@ -184,7 +184,7 @@ tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/confine
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
 check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
 	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
-check-kill: deps-rigs all
+check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
 check-fault: deps-rigs all
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
@@ -196,6 +196,11 @@ check-load: deps-rigs all
 	@$(RIG_ENV) tests/load/load.py $(RIG)
 check-soak: deps-rigs all
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+# What kills at a system call; and what a store says of itself.
+$(B)/tests/killer $(B)/tests/numbers: $(B)/tests/%: $(B)/obj/tests/crash/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
 # A disk that remembers what was asked of it; and what the daemons would find on it, see tests/crash/.
 $(B)/tests/recorder: tests/crash/recorder.c
 	@mkdir -p $(@D)

@@ -254,6 +254,10 @@ static void channel_pump(struct channel *channel)
 			continue;
 		}
 		r = flight_send(channel, flight);
+		if (r == E_CLOSED) { /* the worker has just ended: on_channel_closed comes, and gives it to the next one */
+			push_waiting(channel, flight);
+			return;
+		}
 		if (r != 0) {
 			flight_end(flight, r, span_str(err_text(r)));
 			continue;

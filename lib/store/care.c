@@ -274,6 +274,8 @@ int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), stru
 		r = prune(store, store->delivered, STORE_KEY, delivered_when, now - (int64_t)DELIVERED_KEEP_DAYS * 86400, false, stop, err);
 	if (r == 0)
 		r = prune(store, store->log, 12, log_when, now - (int64_t)LOG_KEEP_DAYS * 86400, true, stop, err);
+	if (r == 0 && (stop == NULL || !stop()))
+		r = orphans_remove(store, err);
 	return r == 0 && (stop == NULL || !stop()) ? note_tidied(store, now, err) : r;
 }
 

@@ -87,6 +87,8 @@ int store_append(struct store_txn *txn, struct store_draft *draft, uint32_t mail
 		return err_set(err, E_CANNOT, "this name holds no messages");
 	if (r == 0 && key != NULL && store_delivered(txn, key))
 		return err_set(err, E_EXISTS, "delivered before");
+	if (r == 0 && !draft_is_there(draft))
+		return err_set(err, E_IO, "the message file was removed; it took more than a day to come");
 	if (r == 0)
 		r = check_quota(txn, draft->size, err);
 	*out = (struct store_message){.flags = flags, .number = draft->number, .arrived = draft->arrived, .size = (uint32_t)draft->size,

@@ -18,4 +18,7 @@ struct store_draft {
 	char name[STORE_FILE_NAME];
 };
 
+/* False when it took so long that it was taken for an orphan. In a write transaction: it stays as it is. */
+bool draft_is_there(const struct store_draft *d);
+
 #endif

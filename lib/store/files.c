@@ -37,6 +37,11 @@ static unsigned file_period(uint64_t number)
 	return (unsigned)(number >> NUMBER_PERIOD_BITS);
 }
 
+bool file_is_old(uint64_t number, int64_t ms)
+{
+	return clock_wall_ms() - NUMBER_EPOCH_MS - (int64_t)(number >> NUMBER_RANDOM_BITS) > ms;
+}
+
 void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME])
 {
 	snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".%" PRIx32 ".%" PRIx64, file_period(number), number, mailbox,
@@ -300,6 +305,12 @@ void store_draft_free(struct store_draft **dp)
 		unlinkat(d->store->dir, d->name, 0);
 	buf_fini(&d->pending);
 	pool_free(&pool);
+}
+
+/* For hours only after hours of writing. */
+bool draft_is_there(const struct store_draft *d)
+{
+	return !file_is_old(d->number, STORE_DRAFT_MS / 2) || faccessat(d->store->dir, d->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 void store_draft_kept(struct store_draft *draft)

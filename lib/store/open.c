@@ -140,6 +140,11 @@ static int env_check(struct store *s, struct err *err)
 	return r == 0 ? 0 : store_db_error(err, r, "check");
 }
 
+static bool has(int dir, const char *name)
+{
+	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int make_directory(int dir, const char *name, struct err *err)
 {
 	return mkdirat(dir, name, 0700) == 0 || errno == EEXIST ? 0 : err_set_errno(err, errno, "mkdir %s", name);
@@ -172,6 +177,9 @@ static int fill_index(struct store *s, struct err *err)
 		return r;
 	txn->meta.version = STORE_VERSION;
 	txn->meta.next_mailbox = 1;
+	/* Beyond all that the lost index can have given: it began at 0 or at a time before, and gave less than one in a microsecond. */
+	if (has(s->dir, STORE_REBUILDING))
+		txn->meta.modseq = (uint64_t)clock_wall_us();
 	txn->dirty = true;
 	r = names_restore(txn, err);
 	if (r == E_NOTFOUND)
@@ -217,11 +225,6 @@ static int take_lock(struct store *s, struct err *err)
 	if (s->lock_fd < 0)
 		return err_set_errno(err, errno, "the account's lock");
 	return flock(s->lock_fd, LOCK_SH) == 0 ? 0 : err_set_errno(err, errno, "the account's lock");
-}
-
-static bool has(int dir, const char *name)
-{
-	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int make_account(struct store *s, struct err *err)

@@ -28,6 +28,9 @@ enum {
 /* An index while it is made; renamed to "index" when it is whole. */
 #define STORE_INDEX_NEW "index.new"
 
+/* So long a message file may be there before it is filed. */
+#define STORE_DRAFT_MS (INT64_C(24) * 60 * 60 * 1000)
+
 /* There while the index is made again: an opening that finds it begins that anew. */
 #define STORE_REBUILDING "rebuilding"
 
@@ -126,6 +129,9 @@ int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids
 int facts_put(struct store_txn *txn, uint64_t number, uint32_t message, const struct store_facts *facts, struct err *err);
 int refs_change(struct store_txn *txn, uint64_t number, int by, uint32_t *left, struct err *err);
 
+/* orphans.c: removes message files that nobody has filed within a day. */
+int orphans_remove(struct store *store, struct err *err);
+
 /* log.c */
 int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, uint32_t first, uint32_t last,
     struct span name, struct err *err);
@@ -136,6 +142,8 @@ int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t ma
 /* files.c */
 void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME]);
 bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived);
+/* Made more than ms milliseconds ago. */
+bool file_is_old(uint64_t number, int64_t ms);
 int files_each(int dir, int (*fn)(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived), void *arg);
 uint64_t file_new_number(void);
 

@@ -254,7 +254,7 @@ int store_purge(struct store *store, int64_t before, uint32_t *count, struct err
 int store_purge_surplus(struct store *store, struct err *err);
 /*
  * Once a day, for a process that has nothing more to do: what was expunged more than undo_days ago goes, and delivery
- * keys and changes that nobody asks for any more. stop: NULL, or true when it has to end soon.
+ * keys and changes that nobody asks for any more, and message files that nobody has filed. stop: NULL, or true when it has to end soon.
  */
 int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), struct err *err);
 

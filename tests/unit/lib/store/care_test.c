@@ -185,19 +185,25 @@ static void a_lost_index_is_made_again(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t validity;
+	uint64_t modseq;
 
 	fill(f);
 	validity = box(f, "Gesendet").uidvalidity;
+	modseq = box(f, " blank in front").modseq;
 	store_close(&f->store);
 	assert_int_equal(unlink("index/data.mdb"), 0);
 	assert_true(reopen(f));
 	assert_kept(f, validity);
+	/* What was the last change of all is before every one now. */
+	assert_true(box(f, "INBOX").modseq > modseq);
+	modseq = box(f, " blank in front").modseq;
 	store_close(&f->store);
 	assert_int_equal(unlink("index/data.mdb"), 0);
 	assert_int_equal(unlink("index/lock.mdb"), 0);
 	assert_int_equal(rmdir("index"), 0);
 	assert_true(reopen(f));
 	assert_kept(f, validity);
+	assert_true(box(f, "INBOX").modseq > modseq);
 	assert_false(reopen(f));
 }
 

@@ -1,7 +1,7 @@
 /* What is kept for a time goes when its time is over, or when there is too much of it. */
 #include "tests/unit/lib/store/fixture.h"
 
-#include "store/private.h"
+#include "store/draft.h"
 
 #include <sodium.h>
 
@@ -88,6 +88,66 @@ static void one_that_has_to_end_leaves_the_rest_to_the_next(void **state)
 	assert_int_equal(entries(f, f->store->delivered), 0);
 }
 
+static void file_of_days_ago(struct fixture *f, unsigned days, char name[STORE_FILE_NAME])
+{
+	uint64_t number = file_new_number() - ((uint64_t)days * 24 * 60 * 60 * 1000 << 22);
+	char period[16];
+	int fd;
+
+	file_name(number, 1, 1700000000, name);
+	snprintf(period, sizeof(period), "%.8s", name);
+	mkdirat(f->dir, period, 0700);
+	fd = openat(f->dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, small_mail, strlen(small_mail)), strlen(small_mail));
+	close(fd);
+}
+
+static void files_that_nobody_has_filed_within_a_day_go(void **state)
+{
+	struct fixture *f = *state;
+	char old[STORE_FILE_NAME], older[STORE_FILE_NAME], young[STORE_FILE_NAME];
+	struct store_message m = append(f, "INBOX", small_mail, 0);
+	uint32_t count;
+
+	append(f, "INBOX", small_mail, 0);
+	begin(f, true);
+	ok(f, store_expunge(f->txn, box(f, "INBOX").id, &m.uid, 1, &f->err));
+	commit(f);
+	file_of_days_ago(f, 2, old);
+	file_of_days_ago(f, 100, older);
+	file_of_days_ago(f, 0, young);
+	ok(f, store_tidy(f->store, 14, NULL, &f->err));
+	assert_int_equal(access(young, F_OK), 0);
+	assert_int_not_equal(access(old, F_OK), 0);
+	assert_int_not_equal(access(older, F_OK), 0);
+	begin(f, true);
+	ok(f, store_undo(f->txn, 0, &count, &f->err));
+	commit(f);
+	assert_int_equal(count, 1);
+	assert_int_equal(store_check(f->store, NULL, NULL), 0);
+}
+
+/* What was taken for an orphan is not filed: a record without a file would be a fault. */
+static void a_draft_that_was_taken_for_an_orphan_is_not_filed(void **state)
+{
+	struct fixture *f = *state;
+	struct store_draft *draft;
+	struct store_message m;
+
+	ok(f, store_draft_new(f->store, box(f, "INBOX").id, 0, &draft, &f->err));
+	ok(f, store_draft_write(draft, span_str(small_mail), &f->err));
+	ok(f, store_draft_finish(draft, &f->err));
+	assert_int_equal(unlink(draft->name), 0);
+	draft->number -= UINT64_C(25) * 60 * 60 * 1000 << 22;
+	file_name(draft->number, draft->mailbox, draft->arrived, draft->name);
+	begin(f, true);
+	assert_int_equal(store_append(f->txn, draft, box(f, "INBOX").id, 0, NULL, 0, NULL, &m, &f->err), E_IO);
+	store_abort(&f->txn);
+	store_draft_free(&draft);
+	assert_int_equal(store_check(f->store, NULL, NULL), 0);
+}
+
 /* A quota that only counts what is there is none: append, expunge, and again. */
 static void no_more_is_kept_for_undo_than_the_quota(void **state)
 {
@@ -141,6 +201,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(old_keys_and_changes_go_once_a_day, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(one_that_has_to_end_leaves_the_rest_to_the_next, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(files_that_nobody_has_filed_within_a_day_go, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_draft_that_was_taken_for_an_orphan_is_not_filed, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(no_more_is_kept_for_undo_than_the_quota, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(names_that_no_client_could_make_are_not_restored, fixture_open, fixture_close),
 	};
