@@ -61,7 +61,7 @@ queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o orphans.o pages.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
-IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o search.o set.o utf7.o)
+IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o search.o set.o utf7.o)
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
@@ -70,7 +70,7 @@ lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
-             $(addprefix imapd/,spawner.o watch.o session.o session_io.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
+             $(addprefix imapd/,spawner.o sleepers.o watch.o session.o session_io.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
              cmd_idle.o cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o)
 imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
 
@@ -135,7 +135,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
-ENGINES := $(addprefix imapd/,prelogin.o session.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
+ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
@@ -192,9 +192,15 @@ check-damage: deps-rigs all
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
 check-linear: deps all $(B)/tests/lib/linear_time_test
 	@$(RIG_ENV) tests/linear/linear.py $(RIG)
-check-load: deps-rigs all
+# The clients of check-load and check-soak: thousands in one process.
+LOAD_CLIENTS := $(addprefix $(B)/tests/,idlers senders)
+$(LOAD_CLIENTS): $(B)/tests/%: $(addprefix $(B)/obj/tests/load/,%.o peer.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLS_LIBS)
+
+check-load: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/load.py $(RIG)
-check-soak: deps-rigs all
+check-soak: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
 # What kills at a system call; and what a store says of itself.
 $(B)/tests/killer $(B)/tests/numbers: $(B)/tests/%: $(B)/obj/tests/crash/%.o $(B)/lib.a

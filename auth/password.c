@@ -5,7 +5,8 @@
  *
  * Who waits is served in turns: the first check of every source comes before the
  * second of any. So one that guesses waits for itself, and when there is no more
- * room it is its last one that is shed.
+ * room it is its last one that is shed. Who asks the same of the same account
+ * while that is being hashed waits for its end: clients come back all at once.
  */
 #include "auth/auth.h"
 
@@ -22,13 +23,15 @@
 enum {
 	PASSWORD_WAITING_MAX = 100, /* more than this is shed before anything is hashed */
 	PASSWORD_THREADS_MAX = 16,  /* the most that the setting may be */
-	PASSWORD_CACHE = 4096,
+	PASSWORD_CACHE = 4096, /* rows */
+	PASSWORD_ROW = 4,
 	PASSWORD_DIGEST = 16,
 	PASSWORD_STACK = 256 * 1024,
 };
 
 struct job {
 	struct job *next;
+	struct job *followers; /* under lock; they ask the same and get its answer */
 	uint64_t source; /* 0: an administrator */
 	unsigned turn;	 /* how many of its source were there before it */
 	bool make;
@@ -59,7 +62,7 @@ struct password_pool {
 	struct event *event;
 	unsigned char key[crypto_generichash_KEYBYTES];
 	char dummy[crypto_pwhash_STRBYTES]; /* what an unknown account is checked against */
-	struct remembered cache[PASSWORD_CACHE];
+	struct remembered cache[PASSWORD_CACHE][PASSWORD_ROW];
 };
 
 static void job_run(struct job *job, const char *dummy)
@@ -122,12 +125,21 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
+/* The one of this digest, or else the one of its row that is forgotten first. */
 static struct remembered *cache_slot(struct password_pool *pool, const unsigned char *digest)
 {
+	struct remembered *row, *oldest;
 	uint32_t index;
 
 	memcpy(&index, digest, sizeof(index));
-	return &pool->cache[index % PASSWORD_CACHE];
+	row = oldest = pool->cache[index % PASSWORD_CACHE];
+	for (unsigned i = 0; i < PASSWORD_ROW; i++) {
+		if (sodium_memcmp(row[i].digest, digest, PASSWORD_DIGEST) == 0)
+			return &row[i];
+		if (row[i].until_ms < oldest->until_ms)
+			oldest = &row[i];
+	}
+	return oldest;
 }
 
 /* The key is the whole tuple: account, its present hash, the password. */
@@ -172,6 +184,13 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 
 			memcpy(slot->digest, job->digest, PASSWORD_DIGEST);
 			slot->until_ms = clock_monotonic_ms() + keep;
+		}
+		while (job->followers != NULL) {
+			struct job *follower = job->followers;
+
+			job->followers = follower->next;
+			follower->done(follower->arg, job->code, job->hash);
+			job_free(follower);
 		}
 		job->done(job->arg, job->code, job->hash);
 		job_free(job);
@@ -260,13 +279,40 @@ static bool job_place(struct password_pool *pool, struct job *job)
 	return true;
 }
 
+static bool job_is_same(const struct job *leader, const struct job *job)
+{
+	return leader != NULL && !leader->make && sodium_memcmp(leader->digest, job->digest, PASSWORD_DIGEST) == 0;
+}
+
+/* Under lock. One that waits longer than this one would is not followed. False: there is none. */
+static bool job_follow(struct password_pool *pool, struct job *job)
+{
+	unsigned turn = turn_of(pool, job->source);
+	struct job *leader = NULL;
+
+	if (job->make || job->hash[0] == '\0')
+		return false;
+	for (unsigned i = 0; i < PASSWORD_THREADS_MAX && leader == NULL; i++)
+		if (job_is_same(pool->running[i], job))
+			leader = pool->running[i];
+	for (unsigned i = 0; i < pool->waiting_count && leader == NULL && pool->waiting[i]->turn <= turn; i++)
+		if (job_is_same(pool->waiting[i], job))
+			leader = pool->waiting[i];
+	if (leader == NULL)
+		return false;
+	secret_wipe(&job->password);
+	job->next = leader->followers;
+	leader->followers = job;
+	return true;
+}
+
 static int job_add(struct password_pool *pool, struct job *job)
 {
 	bool placed = false;
 
 	if (start_threads(pool) == 0) {
 		pthread_mutex_lock(&pool->lock);
-		placed = job_place(pool, job);
+		placed = job_follow(pool, job) || job_place(pool, job);
 		pthread_cond_signal(&pool->work);
 		pthread_mutex_unlock(&pool->lock);
 	}

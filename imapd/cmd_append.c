@@ -94,7 +94,7 @@ static void receive(struct session *s, uint64_t left, struct store_draft *draft,
 		struct span piece = span_sub(buf_span(&s->in), 0, left < SIZE_MAX ? (size_t)left : SIZE_MAX);
 
 		if (piece.len == 0) {
-			int code = session_fill(s, false);
+			int code = session_fill(s, s->timeout_ms, false);
 
 			if (code != 0)
 				s->broken = code;
@@ -123,7 +123,7 @@ static bool receive_end(struct session *s)
 		}
 		if (rest.len > 1024 || s->broken != 0)
 			return false;
-		s->broken = session_fill(s, false);
+		s->broken = session_fill(s, s->timeout_ms, false);
 	}
 }
 

@@ -1,6 +1,8 @@
 /* IDLE (RFC 2177): the spawner watches the account's index, nothing polls. */
 #include "imapd/session.h"
 
+enum { IDLE_RESUMED_MS = 2000 };
+
 /* The line that ends it; false while it has not come. */
 static bool take_done(struct session *s, bool *is_done)
 {
@@ -17,14 +19,34 @@ static bool take_done(struct session *s, bool *is_done)
 	return true;
 }
 
+/* After a while it needs no process. E_CLOSED: it has been handed over. */
+static int wait_for_something(struct session *s, int64_t *left_ms, int64_t hibernate_ms)
+{
+	log_flush();
+	for (;;) {
+		int64_t first_ms = hibernate_ms > 0 && hibernate_ms < *left_ms ? hibernate_ms : *left_ms;
+		int r = session_fill(s, first_ms, true);
+
+		if (r != E_TIMEOUT)
+			return r;
+		*left_ms -= first_ms;
+		if (*left_ms <= 0)
+			return E_TIMEOUT;
+		if (session_hibernate(s, *left_ms))
+			return E_CLOSED;
+	}
+}
+
 /* 0 when the client ended it. */
-static int idle_until_done(struct session *s, bool *is_done)
+static int idle_until_done(struct session *s, int64_t left_ms, int64_t hibernate_ms, bool *is_done)
 {
 	for (;;) {
 		int r;
 
 		view_sync(s, true);
 		pool_reset(s->pool);
+		if (buf_len(&s->out) > 0)
+			left_ms = s->timeout_ms;
 		session_flush(s);
 		if (s->closing || s->broken != 0)
 			return E_CLOSED;
@@ -32,8 +54,7 @@ static int idle_until_done(struct session *s, bool *is_done)
 			return 0;
 		if (buf_len(&s->in) > IMAP_LINE_MAX)
 			return E_TOOBIG;
-		log_flush();
-		r = session_fill(s, true);
+		r = wait_for_something(s, &left_ms, hibernate_ms);
 		if (r == E_AGAIN)
 			session_watch(s, true); /* from now on, once more; what came before is seen by the sync above */
 		else if (r != 0)
@@ -41,21 +62,15 @@ static int idle_until_done(struct session *s, bool *is_done)
 	}
 }
 
-void command_idle(struct session *s, struct imap_lex *lex)
+static void idle(struct session *s, int64_t left_ms, int64_t hibernate_ms)
 {
 	bool is_done = false;
 	int r;
 
-	if (!imap_lex_end(lex)) {
-		session_bad(s, lex->wrong);
-		return;
-	}
-	/* The command's own line lies in front of what comes next. */
-	buf_take(&s->in, s->command_len);
-	s->command_len = 0;
-	buf_add_str(&s->out, "+ Waiting\r\n");
 	session_watch(s, true);
-	r = idle_until_done(s, &is_done);
+	r = idle_until_done(s, left_ms, hibernate_ms, &is_done);
+	if (s->hibernates)
+		return;
 	session_watch(s, false);
 	if (s->closing || s->broken != 0)
 		return;
@@ -69,4 +84,23 @@ void command_idle(struct session *s, struct imap_lex *lex)
 		session_ok(s, "Done waiting");
 	else
 		session_bad(s, "DONE ends IDLE");
+}
+
+void command_idle(struct session *s, struct imap_lex *lex)
+{
+	if (!imap_lex_end(lex)) {
+		session_bad(s, lex->wrong);
+		return;
+	}
+	/* The command's own line lies in front of what comes next. */
+	buf_take(&s->in, s->command_len);
+	s->command_len = 0;
+	buf_add_str(&s->out, "+ Waiting\r\n");
+	idle(s, s->timeout_ms, s->hibernate_ms);
+}
+
+void idle_resume(struct session *s, int64_t left_ms)
+{
+	/* Woken by a change alone, it has said all it had to say: the client is likely to ask now, or not for long. */
+	idle(s, left_ms, s->hibernate_ms < IDLE_RESUMED_MS ? s->hibernate_ms : IDLE_RESUMED_MS);
 }

@@ -299,7 +299,7 @@ static void take_literal(struct session *s, size_t len)
 /* Runs what is complete in the input. */
 static void run_input(struct session *s)
 {
-	while (!s->closing && s->broken == 0) {
+	while (!s->closing && s->broken == 0 && !s->hibernates) {
 		size_t len = 0;
 
 		switch (imap_reader_look(&s->reader, buf_span(&s->in), &len)) {
@@ -332,10 +332,10 @@ static void session_loop(struct session *s)
 
 		run_input(s);
 		session_flush(s);
-		if (s->closing || s->broken != 0)
+		if (s->closing || s->broken != 0 || s->hibernates)
 			return;
 		log_flush();
-		r = session_fill(s, false);
+		r = session_fill(s, s->timeout_ms, false);
 		if (r == 0)
 			continue;
 		if (r == E_TIMEOUT)
@@ -382,17 +382,33 @@ static void tidy(struct session *s)
 		log_event(EV_imap_error, &s->log, F_ERR(&err));
 }
 
+/* The answer to the login; or, for a client whose session hibernated, what has happened meanwhile. */
+static void begin(struct session *s, const struct session_start_options *options)
+{
+	if (options->state.len == 0) {
+		buf_add_span(&s->in, options->input);
+		buf_printf(&s->out, "%s OK [CAPABILITY ", s->tag);
+		put_capabilities(s);
+		buf_add_str(&s->out, "] Logged in\r\n");
+	} else if (session_resume(s, options->state)) {
+		idle_resume(s, options->left_ms > 0 ? options->left_ms : 0);
+	} else {
+		session_bye(s, "No memory; try again later");
+	}
+}
+
 int session_main(const struct session_start_options *options)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	struct err err = {0};
-	int r;
+	int r, status;
 
 	if (s == NULL)
 		return EX_OSERR;
 	s->fd = options->fd;
 	s->wake = options->wake;
 	s->timeout_ms = options->timeout_ms;
+	s->hibernate_ms = options->hibernate_ms;
 	s->message_size = options->message_size;
 	s->undo_days = options->undo_days;
 	s->user = options->user;
@@ -404,27 +420,30 @@ int session_main(const struct session_start_options *options)
 	buf_init(&s->out, SESSION_OUTPUT_MAX);
 	r = session_open(s, options, &err);
 	if (r == 0) {
-		buf_add_span(&s->in, options->input);
-		buf_printf(&s->out, "%s OK [CAPABILITY ", s->tag);
-		put_capabilities(s);
-		buf_add_str(&s->out, "] Logged in\r\n");
-		session_loop(s);
-		view_close(s);
+		begin(s, options);
+		if (!s->hibernates)
+			session_loop(s);
+		if (!s->hibernates)
+			view_close(s);
 	} else {
 		log_event(EV_imap_error, &s->log, F_ERR(&err));
-		buf_printf(&s->out, "%s NO [%s] The mailboxes cannot be opened now\r\n* BYE Try again later\r\n", s->tag, err_imap_code(r));
+		if (options->state.len == 0)
+			buf_printf(&s->out, "%s NO [%s] The mailboxes cannot be opened now\r\n", s->tag, err_imap_code(r));
+		buf_add_str(&s->out, "* BYE Try again later\r\n");
 		session_flush(s);
 	}
-	if (r == 0)
+	if (r == 0 && !s->hibernates)
 		tidy(s);
 	store_close(&s->store);
-	log_event(EV_imap_disconnect, &s->log, F_STR("rip", s->remote), F_U64("commands", s->commands),
-	    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
+	if (!s->hibernates)
+		log_event(EV_imap_disconnect, &s->log, F_STR("rip", s->remote), F_U64("commands", s->commands),
+		    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
 	log_flush();
+	status = r != 0 ? EX_TEMPFAIL : s->hibernates ? SESSION_EXIT_HIBERNATES : EX_OK;
 	pool_free(&s->pool);
 	pool_free(&s->message_pool);
 	buf_fini(&s->in);
 	buf_fini(&s->out);
 	free(s);
-	return r == 0 ? EX_OK : EX_TEMPFAIL;
+	return status;
 }

@@ -53,9 +53,11 @@ struct session {
 	size_t command_len;	       /* of its bytes in front of `in` */
 	bool uid;		       /* in its UID form */
 	bool closing;		       /* nothing more is read */
+	bool hibernates;	       /* its spawner has taken it over: nothing more is said or written */
 	int broken; /* 0, or the E_ that ended the connection */
 	unsigned bad;
 	int64_t timeout_ms;
+	int64_t hibernate_ms; /* in IDLE, without anything to do; 0: never */
 	uint64_t message_size; /* APPENDLIMIT */
 	uint64_t commands;
 	const char *user, *remote;
@@ -77,11 +79,15 @@ struct command {
 struct session_start_options {
 	int fd, wake, dir;
 	uint64_t quota, message_size;
-	int64_t timeout_ms;
+	int64_t timeout_ms, hibernate_ms;
 	unsigned undo_days;
 	const char *user, *remote, *tag;
 	struct span input; /* bytes that came behind the login */
+	struct span state; /* of one that hibernates: goes on with its IDLE, instead of greeting the client */
+	int64_t left_ms; /* of its timeout */
 };
+
+enum { SESSION_EXIT_HIBERNATES = 10 };
 
 /* The whole life of a session; returns the process's exit status. */
 int session_main(const struct session_start_options *options);
@@ -104,8 +110,8 @@ void session_read_tag(struct session *s, struct imap_lex *lex);
 
 /* ---- session_io.c ---- */
 
-/* Waits for input. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops. watch: E_AGAIN when the account was written to. */
-int session_fill(struct session *s, bool watch);
+/* Waits for input, at most ms. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops. watch: E_AGAIN when the account was written to. */
+int session_fill(struct session *s, int64_t ms, bool watch);
 /* Sends all that has gathered; sets broken when it cannot. */
 void session_flush(struct session *s);
 /* Sends what it can when much has gathered. True: the client does not take it all: end the read transaction, then session_flush. */
@@ -113,10 +119,21 @@ bool session_would_wait(struct session *s);
 /* Asks the spawner to tell of changes, or to stop that. */
 void session_watch(struct session *s, bool on);
 
+/* ---- hibernate.c ---- */
+
+/* Hands client and state to the spawner; s->hibernates then. False: it stays. */
+bool session_hibernate(struct session *s, int64_t left_ms);
+/* Takes up what session_hibernate sent. False: it was malformed, or there is no memory. */
+bool session_resume(struct session *s, struct span state);
+
 /* ---- view.c ---- */
 
 int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, struct err *err);
 void view_close(struct session *s);
+/* Room for so many UIDs in all. */
+bool view_reserve(struct view *view, size_t count);
+/* view_close will have to write. */
+bool view_is_unsaved(const struct view *view);
 /* Tells the client what has changed: flags and new messages always, expunges when allowed. */
 void view_sync(struct session *s, bool expunges);
 /* The same within a transaction that is there already. */
@@ -155,6 +172,8 @@ COMMAND_DECLARE(idle);
 
 /* APPEND up to its message, which has not been taken from the connection: `line` ends in the literal. */
 void append_literal(struct session *s, struct span line);
+/* Waits in an IDLE that has begun: its last part, in another process. left_ms: until it has waited for too long. */
+void idle_resume(struct session *s, int64_t left_ms);
 /* True when line is an APPEND whose message is the literal at its end. */
 bool append_is_next(struct session *s, struct span line);
 

@@ -36,9 +36,9 @@ static int read_some(struct session *s)
 	return n > 0 ? 0 : E_AGAIN;
 }
 
-int session_fill(struct session *s, bool watch)
+int session_fill(struct session *s, int64_t ms, bool watch)
 {
-	int64_t deadline = clock_monotonic_ms() + s->timeout_ms;
+	int64_t deadline = clock_monotonic_ms() + ms;
 
 	for (;;) {
 		struct pollfd p[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = s->wake, .events = POLLIN}};

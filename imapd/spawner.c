@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum { CHILD_CLIENT = 3, CHILD_WAKE, CHILD_DIR, CHILD_FREE };
-enum { WAKE_WAIT_MAX = 4096 };
+enum { WAKE_WAIT_MAX = 4096, START_BURST = 4 };
 
 /* ---- the session's end of the spawner ---- */
 
@@ -27,7 +27,14 @@ static int on_wake(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct spawned *session = arg;
 
 	(void)conn;
+	if (m->type == &ipc_wake_hibernate) {
+		ipc_conn_free(&session->wake); /* its last word */
+		if (!sleeper_begin(session, (const void *)m->body, m->fd))
+			session_gone(session);
+		return 0;
+	}
 	watch_set(session, ((const struct wake_watch *)(const void *)m->body)->on);
+	sleeper_resumed(session);
 	return 0;
 }
 
@@ -38,13 +45,17 @@ static void on_wake_closed(void *arg, struct ipc_conn *conn)
 	(void)conn;
 	session->wake = NULL;
 	watch_set(session, false);
+	sleeper_resumed(session);
+	if (session->pid == 0) /* said that it hibernates, and did not */
+		session_gone(session);
 }
 
 static const struct ipc_conn_callbacks wake_callbacks = {on_wake, on_wake_closed};
 
-static void session_gone(struct spawned *session)
+void session_gone(struct spawned *session)
 {
 	watch_set(session, false);
+	sleeper_end(session);
 	if (session->wake != NULL)
 		ipc_conn_free(&session->wake);
 	*session->link = session->next;
@@ -57,21 +68,24 @@ static void session_gone(struct spawned *session)
 /* ---- making one ---- */
 
 /* In the new process. Everything but client, spawner and directory is closed; the log keeps its place. */
-static _Noreturn void child_main(struct spawner *spawner, const struct session_start *start, int client, int wake, int dir)
+static _Noreturn void child_main(const struct spawned *session, const struct child_words *words, int client, int wake, int dir)
 {
+	struct spawner *spawner = session->spawner;
 	const struct conf *conf = daemon_conf(spawner->daemon);
 	struct session_start_options options = {.fd = CHILD_CLIENT,
 	    .wake = CHILD_WAKE,
 	    .dir = CHILD_DIR,
-	    .quota = start->quota,
+	    .quota = session->quota,
 	    .message_size = conf_u64(conf, CONF_message_size, NULL),
 	    .timeout_ms = conf_ms(conf, CONF_imap_timeout, NULL),
+	    .hibernate_ms = conf_ms(conf, CONF_imap_hibernate_after, NULL),
 	    .undo_days = (unsigned)conf_u64(conf, CONF_undo_days, NULL),
-	    .input = start->input};
+	    .input = words->input,
+	    .state = words->state,
+	    .left_ms = words->left_ms};
 	char user[321], remote[65], tag[IMAP_TAG_MAX + 1];
 	int high[3] = {fcntl(client, F_DUPFD_CLOEXEC, 1000), fcntl(wake, F_DUPFD_CLOEXEC, 1000), fcntl(dir, F_DUPFD_CLOEXEC, 1000)};
 
-	event_reinit(daemon_base(spawner->daemon));
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 	for (int i = 0; i < 3; i++)
@@ -79,9 +93,9 @@ static _Noreturn void child_main(struct spawner *spawner, const struct session_s
 			_exit(1);
 	close_range(CHILD_FREE, ~0U, 0);
 	fcntl(CHILD_WAKE, F_SETFL, O_NONBLOCK);
-	span_copy(start->user, user, sizeof(user));
-	span_copy(start->remote, remote, sizeof(remote));
-	span_copy(start->tag, tag, sizeof(tag));
+	span_copy(words->user, user, sizeof(user));
+	span_copy(words->remote, remote, sizeof(remote));
+	span_copy(words->tag, tag, sizeof(tag));
 	options.user = user;
 	options.remote = remote;
 	options.tag = tag;
@@ -90,21 +104,19 @@ static _Noreturn void child_main(struct spawner *spawner, const struct session_s
 	_exit(session_main(&options));
 }
 
-static int session_fork(struct spawner *spawner, const struct session_start *start, int client, pid_t *pid, struct err *err)
+int session_fork(struct spawned *session, int client, const struct child_words *words, struct err *err)
 {
-	struct spawned *session = calloc(1, sizeof(*session));
-	int wake[2], dir, r;
+	struct spawner *spawner = session->spawner;
+	int wake[2], dir = store_account_open(session->account, err);
+	int r = dir >= 0 ? ipc_pair(wake, err) : dir;
+	pid_t pid = 0;
 
-	if (session == NULL)
-		return err_set(err, E_NOMEM, "no memory for a session");
-	dir = store_account_open(start->account, err);
-	r = dir >= 0 ? ipc_pair(wake, err) : dir;
 	if (r == 0) {
 		log_flush();
-		*pid = fork();
-		if (*pid == 0)
-			child_main(spawner, start, client, wake[1], dir);
-		if (*pid < 0)
+		pid = fork();
+		if (pid == 0)
+			child_main(session, words, client, wake[1], dir);
+		if (pid < 0)
 			r = err_set_errno(err, errno, "fork");
 		close(wake[1]);
 		if (r != 0)
@@ -112,18 +124,34 @@ static int session_fork(struct spawner *spawner, const struct session_start *sta
 	}
 	if (dir >= 0)
 		close(dir);
-	if (r != 0) {
-		free(session);
+	if (r != 0)
 		return r;
-	}
-	session->spawner = spawner;
-	session->pid = *pid;
-	session->account = start->account;
+	session->pid = pid;
 	session->wake =
 	    ipc_conn_new(daemon_base(spawner->daemon), wake[0], &ipc_service_wake, TO_SERVICE, &wake_callbacks, session);
 	/* One that does not read what it asks for is owed no more than a few answers. */
 	if (session->wake != NULL)
 		ipc_conn_wait_max(session->wake, WAKE_WAIT_MAX);
+	return 0;
+}
+
+static int session_new(struct spawner *spawner, const struct session_start *start, int client, pid_t *pid, struct err *err)
+{
+	struct child_words words = {.user = start->user, .remote = start->remote, .tag = start->tag, .input = start->input};
+	struct spawned *session = calloc(1, sizeof(*session));
+	int r;
+
+	if (session == NULL)
+		return err_set(err, E_NOMEM, "no memory for a session");
+	session->spawner = spawner;
+	session->account = start->account;
+	session->quota = start->quota;
+	r = session_fork(session, client, &words, err);
+	if (r != 0) {
+		free(session);
+		return r;
+	}
+	*pid = session->pid;
 	session->next = spawner->sessions;
 	session->link = &spawner->sessions;
 	if (session->next != NULL)
@@ -132,6 +160,16 @@ static int session_fork(struct spawner *spawner, const struct session_start *sta
 	spawner->count++;
 	spawner->total++;
 	return 0;
+}
+
+uint32_t sessions_awake(const struct spawner *spawner)
+{
+	return spawner->count - spawner->asleep;
+}
+
+uint32_t sessions_max(const struct spawner *spawner)
+{
+	return (uint32_t)conf_u64(daemon_conf(spawner->daemon), CONF_imap_sessions, NULL);
 }
 
 static uint64_t count_of(const struct spawner *spawner, uint64_t account)
@@ -149,7 +187,7 @@ static int check(struct spawner *spawner, const struct session_start *start, str
 		return err_set(err, E_DENIED, "the login was not granted");
 	if (spawner->halting)
 		return err_set(err, E_UNAVAILABLE, "the server is stopping");
-	if (spawner->count >= conf_u64(daemon_conf(spawner->daemon), CONF_imap_sessions, NULL))
+	if (sessions_awake(spawner) >= sessions_max(spawner))
 		return err_set(err, E_LIMIT, "the server has as many IMAP sessions as it may; imap-sessions is the setting");
 	if (count_of(spawner, start->account) >= conf_u64(daemon_conf(spawner->daemon), CONF_imap_sessions_per_account, NULL))
 		return err_set(err, E_LIMIT, "the account has as many IMAP sessions as it may; imap-sessions-per-account is the setting");
@@ -166,7 +204,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 
 	answer.code = check(spawner, start, &err);
 	if (answer.code == 0)
-		answer.code = session_fork(spawner, start, m->fd, &pid, &err);
+		answer.code = session_new(spawner, start, m->fd, &pid, &err);
 	close(m->fd);
 	answer.pid = (uint32_t)pid;
 	answer.text = span_str(err.text);
@@ -186,12 +224,18 @@ static const struct ipc_conn_callbacks front_callbacks = {on_message, on_closed}
 
 static void spawner_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
+	struct ipc_conn *front;
+
 	(void)service;
 	(void)role;
-	if (!serving)
+	if (!serving) {
 		close(fd);
-	else
-		ipc_conn_new(daemon_base(daemon), fd, &ipc_service_session, TO_SERVICE, &front_callbacks, daemon_state(daemon));
+		return;
+	}
+	front = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_session, TO_SERVICE, &front_callbacks, daemon_state(daemon));
+	/* Every one is a fork: when thousands log in, those who end or hibernate must not wait for all of them. */
+	if (front != NULL)
+		ipc_conn_burst(front, START_BURST);
 }
 
 /* ---- life ---- */
@@ -211,6 +255,9 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 			session = session->next;
 		if (session == NULL)
 			continue;
+		session->pid = 0;
+		if (session->sleeper != NULL || (session->wake != NULL && WIFEXITED(status) && WEXITSTATUS(status) == SESSION_EXIT_HIBERNATES))
+			continue; /* it is asleep, or its last word is still to be read */
 		if (WIFSIGNALED(status))
 			log_event(EV_imap_error, daemon_log(spawner->daemon), F_U64("account", session->account),
 			    F_I64("signal", WTERMSIG(status)), F_STR("error", "a session process ended badly"));
@@ -235,23 +282,33 @@ static int spawner_prepare(struct daemon *daemon, struct err *err)
 static int spawner_confined(struct daemon *daemon, struct err *err)
 {
 	struct spawner *spawner = daemon_state(daemon);
+	int r;
 
 	spawner->child_event = evsignal_new(daemon_base(daemon), SIGCHLD, on_child, spawner);
 	if (spawner->child_event == NULL || event_add(spawner->child_event, NULL) != 0)
 		return err_set(err, E_NOMEM, "no memory for the event loop");
-	return watch_init(spawner, err);
+	r = sleepers_init(spawner, err);
+	return r == 0 ? watch_init(spawner, err) : r;
 }
 
 /* The closed channel tells the sessions: they say BYE after the command they are at. */
 static void spawner_halt(struct daemon *daemon)
 {
 	struct spawner *spawner = daemon_state(daemon);
+	struct spawned *s = spawner->sessions;
 
 	spawner->halting = true;
-	for (struct spawned *s = spawner->sessions; s != NULL; s = s->next) {
+	while (s != NULL) {
+		struct spawned *next = s->next;
+
 		watch_set(s, false);
 		if (s->wake != NULL)
 			ipc_conn_free(&s->wake);
+		if (s->sleeper != NULL)
+			sleeper_bye(s);
+		if (s->pid == 0)
+			session_gone(s);
+		s = next;
 	}
 	if (spawner->sessions == NULL)
 		daemon_finished(daemon);

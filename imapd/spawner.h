@@ -1,10 +1,12 @@
 /*
  * imap-session: makes a session process for every login that imapd hands on,
- * and watches the indexes of accounts whose sessions wait in IDLE.
+ * watches the indexes of accounts whose sessions wait in IDLE, and keeps the
+ * clients of those that hibernate.
  */
 #ifndef MW_IMAPD_SPAWNER_H
 #define MW_IMAPD_SPAWNER_H
 
+#include "ipc/ipc.h"
 #include "proc/daemon.h"
 #include "proc/grant.h"
 
@@ -13,12 +15,16 @@ struct ipc_conn;
 struct spawned {
 	struct spawned *next, **link;
 	struct spawner *spawner;
-	pid_t pid;
-	uint64_t account;
+	pid_t pid; /* 0: none; what is left is `wake`'s last word, or `sleeper` */
+	uint64_t account, quota;
 	struct ipc_conn *wake;
 	struct watch *watch; /* while it waits in IDLE */
 	bool armed;	     /* is to be told of the next change */
 	bool dirty;	     /* there was a change it was not told of */
+	bool queued;	     /* in spawner->waking */
+	bool resuming;	     /* counted in spawner->resuming */
+	struct sleeper *sleeper; /* it hibernates */
+	struct spawned *wake_next;
 };
 
 /* One account's index, watched for all its idle sessions. */
@@ -36,14 +42,46 @@ struct spawner {
 	struct event *overflow; /* all are told a moment after events were lost */
 	int inotify;
 	struct spawned *sessions;
+	struct spawned *waking, **waking_tail; /* hibernating ones that are wanted, the first first */
+	struct event *waking_event;
 	struct watch *watches;
-	uint32_t count;
+	uint32_t count, asleep, resuming;
 	uint64_t total;
 	bool halting;
 };
 
+/* What a new process is told beside its account: of a login, or of a session that hibernated. */
+struct child_words {
+	struct span user, remote, tag, input;
+	struct span state;
+	int64_t left_ms; /* of its imap-timeout */
+};
+
+/* spawner.c */
+
+/* A process for this session. client: stays the caller's. */
+int session_fork(struct spawned *session, int client, const struct child_words *words, struct err *err);
+/* The end of it; frees it. */
+void session_gone(struct spawned *session);
+uint32_t sessions_awake(const struct spawner *spawner);
+/* As many may be awake. */
+uint32_t sessions_max(const struct spawner *spawner);
+
 /* watch.c */
 int watch_init(struct spawner *spawner, struct err *err);
 void watch_set(struct spawned *session, bool on);
+
+/* sleepers.c */
+int sleepers_init(struct spawner *spawner, struct err *err);
+/* Keeps what a session left. fd: owned. False: it cannot be kept; session_gone is called for. */
+bool sleeper_begin(struct spawned *session, const struct wake_hibernate *body, int fd);
+/* Makes it a process again, soon. */
+void sleeper_wake(struct spawned *session);
+/* Its new process has begun to wait, or ended. */
+void sleeper_resumed(struct spawned *session);
+/* Nothing of it is left here. */
+void sleeper_end(struct spawned *session);
+/* The server is stopping. */
+void sleeper_bye(struct spawned *session);
 
 #endif

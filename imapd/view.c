@@ -73,7 +73,7 @@ static void put_mailbox_flags(struct session *s, const struct store_mailbox *mai
 
 /* ---- the list of UIDs ---- */
 
-static bool view_reserve(struct view *view, size_t count)
+bool view_reserve(struct view *view, size_t count)
 {
 	uint32_t *more;
 	size_t room = view->room ? view->room : 256;
@@ -201,6 +201,11 @@ int view_open(struct session *s, const struct store_mailbox *mailbox, struct sto
 	return r;
 }
 
+bool view_is_unsaved(const struct view *view)
+{
+	return view->mailbox != 0 && !view->read_only && last_uid(view) >= view->recent_saved;
+}
+
 /* What came while it was selected is no longer recent for the next session. */
 static void save_recent(struct session *s)
 {
@@ -208,9 +213,7 @@ static void save_recent(struct session *s)
 	struct err err;
 	uint32_t first;
 
-	if (s->view.read_only || last_uid(&s->view) < s->view.recent_saved)
-		return;
-	if (store_begin(s->store, true, &txn, &err) != 0)
+	if (!view_is_unsaved(&s->view) || store_begin(s->store, true, &txn, &err) != 0)
 		return;
 	if (store_take_recent(txn, s->view.mailbox, &first, &err) == 0)
 		(void)store_commit(&txn, &err);
@@ -220,8 +223,7 @@ static void save_recent(struct session *s)
 
 void view_close(struct session *s)
 {
-	if (s->view.mailbox != 0)
-		save_recent(s);
+	save_recent(s);
 	free(s->view.uids);
 	s->view = (struct view){0};
 }

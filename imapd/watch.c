@@ -23,6 +23,10 @@ static void tell(struct spawned *session)
 		return;
 	}
 	session->armed = session->dirty = false;
+	if (session->sleeper != NULL) {
+		sleeper_wake(session);
+		return;
+	}
 	ipc_conn_send(session->wake, &ipc_wake_changed, 0, &body, -1);
 }
 

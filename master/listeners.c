@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 1024, CONTROL_BACKLOG = 64 };
+enum { LISTEN_BACKLOG = 4096, CONTROL_BACKLOG = 64 };
 
 /* What the administrator can do about it. */
 static const char *bind_advice(int number, const struct addrinfo *address)

@@ -203,15 +203,17 @@ static void refuse_at_door(struct smtpd *smtpd, int fd, const char *peer, const 
 	log_event(EV_smtp_refused, daemon_log(smtpd->daemon), F_STR("rip", peer), F_STR("reason", why));
 }
 
+/* Before anything is made for the client: under a flood of them a refusal must cost next to nothing. */
+static bool is_full(struct smtpd *smtpd, const struct conf_where *where)
+{
+	return smtpd->session_count >= conf_u64(daemon_conf(smtpd->daemon), CONF_connections, where);
+}
+
 static bool admit(struct session *s, int fd, const char *peer)
 {
 	struct smtpd *smtpd = s->smtpd;
 	const struct conf *conf = daemon_conf(smtpd->daemon);
 
-	if (smtpd->session_count >= conf_u64(conf, CONF_connections, &s->where)) {
-		refuse_at_door(smtpd, fd, peer, "Too many connections; try again later");
-		return false;
-	}
 	if (conf_in_networks(conf, CONF_unlimited_from, &s->where, span_str(peer)))
 		return true;
 	s->counted = peer_count_enter(smtpd->peers, &s->address, (uint32_t)conf_u64(conf, CONF_connections_per_address, &s->where));
@@ -272,8 +274,14 @@ static void limit_output(int fd)
 void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
     const char *peer)
 {
-	struct session *s = calloc(1, sizeof(*s));
+	struct conf_where where = {.listener = conf_listener_find(daemon_conf(smtpd->daemon), SPAN_LIT("smtp"), span_str(listener->address))};
+	struct session *s;
 
+	if (is_full(smtpd, &where)) {
+		refuse_at_door(smtpd, fd, peer, "Too many connections; try again later");
+		return;
+	}
+	s = calloc(1, sizeof(*s));
 	if (s == NULL) {
 		close(fd);
 		return;
@@ -281,7 +289,7 @@ void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, i
 	s->smtpd = smtpd;
 	s->address = *address;
 	s->file.fd = -1;
-	s->where.listener = conf_listener_find(daemon_conf(smtpd->daemon), SPAN_LIT("smtp"), span_str(listener->address));
+	s->where = where;
 	buf_init(&s->content, SMTPD_GATHER + 4096);
 	if (!admit(s, fd, peer)) {
 		free(s);

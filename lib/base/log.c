@@ -14,6 +14,7 @@ enum {
 	LOG_VALUE_MAX = 1024,  /* bytes of one outside value that are shown */
 	LOG_RATE_MAX = 20000,  /* lines a second per INFO event: bounds a flood, not a busy server */
 	LOG_RATE_WARN_MAX = 100,
+	LOG_RATE_REFUSED_MAX = 100, /* of connections: anyone can cause thousands, and a line costs more than the refusal */
 };
 
 struct log_event_info {
@@ -133,17 +134,23 @@ static void log_add_ctx(struct buf *out, const struct log_ctx *ctx)
 	}
 }
 
+static uint32_t log_rate_max(enum log_event_id id)
+{
+	if (id == EV_smtp_refused || id == EV_imap_refused)
+		return LOG_RATE_REFUSED_MAX;
+	return log_events[id].level >= LOG_LEVEL_INFO ? LOG_RATE_MAX : LOG_RATE_WARN_MAX;
+}
+
 /* False when this event has had its share of the current second. */
 static bool log_within_rate(enum log_event_id id)
 {
 	int64_t now = clock_monotonic_ms() / 1000;
-	uint32_t max = log_events[id].level >= LOG_LEVEL_INFO ? LOG_RATE_MAX : LOG_RATE_WARN_MAX;
 
 	if (now != log_state.second) {
 		log_state.second = now;
 		memset(log_state.in_second, 0, sizeof(log_state.in_second));
 	}
-	if (log_state.in_second[id] >= max) {
+	if (log_state.in_second[id] >= log_rate_max(id)) {
 		log_state.dropped++;
 		return false;
 	}

@@ -36,7 +36,7 @@ struct ipc_conn {
 	size_t waiting;
 	struct buf wire; /* kept, so that a message costs no allocation */
 	size_t wait_max; /* bytes */
-	char *buffer;	 /* IPC_MESSAGE_MAX */
+	int burst;
 };
 
 static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg);
@@ -59,11 +59,11 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
 	conn->arg = arg;
 	conn->tail = &conn->head;
 	conn->wait_max = IPC_CONN_WAIT_MAX;
+	conn->burst = IPC_CONN_BURST;
 	buf_init(&conn->wire, IPC_MESSAGE_MAX);
-	conn->buffer = malloc(IPC_MESSAGE_MAX);
 	conn->read_event = event_new(base, fd, EV_READ | EV_PERSIST, ipc_conn_on_read, conn);
 	conn->write_event = event_new(base, fd, EV_WRITE, ipc_conn_on_write, conn);
-	if (conn->buffer == NULL || conn->read_event == NULL || conn->write_event == NULL ||
+	if (conn->read_event == NULL || conn->write_event == NULL ||
 	    event_add(conn->read_event, NULL) != 0)
 		ipc_conn_free(&conn);
 	return conn;
@@ -102,9 +102,6 @@ void ipc_conn_free(struct ipc_conn **connp)
 		ipc_waiting_drop(conn);
 	close(conn->fd);
 	buf_fini_secret(&conn->wire);
-	if (conn->buffer != NULL)
-		explicit_bzero(conn->buffer, IPC_MESSAGE_MAX);
-	free(conn->buffer);
 	free(conn);
 }
 
@@ -119,16 +116,23 @@ static void ipc_conn_end(struct ipc_conn *conn, int code, const struct err *why)
 /* One message. 0; E_AGAIN when there is none; other: the connection is over (or was freed: E_CANNOT). */
 static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
 {
+	/* One for all connections, of which a spawner has thousands: a callback does not take from another one. */
+	static _Alignas(16) char buffer[IPC_MESSAGE_MAX];
+	static bool taken;
 	struct ipc_message message;
-	int r = ipc_receive(conn->fd, conn->service, conn->direction, conn->buffer, &message, err);
+	int r;
 
+	invariant(!taken);
+	r = ipc_receive(conn->fd, conn->service, conn->direction, buffer, &message, err);
+	if (r == E_PROTO)
+		explicit_bzero(buffer, sizeof(buffer));
 	if (r != 0)
 		return r;
-	conn->busy = true;
+	conn->busy = taken = true;
 	r = conn->callbacks->message(conn->arg, conn, &message);
-	conn->busy = false;
+	conn->busy = taken = false;
 	/* Passwords come this way, and a spawner's children, who inherit its memory, serve others. */
-	explicit_bzero(conn->buffer, message.size);
+	explicit_bzero(buffer, message.size);
 	if (conn->freed) {
 		ipc_conn_free(&conn);
 		return E_CANNOT;
@@ -146,7 +150,7 @@ static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < IPC_CONN_BURST && r == 0; i++)
+	for (int i = 0, most = conn->burst; i < most && r == 0; i++)
 		r = ipc_conn_take(conn, &err);
 	if (r != 0 && r != E_AGAIN && r != E_CANNOT)
 		ipc_conn_end(conn, r, &err);
@@ -230,6 +234,11 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
 	if (ipc_has_secret(type))
 		buf_fini_secret(&conn->wire);
 	return r;
+}
+
+void ipc_conn_burst(struct ipc_conn *conn, int messages)
+{
+	conn->burst = messages;
 }
 
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max)

@@ -40,6 +40,8 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
 void ipc_conn_take_rest(struct ipc_conn *conn);
 /* Another bound than 4 MiB for what may wait: for long answers to administrators. */
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max);
+/* So many messages are taken before others get their turn; few, when each costs much. */
+void ipc_conn_burst(struct ipc_conn *conn, int messages);
 /* Bytes that wait for a full socket. */
 size_t ipc_conn_waiting(const struct ipc_conn *conn);
 

@@ -1,5 +1,7 @@
 #include "net/listener.h"
 
+#include "base/clock.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -12,6 +14,8 @@
 
 enum {
 	LISTENER_BURST = 64,	/* accepted in one turn: others get theirs */
+	LISTENER_FLOOD = 1024,	/* and so many when they are dealt with */
+	LISTENER_FLOOD_MS = 5,	/* within this: a refusal costs little, an overflowing backlog leaves clients without an answer */
 	LISTENER_PAUSE_MS = 200, /* when descriptors or memory are short */
 };
 
@@ -59,8 +63,10 @@ static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *listener = arg;
 
+	int64_t begun = clock_monotonic_ms();
+
 	(void)what;
-	for (int i = 0; i < LISTENER_BURST; i++) {
+	for (int i = 0; i < LISTENER_BURST || (i < LISTENER_FLOOD && clock_monotonic_ms() - begun < LISTENER_FLOOD_MS); i++) {
 		struct sockaddr_storage address = {0};
 		socklen_t len = sizeof(address);
 		char peer[LISTENER_PEER_TEXT];

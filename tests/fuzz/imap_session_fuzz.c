@@ -56,11 +56,12 @@ static bool take_piece(struct client *c, struct span *out)
 	return out->len > 0;
 }
 
-int session_fill(struct session *s, bool watch)
+int session_fill(struct session *s, int64_t ms, bool watch)
 {
 	struct client *c = client;
 	struct span piece;
 
+	(void)ms;
 	while (!take_piece(c, &piece)) {
 		if (c->has_other && c->begun && c->script.len > 0) {
 			other_session(c, fuzz_until(&c->script, '\x1e'));

@@ -1,0 +1,191 @@
+"""A client that waits in IDLE for long keeps no process, and does not notice."""
+import os
+import signal
+import time
+
+import pytest
+
+from mailwain import Instance, until
+from tools import children
+
+LETTER = "Subject: x\r\n\r\nx\r\n"
+
+
+@pytest.fixture(scope="module")
+def sleepy():
+    i = Instance(conf_lines=["imap-hibernate-after 100ms", "imap-timeout 8s"])
+    try:
+        i.start()
+        i.add("alice")
+        i.add("bob")
+        yield i
+    finally:
+        i.close()
+
+
+def processes(suite):
+    return len(children(suite.daemons()["imap-session"]))
+
+
+def sessions(suite):
+    return [row["connections"] for row in suite.rows("status") if row["name"] == "imap-session"][0]
+
+
+def asleep(suite, count=1):
+    until(lambda: processes(suite) == 0, what="no session hibernates")
+    assert sessions(suite) == count
+
+
+def idling(suite, user="alice", tls=True, mailbox="INBOX"):
+    c = suite.imap(user, tls=tls)
+    c.ok("SELECT " + mailbox)
+    tag = c.begin("IDLE")
+    assert c.line().startswith(b"+ ")
+    return c, tag
+
+
+def done(c, tag):
+    c.send("DONE\r\n")
+    untagged, tagged = c.end(tag)
+    assert tagged.startswith(b"OK"), tagged
+    return untagged
+
+
+def leave(suite, *clients):
+    for c in clients:
+        c.close()
+    until(lambda: sessions(suite) == 0, what="the client has gone and its session stays")
+
+
+def expunge(suite, user, numbers):
+    other = suite.imap(user)
+    other.ok("SELECT INBOX")
+    other.ok("STORE %s +FLAGS.SILENT (\\Deleted)" % numbers)
+    other.ok("EXPUNGE")
+    other.ok("LOGOUT")
+
+
+def until_told(c, wanted):
+    """All lines up to the wanted one."""
+    lines = [c.line()]
+    while lines[-1] != wanted:
+        lines.append(c.line())
+    return lines
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_it_goes_on_as_if_nothing_had_been(sleepy, user):
+    """Its numbers are as they were, with a gap in the UIDs, whoever asks first: the client or another."""
+    for _ in range(5):
+        sleepy.deliver(LETTER, to=[user])
+    sleepy.wait_empty()
+    expunge(sleepy, user, "2")
+    c, tag = idling(sleepy, user, tls=user == "bob")
+    asleep(sleepy)
+    assert done(c, tag) == []
+    assert c.ok("UID SEARCH ALL") == [b"* SEARCH 1 3 4 5"]
+    tag = c.begin("IDLE")
+    c.line()
+    asleep(sleepy)
+    sleepy.deliver(LETTER, to=[user])
+    assert until_told(c, b"* 5 EXISTS") == [b"* 5 EXISTS"]
+    c.line()  # RECENT
+    asleep(sleepy)
+    expunge(sleepy, user, "1,3")
+    assert [line for line in until_told(c, b"* 2 EXPUNGE") if b"EXPUNGE" in line] == [b"* 1 EXPUNGE", b"* 2 EXPUNGE"]
+    asleep(sleepy)
+    assert done(c, tag) == []
+    assert c.ok("UID SEARCH ALL") == [b"* SEARCH 3 5 6"]
+    expunge(sleepy, user, "1:*")
+    c.ok("NOOP")
+    leave(sleepy, c)
+    ends = [line for line in sleepy.log().splitlines() if " imap_disconnect " in line]
+    assert all(" user=" + user + "@example.com rip=127.0.0.1 " in line for line in ends[-1:]), ends
+
+
+def test_pipelined_behind_it(sleepy):
+    c, tag = idling(sleepy)
+    asleep(sleepy)
+    c.send("DONE\r\na NOOP\r\nb LOGOUT\r\n")
+    assert c.end(tag)[1].startswith(b"OK") and c.end(b"a")[1].startswith(b"OK") and c.end(b"b")[1].startswith(b"OK")
+    leave(sleepy, c)
+
+
+def test_what_is_not_done_is_bad(sleepy):
+    c, tag = idling(sleepy)
+    asleep(sleepy)
+    c.send("a NOOP\r\n")
+    assert c.end(tag)[1].startswith(b"BAD")
+    leave(sleepy, c)
+
+
+def test_silence_ends_it(sleepy):
+    c, _ = idling(sleepy)
+    begun = time.monotonic()
+    asleep(sleepy)
+    assert c.line() == b"* BYE Silent for too long"
+    assert 7 < time.monotonic() - begun < 10
+    leave(sleepy, c)
+
+
+def test_its_mailbox_is_deleted(sleepy):
+    other = sleepy.imap("bob")
+    other.ok("CREATE gone")
+    c, _ = idling(sleepy, "bob", mailbox="gone")
+    until(lambda: processes(sleepy) == 1)
+    other.ok("DELETE gone")
+    assert c.line() == b"* BYE The selected mailbox was deleted"
+    leave(sleepy, c, other)
+
+
+def test_without_a_mailbox(sleepy):
+    c = sleepy.imap("alice")
+    tag = c.begin("IDLE")
+    c.line()
+    asleep(sleepy)
+    sleepy.deliver(LETTER, to=["alice"])
+    until(lambda: processes(sleepy) == 0)
+    assert done(c, tag) == []
+    leave(sleepy, c)
+
+
+def test_many_of_one_account_are_all_told(sleepy):
+    clients = [idling(sleepy, "bob", tls=False)[0] for _ in range(30)]
+    asleep(sleepy, 30)
+    begun = time.monotonic()
+    sleepy.deliver(LETTER, to=["bob"])
+    for c in clients:
+        assert c.line().endswith(b" EXISTS")
+    assert time.monotonic() - begun < 5
+    leave(sleepy, *clients)
+
+
+def test_changes_while_it_falls_asleep(sleepy):
+    """Each delivery is told, whatever the moment it comes at."""
+    c, tag = idling(sleepy, "bob")
+    for n in range(60):
+        sleepy.deliver(LETTER, to=["bob"])
+        while not c.line().endswith(b" EXISTS"):
+            pass
+        time.sleep(n % 20 / 100)  # the moments are what is tried
+    done(c, tag)
+    leave(sleepy, c)
+
+
+def test_a_session_that_ends_badly_leaves_nothing(sleepy):
+    c, _ = idling(sleepy)
+    asleep(sleepy)
+    c.send("D")
+    until(lambda: processes(sleepy) == 1)
+    os.kill(children(sleepy.daemons()["imap-session"])[0], signal.SIGKILL)
+    assert c.at_end()
+    leave(sleepy, c)
+
+
+def test_the_end_of_the_suite(sleepy):
+    c, _ = idling(sleepy)
+    asleep(sleepy)
+    sleepy.stop()
+    assert c.line() == b"* BYE The server is stopping"
+    assert c.at_end()
+    sleepy.start()
