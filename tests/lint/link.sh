@@ -20,6 +20,8 @@ queue/deliver.o small
 lib/net/conn.o scratch
 imapd/session_io.o buffer
 lmtp/worker.o worker_told_to_end
+lib/store/crash.o before
+lib/store/crash.o watched
 END
 find "$B/obj" -name '*.o' ! -path "$B/obj/tests/*" ! -path "$B/obj/man/*" | sort >"$work/objects"
 [ -s "$work/objects" ] || {
