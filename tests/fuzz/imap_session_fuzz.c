@@ -1,10 +1,11 @@
 /*
- * Whole IMAP sessions after login on an account of their own: every command, with its answers, while another session changes
- * the same account. In every split the client hears the same, and whether or not its session hibernates while it waits in IDLE;
- * every answer is well formed, no message is named that it was not told of; the account is sound afterwards.
+ * Whole IMAP sessions after login on an account of their own: every command, with its answers, while another session
+ * changes the same account. In every split the client hears the same, and whether or not its session hibernates while
+ * it waits in IDLE; every answer is well formed, no message is named that it was not told of; the account is sound
+ * afterwards.
  *
- * Input: a byte for the pieces (odd: the session hibernates when it can), then what the client sends; 0x1e: it has waited, and meanwhile another client's whole session
- * was as stands up to the next 0x1e.
+ * Input: a byte for the pieces (odd: the session hibernates when it can), then what the client sends; 0x1e: it has
+ * waited, and meanwhile another client's whole session was as stands up to the next 0x1e.
  */
 #include "tests/fuzz/fuzz.h"
 
