@@ -116,21 +116,18 @@ static void ipc_conn_end(struct ipc_conn *conn, int code, const struct err *why)
 /* One message. 0; E_AGAIN when there is none; other: the connection is over (or was freed: E_CANNOT). */
 static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
 {
-	/* One for all connections, of which a spawner has thousands: a callback does not take from another one. */
-	static _Alignas(16) char buffer[IPC_MESSAGE_MAX];
-	static bool taken;
+	/* Not each connection's own: a spawner has thousands. Not filled with zeros: this is done for every message. */
+	_Alignas(16) char buffer[IPC_MESSAGE_MAX] __attribute__((uninitialized));
 	struct ipc_message message;
-	int r;
+	int r = ipc_receive(conn->fd, conn->service, conn->direction, buffer, &message, err);
 
-	invariant(!taken);
-	r = ipc_receive(conn->fd, conn->service, conn->direction, buffer, &message, err);
 	if (r == E_PROTO)
 		explicit_bzero(buffer, sizeof(buffer));
 	if (r != 0)
 		return r;
-	conn->busy = taken = true;
+	conn->busy = true;
 	r = conn->callbacks->message(conn->arg, conn, &message);
-	conn->busy = taken = false;
+	conn->busy = false;
 	/* Passwords come this way, and a spawner's children, who inherit its memory, serve others. */
 	explicit_bzero(buffer, message.size);
 	if (conn->freed) {
