@@ -116,20 +116,25 @@ static void ipc_conn_end(struct ipc_conn *conn, int code, const struct err *why)
 /* One message. 0; E_AGAIN when there is none; other: the connection is over (or was freed: E_CANNOT). */
 static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
 {
-	/* Not each connection's own: a spawner has thousands. Not filled with zeros: this is done for every message. */
-	_Alignas(16) char buffer[IPC_MESSAGE_MAX] __attribute__((uninitialized));
+	/* One for all connections, of which a spawner has thousands: a callback does not take from another one. */
+	static struct {
+		_Alignas(16) char buffer[IPC_MESSAGE_MAX];
+		bool taken;
+	} received;
 	struct ipc_message message;
-	int r = ipc_receive(conn->fd, conn->service, conn->direction, buffer, &message, err);
+	int r;
 
+	invariant(!received.taken);
+	r = ipc_receive(conn->fd, conn->service, conn->direction, received.buffer, &message, err);
 	if (r == E_PROTO)
-		explicit_bzero(buffer, sizeof(buffer));
+		explicit_bzero(received.buffer, sizeof(received.buffer));
 	if (r != 0)
 		return r;
-	conn->busy = true;
+	conn->busy = received.taken = true;
 	r = conn->callbacks->message(conn->arg, conn, &message);
-	conn->busy = false;
+	conn->busy = received.taken = false;
 	/* Passwords come this way, and a spawner's children, who inherit its memory, serve others. */
-	explicit_bzero(buffer, message.size);
+	explicit_bzero(received.buffer, message.size);
 	if (conn->freed) {
 		ipc_conn_free(&conn);
 		return E_CANNOT;
