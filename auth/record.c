@@ -1,7 +1,7 @@
 #include "auth/record.h"
 
 #include "base/bytes.h"
-#include "base/xxh64.h"
+#include "base/checksum.h"
 #include "store/pages.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@ enum { SUM = 8, STATE = 16 }; /* transaction, sum */
 
 static uint64_t sum_of(MDB_val key, const void *value, size_t len)
 {
-	return xxh64(value, len, xxh64(key.mv_data, key.mv_size, 0));
+	return checksum(value, len, checksum(key.mv_data, key.mv_size, 0));
 }
 
 static MDB_val val(struct span s)

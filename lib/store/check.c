@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -46,17 +47,22 @@ static int check_file(struct check *c, const struct store_message *m, struct err
 	return r;
 }
 
-static void check_message(struct check *c, const struct store_mailbox *box, const struct store_message *m)
+static int check_message(struct check *c, const struct store_mailbox *box, const struct store_message *m)
 {
 	struct store_facts facts;
 	struct err err = {0};
-	int r;
+	int r = check_file(c, m, &err);
 
-	if (check_file(c, m, &err) != 0)
+	if (store_is_passing(r))
+		return r;
+	if (r != 0)
 		fault(c, box->name, m->uid, err.text);
 	r = store_facts_get(c->txn, m->number, &facts, &err);
+	if (store_is_passing(r))
+		return r;
 	if (r != 0 && r != E_NOTFOUND) /* they may have been too large to be kept */
 		fault(c, box->name, m->uid, err.text);
+	return 0;
 }
 
 static int check_mailbox(void *arg, const struct store_mailbox *box)
@@ -69,6 +75,8 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 	uint32_t last = 0, unseen = 0;
 	int r = store_message_list(c->txn, box->id, 0, c->txn->pool, &list, &count, &err);
 
+	if (store_is_passing(r))
+		return r;
 	if (r != 0) {
 		fault(c, box->name, 0, err.text);
 		c->unread = true;
@@ -78,7 +86,9 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 		if (list[i].uid <= last || list[i].uid >= box->uidnext)
 			fault(c, box->name, list[i].uid, "UID out of order");
 		last = list[i].uid;
-		check_message(c, box, &list[i]);
+		r = check_message(c, box, &list[i]);
+		if (r != 0)
+			return r;
 		size += list[i].size;
 		unseen += !(list[i].flags & STORE_SEEN);
 	}
@@ -125,7 +135,11 @@ static int check_expunged(struct check *c)
 
 		if (expunged_decode(c->txn, k, v, &record, &err) != 0)
 			continue;
-		if (check_file(c, &record.message, &err) != 0) {
+		r = check_file(c, &record.message, &err);
+		if (store_is_passing(r))
+			continue;
+		if (r != 0) {
+			r = 0;
 			c->faults++;
 			store_say(c->report, c->arg, "expunged: %s", err.text);
 		}
@@ -157,6 +171,25 @@ static int check_orphans(struct check *c)
 	int r = c->faults > 0 ? 0 : known_all(c->txn, &c->known, &err);
 
 	return c->faults > 0 || r != 0 ? r : files_each(c->store->dir, check_orphan, c);
+}
+
+/* What a rebuild has set aside. */
+static void check_set_aside(struct check *c)
+{
+	int fd = openat(c->store->dir, STORE_DAMAGED, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (d == NULL && fd >= 0)
+		close(fd);
+	while (d != NULL && (entry = readdir(d)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		c->faults++;
+		store_say(c->report, c->arg, STORE_DAMAGED "/%s: was damaged when the index was made again, and is not in it", entry->d_name);
+	}
+	if (d != NULL)
+		closedir(d);
 }
 
 static void check_usage(struct check *c)
@@ -193,6 +226,8 @@ int store_check(struct store *store, store_report *report, void *arg)
 		r = check_expunged(&c);
 	if (r == 0)
 		r = check_orphans(&c);
+	if (r == 0)
+		check_set_aside(&c);
 	if (r == 0 && names_check(c.txn, &err) == E_CORRUPT) {
 		c.faults++;
 		store_say(report, arg, "%s", err.text);

@@ -7,7 +7,7 @@
 #include "store/private.h"
 
 #include "base/bytes.h"
-#include "base/xxh64.h"
+#include "base/checksum.h"
 
 #include <fcntl.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 
 static uint64_t record_sum(enum store_db db, MDB_val key, const void *value, size_t len)
 {
-	return xxh64(value, len, xxh64(key.mv_data, key.mv_size, (uint64_t)db + 1));
+	return checksum(value, len, checksum(key.mv_data, key.mv_size, (uint64_t)db + 1));
 }
 
 static uint64_t sum_of(MDB_val value)

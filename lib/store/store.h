@@ -69,7 +69,7 @@ struct store_message {
 	int64_t arrived;  /* INTERNALDATE, seconds since 1970 */
 	uint32_t size;	  /* octets, CRLF line ends */
 	uint32_t origin; /* mailbox in the file's name: where it was filed first */
-	uint64_t sum;	 /* checksum of the file's content, XXH64; 0: not known */
+	uint64_t sum;	 /* checksum of the file's content, wyhash; 0: not known */
 };
 
 /*

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Damage to every file of the suite: nothing wrong is served, nothing undamaged is lost, the damage is named.
 
-CASES (10000) in all, of which one in LIVE (50) under a whole instance; SEED; WORLD, a kept world instead of a new one for the cases without an
+CASES (10000) in all, of which one in LIVE (50) under a whole instance; SEED; JOBS (2); WORLD, a kept world instead of a new one for the cases without an
 instance. --sample: 400 cases. --plant NAME: against build/plant/NAME, in which that fault must be found.
 """
 import argparse
@@ -16,7 +16,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
-PROCESSES = 2
+PROCESSES = int(os.environ.get("JOBS", 2))
 BATCH = 250
 PLANT_CASES, PLANT_BATCH = 6000, 60  # until it is found
 
@@ -26,8 +26,12 @@ def settings():
     p.add_argument("--sample", action="store_true")
     p.add_argument("--plant")
     o = p.parse_args()
+    b = os.path.abspath(os.environ.setdefault("B", os.path.join(os.path.abspath(ROOT), "build")))
     if o.plant:
-        os.environ["MAILWAIN_BUILD"] = os.path.join(os.path.abspath(os.environ.get("B", os.path.join(ROOT, "build"))), "plant", o.plant)
+        subprocess.run(["make", "-s", "-C", ROOT, "plant", "PLANT=" + o.plant, "B=" + os.environ["B"]], check=True)
+        os.environ["MAILWAIN_BUILD"] = os.path.join(b, "plant", o.plant)
+    if not os.path.exists(os.path.join(b, "libexec", "damage")):
+        subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.environ["B"], os.path.join(os.environ["B"], "libexec", "damage")], check=True)
     o.build = os.environ.setdefault("MAILWAIN_BUILD", os.path.join(os.path.abspath(ROOT), "build"))
     o.cases = int(os.environ.get("CASES", PLANT_CASES if o.plant else 400 if o.sample else 10000))
     o.live = o.cases // int(os.environ.get("LIVE", 16 if o.sample else 50))
@@ -47,7 +51,7 @@ def commit():
 def program(o):
     """Of the plant, when the fault is in it."""
     own = os.path.join(o.build, "libexec", "damage")
-    return own if os.path.exists(own) else os.path.join(os.environ.get("B", os.path.join(ROOT, "build")), "libexec", "damage")
+    return own if os.path.exists(own) else os.path.join(os.path.abspath(os.environ["B"]), "libexec", "damage")
 
 
 # ---- cases without an instance ----

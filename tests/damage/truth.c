@@ -1,6 +1,6 @@
 #include "tests/damage/truth.h"
 
-#include "base/xxh64.h"
+#include "base/checksum.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@ uint64_t words_sum(const struct store_mailbox *box)
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
-		sum = xxh64(box->keywords[i].ptr, box->keywords[i].len, sum + i);
+		sum = checksum(box->keywords[i].ptr, box->keywords[i].len, sum + i);
 	return sum;
 }
 
@@ -23,7 +23,7 @@ uint64_t facts_sum(const struct store_facts *f)
 	uint64_t sum = f->header_sum ^ f->header_size ^ (uint64_t)f->sent << 1;
 
 	for (size_t i = 0; i < 4; i++)
-		sum = xxh64(texts[i].ptr, texts[i].len, sum);
+		sum = checksum(texts[i].ptr, texts[i].len, sum);
 	return sum;
 }
 
@@ -87,7 +87,7 @@ static int learn_subscription(void *arg, struct span name)
 	struct truth *t = arg;
 
 	t->subscription_count++;
-	t->subscriptions ^= xxh64(name.ptr, name.len, 0);
+	t->subscriptions ^= checksum(name.ptr, name.len, 0);
 	return 0;
 }
 
