@@ -16,6 +16,7 @@ ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", SHORT, "ENOMEM", "EMFILE")
 WRITES = ("write", "pwrite", "writev", "pwritev")
 # Of these only what can happen to them; all others fail in every way.
 SPECIAL = {"close": ("EIO", "ENOSPC", "EDQUOT", "EINTR"), "mmap_memory": ("ENOMEM",), "alloc": ("ENOMEM",), "fork": ("ENOMEM",), "recvmsg": ("EMFILE",), "accept4": ("EMFILE", "ENOMEM"), "socketpair": ("EMFILE", "ENOMEM"), "dupfd": ("EMFILE",)}
+UNFINISHED = ("index.new", "rebuilding")
 SYNCS = ("fsync", "fdatasync")
 OCCURRENCES = 5000
 # What must not be in the log: nothing was damaged, no daemon died, no message bounces.
@@ -153,6 +154,8 @@ class Table(Result):
         self.at_rest(o, pids)
         if troubled:
             self.once(o, must=True)  # by itself, without a restart
+            for name in o.accounts:
+                s.settled(lambda: s.account_left_over(name), "left over in the account's directory")
         return True
 
     def check(self, case, o, answers):
@@ -174,7 +177,7 @@ class Table(Result):
         s = self.subject
         s.settled(s.spool_left_over, "left over in the spool")
         for name in o.accounts:
-            s.settled(lambda: s.account_left_over(name), "left over in the account's directory")
+            s.settled(lambda: s.account_left_over(name, UNFINISHED), "left over in the account's directory")
         if s.set_aside():
             raise Broken("set aside as damaged: %s" % s.set_aside())
         if s.pids() != pids:
