@@ -31,7 +31,7 @@ JANSSON_LIBS  ?= -ljansson
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
+BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
 CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o value.o)
 GRANT   := lib/proc/grant.o
@@ -49,7 +49,8 @@ master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/con
              $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
-             $(addprefix auth/,main.o address.o directory.o lookup.o password.o login.o control.o export.o)
+             $(addprefix auth/,main.o address.o directory.o record.o numbers.o lookup.o password.o login.o control.o export.o) \
+             lib/store/pages.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) -lpthread
 smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
              $(addprefix smtpd/,main.o session.o recipients.o content.o)
@@ -58,7 +59,8 @@ queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
              recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
-STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o orphans.o pages.o care.o) \
+STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o messages.o log.o change.o files.o known.o orphans.o pages.o \
+             check.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
 IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o search.o set.o utf7.o)
@@ -70,7 +72,7 @@ lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(NET) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
-             $(addprefix imapd/,spawner.o sleepers.o watch.o session.o session_io.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
+             $(addprefix imapd/,spawner.o sleepers.o keeper.o watch.o session.o session_io.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
              cmd_idle.o cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o)
 imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
 
@@ -136,7 +138,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o) queue/dsn.o
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o record.o export.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -180,6 +182,11 @@ $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 
 tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine
 
+# Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
+damage_O := $(LIB_OBJS) auth/directory.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
+damage_L  = $(UNIT_LIBS)
+$(eval $(call binary,$(B)/libexec/damage,damage))
+
 # ---- rigs: doc/reliability.md. Each takes the environment's settings that its head tells, and RIG=--sample for a few minutes ----
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
 check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
@@ -188,7 +195,7 @@ check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
 check-fault: deps-rigs all memory $(B)/tests/inject.so
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
-check-damage: deps-rigs all
+check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
 check-linear: deps all $(B)/tests/lib/linear_time_test
 	@$(RIG_ENV) tests/linear/linear.py $(RIG)
@@ -212,7 +219,7 @@ $(B)/tests/recorder: tests/crash/recorder.c
 	@mkdir -p $(@D)
 	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE $(CFLAGS) $$(pkg-config --cflags fuse3) -o $@ $< $$(pkg-config --libs fuse3)
 
-$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o) \
+$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o auth/record.o) \
 		$(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)

@@ -18,10 +18,14 @@ struct auth {
 	unsigned char grant_key[GRANT_KEY];
 	struct auth_peer *peers; /* connected daemons */
 	uint64_t logins;
+	uint64_t highest; /* account number for which there is a directory of mail */
 };
 
 /* The directory was changed: who remembers answers forgets them. */
 void auth_changed(struct auth *auth);
+
+/* numbers.c: the highest account number that has a directory of mail below this path; 0 for none. */
+uint64_t numbers_highest(const char *store);
 
 /* ---- lookup.c: where does an address lead? ---- */
 

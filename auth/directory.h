@@ -38,6 +38,10 @@ struct account {
 /* path: a directory that exists. */
 int directory_open(const char *path, struct directory **out, struct err *err);
 void directory_close(struct directory **directory);
+/* Some of what was in it cannot be read: what is not found may be that. */
+bool directory_is_damaged(const struct directory *d);
+/* New accounts get numbers above this one, whatever the databases say: mail may lie there. */
+void directory_reserve(struct directory *d, uint64_t id);
 
 int directory_account_get(struct directory *d, struct span address, struct account *out);
 /* Gives account->created, and ->id unless it is set. E_EXISTS when the address or the id is taken. */

@@ -468,6 +468,7 @@ int session_main(const struct session_start_options *options)
 		    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
 	log_flush();
 	status = r != 0 ? EX_TEMPFAIL : s->hibernates ? SESSION_EXIT_HIBERNATES : EX_OK;
+	free(s->view.uids);
 	pool_free(&s->pool);
 	pool_free(&s->message_pool);
 	buf_fini(&s->in);

@@ -56,6 +56,8 @@ static const struct ipc_conn_callbacks wake_callbacks = {on_wake, on_wake_closed
 
 void session_gone(struct spawned *session)
 {
+	struct spawned **number = &session->spawner->numbers[session->number % SPAWNER_BUCKETS];
+
 	watch_set(session, false);
 	sleeper_end(session);
 	if (session->wake != NULL)
@@ -63,6 +65,9 @@ void session_gone(struct spawned *session)
 	*session->link = session->next;
 	if (session->next != NULL)
 		session->next->link = session->link;
+	while (*number != session)
+		number = &(*number)->number_next;
+	*number = session->number_next;
 	session->spawner->count--;
 	free(session);
 }
@@ -179,6 +184,9 @@ static int session_new(struct spawner *spawner, const struct session_start *star
 	if (session->next != NULL)
 		session->next->link = &session->next;
 	spawner->sessions = session;
+	session->number = ++spawner->last_number;
+	session->number_next = spawner->numbers[session->number % SPAWNER_BUCKETS];
+	spawner->numbers[session->number % SPAWNER_BUCKETS] = session;
 	spawner->count++;
 	spawner->total++;
 	return 0;
@@ -263,6 +271,11 @@ static void spawner_peer(struct daemon *daemon, struct span service, struct span
 
 /* ---- life ---- */
 
+static bool has_ended(const struct spawner *spawner)
+{
+	return spawner->sessions == NULL && spawner->keeper_pid == 0;
+}
+
 static void on_child(evutil_socket_t fd, short what, void *arg)
 {
 	struct spawner *spawner = arg;
@@ -274,19 +287,23 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct spawned *session = spawner->sessions;
 
+		if (pid == spawner->keeper_pid) {
+			keeper_ended(spawner);
+			continue;
+		}
 		while (session != NULL && session->pid != pid)
 			session = session->next;
 		if (session == NULL)
 			continue;
 		session->pid = 0;
-		if (session->sleeper != NULL || (session->wake != NULL && WIFEXITED(status) && WEXITSTATUS(status) == SESSION_EXIT_HIBERNATES))
+		if (session->asleep || (session->wake != NULL && WIFEXITED(status) && WEXITSTATUS(status) == SESSION_EXIT_HIBERNATES))
 			continue; /* it is asleep, or its last word is still to be read */
 		if (WIFSIGNALED(status))
 			log_event(EV_imap_error, daemon_log(spawner->daemon), F_U64("account", session->account),
 			    F_I64("signal", WTERMSIG(status)), F_STR("error", "a session process ended badly"));
 		session_gone(session);
 	}
-	if (spawner->halting && spawner->sessions == NULL)
+	if (spawner->halting && has_ended(spawner))
 		daemon_finished(spawner->daemon);
 }
 
@@ -321,19 +338,19 @@ static void spawner_halt(struct daemon *daemon)
 	struct spawned *s = spawner->sessions;
 
 	spawner->halting = true;
+	if (spawner->keeper != NULL)
+		ipc_conn_free(&spawner->keeper); /* which says BYE */
 	while (s != NULL) {
 		struct spawned *next = s->next;
 
 		watch_set(s, false);
 		if (s->wake != NULL)
 			ipc_conn_free(&s->wake);
-		if (s->sleeper != NULL)
-			sleeper_bye(s);
 		if (s->pid == 0)
 			session_gone(s);
 		s = next;
 	}
-	if (spawner->sessions == NULL)
+	if (has_ended(spawner))
 		daemon_finished(daemon);
 }
 

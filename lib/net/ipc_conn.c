@@ -120,24 +120,26 @@ static void ipc_conn_end(struct ipc_conn *conn, int code, const struct err *why)
 static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
 {
 	/* One for all connections, of which a spawner has thousands: a callback does not take from another one. */
-	static _Alignas(16) char buffer[IPC_MESSAGE_MAX];
-	static bool taken;
+	static struct {
+		_Alignas(16) char buffer[IPC_MESSAGE_MAX];
+		bool taken;
+	} received;
 	struct ipc_message message;
 	int r;
 
-	invariant(!taken);
-	r = ipc_receive(conn->fd, conn->service, conn->direction, buffer, &message, err);
+	invariant(!received.taken);
+	r = ipc_receive(conn->fd, conn->service, conn->direction, received.buffer, &message, err);
 	if (r == E_PROTO)
-		explicit_bzero(buffer, sizeof(buffer));
+		explicit_bzero(received.buffer, sizeof(received.buffer));
 	if (r != 0)
 		return r;
 	if (message.fd_lost)
 		log_event(EV_ipc_descriptor_lost, NULL, F_STR("service", conn->service->name), F_STR("message", message.type->name));
-	conn->busy = taken = true;
+	conn->busy = received.taken = true;
 	r = conn->callbacks->message(conn->arg, conn, &message);
-	conn->busy = taken = false;
+	conn->busy = received.taken = false;
 	/* Passwords come this way, and a spawner's children, who inherit its memory, serve others. */
-	explicit_bzero(buffer, message.size);
+	explicit_bzero(received.buffer, message.size);
 	if (conn->freed) {
 		ipc_conn_free(&conn);
 		return E_CANNOT;

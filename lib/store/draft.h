@@ -7,10 +7,11 @@
 struct store_draft {
 	struct pool *pool;
 	struct store *store;
-	uint64_t number, size;
+	uint64_t number, size, sum;
 	uint32_t mailbox;
 	int64_t arrived;
 	int fd;
+	bool made; /* the file is there */
 	bool finished, filed;
 	struct buf pending; /* not yet written */
 	struct store_facts facts;
