@@ -1,7 +1,7 @@
 /*
  * imap-session: makes a session process for every login that imapd hands on,
- * watches the indexes of accounts whose sessions wait in IDLE, and keeps the
- * clients of those that hibernate.
+ * watches the indexes of accounts whose sessions wait in IDLE, and wakes those
+ * that hibernate, whose clients its keeper holds.
  */
 #ifndef MW_IMAPD_SPAWNER_H
 #define MW_IMAPD_SPAWNER_H
@@ -15,7 +15,9 @@ struct ipc_conn;
 struct spawned {
 	struct spawned *next, **link;
 	struct spawner *spawner;
-	pid_t pid; /* 0: none; what is left is `wake`'s last word, or `sleeper` */
+	pid_t pid;	 /* 0: none; what is left is `wake`'s last word, or it is asleep */
+	uint32_t number; /* what the keeper knows it by */
+	struct spawned *number_next;
 	uint64_t account, quota;
 	struct ipc_conn *wake;
 	struct watch *watch; /* while it waits in IDLE */
@@ -23,7 +25,7 @@ struct spawned {
 	bool dirty;	     /* there was a change it was not told of */
 	bool queued;	     /* in spawner->waking */
 	bool resuming;	     /* counted in spawner->resuming */
-	struct sleeper *sleeper; /* it hibernates */
+	bool asleep;	     /* it hibernates */
 	struct spawned *wake_next;
 };
 
@@ -35,6 +37,8 @@ struct watch {
 	unsigned users;
 };
 
+enum { SPAWNER_BUCKETS = 4096 };
+
 struct spawner {
 	struct daemon *daemon;
 	unsigned char key[GRANT_KEY];
@@ -44,6 +48,10 @@ struct spawner {
 	struct spawned *sessions;
 	struct spawned *waking, **waking_tail; /* hibernating ones that are wanted, the first first */
 	struct event *waking_event;
+	struct spawned *numbers[SPAWNER_BUCKETS];
+	uint32_t last_number;
+	struct ipc_conn *keeper;
+	pid_t keeper_pid;
 	struct watch *watches;
 	uint32_t count, asleep, resuming;
 	uint64_t total;
@@ -73,7 +81,7 @@ void watch_set(struct spawned *session, bool on);
 
 /* sleepers.c */
 int sleepers_init(struct spawner *spawner, struct err *err);
-/* Keeps what a session left. fd: owned. False: it cannot be kept; session_gone is called for. */
+/* Has kept what a session left. fd: owned. False: it cannot be; session_gone is called for. */
 bool sleeper_begin(struct spawned *session, const struct wake_hibernate *body, int fd);
 /* Makes it a process again, soon. */
 void sleeper_wake(struct spawned *session);
@@ -81,7 +89,7 @@ void sleeper_wake(struct spawned *session);
 void sleeper_resumed(struct spawned *session);
 /* Nothing of it is left here. */
 void sleeper_end(struct spawned *session);
-/* The server is stopping. */
-void sleeper_bye(struct spawned *session);
+/* Its process has: another one is made. */
+void keeper_ended(struct spawner *spawner);
 
 #endif

@@ -23,7 +23,7 @@ static void tell(struct spawned *session)
 		return;
 	}
 	session->armed = session->dirty = false;
-	if (session->sleeper != NULL) {
+	if (session->asleep) {
 		sleeper_wake(session);
 		return;
 	}

@@ -55,6 +55,9 @@ static const struct ipc_type *const session_types[] = {
 static const struct ipc_type *const wake_types[] = {
 #include "ipc/wake.def"
     NULL};
+static const struct ipc_type *const keep_types[] = {
+#include "ipc/keep.def"
+    NULL};
 static const struct ipc_type *const control_types[] = {
 #include "ipc/control.def"
     NULL};
@@ -66,8 +69,9 @@ const struct ipc_service ipc_service_queue = {"queue", queue_types};
 const struct ipc_service ipc_service_deliver = {"deliver", deliver_types};
 const struct ipc_service ipc_service_session = {"session", session_types};
 const struct ipc_service ipc_service_wake = {"wake", wake_types};
+const struct ipc_service ipc_service_keep = {"keep", keep_types};
 const struct ipc_service ipc_service_control = {"control", control_types};
 
 const struct ipc_service *const ipc_services[] = {&ipc_service_master, &ipc_service_auth,
     &ipc_service_queue, &ipc_service_deliver, &ipc_service_session, &ipc_service_wake,
-    &ipc_service_control, NULL};
+    &ipc_service_keep, &ipc_service_control, NULL};

@@ -23,8 +23,22 @@ def sleepy():
         i.close()
 
 
+def directory(pid):
+    try:
+        return os.readlink("/proc/%d/cwd" % pid)
+    except OSError:
+        return ""
+
+
+def forked(suite, name):
+    """Process ids: "session" are those in an account's directory, "keeper" is the one in the store's."""
+    store = os.path.join(os.path.realpath(suite.root), "data", "store")
+    where = {pid: directory(pid) for pid in children(suite.daemons()["imap-session"])}
+    return [pid for pid in where if (where[pid] == store if name == "keeper" else where[pid].startswith(store + "/"))]
+
+
 def processes(suite):
-    return len(children(suite.daemons()["imap-session"]))
+    return len(forked(suite, "session"))
 
 
 def sessions(suite):
@@ -177,8 +191,21 @@ def test_a_session_that_ends_badly_leaves_nothing(sleepy):
     asleep(sleepy)
     c.send("D")
     until(lambda: processes(sleepy) == 1)
-    os.kill(children(sleepy.daemons()["imap-session"])[0], signal.SIGKILL)
+    os.kill(forked(sleepy, "session")[0], signal.SIGKILL)
     assert c.at_end()
+    leave(sleepy, c)
+
+
+def test_the_keeper_dies(sleepy):
+    """Its clients connect again, and there is another one."""
+    c, _ = idling(sleepy)
+    asleep(sleepy)
+    os.kill(forked(sleepy, "keeper")[0], signal.SIGKILL)
+    assert c.at_end()
+    leave(sleepy, c)
+    c, tag = idling(sleepy)
+    asleep(sleepy)
+    assert done(c, tag) == []
     leave(sleepy, c)
 
 

@@ -1,14 +1,16 @@
 /*
- * Whole IMAP sessions after login on an account of their own: every command, with its answers, while another session changes
- * the same account. In every split the client hears the same; every answer is well formed, no message is named that it was not
- * told of; the account is sound afterwards.
+ * Whole IMAP sessions after login on an account of their own: every command, with its answers, while another session
+ * changes the same account. In every split the client hears the same, and whether or not its session hibernates while
+ * it waits in IDLE; every answer is well formed, no message is named that it was not told of; the account is sound
+ * afterwards.
  *
- * Input: a byte for the pieces, then what the client sends; 0x1e: it has waited, and meanwhile another client's whole session
- * was as stands up to the next 0x1e.
+ * Input: a byte for the pieces (odd: the session hibernates when it can), then what the client sends; 0x1e: it has
+ * waited, and meanwhile another client's whole session was as stands up to the next 0x1e.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include "imapd/session.h"
+#include "ipc/ipc.h"
 #include "mime/charset.h"
 #include "mime/fold.h"
 #include "proc/profile.h"
@@ -29,9 +31,12 @@ struct client {
 	bool begun;
 	bool has_other; /* what is behind the next 0x1e is another's session */
 	bool watching;
+	bool hibernates, tried; /* in IDLE; once where it waits */
 	int dir;
 	struct buf said;
 };
+
+enum { TIMEOUT_MS = 1000 };
 
 static struct client *client; /* whose session runs */
 
@@ -43,6 +48,7 @@ static bool next_flight(struct client *c)
 	if (c->script.len == 0)
 		return false;
 	fuzz_pieces_init(&c->pieces, fuzz_until(&c->script, '\x1e'), c->seed);
+	c->tried = false;
 	return true;
 }
 
@@ -61,9 +67,12 @@ int session_fill(struct session *s, int64_t ms, bool watch)
 	struct client *c = client;
 	struct span piece;
 
-	(void)ms;
 	while (!take_piece(c, &piece)) {
 		if (c->has_other && c->begun && c->script.len > 0) {
+			if (c->hibernates && watch && ms < TIMEOUT_MS && !c->tried) {
+				c->tried = true;
+				return E_TIMEOUT;
+			}
 			other_session(c, fuzz_until(&c->script, '\x1e'));
 			next_flight(c);
 			if (watch && c->watching) {
@@ -208,19 +217,53 @@ static void look_at_answers(struct span s)
 	}
 }
 
-/* A session from login to its end; what it said is in c->said. */
+/*
+ * As the spawner: takes client and state from a process that has ended. While it sleeps the other session is; that
+ * wakes it.
+ */
+static void wake_up(struct client *c, int wake, struct session_start_options *options, struct buf *state)
+{
+	static _Alignas(16) char buffer[IPC_MESSAGE_MAX];
+	struct ipc_message m;
+	struct err err;
+
+	fuzz_assert(ipc_receive(wake, &ipc_service_wake, TO_SERVICE, buffer, &m, &err) == 0);
+	while (m.type != &ipc_wake_hibernate)
+		fuzz_assert(ipc_receive(wake, &ipc_service_wake, TO_SERVICE, buffer, &m, &err) == 0);
+	close(options->fd);
+	options->fd = m.fd;
+	buf_clear(state);
+	fuzz_assert(ipc_encode(m.type, m.id, m.body, state) == 0);
+	options->state = buf_span(state);
+	options->left_ms = TIMEOUT_MS;
+	other_session(c, fuzz_until(&c->script, '\x1e'));
+	next_flight(c);
+}
+
+/* A session from login to its end, in one process or several; what it said is in c->said. */
 static void one_session(struct client *c)
 {
-	struct session_start_options options = {.fd = -1, .wake = -1, .dir = c->dir, .message_size = 100000, .timeout_ms = 1000,
-	    .user = "a@example.org", .remote = "192.0.2.1", .tag = "a0"};
+	struct session_start_options options = {.fd = open("/dev/null", O_RDWR | O_CLOEXEC), .dir = c->dir, .message_size = 100000,
+	    .timeout_ms = TIMEOUT_MS, .hibernate_ms = TIMEOUT_MS / 2, .user = "a@example.org", .remote = "192.0.2.1", .tag = "a0"};
 	struct client *before = client;
+	struct buf state;
+	struct err err;
+	int wake[2], r;
 
+	fuzz_assert(options.fd >= 0 && ipc_pair(wake, &err) == 0);
+	options.wake = wake[0];
 	client = c;
+	buf_init(&state, IPC_MESSAGE_MAX);
 	buf_init(&c->said, 64 * 1024 * 1024);
-	fuzz_assert(session_main(&options) == 0);
+	while ((r = session_main(&options)) == SESSION_EXIT_HIBERNATES)
+		wake_up(c, wake[1], &options, &state);
+	fuzz_assert(r == 0);
 	c->pieces.rest.len = 0;
 	fuzz_pieces_next(&c->pieces, &(struct span){0});
 	look_at_answers(buf_span(&c->said));
+	buf_fini(&state);
+	close(wake[0]);
+	close(wake[1]);
 	client = before;
 }
 
@@ -235,7 +278,7 @@ static void other_session(struct client *c, struct span script)
 
 static void run(struct span input, bool whole, unsigned seed, struct buf *said)
 {
-	struct client c = {.script = input, .whole = whole, .seed = seed, .has_other = true};
+	struct client c = {.script = input, .whole = whole, .seed = seed, .has_other = true, .hibernates = seed & 1};
 	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char path[64];
 

@@ -24,7 +24,7 @@ run_one() {
 	[ ! -f "$kept/$name.dict" ] || dict=-dict=$kept/$name.dict
 	# driver.c holds each input to a second of processor time and 64 MB; this is for what never returns.
 	# shellcheck disable=SC2086
-	if ! "$fuzz/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len="${FUZZ_MAX_LEN:-8192}" \
+	if ! "$fuzz/$name" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=1024 -max_len="${FUZZ_MAX_LEN:-8192}" \
 		-print_final_stats=1 -verbosity=0 $dict -artifact_prefix="$fuzz/findings/$name-" \
 		"$scratch" "$kept/corpus/$name" >"$fuzz/$name.log" 2>&1; then
 		tail -n 60 "$fuzz/$name.log"

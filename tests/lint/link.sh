@@ -18,6 +18,7 @@ lib/control/command.o options
 lib/mime/fold.o table
 queue/deliver.o small
 lib/net/conn.o scratch
+lib/net/ipc_conn.o received
 imapd/session_io.o buffer
 lmtp/worker.o worker_told_to_end
 lib/store/crash.o before

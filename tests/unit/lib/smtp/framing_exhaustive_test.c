@@ -105,8 +105,9 @@ static bool is_at(struct span s, size_t i, const char *what)
 }
 
 /*
- * RFC 5321 section 4.5.2 and 2.3.8, octet by octet: the text is lines that end in CR LF; the line "." is its end; of another
- * that begins with a dot this one is left out; CR and LF stand nowhere else, NUL nowhere. Returns the octets up to the end; 0: no end yet, or an error.
+ * RFC 5321 sections 4.5.2 and 2.3.8, octet by octet: the text is lines that end in CR LF; the line "." is its end; of
+ * another that begins with a dot this one is left out; CR and LF stand nowhere else, NUL nowhere. Returns the octets up
+ * to the end; 0: no end yet, or an error.
  */
 static size_t define_data(struct span s, struct outcome *o)
 {
