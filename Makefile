@@ -153,7 +153,7 @@ $(REPLAYS): $(B)/tests/fuzz/%: $(addprefix $(B)/obj/tests/fuzz/,%_fuzz.o fuzz.o 
 
 check: deps
 	$(MAKE) all tests
-	@B=$(B) tests/check.sh $(UNIT_TESTS) $(REPLAYS)
+	@B=$(B) tests/check.sh $(UNIT_TESTS) $(B)/tests/memory $(REPLAYS)
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # The same under AddressSanitizer and UBSan, in a build of its own. Memory that a daemon never gives
@@ -162,7 +162,7 @@ check-sanitized: deps
 	$(MAKE) B=$(B)/sanitized CFLAGS='-O1 -g' HARDEN_CFLAGS='$(SANITIZE) -fno-omit-frame-pointer' \
 		HARDEN_LDFLAGS='$(SANITIZE)' all tests
 	@B=$(B)/sanitized MAILWAIN_BUILD=$(abspath $(B)/sanitized) SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 \
-		tests/check.sh $(patsubst $(B)/%,$(B)/sanitized/%,$(UNIT_TESTS) $(REPLAYS))
+		tests/check.sh $(patsubst $(B)/%,$(B)/sanitized/%,$(UNIT_TESTS) $(B)/tests/memory $(REPLAYS))
 
 # How many lines of each file of lib/ the unit tests run, in a build of its own; FILE=lib/DIR/NAME.c shows one
 # file. Confined daemons cannot write what they counted, so the tests of e2e/ are not part of it.
@@ -180,7 +180,7 @@ fuzz-coverage: deps
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/confine
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine
 
 # Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
 damage_O := $(LIB_OBJS) auth/directory.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
@@ -193,7 +193,7 @@ check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
 	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
 check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
-check-fault: deps-rigs all
+check-fault: deps-rigs all memory $(B)/tests/inject.so
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
 check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
@@ -226,6 +226,20 @@ $(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/m
 
 deps-rigs:
 	@tests/install-deps.sh --rigs
+
+# The n-th allocation of every engine fails: tests/fault/memory/, under the sanitizers.
+MEMORY_WRAPS := malloc calloc realloc reallocarray strdup
+$(B)/tests/memory: $(addprefix $(B)/obj/tests/fault/memory/,memory.o text.o disk.o) $(B)/engines.a $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) $(MEMORY_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(UNIT_LIBS)
+
+$(B)/tests/inject.so: tests/fault/inject.c tests/fault/inject.h
+	@mkdir -p $(@D)
+	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE -I. -O1 -g -fPIC -shared -o $@ $<
+
+memory:
+	@$(MAKE) -s B=$(B)/sanitized CFLAGS='-O1 -g' HARDEN_CFLAGS='$(SANITIZE) -fno-omit-frame-pointer' \
+		HARDEN_LDFLAGS='$(SANITIZE)' $(B)/sanitized/tests/memory
 
 # A sample of each, and one planted fault for each to find.
 check-rigs: deps deps-rigs
@@ -361,4 +375,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall

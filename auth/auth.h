@@ -38,7 +38,8 @@ struct recipient {
 
 /* 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. */
 int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err);
-bool auth_domain_is_ours(struct auth *auth, struct span domain);
+/* 1, 0, or negative: the directory cannot be read. */
+int auth_domain_is_ours(struct auth *auth, struct span domain);
 uint64_t auth_quota(struct auth *auth, const struct account *account);
 
 /*
@@ -66,7 +67,7 @@ int password_make(struct password_pool *pool, struct span password, password_don
 
 /* ---- login.c ---- */
 struct ipc_conn;
-int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask);
+void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask);
 /* The connection is gone: pending logins answer nobody. */
 void auth_login_forget(struct auth *auth, struct ipc_conn *conn);
 

@@ -3,6 +3,8 @@
 #include "auth/record.h"
 #include "base/clock.h"
 
+#include <errno.h>
+#include <string.h>
 #include <stdlib.h>
 
 enum { DIRECTORY_RECORD_VERSION = 1, DIRECTORY_READERS = 64 };
@@ -12,6 +14,7 @@ struct directory {
 	MDB_env *env;
 	MDB_dbi accounts, addresses, domains, meta;
 	MDB_txn *txn; /* between begin and commit */
+	char *path;
 	uint64_t floor; /* numbers up to here are taken, whatever the databases say */
 	uint64_t sum;	/* of all records, while something is changed */
 	bool damaged;	/* not everything that was in it can be found */
@@ -67,19 +70,10 @@ void directory_reserve(struct directory *d, uint64_t id)
 	d->floor = id;
 }
 
-int directory_open(const char *path, struct directory **out, struct err *err)
+static int env_open(struct directory *d, struct err *err)
 {
-	struct directory *d = calloc(1, sizeof(*d));
-	int r, dead;
+	int dead, r = mdb_env_create(&d->env);
 
-	*out = NULL;
-	if (d == NULL)
-		return err_set(err, E_NOMEM, "no memory for the directory");
-	if (auth_pages_guard(path, DIRECTORY_MAP) != 0) {
-		free(d);
-		return db_error(err, MDB_CORRUPTED, "its file data.mdb");
-	}
-	r = mdb_env_create(&d->env);
 	if (r == 0)
 		r = mdb_env_set_mapsize(d->env, DIRECTORY_MAP);
 	if (r == 0)
@@ -87,7 +81,7 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 	if (r == 0)
 		r = mdb_env_set_maxreaders(d->env, DIRECTORY_READERS);
 	if (r == 0)
-		r = mdb_env_open(d->env, path, MDB_NOTLS, 0600);
+		r = mdb_env_open(d->env, d->path, MDB_NOTLS, 0600);
 	if (r == 0)
 		mdb_reader_check(d->env, &dead);
 	r = r == 0 ? 0 : db_error(err, r, "its files data.mdb and lock.mdb");
@@ -97,6 +91,26 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 		r = open_databases(d, err);
 	if (r == 0 && auth_records_check(d->env, (const MDB_dbi[]){d->accounts, d->addresses, d->domains, d->meta}, 4, &d->damaged) != 0)
 		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
+	return r;
+}
+
+static void env_close(struct directory *d)
+{
+	if (d->env != NULL)
+		mdb_env_close(d->env);
+	d->env = NULL;
+}
+
+int directory_open(const char *path, struct directory **out, struct err *err)
+{
+	struct directory *d = calloc(1, sizeof(*d));
+	int r;
+
+	*out = NULL;
+	if (d != NULL)
+		d->path = strdup(path);
+	r = d != NULL && d->path != NULL && auth_pages_guard(path, DIRECTORY_MAP) != 0 ? db_error(err, MDB_CORRUPTED, "its file data.mdb")
+		: d != NULL && d->path != NULL ? env_open(d, err) : err_set(err, E_NOMEM, "no memory for the directory");
 	if (r != 0)
 		directory_close(&d);
 	*out = d;
@@ -107,21 +121,41 @@ void directory_close(struct directory **d)
 {
 	if (*d == NULL)
 		return;
-	if ((*d)->env != NULL)
-		mdb_env_close((*d)->env);
+	env_close(*d);
+	free((*d)->path);
 	free(*d);
 	*d = NULL;
 }
 
 /* ---- transactions ---- */
 
+/*
+ * After a meta page that could not be written LMDB does nothing more with an environment it has open. What is in the
+ * file is the last good commit: opened again, it serves.
+ */
+static int txn_begin(struct directory *d, unsigned flags, MDB_txn **txn, struct err *err)
+{
+	int r = d->env != NULL ? mdb_txn_begin(d->env, NULL, flags, txn) : MDB_PANIC;
+
+	if (r == MDB_PANIC) {
+		env_close(d);
+		r = env_open(d, err);
+		if (r != 0) {
+			env_close(d);
+			return r;
+		}
+		r = mdb_txn_begin(d->env, NULL, flags, txn);
+	}
+	return r == 0 ? 0 : db_error(err, r, "begin");
+}
+
 /* A change of what is damaged could make it look sound. */
 static int write_begin(struct directory *d, MDB_txn **txn, struct err *err)
 {
-	int r = d->damaged ? MDB_CORRUPTED : mdb_txn_begin(d->env, NULL, 0, txn);
+	int r = d->damaged ? db_error(err, MDB_CORRUPTED, "begin") : txn_begin(d, 0, txn, err);
 
 	if (r != 0)
-		return db_error(err, r, "begin");
+		return r;
 	r = auth_state_get(*txn, d->accounts, &d->sum);
 	if (r == 0)
 		return 0;
@@ -180,8 +214,10 @@ static int change_end(struct directory *d, MDB_txn *txn, int r, struct err *err)
 
 static int read_begin(struct directory *d, MDB_txn **txn)
 {
+	struct err err;
+
 	*txn = d->txn;
-	return d->txn != NULL ? 0 : mdb_txn_begin(d->env, NULL, MDB_RDONLY, txn);
+	return d->txn != NULL ? 0 : txn_begin(d, MDB_RDONLY, txn, &err);
 }
 
 static void read_end(struct directory *d, MDB_txn *txn)
@@ -266,7 +302,8 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	buf_add_str(&value, a->name);
 	buf_add_str(&value, a->hash);
 	id_key(a->id, key);
-	r = auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
+	/* What could not be put together must not take the record's place. */
+	r = buf_failed(&value) ? ENOMEM : auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
 	buf_fini_secret(&value);
 	return r == 0 ? 0 : db_error(err, r, "account");
 }
@@ -306,7 +343,7 @@ int directory_account_get(struct directory *d, struct span address, struct accou
 	case DIRECTORY_ACCOUNT:
 		return 0;
 	case DIRECTORY_ERROR:
-		return E_CORRUPT;
+		return E_IO;
 	default:
 		return E_NOTFOUND;
 	}
@@ -392,7 +429,7 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 	int r = directory_account_get(d, address, &account);
 
 	if (r != 0)
-		return err_set(err, r, "there is no account %.*s", SPAN_ARG(address));
+		return err_set(err, r, r == E_NOTFOUND ? "there is no account %.*s" : "the directory cannot be read for %.*s", SPAN_ARG(address));
 	r = change_begin(d, &txn, err);
 	if (r != 0)
 		return r;
@@ -456,7 +493,9 @@ static int take_first(void *arg, const struct account *account)
 
 int directory_account_first(struct directory *d, struct account *out)
 {
-	return directory_account_each(d, take_first, out) == 1 ? 0 : E_NOTFOUND;
+	int r = directory_account_each(d, take_first, out);
+
+	return r == 1 ? 0 : r == 0 ? E_NOTFOUND : r;
 }
 
 struct alias_walk {
@@ -506,9 +545,12 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 	struct account account;
 	struct buf value;
 	MDB_txn *txn;
+	enum directory_kind kind = directory_find(d, address, &account, NULL);
 	int r;
 
-	if (directory_find(d, address, &account, NULL) == DIRECTORY_ACCOUNT)
+	if (kind == DIRECTORY_ERROR)
+		return err_set(err, E_IO, "the directory cannot be read");
+	if (kind == DIRECTORY_ACCOUNT)
 		return err_set(err, E_EXISTS, "%.*s is an account", SPAN_ARG(address));
 	r = change_begin(d, &txn, err);
 	if (r != 0)
@@ -517,7 +559,8 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 	buf_add_char(&value, 'L');
 	buf_add_span(&value, targets);
 	if (buf_failed(&value))
-		r = err_set(err, E_TOOBIG, "the alias has too many targets");
+		r = targets.len >= DIRECTORY_ALIAS_MAX ? err_set(err, E_TOOBIG, "the alias has too many targets")
+						       : err_set(err, E_NOMEM, "out of memory");
 	else {
 		r = auth_record_put(txn, d->addresses, address, buf_span(&value), replace ? 0 : MDB_NOOVERWRITE, &d->sum);
 		if (r == MDB_KEYEXIST)
@@ -547,8 +590,11 @@ static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const c
 int directory_alias_remove(struct directory *d, struct span address, struct err *err)
 {
 	struct account account;
+	enum directory_kind kind = directory_find(d, address, &account, NULL);
 
-	if (directory_find(d, address, &account, NULL) != DIRECTORY_ALIAS)
+	if (kind == DIRECTORY_ERROR)
+		return err_set(err, E_IO, "the directory cannot be read");
+	if (kind != DIRECTORY_ALIAS)
 		return err_set(err, E_NOTFOUND, "there is no alias %.*s", SPAN_ARG(address));
 	return remove_key(d, d->addresses, address, "alias", err);
 }
@@ -573,16 +619,19 @@ int directory_domain_remove(struct directory *d, struct span name, struct err *e
 	return remove_key(d, d->domains, name, "domain", err);
 }
 
-bool directory_domain_has(struct directory *d, struct span name)
+int directory_domain_has(struct directory *d, struct span name)
 {
 	MDB_txn *txn;
 	MDB_val v;
-	bool has;
+	int r;
 
-	if (name.len == 0 || name.len > 255 || read_begin(d, &txn) != 0)
-		return false;
-	/* One that was lost may be ours: its mail is not refused for good. */
-	has = auth_record_get(txn, d->domains, name, &v) == 0 || d->damaged;
+	if (name.len == 0 || name.len > 255)
+		return 0;
+	r = read_begin(d, &txn);
+	if (r != 0)
+		return r;
+	r = auth_record_get(txn, d->domains, name, &v);
 	read_end(d, txn);
-	return has;
+	/* One that was lost may be ours: its mail is not refused for good. */
+	return r == 0 || d->damaged ? 1 : r == MDB_NOTFOUND ? 0 : E_CORRUPT;
 }

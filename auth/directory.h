@@ -59,7 +59,8 @@ int directory_alias_each(struct directory *d, int (*fn)(void *arg, struct span a
 
 int directory_domain_add(struct directory *d, struct span name, struct err *err);
 int directory_domain_remove(struct directory *d, struct span name, struct err *err);
-bool directory_domain_has(struct directory *d, struct span name);
+/* 1, 0, or negative: it cannot be read. */
+int directory_domain_has(struct directory *d, struct span name);
 int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span name), void *arg);
 
 /* What stands under a canonical address. targets: copied into buf. */

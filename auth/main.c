@@ -101,7 +101,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	else if (m->type == &ipc_auth_expand && (peer->may & MAY_EXPAND))
 		answer_expand(peer->auth, conn, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_login && (peer->may & MAY_LOGIN))
-		return auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
+		auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
 	else
 		return E_DENIED;
 	return 0;

@@ -16,7 +16,8 @@ struct fetching {
 	uint32_t *seen; /* messages that get \Seen */
 	size_t seen_count;
 	bool headers_only; /* of sections */
-	bool some_failed, some_gone;
+	int failed;	   /* why some could not be read */
+	bool some_gone;
 };
 
 /* ---- the transaction ---- */
@@ -196,7 +197,8 @@ static int fetch_message(struct fetching *f, struct store_message *m, struct err
 	if (sequence == 0)
 		return 0;
 	if (r == E_CORRUPT || r == E_NOTFOUND || r == E_IO) {
-		f->some_failed = true; /* this one cannot be read; the others can */
+		if (f->failed != E_CORRUPT)
+			f->failed = r == E_NOTFOUND ? E_CORRUPT : r; /* this one cannot be read; the others can */
 		return 0;
 	}
 	if (r != 0)
@@ -302,8 +304,8 @@ void command_fetch(struct session *s, struct imap_lex *lex)
 		return;
 	if (r != 0)
 		session_fail(s, r, &err);
-	else if (f.some_failed)
-		session_no(s, "SERVERBUG", "Some messages could not be read; the log says which");
+	else if (f.failed != 0)
+		session_no(s, err_imap_code(f.failed), "Some messages could not be read; the log says which");
 	else if (f.some_gone && !s->uid)
 		session_no(s, "EXPUNGEISSUED", "Some of the messages are gone");
 	else

@@ -88,7 +88,7 @@ static int opened(struct session *s, const struct store_message *m, struct messa
 	if (r == 0)
 		return 0;
 	message_bytes_close(out);
-	log_event(EV_store_corrupt, &s->log, F_U64("mailbox", s->view.mailbox), F_U64("uid", m->uid), F_ERR(err));
+	log_event(r == E_CORRUPT ? EV_store_corrupt : EV_store_error, &s->log, F_U64("mailbox", s->view.mailbox), F_U64("uid", m->uid), F_ERR(err));
 	return r;
 }
 

@@ -39,16 +39,21 @@ int queue_open_file(uint64_t id, int flags, int *fd, struct err *err)
 {
 	char path[QUEUE_PATH];
 	struct stat st;
+	int r;
 
 	queue_path(id, path);
 	*fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (*fd < 0)
 		return errno == ELOOP ? err_set(err, E_CORRUPT, "is a symbolic link") : err_set_errno(err, errno, "%s", path);
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid())
+	if (fstat(*fd, &st) != 0)
+		r = err_set_errno(err, errno, "%s", path);
+	else if (S_ISREG(st.st_mode) && st.st_uid == geteuid())
 		return 0;
+	else
+		r = err_set(err, E_CORRUPT, "is not a plain file of the queue's own");
 	close(*fd);
 	*fd = -1;
-	return err_set(err, E_CORRUPT, "is not a plain file of the queue's own");
+	return r;
 }
 
 static int make_directory(const char *path, struct err *err)

@@ -126,7 +126,8 @@ static int join_words(struct parser *p, const struct conf_token *words, size_t c
 			buf_add_char(&text, ' ');
 		buf_add_span(&text, words[i].text);
 	}
-	*out = pool_span(p->conf->pool, buf_span(&text));
+	/* A value that there was no memory for is not an empty one. */
+	*out = buf_failed(&text) ? (struct span){0} : pool_span(p->conf->pool, buf_span(&text));
 	buf_fini(&text);
 	return out->ptr ? 0 : err_set(err, E_NOMEM, "out of memory");
 }
@@ -198,6 +199,8 @@ static int parse_listener(struct parser *p, const struct conf_token *words, size
 	    .address = pool_span(p->conf->pool, address),
 	    .host = pool_span(p->conf->pool, host),
 	    .port = (uint16_t)port};
+	if (out->service.ptr == NULL || out->address.ptr == NULL || out->host.ptr == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	return 0;
 }
 
@@ -273,6 +276,8 @@ static int take_block(struct parser *p, const struct conf_token *words, size_t c
 	if (r != 0)
 		return r;
 	block->scope->origin = make_origin(p, words[0].line);
+	if (block->scope->origin.ptr == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	block->scope->column = words[0].column;
 	if (domain) {
 		*conf->domain_tail = block;

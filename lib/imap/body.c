@@ -93,6 +93,7 @@ static void add_field(const struct header *header, enum header_name name, struct
 	buf_init(&text, MIME_VALUE_MAX);
 	mime_unfold(span_sub(header->values[name], 0, MIME_VALUE_MAX), &text);
 	imap_string_format(buf_span(&text), out);
+	out->starved |= text.starved;
 	buf_fini(&text);
 }
 
@@ -137,6 +138,7 @@ static bool add_addresses(const struct header *header, enum header_name name, st
 			add_address(&list[i], out);
 		buf_add_char(out, ')');
 	}
+	out->starved |= pool == NULL || pool_starved(pool);
 	pool_free(&pool);
 	return count > 0;
 }
@@ -352,5 +354,6 @@ void imap_body_format(struct span message, const struct mime_part *root, bool ex
 		buf_printf(out, "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"8BIT\" %zu%s)", root->body_size,
 		    extended ? " NIL NIL NIL NIL" : "");
 	}
+	out->starved |= pool == NULL || pool_starved(pool);
 	pool_free(&pool);
 }

@@ -237,6 +237,8 @@ static struct span take_phrase(struct span *s, struct pool *pool, const char *st
 			buf_add_span(&joined, word);
 		}
 	}
+	if (joined.starved)
+		pool_starve(pool);
 	if (words > 1)
 		first = pool_span(pool, buf_span(&joined));
 	buf_fini(&joined);

@@ -310,20 +310,29 @@ static int compare_found(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Maps it; false: nothing that can be filed. */
-static bool map_file(int dir, const char *path, struct span *out)
+bool store_is_passing(int code)
+{
+	return code != 0 && err_is_temp(code) && code != E_CORRUPT && code != E_IO;
+}
+
+/* Maps it. E_CORRUPT: nothing that can be filed; others: it cannot be looked at now. */
+static int map_file(int dir, const char *path, struct span *out, struct err *err)
 {
 	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	void *map = MAP_FAILED;
 	struct stat st;
+	void *map;
+	int r = fd < 0 || fstat(fd, &st) != 0 ? err_set_errno(err, errno, "%s", path) : 0;
 
-	if (fd < 0)
-		return false;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= UINT32_MAX)
+	if (r == 0 && (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > UINT32_MAX))
+		r = E_CORRUPT;
+	if (r == 0) {
 		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	*out = map == MAP_FAILED ? (struct span){0} : span_of(map, (size_t)st.st_size);
-	return map != MAP_FAILED;
+		r = map == MAP_FAILED ? err_set_errno(err, errno, "%s", path) : 0;
+		*out = r == 0 ? span_of(map, (size_t)st.st_size) : (struct span){0};
+	}
+	if (fd >= 0)
+		close(fd);
+	return r == 0 || store_is_passing(r) ? r : E_CORRUPT;
 }
 
 static int refile_content(struct rebuild *b, struct store_txn *txn, struct store_draft *draft, struct span content, struct err *err)
@@ -331,7 +340,7 @@ static int refile_content(struct rebuild *b, struct store_txn *txn, struct store
 	struct store_message m;
 	struct store_mailbox box;
 	uint32_t mailbox = draft->mailbox;
-	int r = draft->pool == NULL ? E_NOMEM : store_facts_find(content, draft->arrived, draft->pool, &draft->facts, err);
+	int r = draft->pool == NULL ? err_set(err, E_NOMEM, "out of memory") : store_facts_find(content, draft->arrived, draft->pool, &draft->facts, err);
 
 	if (r != 0)
 		return r;
@@ -359,13 +368,16 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct file_na
 	struct store_draft draft = {.store = b->store, .number = f->number, .mailbox = f->mailbox, .arrived = f->arrived, .sum = f->sum, .fd = -1,
 	    .finished = true, .filed = true};
 	struct span content;
-	int r = 0;
+	int r;
 
 	/* The id is taken, also when nothing else is known of its mailbox. */
 	if (f->mailbox >= txn->meta.next_mailbox && f->mailbox < UINT32_MAX)
 		txn->meta.next_mailbox = f->mailbox + 1;
 	file_name(f, draft.name);
-	if (!map_file(b->store->dir, draft.name, &content)) {
+	r = map_file(b->store->dir, draft.name, &content, err);
+	if (r != 0 && r != E_CORRUPT)
+		return r;
+	if (r != 0) {
 		b->left_out++;
 		store_say(b->report, b->arg, "%s: cannot be read or is empty; left where it is", draft.name);
 		return 0;
@@ -465,6 +477,8 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 		r = store_open_anew(&b.store, dir, err);
 	if (r == 0)
 		r = files_each(b.store->dir, note_file, &b);
+	if (r != 0 && err != NULL && err->code == 0)
+		err_set(err, r, "the message files: %s", err_text(r));
 	if (r == 0) {
 		if (b.count > 0)
 			qsort(b.list, b.count, sizeof(*b.list), compare_found);

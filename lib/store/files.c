@@ -80,14 +80,29 @@ uint64_t file_sum(struct span content)
 	return sum != 0 ? sum : 1;
 }
 
-static DIR *directory_open(int dir, const char *path)
+/* 0 and NULL when there is none. */
+static int directory_open(int dir, const char *path, DIR **out)
 {
-	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), r = 0;
 
-	if (d == NULL && fd >= 0)
+	*out = fd < 0 ? NULL : fdopendir(fd);
+	if (*out == NULL && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+		r = err_from_errno(errno);
+	if (*out == NULL && fd >= 0)
 		close(fd);
-	return d;
+	return r;
+}
+
+/* False at the end, and when the directory cannot be read: then *r says why. What is left out here would be lost to a rebuild. */
+static bool next_entry(DIR *d, struct dirent **entry, int *r)
+{
+	if (d == NULL || *r != 0)
+		return false;
+	errno = 0;
+	*entry = readdir(d);
+	if (*entry == NULL && errno != 0)
+		*r = err_from_errno(errno);
+	return *entry != NULL;
 }
 
 typedef int entry_visit(void *arg, const char *path, const char *name);
@@ -97,11 +112,11 @@ static int period_each(int dir, const char *period, entry_visit *fn, void *arg)
 	char path[STORE_FILE_NAME + 256];
 	struct dirent *entry;
 	DIR *d;
-	int r = 0;
+	int r;
 
 	snprintf(path, sizeof(path), "mail/%.*s", PERIOD_NAME, period);
-	d = directory_open(dir, path);
-	while (d != NULL && r == 0 && (entry = readdir(d)) != NULL) {
+	r = directory_open(dir, path, &d);
+	while (next_entry(d, &entry, &r)) {
 		snprintf(path, sizeof(path), "mail/%.*s/%s", PERIOD_NAME, period, entry->d_name);
 		r = fn(arg, path, entry->d_name);
 	}
@@ -113,11 +128,11 @@ static int period_each(int dir, const char *period, entry_visit *fn, void *arg)
 /* Whatever lies in mail/<period>/. */
 static int entries_each(int dir, entry_visit *fn, void *arg)
 {
-	DIR *d = directory_open(dir, "mail");
+	DIR *d;
 	struct dirent *entry;
-	int r = 0;
+	int r = directory_open(dir, "mail", &d);
 
-	while (d != NULL && r == 0 && (entry = readdir(d)) != NULL)
+	while (next_entry(d, &entry, &r))
 		if (strlen(entry->d_name) == PERIOD_NAME - 1)
 			r = period_each(dir, entry->d_name, fn, arg);
 	if (d != NULL)
@@ -402,16 +417,21 @@ int store_file_open(struct store *store, const struct store_message *m, int *fd,
 {
 	char name[STORE_FILE_NAME];
 	struct stat st;
+	int r;
 
 	message_file_name(m, name);
 	*fd = openat(store->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (*fd < 0)
 		return errno == ENOENT ? err_set(err, E_CORRUPT, "message file %s is missing", name) : err_set_errno(err, errno, "%s", name);
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size)
+	if (fstat(*fd, &st) != 0)
+		r = err_set_errno(err, errno, "%s", name);
+	else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size)
 		return 0;
+	else
+		r = err_set(err, E_CORRUPT, "message file %s has %lld octets in place of %u", name, (long long)st.st_size, m->size);
 	close(*fd);
 	*fd = -1;
-	return err_set(err, E_CORRUPT, "message file %s has %lld octets in place of %u", name, (long long)st.st_size, m->size);
+	return r;
 }
 
 static int wrong_content(const struct store_message *m, struct err *err)

@@ -51,6 +51,8 @@ int names_write(struct store_txn *txn, struct err *err)
 		r = err_set_errno(err, errno, "mailbox names");
 	if (fd >= 0)
 		close(fd);
+	if (r != 0)
+		unlinkat(txn->store->dir, "mailboxes.new", 0);
 	buf_fini(&text);
 	return r;
 }
@@ -111,11 +113,18 @@ int names_restore(struct store_txn *txn, struct err *err)
 	unsigned last;
 	int r = 0;
 
+	/* Only what is not there, or is damaged, may be replaced by the default names. */
 	if (fd < 0)
-		return E_NOTFOUND;
+		return errno == ENOENT || errno == ELOOP ? E_NOTFOUND : err_set_errno(err, errno, "mailbox names");
 	bytes = pool_alloc(txn->pool, NAMES_MAX + 1);
-	n = bytes ? read(fd, bytes, NAMES_MAX) : -1;
+	n = bytes ? read(fd, bytes, NAMES_MAX) : 0;
+	if (n < 0)
+		r = err_set_errno(err, errno, "mailbox names");
 	close(fd);
+	if (bytes == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
+	if (r != 0)
+		return r;
 	if (n < NAMES_SUM)
 		return E_NOTFOUND;
 	text = span_of(bytes, (size_t)n - NAMES_SUM);

@@ -139,9 +139,11 @@ static int env_check(struct store *s, struct err *err)
 	return r == 0 ? 0 : store_db_error(err, r, "check");
 }
 
-static bool has(int dir, const char *name)
+/* Into *there; an error when that cannot be said. */
+static int look_for(int dir, const char *name, bool *there, struct err *err)
 {
-	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	*there = faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return *there || errno == ENOENT ? 0 : err_set_errno(err, errno, "%s", name);
 }
 
 static int make_directory(int dir, const char *name, struct err *err)
@@ -161,23 +163,32 @@ static int stop_at_file(void *arg, const char *path, const struct file_name *nam
 }
 
 /* Names or mail without an index: it was lost, and is made again from the files. */
-static bool index_was_lost(int dir)
+static int index_was_lost(int dir, bool *lost, struct err *err)
 {
-	return faccessat(dir, "mailboxes", F_OK, 0) == 0 || files_each(dir, stop_at_file, NULL) != 0;
+	int r = look_for(dir, "mailboxes", lost, err);
+
+	if (r != 0 || *lost)
+		return r;
+	r = files_each(dir, stop_at_file, NULL);
+	*lost = r > 0;
+	return r < 0 ? err_set(err, r, "the message files: %s", err_text(r)) : 0;
 }
 
 /* The first transaction of an index. */
 static int fill_index(struct store *s, struct err *err)
 {
 	struct store_txn *txn;
-	int r = store_begin(s, true, &txn, err);
+	bool rebuilding;
+	int r = look_for(s->dir, STORE_REBUILDING, &rebuilding, err);
 
+	if (r == 0)
+		r = store_begin(s, true, &txn, err);
 	if (r != 0)
 		return r;
 	txn->meta.version = STORE_VERSION;
 	txn->meta.next_mailbox = 1;
 	/* Beyond all that the lost index can have given: it began at 0 or at a time before, and gave less than one in a microsecond. */
-	if (has(s->dir, STORE_REBUILDING))
+	if (rebuilding)
 		txn->meta.modseq = (uint64_t)clock_wall_us();
 	txn->dirty = true;
 	r = names_restore(txn, err);
@@ -267,12 +278,16 @@ static int look_at_suspect(struct store *s, struct err *err)
 /* One makes it, the others wait. */
 static int make_account_alone(struct store *s, struct err *err)
 {
-	int r = 0;
+	bool there, lost = false;
+	int r;
 
 	if (flock(s->lock_fd, LOCK_EX) != 0)
 		return err_set_errno(err, errno, "the account's lock");
-	if (!has(s->dir, "index"))
-		r = index_was_lost(s->dir) ? err_set(err, E_CORRUPT, "the index is missing") : make_account(s, err);
+	r = look_for(s->dir, "index", &there, err);
+	if (r == 0 && !there)
+		r = index_was_lost(s->dir, &lost, err);
+	if (r == 0 && !there)
+		r = lost ? err_set(err, E_CORRUPT, "the index is missing") : make_account(s, err);
 	if (r == 0 && flock(s->lock_fd, LOCK_SH) != 0)
 		r = err_set_errno(err, errno, "the account's lock");
 	return r;
@@ -292,16 +307,25 @@ static int open_index(struct store *s, struct err *err)
 /* look: at all of an index that is suspect. */
 static int open_once(struct store *s, const struct store_options *options, bool look, struct err *err)
 {
+	bool rebuilding = false, there = true, lost = false, suspect = false;
 	int r = take_lock(s, err);
 
 	crash_watch(s->dir);
-	if (r == 0 && has(s->dir, STORE_REBUILDING))
+	if (r == 0)
+		r = look_for(s->dir, STORE_REBUILDING, &rebuilding, err);
+	if (r == 0 && rebuilding)
 		r = err_set(err, E_CORRUPT, "the making of the index was interrupted");
-	if (r == 0 && !has(s->dir, "index"))
-		r = options->create || index_was_lost(s->dir) ? make_account_alone(s, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
+	if (r == 0)
+		r = look_for(s->dir, "index", &there, err);
+	if (r == 0 && !there)
+		r = index_was_lost(s->dir, &lost, err);
+	if (r == 0 && !there)
+		r = options->create || lost ? make_account_alone(s, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
 	if (r == 0)
 		r = open_index(s, err);
-	return r == 0 && look && has(s->dir, STORE_SUSPECT) ? look_at_suspect(s, err) : r;
+	if (r == 0 && look)
+		r = look_for(s->dir, STORE_SUSPECT, &suspect, err);
+	return r == 0 && suspect ? look_at_suspect(s, err) : r;
 }
 
 static void close_parts(struct store *s)
@@ -347,9 +371,12 @@ static int store_new(struct store **out, int dir, struct err *err)
 
 int store_open_anew(struct store **out, int dir, struct err *err)
 {
+	bool there = true;
 	int r = store_new(out, dir, err);
 
-	if (r == 0 && !has((*out)->dir, "index"))
+	if (r == 0)
+		r = look_for((*out)->dir, "index", &there, err);
+	if (r == 0 && !there)
 		r = make_account(*out, err);
 	if (r == 0)
 		r = open_index(*out, err);
@@ -407,6 +434,27 @@ uint64_t store_generation(struct store *s)
 
 /* ---- transactions ---- */
 
+/*
+ * After a meta page that could not be written LMDB does nothing more with an environment it has open. It has put the
+ * page back as it was, and what is in the file is the last good commit: opened again, it serves.
+ */
+static int begin_or_reopen(struct store *s, bool write, MDB_txn **out, struct err *err)
+{
+	unsigned flags = write ? 0 : MDB_RDONLY;
+	int r = s->env != NULL ? mdb_txn_begin(s->env, NULL, flags, out) : MDB_PANIC;
+
+	if (r == MDB_PANIC) {
+		env_close(s);
+		r = env_open(s, "index", false, err);
+		if (r != 0) {
+			env_close(s);
+			return r;
+		}
+		r = mdb_txn_begin(s->env, NULL, flags, out);
+	}
+	return r == 0 ? 0 : store_db_error(err, r, "begin");
+}
+
 int store_begin(struct store *s, bool write, struct store_txn **out, struct err *err)
 {
 	struct pool *pool = pool_new(NULL, STORE_TXN_POOL);
@@ -422,10 +470,10 @@ int store_begin(struct store *s, bool write, struct store_txn **out, struct err 
 	txn->store = s;
 	txn->pool = pool;
 	txn->write = write;
-	r = mdb_txn_begin(s->env, NULL, write ? 0 : MDB_RDONLY, &txn->mdb);
+	r = begin_or_reopen(s, write, &txn->mdb, err);
 	if (r != 0) {
 		pool_free(&pool);
-		return store_db_error(err, r, "begin");
+		return r;
 	}
 	s->in_txn = true;
 	r = meta_get(txn, err);

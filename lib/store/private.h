@@ -170,7 +170,9 @@ int refs_change(struct store_txn *txn, uint64_t number, int by, uint32_t *left, 
 int facts_del(struct store_txn *txn, uint64_t number, struct err *err);
 int expunged_decode(struct store_txn *txn, MDB_val key, MDB_val value, struct expunged *out, struct err *err);
 
-/* care.c: one line to whoever wants it. */
+/* care.c: no fault of what is looked at: it cannot be looked at now. A file that the disk does not give back is a fault. */
+bool store_is_passing(int code);
+/* One line to whoever wants it. */
 void store_say(store_report *report, void *arg, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* check.c: the index alone. E_CORRUPT when anything but facts is damaged. */
 int index_check(struct store *store, struct err *err);
@@ -210,6 +212,7 @@ bool file_parse(const char *name, struct file_name *out);
 /* Made more than ms milliseconds ago. */
 bool file_is_old(uint64_t number, int64_t ms);
 typedef int file_visit(void *arg, const char *path, const struct file_name *name);
+/* 0, what fn returned first that is not 0, or why a directory cannot be read. */
 int files_each(int dir, file_visit *fn, void *arg);
 /* The same for drafts that have no checksum yet; only the number is known. */
 int drafts_each(int dir, file_visit *fn, void *arg);

@@ -1,8 +1,10 @@
 """All paths of the second part of kill.py, each on the suite it wants."""
+import subprocess
 import time
 
 from admin_paths import admin_paths
 from killing import Victims
+from lmtp_paths import lmtp_paths
 from mail_paths import bounce_paths, mail_paths, send
 from mailwain import PASSWORD
 from path import Broken
@@ -32,8 +34,10 @@ def sweep_all(suite, paths, words, step, say, totals):
         totals.append(Sweep(path, say))
         try:
             totals[-1].run(step)
-        except Broken as e:
-            problems.append(str(e)[:1500])
+        except (AssertionError, OSError, EOFError, RuntimeError, subprocess.TimeoutExpired) as e:
+            where = "" if isinstance(e, Broken) else "%s, behind kill %d: " % (path.name, totals[-1].killed)
+            problems.append((where + str(e))[:1500])
+            path.restarted()
             say("%-28s %s" % (path.name, problems[-1][:300]))
         path.finish()
     return problems
@@ -41,8 +45,8 @@ def sweep_all(suite, paths, words, step, say, totals):
 
 def every_call(words, step, say):
     began, problems, totals = time.monotonic(), [], []
-    for paths, conf in ((mail_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"])):
-        suite = Victims(conf_lines=conf)
+    for paths, conf in ((mail_paths, []), (lmtp_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"])):
+        suite = Victims(conf_lines=conf, listeners=["lmtp"] if paths is lmtp_paths else [])
         try:
             suite.start()
             prepare(suite)

@@ -16,8 +16,8 @@ import rig  # noqa: E402
 
 # A planted fault is looked for where it can show itself.
 PLANTS = {"commit-lost": ("random", ""), "uid-reused": ("calls", "expunge"), "rebuilt-early": ("calls", "rebuild"), "answer-early": ("calls", "deliver-worker")}
-SAMPLE_PATHS = "accept-smtpd accept-deliver-queue deliver-spawner alias-remove append move rename expunge rebuild"
-SAMPLE_STEP = 5  # every fifth call
+SAMPLE_PATHS = "accept-smtpd accept-deliver-queue deliver-spawner deliver-worker alias-remove append move rename expunge rebuild"
+SAMPLE_STEP = 7  # one call in seven
 
 
 def say(text):
@@ -41,7 +41,7 @@ def main():
     options = rig.Options()
     if os.geteuid() != 0:
         say("kills need root, who may trace the daemons: not tried")
-        return 0
+        return 77
     part, words = os.environ.get("PART", ""), os.environ.get("PATHS", SAMPLE_PATHS if options.sample else "")
     if options.plant:
         part, words = PLANTS[options.plant]

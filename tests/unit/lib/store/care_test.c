@@ -419,9 +419,31 @@ static void an_open_account_is_not_rebuilt(void **state)
 	assert_int_equal(set_aside(), 0);
 }
 
+/* The names are there, but cannot be read now: the default ones must not take their place. */
+static void names_that_cannot_be_read_are_not_replaced(void **state)
+{
+	struct fixture *f = *state;
+	bool rebuilt;
+
+	box_new(f, "mine");
+	append(f, "INBOX", small_mail, 0);
+	store_close(&f->store);
+	assert_int_equal(rename("mailboxes", "names"), 0);
+	assert_int_equal(mkdir("mailboxes", 0700), 0); /* reading it is EISDIR */
+	assert_int_equal(store_rebuild(f->dir, NULL, NULL, &f->err), E_IO);
+	assert_int_equal(store_open(&f->store, f->dir, &(struct store_options){.create = true}, &rebuilt, &f->err), E_IO);
+	assert_int_equal(rmdir("mailboxes.old"), 0);
+	assert_int_equal(rename("names", "mailboxes.old"), 0);
+	assert_true(reopen(f)); /* the rebuild goes on by itself */
+	assert_true(box_is(f, "mine"));
+	assert_string_equal(uids(f, "INBOX"), "1");
+	assert_healthy(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(names_that_cannot_be_read_are_not_replaced, fixture_open, fixture_close),
 	    cmocka_unit_test(file_names_go_both_ways),
 	    cmocka_unit_test_setup_teardown(a_missing_or_cut_file_is_found, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(wrong_counts_are_found, fixture_open, fixture_close),
