@@ -16,6 +16,7 @@ enum {
 	LISTENER_BURST = 64,	/* accepted in one turn: others get theirs */
 	LISTENER_FLOOD = 1024,	/* and so many when they are dealt with */
 	LISTENER_FLOOD_MS = 5,	/* within this: a refusal costs little, an overflowing backlog leaves clients without an answer */
+	LISTENER_FLOOD_REST = 5, /* then others have so many times as long: a flood takes a sixth of the process */
 	LISTENER_PAUSE_MS = 200, /* when descriptors or memory are short */
 };
 
@@ -42,9 +43,9 @@ void listener_peer_text(const struct sockaddr_storage *address, char out[LISTENE
 		snprintf(out, LISTENER_PEER_TEXT, "local");
 }
 
-static void listener_pause(struct listener *listener)
+static void listener_pause(struct listener *listener, int64_t ms)
 {
-	struct timeval tv = {.tv_usec = LISTENER_PAUSE_MS * 1000};
+	struct timeval tv = {.tv_usec = ms * 1000};
 
 	event_del(listener->event);
 	evtimer_add(listener->resume, &tv);
@@ -75,7 +76,7 @@ static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 
 		if (got < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-				listener_pause(listener);
+				listener_pause(listener, LISTENER_PAUSE_MS);
 			return;
 		}
 		if (address.ss_family != AF_UNIX)
@@ -83,6 +84,10 @@ static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 		listener_peer_text(&address, peer);
 		listener->accepted(listener->arg, got, &address, peer);
 	}
+	/* There are more. */
+	begun = clock_monotonic_ms() - begun;
+	if (begun > 0)
+		listener_pause(listener, begun < LISTENER_PAUSE_MS / LISTENER_FLOOD_REST ? begun * LISTENER_FLOOD_REST : LISTENER_PAUSE_MS);
 }
 
 struct listener *listener_new(struct event_base *base, int fd, listener_accepted *accepted, void *arg)
