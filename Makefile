@@ -31,7 +31,7 @@ JANSSON_LIBS  ?= -ljansson
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := $(addprefix lib/base/,buf.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
+BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
 CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o value.o)
 GRANT   := lib/proc/grant.o
@@ -49,7 +49,8 @@ master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/con
              $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
-             $(addprefix auth/,main.o address.o directory.o lookup.o password.o login.o control.o export.o)
+             $(addprefix auth/,main.o address.o directory.o record.o numbers.o lookup.o password.o login.o control.o export.o) \
+             lib/store/pages.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) -lpthread
 smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
              $(addprefix smtpd/,main.o session.o recipients.o content.o)
@@ -58,7 +59,8 @@ queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
              recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
-STORE     := $(addprefix lib/store/,account.o open.o catalog.o mailbox.o names.o messages.o log.o change.o files.o pages.o care.o) \
+STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o messages.o log.o change.o files.o known.o orphans.o pages.o \
+             check.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
 IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o search.o set.o utf7.o)
@@ -129,10 +131,14 @@ $(UNIT_TESTS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
+# Their planted faults take the place of these.
+$(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
+$(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
+
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o export.o lookup.o)
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o record.o export.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -147,7 +153,7 @@ $(REPLAYS): $(B)/tests/fuzz/%: $(addprefix $(B)/obj/tests/fuzz/,%_fuzz.o fuzz.o 
 
 check: deps
 	$(MAKE) all tests
-	@B=$(B) tests/check.sh $(UNIT_TESTS) $(REPLAYS)
+	@B=$(B) tests/check.sh $(UNIT_TESTS) $(B)/tests/memory $(REPLAYS)
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # The same under AddressSanitizer and UBSan, in a build of its own. Memory that a daemon never gives
@@ -156,7 +162,7 @@ check-sanitized: deps
 	$(MAKE) B=$(B)/sanitized CFLAGS='-O1 -g' HARDEN_CFLAGS='$(SANITIZE) -fno-omit-frame-pointer' \
 		HARDEN_LDFLAGS='$(SANITIZE)' all tests
 	@B=$(B)/sanitized MAILWAIN_BUILD=$(abspath $(B)/sanitized) SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 \
-		tests/check.sh $(patsubst $(B)/%,$(B)/sanitized/%,$(UNIT_TESTS) $(REPLAYS))
+		tests/check.sh $(patsubst $(B)/%,$(B)/sanitized/%,$(UNIT_TESTS) $(B)/tests/memory $(REPLAYS))
 
 # How many lines of each file of lib/ the unit tests run, in a build of its own; FILE=lib/DIR/NAME.c shows one
 # file. Confined daemons cannot write what they counted, so the tests of e2e/ are not part of it.
@@ -164,22 +170,35 @@ coverage: deps
 	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= tests
 	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(UNIT_TESTS:$(B)/%=$(B)/coverage/%)
 
+# The same of the kept inputs of the fuzz targets, the engines of daemons that they drive included.
+fuzz-coverage: deps
+	$(MAKE) B=$(B)/coverage CFLAGS='-O0 -g --coverage' HARDEN_CFLAGS=-ftrivial-auto-var-init=zero HARDEN_LDFLAGS= \
+		$(REPLAYS:$(B)/%=$(B)/coverage/%)
+	@B=$(B)/coverage FILE=$(FILE) tests/coverage.sh $(REPLAYS:$(B)/%=$(B)/coverage/%)
+
 # In each daemon's confinement, tries what none may do (tests/e2e/test_sandbox.py).
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/confine
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine
+
+# Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
+damage_O := $(LIB_OBJS) auth/directory.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
+damage_L  = $(UNIT_LIBS)
+$(eval $(call binary,$(B)/libexec/damage,damage))
 
 # ---- rigs: doc/reliability.md. Each takes the environment's settings that its head tells, and RIG=--sample for a few minutes ----
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
 check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
 	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
-check-kill: deps-rigs all
+check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
-check-fault: deps-rigs all
+check-fault: deps-rigs all memory $(B)/tests/inject.so
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
-check-damage: deps-rigs all
+check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
+check-linear: deps all $(B)/tests/lib/linear_time_test
+	@$(RIG_ENV) tests/linear/linear.py $(RIG)
 # The clients of check-load and check-soak: thousands in one process.
 LOAD_CLIENTS := $(addprefix $(B)/tests/,idlers senders)
 $(LOAD_CLIENTS): $(B)/tests/%: $(addprefix $(B)/obj/tests/load/,%.o peer.o)
@@ -190,12 +209,17 @@ check-load: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/load.py $(RIG)
 check-soak: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+# What kills at a system call; and what a store says of itself.
+$(B)/tests/killer $(B)/tests/numbers: $(B)/tests/%: $(B)/obj/tests/crash/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
 # A disk that remembers what was asked of it; and what the daemons would find on it, see tests/crash/.
 $(B)/tests/recorder: tests/crash/recorder.c
 	@mkdir -p $(@D)
 	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE $(CFLAGS) $$(pkg-config --cflags fuse3) -o $@ $< $$(pkg-config --libs fuse3)
 
-$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o) \
+$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o auth/record.o) \
 		$(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
@@ -203,9 +227,23 @@ $(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/m
 deps-rigs:
 	@tests/install-deps.sh --rigs
 
+# The n-th allocation of every engine fails: tests/fault/memory/, under the sanitizers.
+MEMORY_WRAPS := malloc calloc realloc reallocarray strdup
+$(B)/tests/memory: $(addprefix $(B)/obj/tests/fault/memory/,memory.o text.o disk.o) $(B)/engines.a $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) $(MEMORY_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(UNIT_LIBS)
+
+$(B)/tests/inject.so: tests/fault/inject.c tests/fault/inject.h
+	@mkdir -p $(@D)
+	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE -I. -O1 -g -fPIC -shared -o $@ $<
+
+memory:
+	@$(MAKE) -s B=$(B)/sanitized CFLAGS='-O1 -g' HARDEN_CFLAGS='$(SANITIZE) -fno-omit-frame-pointer' \
+		HARDEN_LDFLAGS='$(SANITIZE)' $(B)/sanitized/tests/memory
+
 # A sample of each, and one planted fault for each to find.
-check-rigs:
-	@tests/rigs.sh
+check-rigs: deps deps-rigs
+	@B=$(B) tests/rigs.sh
 
 # ---- planted faults: tests/plant/README.md ----
 ifdef PLANT
@@ -257,6 +295,15 @@ fuzz:
 	@[ -f config.mk ] || ./configure
 	$(MAKE) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
+
+# Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
+FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
+              mime_words imap_facts ipc
+fuzzers-short:
+	@tests/install-deps.sh --fuzz
+	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)
+fuzz-short: fuzzers-short
+	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),8) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_SHORT)
 ifeq ($(FUZZ),yes)
 all: fuzzers
 endif
@@ -328,4 +375,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-kill check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzzers install lint plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall

@@ -18,6 +18,8 @@ static int add_local(struct span local, struct buf *out, struct err *err)
 	}
 	n = utf8proc_map((const utf8proc_uint8_t *)local.ptr, (utf8proc_ssize_t)local.len, &folded,
 	    UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_REJECTNA);
+	if (n == UTF8PROC_ERROR_NOMEM)
+		return err_set(err, E_NOMEM, "out of memory");
 	if (n < 0)
 		return err_set(err, E_SYNTAX, "the address is not valid UTF-8");
 	buf_add(out, folded, (size_t)n);
@@ -28,6 +30,7 @@ static int add_local(struct span local, struct buf *out, struct err *err)
 static int add_domain(struct span domain, struct buf *out, struct err *err)
 {
 	char text[256], *ascii = NULL;
+	int r;
 
 	if (domain.len == 0 || domain.len > 253 || domain.len >= sizeof(text))
 		return err_set(err, E_SYNTAX, "the domain is empty or too long");
@@ -38,7 +41,10 @@ static int add_domain(struct span domain, struct buf *out, struct err *err)
 	}
 	memcpy(text, domain.ptr, domain.len);
 	text[domain.len] = '\0';
-	if (idn2_to_ascii_8z(text, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK)
+	r = idn2_to_ascii_8z(text, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT);
+	if (r == IDN2_MALLOC)
+		return err_set(err, E_NOMEM, "out of memory");
+	if (r != IDN2_OK)
 		return err_set(err, E_SYNTAX, "the domain is not a valid internationalised name");
 	buf_add_str(out, ascii);
 	idn2_free(ascii);
@@ -59,6 +65,9 @@ int address_canonical(struct span address, char *out, struct err *err)
 		if ((unsigned char)address.ptr[i] < ' ' || address.ptr[i] == 0x7f)
 			return err_set(err, E_SYNTAX, "control characters in an address");
 	buf_init(&text, DIRECTORY_ADDRESS_MAX);
+	/* All of it at once: what fails later is too long, and that is for good. */
+	if (buf_reserve(&text, DIRECTORY_ADDRESS_MAX) == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	r = add_local(span_sub(address, 0, at - 1), &text, err);
 	buf_add_char(&text, '@');
 	if (r == 0)
@@ -103,6 +112,8 @@ int domain_canonical(struct span name, char *out, struct err *err)
 	int r;
 
 	buf_init(&text, DIRECTORY_ADDRESS_MAX);
+	if (buf_reserve(&text, DIRECTORY_ADDRESS_MAX) == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	r = add_domain(name, &text, err);
 	span_copy(buf_span(&text), out, DIRECTORY_ADDRESS_MAX + 1);
 	buf_fini(&text);
@@ -113,6 +124,8 @@ int domain_canonical(struct span name, char *out, struct err *err)
 
 int addresses_canonical(const struct span *targets, size_t count, struct buf *out, struct err *err)
 {
+	size_t total = 0;
+
 	for (size_t i = 0; i < count; i++) {
 		char one[DIRECTORY_ADDRESS_MAX + 1];
 		int r = address_canonical(targets[i], one, err);
@@ -122,6 +135,9 @@ int addresses_canonical(const struct span *targets, size_t count, struct buf *ou
 		if (r != 0)
 			return r;
 		buf_add(out, one, strlen(one) + 1);
+		total += strlen(one) + 1;
 	}
-	return count <= DIRECTORY_TARGETS_MAX && !buf_failed(out) ? 0 : err_set(err, E_TOOBIG, "too many targets");
+	if (count > DIRECTORY_TARGETS_MAX || total > DIRECTORY_ALIAS_MAX)
+		return err_set(err, E_TOOBIG, "too many targets");
+	return buf_failed(out) ? err_set(err, E_NOMEM, "out of memory") : 0;
 }

@@ -18,10 +18,14 @@ struct auth {
 	unsigned char grant_key[GRANT_KEY];
 	struct auth_peer *peers; /* connected daemons */
 	uint64_t logins;
+	uint64_t highest; /* account number for which there is a directory of mail */
 };
 
 /* The directory was changed: who remembers answers forgets them. */
 void auth_changed(struct auth *auth);
+
+/* numbers.c: the highest account number that has a directory of mail below this path; 0 for none. */
+uint64_t numbers_highest(const char *store);
 
 /* ---- lookup.c: where does an address lead? ---- */
 
@@ -34,7 +38,8 @@ struct recipient {
 
 /* 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. */
 int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err);
-bool auth_domain_is_ours(struct auth *auth, struct span domain);
+/* 1, 0, or negative: the directory cannot be read. */
+int auth_domain_is_ours(struct auth *auth, struct span domain);
 uint64_t auth_quota(struct auth *auth, const struct account *account);
 
 /*
@@ -62,7 +67,7 @@ int password_make(struct password_pool *pool, struct span password, password_don
 
 /* ---- login.c ---- */
 struct ipc_conn;
-int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask);
+void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask);
 /* The connection is gone: pending logins answer nobody. */
 void auth_login_forget(struct auth *auth, struct ipc_conn *conn);
 

@@ -143,6 +143,7 @@ static void account_add(struct request *q)
 {
 	struct span quota = option(q, "--quota"), name = option(q, "--name");
 	const char *domain = strrchr(q->account.address, '@') + 1;
+	enum directory_kind kind;
 	struct account other;
 
 	q->account.quota = UINT64_MAX;
@@ -155,10 +156,13 @@ static void account_add(struct request *q)
 		return;
 	}
 	span_copy(name, q->account.name, sizeof(q->account.name));
+	kind = directory_find(q->auth->directory, span_str(q->account.address), &other, NULL);
 	if (!auth_domain_is_ours(q->auth, span_str(domain)))
 		control_reply_done(q->reply, EX_DATAERR, "%s is not a domain of this server; `mailwain domain add %s` makes it one",
 		    domain, domain);
-	else if (directory_find(q->auth->directory, span_str(q->account.address), &other, NULL) != DIRECTORY_NONE)
+	else if (kind == DIRECTORY_ERROR)
+		control_reply_done(q->reply, EX_TEMPFAIL, "the directory cannot be read");
+	else if (kind != DIRECTORY_NONE)
 		control_reply_done(q->reply, EX_CANTCREAT, "%s is there already, as an account or an alias", q->account.address);
 	else if (q->secret.len == 0)
 		control_reply_done(q->reply, EX_USAGE, "a password is needed");
@@ -243,7 +247,7 @@ static void do_account(struct request *q, struct span verb)
 	}
 	r = directory_account_get(q->auth->directory, span_str(canonical), &q->account);
 	if (r != 0)
-		control_reply_done(q->reply, (unsigned)exit_of(r), "there is no account %s", canonical);
+		control_reply_done(q->reply, (unsigned)exit_of(r), r == E_NOTFOUND ? "there is no account %s" : "the directory cannot be read for %s", canonical);
 	else
 		account_change(q, verb);
 }
@@ -309,7 +313,7 @@ static void alias_added(struct request *q, const char *address)
 		return;
 	}
 	note_change(q, "added", address);
-	if (r != 0)
+	if (r != 0 && !err_is_temp(r))
 		control_reply_done(q->reply, EX_OK, "%s added, but it leads nowhere yet (%s): mail for it is refused", address, err.text);
 	else
 		control_reply_done(q->reply, EX_OK, "%s added", address);

@@ -1,8 +1,10 @@
 #include "auth/directory.h"
 
+#include "auth/record.h"
 #include "base/clock.h"
 
-#include <lmdb.h>
+#include <errno.h>
+#include <string.h>
 #include <stdlib.h>
 
 enum { DIRECTORY_RECORD_VERSION = 1, DIRECTORY_READERS = 64 };
@@ -12,6 +14,10 @@ struct directory {
 	MDB_env *env;
 	MDB_dbi accounts, addresses, domains, meta;
 	MDB_txn *txn; /* between begin and commit */
+	char *path;
+	uint64_t floor; /* numbers up to here are taken, whatever the databases say */
+	uint64_t sum;	/* of all records, while something is changed */
+	bool damaged;	/* not everything that was in it can be found */
 };
 
 /* The fixed front of an account's record; the three strings follow. */
@@ -34,30 +40,40 @@ static int db_error(struct err *err, int r, const char *what)
 
 static int open_databases(struct directory *d, struct err *err)
 {
-	MDB_txn *txn;
-	int r = mdb_txn_begin(d->env, NULL, 0, &txn);
+	static const char *const names[] = {"accounts", "addresses", "domains", "meta"};
+	MDB_dbi *const dbis[] = {&d->accounts, &d->addresses, &d->domains, &d->meta};
+	MDB_envinfo info = {0};
+	MDB_txn *txn = NULL;
+	unsigned create;
+	int r = mdb_env_info(d->env, &info);
 
+	/* They are made in the first transaction: where there were others since, one that is missing was lost. */
+	create = info.me_last_txnid == 0 ? MDB_CREATE : 0;
 	if (r == 0)
-		r = mdb_dbi_open(txn, "accounts", MDB_CREATE, &d->accounts);
-	if (r == 0)
-		r = mdb_dbi_open(txn, "addresses", MDB_CREATE, &d->addresses);
-	if (r == 0)
-		r = mdb_dbi_open(txn, "domains", MDB_CREATE, &d->domains);
-	if (r == 0)
-		r = mdb_dbi_open(txn, "meta", MDB_CREATE, &d->meta);
+		r = mdb_txn_begin(d->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
+		r = mdb_dbi_open(txn, names[i], create, dbis[i]);
 	if (r == 0)
 		r = mdb_txn_commit(txn);
-	return r == 0 ? 0 : db_error(err, r, "open");
+	else if (txn != NULL)
+		mdb_txn_abort(txn);
+	return r == 0 ? 0 : db_error(err, r == MDB_NOTFOUND ? MDB_CORRUPTED : r, "its file data.mdb");
 }
 
-int directory_open(const char *path, struct directory **out, struct err *err)
+bool directory_is_damaged(const struct directory *d)
 {
-	struct directory *d = calloc(1, sizeof(*d));
-	int r, dead;
+	return d->damaged;
+}
 
-	if (d == NULL)
-		return err_set(err, E_NOMEM, "no memory for the directory");
-	r = mdb_env_create(&d->env);
+void directory_reserve(struct directory *d, uint64_t id)
+{
+	d->floor = id;
+}
+
+static int env_open(struct directory *d, struct err *err)
+{
+	int dead, r = mdb_env_create(&d->env);
+
 	if (r == 0)
 		r = mdb_env_set_mapsize(d->env, DIRECTORY_MAP);
 	if (r == 0)
@@ -65,10 +81,36 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 	if (r == 0)
 		r = mdb_env_set_maxreaders(d->env, DIRECTORY_READERS);
 	if (r == 0)
-		r = mdb_env_open(d->env, path, MDB_NOTLS, 0600);
+		r = mdb_env_open(d->env, d->path, MDB_NOTLS, 0600);
 	if (r == 0)
 		mdb_reader_check(d->env, &dead);
-	r = r == 0 ? open_databases(d, err) : db_error(err, r, "its files data.mdb and lock.mdb");
+	r = r == 0 ? 0 : db_error(err, r, "its files data.mdb and lock.mdb");
+	if (r == 0 && auth_pages_check(d->env) == E_CORRUPT)
+		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
+	if (r == 0)
+		r = open_databases(d, err);
+	if (r == 0 && auth_records_check(d->env, (const MDB_dbi[]){d->accounts, d->addresses, d->domains, d->meta}, 4, &d->damaged) != 0)
+		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
+	return r;
+}
+
+static void env_close(struct directory *d)
+{
+	if (d->env != NULL)
+		mdb_env_close(d->env);
+	d->env = NULL;
+}
+
+int directory_open(const char *path, struct directory **out, struct err *err)
+{
+	struct directory *d = calloc(1, sizeof(*d));
+	int r;
+
+	*out = NULL;
+	if (d != NULL)
+		d->path = strdup(path);
+	r = d != NULL && d->path != NULL && auth_pages_guard(path, DIRECTORY_MAP) != 0 ? db_error(err, MDB_CORRUPTED, "its file data.mdb")
+		: d != NULL && d->path != NULL ? env_open(d, err) : err_set(err, E_NOMEM, "no memory for the directory");
 	if (r != 0)
 		directory_close(&d);
 	*out = d;
@@ -79,27 +121,71 @@ void directory_close(struct directory **d)
 {
 	if (*d == NULL)
 		return;
-	if ((*d)->env != NULL)
-		mdb_env_close((*d)->env);
+	env_close(*d);
+	free((*d)->path);
 	free(*d);
 	*d = NULL;
 }
 
 /* ---- transactions ---- */
 
+/*
+ * After a meta page that could not be written LMDB does nothing more with an environment it has open. What is in the
+ * file is the last good commit: opened again, it serves.
+ */
+static int txn_begin(struct directory *d, unsigned flags, MDB_txn **txn, struct err *err)
+{
+	int r = d->env != NULL ? mdb_txn_begin(d->env, NULL, flags, txn) : MDB_PANIC;
+
+	if (r == MDB_PANIC) {
+		env_close(d);
+		r = env_open(d, err);
+		if (r != 0) {
+			env_close(d);
+			return r;
+		}
+		r = mdb_txn_begin(d->env, NULL, flags, txn);
+	}
+	return r == 0 ? 0 : db_error(err, r, "begin");
+}
+
+/* A change of what is damaged could make it look sound. */
+static int write_begin(struct directory *d, MDB_txn **txn, struct err *err)
+{
+	int r = d->damaged ? db_error(err, MDB_CORRUPTED, "begin") : txn_begin(d, 0, txn, err);
+
+	if (r != 0)
+		return r;
+	r = auth_state_get(*txn, d->accounts, &d->sum);
+	if (r == 0)
+		return 0;
+	mdb_txn_abort(*txn);
+	*txn = NULL;
+	return db_error(err, r, "begin");
+}
+
+static int write_commit(struct directory *d, MDB_txn *txn, struct err *err)
+{
+	int r = auth_state_put(txn, d->accounts, d->sum);
+
+	if (r == 0)
+		r = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
+	return r == 0 ? 0 : db_error(err, r, "commit");
+}
+
 int directory_begin(struct directory *d, struct err *err)
 {
-	int r = mdb_txn_begin(d->env, NULL, 0, &d->txn);
-
-	return r == 0 ? 0 : db_error(err, r, "begin");
+	return write_begin(d, &d->txn, err);
 }
 
 int directory_commit(struct directory *d, struct err *err)
 {
-	int r = mdb_txn_commit(d->txn);
+	MDB_txn *txn = d->txn;
 
 	d->txn = NULL;
-	return r == 0 ? 0 : db_error(err, r, "commit");
+	return write_commit(d, txn, err);
 }
 
 void directory_abort(struct directory *d)
@@ -112,42 +198,32 @@ void directory_abort(struct directory *d)
 /* A change alone, or as a part of a begun one. */
 static int change_begin(struct directory *d, MDB_txn **txn, struct err *err)
 {
-	int r;
-
 	*txn = d->txn;
-	if (d->txn != NULL)
-		return 0;
-	r = mdb_txn_begin(d->env, NULL, 0, txn);
-	return r == 0 ? 0 : db_error(err, r, "begin");
+	return d->txn != NULL ? 0 : write_begin(d, txn, err);
 }
 
 static int change_end(struct directory *d, MDB_txn *txn, int r, struct err *err)
 {
 	if (d->txn != NULL)
 		return r;
-	if (r != 0) {
-		mdb_txn_abort(txn);
-		return r;
-	}
-	r = mdb_txn_commit(txn);
-	return r == 0 ? 0 : db_error(err, r, "commit");
+	if (r == 0)
+		return write_commit(d, txn, err);
+	mdb_txn_abort(txn);
+	return r;
 }
 
 static int read_begin(struct directory *d, MDB_txn **txn)
 {
+	struct err err;
+
 	*txn = d->txn;
-	return d->txn != NULL ? 0 : mdb_txn_begin(d->env, NULL, MDB_RDONLY, txn);
+	return d->txn != NULL ? 0 : txn_begin(d, MDB_RDONLY, txn, &err);
 }
 
 static void read_end(struct directory *d, MDB_txn *txn)
 {
 	if (d->txn == NULL)
 		mdb_txn_abort(txn);
-}
-
-static MDB_val val(struct span s)
-{
-	return (MDB_val){s.len, (void *)(uintptr_t)s.ptr};
 }
 
 static struct span span_val(MDB_val v)
@@ -198,11 +274,11 @@ static int decode_account(MDB_val value, struct account *out)
 static int get_by_id(struct directory *d, MDB_txn *txn, uint64_t id, struct account *out)
 {
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
+	MDB_val v;
 	int r;
 
 	id_key(id, key);
-	r = mdb_get(txn, d->accounts, &k, &v);
+	r = auth_record_get(txn, d->accounts, span_of(key, sizeof(key)), &v);
 	return r == MDB_NOTFOUND ? E_NOTFOUND : r != 0 ? E_CORRUPT : decode_account(v, out);
 }
 
@@ -217,7 +293,6 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	    .quota = a->quota,
 	    .created = a->created};
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
 	struct buf value;
 	int r;
 
@@ -227,15 +302,15 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	buf_add_str(&value, a->name);
 	buf_add_str(&value, a->hash);
 	id_key(a->id, key);
-	v = val(buf_span(&value));
-	r = mdb_put(txn, d->accounts, &k, &v, 0);
+	/* What could not be put together must not take the record's place. */
+	r = buf_failed(&value) ? ENOMEM : auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
 	buf_fini_secret(&value);
 	return r == 0 ? 0 : db_error(err, r, "account");
 }
 
 enum directory_kind directory_find(struct directory *d, struct span address, struct account *account, struct buf *targets)
 {
-	MDB_val k = val(address), v;
+	MDB_val v;
 	enum directory_kind kind = DIRECTORY_ERROR;
 	MDB_txn *txn;
 	uint64_t id;
@@ -245,9 +320,10 @@ enum directory_kind directory_find(struct directory *d, struct span address, str
 		return DIRECTORY_NONE;
 	if (read_begin(d, &txn) != 0)
 		return DIRECTORY_ERROR;
-	r = mdb_get(txn, d->addresses, &k, &v);
+	r = auth_record_get(txn, d->addresses, address, &v);
 	if (r == MDB_NOTFOUND) {
-		kind = DIRECTORY_NONE;
+		/* Nobody is told that there is no such address when it may be the one that was lost. */
+		kind = d->damaged ? DIRECTORY_ERROR : DIRECTORY_NONE;
 	} else if (r == 0 && v.mv_size == 9 && *(char *)v.mv_data == 'A') {
 		memcpy(&id, (char *)v.mv_data + 1, sizeof(id));
 		if (get_by_id(d, txn, id, account) == 0)
@@ -267,7 +343,7 @@ int directory_account_get(struct directory *d, struct span address, struct accou
 	case DIRECTORY_ACCOUNT:
 		return 0;
 	case DIRECTORY_ERROR:
-		return E_CORRUPT;
+		return E_IO;
 	default:
 		return E_NOTFOUND;
 	}
@@ -288,33 +364,33 @@ static int check_id(struct directory *d, MDB_txn *txn, uint64_t id, struct err *
 /* *id 0: the next one; else this one, and those to come are above it. */
 static int take_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *err)
 {
-	MDB_val k = val(SPAN_LIT("next")), v;
 	uint64_t next = 1;
-	int r = mdb_get(txn, d->meta, &k, &v);
+	MDB_val v;
+	int r = auth_record_get(txn, d->meta, SPAN_LIT("next"), &v);
 
 	if (r == 0 && v.mv_size == sizeof(next))
 		memcpy(&next, v.mv_data, sizeof(next));
 	else if (r != MDB_NOTFOUND)
 		return db_error(err, r, "next id");
+	if (next <= d->floor)
+		next = d->floor + 1;
 	if (*id == 0)
 		*id = next;
 	else if (check_id(d, txn, *id, err) != 0)
 		return E_EXISTS;
 	if (*id >= next)
 		next = *id + 1;
-	v = (MDB_val){sizeof(next), &next};
-	r = mdb_put(txn, d->meta, &k, &v, 0);
+	r = auth_record_put(txn, d->meta, SPAN_LIT("next"), span_of(&next, sizeof(next)), 0, &d->sum);
 	return r == 0 ? 0 : db_error(err, r, "next id");
 }
 
 static int add_address(struct directory *d, MDB_txn *txn, const struct account *account, struct err *err)
 {
 	char value[9] = {'A'};
-	MDB_val k = val(span_str(account->address)), v = {sizeof(value), value};
 	int r;
 
 	memcpy(value + 1, &account->id, sizeof(account->id));
-	r = mdb_put(txn, d->addresses, &k, &v, MDB_NOOVERWRITE);
+	r = auth_record_put(txn, d->addresses, span_str(account->address), span_of(value, sizeof(value)), MDB_NOOVERWRITE, &d->sum);
 	if (r == MDB_KEYEXIST)
 		return err_set(err, E_EXISTS, "%s is there already, as an account or an alias", account->address);
 	return r == 0 ? 0 : db_error(err, r, "address");
@@ -349,19 +425,18 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 {
 	struct account account;
 	unsigned char key[8];
-	MDB_val k = val(address), id = {sizeof(key), key};
 	MDB_txn *txn;
 	int r = directory_account_get(d, address, &account);
 
 	if (r != 0)
-		return err_set(err, r, "there is no account %.*s", SPAN_ARG(address));
+		return err_set(err, r, r == E_NOTFOUND ? "there is no account %.*s" : "the directory cannot be read for %.*s", SPAN_ARG(address));
 	r = change_begin(d, &txn, err);
 	if (r != 0)
 		return r;
 	id_key(account.id, key);
-	r = mdb_del(txn, d->addresses, &k, NULL);
+	r = auth_record_del(txn, d->addresses, address, &d->sum);
 	if (r == 0)
-		r = mdb_del(txn, d->accounts, &id, NULL);
+		r = auth_record_del(txn, d->accounts, span_of(key, sizeof(key)), &d->sum);
 	return change_end(d, txn, r == 0 ? 0 : db_error(err, r, "remove"), err);
 }
 
@@ -381,7 +456,8 @@ static int walk(struct directory *d, MDB_dbi dbi, int (*fn)(void *arg, MDB_val k
 		return E_IO;
 	}
 	while (r == 0 && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0)
-		r = fn(arg, k, v);
+		if (auth_record_check(k, &v))
+			r = fn(arg, k, v);
 	mdb_cursor_close(cursor);
 	read_end(d, txn);
 	return r;
@@ -397,7 +473,8 @@ static int walk_account(void *arg, MDB_val key, MDB_val value)
 	struct account_walk *w = arg;
 	struct account account;
 
-	(void)key;
+	if (auth_record_is_state(key))
+		return 0;
 	return decode_account(value, &account) == 0 ? w->fn(w->arg, &account) : 0;
 }
 
@@ -416,7 +493,9 @@ static int take_first(void *arg, const struct account *account)
 
 int directory_account_first(struct directory *d, struct account *out)
 {
-	return directory_account_each(d, take_first, out) == 1 ? 0 : E_NOTFOUND;
+	int r = directory_account_each(d, take_first, out);
+
+	return r == 1 ? 0 : r == 0 ? E_NOTFOUND : r;
 }
 
 struct alias_walk {
@@ -463,13 +542,15 @@ int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span 
 
 int directory_alias_put(struct directory *d, struct span address, struct span targets, bool replace, struct err *err)
 {
-	MDB_val k = val(address), v;
 	struct account account;
 	struct buf value;
 	MDB_txn *txn;
+	enum directory_kind kind = directory_find(d, address, &account, NULL);
 	int r;
 
-	if (directory_find(d, address, &account, NULL) == DIRECTORY_ACCOUNT)
+	if (kind == DIRECTORY_ERROR)
+		return err_set(err, E_IO, "the directory cannot be read");
+	if (kind == DIRECTORY_ACCOUNT)
 		return err_set(err, E_EXISTS, "%.*s is an account", SPAN_ARG(address));
 	r = change_begin(d, &txn, err);
 	if (r != 0)
@@ -477,11 +558,11 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 	buf_init(&value, DIRECTORY_ALIAS_MAX);
 	buf_add_char(&value, 'L');
 	buf_add_span(&value, targets);
-	v = val(buf_span(&value));
 	if (buf_failed(&value))
-		r = err_set(err, E_TOOBIG, "the alias has too many targets");
+		r = targets.len >= DIRECTORY_ALIAS_MAX ? err_set(err, E_TOOBIG, "the alias has too many targets")
+						       : err_set(err, E_NOMEM, "out of memory");
 	else {
-		r = mdb_put(txn, d->addresses, &k, &v, replace ? 0 : MDB_NOOVERWRITE);
+		r = auth_record_put(txn, d->addresses, address, buf_span(&value), replace ? 0 : MDB_NOOVERWRITE, &d->sum);
 		if (r == MDB_KEYEXIST)
 			r = err_set(err, E_EXISTS, "the alias %.*s is there already", SPAN_ARG(address));
 		else if (r != 0)
@@ -493,13 +574,12 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 
 static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const char *what, struct err *err)
 {
-	MDB_val k = val(key);
 	MDB_txn *txn;
 	int r = change_begin(d, &txn, err);
 
 	if (r != 0)
 		return r;
-	r = mdb_del(txn, dbi, &k, NULL);
+	r = auth_record_del(txn, dbi, key, &d->sum);
 	if (r == MDB_NOTFOUND)
 		r = err_set(err, E_NOTFOUND, "there is no %s %.*s", what, SPAN_ARG(key));
 	else if (r != 0)
@@ -510,21 +590,23 @@ static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const c
 int directory_alias_remove(struct directory *d, struct span address, struct err *err)
 {
 	struct account account;
+	enum directory_kind kind = directory_find(d, address, &account, NULL);
 
-	if (directory_find(d, address, &account, NULL) != DIRECTORY_ALIAS)
+	if (kind == DIRECTORY_ERROR)
+		return err_set(err, E_IO, "the directory cannot be read");
+	if (kind != DIRECTORY_ALIAS)
 		return err_set(err, E_NOTFOUND, "there is no alias %.*s", SPAN_ARG(address));
 	return remove_key(d, d->addresses, address, "alias", err);
 }
 
 int directory_domain_add(struct directory *d, struct span name, struct err *err)
 {
-	MDB_val k = val(name), v = {0, NULL};
 	MDB_txn *txn;
 	int r = change_begin(d, &txn, err);
 
 	if (r != 0)
 		return r;
-	r = mdb_put(txn, d->domains, &k, &v, MDB_NOOVERWRITE);
+	r = auth_record_put(txn, d->domains, name, span_str(""), MDB_NOOVERWRITE, &d->sum);
 	if (r == MDB_KEYEXIST)
 		r = err_set(err, E_EXISTS, "the domain %.*s is there already", SPAN_ARG(name));
 	else if (r != 0)
@@ -537,15 +619,19 @@ int directory_domain_remove(struct directory *d, struct span name, struct err *e
 	return remove_key(d, d->domains, name, "domain", err);
 }
 
-bool directory_domain_has(struct directory *d, struct span name)
+int directory_domain_has(struct directory *d, struct span name)
 {
-	MDB_val k = val(name), v;
 	MDB_txn *txn;
-	bool has;
+	MDB_val v;
+	int r;
 
-	if (name.len == 0 || name.len > 255 || read_begin(d, &txn) != 0)
-		return false;
-	has = mdb_get(txn, d->domains, &k, &v) == 0;
+	if (name.len == 0 || name.len > 255)
+		return 0;
+	r = read_begin(d, &txn);
+	if (r != 0)
+		return r;
+	r = auth_record_get(txn, d->domains, name, &v);
 	read_end(d, txn);
-	return has;
+	/* One that was lost may be ours: its mail is not refused for good. */
+	return r == 0 || d->damaged ? 1 : r == MDB_NOTFOUND ? 0 : E_CORRUPT;
 }

@@ -38,6 +38,10 @@ struct account {
 /* path: a directory that exists. */
 int directory_open(const char *path, struct directory **out, struct err *err);
 void directory_close(struct directory **directory);
+/* Some of what was in it cannot be read: what is not found may be that. */
+bool directory_is_damaged(const struct directory *d);
+/* New accounts get numbers above this one, whatever the databases say: mail may lie there. */
+void directory_reserve(struct directory *d, uint64_t id);
 
 int directory_account_get(struct directory *d, struct span address, struct account *out);
 /* Gives account->created, and ->id unless it is set. E_EXISTS when the address or the id is taken. */
@@ -55,7 +59,8 @@ int directory_alias_each(struct directory *d, int (*fn)(void *arg, struct span a
 
 int directory_domain_add(struct directory *d, struct span name, struct err *err);
 int directory_domain_remove(struct directory *d, struct span name, struct err *err);
-bool directory_domain_has(struct directory *d, struct span name);
+/* 1, 0, or negative: it cannot be read. */
+int directory_domain_has(struct directory *d, struct span name);
 int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span name), void *arg);
 
 /* What stands under a canonical address. targets: copied into buf. */

@@ -121,6 +121,8 @@ static int import_alias(struct auth *auth, struct span line, struct err *err)
 		r = address_check(address, err);
 	while (r == 0 && span_trim(line).len > 0 && count < DIRECTORY_TARGETS_MAX)
 		targets[count++] = next_word(&line);
+	if (r == 0 && count == 0)
+		r = err_set(err, E_SYNTAX, "an alias needs a target");
 	if (r == 0 && span_trim(line).len > 0)
 		r = err_set(err, E_TOOBIG, "an alias has at most %d targets", DIRECTORY_TARGETS_MAX);
 	buf_init(&packed, DIRECTORY_ALIAS_MAX);
@@ -147,7 +149,7 @@ static int import_line(struct auth *auth, struct span line, struct err *err)
 	if (!span_eq(kind, SPAN_LIT("domain")))
 		return err_set(err, E_SYNTAX, "a line begins with domain, account or alias");
 	r = domain_canonical(next_word(&line), name, err);
-	if (r == 0 && !directory_domain_has(auth->directory, span_str(name)))
+	if (r == 0 && directory_domain_has(auth->directory, span_str(name)) != 1)
 		r = directory_domain_add(auth->directory, span_str(name), err);
 	return r;
 }
@@ -325,7 +327,7 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 	if (r != 0) {
 		directory_abort(auth->directory);
 		if (number > 0)
-			control_reply_done(reply, EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
+			control_reply_done(reply, err_is_temp(r) ? EX_TEMPFAIL : EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
 		else
 			control_reply_done(reply, EX_TEMPFAIL, "%s; nothing was changed", err.text);
 		return;

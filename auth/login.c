@@ -92,6 +92,14 @@ static void login_free(struct login *login)
 	free(login);
 }
 
+static struct span text_of(int code)
+{
+	if (code == E_AUTHFAILED)
+		return SPAN_LIT("User name or password is wrong");
+	return code == E_UNAVAILABLE ? SPAN_LIT("Too many logins at once; try again later")
+				     : SPAN_LIT("The login cannot be checked now; try again later");
+}
+
 static void login_answer(struct login *login)
 {
 	struct auth *auth = login->auth;
@@ -107,8 +115,7 @@ static void login_answer(struct login *login)
 		answer.grant = span_of(grant, sizeof(grant));
 		auth->logins++;
 	} else {
-		answer.text = login->code == E_UNAVAILABLE ? SPAN_LIT("Too many logins at once; try again later")
-							   : SPAN_LIT("User name or password is wrong");
+		answer.text = text_of(login->code);
 	}
 	if (login->conn != NULL)
 		ipc_conn_send(login->conn, &ipc_auth_login_answer, login->id, &answer, -1);
@@ -127,6 +134,9 @@ static void login_log(const struct login *login, const char *reason)
 	if (login->code == 0)
 		log_event(EV_auth_ok, daemon_log(login->auth->daemon), F_STR("user", login->account.address),
 		    F_STR("service", login->service), F_STR("rip", login->remote));
+	else if (login->code != E_AUTHFAILED && login->code != E_UNAVAILABLE)
+		log_event(EV_auth_error, daemon_log(login->auth->daemon), F_STR("user", login->user),
+		    F_STR("service", login->service), F_STR("rip", login->remote), F_STR("error", reason));
 	else
 		log_event(EV_auth_failed, daemon_log(login->auth->daemon), F_STR("user", login->user),
 		    F_STR("service", login->service), F_STR("rip", login->remote), F_STR("reason", reason));
@@ -179,16 +189,20 @@ static void on_checked(void *arg, int code, const char *hash)
 	if (code == 0 && login->account.disabled)
 		login_end(login, E_AUTHFAILED, "disabled");
 	else
-		login_end(login, code, code == E_UNAVAILABLE ? "overload" : login->known ? "password" : "unknown-user");
+		login_end(login, code, code == E_UNAVAILABLE ? "overload" : code != E_AUTHFAILED ? err_text(code)
+			: login->known ? "password" : "unknown-user");
 }
 
-static void find_account(struct auth *auth, struct login *login)
+/* Not to be found is no error: the password is checked all the same, so that it takes as long. */
+static int find_account(struct auth *auth, struct login *login)
 {
 	char canonical[DIRECTORY_ADDRESS_MAX + 1];
+	int r = address_canonical(span_str(login->user), canonical, NULL);
 
-	login->known = address_canonical(span_str(login->user), canonical, NULL) == 0 &&
-		       directory_account_get(auth->directory, span_str(canonical), &login->account) == 0 &&
-		       login->account.hash[0] != '\0';
+	if (r == 0)
+		r = directory_account_get(auth->directory, span_str(canonical), &login->account);
+	login->known = r == 0 && login->account.hash[0] != '\0';
+	return err_is_temp(r) ? r : 0;
 }
 
 static int failures_make(struct auth *auth)
@@ -202,14 +216,24 @@ static int failures_make(struct auth *auth)
 	return 0;
 }
 
-int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
+static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
+{
+	struct auth_login_answer answer = {.code = E_NOMEM, .text = text_of(E_NOMEM)};
+
+	log_event(EV_auth_error, daemon_log(auth->daemon), F_SPAN("user", ask->user), F_SPAN("service", ask->service),
+	    F_SPAN("rip", ask->remote), F_STR("error", err_text(E_NOMEM)));
+	ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
+}
+
+void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
 {
 	struct login *login = calloc(1, sizeof(*login));
 	int r;
 
 	if (login == NULL || failures_make(auth) != 0) {
 		free(login);
-		return E_NOMEM;
+		refuse(auth, conn, id, ask);
+		return;
 	}
 	login->auth = auth;
 	login->conn = conn;
@@ -225,15 +249,16 @@ int auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, cons
 	auth->failures->pending = login;
 	if (login->timer == NULL) {
 		login_free(login);
-		return E_NOMEM;
+		refuse(auth, conn, id, ask);
+		return;
 	}
 	login->source = source_of(auth->failures, login->remote);
-	find_account(auth, login);
-	r = password_check(auth->passwords, login->source, login->account.id, login->known ? login->account.hash : NULL, ask->password,
-	    on_checked, login);
+	r = find_account(auth, login);
+	if (r == 0)
+		r = password_check(auth->passwords, login->source, login->account.id, login->known ? login->account.hash : NULL,
+		    ask->password, on_checked, login);
 	if (r != 0)
-		login_end(login, E_UNAVAILABLE, "overload");
-	return 0;
+		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }
 
 void auth_login_forget(struct auth *auth, struct ipc_conn *conn)

@@ -23,10 +23,9 @@ static struct span local_of(struct span address)
 	return span_sub(address, 0, address.len - domain.len - 1);
 }
 
-bool auth_domain_is_ours(struct auth *auth, struct span domain)
+int auth_domain_is_ours(struct auth *auth, struct span domain)
 {
-	return conf_domain_find(daemon_conf(auth->daemon), domain) != NULL ||
-	       directory_domain_has(auth->directory, domain);
+	return conf_domain_find(daemon_conf(auth->daemon), domain) != NULL ? 1 : directory_domain_has(auth->directory, domain);
 }
 
 static struct conf_where where_of(struct auth *auth, struct span address)
@@ -79,14 +78,18 @@ static enum directory_kind find_role(struct auth *auth, struct account *account,
 {
 	struct span configured = conf_text(daemon_conf(auth->daemon), CONF_postmaster, NULL);
 	enum directory_kind kind = DIRECTORY_NONE;
+	int r = configured.len > 0 ? address_canonical(configured, address, NULL) : E_NOTFOUND;
 
-	if (configured.len > 0 && address_canonical(configured, address, NULL) == 0)
+	if (r != 0 && err_is_temp(r))
+		return DIRECTORY_ERROR;
+	if (r == 0)
 		kind = directory_find(auth->directory, span_str(address), account, NULL);
-	if (kind == DIRECTORY_NONE && directory_account_first(auth->directory, account) == 0) {
+	if (kind != DIRECTORY_NONE)
+		return kind;
+	r = directory_account_first(auth->directory, account);
+	if (r == 0)
 		snprintf(address, DIRECTORY_ADDRESS_MAX + 1, "%s", account->address);
-		kind = DIRECTORY_ACCOUNT;
-	}
-	return kind;
+	return r == 0 ? DIRECTORY_ACCOUNT : r == E_NOTFOUND ? DIRECTORY_NONE : DIRECTORY_ERROR;
 }
 
 static enum directory_kind find_catch_all(struct auth *auth, struct span address, struct account *account, char *found)
@@ -94,8 +97,10 @@ static enum directory_kind find_catch_all(struct auth *auth, struct span address
 	struct conf_where where = where_of(auth, address);
 	struct span target = where.domain ? conf_text(daemon_conf(auth->daemon), CONF_catch_all, &where) : span_str("");
 
-	if (target.len == 0 || address_canonical(target, found, NULL) != 0)
-		return DIRECTORY_NONE;
+	int r = target.len > 0 ? address_canonical(target, found, NULL) : E_NOTFOUND;
+
+	if (r != 0)
+		return err_is_temp(r) ? DIRECTORY_ERROR : DIRECTORY_NONE;
 	return directory_find(auth->directory, span_str(found), account, NULL);
 }
 
@@ -137,7 +142,10 @@ int auth_lookup(struct auth *auth, struct span address, struct recipient *out, s
 		    SPAN_ARG(conf_text(daemon_conf(auth->daemon), CONF_hostname, NULL)));
 	else if ((r = address_canonical(address, canonical, err)) != 0)
 		return r;
-	if (!span_caseeq(address, SPAN_LIT("postmaster")) && !auth_domain_is_ours(auth, domain_of(span_str(canonical))))
+	r = span_caseeq(address, SPAN_LIT("postmaster")) ? 1 : auth_domain_is_ours(auth, domain_of(span_str(canonical)));
+	if (r < 0)
+		return err_set(err, E_IO, "the directory cannot be read");
+	if (r == 0)
 		return err_set(err, E_DENIED, "the domain is not served here");
 	kind = find_ours(auth, span_str(canonical), &account, found, out->detail);
 	if (kind == DIRECTORY_NONE)
@@ -181,7 +189,11 @@ static int expand_alias(struct auth *auth, struct expansion *e, const char *alia
 	int r = 0;
 
 	buf_init(&targets, DIRECTORY_ALIAS_MAX);
-	directory_find(auth->directory, span_str(alias), &account, &targets);
+	/* A target that is left out here would get no mail, and nobody would know. */
+	if (directory_find(auth->directory, span_str(alias), &account, &targets) == DIRECTORY_ERROR)
+		r = err_set(err, E_IO, "the directory cannot be read");
+	else if (buf_failed(&targets))
+		r = err_set(err, E_NOMEM, "out of memory");
 	for (rest = buf_span(&targets); rest.len > 0 && r == 0;) {
 		size_t end = span_find(rest, '\0');
 
@@ -246,7 +258,7 @@ int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg
 		e.depth = pool_array(pool, DIRECTORY_TARGETS_MAX, 1);
 		once.accounts = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*once.accounts));
 	}
-	if (once.accounts == NULL) {
+	if (e.seen == NULL || e.depth == NULL || once.accounts == NULL) {
 		pool_free(&pool);
 		return err_set(err, E_NOMEM, "out of memory");
 	}

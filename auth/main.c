@@ -7,6 +7,7 @@
 #include "net/ipc_conn.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -100,7 +101,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	else if (m->type == &ipc_auth_expand && (peer->may & MAY_EXPAND))
 		answer_expand(peer->auth, conn, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_login && (peer->may & MAY_LOGIN))
-		return auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
+		auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
 	else
 		return E_DENIED;
 	return 0;
@@ -154,6 +155,19 @@ void auth_changed(struct auth *auth)
 			ipc_conn_send(peer->conn, &ipc_auth_forget, 0, &body, -1);
 }
 
+/* Not even the names of the store can be seen once confined. */
+static int auth_prepare(struct daemon *daemon, struct err *err)
+{
+	struct span data = conf_text(daemon_conf(daemon), CONF_data_directory, NULL);
+	struct auth *auth = daemon_state(daemon);
+	char store[4096];
+
+	(void)err;
+	snprintf(store, sizeof(store), "%.*s/store", SPAN_ARG(data));
+	auth->highest = numbers_highest(store);
+	return 0;
+}
+
 static int auth_confined(struct daemon *daemon, struct err *err)
 {
 	struct auth *auth = daemon_state(daemon);
@@ -163,6 +177,11 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	if (!daemon_secret(daemon, "grant", auth->grant_key, sizeof(auth->grant_key)))
 		return err_set(err, E_BUG, "master gave no key for grants");
 	r = directory_open(".", &auth->directory, err);
+	if (r == 0 && directory_is_damaged(auth->directory))
+		log_event(EV_auth_directory_error, daemon_log(daemon),
+		    F_STR("error", "records are damaged: addresses that are not found are deferred; restore data.mdb, or move it away and import what `directory export` wrote"));
+	if (r == 0)
+		directory_reserve(auth->directory, auth->highest);
 	if (r == 0)
 		r = password_pool_new(auth, &auth->passwords, err);
 	if (r == 0)
@@ -190,6 +209,7 @@ int main(void)
 	static struct auth auth;
 	struct daemon_spec spec = {.name = "auth",
 	    .profile = profile_find("auth"),
+	    .prepare = auth_prepare,
 	    .confined = auth_confined,
 	    .reload = auth_reload,
 	    .peer = auth_peer_came,

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 
+#include <stdio.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -65,6 +66,30 @@ struct password_pool {
 	struct remembered cache[PASSWORD_CACHE][PASSWORD_ROW];
 };
 
+/*
+ * What crypto_pwhash_str makes, computed again: crypto_pwhash_str_verify says the same of a wrong password and of
+ * memory that it did not get. E_UNSUPPORTED: another form, from an import.
+ */
+static int verify_own(const char *hash, struct span password)
+{
+	unsigned char salt[crypto_pwhash_SALTBYTES], wanted[32], found[32];
+	char salt_text[32], hash_text[64];
+	unsigned memory, times;
+	size_t salt_len, hash_len;
+	int end = 0;
+
+	if (sscanf(hash, "$argon2id$v=19$m=%u,t=%u,p=1$%31[A-Za-z0-9+/]$%63[A-Za-z0-9+/]%n", &memory, &times, salt_text, hash_text, &end) != 4 ||
+	    hash[end] != '\0' ||
+	    sodium_base642bin(salt, sizeof(salt), salt_text, strlen(salt_text), NULL, &salt_len, NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
+	    sodium_base642bin(wanted, sizeof(wanted), hash_text, strlen(hash_text), NULL, &hash_len, NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
+	    salt_len != sizeof(salt) || hash_len != sizeof(wanted) || times < crypto_pwhash_argon2id_OPSLIMIT_MIN ||
+	    (size_t)memory * 1024 < crypto_pwhash_argon2id_MEMLIMIT_MIN)
+		return E_UNSUPPORTED;
+	if (crypto_pwhash(found, sizeof(found), password.ptr, password.len, salt, times, (size_t)memory * 1024, crypto_pwhash_ALG_ARGON2ID13) != 0)
+		return E_NOMEM;
+	return sodium_memcmp(found, wanted, sizeof(found)) == 0 ? 0 : E_AUTHFAILED;
+}
+
 static void job_run(struct job *job, const char *dummy)
 {
 	struct span password = secret_span(&job->password);
@@ -75,8 +100,11 @@ static void job_run(struct job *job, const char *dummy)
 	else if (job->hash[0] == '\0') {
 		(void)!crypto_pwhash_str_verify(dummy, password.ptr, password.len);
 		job->code = E_AUTHFAILED;
-	} else
-		job->code = crypto_pwhash_str_verify(job->hash, password.ptr, password.len) == 0 ? 0 : E_AUTHFAILED;
+	} else {
+		job->code = verify_own(job->hash, password);
+		if (job->code == E_UNSUPPORTED)
+			job->code = crypto_pwhash_str_verify(job->hash, password.ptr, password.len) == 0 ? 0 : E_AUTHFAILED;
+	}
 	secret_wipe(&job->password);
 }
 
@@ -339,7 +367,7 @@ int password_check(struct password_pool *pool, uint64_t source, uint64_t account
 	job = calloc(1, sizeof(*job));
 	if (job == NULL || !secret_set(&job->password, password)) {
 		free(job);
-		return E_UNAVAILABLE;
+		return E_NOMEM;
 	}
 	job->source = source;
 	job->account = account;
@@ -357,7 +385,7 @@ int password_make(struct password_pool *pool, struct span password, password_don
 
 	if (job == NULL || !secret_set(&job->password, password)) {
 		free(job);
-		return E_UNAVAILABLE;
+		return E_NOMEM;
 	}
 	job->make = true;
 	job->done = done;

@@ -15,7 +15,9 @@ struct fetching {
 	struct buf fields;
 	uint32_t *seen; /* messages that get \Seen */
 	size_t seen_count;
-	bool some_failed, some_gone;
+	bool headers_only; /* of sections */
+	int failed;	   /* why some could not be read */
+	bool some_gone;
 };
 
 /* ---- the transaction ---- */
@@ -145,13 +147,16 @@ static int keep_facts(struct fetching *f, struct store_facts *facts, struct err 
 
 static int get_ready(struct fetching *f, const struct store_message *m, struct store_facts *facts, struct err *err)
 {
+	bool by_header = f->headers_only && m->size > MESSAGE_READ_MAX;
 	int r = txn_begin(f, err);
 
 	message_bytes_close(&f->bytes);
-	if (r == 0 && f->fetch->needs_file)
+	if (r == 0 && f->fetch->needs_file && !by_header)
 		r = message_bytes_open(f->s, m, &f->bytes, err);
 	if (r == 0 && f->fetch->needs_facts)
 		r = message_facts(f->s, f->txn, m, &f->bytes, facts, err);
+	if (r == 0 && by_header && f->bytes.bytes.ptr == NULL)
+		r = message_header_open(f->s, m, facts, &f->bytes, err);
 	if (r == 0 && f->fetch->needs_file && m->size > MESSAGE_READ_MAX) {
 		r = keep_facts(f, facts, err);
 		txn_end(f);
@@ -192,7 +197,8 @@ static int fetch_message(struct fetching *f, struct store_message *m, struct err
 	if (sequence == 0)
 		return 0;
 	if (r == E_CORRUPT || r == E_NOTFOUND || r == E_IO) {
-		f->some_failed = true; /* this one cannot be read; the others can */
+		if (f->failed != E_CORRUPT)
+			f->failed = r == E_NOTFOUND ? E_CORRUPT : r; /* this one cannot be read; the others can */
 		return 0;
 	}
 	if (r != 0)
@@ -253,6 +259,19 @@ static int fetch_all(struct fetching *f, const uint32_t *uids, size_t count, str
 	return r;
 }
 
+/* All of them lie in the message's own header. */
+static bool wants_headers_only(const struct imap_fetch *fetch)
+{
+	for (size_t i = 0; i < fetch->count; i++) {
+		const struct imap_section *section = &fetch->items[i].section;
+
+		if (fetch->items[i].kind == IMAP_FETCH_SECTION &&
+		    (section->depth > 0 || (section->kind != IMAP_SECTION_HEADER && section->kind != IMAP_SECTION_FIELDS && section->kind != IMAP_SECTION_FIELDS_NOT)))
+			return false;
+	}
+	return fetch->needs_file && fetch->needs_facts;
+}
+
 void command_fetch(struct session *s, struct imap_lex *lex)
 {
 	struct fetching f = {.s = s};
@@ -276,6 +295,7 @@ void command_fetch(struct session *s, struct imap_lex *lex)
 	if (!view_resolve(s, set, &uids, &count))
 		return;
 	f.fetch = fetch;
+	f.headers_only = wants_headers_only(fetch);
 	buf_init(&f.fields, SESSION_OUTPUT_MAX);
 	r = fetch_all(&f, uids, count, &err);
 	message_bytes_free(&f.bytes);
@@ -284,8 +304,8 @@ void command_fetch(struct session *s, struct imap_lex *lex)
 		return;
 	if (r != 0)
 		session_fail(s, r, &err);
-	else if (f.some_failed)
-		session_no(s, "SERVERBUG", "Some messages could not be read; the log says which");
+	else if (f.failed != 0)
+		session_no(s, err_imap_code(f.failed), "Some messages could not be read; the log says which");
 	else if (f.some_gone && !s->uid)
 		session_no(s, "EXPUNGEISSUED", "Some of the messages are gone");
 	else

@@ -280,7 +280,9 @@ static int read_names(struct session *s, bool subscribed, struct names *names, s
 		return r;
 	r = subscribed ? store_subscription_each(txn, on_subscription, names) : store_mailbox_each(txn, on_mailbox, names);
 	store_abort(&txn);
-	return names->failed ? err_set(err, E_NOMEM, "too many mailboxes for one LIST") : r;
+	if (names->failed)
+		return err_set(err, E_NOMEM, "too many mailboxes for one LIST");
+	return r == 0 ? 0 : err_set(err, r, "index: the records of the mailboxes are damaged");
 }
 
 static void list_names(struct session *s, struct imap_lex *lex, bool subscribed)

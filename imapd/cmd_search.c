@@ -24,6 +24,9 @@ static int search_batch(struct searcher *se, const struct imap_search *search, c
 
 		if (sequence != 0 && searcher_matches(se, search->root, &messages[i], sequence))
 			found->numbers[found->count++] = se->s->uid ? messages[i].uid : sequence;
+		r = se->code;
+		if (r != 0 && err != NULL)
+			*err = se->err;
 	}
 	if (se->txn != NULL)
 		store_abort(&se->txn);
@@ -96,9 +99,15 @@ void command_search(struct session *s, struct imap_lex *lex)
 		return;
 	}
 	searcher_init(&searcher, s);
-	if (!searcher_prepare(&searcher, search)) {
+	r = searcher_prepare(&searcher, search);
+	if (r != 0) {
 		searcher_free(&searcher);
-		session_no(s, "BADCHARSET (US-ASCII UTF-8)", "The charset is not known");
+		if (r == E_UNSUPPORTED) {
+			session_no(s, "BADCHARSET (US-ASCII UTF-8)", "The charset is not known");
+		} else {
+			err_set(&err, r, "out of memory");
+			session_fail(s, r, &err);
+		}
 		return;
 	}
 	r = search_all(s, search, &searcher, &found, &err);

@@ -99,6 +99,7 @@ void command_store(struct session *s, struct imap_lex *lex)
 	uint32_t *uids;
 	size_t count;
 	struct err err = {0};
+	uint64_t before = s->view.modseq;
 	int r;
 
 	imap_lex_space(lex);
@@ -117,6 +118,12 @@ void command_store(struct session *s, struct imap_lex *lex)
 		if (r == 0) {
 			r = put_flags_of(s, txn, uids, count, &err);
 			store_abort(&txn);
+		}
+		/* It is done; what could not be told is told with what the next look finds. */
+		if (r != 0 && !s->closing) {
+			log_event(EV_imap_error, &s->log, F_STR("command", "STORE"), F_ERR(&err));
+			s->view.modseq = before;
+			r = 0;
 		}
 	}
 	if (s->closing)

@@ -211,6 +211,7 @@ void front_session_started(struct front *front, uint32_t id, const struct sessio
 	if (s == NULL)
 		return;
 	if (answer->code != 0) {
+		buf_printf(conn_output(s->conn), "%s NO [%s] No session can be started now; try again\r\n", s->login.tag, err_imap_code(answer->code));
 		/* What the client sent behind its login is gone with the descriptor's queue: start afresh. */
 		front_session_bye(s, "No session can be started now; connect again");
 		return;
@@ -289,7 +290,8 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 {
 	struct front_session *s = arg;
 
-	(void)conn;
+	if (why->code == E_NOMEM)
+		log_event(EV_imap_error, daemon_log(s->front->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
 	if (why->code == E_TIMEOUT && (s->state == FRONT_LOGIN || s->state == FRONT_CHECKING)) {
 		static const char bye[] = "* BYE Login took too long\r\n";
 
@@ -370,7 +372,7 @@ void front_session_start(struct front *front, const struct front_listener *liste
 	struct conf_where where;
 
 	if (s == NULL) {
-		close(fd);
+		refuse(front, fd, peer, "Out of memory; try again later", listener->implicit_tls);
 		return;
 	}
 	s->front = front;
@@ -386,6 +388,8 @@ void front_session_start(struct front *front, const struct front_listener *liste
 	s->login.tls_offered = front->tls != NULL && !listener->implicit_tls;
 	s->conn = conn_new(daemon_base(front->daemon), fd, peer, &client_callbacks, s);
 	if (s->conn == NULL || (listener->implicit_tls && front->tls == NULL)) {
+		log_event(EV_imap_refused, daemon_log(front->daemon), F_STR("rip", peer),
+		    F_STR("reason", s->conn == NULL ? err_text(E_NOMEM) : "there is no certificate"));
 		if (s->counted)
 			peer_count_leave(front->peers, address);
 		conn_free(&s->conn);

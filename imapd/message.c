@@ -59,19 +59,60 @@ static int map_large(struct message_bytes *b, int fd, size_t size, struct err *e
 	return 0;
 }
 
+static int open_bytes(struct session *s, const struct store_message *m, struct message_bytes *out, struct err *err)
+{
+	int fd, r = store_file_open(s->store, m, &fd, err);
+
+	if (r != 0)
+		return r;
+	r = m->size <= MESSAGE_READ_MAX ? read_small(out, fd, m->size, err) : map_large(out, fd, m->size, err);
+	close(fd);
+	return r;
+}
+
+/* A large one is fetched in pieces, one command each: it is looked at once. */
+static int verify_bytes(struct session *s, const struct store_message *m, const struct message_bytes *b, struct err *err)
+{
+	int r;
+
+	if (m->size > MESSAGE_READ_MAX && s->verified == m->number)
+		return 0;
+	r = store_file_verify(m, b->bytes, err);
+	if (r == 0 && m->size > MESSAGE_READ_MAX)
+		s->verified = m->number;
+	return r;
+}
+
+static int opened(struct session *s, const struct store_message *m, struct message_bytes *out, int r, const struct err *err)
+{
+	if (r == 0)
+		return 0;
+	message_bytes_close(out);
+	log_event(r == E_CORRUPT ? EV_store_corrupt : EV_store_error, &s->log, F_U64("mailbox", s->view.mailbox), F_U64("uid", m->uid), F_ERR(err));
+	return r;
+}
+
 int message_bytes_open(struct session *s, const struct store_message *m, struct message_bytes *out, struct err *err)
 {
-	int fd, r;
+	int r;
 
 	message_bytes_close(out);
-	r = store_file_open(s->store, m, &fd, err);
-	if (r == 0) {
-		r = m->size <= MESSAGE_READ_MAX ? read_small(out, fd, m->size, err) : map_large(out, fd, m->size, err);
-		close(fd);
-	}
-	if (r != 0)
-		log_event(EV_store_corrupt, &s->log, F_U64("mailbox", s->view.mailbox), F_U64("uid", m->uid), F_ERR(err));
-	return r;
+	r = open_bytes(s, m, out, err);
+	if (r == 0)
+		r = verify_bytes(s, m, out, err);
+	return opened(s, m, out, r, err);
+}
+
+int message_header_open(struct session *s, const struct store_message *m, const struct store_facts *facts, struct message_bytes *out,
+    struct err *err)
+{
+	int r;
+
+	message_bytes_close(out);
+	r = open_bytes(s, m, out, err);
+	if (r == 0)
+		r = store_header_verify(m, facts, out->bytes, err);
+	return opened(s, m, out, r, err);
 }
 
 /* ---- records and facts ---- */
@@ -119,6 +160,8 @@ int message_facts(struct session *s, struct store_txn *txn, const struct store_m
 	pool_reset(s->message_pool);
 	if (r != E_NOTFOUND && r != E_CORRUPT)
 		return r;
+	if (r == E_CORRUPT)
+		log_event(EV_store_corrupt, &s->log, F_U64("mailbox", s->view.mailbox), F_U64("uid", m->uid), F_ERR(err));
 	if (bytes->bytes.ptr == NULL)
 		r = message_bytes_open(s, m, bytes, err);
 	else

@@ -15,8 +15,11 @@ struct message_bytes {
 	size_t map_size;
 };
 
-/* 0; E_CORRUPT and others were logged. Valid until the next open or close. */
+/* 0; E_CORRUPT and others were logged: what does not fit its checksum is not shown. Valid until the next open or close. */
 int message_bytes_open(struct session *s, const struct store_message *message, struct message_bytes *out, struct err *err);
+/* The same for who wants the header of a large message: the rest is not looked at, and must not be used. */
+int message_header_open(struct session *s, const struct store_message *message, const struct store_facts *facts, struct message_bytes *out,
+    struct err *err);
 void message_bytes_close(struct message_bytes *bytes);
 /* Memory too. */
 void message_bytes_free(struct message_bytes *bytes);

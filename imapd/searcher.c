@@ -27,12 +27,12 @@ void searcher_free(struct searcher *se)
 
 /* ---- the texts that are looked for ---- */
 
-static bool prepare_key(struct searcher *se, struct span charset, struct imap_search_key *key)
+static int prepare_key(struct searcher *se, struct span charset, struct imap_search_key *key)
 {
 	for (; key != NULL; key = key->next) {
 		if (key->kind <= IMAP_SEARCH_NOT) {
-			if (!prepare_key(se, charset, key->first))
-				return false;
+			if (prepare_key(se, charset, key->first) != 0)
+				return E_NOMEM;
 			continue;
 		}
 		if (key->kind < IMAP_SEARCH_HEADER)
@@ -42,16 +42,16 @@ static bool prepare_key(struct searcher *se, struct span charset, struct imap_se
 		mime_to_utf8(charset, key->text, &se->utf8);
 		mime_casefold(buf_span(&se->utf8), &se->folded);
 		key->text = pool_span(se->s->pool, buf_span(&se->folded));
-		if (key->text.ptr == NULL)
-			return false;
+		if (key->text.ptr == NULL || buf_failed(&se->utf8) || buf_failed(&se->folded))
+			return E_NOMEM;
 	}
-	return true;
+	return 0;
 }
 
-bool searcher_prepare(struct searcher *se, struct imap_search *search)
+int searcher_prepare(struct searcher *se, struct imap_search *search)
 {
 	/* Without CHARSET clients send UTF-8 in literals and mean it. */
-	return mime_charset_is_known(search->charset) && prepare_key(se, search->charset, search->root);
+	return mime_charset_is_known(search->charset) ? prepare_key(se, search->charset, search->root) : E_UNSUPPORTED;
 }
 
 /* ---- comparing ---- */
@@ -219,25 +219,35 @@ static bool body_holds(struct searcher *se, const struct part_text *part, struct
 	return false;
 }
 
+/* Damage does not get better and costs one message; anything else does, and the client must ask again. */
+static bool fail(struct searcher *se, int code, const struct err *err)
+{
+	se->failed = true;
+	if (code != E_CORRUPT && code != E_NOTFOUND && se->code == 0) {
+		se->code = code;
+		se->err = *err;
+	}
+	return false;
+}
+
 static bool ready_bytes(struct searcher *se)
 {
-	struct err err;
+	struct err err = {0};
+	int r;
 
 	if (se->bytes.bytes.ptr != NULL || se->message->size == 0)
 		return true;
-	if (message_bytes_open(se->s, se->message, &se->bytes, &err) != 0)
-		se->failed = true;
-	return !se->failed;
+	r = message_bytes_open(se->s, se->message, &se->bytes, &err);
+	return r == 0 ? !se->failed : fail(se, r, &err);
 }
 
 static bool ready_facts(struct searcher *se)
 {
-	struct err err;
+	struct err err = {0};
+	int r = se->has_facts ? 0 : message_facts(se->s, se->txn, se->message, &se->bytes, &se->facts, &err);
 
-	if (!se->has_facts && message_facts(se->s, se->txn, se->message, &se->bytes, &se->facts, &err) != 0)
-		se->failed = true;
 	se->has_facts = true;
-	return !se->failed;
+	return r == 0 ? !se->failed : fail(se, r, &err);
 }
 
 static struct span part_header(const struct searcher *se, const struct mime_place *place)
@@ -357,6 +367,7 @@ static bool key_matches(struct searcher *se, const struct imap_search_key *key)
 
 bool searcher_matches(struct searcher *se, const struct imap_search_key *root, const struct store_message *message, uint32_t sequence)
 {
+	struct err err = {0};
 	bool matches;
 
 	se->message = message;
@@ -365,5 +376,7 @@ bool searcher_matches(struct searcher *se, const struct imap_search_key *root, c
 	se->failed = false;
 	message_bytes_close(&se->bytes);
 	matches = key_matches(se, root);
+	if (se->decoded.starved || se->utf8.starved || se->folded.starved || se->header.starved)
+		return fail(se, err_set(&err, E_NOMEM, "no memory to look into a message"), &err);
 	return matches && !se->failed;
 }

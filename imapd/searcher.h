@@ -18,13 +18,15 @@ struct searcher {
 	uint32_t sequence;
 	bool has_facts;
 	struct store_facts facts;
-	bool failed; /* a message that could not be read matches nothing */
+	bool failed; /* a message that is damaged matches nothing */
+	int code;    /* another could not be read now: what is found would not be all */
+	struct err err;
 };
 
 void searcher_init(struct searcher *searcher, struct session *s);
 void searcher_free(struct searcher *searcher);
-/* Texts become folded UTF-8, once. False: the charset is not known. */
-bool searcher_prepare(struct searcher *searcher, struct imap_search *search);
+/* Texts become folded UTF-8, once. 0, E_NOMEM; E_UNSUPPORTED: the charset is not known. */
+int searcher_prepare(struct searcher *searcher, struct imap_search *search);
 bool searcher_matches(struct searcher *searcher, const struct imap_search_key *root, const struct store_message *message,
     uint32_t sequence);
 

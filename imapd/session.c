@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -68,6 +69,13 @@ void session_fail(struct session *s, int code, const struct err *err)
 
 void session_bad(struct session *s, const char *text)
 {
+	struct err err = {0};
+
+	/* What could not be read for want of memory is not the client's fault. */
+	if (pool_starved(s->pool)) {
+		session_fail(s, err_set(&err, E_NOMEM, "out of memory"), &err);
+		return;
+	}
 	put_tagged(s, "BAD", "", text);
 	if (++s->bad >= SESSION_BAD_MAX)
 		session_bye(s, "Too many malformed commands");
@@ -382,6 +390,20 @@ static void tidy(struct session *s)
 		log_event(EV_imap_error, &s->log, F_ERR(&err));
 }
 
+enum { SESSION_FIRST = 16 * 1024 };
+
+/* The front has given the client away: nobody else will answer it. */
+static int refuse_at_once(const struct session_start_options *options)
+{
+	char text[IMAP_TAG_MAX + 100];
+	int len = snprintf(text, sizeof(text), "%s NO [UNAVAILABLE] Out of memory; try again\r\n* BYE Try again later\r\n", options->tag);
+
+	log_event(EV_imap_error, NULL, F_STR("user", options->user), F_STR("error", err_text(E_NOMEM)));
+	log_flush();
+	(void)!send(options->fd, text, (size_t)len, MSG_NOSIGNAL);
+	return EX_OSERR;
+}
+
 /* The answer to the login; or, for a client whose session hibernated, what has happened meanwhile. */
 static void begin(struct session *s, const struct session_start_options *options)
 {
@@ -404,7 +426,7 @@ int session_main(const struct session_start_options *options)
 	int r, status;
 
 	if (s == NULL)
-		return EX_OSERR;
+		return refuse_at_once(options);
 	s->fd = options->fd;
 	s->wake = options->wake;
 	s->timeout_ms = options->timeout_ms;
@@ -418,6 +440,12 @@ int session_main(const struct session_start_options *options)
 	imap_reader_init(&s->reader, IMAP_LINE_MAX, IMAP_LITERALS_MAX);
 	buf_init(&s->in, SESSION_INPUT_MAX);
 	buf_init(&s->out, SESSION_OUTPUT_MAX);
+	/* For what every session needs: without it no answer can be given later. */
+	if (buf_reserve(&s->in, SESSION_FIRST) == NULL || buf_reserve(&s->out, SESSION_FIRST) == NULL) {
+		buf_fini(&s->in);
+		free(s);
+		return refuse_at_once(options);
+	}
 	r = session_open(s, options, &err);
 	if (r == 0) {
 		begin(s, options);
@@ -440,7 +468,9 @@ int session_main(const struct session_start_options *options)
 		    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
 	log_flush();
 	status = r != 0 ? EX_TEMPFAIL : s->hibernates ? SESSION_EXIT_HIBERNATES : EX_OK;
+	free(s->view.uids);
 	pool_free(&s->pool);
+	pool_free(&s->message_pool);
 	buf_fini(&s->in);
 	buf_fini(&s->out);
 	free(s);

@@ -44,6 +44,7 @@ struct session {
 	struct store *store;
 	struct pool *pool; /* of the running command */
 	struct pool *message_pool; /* of the message it is at */
+	uint64_t verified;	   /* number of the large message whose checksum was looked at last */
 	struct buf in, out;
 	struct imap_reader reader;
 	struct view view;

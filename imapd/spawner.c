@@ -14,7 +14,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { CHILD_CLIENT = 3, CHILD_WAKE, CHILD_DIR, CHILD_FREE };
@@ -29,7 +31,7 @@ static int on_wake(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	(void)conn;
 	if (m->type == &ipc_wake_hibernate) {
 		ipc_conn_free(&session->wake); /* its last word */
-		if (!sleeper_begin(session, (const void *)m->body, m->fd))
+		if (m->fd_lost || !sleeper_begin(session, (const void *)m->body, m->fd))
 			session_gone(session);
 		return 0;
 	}
@@ -72,6 +74,21 @@ void session_gone(struct spawned *session)
 
 /* ---- making one ---- */
 
+/* Nobody else will answer the client. */
+static _Noreturn void refuse_and_exit(const struct child_words *words, int client)
+{
+	char text[IMAP_TAG_MAX + 100] = "";
+	int len = 0;
+
+	if (words->state.len == 0)
+		len = snprintf(text, sizeof(text), "%.*s NO [UNAVAILABLE] Too many open files; try again\r\n", SPAN_ARG(words->tag));
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "* BYE Try again later\r\n");
+	(void)!send(client, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	log_event(EV_imap_error, NULL, F_SPAN("user", words->user), F_STR("error", err_text(E_NOFILES)));
+	log_flush();
+	_exit(EX_OSERR);
+}
+
 /* In the new process. Everything but client, spawner and directory is closed; the log keeps its place. */
 static _Noreturn void child_main(const struct spawned *session, const struct child_words *words, int client, int wake, int dir)
 {
@@ -95,7 +112,7 @@ static _Noreturn void child_main(const struct spawned *session, const struct chi
 	signal(SIGTERM, SIG_DFL);
 	for (int i = 0; i < 3; i++)
 		if (high[i] < 0 || dup2(high[i], CHILD_CLIENT + i) < 0)
-			_exit(1);
+			refuse_and_exit(words, client);
 	close_range(CHILD_FREE, ~0U, 0);
 	fcntl(CHILD_WAKE, F_SETFL, O_NONBLOCK);
 	span_copy(words->user, user, sizeof(user));
@@ -116,6 +133,14 @@ int session_fork(struct spawned *session, int client, const struct child_words *
 	int r = dir >= 0 ? ipc_pair(wake, err) : dir;
 	pid_t pid = 0;
 
+	/* Before the fork: a session whose channel is not there would say that the server stops. */
+	if (r == 0) {
+		session->wake = ipc_conn_new(daemon_base(spawner->daemon), wake[0], &ipc_service_wake, TO_SERVICE, &wake_callbacks, session);
+		if (session->wake == NULL) {
+			close(wake[1]);
+			r = err_set(err, E_NOMEM, "no memory for a session");
+		}
+	}
 	if (r == 0) {
 		log_flush();
 		pid = fork();
@@ -125,18 +150,15 @@ int session_fork(struct spawned *session, int client, const struct child_words *
 			r = err_set_errno(err, errno, "fork");
 		close(wake[1]);
 		if (r != 0)
-			close(wake[0]);
+			ipc_conn_free(&session->wake);
 	}
 	if (dir >= 0)
 		close(dir);
 	if (r != 0)
 		return r;
 	session->pid = pid;
-	session->wake =
-	    ipc_conn_new(daemon_base(spawner->daemon), wake[0], &ipc_service_wake, TO_SERVICE, &wake_callbacks, session);
 	/* One that does not read what it asks for is owed no more than a few answers. */
-	if (session->wake != NULL)
-		ipc_conn_wait_max(session->wake, WAKE_WAIT_MAX);
+	ipc_conn_wait_max(session->wake, WAKE_WAIT_MAX);
 	return 0;
 }
 
@@ -210,10 +232,11 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct err err = {0};
 	pid_t pid = 0;
 
-	answer.code = check(spawner, start, &err);
+	answer.code = m->fd_lost ? err_set(&err, E_NOFILES, "no descriptor free for the connection") : check(spawner, start, &err);
 	if (answer.code == 0)
 		answer.code = session_new(spawner, start, m->fd, &pid, &err);
-	close(m->fd);
+	if (m->fd >= 0)
+		close(m->fd);
 	answer.pid = (uint32_t)pid;
 	answer.text = span_str(err.text);
 	if (answer.code != 0)

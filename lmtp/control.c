@@ -87,7 +87,7 @@ static void on_child_output(evutil_socket_t fd, short what, void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		request_fail(q, EX_SOFTWARE, "the work ended badly; the log may say why");
+		request_fail(q, EX_TEMPFAIL, room != NULL ? "the work ended before it was done; the log says why" : err_text(E_NOMEM));
 		return;
 	}
 	buf_added(&q->in, (size_t)n);
@@ -105,15 +105,11 @@ static void on_child_output(evutil_socket_t fd, short what, void *arg)
 
 static _Noreturn void child_start(struct request *q, int dir, int out)
 {
-	int high[2] = {fcntl(dir, F_DUPFD_CLOEXEC, 100), fcntl(out, F_DUPFD_CLOEXEC, 100)};
-
 	event_reinit(daemon_base(q->deliver->daemon));
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
-	dup2(high[0], 3);
-	dup2(high[1], 4);
-	close_range(5, ~0U, 0);
+	deliver_child_keep(q->deliver, dir, out);
 	explicit_bzero(q->deliver->grant_key, sizeof(q->deliver->grant_key));
 	_exit(job_main(q->kind, 3, q->since, 4));
 }
@@ -191,7 +187,7 @@ void deliver_account_answered(struct deliver *deliver, uint32_t id, const struct
 	q->question = 0;
 	q->account = answer->account;
 	if (answer->code != 0 && (answer->code != E_DISABLED || answer->account == 0))
-		control_reply_done(q->reply, EX_NOUSER, "%.*s", SPAN_ARG(answer->text));
+		control_reply_done(q->reply, err_is_temp(answer->code) ? EX_TEMPFAIL : EX_NOUSER, "%.*s", SPAN_ARG(answer->text));
 	else if (answer->account == 0)
 		control_reply_done(q->reply, EX_NOUSER, "that is an alias, not an account");
 	else {

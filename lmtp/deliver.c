@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum {
@@ -23,17 +24,30 @@ enum {
 	CARE_MS = 1000,
 };
 
+/*
+ * In a new process: two descriptors become 3 and 4, all behind them are closed. Without that it would work with the
+ * spawner's, 3 is its channel to master.
+ */
+void deliver_child_keep(struct deliver *deliver, int three, int four)
+{
+	int high[2] = {fcntl(three, F_DUPFD_CLOEXEC, 100), fcntl(four, F_DUPFD_CLOEXEC, 100)};
+
+	if (high[0] < 0 || high[1] < 0 || dup2(high[0], 3) < 0 || dup2(high[1], 4) < 0) {
+		struct err err;
+
+		err_set_errno(&err, errno, "descriptors of a new process");
+		log_event(EV_store_error, daemon_log(deliver->daemon), F_ERR(&err));
+		log_flush();
+		_exit(EX_OSERR);
+	}
+	close_range(5, ~0U, 0);
+}
+
 /* The new process keeps its channel, its directory and the log; everything of the spawner's is closed. */
 static _Noreturn void child_start(struct deliver *deliver, int channel, int dir, uint64_t account)
 {
-	int keep_channel, keep_dir;
-
 	event_reinit(daemon_base(deliver->daemon));
-	keep_channel = fcntl(channel, F_DUPFD_CLOEXEC, 100);
-	keep_dir = fcntl(dir, F_DUPFD_CLOEXEC, 100);
-	dup2(keep_channel, 3);
-	dup2(keep_dir, 4);
-	close_range(5, ~0U, 0);
+	deliver_child_keep(deliver, channel, dir);
 	explicit_bzero(deliver->grant_key, sizeof(deliver->grant_key));
 	_exit(worker_main(3, 4, account, (unsigned)conf_u64(daemon_conf(deliver->daemon), CONF_undo_days, NULL)));
 }

@@ -57,6 +57,7 @@ struct deliver {
 	bool halting;
 };
 
+void deliver_child_keep(struct deliver *deliver, int three, int four);
 /* The child's side of a fork: confines itself, works until the channel closes; returns the exit status. */
 int worker_main(int channel, int dir, uint64_t account, unsigned undo_days);
 

@@ -97,8 +97,10 @@ static int do_list(struct job *job, struct store *store)
 
 	if (r != 0)
 		return fail(job, r, &err);
-	store_mailbox_each(txn, list_mailbox, job);
+	r = store_mailbox_each(txn, list_mailbox, job);
 	store_abort(&txn);
+	if (r != 0)
+		return fail(job, err_set(&err, r, "index: the records of the mailboxes are damaged"), &err);
 	return finish(job, EX_OK, "");
 }
 

@@ -32,7 +32,7 @@ static void channel_end(struct lmtp_channel *channel)
 }
 
 /* The channel and all that flew on it end: the client is told to try again. */
-static void channel_fail(struct lmtp_channel *channel, const char *why)
+static void channel_fail(struct lmtp_channel *channel, int code, const char *why)
 {
 	struct lmtp_flight *flight = channel->flights;
 
@@ -41,7 +41,7 @@ static void channel_fail(struct lmtp_channel *channel, const char *why)
 	while (flight != NULL) {
 		struct lmtp_flight *next = flight->next;
 
-		flight_end(flight, E_UNAVAILABLE, span_str(why));
+		flight_end(flight, code, span_str(why));
 		flight = next;
 	}
 }
@@ -71,12 +71,12 @@ static void on_channel_closed(void *arg, struct ipc_conn *conn)
 
 	(void)conn;
 	channel->conn = NULL;
-	channel_fail(channel, "the delivery was interrupted; try again");
+	channel_fail(channel, E_UNAVAILABLE, "the delivery was interrupted; try again");
 }
 
 static const struct ipc_conn_callbacks channel_callbacks = {on_result, on_channel_closed};
 
-static void flight_send(struct lmtp_channel *channel, struct lmtp_flight *flight)
+static int flight_send(struct lmtp_channel *channel, struct lmtp_flight *flight)
 {
 	const struct lmtp_delivery *d = flight->delivery;
 	struct deliver_message body = {.key = span_of(d->key, sizeof(d->key)),
@@ -88,7 +88,7 @@ static void flight_send(struct lmtp_channel *channel, struct lmtp_flight *flight
 	    .detail = span_str(d->detail)};
 
 	flight->id = ++channel->last_id;
-	ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, flight->fd);
+	return ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, flight->fd);
 }
 
 static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, const struct lmtp_delivery *d)
@@ -130,14 +130,50 @@ int lmtp_deliver(struct lmtpd *lmtpd, struct lmtp_delivery *delivery, int fd, ui
 	flight->fd = fd;
 	flight->size = size;
 	span_copy(sender, flight->sender, sizeof(flight->sender));
+	if (channel->conn != NULL) {
+		int r = flight_send(channel, flight);
+
+		if (r != 0) {
+			close(fd);
+			free(flight);
+			snprintf(delivery->text, sizeof(delivery->text), "delivery is not possible now; try again");
+			return err_is_temp(r) ? r : E_UNAVAILABLE;
+		}
+	}
 	flight->next = channel->flights;
 	channel->flights = flight;
-	if (channel->conn != NULL)
-		flight_send(channel, flight);
 	return 0;
 }
 
+/* Those that came before the worker did. One that cannot be sent fails alone. */
+static void send_waiting(struct lmtp_channel *channel)
+{
+	struct lmtp_flight *waiting = channel->flights;
+
+	channel->flights = NULL;
+	while (waiting != NULL) {
+		struct lmtp_flight *flight = waiting;
+		int r = flight_send(channel, flight);
+
+		waiting = flight->next;
+		if (r == 0) {
+			flight->next = channel->flights;
+			channel->flights = flight;
+		} else {
+			flight_end(flight, err_is_temp(r) ? r : E_UNAVAILABLE, span_str(err_text(r)));
+		}
+	}
+}
+
 /* ---- the deliver service ---- */
+
+/* Why there is no worker. */
+static int code_of(const struct ipc_message *m, const struct deliver_worker *body)
+{
+	int code = m->fd_lost ? E_NOFILES : body->code;
+
+	return code != 0 && err_is_temp(code) ? code : E_UNAVAILABLE;
+}
 
 static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
@@ -154,17 +190,16 @@ static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		if (m->fd >= 0)
 			close(m->fd);
 		if (channel != NULL)
-			channel_fail(channel, "the account's store cannot be opened now");
+			channel_fail(channel, code_of(m, body), "the account's store cannot be opened now");
 		return 0;
 	}
 	channel->conn =
 	    ipc_conn_new(daemon_base(lmtpd->daemon), m->fd, &ipc_service_deliver, TO_CLIENT, &channel_callbacks, channel);
 	if (channel->conn == NULL) {
-		channel_fail(channel, "out of memory");
+		channel_fail(channel, E_NOMEM, "out of memory");
 		return 0;
 	}
-	for (struct lmtp_flight *f = channel->flights; f != NULL; f = f->next)
-		flight_send(channel, f);
+	send_waiting(channel);
 	return 0;
 }
 
@@ -181,7 +216,7 @@ static void on_service_closed(void *arg, struct ipc_conn *conn)
 		struct lmtp_channel *next = channel->next;
 
 		if (channel->conn == NULL)
-			channel_fail(channel, "delivery was restarted; try again");
+			channel_fail(channel, E_UNAVAILABLE, "delivery was restarted; try again");
 		channel = next;
 	}
 }

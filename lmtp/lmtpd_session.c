@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static void content_drop(struct lmtp_session *s)
@@ -261,9 +262,12 @@ static void on_data_end(void *arg, struct smtp_server *server)
 	}
 	for (size_t i = 0; i < s->delivery_count; i++) {
 		struct lmtp_delivery *d = s->deliveries[i];
+		int copy = fcntl(s->file, F_DUPFD_CLOEXEC, 0);
 
 		d->done = false;
-		d->code = lmtp_deliver(s->lmtpd, d, fcntl(s->file, F_DUPFD_CLOEXEC, 0), s->size, tx->sender);
+		if (copy < 0)
+			snprintf(d->text, sizeof(d->text), "%s", err_text(E_NOFILES));
+		d->code = copy < 0 ? E_NOFILES : lmtp_deliver(s->lmtpd, d, copy, s->size, tx->sender);
 		d->done = d->code != 0;
 	}
 	answer_ready(s);
@@ -297,9 +301,11 @@ static void on_input(void *arg, struct conn *conn)
 
 static void on_closed(void *arg, struct conn *conn, const struct err *why)
 {
-	(void)conn;
-	(void)why;
-	session_end(arg);
+	struct lmtp_session *s = arg;
+
+	if (why->code == E_NOMEM)
+		log_event(EV_smtp_failed, daemon_log(s->lmtpd->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
+	session_end(s);
 }
 
 static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL, NULL};
@@ -318,6 +324,15 @@ static struct smtp_server *make_server(struct lmtp_session *s, const struct conf
 	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));
 }
 
+static void refuse_at_door(struct lmtpd *lmtpd, int fd, const char *peer, const char *why)
+{
+	char text[160];
+	int n = snprintf(text, sizeof(text), "421 4.3.2 %s\r\n", why);
+
+	(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	log_event(EV_smtp_refused, daemon_log(lmtpd->daemon), F_STR("rip", peer), F_STR("reason", why));
+}
+
 void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listener, int fd, const char *peer)
 {
 	const struct conf *conf = daemon_conf(lmtpd->daemon);
@@ -325,6 +340,7 @@ void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listen
 	struct lmtp_session *s = calloc(1, sizeof(*s));
 
 	if (s == NULL || lmtpd->session_count >= conf_u64(conf, CONF_connections, &where)) {
+		refuse_at_door(lmtpd, fd, peer, s == NULL ? "Out of memory; try again later" : "Too many connections; try again later");
 		free(s);
 		close(fd);
 		return;
@@ -334,6 +350,7 @@ void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listen
 	s->conn = conn_new(daemon_base(lmtpd->daemon), fd, peer, &client_callbacks, s);
 	s->server = s->conn != NULL ? make_server(s, &where) : NULL;
 	if (s->server == NULL) {
+		refuse_at_door(lmtpd, s->conn != NULL ? conn_fd(s->conn) : -1, peer, "Out of memory; try again later");
 		conn_free(&s->conn);
 		free(s);
 		return;

@@ -66,7 +66,7 @@ static void copy(char *out, size_t size, struct span s)
 /* A small message came with the request; its bytes are lent only until the next one. */
 static void take_content(struct delivery *d, struct span content)
 {
-	if (d->fd >= 0)
+	if (d->fd >= 0 || d->code != 0)
 		return;
 	d->content = content.len > 0 ? malloc(content.len) : NULL;
 	if (content.len != d->size || content.len == 0)
@@ -94,7 +94,9 @@ static int take(struct work *w, char *buffer, struct err *err)
 	body = (const void *)m.body;
 	d = &w->batch[w->count++];
 	*d = (struct delivery){.id = m.id, .fd = m.fd, .size = body->size, .quota = body->quota, .arrived = body->arrived};
-	if (body->key.len != STORE_KEY)
+	if (m.fd_lost)
+		d->code = err_set(&d->err, E_NOFILES, "no descriptor free for the message");
+	else if (body->key.len != STORE_KEY)
 		d->code = err_set(&d->err, E_PROTO, "delivery without a key");
 	else
 		memcpy(d->key, body->key.ptr, STORE_KEY);

@@ -18,6 +18,7 @@ enum {
 	CHILD_FD = 3,		/* where a daemon expects its socket to master */
 	CHILD_TALLY_MS = 30000, /* deaths within this time count as a row */
 	CHILD_TALLY_MAX = 30,	/* more than this many: it is not an accident */
+	CHILD_STARTS_FAIL = 1,	/* starts in a row that may fail before it is waited */
 	CHILD_BACKOFF_MAX = 60,	/* seconds */
 	CHILD_RELINKS_MAX = 60, /* of one process: each is a descriptor at the service */
 };
@@ -416,8 +417,8 @@ void child_halt(struct child *child, uint32_t seconds)
 }
 
 /*
- * Seconds until the restart. One that was ready comes back at once; one that
- * cannot even start, or dies again and again, is tried ever more rarely.
+ * Seconds until the restart. One that dies comes back at once, also from a start that something cut short; one that cannot
+ * start, or dies again and again, is tried ever more rarely. Deaths after good starts say nothing about the next start.
  */
 static int64_t restart_delay(struct child *child, bool was_ready)
 {
@@ -429,10 +430,13 @@ static int64_t restart_delay(struct child *child, bool was_ready)
 		child->recent_deaths = 0;
 	}
 	child->recent_deaths++;
-	if (was_ready && child->recent_deaths <= CHILD_TALLY_MAX)
+	child->failed_starts = was_ready ? 0 : child->failed_starts + 1;
+	over = child->recent_deaths > CHILD_TALLY_MAX ? child->recent_deaths - CHILD_TALLY_MAX : 0;
+	if (child->failed_starts > CHILD_STARTS_FAIL && child->failed_starts - CHILD_STARTS_FAIL > over)
+		over = child->failed_starts - CHILD_STARTS_FAIL;
+	if (over == 0)
 		return 0;
-	over = was_ready ? child->recent_deaths - CHILD_TALLY_MAX : child->recent_deaths;
-	/* While it fails to start the tally must go on growing between ever longer waits. */
+	/* The tally must go on growing between ever longer waits. */
 	child->tally_ms = now;
 	return over > 6 ? CHILD_BACKOFF_MAX : (int64_t)1 << (over - 1);
 }

@@ -49,6 +49,7 @@ struct child {
 	int64_t started_ms;	/* monotonic */
 	uint32_t deaths;	/* since the suite started */
 	uint32_t recent_deaths; /* within CHILD_TALLY_MS */
+	uint32_t failed_starts; /* in a row */
 	int64_t tally_ms;	/* when recent_deaths began */
 	uint32_t worker;	/* 1, 2, ... when there are several */
 	uint32_t asked;		/* the generation of a reload it has not answered yet; 0: none */

@@ -401,7 +401,7 @@ static int take_commit(struct client *client, const struct queue_commit *body)
 		return E_PROTO;
 	buf_add_span(&file->envelope, body->envelope);
 	commit = buf_failed(&file->envelope) ? NULL : commit_new(buf_span(&file->envelope), &err);
-	r = commit ? check_envelope(client, &commit->envelope, &err) : err.code ? err.code : E_TOOBIG;
+	r = commit ? check_envelope(client, &commit->envelope, &err) : err.code ? err.code : file->envelope.starved ? E_NOMEM : E_TOOBIG;
 	if (commit != NULL) {
 		commit->queue = client->queue;
 		commit->client = client;
@@ -441,7 +441,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		if (file == NULL)
 			return E_PROTO;
 		buf_add_span(&file->envelope, body->part);
-		return buf_failed(&file->envelope) ? E_TOOBIG : 0;
+		return buf_failed(&file->envelope) && !file->envelope.starved ? E_TOOBIG : 0; /* else the commit fails */
 	}
 	file = take_handed(client, ((const struct queue_discard *)(const void *)m->body)->id);
 	if (file == NULL)

@@ -152,6 +152,7 @@ static void list_one(void *arg, struct message *m)
 static int with_message(struct queue *queue, struct span text, struct message **m, bool *loaded, struct err *err)
 {
 	uint64_t id;
+	int r;
 
 	*loaded = false;
 	if (!spool_id_parse(text, &id))
@@ -160,9 +161,10 @@ static int with_message(struct queue *queue, struct span text, struct message **
 	if (*m != NULL && !(*m)->deleted)
 		return 0;
 	*loaded = true;
-	if (*m != NULL || message_load(queue, id, false, m, err) != 0)
-		return err_set(err, E_NOTFOUND, "there is no message %.*s", SPAN_ARG(text));
-	return 0;
+	r = *m != NULL ? E_NOTFOUND : message_load(queue, id, false, m, err);
+	if (r == E_NOTFOUND)
+		err_set(err, r, "there is no message %.*s", SPAN_ARG(text));
+	return r;
 }
 
 static void send_content(struct control_reply *reply, const struct message *m)
@@ -182,14 +184,20 @@ static void send_content(struct control_reply *reply, const struct message *m)
 	free(piece);
 }
 
+static unsigned exit_of(int code)
+{
+	return err_is_temp(code) ? EX_TEMPFAIL : EX_DATAERR;
+}
+
 static void do_show(struct queue *queue, struct control_reply *reply, struct span id, bool content)
 {
 	struct message *m;
 	struct err err = {0};
 	bool loaded;
+	int r = with_message(queue, id, &m, &loaded, &err);
 
-	if (with_message(queue, id, &m, &loaded, &err) != 0) {
-		control_reply_done(reply, EX_DATAERR, "%s", err.text);
+	if (r != 0) {
+		control_reply_done(reply, exit_of(r), "%s", err.text);
 		return;
 	}
 	if (content)
@@ -253,13 +261,17 @@ struct change {
 	const struct filter *filter;
 	enum action action;
 	size_t count, failed;
+	int code; /* of the last that failed */
 	uint32_t directories; /* bit i: a file of the i-th is gone */
-	struct err err;	      /* of the last that failed */
+	struct err err;	      /* the same */
 };
 
 static void change_message(struct change *c, struct message *m)
 {
-	if (act(c->queue, m, c->action, &c->err) != 0) {
+	int r = act(c->queue, m, c->action, &c->err);
+
+	if (r != 0) {
+		c->code = r;
 		c->failed++;
 		return;
 	}
@@ -281,10 +293,16 @@ static void sync_directories(struct change *c)
 {
 	for (unsigned i = 0; i < QUEUE_DIRECTORIES; i++) {
 		char path[QUEUE_PATH];
+		int r;
 
 		queue_directory(i, path);
-		if ((c->directories >> i & 1) != 0 && queue_sync_directory(path, &c->err) != 0)
+		if ((c->directories >> i & 1) == 0)
+			continue;
+		r = queue_sync_directory(path, &c->err);
+		if (r != 0) {
+			c->code = r;
 			c->failed++;
+		}
 	}
 }
 
@@ -292,7 +310,7 @@ static void change_done(struct change *c, struct control_reply *reply)
 {
 	sync_directories(c);
 	if (c->failed > 0)
-		control_reply_done(reply, EX_DATAERR, "%zu of %zu done; %s", c->count, c->count + c->failed, c->err.text);
+		control_reply_done(reply, exit_of(c->code), "%zu of %zu done; %s", c->count, c->count + c->failed, c->err.text);
 	else
 		control_reply_done(reply, EX_OK, "%zu message%s", c->count, c->count == 1 ? "" : "s");
 }
@@ -302,8 +320,10 @@ static void change_ids(struct change *c, const struct span *ids, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct message *m;
 		bool loaded;
+		int r = with_message(c->queue, ids[i], &m, &loaded, &c->err);
 
-		if (with_message(c->queue, ids[i], &m, &loaded, &c->err) != 0) {
+		if (r != 0) {
+			c->code = r;
 			c->failed++;
 			continue;
 		}

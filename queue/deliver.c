@@ -68,12 +68,12 @@ static void flight_end(struct flight *flight, int code, struct span text)
 	message_step(target->message);
 }
 
-static void flights_fail(struct flight *flight, const char *why)
+static void flights_fail(struct flight *flight, int code, const char *why)
 {
 	while (flight != NULL) {
 		struct flight *next = flight->next;
 
-		flight_end(flight, E_UNAVAILABLE, span_str(why));
+		flight_end(flight, code, span_str(why));
 		flight = next;
 	}
 }
@@ -138,7 +138,7 @@ static void channel_ground(struct channel *channel)
 }
 
 /* What waits is put off; each message comes again in its own time. */
-static void channel_give_up(struct channel *channel, const char *why)
+static void channel_give_up(struct channel *channel, int code, const char *why)
 {
 	struct flight *list = channel->waiting;
 
@@ -146,7 +146,7 @@ static void channel_give_up(struct channel *channel, const char *why)
 	channel->waiting_tail = &channel->waiting;
 	channel->waiting_count = 0;
 	channel->lost = 0;
-	flights_fail(list, why);
+	flights_fail(list, code, why);
 }
 
 /*
@@ -162,7 +162,7 @@ static void on_channel_closed(void *arg, struct ipc_conn *conn)
 	channel_ground(channel);
 	channel->lost = channel->answered ? 0 : channel->lost + 1;
 	if (channel->lost >= CHANNEL_LOST_MAX)
-		channel_give_up(channel, "the account's worker ended badly; the log says why");
+		channel_give_up(channel, E_UNAVAILABLE, "the account's worker ended badly; the log says why");
 	if (channel->waiting == NULL)
 		channel_free(channel);
 	else
@@ -254,6 +254,10 @@ static void channel_pump(struct channel *channel)
 			continue;
 		}
 		r = flight_send(channel, flight);
+		if (r == E_CLOSED) { /* the worker has just ended: on_channel_closed comes, and gives it to the next one */
+			push_waiting(channel, flight);
+			return;
+		}
 		if (r != 0) {
 			flight_end(flight, r, span_str(err_text(r)));
 			continue;
@@ -357,6 +361,14 @@ bool deliver_flying(const struct queue *queue)
 
 /* ---- the deliver service ---- */
 
+/* Why there is no worker. */
+static int code_of(const struct ipc_message *m, const struct deliver_worker *body)
+{
+	int code = m->fd_lost ? E_NOFILES : body->code;
+
+	return code != 0 && err_is_temp(code) ? code : E_UNAVAILABLE;
+}
+
 static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct queue *queue = arg;
@@ -372,7 +384,7 @@ static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		if (m->fd >= 0)
 			close(m->fd);
 		if (channel != NULL && channel->conn == NULL && m->fd < 0)
-			channel_give_up(channel, "the account's store cannot be opened now");
+			channel_give_up(channel, code_of(m, body), "the account's store cannot be opened now");
 		return 0;
 	}
 	channel->answered = false;
@@ -407,7 +419,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 			continue;
 		ipc_conn_free(&c->conn);
 		channel_ground(c);
-		channel_give_up(c, "the account's worker does not answer");
+		channel_give_up(c, E_UNAVAILABLE, "the account's worker does not answer");
 		channel_free(c);
 	}
 	queue_try_finish(queue);

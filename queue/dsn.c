@@ -98,6 +98,23 @@ static void add_text(struct buf *out, const struct message *m, enum dsn_kind kin
 		    SPAN_ARG(host));
 }
 
+/* status-code = class "." subject "." detail (RFC 3463 section 2), behind the reply's code; an answer without one says what kind it was. */
+static struct span status_of(struct span text, enum dsn_kind kind)
+{
+	static const char *const general[] = {"5.0.0", "4.0.0", "2.0.0"};
+	struct span code = span_sub(text, 4, span_find(span_from(text, 4), ' '));
+	unsigned digits = 0, dots = 0;
+
+	for (size_t i = 0; i < code.len; i++) {
+		bool digit = ascii_is_digit(code.ptr[i]);
+
+		if (digit ? ++digits > 3 : code.ptr[i] != '.' || digits == 0 || ++dots > 2)
+			return span_str(general[kind]);
+		digits = digit ? digits : 0;
+	}
+	return dots == 2 && digits > 0 && code.ptr[1] == '.' && text.ptr[3] == ' ' ? code : span_str(general[kind]);
+}
+
 /* RFC 3464 sections 2.2 and 2.3 */
 static void add_status(struct buf *out, const struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
 {
@@ -115,8 +132,7 @@ static void add_status(struct buf *out, const struct message *m, enum dsn_kind k
 	    SPAN_ARG(conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL)), clock_format_rfc5322(e->arrived, date));
 	for (size_t i = 0; i < count; i++) {
 		const struct spool_recipient *r = &e->recipients[recipients[i]];
-		struct span text = m->states[recipients[i]].text;
-		bool status = text.len > 9 && text.ptr[3] == ' ' && text.ptr[5] == '.';
+		struct span text = m->states[recipients[i]].text, status = status_of(text, kind);
 
 		buf_add_str(out, "\r\n");
 		if (r->orcpt.len > 0) {
@@ -126,8 +142,7 @@ static void add_status(struct buf *out, const struct message *m, enum dsn_kind k
 		}
 		buf_printf(out, "Final-Recipient: %s; ", e->smtputf8 ? "utf-8" : "rfc822");
 		add_clean(out, r->address);
-		buf_printf(out, "\r\nAction: %s\r\nStatus: %.*s\r\nDiagnostic-Code: smtp; ", actions[kind],
-		    status ? (int)span_find(span_from(text, 4), ' ') : 5, status ? text.ptr + 4 : kind == DSN_SUCCESS ? "2.0.0" : "5.0.0");
+		buf_printf(out, "\r\nAction: %s\r\nStatus: %.*s\r\nDiagnostic-Code: smtp; ", actions[kind], SPAN_ARG(status));
 		add_clean(out, text);
 		buf_add_str(out, "\r\n");
 	}

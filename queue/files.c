@@ -34,21 +34,26 @@ unsigned queue_directory_of(uint64_t id)
 	return (unsigned)(id % QUEUE_DIRECTORIES);
 }
 
-/* Only what queue itself made: a plain file, one name, its own user's. Never followed, never waited for. */
+/* Only what queue itself made: a plain file, its own user's. Never followed, never waited for. */
 int queue_open_file(uint64_t id, int flags, int *fd, struct err *err)
 {
 	char path[QUEUE_PATH];
 	struct stat st;
+	int r;
 
 	queue_path(id, path);
 	*fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (*fd < 0)
 		return errno == ELOOP ? err_set(err, E_CORRUPT, "is a symbolic link") : err_set_errno(err, errno, "%s", path);
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == geteuid())
+	if (fstat(*fd, &st) != 0)
+		r = err_set_errno(err, errno, "%s", path);
+	else if (S_ISREG(st.st_mode) && st.st_uid == geteuid())
 		return 0;
+	else
+		r = err_set(err, E_CORRUPT, "is not a plain file of the queue's own");
 	close(*fd);
 	*fd = -1;
-	return err_set(err, E_CORRUPT, "is not a plain file of the queue's own");
+	return r;
 }
 
 static int make_directory(const char *path, struct err *err)
@@ -145,12 +150,22 @@ int queue_load_key(struct queue *queue, struct err *err)
 	return n == (ssize_t)sizeof(queue->key) ? 0 : err_set(err, E_CORRUPT, "the spool's key file is damaged; restore it from a backup");
 }
 
+/*
+ * A file system may bring back the old name of a file beside the new one (btrfs: the directory of one was synced by
+ * another message). A message is whole under its own id alone; of a name that leads nowhere else there is only the file.
+ */
 void queue_set_aside(struct queue *queue, uint64_t id, const char *why)
 {
 	char from[QUEUE_PATH], text[SPOOL_ID_TEXT], to[32];
+	struct stat st;
 
 	spool_id_format(id, text);
 	queue_path(id, from);
+	if (lstat(from, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1) {
+		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", text), F_STR("error", "a second name of another message's file; removed"));
+		unlink(from);
+		return;
+	}
 	snprintf(to, sizeof(to), "corrupt/%s", text);
 	log_event(EV_queue_corrupt, daemon_log(queue->daemon), F_STR("qid", text), F_STR("reason", why), F_STR("moved_to", to));
 	if (rename(from, to) != 0)

@@ -90,8 +90,6 @@ static const char *what_is_odd(uint64_t id)
 		return NULL;
 	if (!S_ISREG(st.st_mode))
 		return "is no regular file";
-	if (st.st_nlink != 1)
-		return "has more than one name";
 	return st.st_uid != geteuid() ? "belongs to another user" : NULL;
 }
 

@@ -114,6 +114,21 @@ void stock_add(struct smtpd *smtpd, uint64_t id, int fd)
 	}
 }
 
+/* The file came, but there was no descriptor free for it: queue takes it back, and who waited for it tries again later. */
+void stock_lost(struct smtpd *smtpd, uint64_t id)
+{
+	struct queue_discard body = {.id = id};
+	struct session *s = next_waiting(smtpd);
+
+	if (smtpd->stock_asked > 0)
+		smtpd->stock_asked--;
+	ipc_conn_send(smtpd->queue, &ipc_queue_discard, 0, &body, -1);
+	if (s == NULL)
+		return;
+	content_refuse(s, E_NOFILES, err_text(E_NOFILES));
+	session_go_on(s);
+}
+
 void stock_refused(struct smtpd *smtpd, int code)
 {
 	struct session *s;

@@ -36,7 +36,9 @@ static int on_queue(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct smtpd *smtpd = arg;
 
 	(void)conn;
-	if (m->type == &ipc_queue_file) {
+	if (m->type == &ipc_queue_file && m->fd_lost) {
+		stock_lost(smtpd, ((const struct queue_file *)(const void *)m->body)->id);
+	} else if (m->type == &ipc_queue_file) {
 		stock_add(smtpd, ((const struct queue_file *)(const void *)m->body)->id, m->fd);
 	} else if (m->type == &ipc_queue_committed) {
 		const struct queue_committed *body = (const void *)m->body;

@@ -174,6 +174,8 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 	struct session *s = arg;
 	static const char slow[] = "421 4.4.2 Timeout, closing\r\n";
 
+	if (why->code == E_NOMEM)
+		log_event(EV_smtp_failed, daemon_log(s->smtpd->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
 	if (why->code == E_TIMEOUT && !conn_is_tls(conn))
 		(void)!send(conn_fd(conn), slow, sizeof(slow) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	session_end(&s);
@@ -193,14 +195,21 @@ static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL
 
 /* ---- the door ---- */
 
-static void refuse_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *why)
+static const char no_memory[] = "Out of memory; try again later";
+
+static void say_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *enhanced, const char *why)
 {
 	char text[160];
-	int n = snprintf(text, sizeof(text), "421 4.7.0 %s\r\n", why);
+	int n = snprintf(text, sizeof(text), "421 %s %s\r\n", enhanced, why);
 
 	(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	close(fd);
 	log_event(EV_smtp_refused, daemon_log(smtpd->daemon), F_STR("rip", peer), F_STR("reason", why));
+}
+
+static void refuse_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *why)
+{
+	say_at_door(smtpd, fd, peer, "4.7.0", why);
+	close(fd);
 }
 
 /* Before anything is made for the client: under a flood of them a refusal must cost next to nothing. */
@@ -283,6 +292,7 @@ void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, i
 	}
 	s = calloc(1, sizeof(*s));
 	if (s == NULL) {
+		say_at_door(smtpd, fd, peer, "4.3.2", no_memory);
 		close(fd);
 		return;
 	}
@@ -299,6 +309,7 @@ void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, i
 	s->conn = conn_new(daemon_base(smtpd->daemon), fd, peer, &client_callbacks, s);
 	s->server = s->conn ? make_server(s) : NULL;
 	if (s->server == NULL) {
+		say_at_door(smtpd, s->conn != NULL ? conn_fd(s->conn) : -1, peer, "4.3.2", no_memory);
 		if (s->counted)
 			peer_count_leave(smtpd->peers, address);
 		conn_free(&s->conn);

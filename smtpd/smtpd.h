@@ -122,6 +122,7 @@ void stock_refill(struct smtpd *smtpd);
 /* fd: owned. For the session that has waited longest, or for the stock. */
 void stock_add(struct smtpd *smtpd, uint64_t id, int fd);
 /* queue has no file to give: all who wait for one are told to try again. */
+void stock_lost(struct smtpd *smtpd, uint64_t id);
 void stock_refused(struct smtpd *smtpd, int code);
 
 #endif

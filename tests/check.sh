@@ -11,7 +11,7 @@ fuzz_failed=0
 for t in "$@"; do
 	passed=0
 	failed=0
-	if timeout 120 "$t" >"$t.log" 2>&1; then
+	if timeout 300 "$t" >"$t.log" 2>&1; then
 		passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test(s)\.$/\1/p' "$t.log")
 		echo "ok    $t (${passed:=0})"
 	else

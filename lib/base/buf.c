@@ -38,8 +38,10 @@ static bool buf_grow(struct buf *buf, size_t need)
 	while (size < need)
 		size = size > SIZE_MAX / 2 ? need : size * 2;
 	data = realloc(buf->data, size);
-	if (data == NULL)
+	if (data == NULL) {
+		buf->starved = true;
 		return false;
+	}
 	buf->data = data;
 	buf->size = size;
 	return true;

@@ -20,6 +20,7 @@ struct buf {
 	size_t size;  /* allocated */
 	size_t max;   /* never more than this between start and end */
 	bool failed;
+	bool starved; /* since buf_init memory was not to be had: a failure may pass, which a full buffer's does not */
 };
 
 /* Caller's memory; nothing is allocated until the first append. */

@@ -14,12 +14,17 @@ static inline int64_t clock_monotonic_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static inline int64_t clock_wall_ms(void)
+static inline int64_t clock_wall_us(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static inline int64_t clock_wall_ms(void)
+{
+	return clock_wall_us() / 1000;
 }
 
 static inline int64_t clock_wall(void)

@@ -1,6 +1,7 @@
 /* Blocks are chained newest first; the first block is kept over a reset. */
 #include "pool.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 enum { POOL_BLOCK = 4000, POOL_ALIGN = 16 };
@@ -19,6 +20,7 @@ struct pool {
 	struct pool_block *blocks;
 	size_t used;
 	size_t max;
+	bool starved;
 };
 
 struct pool *pool_new(struct pool *parent, size_t max)
@@ -85,6 +87,7 @@ void pool_reset(struct pool *pool)
 
 	pool_free_children(pool);
 	pool->used = 0;
+	pool->starved = false;
 	if (first == NULL)
 		return;
 	while (first->next != NULL) {
@@ -102,8 +105,10 @@ static struct pool_block *pool_grow(struct pool *pool, size_t size)
 	size_t usable = size > POOL_BLOCK ? size : POOL_BLOCK;
 	struct pool_block *block = malloc(sizeof(*block) + usable);
 
-	if (block == NULL)
+	if (block == NULL) {
+		pool->starved = true;
 		return NULL;
+	}
 	block->size = usable;
 	block->used = 0;
 	block->next = pool->blocks;
@@ -155,6 +160,16 @@ struct span pool_span(struct pool *pool, struct span s)
 	char *copy = pool_strndup(pool, s.ptr, s.len);
 
 	return span_of(copy, copy ? s.len : 0);
+}
+
+bool pool_starved(const struct pool *pool)
+{
+	return pool->starved;
+}
+
+void pool_starve(struct pool *pool)
+{
+	pool->starved = true;
 }
 
 size_t pool_used(const struct pool *pool)

@@ -11,6 +11,7 @@
 
 #include "span.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct pool;
@@ -36,6 +37,11 @@ char *pool_strndup(struct pool *pool, const char *s, size_t len);
 
 /* A copy as a span; .ptr is NULL when out of memory. */
 struct span pool_span(struct pool *pool, struct span s);
+
+/* Since birth or reset memory was not to be had: a NULL may pass, which that of a full pool does not. */
+bool pool_starved(const struct pool *pool);
+/* The same happened to what is made for the pool elsewhere. */
+void pool_starve(struct pool *pool);
 
 /* Bytes handed out since birth or reset. */
 size_t pool_used(const struct pool *pool);

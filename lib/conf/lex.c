@@ -38,7 +38,7 @@ static void skip_comment(struct conf_lex *lex)
 	struct span rest = span_from(lex->text, lex->at);
 	size_t end = span_find(rest, '\n');
 
-	if (span_startswith(rest, SPAN_LIT("#@ ")))
+	if (lex->dumped && span_startswith(rest, SPAN_LIT("#@ ")))
 		lex->origin = span_sub(rest, 3, end - 3);
 	lex->at += end;
 	lex->column += (unsigned)end;
@@ -82,10 +82,8 @@ int conf_lex_next(struct conf_lex *lex, struct err *err)
 
 	*t = (struct conf_token){.kind = TOKEN_END};
 	for (;;) {
-		while (lex->at < lex->text.len && is_any_of(lex->text.ptr[lex->at], " \t\r")) {
-			t->blanks += lex->text.ptr[lex->at] == '\t' ? 2 : 1;
+		while (lex->at < lex->text.len && is_any_of(lex->text.ptr[lex->at], " \t\r"))
 			advance(lex);
-		}
 		if (lex->at < lex->text.len && lex->text.ptr[lex->at] == '#')
 			skip_comment(lex);
 		else

@@ -15,7 +15,6 @@ struct conf_token {
 	enum conf_token_kind kind;
 	struct span text; /* a word's; borrows the file's text or the pool */
 	unsigned line, column;
-	unsigned blanks; /* before it */
 };
 
 struct conf_lex {
@@ -24,7 +23,8 @@ struct conf_lex {
 	size_t at;
 	unsigned line, column;
 	struct span file;	 /* its name, for errors */
-	struct span origin;	 /* from a "#@" comment, as conf_dump writes them: of the next setting */
+	bool dumped;		 /* conf_dump wrote it: its "#@" comments tell where the next setting came from */
+	struct span origin;	 /* from such a comment */
 	struct conf_token token; /* the current one */
 };
 

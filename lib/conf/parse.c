@@ -1,7 +1,7 @@
 /*
  * The language:
  *   file      = *(statement / block / comment)
- *   statement = name 1*value (newline / ";" / two blanks within a one-line block)
+ *   statement = name 1*value (newline / ";"); within a one-line block also where another name stands
  *   block     = ("domain" name / "listen" service "on" address) "{" *statement "}"
  */
 #include "conf/lex.h"
@@ -84,14 +84,27 @@ static int check_scope(struct parser *p, enum conf_setting setting, unsigned sco
 	return conf_fail(&p->lex, name, err, "%s does not belong here but %s", conf_setting_info(setting)->name, places[allowed]);
 }
 
-/* Words up to the statement's end. one_line: the block's brace stands on this line, two blanks end it too. */
+/*
+ * In a block on one line: whether the current word is the next statement's name. Most settings take one value; a list goes on up to
+ * the name of a setting. How many blanks stand between has no part in it.
+ */
+static bool begins_another(const struct parser *p, const struct conf_token *words, size_t count)
+{
+	enum conf_setting setting, next;
+
+	if (count < 2 || !conf_setting_find(words[0].text, &setting, NULL))
+		return false;
+	return conf_setting_info(setting)->type != CONF_TYPE_NETWORKS || conf_setting_find(p->lex.token.text, &next, NULL);
+}
+
+/* Words up to the statement's end. open_line: of the brace of the block that it stands in. */
 static int take_words(struct parser *p, unsigned open_line, struct conf_token *words, size_t *count, struct err *err)
 {
 	*count = 0;
 	while (!ends_statement(p->lex.token.kind)) {
 		int r;
 
-		if (*count > 1 && open_line == p->lex.token.line && p->lex.token.blanks >= 2)
+		if (open_line == p->lex.token.line && begins_another(p, words, *count))
 			return 0;
 		if (*count == CONF_WORDS_MAX)
 			return conf_fail(&p->lex, &p->lex.token, err, "more than %d words in one statement", CONF_WORDS_MAX);
@@ -113,7 +126,8 @@ static int join_words(struct parser *p, const struct conf_token *words, size_t c
 			buf_add_char(&text, ' ');
 		buf_add_span(&text, words[i].text);
 	}
-	*out = pool_span(p->conf->pool, buf_span(&text));
+	/* A value that there was no memory for is not an empty one. */
+	*out = buf_failed(&text) ? (struct span){0} : pool_span(p->conf->pool, buf_span(&text));
 	buf_fini(&text);
 	return out->ptr ? 0 : err_set(err, E_NOMEM, "out of memory");
 }
@@ -185,6 +199,8 @@ static int parse_listener(struct parser *p, const struct conf_token *words, size
 	    .address = pool_span(p->conf->pool, address),
 	    .host = pool_span(p->conf->pool, host),
 	    .port = (uint16_t)port};
+	if (out->service.ptr == NULL || out->address.ptr == NULL || out->host.ptr == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	return 0;
 }
 
@@ -260,6 +276,8 @@ static int take_block(struct parser *p, const struct conf_token *words, size_t c
 	if (r != 0)
 		return r;
 	block->scope->origin = make_origin(p, words[0].line);
+	if (block->scope->origin.ptr == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	block->scope->column = words[0].column;
 	if (domain) {
 		*conf->domain_tail = block;
@@ -345,7 +363,7 @@ int conf_parse_source(struct conf *conf, const struct conf_source *source, struc
 {
 	struct parser p = {.conf = conf,
 	    .source = source,
-	    .lex = {.pool = conf->pool, .text = source->text, .line = 1, .column = 1, .file = source->name}};
+	    .lex = {.pool = conf->pool, .text = source->text, .line = 1, .column = 1, .file = source->name, .dumped = source->include == NULL}};
 	int r = conf_lex_next(&p.lex, err);
 
 	while (r == 0 && p.lex.token.kind != TOKEN_END) {

@@ -46,7 +46,8 @@ bool conf_address_parse(struct span text, unsigned char out[16])
 	char copy[64];
 	struct in_addr v4;
 
-	if (text.len == 0 || text.len >= sizeof(copy))
+	/* inet_pton would not see what stands behind a NUL. */
+	if (text.len == 0 || text.len >= sizeof(copy) || memchr(text.ptr, '\0', text.len) != NULL)
 		return false;
 	memcpy(copy, text.ptr, text.len);
 	copy[text.len] = '\0';

@@ -1,6 +1,7 @@
 #include "control/client.h"
 
 #include "base/secret.h"
+#include "base/utf8.h"
 #include "control/table.h"
 #include "ipc/ipc.h"
 
@@ -67,12 +68,38 @@ static int send_request(int fd, const struct control_request_options *o, struct 
 	return r;
 }
 
+/* What others wrote must not move the cursor, or make the terminal answer: there it is shown as \xNN. */
+static void put_text(struct span text, FILE *out)
+{
+	if (!isatty(fileno(out))) {
+		fwrite(text.ptr, 1, text.len, out);
+		return;
+	}
+	while (text.len > 0) {
+		const char *at = text.ptr;
+		int32_t cp = utf8_next(&text);
+
+		/* The CR of a line end shows nothing. */
+		if (cp == '\r' && (text.len == 0 || *text.ptr == '\n'))
+			continue;
+		if ((cp >= ' ' && cp < 0x7f) || cp >= 0xa0 || cp == '\n' || cp == '\t')
+			fwrite(at, 1, (size_t)(text.ptr - at), out);
+		else
+			for (; at < text.ptr; at++)
+				fprintf(out, "\\x%02x", (unsigned char)*at);
+	}
+}
+
 /* With --json standard output holds rows and nothing else. */
 static int finish(const struct control_done *done, bool json)
 {
-	if (done->text.len > 0)
-		fprintf(done->exit == EX_OK && !json ? stdout : stderr, "%s%.*s\n", done->exit == EX_OK ? "" : "mailwain: ",
-		    SPAN_ARG(done->text));
+	if (done->text.len > 0) {
+		FILE *out = done->exit == EX_OK && !json ? stdout : stderr;
+
+		fputs(done->exit == EX_OK ? "" : "mailwain: ", out);
+		put_text(done->text, out);
+		putc('\n', out);
+	}
 	return (int)done->exit;
 }
 
@@ -98,7 +125,7 @@ static int receive_answer(int fd, struct table *table, bool json, struct err *er
 		} else if (m.type == &ipc_control_text) {
 			struct span text = ((const struct control_text *)(const void *)m.body)->text;
 
-			fwrite(text.ptr, 1, text.len, stdout);
+			put_text(text, stdout);
 		} else {
 			table_print(table, stdout);
 			return finish((const void *)m.body, json);

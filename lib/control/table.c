@@ -156,7 +156,10 @@ static size_t columns_of(const struct table *table, const char *names[TABLE_COLU
 
 	json_object_foreach(first, key, value)
 		if (count < TABLE_COLUMNS) {
-			widths[count] = (int)characters(key);
+			char text[TABLE_CELL + 1];
+
+			string_text(span_str(key), text, TABLE_CELL);
+			widths[count] = (int)characters(text);
 			names[count++] = key;
 		}
 	for (size_t r = 0; r < json_array_size(table->rows); r++)
@@ -181,8 +184,12 @@ void table_print(const struct table *table, FILE *out)
 	if (json_array_size(table->rows) == 0)
 		return;
 	count = columns_of(table, names, widths);
-	for (size_t c = 0; c < count; c++)
-		print_cell(names[c], widths[c], out);
+	for (size_t c = 0; c < count; c++) {
+		char text[TABLE_CELL + 1];
+
+		string_text(span_str(names[c]), text, TABLE_CELL);
+		print_cell(text, widths[c], out);
+	}
 	for (size_t r = 0; r < json_array_size(table->rows); r++)
 		for (size_t c = 0; c < count; c++) {
 			char text[1024];

@@ -51,19 +51,49 @@ static void add_nstring(struct span s, struct buf *out)
 		imap_string_format(s, out);
 }
 
-/* A field's value without folding; a NUL never reaches a client. */
-static void add_field(struct span header, const char *name, struct buf *out)
+/* ---- the fields of a header section that are told, found in one walk: a hostile one has millions of lines ---- */
+
+enum header_name {
+	H_DATE, H_SUBJECT, H_FROM, H_SENDER, H_REPLY_TO, H_TO, H_CC, H_BCC, H_IN_REPLY_TO, H_MESSAGE_ID,
+	H_CONTENT_ID, H_CONTENT_DESCRIPTION, H_CONTENT_ENCODING, H_CONTENT_MD5, H_CONTENT_DISPOSITION, H_CONTENT_LANGUAGE, H_CONTENT_LOCATION,
+	H_COUNT
+};
+
+static const struct span header_names[H_COUNT] = {SPAN_LIT("Date"), SPAN_LIT("Subject"), SPAN_LIT("From"), SPAN_LIT("Sender"),
+    SPAN_LIT("Reply-To"), SPAN_LIT("To"), SPAN_LIT("Cc"), SPAN_LIT("Bcc"), SPAN_LIT("In-Reply-To"), SPAN_LIT("Message-ID"),
+    SPAN_LIT("Content-ID"), SPAN_LIT("Content-Description"), SPAN_LIT("Content-Transfer-Encoding"), SPAN_LIT("Content-MD5"),
+    SPAN_LIT("Content-Disposition"), SPAN_LIT("Content-Language"), SPAN_LIT("Content-Location")};
+
+struct header {
+	struct span values[H_COUNT]; /* of the first of each name; ptr NULL: there is none */
+};
+
+static void header_read(struct span section, struct header *out)
 {
 	struct mime_field field;
+
+	*out = (struct header){.values = {{0}}};
+	while (mime_field_next(&section, &field))
+		for (size_t i = 0; i < H_COUNT; i++)
+			if (field.name.len == header_names[i].len && out->values[i].ptr == NULL && span_caseeq(field.name, header_names[i])) {
+				out->values[i] = field.value;
+				break;
+			}
+}
+
+/* A field's value without folding; a NUL never reaches a client. */
+static void add_field(const struct header *header, enum header_name name, struct buf *out)
+{
 	struct buf text;
 
-	if (!mime_field_find(header, span_str(name), &field)) {
+	if (header->values[name].ptr == NULL) {
 		buf_add_str(out, "NIL");
 		return;
 	}
 	buf_init(&text, MIME_VALUE_MAX);
-	mime_unfold(span_sub(field.value, 0, MIME_VALUE_MAX), &text);
+	mime_unfold(span_sub(header->values[name], 0, MIME_VALUE_MAX), &text);
 	imap_string_format(buf_span(&text), out);
+	out->starved |= text.starved;
 	buf_fini(&text);
 }
 
@@ -91,59 +121,62 @@ static void add_address(const struct mime_address *a, struct buf *out)
 }
 
 /* False when there is no such field or it names nobody. */
-static bool add_addresses(struct span header, const char *name, struct buf *out)
+static bool add_addresses(const struct header *header, enum header_name name, struct buf *out)
 {
-	struct mime_field field;
 	struct mime_address *list;
 	struct pool *pool;
 	size_t count = 0;
 
-	if (!mime_field_find(header, span_str(name), &field))
+	if (header->values[name].ptr == NULL)
 		return false;
 	pool = pool_new(NULL, BODY_POOL_MAX);
 	if (pool != NULL)
-		count = mime_addresses_parse(field.value, pool, &list);
+		count = mime_addresses_parse(header->values[name], pool, &list);
 	if (count > 0) {
 		buf_add_char(out, '(');
 		for (size_t i = 0; i < count; i++)
 			add_address(&list[i], out);
 		buf_add_char(out, ')');
 	}
+	out->starved |= pool == NULL || pool_starved(pool);
 	pool_free(&pool);
 	return count > 0;
 }
 
-static void add_addresses_or_nil(struct span header, const char *name, struct buf *out)
+static void add_addresses_or_nil(const struct header *header, enum header_name name, struct buf *out)
 {
 	if (!add_addresses(header, name, out))
 		buf_add_str(out, "NIL");
 }
 
-void imap_envelope_format(struct span header, struct buf *out)
+void imap_envelope_format(struct span section, struct buf *out)
 {
+	struct header header;
+
+	header_read(section, &header);
 	buf_add_char(out, '(');
-	add_field(header, "Date", out);
+	add_field(&header, H_DATE, out);
 	buf_add_char(out, ' ');
-	add_field(header, "Subject", out);
+	add_field(&header, H_SUBJECT, out);
 	buf_add_char(out, ' ');
-	add_addresses_or_nil(header, "From", out);
+	add_addresses_or_nil(&header, H_FROM, out);
 	buf_add_char(out, ' ');
 	/* RFC 3501: Sender and Reply-To are From's when they are missing. */
-	if (!add_addresses(header, "Sender", out))
-		add_addresses_or_nil(header, "From", out);
+	if (!add_addresses(&header, H_SENDER, out))
+		add_addresses_or_nil(&header, H_FROM, out);
 	buf_add_char(out, ' ');
-	if (!add_addresses(header, "Reply-To", out))
-		add_addresses_or_nil(header, "From", out);
+	if (!add_addresses(&header, H_REPLY_TO, out))
+		add_addresses_or_nil(&header, H_FROM, out);
 	buf_add_char(out, ' ');
-	add_addresses_or_nil(header, "To", out);
+	add_addresses_or_nil(&header, H_TO, out);
 	buf_add_char(out, ' ');
-	add_addresses_or_nil(header, "Cc", out);
+	add_addresses_or_nil(&header, H_CC, out);
 	buf_add_char(out, ' ');
-	add_addresses_or_nil(header, "Bcc", out);
+	add_addresses_or_nil(&header, H_BCC, out);
 	buf_add_char(out, ' ');
-	add_field(header, "In-Reply-To", out);
+	add_field(&header, H_IN_REPLY_TO, out);
 	buf_add_char(out, ' ');
-	add_field(header, "Message-ID", out);
+	add_field(&header, H_MESSAGE_ID, out);
 	buf_add_char(out, ')');
 }
 
@@ -166,12 +199,12 @@ static void add_parameters(const struct mime_content *content, struct buf *out)
 	buf_add_char(out, ')');
 }
 
-static void add_disposition(struct span header, struct pool *pool, struct buf *out)
+static void add_disposition(const struct header *header, struct pool *pool, struct buf *out)
 {
+	struct span value = header->values[H_CONTENT_DISPOSITION];
 	struct mime_content content;
-	struct mime_field field;
 
-	if (!mime_field_find(header, SPAN_LIT("Content-Disposition"), &field) || !mime_content_parse(field.value, pool, &content)) {
+	if (value.ptr == NULL || !mime_content_parse(value, pool, &content)) {
 		buf_add_str(out, "NIL");
 		return;
 	}
@@ -183,22 +216,20 @@ static void add_disposition(struct span header, struct pool *pool, struct buf *o
 }
 
 /* body-ext: disposition, language, location; the last two behind what all share. */
-static void add_extension(struct span header, struct pool *pool, struct buf *out)
+static void add_extension(const struct header *header, struct pool *pool, struct buf *out)
 {
 	buf_add_char(out, ' ');
 	add_disposition(header, pool, out);
 	buf_add_char(out, ' ');
-	add_field(header, "Content-Language", out);
+	add_field(header, H_CONTENT_LANGUAGE, out);
 	buf_add_char(out, ' ');
-	add_field(header, "Content-Location", out);
+	add_field(header, H_CONTENT_LOCATION, out);
 }
 
-static void add_encoding(struct span header, struct buf *out)
+static void add_encoding(const struct header *header, struct buf *out)
 {
-	struct mime_field field;
-
-	if (mime_field_find(header, SPAN_LIT("Content-Transfer-Encoding"), &field) && span_trim(field.value).len > 0)
-		add_field(header, "Content-Transfer-Encoding", out);
+	if (span_trim(header->values[H_CONTENT_ENCODING]).len > 0)
+		add_field(header, H_CONTENT_ENCODING, out);
 	else
 		buf_add_str(out, "\"7BIT\"");
 }
@@ -220,8 +251,9 @@ static bool is_message(const struct mime_part *part)
 /* body-fields, and what text and message add. What stands inside a message comes between begin and end. */
 static void single_begin(struct span message, const struct mime_part *part, struct buf *out)
 {
-	struct span header = mime_part_header(message, part);
+	struct header header;
 
+	header_read(mime_part_header(message, part), &header);
 	buf_add_char(out, '(');
 	imap_string_format(part->content.type, out);
 	buf_add_char(out, ' ');
@@ -229,11 +261,11 @@ static void single_begin(struct span message, const struct mime_part *part, stru
 	buf_add_char(out, ' ');
 	add_text_charset(part, out);
 	buf_add_char(out, ' ');
-	add_field(header, "Content-ID", out);
+	add_field(&header, H_CONTENT_ID, out);
 	buf_add_char(out, ' ');
-	add_field(header, "Content-Description", out);
+	add_field(&header, H_CONTENT_DESCRIPTION, out);
 	buf_add_char(out, ' ');
-	add_encoding(header, out);
+	add_encoding(&header, out);
 	buf_printf(out, " %zu", part->body_size);
 	if (part->kind == MIME_TEXT)
 		buf_printf(out, " %zu", part->lines);
@@ -248,20 +280,23 @@ static void single_begin(struct span message, const struct mime_part *part, stru
 
 static void single_end(struct span message, const struct mime_part *part, bool extended, struct pool *pool, struct buf *out)
 {
-	struct span header = mime_part_header(message, part);
+	struct header header;
 
 	if (is_message(part))
 		buf_printf(out, " %zu", part->lines);
 	if (extended) {
+		header_read(mime_part_header(message, part), &header);
 		buf_add_char(out, ' ');
-		add_field(header, "Content-MD5", out);
-		add_extension(header, pool, out);
+		add_field(&header, H_CONTENT_MD5, out);
+		add_extension(&header, pool, out);
 	}
 	buf_add_char(out, ')');
 }
 
 static void multipart_end(struct span message, const struct mime_part *part, bool extended, struct pool *pool, struct buf *out)
 {
+	struct header header;
+
 	/* RFC 3501 knows no multipart without parts. */
 	if (part->first_child == NULL)
 		buf_add_str(out, no_body);
@@ -270,7 +305,8 @@ static void multipart_end(struct span message, const struct mime_part *part, boo
 	if (extended) {
 		buf_add_char(out, ' ');
 		add_parameters(&part->content, out);
-		add_extension(mime_part_header(message, part), pool, out);
+		header_read(mime_part_header(message, part), &header);
+		add_extension(&header, pool, out);
 	}
 	buf_add_char(out, ')');
 }
@@ -318,5 +354,6 @@ void imap_body_format(struct span message, const struct mime_part *root, bool ex
 		buf_printf(out, "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"8BIT\" %zu%s)", root->body_size,
 		    extended ? " NIL NIL NIL NIL" : "");
 	}
+	out->starved |= pool == NULL || pool_starved(pool);
 	pool_free(&pool);
 }

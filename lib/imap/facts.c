@@ -45,9 +45,10 @@ int imap_facts_find(struct span message, struct pool *pool, struct imap_facts *o
 	struct mime_field date;
 	struct span header;
 	struct buf text;
+	bool starved;
 
 	*out = (struct imap_facts){.sent = INT64_MIN};
-	if (root == NULL && scratch != NULL) {
+	if (root == NULL && scratch != NULL && !pool_starved(scratch)) {
 		pool_reset(scratch);
 		root = parse_opaque(message, scratch);
 	}
@@ -72,7 +73,9 @@ int imap_facts_find(struct span message, struct pool *pool, struct imap_facts *o
 	out->bodystructure = keep(pool, &text);
 	mime_parts_encode(root, &text);
 	out->parts = keep(pool, &text);
+	/* What was left out would be left out for ever: these are kept with the message. */
+	starved = text.starved || pool_starved(scratch);
 	buf_fini(&text);
 	pool_free(&scratch);
-	return out->parts.ptr && out->bodystructure.ptr && out->envelope.ptr && out->body.ptr ? 0 : err_set(err, E_NOMEM, "out of memory");
+	return !starved && out->parts.ptr && out->bodystructure.ptr && out->envelope.ptr && out->body.ptr ? 0 : err_set(err, E_NOMEM, "out of memory");
 }

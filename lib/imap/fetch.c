@@ -164,7 +164,9 @@ static bool label(struct imap_lex *lex, struct imap_fetch_item *item)
 	buf_add_char(&text, ']');
 	if (item->partial)
 		buf_printf(&text, "<%u>", item->offset);
-	item->label = pool_span(lex->pool, buf_span(&text));
+	item->label = buf_failed(&text) ? (struct span){0} : pool_span(lex->pool, buf_span(&text));
+	if (text.starved)
+		pool_starve(lex->pool);
 	buf_fini(&text);
 	return item->label.ptr != NULL ? true : imap_lex_fail(lex, "the command is too large");
 }

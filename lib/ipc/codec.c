@@ -63,6 +63,8 @@ int ipc_encode(const struct ipc_type *type, uint32_t id, const void *body, struc
 		if (r != 0)
 			return r;
 	}
+	if (buf_failed(out) && out->starved)
+		return E_NOMEM;
 	return buf_failed(out) || buf_len(out) - before > IPC_MESSAGE_MAX ? E_TOOBIG : 0;
 }
 

@@ -79,13 +79,14 @@ struct ipc_message {
 	const struct ipc_type *type;
 	uint32_t id;
 	int fd; /* -1 for none; owned by the receiver of the message */
+	bool fd_lost; /* one came with it, but this process has no descriptor free to take it: fd is -1, even where one is required */
 	size_t size; /* bytes of the receiver's buffer that it took */
 	_Alignas(16) unsigned char body[IPC_BODY_MAX];
 };
 
 /*
  * Appends the wire form. 0, or E_TOOBIG when a field or the whole passes its
- * maximum (or out's), E_SYNTAX for a NUL in a str.
+ * maximum (or out's), E_SYNTAX for a NUL in a str, E_NOMEM.
  */
 int ipc_encode(const struct ipc_type *type, uint32_t id, const void *body, struct buf *out);
 
@@ -115,6 +116,8 @@ int ipc_send_wire(int fd, struct span wire, int pass);
  * Receives one message into buffer (IPC_MESSAGE_MAX bytes, lent to *out).
  * 0; E_AGAIN; E_CLOSED at the end; E_PROTO for a malformed one, a surplus or a
  * missing descriptor: close the peer. Received descriptors are close-on-exec.
+ * A message whose descriptor could not be taken is given with fd_lost (unix(7): it is cut off with MSG_CTRUNC):
+ * what it was for has failed, but not the peer.
  */
 int ipc_receive(int fd, const struct ipc_service *service, enum ipc_direction direction,
     void *buffer, struct ipc_message *out, struct err *err);

@@ -73,9 +73,9 @@ static int check_descriptor(const struct ipc_message *m, int count, struct err *
 {
 	if (count > 1)
 		return err_set(err, E_PROTO, "%s: %d descriptors", m->type->name, count);
-	if (count == 0 && m->type->fd == IPC_FD_REQUIRED)
+	if (count == 0 && m->type->fd == IPC_FD_REQUIRED && !m->fd_lost)
 		return err_set(err, E_PROTO, "%s: descriptor missing", m->type->name);
-	if (count == 1 && m->type->fd == IPC_FD_NONE)
+	if ((count == 1 || m->fd_lost) && m->type->fd == IPC_FD_NONE)
 		return err_set(err, E_PROTO, "%s: surplus descriptor", m->type->name);
 	return 0;
 }
@@ -110,6 +110,7 @@ int ipc_receive(int fd, const struct ipc_service *service, enum ipc_direction di
 	    .msg_control = control.room,
 	    .msg_controllen = sizeof(control.room)};
 	int pass, count, r;
+	bool lost;
 	ssize_t n;
 
 	n = receive(fd, &msg);
@@ -118,12 +119,14 @@ int ipc_receive(int fd, const struct ipc_service *service, enum ipc_direction di
 				       : err_set_errno(err, errno, "%s: receive", service->name);
 	/* An empty message says the same as the end, and may bring descriptors all the same. */
 	count = take_descriptors(&msg, &pass);
+	lost = count == 0 && (msg.msg_flags & MSG_CTRUNC) != 0;
 	if (n == 0)
 		r = err_set(err, E_CLOSED, "%s: closed by the other end", service->name);
-	else if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+	else if ((msg.msg_flags & MSG_TRUNC) != 0 || ((msg.msg_flags & MSG_CTRUNC) != 0 && !lost))
 		r = err_set(err, E_PROTO, "%s: message too long", service->name);
 	else
 		r = ipc_decode(service, direction, span_of(buffer, (size_t)n), out, err);
+	out->fd_lost = r == 0 && lost;
 	if (r == 0)
 		r = check_descriptor(out, count, err);
 	if (r != 0 && pass >= 0)

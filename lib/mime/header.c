@@ -5,16 +5,17 @@
 bool mime_field_next(struct span *rest, struct mime_field *out)
 {
 	while (rest->len > 0) {
-		size_t end = 0, colon, name_end;
+		const char *at = rest->ptr, *stop = at + rest->len;
+		size_t colon, name_end;
 		struct span whole;
 
 		do {
-			size_t lf = span_find(span_from(*rest, end), '\n');
+			const char *lf = memchr(at, '\n', (size_t)(stop - at));
 
-			end += lf < rest->len - end ? lf + 1 : rest->len - end;
-		} while (end < rest->len && (rest->ptr[end] == ' ' || rest->ptr[end] == '\t'));
-		whole = span_sub(*rest, 0, end);
-		*rest = span_from(*rest, end);
+			at = lf != NULL ? lf + 1 : stop;
+		} while (at < stop && (*at == ' ' || *at == '\t'));
+		whole = span_of(rest->ptr, (size_t)(at - rest->ptr));
+		*rest = span_from(*rest, whole.len);
 		colon = span_find(whole, ':');
 		for (name_end = colon; name_end > 0 && (whole.ptr[name_end - 1] == ' ' || whole.ptr[name_end - 1] == '\t'); name_end--)
 			;
@@ -236,6 +237,8 @@ static struct span take_phrase(struct span *s, struct pool *pool, const char *st
 			buf_add_span(&joined, word);
 		}
 	}
+	if (joined.starved)
+		pool_starve(pool);
 	if (words > 1)
 		first = pool_span(pool, buf_span(&joined));
 	buf_fini(&joined);

@@ -126,6 +126,7 @@ void mime_words_decode(struct span s, struct buf *out)
 		buf_add_char(out, '=');
 		s = span_from(s, 1);
 	}
+	out->starved |= octets.starved;
 	buf_fini(&octets);
 }
 
@@ -212,6 +213,8 @@ struct span mime_parameter_decode(const struct mime_content *content, struct spa
 	else
 		mime_words_decode(buf_span(&octets), &text);
 	result = pool_span(pool, buf_span(&text));
+	if (octets.starved || text.starved)
+		pool_starve(pool);
 	buf_fini(&octets);
 	buf_fini(&text);
 	return result;

@@ -307,7 +307,10 @@ void conn_flush(struct conn *conn)
 		return;
 	conn_enter(conn);
 	if (buf_failed(&conn->out)) {
-		err_set(&err, E_LIMIT, "the client does not read");
+		if (conn->out.starved)
+			err_set(&err, E_NOMEM, "no memory for output");
+		else
+			err_set(&err, E_LIMIT, "the client does not read");
 		conn_fail(conn, &err);
 	}
 	while (!conn->dead && buf_len(&conn->out) > 0 && (n = conn_write_some(conn, &err)) > 0)

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 struct control_server {
@@ -50,6 +51,12 @@ void control_reply_text(struct control_reply *reply, struct span text)
 	}
 }
 
+/* Of the machine, not of what was asked. */
+static bool is_failure(unsigned exit)
+{
+	return exit == EX_OSERR || exit == EX_IOERR || exit == EX_TEMPFAIL;
+}
+
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
 {
 	struct control_done done = {.exit = exit};
@@ -60,6 +67,8 @@ void control_reply_done(struct control_reply *reply, unsigned exit, const char *
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	done.text = span_str(text);
+	if (is_failure(exit))
+		log_event(EV_control_failed, NULL, F_STR("error", text));
 	if (reply->conn == NULL) {
 		reply_free(reply);
 		return;
@@ -94,11 +103,15 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		return E_PROTO;
 	if (m->type == &ipc_control_input) {
 		buf_add_span(&reply->input, ((const struct control_input *)(const void *)m->body)->text);
-		return buf_failed(&reply->input) ? E_TOOBIG : 0;
+		return buf_failed(&reply->input) && !reply->input.starved ? E_TOOBIG : 0;
 	}
 	request = (const void *)m->body;
 	reply->state = ASKED;
 	reply->id = m->id;
+	if (reply->input.starved) {
+		control_reply_done(reply, EX_TEMPFAIL, "%s", err_text(E_NOMEM));
+		return 0;
+	}
 	reply->server->handler(reply->server->arg, reply, args, split_args(request->args, args),
 	    buf_span(&reply->input), request->secret);
 	return 0;
@@ -132,6 +145,7 @@ static void on_accept(void *arg, int fd, const struct sockaddr_storage *address,
 	}
 	reply = calloc(1, sizeof(*reply));
 	if (reply == NULL) {
+		log_event(EV_control_failed, NULL, F_STR("error", err_text(E_NOMEM)));
 		close(fd);
 		return;
 	}
@@ -139,6 +153,7 @@ static void on_accept(void *arg, int fd, const struct sockaddr_storage *address,
 	buf_init(&reply->input, CONTROL_INPUT_MAX);
 	reply->conn = ipc_conn_new(server->base, fd, &ipc_service_control, TO_SERVICE, &control_callbacks, reply);
 	if (reply->conn == NULL) {
+		log_event(EV_control_failed, NULL, F_STR("error", err_text(E_NOMEM)));
 		free(reply);
 		return;
 	}

@@ -46,6 +46,7 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
     enum ipc_direction direction, const struct ipc_conn_callbacks *callbacks, void *arg)
 {
 	struct ipc_conn *conn = calloc(1, sizeof(*conn));
+	bool reserved;
 
 	if (conn == NULL) {
 		close(fd);
@@ -61,9 +62,11 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
 	conn->wait_max = IPC_CONN_WAIT_MAX;
 	conn->burst = IPC_CONN_BURST;
 	buf_init(&conn->wire, IPC_MESSAGE_MAX);
+	/* At once, that no answer is lost for want of memory: the asker would wait for it for ever. */
+	reserved = buf_reserve(&conn->wire, IPC_MESSAGE_MAX) != NULL;
 	conn->read_event = event_new(base, fd, EV_READ | EV_PERSIST, ipc_conn_on_read, conn);
 	conn->write_event = event_new(base, fd, EV_WRITE, ipc_conn_on_write, conn);
-	if (conn->read_event == NULL || conn->write_event == NULL ||
+	if (!reserved || conn->read_event == NULL || conn->write_event == NULL ||
 	    event_add(conn->read_event, NULL) != 0)
 		ipc_conn_free(&conn);
 	return conn;
@@ -130,6 +133,8 @@ static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
 		explicit_bzero(received.buffer, sizeof(received.buffer));
 	if (r != 0)
 		return r;
+	if (message.fd_lost)
+		log_event(EV_ipc_descriptor_lost, NULL, F_STR("service", conn->service->name), F_STR("message", message.type->name));
 	conn->busy = received.taken = true;
 	r = conn->callbacks->message(conn->arg, conn, &message);
 	conn->busy = received.taken = false;
@@ -224,6 +229,12 @@ static int ipc_conn_send_wire(struct ipc_conn *conn, int pass)
 	return ipc_conn_wait(conn, buf_span(&conn->wire), pass);
 }
 
+static void wire_wipe(struct buf *wire)
+{
+	buf_clear(wire);
+	explicit_bzero(buf_reserve(wire, IPC_MESSAGE_MAX), IPC_MESSAGE_MAX);
+}
+
 int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id, const void *body,
     int pass)
 {
@@ -234,7 +245,7 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
 	if (r == 0)
 		r = ipc_conn_send_wire(conn, pass);
 	if (ipc_has_secret(type))
-		buf_fini_secret(&conn->wire);
+		wire_wipe(&conn->wire);
 	return r;
 }
 

@@ -10,7 +10,7 @@ struct ipc_conn;
 
 struct ipc_conn_callbacks {
 	/*
-	 * One message; message->fd is now the callee's. Return 0, or E_PROTO (any error): the
+	 * One message; message->fd is now the callee's (look at fd_lost where one is required). Return 0, or E_PROTO (any error): the
 	 * connection is closed, logged, and closed() is called.
 	 */
 	int (*message)(void *arg, struct ipc_conn *conn, struct ipc_message *message);

@@ -260,9 +260,12 @@ static int take_message(struct daemon *daemon, struct ipc_message *m)
 	const struct master_peer *peer = (const void *)m->body;
 
 	if (m->type == &ipc_master_config)
-		return take_config(daemon, m);
+		return m->fd_lost ? E_NOFILES : take_config(daemon, m);
 	if (m->type != &ipc_master_peer || !daemon->running)
 		return handover_take(&daemon->handed, m);
+	/* The other end sees that this one has gone; who needs it asks master again. */
+	if (m->fd_lost)
+		return 0;
 	if (!peer->serving)
 		lost_found(daemon, peer->service);
 	give_peer(daemon, peer->service, peer->role, peer->serving, m->fd);

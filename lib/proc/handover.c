@@ -73,6 +73,8 @@ static int take_peer(struct handover *h, struct ipc_message *m)
 
 int handover_take(struct handover *h, struct ipc_message *m)
 {
+	if (m->fd_lost)
+		return E_NOFILES;
 	if (m->type == &ipc_master_file)
 		return take_file(h, m);
 	if (m->type == &ipc_master_listener)

@@ -138,6 +138,8 @@ static int take_local(struct span *rest, struct buf *out, struct err *err)
 	int r = 0;
 
 	buf_init(&value, SMTP_PATH_MAX);
+	if (buf_reserve(&value, SMTP_PATH_MAX) == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	if (rest->len > 0 && rest->ptr[0] == '"') {
 		used = scan_quoted(*rest, &value);
 		if (used == 0 || buf_len(&value) == 0)
@@ -208,6 +210,9 @@ int smtp_path_parse(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1
 	if (r != 0)
 		return r;
 	buf_init(&path, SMTP_PATH_MAX);
+	/* All of it at once: what fails later is too long, and that is for good. */
+	if (buf_reserve(&path, SMTP_PATH_MAX) == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
 	r = take_mailbox(&rest, flags, &path, err);
 	if (r == 0 && (rest.len == 0 || rest.ptr[0] != '>'))
 		r = err_set(err, E_SYNTAX, "the path does not end in >");

@@ -318,18 +318,31 @@ static void apply(struct smtp_server *s, const struct smtp_command *c, struct sp
 		end_badly(s, 421, "4.7.0", "Too many commands without a message, closing");
 	else
 		c->apply(s, args);
-	/* RFC 2920 section 3.1: DATA is waited for. The text of a message that is refused would be read as commands. */
-	if (c->apply == smtp_command_data && s->hurried && s->state != SMTP_WAIT_READY && s->state != SMTP_DATA)
-		s->state = SMTP_ENDED;
+	if (c->apply == smtp_command_data && s->state != SMTP_WAIT_READY && s->state != SMTP_DATA)
+		s->data_refused = true;
+}
+
+/*
+ * What is no command. RFC 2920 section 3.1: the answer to DATA is waited for. A client that does not wait sends its text
+ * whatever the answer was, and somewhere in it may stand lines that are commands. Its first line is none: at that the session
+ * ends, so that the others are not read. When the octets arrived has no part in this.
+ */
+static void refuse_line(struct smtp_server *s, const char *text)
+{
+	if (s->data_refused)
+		end_badly(s, 421, "4.7.0", "What follows the refused DATA is no command, closing");
+	else
+		smtp_refuse(s, 500, "5.5.2", "%s", text);
 }
 
 static void dispatch(struct smtp_server *s, struct span line)
 {
 	size_t blank = span_find(line, ' ');
 	struct span verb = span_sub(line, 0, blank), args = span_from(line, blank + 1);
+	char unknown[48];
 
 	if (!utf8_is_valid(line)) {
-		smtp_refuse(s, 500, "5.5.2", "The command is not UTF-8");
+		refuse_line(s, "The command is not UTF-8");
 		return;
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -337,10 +350,12 @@ static void dispatch(struct smtp_server *s, struct span line)
 
 		if (!span_caseeq(verb, span_str(c->verb)))
 			continue;
+		s->data_refused = false;
 		apply(s, c, args);
 		return;
 	}
-	smtp_refuse(s, 500, "5.5.2", "Unknown command '%.*s'", SPAN_ARG(span_sub(verb, 0, 20)));
+	snprintf(unknown, sizeof(unknown), "Unknown command '%.*s'", SPAN_ARG(span_sub(verb, 0, 20)));
+	refuse_line(s, unknown);
 }
 
 bool smtp_server_waits(const struct smtp_server *s)
@@ -362,6 +377,7 @@ static size_t line_length(struct span input)
  */
 static bool skip_line(struct smtp_server *s, struct span *input)
 {
+	char too_long[48];
 	size_t len = line_length(*input);
 	bool ended = len > 0 && input->ptr[len - 1] == '\n', bare = len < 2 || input->ptr[len - 2] != '\r';
 
@@ -376,10 +392,11 @@ static bool skip_line(struct smtp_server *s, struct span *input)
 	}
 	s->skipped = 0;
 	*input = span_from(*input, len);
+	snprintf(too_long, sizeof(too_long), "Line longer than %d octets", SMTP_LINE_MAX);
 	if (bare)
 		end_badly(s, 500, "5.5.2", "a line ends in CR LF, not in LF alone");
 	else
-		smtp_refuse(s, 500, "5.5.2", "Line longer than %d octets", SMTP_LINE_MAX);
+		refuse_line(s, too_long);
 	return true;
 }
 
@@ -394,10 +411,8 @@ static bool take_command(struct smtp_server *s, struct span *input)
 	r = smtp_line_next(input, &line, &err);
 	if (r < 0)
 		end_badly(s, 500, "5.5.2", err.text);
-	else if (r > 0) {
-		s->hurried = input->len > 0;
+	else if (r > 0)
 		dispatch(s, line);
-	}
 	return r != 0;
 }
 
@@ -420,8 +435,6 @@ enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_
 	while (s->state != SMTP_ENDED && s->state != SMTP_TLS && !smtp_server_waits(s) && step(s, &rest))
 		;
 	*consumed = input.len - rest.len;
-	if (s->state == SMTP_WAIT_READY && rest.len > 0)
-		s->hurried = true;
 	if (s->state == SMTP_TLS) {
 		/* RFC 3207, and the injections of 2011 and 2021: nothing may come with STARTTLS. */
 		if (rest.len == 0) {

@@ -130,8 +130,7 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 		smtp_end_transaction(s);
 		smtp_set_state(s, SMTP_READY);
 		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%s", err->text);
-		if (s->hurried)
-			s->state = SMTP_ENDED;
+		s->data_refused = true;
 		return;
 	}
 	smtp_set_state(s, SMTP_DATA);

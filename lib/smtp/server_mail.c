@@ -136,6 +136,8 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 			return bad_parameter(err, name);
 		seen->envid = true;
 		tx->envid = decode_xtext(tx->pool, value);
+		if (tx->envid.ptr == NULL)
+			return err_set(err, E_NOMEM, "out of memory");
 	} else {
 		return err_set(err, E_UNSUPPORTED, "parameter %.*s is not known", SPAN_ARG(span_sub(name, 0, 30)));
 	}
@@ -146,6 +148,9 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 static void refuse_path(struct smtp_server *s, int code, const struct err *err, const char *what, const char *enhanced)
 {
 	switch (code) {
+	case E_NOMEM:
+		smtp_refuse(s, err_smtp_code(code), err_smtp_enhanced(code), "%s: %s", what, err->text);
+		return;
 	case E_TOOBIG:
 		smtp_refuse(s, 552, "5.3.4", "%s", err->text);
 		return;
@@ -261,6 +266,8 @@ static int rcpt_parameter(struct smtp_server *s, struct smtp_recipient *rcpt, st
 		if (!(s->tx->smtputf8 ? utf8_is_valid(value) : is_xtext(span_from(value, semicolon + 1))))
 			return bad_parameter(err, name);
 		rcpt->orcpt = decode_xtext(s->tx->pool, value);
+		if (rcpt->orcpt.ptr == NULL)
+			return err_set(err, E_NOMEM, "out of memory");
 	} else {
 		return err_set(err, E_UNSUPPORTED, "parameter %.*s is not known", SPAN_ARG(span_sub(name, 0, 30)));
 	}

@@ -45,7 +45,7 @@ struct smtp_server {
 	size_t line_len;  /* octets of it so far */
 	int drop_code;	  /* the content is refused: the rest is only counted */
 	struct err drop;
-	bool hurried;	  /* something came behind the command before it was answered */
+	bool data_refused; /* the command before this line was a DATA that was refused */
 	uint32_t errors;
 	uint32_t idle;	  /* commands that bring no mail, since the last message */
 	uint32_t rcpt_refused;

@@ -77,6 +77,8 @@ int spool_envelope_encode(const struct spool_envelope *e, struct buf *out)
 	put(out, e->recipient_count, 4);
 	for (size_t i = 0; i < e->recipient_count; i++)
 		put_recipient(out, &e->recipients[i]);
+	if (buf_failed(out) && out->starved)
+		return E_NOMEM;
 	return buf_failed(out) || buf_len(out) - before > SPOOL_ENVELOPE_MAX ? E_TOOBIG : 0;
 }
 

@@ -1,4 +1,4 @@
-/* What is done now and then: purge, check, and the making of a lost index from the files. */
+/* What is done now and then: purge, and the making of a lost index from the files. */
 #include "store/draft.h"
 
 #include "base/clock.h"
@@ -16,9 +16,7 @@
 
 enum { PURGE_BATCH = 1000, REPORT_LINE = 512 };
 
-static void say(store_report *report, void *arg, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static void say(store_report *report, void *arg, const char *fmt, ...)
+void store_say(store_report *report, void *arg, const char *fmt, ...)
 {
 	char line[REPORT_LINE];
 	va_list ap;
@@ -42,29 +40,31 @@ static int purge_some(struct store_txn *txn, int64_t before, struct store_messag
 {
 	MDB_cursor *cursor;
 	MDB_val k, v;
-	int r = 0;
+	int r = mdb_cursor_open(txn->mdb, txn->store->db[DB_EXPUNGED], &cursor);
 
-	if (mdb_cursor_open(txn->mdb, txn->store->expunged, &cursor) != 0)
-		return err_set(err, E_IO, "expunged");
+	if (r != 0)
+		return record_error(txn, DB_EXPUNGED, r, err);
 	while (*count < PURGE_BATCH && r == 0 && mdb_cursor_get(cursor, &k, &v, MDB_FIRST) == 0) {
 		struct expunged record;
 		uint32_t left = 0;
 
-		if (v.mv_size != sizeof(record) || ((int64_t)store_get64(k.mv_data) >= before && !keeps_too_much(txn)))
+		if (k.mv_size < 8 || ((int64_t)store_get64(k.mv_data) >= before && !keeps_too_much(txn)))
 			break;
-		memcpy(&record, v.mv_data, sizeof(record));
-		r = refs_change(txn, record.message.number, -1, &left, err);
+		/* What is removed cannot be made again: nothing is, on the word of a damaged record or for want of one. */
+		if (*count == 0 && (records_verify(txn, DB_EXPUNGED, err) != 0 || records_verify(txn, DB_REFS, err) != 0))
+			r = E_CORRUPT;
+		if (r == 0)
+			r = expunged_decode(txn, k, v, &record, err);
+		if (r == 0)
+			r = refs_change(txn, record.message.number, -1, &left, err);
 		if (r == 0 && left == 0) {
-			unsigned char key[8];
-			MDB_val f = {sizeof(key), key};
-
-			store_key64(record.message.number, key);
-			mdb_del(txn->mdb, txn->store->facts, &f, NULL);
+			r = facts_del(txn, record.message.number, err);
 			gone[(*gone_count)++] = record.message;
 		}
+		if (r != 0)
+			break;
 		txn->meta.kept_bytes -= record.message.size;
-		if (mdb_cursor_del(cursor, 0) != 0)
-			r = err_set(err, E_IO, "expunged");
+		r = record_del_at(txn, DB_EXPUNGED, cursor, k, v, err);
 		(*count)++;
 	}
 	mdb_cursor_close(cursor);
@@ -92,7 +92,7 @@ int store_purge(struct store *store, int64_t before, uint32_t *count, struct err
 	for (size_t i = 0; i < gone_count && r == 0; i++) {
 		char name[STORE_FILE_NAME];
 
-		file_name(gone[i].number, gone[i].origin, gone[i].arrived, name);
+		message_file_name(&gone[i], name);
 		unlinkat(store->dir, name, 0);
 	}
 	free(gone);
@@ -116,59 +116,55 @@ int store_purge_surplus(struct store *store, struct err *err)
 
 enum { TIDY_EVERY = 86400, TIDY_BATCH = 1000 };
 
-#define TIDY_KEY ((MDB_val){1, (void *)(uintptr_t)"T"})
+#define TIDY_KEY SPAN_LIT("T")
 
 static int tidied_at(struct store *store, int64_t *when, struct err *err)
 {
-	MDB_val k = TIDY_KEY, v;
+	struct span value;
 	struct store_txn *txn;
 	int r = store_begin(store, false, &txn, err);
 
 	*when = 0;
 	if (r != 0)
 		return r;
-	if (mdb_get(txn->mdb, store->catalog, &k, &v) == 0 && v.mv_size == sizeof(*when))
-		memcpy(when, v.mv_data, sizeof(*when));
+	if (record_get(txn, DB_CATALOG, TIDY_KEY, &value, NULL) == 0 && value.len == sizeof(*when))
+		memcpy(when, value.ptr, sizeof(*when));
 	store_abort(&txn);
 	return 0;
 }
 
 static int note_tidied(struct store *store, int64_t when, struct err *err)
 {
-	MDB_val k = TIDY_KEY, v = {sizeof(when), &when};
 	struct store_txn *txn;
 	int r = store_begin(store, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	txn->dirty = true;
-	r = mdb_put(txn->mdb, store->catalog, &k, &v, 0);
+	r = record_put(txn, DB_CATALOG, TIDY_KEY, span_of(&when, sizeof(when)), err);
 	if (r == 0)
 		return store_commit(&txn, err);
 	store_abort(&txn);
-	return store_db_error(err, r, "catalog");
+	return r;
 }
 
 /* When an entry was made; INT64_MAX for what is none of ours: it stays. */
-typedef int64_t entry_when(MDB_val key, MDB_val value);
+typedef int64_t entry_when(struct span value);
 
-static int64_t delivered_when(MDB_val key, MDB_val value)
+static int64_t delivered_when(struct span value)
 {
 	int64_t when = INT64_MAX;
 
-	(void)key;
-	if (value.mv_size == sizeof(when))
-		memcpy(&when, value.mv_data, sizeof(when));
+	if (value.len == sizeof(when))
+		memcpy(&when, value.ptr, sizeof(when));
 	return when;
 }
 
-static int64_t log_when(MDB_val key, MDB_val value)
+static int64_t log_when(struct span value)
 {
 	int64_t when = INT64_MAX;
 
-	(void)key;
-	if (value.mv_size >= 16 + sizeof(when))
-		memcpy(&when, (char *)value.mv_data + 16, sizeof(when));
+	if (value.len >= 16 + sizeof(when))
+		memcpy(&when, value.ptr + 16, sizeof(when));
 	return when;
 }
 
@@ -181,7 +177,7 @@ struct old_keys {
 };
 
 /* Up to a batch of keys whose time is over. in_order: the oldest come first, so the first that stays ends it. */
-static int find_old(struct store *store, MDB_dbi dbi, entry_when *when, int64_t before, bool in_order, struct old_keys *old, struct err *err)
+static int find_old(struct store *store, enum store_db db, entry_when *when, int64_t before, bool in_order, struct old_keys *old, struct err *err)
 {
 	MDB_val k = {old->len, old->next}, v;
 	struct store_txn *txn;
@@ -192,10 +188,11 @@ static int find_old(struct store *store, MDB_dbi dbi, entry_when *when, int64_t 
 	old->more = false;
 	if (r != 0)
 		return r;
-	r = mdb_cursor_open(txn->mdb, dbi, &cursor);
+	r = mdb_cursor_open(txn->mdb, store->db[db], &cursor);
 	if (r == 0) {
 		for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-			bool is_old = k.mv_size == old->len && when(k, v) < before;
+			struct span value;
+			bool is_old = k.mv_size == old->len && record_check(db, k, v, &value) && when(value) < before;
 
 			if (!is_old && in_order)
 				break;
@@ -213,26 +210,22 @@ static int find_old(struct store *store, MDB_dbi dbi, entry_when *when, int64_t 
 	return r == 0 || r == MDB_NOTFOUND ? 0 : store_db_error(err, r, "tidying");
 }
 
-static int remove_old(struct store *store, MDB_dbi dbi, const struct old_keys *old, struct err *err)
+static int remove_old(struct store *store, enum store_db db, const struct old_keys *old, struct err *err)
 {
 	struct store_txn *txn;
 	int r = store_begin(store, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	for (size_t i = 0; i < old->count && (r == 0 || r == MDB_NOTFOUND); i++) {
-		MDB_val k = {old->len, (void *)(uintptr_t)old->keys[i]};
-
-		r = mdb_del(txn->mdb, dbi, &k, NULL);
-	}
-	txn->dirty = true;
-	if (r == 0 || r == MDB_NOTFOUND)
+	for (size_t i = 0; i < old->count && r == 0; i++)
+		r = record_del(txn, db, span_of(old->keys[i], old->len), err);
+	if (r == 0)
 		return store_commit(&txn, err);
 	store_abort(&txn);
-	return store_db_error(err, r, "tidying");
+	return r;
 }
 
-static int prune(struct store *store, MDB_dbi dbi, size_t key_len, entry_when *when, int64_t before, bool in_order, bool (*stop)(void),
+static int prune(struct store *store, enum store_db db, size_t key_len, entry_when *when, int64_t before, bool in_order, bool (*stop)(void),
     struct err *err)
 {
 	struct old_keys *old = calloc(1, sizeof(*old));
@@ -243,9 +236,9 @@ static int prune(struct store *store, MDB_dbi dbi, size_t key_len, entry_when *w
 		old->more = true;
 	}
 	while (r == 0 && old->more && (stop == NULL || !stop())) {
-		r = find_old(store, dbi, when, before, in_order, old, err);
+		r = find_old(store, db, when, before, in_order, old, err);
 		if (r == 0 && old->count > 0)
-			r = remove_old(store, dbi, old, err);
+			r = remove_old(store, db, old, err);
 	}
 	free(old);
 	return r;
@@ -271,168 +264,84 @@ int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), stru
 		return r;
 	r = purge_all(store, now - (int64_t)undo_days * 86400, stop, err);
 	if (r == 0)
-		r = prune(store, store->delivered, STORE_KEY, delivered_when, now - (int64_t)DELIVERED_KEEP_DAYS * 86400, false, stop, err);
+		r = prune(store, DB_DELIVERED, STORE_KEY, delivered_when, now - (int64_t)DELIVERED_KEEP_DAYS * 86400, false, stop, err);
 	if (r == 0)
-		r = prune(store, store->log, 12, log_when, now - (int64_t)LOG_KEEP_DAYS * 86400, true, stop, err);
+		r = prune(store, DB_LOG, 12, log_when, now - (int64_t)LOG_KEEP_DAYS * 86400, true, stop, err);
+	if (r == 0 && (stop == NULL || !stop()))
+		r = orphans_remove(store, err);
 	return r == 0 && (stop == NULL || !stop()) ? note_tidied(store, now, err) : r;
-}
-
-/* ---- check ---- */
-
-struct check {
-	struct store *store;
-	struct store_txn *txn;
-	store_report *report;
-	void *arg;
-	int faults;
-	uint64_t bytes;
-	uint32_t messages;
-};
-
-static void fault(struct check *c, struct span mailbox, uint32_t uid, const char *what)
-{
-	c->faults++;
-	say(c->report, c->arg, "mailbox %.*s UID %u: %s", SPAN_ARG(mailbox), uid, what);
-}
-
-static int check_mailbox(void *arg, const struct store_mailbox *box)
-{
-	struct check *c = arg;
-	struct store_message *list;
-	struct err err = {0};
-	size_t count;
-	uint64_t size = 0;
-	uint32_t last = 0, unseen = 0;
-	int r = store_message_list(c->txn, box->id, 0, c->txn->pool, &list, &count, &err);
-
-	if (r != 0) {
-		fault(c, box->name, 0, err.text);
-		return 0;
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct store_facts facts;
-		int fd = -1;
-
-		if (list[i].uid <= last || list[i].uid >= box->uidnext)
-			fault(c, box->name, list[i].uid, "UID out of order");
-		last = list[i].uid;
-		if (store_file_open(c->store, &list[i], &fd, &err) != 0)
-			fault(c, box->name, list[i].uid, err.text);
-		if (fd >= 0)
-			close(fd);
-		r = store_facts_get(c->txn, list[i].number, &facts, &err);
-		if (r != 0 && r != E_NOTFOUND) /* they may have been too large to be kept */
-			fault(c, box->name, list[i].uid, err.text);
-		size += list[i].size;
-		unseen += !(list[i].flags & STORE_SEEN);
-	}
-	if (unseen != box->unseen)
-		fault(c, box->name, 0, "count of unseen does not fit the messages");
-	if (count != box->exists || size != box->size)
-		fault(c, box->name, 0, "counts do not fit the messages");
-	c->bytes += size;
-	c->messages += (uint32_t)count;
-	return 0;
-}
-
-int store_check(struct store *store, store_report *report, void *arg)
-{
-	struct check c = {.store = store, .report = report, .arg = arg};
-	struct err err = {0};
-	int r = pages_check(store, true, &err);
-
-	if (r == E_CORRUPT) { /* no use in going further, and no safe way */
-		say(report, arg, "%s", err.text);
-		return 1;
-	}
-	if (r == 0)
-		r = store_begin(store, false, &c.txn, &err);
-	if (r == 0)
-		r = store_mailbox_each(c.txn, check_mailbox, &c);
-	if (r == 0 && (c.bytes != c.txn->meta.bytes || c.messages != c.txn->meta.messages)) {
-		c.faults++;
-		say(report, arg, "usage says %u messages, %" PRIu64 " octets; there are %u, %" PRIu64, c.txn->meta.messages,
-		    c.txn->meta.bytes, c.messages, c.bytes);
-	}
-	store_abort(&c.txn);
-	if (r != 0)
-		say(report, arg, "%s", err.text);
-	return r != 0 ? r : c.faults;
 }
 
 /* ---- rebuild ---- */
 
-struct found {
-	uint64_t number;
-	uint32_t mailbox;
-	int64_t arrived;
-};
 
 struct rebuild {
 	struct store *store;
 	store_report *report;
 	void *arg;
-	struct found *list;
+	struct file_name *list;
 	size_t count, size;
 	uint32_t filed, left_out;
 };
 
-static int note_file(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived)
+static int note_file(void *arg, const char *path, const struct file_name *name)
 {
 	struct rebuild *b = arg;
 
 	(void)path;
 	if (b->count == b->size) {
 		size_t size = b->size ? 2 * b->size : 1024;
-		struct found *list = reallocarray(b->list, size, sizeof(*list));
+		struct file_name *list = reallocarray(b->list, size, sizeof(*list));
 
 		if (list == NULL)
 			return E_NOMEM;
 		b->list = list;
 		b->size = size;
 	}
-	b->list[b->count++] = (struct found){number, mailbox, arrived};
+	b->list[b->count++] = *name;
 	return 0;
 }
 
 /* In the order in which they came. */
 static int compare_found(const void *a, const void *b)
 {
-	uint64_t x = ((const struct found *)a)->number, y = ((const struct found *)b)->number;
+	uint64_t x = ((const struct file_name *)a)->number, y = ((const struct file_name *)b)->number;
 
 	return (x > y) - (x < y);
 }
 
-static int refile(struct rebuild *b, struct store_txn *txn, const struct found *f, struct err *err)
+bool store_is_passing(int code)
 {
-	struct store_draft draft = {.store = b->store, .number = f->number, .mailbox = f->mailbox, .arrived = f->arrived, .fd = -1,
-	    .finished = true, .filed = true};
+	return code != 0 && err_is_temp(code) && code != E_CORRUPT && code != E_IO;
+}
+
+/* Maps it. E_CORRUPT: nothing that can be filed; others: it cannot be looked at now. */
+static int map_file(int dir, const char *path, struct span *out, struct err *err)
+{
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+	void *map;
+	int r = fd < 0 || fstat(fd, &st) != 0 ? err_set_errno(err, errno, "%s", path) : 0;
+
+	if (r == 0 && (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > UINT32_MAX))
+		r = E_CORRUPT;
+	if (r == 0) {
+		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		r = map == MAP_FAILED ? err_set_errno(err, errno, "%s", path) : 0;
+		*out = r == 0 ? span_of(map, (size_t)st.st_size) : (struct span){0};
+	}
+	if (fd >= 0)
+		close(fd);
+	return r == 0 || store_is_passing(r) ? r : E_CORRUPT;
+}
+
+static int refile_content(struct rebuild *b, struct store_txn *txn, struct store_draft *draft, struct span content, struct err *err)
+{
 	struct store_message m;
 	struct store_mailbox box;
-	uint32_t mailbox = f->mailbox;
-	struct stat st;
-	void *map = MAP_FAILED;
-	int fd, r;
+	uint32_t mailbox = draft->mailbox;
+	int r = draft->pool == NULL ? err_set(err, E_NOMEM, "out of memory") : store_facts_find(content, draft->arrived, draft->pool, &draft->facts, err);
 
-	/* The id is taken, also when nothing else is known of its mailbox. */
-	if (mailbox >= txn->meta.next_mailbox && mailbox < UINT32_MAX)
-		txn->meta.next_mailbox = mailbox + 1;
-	file_name(f->number, f->mailbox, f->arrived, draft.name);
-	fd = openat(b->store->dir, draft.name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > UINT32_MAX) {
-		b->left_out++;
-		say(b->report, b->arg, "%s: cannot be read or is empty; left where it is", draft.name);
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	draft.size = (uint64_t)st.st_size;
-	draft.pool = pool_new(txn->pool, 0);
-	map = mmap(NULL, draft.size, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	r = map == MAP_FAILED || draft.pool == NULL ? E_NOMEM : store_facts_find(span_of(map, draft.size), f->arrived, draft.pool, &draft.facts, err);
-	if (map != MAP_FAILED)
-		munmap(map, draft.size);
 	if (r != 0)
 		return r;
 	if (store_mailbox_by_id(txn, mailbox, &box, NULL) != 0 || box.noselect) {
@@ -440,9 +349,50 @@ static int refile(struct rebuild *b, struct store_txn *txn, const struct found *
 		mailbox = box.id;
 	}
 	if (r == 0)
-		r = store_append(txn, &draft, mailbox, 0, NULL, 0, NULL, &m, err);
+		r = store_append(txn, draft, mailbox, 0, NULL, 0, NULL, &m, err);
 	b->filed += r == 0;
-	pool_free(&draft.pool);
+	return r;
+}
+
+/* Somebody may still want to read what is left of it; nothing removes it there. */
+static bool set_aside(int dir, const char *path)
+{
+	char to[STORE_FILE_NAME];
+
+	snprintf(to, sizeof(to), STORE_DAMAGED "/%s", strrchr(path, '/') + 1);
+	return (mkdirat(dir, STORE_DAMAGED, 0700) == 0 || errno == EEXIST) && renameat(dir, path, dir, to) == 0;
+}
+
+static int refile(struct rebuild *b, struct store_txn *txn, const struct file_name *f, struct err *err)
+{
+	struct store_draft draft = {.store = b->store, .number = f->number, .mailbox = f->mailbox, .arrived = f->arrived, .sum = f->sum, .fd = -1,
+	    .finished = true, .filed = true};
+	struct span content;
+	int r;
+
+	/* The id is taken, also when nothing else is known of its mailbox. */
+	if (f->mailbox >= txn->meta.next_mailbox && f->mailbox < UINT32_MAX)
+		txn->meta.next_mailbox = f->mailbox + 1;
+	file_name(f, draft.name);
+	r = map_file(b->store->dir, draft.name, &content, err);
+	if (r != 0 && r != E_CORRUPT)
+		return r;
+	if (r != 0) {
+		b->left_out++;
+		store_say(b->report, b->arg, "%s: cannot be read or is empty; left where it is", draft.name);
+		return 0;
+	}
+	draft.size = content.len;
+	if (f->sum != 0 && file_sum(content) != f->sum) {
+		b->left_out++;
+		store_say(b->report, b->arg, "%s: its content does not fit its checksum; %s", draft.name,
+		    set_aside(b->store->dir, draft.name) ? "moved to " STORE_DAMAGED "/" : "left where it is");
+	} else {
+		draft.pool = pool_new(txn->pool, 0);
+		r = refile_content(b, txn, &draft, content, err);
+		pool_free(&draft.pool);
+	}
+	munmap((void *)(uintptr_t)content.ptr, content.len);
 	return r;
 }
 
@@ -505,6 +455,7 @@ static int rebuild_begin(int dir, bool *again, struct err *err)
 
 static int rebuild_end(int dir, struct err *err)
 {
+	(void)unlinkat(dir, STORE_SUSPECT, 0);
 	return unlinkat(dir, STORE_REBUILDING, 0) != 0 || fsync(dir) != 0 ? err_set_errno(err, errno, STORE_REBUILDING) : 0;
 }
 
@@ -526,6 +477,8 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 		r = store_open_anew(&b.store, dir, err);
 	if (r == 0)
 		r = files_each(b.store->dir, note_file, &b);
+	if (r != 0 && err != NULL && err->code == 0)
+		err_set(err, r, "the message files: %s", err_text(r));
 	if (r == 0) {
 		if (b.count > 0)
 			qsort(b.list, b.count, sizeof(*b.list), compare_found);
@@ -534,7 +487,7 @@ int store_rebuild(int dir, store_report *report, void *arg, struct err *err)
 	if (r == 0)
 		r = rebuild_end(dir, err);
 	if (r == 0)
-		say(report, arg, "%u messages filed again, %u files left out", b.filed, b.left_out);
+		store_say(report, arg, "%u messages filed again, %u files left out", b.filed, b.left_out);
 	store_close(&b.store);
 	close(lock);
 	free(b.list);

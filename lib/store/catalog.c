@@ -8,30 +8,17 @@ enum { RECORD_MAX = 16384 };
 
 static int put(struct store_txn *txn, struct span key, struct span value, struct err *err)
 {
-	MDB_val k = {key.len, (void *)(uintptr_t)key.ptr}, v = {value.len, (void *)(uintptr_t)value.ptr};
-	int r = mdb_put(txn->mdb, txn->store->catalog, &k, &v, 0);
-
-	txn->dirty = true;
-	return r == 0 ? 0 : store_db_error(err, r, "catalog");
+	return record_put(txn, DB_CATALOG, key, value, err);
 }
 
 static int get(struct store_txn *txn, struct span key, struct span *value, struct err *err)
 {
-	MDB_val k = {key.len, (void *)(uintptr_t)key.ptr}, v;
-	int r = mdb_get(txn->mdb, txn->store->catalog, &k, &v);
-
-	if (r == 0)
-		*value = span_of(v.mv_data, v.mv_size);
-	return r == 0 ? 0 : store_db_error(err, r, "catalog");
+	return record_get(txn, DB_CATALOG, key, value, err);
 }
 
 static int del(struct store_txn *txn, struct span key)
 {
-	MDB_val k = {key.len, (void *)(uintptr_t)key.ptr};
-	int r = mdb_del(txn->mdb, txn->store->catalog, &k, NULL);
-
-	txn->dirty = true;
-	return r == 0 || r == MDB_NOTFOUND ? 0 : E_IO;
+	return record_del(txn, DB_CATALOG, key, NULL);
 }
 
 int meta_get(struct store_txn *txn, struct err *err)
@@ -42,14 +29,19 @@ int meta_get(struct store_txn *txn, struct err *err)
 	if (r == E_NOTFOUND)
 		return 0; /* a new account */
 	if (r == 0 && value.len != sizeof(txn->meta))
-		return err_set(err, E_CORRUPT, "index: meta record damaged");
-	if (r == 0)
-		memcpy(&txn->meta, value.ptr, sizeof(txn->meta));
-	return r;
+		return record_damaged(txn, DB_CATALOG, err);
+	if (r != 0)
+		return r;
+	memcpy(&txn->meta, value.ptr, sizeof(txn->meta));
+	/* LMDB's own pages have no checksums: one that leads to an older moment is no fault to it. */
+	if (txn->meta.version != STORE_VERSION || txn->meta.txn + txn->write != mdb_txn_id(txn->mdb))
+		return record_damaged(txn, DB_CATALOG, err);
+	return 0;
 }
 
 int meta_put(struct store_txn *txn, struct err *err)
 {
+	txn->meta.txn = mdb_txn_id(txn->mdb);
 	return put(txn, SPAN_LIT("M"), span_of(&txn->meta, sizeof(txn->meta)), err);
 }
 
@@ -214,9 +206,13 @@ int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_
 	name = mailbox_name(name);
 	if (name.len == 0 || name.len > STORE_NAME_MAX)
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
-	r = get(txn, name_key('n', name, key), &value, NULL);
-	if (r != 0 || value.len != 4)
+	r = get(txn, name_key('n', name, key), &value, err);
+	if (r == E_NOTFOUND)
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
+	if (r == 0 && value.len != 4)
+		r = record_damaged(txn, DB_CATALOG, err);
+	if (r != 0)
+		return r;
 	return mailbox_get(txn, store_get32((const unsigned char *)value.ptr), out, err);
 }
 
@@ -230,21 +226,30 @@ static int compare_names(const void *a, const void *b)
 	return c ? c : (s.len > t.len) - (s.len < t.len);
 }
 
-static int collect(struct store_txn *txn, char prefix, int (*fn)(void *arg, struct span key, struct span value), void *arg)
+/* All records of a set, whole and none missing. */
+static int collect(struct store_txn *txn, char prefix, enum store_set set, int (*fn)(void *arg, struct span value), void *arg)
 {
 	MDB_val k = {1, &prefix}, v;
 	MDB_cursor *cursor;
-	int r = mdb_cursor_open(txn->mdb, txn->store->catalog, &cursor), stop = 0;
+	int r = mdb_cursor_open(txn->mdb, txn->store->db[DB_CATALOG], &cursor), stop = 0;
+	uint64_t sum = 0;
 
 	if (r != 0)
-		return E_IO;
+		return record_error(txn, DB_CATALOG, r, NULL);
 	for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0 && stop == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-		if (((char *)k.mv_data)[0] != prefix)
+		struct span value;
+
+		if (k.mv_size == 0 || ((char *)k.mv_data)[0] != prefix)
 			break;
-		stop = fn(arg, span_of(k.mv_data, k.mv_size), span_of(v.mv_data, v.mv_size));
+		sum ^= record_sum_of(v);
+		stop = record_check(DB_CATALOG, k, v, &value) ? fn(arg, value) : record_damaged(txn, DB_CATALOG, NULL);
 	}
 	mdb_cursor_close(cursor);
-	return stop;
+	if (stop != 0)
+		return stop;
+	if (r != 0 && r != MDB_NOTFOUND)
+		return record_error(txn, DB_CATALOG, r, NULL);
+	return records_complete(txn, set, sum) ? 0 : record_damaged(txn, DB_CATALOG, NULL);
 }
 
 struct collecting {
@@ -253,11 +258,10 @@ struct collecting {
 	size_t count, size;
 };
 
-static int collect_mailbox(void *arg, struct span key, struct span value)
+static int collect_mailbox(void *arg, struct span value)
 {
 	struct collecting *c = arg;
 
-	(void)key;
 	if (c->count == c->size) {
 		size_t size = c->size ? 2 * c->size : 32;
 		struct store_mailbox *list = pool_array(c->txn->pool, size, sizeof(*list));
@@ -272,10 +276,20 @@ static int collect_mailbox(void *arg, struct span key, struct span value)
 	return decode_mailbox(c->txn, value, &c->list[c->count++]);
 }
 
+static int ignore_subscription(void *arg, struct span name)
+{
+	(void)arg, (void)name;
+	return 0;
+}
+
 int store_mailbox_each(struct store_txn *txn, int (*fn)(void *arg, const struct store_mailbox *mailbox), void *arg)
 {
 	struct collecting c = {.txn = txn};
-	int r = collect(txn, 'm', collect_mailbox, &c);
+	/* Whether a mailbox is subscribed to is looked up: a record that was lost would say no. */
+	int r = collect(txn, 's', SET_SUBSCRIPTIONS, ignore_subscription, NULL);
+
+	if (r == 0)
+		r = collect(txn, 'm', SET_MAILBOXES, collect_mailbox, &c);
 
 	if (r == 0 && c.count > 0)
 		qsort(c.list, c.count, sizeof(*c.list), compare_names);
@@ -285,21 +299,36 @@ int store_mailbox_each(struct store_txn *txn, int (*fn)(void *arg, const struct 
 }
 
 struct subscriptions {
-	int (*fn)(void *arg, struct span name);
-	void *arg;
+	struct pool *pool;
+	struct span *names;
+	size_t count, size;
 };
 
-static int give_subscription(void *arg, struct span key, struct span value)
+static int note_subscription(void *arg, struct span name)
 {
 	struct subscriptions *s = arg;
 
-	(void)key;
-	return s->fn(s->arg, value);
+	if (s->count == s->size) {
+		size_t size = s->size ? 2 * s->size : 32;
+		struct span *names = pool_array(s->pool, size, sizeof(*names));
+
+		if (names == NULL)
+			return E_NOMEM;
+		if (s->count > 0)
+			memcpy(names, s->names, s->count * sizeof(*names));
+		s->names = names;
+		s->size = size;
+	}
+	s->names[s->count++] = name;
+	return 0;
 }
 
 int store_subscription_each(struct store_txn *txn, int (*fn)(void *arg, struct span name), void *arg)
 {
-	struct subscriptions s = {fn, arg};
+	struct subscriptions s = {.pool = txn->pool};
+	int r = collect(txn, 's', SET_SUBSCRIPTIONS, note_subscription, &s);
 
-	return collect(txn, 's', give_subscription, &s);
+	for (size_t i = 0; i < s.count && r == 0; i++)
+		r = fn(arg, s.names[i]);
+	return r;
 }

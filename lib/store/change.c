@@ -46,18 +46,16 @@ static void count_in(struct store_mailbox *box, const struct store_message *m)
 
 bool store_delivered(struct store_txn *txn, const unsigned char key[STORE_KEY])
 {
-	MDB_val k = {STORE_KEY, (void *)(uintptr_t)key}, v;
+	struct span when;
 
-	return mdb_get(txn->mdb, txn->store->delivered, &k, &v) == 0;
+	return record_get(txn, DB_DELIVERED, span_of(key, STORE_KEY), &when, NULL) == 0;
 }
 
 static int note_delivered(struct store_txn *txn, const unsigned char *key, struct err *err)
 {
 	int64_t now = clock_wall();
-	MDB_val k = {STORE_KEY, (void *)(uintptr_t)key}, v = {sizeof(now), &now};
-	int r = mdb_put(txn->mdb, txn->store->delivered, &k, &v, 0);
 
-	return r == 0 ? 0 : store_db_error(err, r, "deliveries");
+	return record_put(txn, DB_DELIVERED, span_of(key, STORE_KEY), span_of(&now, sizeof(now)), err);
 }
 
 static int check_quota(struct store_txn *txn, uint64_t more, struct err *err)
@@ -87,10 +85,12 @@ int store_append(struct store_txn *txn, struct store_draft *draft, uint32_t mail
 		return err_set(err, E_CANNOT, "this name holds no messages");
 	if (r == 0 && key != NULL && store_delivered(txn, key))
 		return err_set(err, E_EXISTS, "delivered before");
+	if (r == 0 && !draft_is_there(draft))
+		return err_set(err, E_IO, "the message file was removed; it took more than a day to come");
 	if (r == 0)
 		r = check_quota(txn, draft->size, err);
 	*out = (struct store_message){.flags = flags, .number = draft->number, .arrived = draft->arrived, .size = (uint32_t)draft->size,
-	    .origin = draft->mailbox};
+	    .origin = draft->mailbox, .sum = draft->sum};
 	if (r == 0)
 		r = keyword_bits(&box, keywords, keyword_count, true, &out->keywords, &entered, err);
 	if (r == 0)
@@ -291,15 +291,14 @@ static int note_expunged(struct store_txn *txn, uint32_t mailbox, const struct t
 	for (size_t i = 0; i < t->count; i++) {
 		struct expunged record = {.mailbox = mailbox, .message = t->list[i]};
 		unsigned char key[20];
-		MDB_val k = {sizeof(key), key}, v = {sizeof(record), &record};
 		int r;
 
 		store_key64((uint64_t)now, key);
 		store_key64(txn->meta.modseq, key + 8);
 		store_key32(txn->removed++, key + 16);
-		r = mdb_put(txn->mdb, txn->store->expunged, &k, &v, 0);
+		r = record_put(txn, DB_EXPUNGED, span_of(key, sizeof(key)), span_of(&record, sizeof(record)), err);
 		if (r != 0)
-			return store_db_error(err, r, "expunged");
+			return r;
 	}
 	return 0;
 }
@@ -353,6 +352,16 @@ static int undo_one(struct store_txn *txn, const struct expunged *e, uint32_t in
 	return r == 0 ? log_add(txn, STORE_CHANGE_APPEND, mailbox, m.uid, m.uid, span_str(""), err) : r;
 }
 
+int expunged_decode(struct store_txn *txn, MDB_val key, MDB_val value, struct expunged *out, struct err *err)
+{
+	struct span record;
+
+	if (!record_check(DB_EXPUNGED, key, value, &record) || record.len != sizeof(*out))
+		return record_damaged(txn, DB_EXPUNGED, err);
+	memcpy(out, record.ptr, sizeof(*out));
+	return 0;
+}
+
 int store_undo(struct store_txn *txn, int64_t since, uint32_t *count, struct err *err)
 {
 	unsigned char key[20] = {0};
@@ -364,18 +373,18 @@ int store_undo(struct store_txn *txn, int64_t since, uint32_t *count, struct err
 	*count = 0;
 	if (r != 0)
 		return r;
-	if (mdb_cursor_open(txn->mdb, txn->store->expunged, &cursor) != 0)
-		return err_set(err, E_IO, "expunged");
+	r = mdb_cursor_open(txn->mdb, txn->store->db[DB_EXPUNGED], &cursor);
+	if (r != 0)
+		return record_error(txn, DB_EXPUNGED, r, err);
 	store_key64((uint64_t)(since > 0 ? since : 0), key);
 	for (found = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); found == 0 && r == 0; found = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
 		struct expunged record;
 
-		if (v.mv_size != sizeof(record))
-			continue;
-		memcpy(&record, v.mv_data, sizeof(record));
-		r = undo_one(txn, &record, inbox.id, err);
-		if (r == 0 && mdb_cursor_del(cursor, 0) != 0)
-			r = err_set(err, E_IO, "expunged");
+		r = expunged_decode(txn, k, v, &record, err);
+		if (r == 0)
+			r = undo_one(txn, &record, inbox.id, err);
+		if (r == 0)
+			r = record_del_at(txn, DB_EXPUNGED, cursor, k, v, err);
 		*count += r == 0;
 	}
 	mdb_cursor_close(cursor);

@@ -7,15 +7,19 @@
 struct store_draft {
 	struct pool *pool;
 	struct store *store;
-	uint64_t number, size;
+	uint64_t number, size, sum;
 	uint32_t mailbox;
 	int64_t arrived;
 	int fd;
+	bool made; /* the file is there */
 	bool finished, filed;
 	struct buf pending; /* not yet written */
 	struct store_facts facts;
 	struct err err;
 	char name[STORE_FILE_NAME];
 };
+
+/* False when it took so long that it was taken for an orphan. In a write transaction: it stays as it is. */
+bool draft_is_there(const struct store_draft *d);
 
 #endif

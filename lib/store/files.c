@@ -1,7 +1,8 @@
-/* Message files: mail/<period>/<number>.<mailbox>.<date>, all in hex; never changed once written. */
+/* Message files: mail/<period>/<number>.<mailbox>.<date>.<checksum>, all in hex; never changed once written. */
 #include "store/private.h"
 
 #include "base/clock.h"
+#include "base/checksum.h"
 #include "imap/facts.h"
 #include "store/draft.h"
 
@@ -37,77 +38,151 @@ static unsigned file_period(uint64_t number)
 	return (unsigned)(number >> NUMBER_PERIOD_BITS);
 }
 
-void file_name(uint64_t number, uint32_t mailbox, int64_t arrived, char out[STORE_FILE_NAME])
+bool file_is_old(uint64_t number, int64_t ms)
 {
-	snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".%" PRIx32 ".%" PRIx64, file_period(number), number, mailbox,
-	    (uint64_t)arrived);
+	return clock_wall_ms() - NUMBER_EPOCH_MS - (int64_t)(number >> NUMBER_RANDOM_BITS) > ms;
 }
 
-bool file_parse(const char *name, uint64_t *number, uint32_t *mailbox, int64_t *arrived)
+void file_name(const struct file_name *f, char out[STORE_FILE_NAME])
+{
+	int n = snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".%" PRIx32 ".%" PRIx64, file_period(f->number), f->number, f->mailbox,
+	    (uint64_t)f->arrived);
+
+	if (f->sum != 0)
+		snprintf(out + n, STORE_FILE_NAME - (size_t)n, ".%016" PRIx64, f->sum);
+}
+
+void message_file_name(const struct store_message *m, char out[STORE_FILE_NAME])
+{
+	file_name(&(struct file_name){m->number, m->origin, m->arrived, m->sum}, out);
+}
+
+bool file_parse(const char *name, struct file_name *out)
 {
 	char same[STORE_FILE_NAME];
 	uint64_t date;
 	int used = 0;
 
-	if (sscanf(name, "%16" SCNx64 ".%8" SCNx32 ".%16" SCNx64 "%n", number, mailbox, &date, &used) != 3 || name[used] != '\0')
+	*out = (struct file_name){0};
+	if (sscanf(name, "%16" SCNx64 ".%8" SCNx32 ".%16" SCNx64 "%n.%16" SCNx64 "%n", &out->number, &out->mailbox, &date, &used, &out->sum, &used) < 3 ||
+	    name[used] != '\0')
 		return false;
-	*arrived = (int64_t)date;
+	out->arrived = (int64_t)date;
 	/* scanf takes blanks, signs and short numbers too. */
-	file_name(*number, *mailbox, *arrived, same);
+	file_name(out, same);
 	return strcmp(same + strlen("mail/000/"), name) == 0;
 }
 
-typedef int file_visit(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived);
-
-static DIR *directory_open(int dir, const char *path)
+uint64_t file_sum(struct span content)
 {
-	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	uint64_t sum = checksum(content.ptr, content.len, 0);
 
-	if (d == NULL && fd >= 0)
-		close(fd);
-	return d;
+	return sum != 0 ? sum : 1;
 }
 
-static int period_each(int dir, const char *period, file_visit *fn, void *arg)
+/* 0 and NULL when there is none. */
+static int directory_open(int dir, const char *path, DIR **out)
+{
+	int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), r = 0;
+
+	*out = fd < 0 ? NULL : fdopendir(fd);
+	if (*out == NULL && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+		r = err_from_errno(errno);
+	if (*out == NULL && fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* False at the end, and when the directory cannot be read: then *r says why. What is left out here would be lost to a rebuild. */
+static bool next_entry(DIR *d, struct dirent **entry, int *r)
+{
+	if (d == NULL || *r != 0)
+		return false;
+	errno = 0;
+	*entry = readdir(d);
+	if (*entry == NULL && errno != 0)
+		*r = err_from_errno(errno);
+	return *entry != NULL;
+}
+
+typedef int entry_visit(void *arg, const char *path, const char *name);
+
+static int period_each(int dir, const char *period, entry_visit *fn, void *arg)
 {
 	char path[STORE_FILE_NAME + 256];
 	struct dirent *entry;
 	DIR *d;
-	int r = 0;
+	int r;
 
 	snprintf(path, sizeof(path), "mail/%.*s", PERIOD_NAME, period);
-	d = directory_open(dir, path);
-	while (d != NULL && r == 0 && (entry = readdir(d)) != NULL) {
-		char expected[STORE_FILE_NAME];
-		uint64_t number;
-		uint32_t mailbox;
-		int64_t arrived;
-
-		if (!file_parse(entry->d_name, &number, &mailbox, &arrived))
-			continue;
-		file_name(number, mailbox, arrived, expected);
+	r = directory_open(dir, path, &d);
+	while (next_entry(d, &entry, &r)) {
 		snprintf(path, sizeof(path), "mail/%.*s/%s", PERIOD_NAME, period, entry->d_name);
-		if (strcmp(path, expected) == 0)
-			r = fn(arg, path, number, mailbox, arrived);
+		r = fn(arg, path, entry->d_name);
 	}
 	if (d != NULL)
 		closedir(d);
 	return r;
 }
 
-int files_each(int dir, file_visit *fn, void *arg)
+/* Whatever lies in mail/<period>/. */
+static int entries_each(int dir, entry_visit *fn, void *arg)
 {
-	DIR *d = directory_open(dir, "mail");
+	DIR *d;
 	struct dirent *entry;
-	int r = 0;
+	int r = directory_open(dir, "mail", &d);
 
-	while (d != NULL && r == 0 && (entry = readdir(d)) != NULL)
+	while (next_entry(d, &entry, &r))
 		if (strlen(entry->d_name) == PERIOD_NAME - 1)
 			r = period_each(dir, entry->d_name, fn, arg);
 	if (d != NULL)
 		closedir(d);
 	return r;
+}
+
+struct visit {
+	file_visit *fn;
+	void *arg;
+};
+
+static int visit_file(void *arg, const char *path, const char *entry)
+{
+	struct visit *v = arg;
+	char expected[STORE_FILE_NAME];
+	struct file_name name;
+
+	if (!file_parse(entry, &name))
+		return 0;
+	file_name(&name, expected);
+	return strcmp(path, expected) == 0 ? v->fn(v->arg, path, &name) : 0;
+}
+
+int files_each(int dir, file_visit *fn, void *arg)
+{
+	return entries_each(dir, visit_file, &(struct visit){fn, arg});
+}
+
+/* What a draft is called until its checksum is known; no message file is called so. */
+static void draft_name(uint64_t number, char out[STORE_FILE_NAME])
+{
+	snprintf(out, STORE_FILE_NAME, "mail/%03x/%016" PRIx64 ".new", file_period(number), number);
+}
+
+static int visit_draft(void *arg, const char *path, const char *entry)
+{
+	struct visit *v = arg;
+	char expected[STORE_FILE_NAME];
+	struct file_name name = {0};
+
+	if (sscanf(entry, "%16" SCNx64 ".new", &name.number) != 1)
+		return 0;
+	draft_name(name.number, expected);
+	return strcmp(path, expected) == 0 ? v->fn(v->arg, path, &name) : 0;
+}
+
+int drafts_each(int dir, file_visit *fn, void *arg)
+{
+	return entries_each(dir, visit_draft, &(struct visit){fn, arg});
 }
 
 /* ---- drafts ---- */
@@ -131,16 +206,21 @@ static int period_make(int dir, uint64_t number, struct err *err)
 	return r;
 }
 
-static int draft_create(struct store_draft *d, struct err *err)
+/* sum: of the content, 0 when it is not known yet. */
+static int draft_create(struct store_draft *d, uint64_t sum, struct err *err)
 {
 	int r = 0;
 
 	for (int i = 0; i < DRAFT_TRIES && r == 0; i++) {
 		d->number = file_new_number();
-		file_name(d->number, d->mailbox, d->arrived, d->name);
+		if (sum != 0)
+			file_name(&(struct file_name){d->number, d->mailbox, d->arrived, sum}, d->name);
+		else
+			draft_name(d->number, d->name);
 		for (bool again = true; r == 0;) {
 			d->fd = openat(d->store->dir, d->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-			if (d->fd >= 0)
+			d->made = d->fd >= 0;
+			if (d->made)
 				return 0;
 			if (errno == EEXIST)
 				break;
@@ -157,7 +237,6 @@ int store_draft_new(struct store *store, uint32_t mailbox, int64_t arrived, stru
 {
 	struct pool *pool = pool_new(NULL, DRAFT_POOL);
 	struct store_draft *d = pool ? pool_new_object(pool, struct store_draft) : NULL;
-	int r;
 
 	*out = NULL;
 	if (d == NULL) {
@@ -168,12 +247,8 @@ int store_draft_new(struct store *store, uint32_t mailbox, int64_t arrived, stru
 	d->store = store;
 	d->mailbox = mailbox;
 	d->arrived = arrived;
+	d->fd = -1;
 	buf_init(&d->pending, DRAFT_GATHER);
-	r = draft_create(d, err);
-	if (r != 0) {
-		pool_free(&pool);
-		return r;
-	}
 	*out = d;
 	return 0;
 }
@@ -209,8 +284,11 @@ int store_draft_write(struct store_draft *d, struct span bytes, struct err *err)
 	d->size += bytes.len;
 	if (d->size > UINT32_MAX)
 		return err_set(err, E_TOOBIG, "the message is too large");
-	if (buf_len(&d->pending) + bytes.len > DRAFT_GATHER)
-		return write_out(d, bytes, err);
+	if (buf_len(&d->pending) + bytes.len > DRAFT_GATHER) {
+		int r = d->made ? 0 : draft_create(d, 0, err);
+
+		return r == 0 ? write_out(d, bytes, err) : r;
+	}
 	buf_add_span(&d->pending, bytes);
 	return buf_failed(&d->pending) ? err_set(err, E_NOMEM, "out of memory") : 0;
 }
@@ -223,6 +301,7 @@ int store_facts_find(struct span message, int64_t arrived, struct pool *pool, st
 	if (r != 0)
 		return r;
 	*out = (struct store_facts){.header_size = facts.header_size,
+	    .header_sum = file_sum(span_sub(message, 0, facts.header_size)),
 	    .sent = facts.sent == INT64_MIN ? arrived : facts.sent,
 	    .envelope = facts.envelope,
 	    .body = facts.body,
@@ -231,15 +310,35 @@ int store_facts_find(struct span message, int64_t arrived, struct pool *pool, st
 	return 0;
 }
 
-/* A small message is still in memory: it is looked into there. */
+/* Of a larger one the name changes before its sync, which makes the new one durable. */
+static int draft_rename(struct store_draft *d)
+{
+	char name[STORE_FILE_NAME];
+
+	file_name(&(struct file_name){d->number, d->mailbox, d->arrived, d->sum}, name);
+	if (renameat(d->store->dir, d->name, d->store->dir, name) != 0)
+		return err_set_errno(&d->err, errno, "message file %s", name);
+	memcpy(d->name, name, sizeof(d->name));
+	return 0;
+}
+
+static int look_at(struct store_draft *d, struct span all)
+{
+	d->sum = file_sum(all);
+	return store_facts_find(all, d->arrived, d->pool, &d->facts, &d->err);
+}
+
+/* A small message is still in memory: it is looked into there, and its file has its name from the beginning. */
 static int look_and_write(struct store_draft *d)
 {
 	struct span all = buf_span(&d->pending);
 	void *map;
 	int r;
 
-	if (all.len == d->size) {
-		r = store_facts_find(all, d->arrived, d->pool, &d->facts, &d->err);
+	if (!d->made) {
+		r = look_at(d, all);
+		if (r == 0)
+			r = draft_create(d, d->sum, &d->err);
 		return r == 0 ? write_out(d, span_str(""), &d->err) : r;
 	}
 	r = write_out(d, span_str(""), &d->err);
@@ -248,9 +347,9 @@ static int look_and_write(struct store_draft *d)
 	map = mmap(NULL, d->size, PROT_READ, MAP_PRIVATE, d->fd, 0);
 	if (map == MAP_FAILED)
 		return err_set_errno(&d->err, errno, "message file");
-	r = store_facts_find(span_of(map, d->size), d->arrived, d->pool, &d->facts, &d->err);
+	r = look_at(d, span_of(map, d->size));
 	munmap(map, d->size);
-	return r;
+	return r == 0 ? draft_rename(d) : r;
 }
 
 void store_drafts_finish(struct store_draft **drafts, int *codes, size_t count)
@@ -265,7 +364,8 @@ void store_drafts_finish(struct store_draft **drafts, int *codes, size_t count)
 		if (codes[i] == 0 && fsync(drafts[i]->fd) != 0)
 			codes[i] = err_set_errno(&drafts[i]->err, errno, "fsync of a message file");
 		drafts[i]->finished = codes[i] == 0;
-		close(drafts[i]->fd);
+		if (drafts[i]->fd >= 0)
+			close(drafts[i]->fd);
 		drafts[i]->fd = -1;
 		buf_fini(&drafts[i]->pending);
 	}
@@ -296,10 +396,16 @@ void store_draft_free(struct store_draft **dp)
 	*dp = NULL;
 	if (d->fd >= 0)
 		close(d->fd);
-	if (!d->filed)
+	if (d->made && !d->filed)
 		unlinkat(d->store->dir, d->name, 0);
 	buf_fini(&d->pending);
 	pool_free(&pool);
+}
+
+/* For hours only after hours of writing. */
+bool draft_is_there(const struct store_draft *d)
+{
+	return !file_is_old(d->number, STORE_DRAFT_MS / 2) || faccessat(d->store->dir, d->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 void store_draft_kept(struct store_draft *draft)
@@ -311,14 +417,37 @@ int store_file_open(struct store *store, const struct store_message *m, int *fd,
 {
 	char name[STORE_FILE_NAME];
 	struct stat st;
+	int r;
 
-	file_name(m->number, m->origin, m->arrived, name);
+	message_file_name(m, name);
 	*fd = openat(store->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (*fd < 0)
 		return errno == ENOENT ? err_set(err, E_CORRUPT, "message file %s is missing", name) : err_set_errno(err, errno, "%s", name);
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size)
+	if (fstat(*fd, &st) != 0)
+		r = err_set_errno(err, errno, "%s", name);
+	else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->size)
 		return 0;
+	else
+		r = err_set(err, E_CORRUPT, "message file %s has %lld octets in place of %u", name, (long long)st.st_size, m->size);
 	close(*fd);
 	*fd = -1;
-	return err_set(err, E_CORRUPT, "message file %s has %lld octets in place of %u", name, (long long)st.st_size, m->size);
+	return r;
+}
+
+static int wrong_content(const struct store_message *m, struct err *err)
+{
+	char name[STORE_FILE_NAME];
+
+	message_file_name(m, name);
+	return err_set(err, E_CORRUPT, "message file %s: its content does not fit its checksum", name);
+}
+
+int store_file_verify(const struct store_message *m, struct span content, struct err *err)
+{
+	return m->sum == 0 || file_sum(content) == m->sum ? 0 : wrong_content(m, err);
+}
+
+int store_header_verify(const struct store_message *m, const struct store_facts *facts, struct span content, struct err *err)
+{
+	return facts->header_size <= content.len && file_sum(span_sub(content, 0, facts->header_size)) == facts->header_sum ? 0 : wrong_content(m, err);
 }

@@ -10,8 +10,6 @@ int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox
 {
 	unsigned char key[LOG_KEY], value[LOG_FIXED + STORE_NAME_MAX];
 	int64_t when = clock_wall();
-	MDB_val k = {sizeof(key), key}, v = {LOG_FIXED + name.len, value};
-	int r;
 
 	store_key64(txn_modseq(txn), key);
 	store_key32(txn->changes++, key + 8);
@@ -24,8 +22,7 @@ int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox
 		return err_set(err, E_BUG, "log: name too long");
 	if (name.len > 0)
 		memcpy(value + LOG_FIXED, name.ptr, name.len);
-	r = mdb_put(txn->mdb, txn->store->log, &k, &v, 0);
-	return r == 0 ? 0 : store_db_error(err, r, "log");
+	return record_put(txn, DB_LOG, span_of(key, sizeof(key)), span_of(value, LOG_FIXED + name.len), err);
 }
 
 int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, const uint32_t *uids, size_t count, struct err *err)
@@ -51,23 +48,27 @@ int store_change_each(struct store_txn *txn, uint64_t modseq, int (*fn)(void *ar
 	unsigned char key[LOG_KEY] = {0};
 	MDB_val k = {sizeof(key), key}, v;
 	MDB_cursor *cursor;
-	int r, stop = 0;
+	int r = mdb_cursor_open(txn->mdb, txn->store->db[DB_LOG], &cursor), stop = 0;
 
-	if (mdb_cursor_open(txn->mdb, txn->store->log, &cursor) != 0)
-		return E_IO;
+	if (r != 0)
+		return record_error(txn, DB_LOG, r, NULL);
 	store_key64(modseq + 1, key);
 	for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0 && stop == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-		const unsigned char *p = v.mv_data;
 		struct store_change change;
+		const char *p;
+		struct span value;
 
-		if (k.mv_size != sizeof(key) || v.mv_size < LOG_FIXED)
-			continue;
+		if (!record_check(DB_LOG, k, v, &value) || k.mv_size != sizeof(key) || value.len < LOG_FIXED) {
+			stop = record_damaged(txn, DB_LOG, NULL);
+			break;
+		}
+		p = value.ptr;
 		change = (struct store_change){.modseq = store_get64(k.mv_data),
-		    .type = (enum store_change_type)store_get32(p),
-		    .mailbox = store_get32(p + 4),
-		    .first_uid = store_get32(p + 8),
-		    .last_uid = store_get32(p + 12),
-		    .name = span_of(p + LOG_FIXED, v.mv_size - LOG_FIXED)};
+		    .type = (enum store_change_type)store_get32((const unsigned char *)p),
+		    .mailbox = store_get32((const unsigned char *)p + 4),
+		    .first_uid = store_get32((const unsigned char *)p + 8),
+		    .last_uid = store_get32((const unsigned char *)p + 12),
+		    .name = span_from(value, LOG_FIXED)};
 		memcpy(&change.when, p + 16, sizeof(change.when));
 		stop = fn(arg, &change);
 	}

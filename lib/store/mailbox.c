@@ -57,9 +57,11 @@ int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t u
 static int create_one(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id, struct err *err)
 {
 	struct store_mailbox m;
-	int r;
+	int r = store_mailbox_by_name(txn, name, &m, err);
 
-	if (store_mailbox_by_name(txn, name, &m, NULL) == 0) {
+	if (r != 0 && r != E_NOTFOUND)
+		return r;
+	if (r == 0) {
 		*id = m.id;
 		if (!m.noselect)
 			return err_set(err, E_EXISTS, "the mailbox exists already");
@@ -69,6 +71,10 @@ static int create_one(struct store_txn *txn, struct span name, uint32_t use, uin
 		txn->names_dirty = true;
 		r = mailbox_put(txn, &m, err);
 	} else {
+		/* A name that is not found may be one that was lost. */
+		r = records_verify(txn, DB_CATALOG, err);
+		if (r != 0)
+			return r;
 		*id = txn->meta.next_mailbox;
 		r = mailbox_new(txn, *id, name, use, new_uidvalidity(txn), err);
 	}
@@ -290,8 +296,9 @@ int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, s
 		r = mailbox_get(txn, id, &m, err);
 	if (r != 0)
 		return r;
-	if (store_mailbox_by_name(txn, name, &other, NULL) == 0)
-		return err_set(err, E_EXISTS, "the new name is taken");
+	r = store_mailbox_by_name(txn, name, &other, err);
+	if (r != E_NOTFOUND)
+		return r == 0 ? err_set(err, E_EXISTS, "the new name is taken") : r;
 	if (span_startswith(name, m.name) && name.len > m.name.len && name.ptr[m.name.len] == '/')
 		return err_set(err, E_CANNOT, "a mailbox cannot be moved below itself");
 	if (span_eq(m.name, SPAN_LIT("INBOX")))

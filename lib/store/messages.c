@@ -14,36 +14,73 @@ static void chunk_key(uint32_t mailbox, uint32_t chunk, unsigned char out[8])
 	store_key32(chunk, out + 4);
 }
 
+/* How the chunks of a mailbox add up: one that is missing, or an old one that came back, is missed. */
+static int chunks_sum(struct store_txn *txn, uint32_t mailbox, uint64_t *sum, struct err *err)
+{
+	unsigned char key[5] = {'c'};
+	struct span value;
+	int r;
+
+	store_key32(mailbox, key + 1);
+	r = record_get(txn, DB_CATALOG, span_of(key, sizeof(key)), &value, err);
+	*sum = 0;
+	if (r == E_NOTFOUND)
+		return 0;
+	if (r == 0 && value.len != sizeof(*sum))
+		return record_damaged(txn, DB_CATALOG, err);
+	if (r == 0)
+		memcpy(sum, value.ptr, sizeof(*sum));
+	return r;
+}
+
+static int chunks_change(struct store_txn *txn, uint32_t mailbox, uint64_t by, struct err *err)
+{
+	unsigned char key[5] = {'c'};
+	uint64_t sum;
+	int r = chunks_sum(txn, mailbox, &sum, err);
+
+	sum ^= by;
+	store_key32(mailbox, key + 1);
+	if (r != 0)
+		return r;
+	return sum == 0 ? record_del(txn, DB_CATALOG, span_of(key, sizeof(key)), err)
+			: record_put(txn, DB_CATALOG, span_of(key, sizeof(key)), span_of(&sum, sizeof(sum)), err);
+}
+
+/* LMDB does not align: the records are copied. */
+static bool chunk_decode(struct span value, struct store_message out[CHUNK], size_t *count)
+{
+	if (value.len % sizeof(*out) != 0 || value.len > CHUNK * sizeof(*out))
+		return false;
+	memcpy(out, value.ptr, value.len);
+	*count = value.len / sizeof(*out);
+	return true;
+}
+
 static int chunk_get(struct store_txn *txn, uint32_t mailbox, uint32_t chunk, struct store_message *out, size_t *count, struct err *err)
 {
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
+	struct span value;
 	int r;
 
 	chunk_key(mailbox, chunk, key);
-	r = mdb_get(txn->mdb, txn->store->messages, &k, &v);
 	*count = 0;
-	if (r == MDB_NOTFOUND)
+	r = record_get(txn, DB_MESSAGES, span_of(key, sizeof(key)), &value, err);
+	if (r == E_NOTFOUND)
 		return 0;
-	if (r != 0)
-		return store_db_error(err, r, "messages");
-	if (v.mv_size % sizeof(*out) != 0 || v.mv_size > CHUNK * sizeof(*out))
-		return err_set(err, E_CORRUPT, "index: a chunk of messages is damaged");
-	memcpy(out, v.mv_data, v.mv_size);
-	*count = v.mv_size / sizeof(*out);
-	return 0;
+	return r == 0 && !chunk_decode(value, out, count) ? record_damaged(txn, DB_MESSAGES, err) : r;
 }
 
 static int chunk_put(struct store_txn *txn, uint32_t mailbox, uint32_t chunk, const struct store_message *list, size_t count, struct err *err)
 {
+	uint64_t before = txn->meta.sums[SET_OTHER + DB_MESSAGES];
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v = {count * sizeof(*list), (void *)(uintptr_t)list};
 	int r;
 
 	chunk_key(mailbox, chunk, key);
-	txn->dirty = true;
-	r = count > 0 ? mdb_put(txn->mdb, txn->store->messages, &k, &v, 0) : mdb_del(txn->mdb, txn->store->messages, &k, NULL);
-	return r == 0 || r == MDB_NOTFOUND ? 0 : store_db_error(err, r, "messages");
+	r = count > 0 ? record_put(txn, DB_MESSAGES, span_of(key, sizeof(key)), span_of(list, count * sizeof(*list)), err)
+		      : record_del(txn, DB_MESSAGES, span_of(key, sizeof(key)), err);
+	return r == 0 ? chunks_change(txn, mailbox, before ^ txn->meta.sums[SET_OTHER + DB_MESSAGES], err) : r;
 }
 
 int message_put(struct store_txn *txn, uint32_t mailbox, const struct store_message *m, struct err *err)
@@ -80,25 +117,34 @@ int store_message_each(struct store_txn *txn, uint32_t mailbox, store_message_vi
 	unsigned char key[8];
 	MDB_val k = {sizeof(key), key}, v;
 	MDB_cursor *cursor;
-	int stop = 0, r = mdb_cursor_open(txn->mdb, txn->store->messages, &cursor);
+	uint64_t sum, wanted;
+	int stop = chunks_sum(txn, mailbox, &wanted, err), r;
 
+	if (stop != 0)
+		return stop;
+	r = mdb_cursor_open(txn->mdb, txn->store->db[DB_MESSAGES], &cursor);
 	if (r != 0)
-		return store_db_error(err, r, "messages");
+		return record_error(txn, DB_MESSAGES, r, err);
 	chunk_key(mailbox, 0, key);
+	sum = 0;
 	for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0 && stop == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+		struct span value;
+		size_t count;
+
 		if (k.mv_size != 8 || memcmp(k.mv_data, key, 4) != 0)
 			break;
-		if (v.mv_size > sizeof(list) || v.mv_size % sizeof(list[0]) != 0) {
-			r = MDB_CORRUPTED;
-			break;
-		}
-		memcpy(list, v.mv_data, v.mv_size); /* LMDB does not align */
-		stop = fn(arg, list, v.mv_size / sizeof(list[0]));
+		sum ^= record_sum_of(v);
+		if (record_check(DB_MESSAGES, k, v, &value) && chunk_decode(value, list, &count))
+			stop = fn(arg, list, count);
+		else
+			stop = record_damaged(txn, DB_MESSAGES, err);
 	}
 	mdb_cursor_close(cursor);
 	if (stop != 0)
 		return stop;
-	return r == 0 || r == MDB_NOTFOUND ? 0 : store_db_error(err, r, "messages");
+	if (r != 0 && r != MDB_NOTFOUND)
+		return record_error(txn, DB_MESSAGES, r, err);
+	return sum == wanted ? 0 : record_damaged(txn, DB_MESSAGES, err);
 }
 
 struct listing {
@@ -137,7 +183,7 @@ int store_message_list(struct store_txn *txn, uint32_t mailbox, uint64_t modseq,
 		return err_set(err, E_NOMEM, "no memory for the list of messages");
 	r = store_message_each(txn, mailbox, list_some, &l, err);
 	if (r == E_CORRUPT)
-		return err_set(err, r, "index: there are more messages than the mailbox says");
+		return record_damaged(txn, DB_MESSAGES, err);
 	*count = l.count;
 	return r;
 }
@@ -178,7 +224,9 @@ int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids
 	return 0;
 }
 
-/* ---- facts: u32 header size, i64 sent, four texts after u32 lengths ---- */
+/* ---- facts: u32 header size, i64 sent, u64 checksum of the header, four texts after u32 lengths ---- */
+
+enum { FACTS_HEAD = 4 + 8 + 8, FACTS_TEXTS = 4 };
 
 /*
  * A message of a few kilobytes can have thousands of parts, and facts thirty times its size. The index has a maximum
@@ -186,64 +234,61 @@ int messages_visit(struct store_txn *txn, uint32_t mailbox, const uint32_t *uids
  */
 int facts_put(struct store_txn *txn, uint64_t number, uint32_t message, const struct store_facts *f, struct err *err)
 {
-	const struct span texts[4] = {f->envelope, f->body, f->bodystructure, f->parts};
-	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
-	size_t size = 4 + 8;
-	unsigned char *p;
-	int r;
+	const struct span texts[FACTS_TEXTS] = {f->envelope, f->body, f->bodystructure, f->parts};
+	struct span parts[1 + 2 * FACTS_TEXTS];
+	uint32_t lengths[FACTS_TEXTS];
+	unsigned char key[8], head[FACTS_HEAD];
+	size_t size = sizeof(head);
 
-	for (size_t i = 0; i < 4; i++)
+	memcpy(head, &f->header_size, 4);
+	memcpy(head + 4, &f->sent, 8);
+	memcpy(head + 12, &f->header_sum, 8);
+	parts[0] = span_of(head, sizeof(head));
+	for (size_t i = 0; i < FACTS_TEXTS; i++) {
+		lengths[i] = (uint32_t)texts[i].len;
+		parts[1 + 2 * i] = span_of(&lengths[i], 4);
+		parts[2 + 2 * i] = texts[i];
 		size += 4 + texts[i].len;
+	}
 	if (size > FACTS_MAX || size > (size_t)message + FACTS_FREE)
 		return 0;
-	v = (MDB_val){size, NULL};
 	store_key64(number, key);
-	r = mdb_put(txn->mdb, txn->store->facts, &k, &v, MDB_RESERVE);
-	if (r != 0)
-		return store_db_error(err, r, "facts");
-	p = v.mv_data;
-	memcpy(p, &f->header_size, 4);
-	memcpy(p + 4, &f->sent, 8);
-	p += 12;
-	for (size_t i = 0; i < 4; i++) {
-		uint32_t len = (uint32_t)texts[i].len;
+	return record_put_parts(txn, DB_FACTS, span_of(key, sizeof(key)), parts, 1 + 2 * FACTS_TEXTS, err);
+}
 
-		memcpy(p, &len, 4);
-		if (len > 0)
-			memcpy(p + 4, texts[i].ptr, len);
-		p += 4 + len;
-	}
-	txn->dirty = true;
-	return 0;
+int facts_del(struct store_txn *txn, uint64_t number, struct err *err)
+{
+	unsigned char key[8];
+
+	store_key64(number, key);
+	return record_del(txn, DB_FACTS, span_of(key, sizeof(key)), err);
 }
 
 int store_facts_get(struct store_txn *txn, uint64_t number, struct store_facts *out, struct err *err)
 {
-	struct span *const texts[4] = {&out->envelope, &out->body, &out->bodystructure, &out->parts};
+	struct span *const texts[FACTS_TEXTS] = {&out->envelope, &out->body, &out->bodystructure, &out->parts};
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
 	struct span rest;
 	int r;
 
 	store_key64(number, key);
-	r = mdb_get(txn->mdb, txn->store->facts, &k, &v);
+	r = record_get(txn, DB_FACTS, span_of(key, sizeof(key)), &rest, err);
 	if (r != 0)
-		return store_db_error(err, r, "facts");
-	rest = span_of(v.mv_data, v.mv_size);
-	if (rest.len < 12)
-		return err_set(err, E_CORRUPT, "facts of a message are damaged");
+		return r;
+	if (rest.len < FACTS_HEAD)
+		return record_damaged(txn, DB_FACTS, err);
 	memcpy(&out->header_size, rest.ptr, 4);
 	memcpy(&out->sent, rest.ptr + 4, 8);
-	rest = span_from(rest, 12);
-	for (size_t i = 0; i < 4; i++) {
+	memcpy(&out->header_sum, rest.ptr + 12, 8);
+	rest = span_from(rest, FACTS_HEAD);
+	for (size_t i = 0; i < FACTS_TEXTS; i++) {
 		uint32_t len;
 
 		if (rest.len < 4)
-			return err_set(err, E_CORRUPT, "facts of a message are damaged");
+			return record_damaged(txn, DB_FACTS, err);
 		memcpy(&len, rest.ptr, 4);
 		if (len > rest.len - 4)
-			return err_set(err, E_CORRUPT, "facts of a message are damaged");
+			return record_damaged(txn, DB_FACTS, err);
 		*texts[i] = span_sub(rest, 4, len);
 		rest = span_from(rest, 4 + (size_t)len);
 	}
@@ -254,25 +299,22 @@ int store_facts_get(struct store_txn *txn, uint64_t number, struct store_facts *
 int refs_change(struct store_txn *txn, uint64_t number, int by, uint32_t *left, struct err *err)
 {
 	unsigned char key[8];
-	MDB_val k = {sizeof(key), key}, v;
+	struct span value;
 	uint32_t count = 1;
 	int r;
 
 	store_key64(number, key);
-	r = mdb_get(txn->mdb, txn->store->refs, &k, &v);
-	if (r == 0 && v.mv_size == sizeof(count))
-		memcpy(&count, v.mv_data, sizeof(count));
-	else if (r != MDB_NOTFOUND)
-		return store_db_error(err, r, "references");
+	r = record_get(txn, DB_REFS, span_of(key, sizeof(key)), &value, err);
+	if (r == 0 && value.len != sizeof(count))
+		return record_damaged(txn, DB_REFS, err);
+	if (r == 0)
+		memcpy(&count, value.ptr, sizeof(count));
+	else if (r != E_NOTFOUND)
+		return r;
 	count = (uint32_t)((int64_t)count + by);
 	if (left != NULL)
 		*left = count;
-	v = (MDB_val){sizeof(count), &count};
 	txn->dirty = true;
-	if (count == 1 || count == 0) {
-		r = mdb_del(txn->mdb, txn->store->refs, &k, NULL);
-		return r == 0 || r == MDB_NOTFOUND ? 0 : store_db_error(err, r, "references");
-	}
-	r = mdb_put(txn->mdb, txn->store->refs, &k, &v, 0);
-	return r == 0 ? 0 : store_db_error(err, r, "references");
+	return count == 1 || count == 0 ? record_del(txn, DB_REFS, span_of(key, sizeof(key)), err)
+					: record_put(txn, DB_REFS, span_of(key, sizeof(key)), span_of(&count, sizeof(count)), err);
 }

@@ -18,30 +18,61 @@ static int write_line(void *arg, const struct store_mailbox *m)
 	return 0;
 }
 
-int names_write(struct store_txn *txn, struct err *err)
+static int names_format(struct store_txn *txn, struct buf *text, struct err *err)
 {
 	unsigned char sum[NAMES_SUM];
+	struct span all;
+	int r;
+
+	buf_printf(text, "mailboxes 1 %u\n", txn->meta.last_uidvalidity);
+	r = store_mailbox_each(txn, write_line, text);
+	all = buf_span(text);
+	crypto_generichash(sum, sizeof(sum), (const unsigned char *)all.ptr, all.len, NULL, 0);
+	buf_add(text, sum, sizeof(sum));
+	return r == E_CORRUPT ? err_set(err, r, "mailbox names") : r != 0 || buf_failed(text) ? err_set(err, E_NOMEM, "mailbox names") : 0;
+}
+
+int names_write(struct store_txn *txn, struct err *err)
+{
 	struct buf text;
 	struct span all;
 	int r, fd;
 
 	buf_init(&text, NAMES_MAX);
-	buf_printf(&text, "mailboxes 1 %u\n", txn->meta.last_uidvalidity);
-	r = store_mailbox_each(txn, write_line, &text);
-	all = buf_span(&text);
-	crypto_generichash(sum, sizeof(sum), (const unsigned char *)all.ptr, all.len, NULL, 0);
-	buf_add(&text, sum, sizeof(sum));
-	all = buf_span(&text);
-	if (r != 0 || buf_failed(&text)) {
+	r = names_format(txn, &text, err);
+	if (r != 0) {
 		buf_fini(&text);
-		return err_set(err, E_NOMEM, "mailbox names");
+		return r;
 	}
+	all = buf_span(&text);
 	fd = openat(txn->store->dir, "mailboxes.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || write(fd, all.ptr, all.len) != (ssize_t)all.len || fsync(fd) != 0 ||
 	    renameat(txn->store->dir, "mailboxes.new", txn->store->dir, "mailboxes") != 0 || fsync(txn->store->dir) != 0)
 		r = err_set_errno(err, errno, "mailbox names");
 	if (fd >= 0)
 		close(fd);
+	if (r != 0)
+		unlinkat(txn->store->dir, "mailboxes.new", 0);
+	buf_fini(&text);
+	return r;
+}
+
+/* A change that was not committed leaves a name too many or too few, and another UIDVALIDITY: that is told too, and harmless. */
+int names_check(struct store_txn *txn, struct err *err)
+{
+	char *bytes = pool_alloc(txn->pool, NAMES_MAX);
+	struct buf text;
+	int fd, r;
+	ssize_t n;
+
+	buf_init(&text, NAMES_MAX);
+	r = bytes == NULL ? err_set(err, E_NOMEM, "mailbox names") : names_format(txn, &text, err);
+	fd = openat(txn->store->dir, "mailboxes", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	n = r == 0 && fd >= 0 ? read(fd, bytes, NAMES_MAX) : 0;
+	if (fd >= 0)
+		close(fd);
+	if (r == 0 && !span_eq(span_of(bytes, n > 0 ? (size_t)n : 0), buf_span(&text)))
+		r = err_set(err, E_CORRUPT, "mailboxes: the copy of the names is missing, damaged or an old one; the next change of a mailbox's name writes it anew");
 	buf_fini(&text);
 	return r;
 }
@@ -82,11 +113,18 @@ int names_restore(struct store_txn *txn, struct err *err)
 	unsigned last;
 	int r = 0;
 
+	/* Only what is not there, or is damaged, may be replaced by the default names. */
 	if (fd < 0)
-		return E_NOTFOUND;
+		return errno == ENOENT || errno == ELOOP ? E_NOTFOUND : err_set_errno(err, errno, "mailbox names");
 	bytes = pool_alloc(txn->pool, NAMES_MAX + 1);
-	n = bytes ? read(fd, bytes, NAMES_MAX) : -1;
+	n = bytes ? read(fd, bytes, NAMES_MAX) : 0;
+	if (n < 0)
+		r = err_set_errno(err, errno, "mailbox names");
 	close(fd);
+	if (bytes == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
+	if (r != 0)
+		return r;
 	if (n < NAMES_SUM)
 		return E_NOTFOUND;
 	text = span_of(bytes, (size_t)n - NAMES_SUM);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 #define STORE_MAP ((size_t)16 << 30) /* address space, not memory and not disk */
-enum { STORE_READERS = 2048 };
+enum { STORE_READERS = 2048, BUSY_TRIES = 100, BUSY_WAIT_MS = 20 };
 
 int store_db_error(struct err *err, int r, const char *what)
 {
@@ -61,12 +62,11 @@ static int look_at_metas(int dir, struct err *err)
 static int open_databases(struct store *s, bool create)
 {
 	static const char *const names[] = {"catalog", "messages", "facts", "refs", "log", "expunged", "delivered"};
-	MDB_dbi *const dbis[] = {&s->catalog, &s->messages, &s->facts, &s->refs, &s->log, &s->expunged, &s->delivered};
 	MDB_txn *txn = NULL;
 	int r = mdb_txn_begin(s->env, NULL, create ? 0 : MDB_RDONLY, &txn);
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
-		r = mdb_dbi_open(txn, names[i], create ? MDB_CREATE : 0, dbis[i]);
+	for (size_t i = 0; i < DB_COUNT && r == 0; i++)
+		r = mdb_dbi_open(txn, names[i], create ? MDB_CREATE : 0, &s->db[i]);
 	if (r != 0) {
 		if (txn != NULL)
 			mdb_txn_abort(txn);
@@ -92,7 +92,7 @@ static int env_open(struct store *s, const char *path, bool create, struct err *
 	if (r != 0)
 		return store_db_error(err, r, "open");
 	mdb_reader_check(s->env, &dead);
-	r = pages_check(s, false, err);
+	r = index_pages_check(s, false, err);
 	if (r != 0)
 		return r;
 	r = open_databases(s, create);
@@ -111,16 +111,15 @@ static void env_close(struct store *s)
 /* One small read of every database: a damaged file is found here rather than in the middle of a command. */
 static int env_check(struct store *s, struct err *err)
 {
-	const MDB_dbi dbis[] = {s->catalog, s->messages, s->facts, s->refs, s->log, s->expunged, s->delivered};
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	MDB_val k = {1, (void *)(uintptr_t)"M"}, v;
 	int r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
 
-	for (size_t i = 0; i < sizeof(dbis) / sizeof(dbis[0]) && r == 0; i++) {
+	for (size_t i = 0; i < DB_COUNT && r == 0; i++) {
 		MDB_val key, value;
 
-		r = mdb_cursor_open(txn, dbis[i], &cursor);
+		r = mdb_cursor_open(txn, s->db[i], &cursor);
 		if (r == 0) {
 			r = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
 			if (r == 0)
@@ -131,13 +130,20 @@ static int env_check(struct store *s, struct err *err)
 			r = 0;
 	}
 	if (r == 0) {
-		r = mdb_get(txn, s->catalog, &k, &v);
-		if (r == MDB_NOTFOUND || (r == 0 && v.mv_size != sizeof(struct meta)))
+		r = mdb_get(txn, s->db[DB_CATALOG], &k, &v);
+		if (r == MDB_NOTFOUND || (r == 0 && v.mv_size != sizeof(struct meta) + RECORD_SUM)) /* also one of another version */
 			r = MDB_CORRUPTED;
 	}
 	if (txn != NULL)
 		mdb_txn_abort(txn);
 	return r == 0 ? 0 : store_db_error(err, r, "check");
+}
+
+/* Into *there; an error when that cannot be said. */
+static int look_for(int dir, const char *name, bool *there, struct err *err)
+{
+	*there = faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return *there || errno == ENOENT ? 0 : err_set_errno(err, errno, "%s", name);
 }
 
 static int make_directory(int dir, const char *name, struct err *err)
@@ -150,28 +156,40 @@ static int sync_directory(int dir, struct err *err)
 	return fsync(dir) == 0 ? 0 : err_set_errno(err, errno, "sync of the account's directory");
 }
 
-static int stop_at_file(void *arg, const char *path, uint64_t number, uint32_t mailbox, int64_t arrived)
+static int stop_at_file(void *arg, const char *path, const struct file_name *name)
 {
-	(void)arg, (void)path, (void)number, (void)mailbox, (void)arrived;
+	(void)arg, (void)path, (void)name;
 	return 1;
 }
 
 /* Names or mail without an index: it was lost, and is made again from the files. */
-static bool index_was_lost(int dir)
+static int index_was_lost(int dir, bool *lost, struct err *err)
 {
-	return faccessat(dir, "mailboxes", F_OK, 0) == 0 || files_each(dir, stop_at_file, NULL) != 0;
+	int r = look_for(dir, "mailboxes", lost, err);
+
+	if (r != 0 || *lost)
+		return r;
+	r = files_each(dir, stop_at_file, NULL);
+	*lost = r > 0;
+	return r < 0 ? err_set(err, r, "the message files: %s", err_text(r)) : 0;
 }
 
 /* The first transaction of an index. */
 static int fill_index(struct store *s, struct err *err)
 {
 	struct store_txn *txn;
-	int r = store_begin(s, true, &txn, err);
+	bool rebuilding;
+	int r = look_for(s->dir, STORE_REBUILDING, &rebuilding, err);
 
+	if (r == 0)
+		r = store_begin(s, true, &txn, err);
 	if (r != 0)
 		return r;
 	txn->meta.version = STORE_VERSION;
 	txn->meta.next_mailbox = 1;
+	/* Beyond all that the lost index can have given: it began at 0 or at a time before, and gave less than one in a microsecond. */
+	if (rebuilding)
+		txn->meta.modseq = (uint64_t)clock_wall_us();
 	txn->dirty = true;
 	r = names_restore(txn, err);
 	if (r == E_NOTFOUND)
@@ -219,11 +237,6 @@ static int take_lock(struct store *s, struct err *err)
 	return flock(s->lock_fd, LOCK_SH) == 0 ? 0 : err_set_errno(err, errno, "the account's lock");
 }
 
-static bool has(int dir, const char *name)
-{
-	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 static int make_account(struct store *s, struct err *err)
 {
 	int r = make_directory(s->dir, "mail", err);
@@ -233,15 +246,48 @@ static int make_account(struct store *s, struct err *err)
 	return r == 0 ? make_index(s, err) : r;
 }
 
+static int ignore_mailbox(void *arg, const struct store_mailbox *mailbox)
+{
+	(void)arg, (void)mailbox;
+	return 0;
+}
+
+/* Without these two nothing of the account is of use. */
+static int read_catalog(struct store *s, struct err *err)
+{
+	struct store_txn *txn;
+	int r = store_begin(s, false, &txn, err);
+
+	if (r != 0)
+		return r;
+	r = store_mailbox_each(txn, ignore_mailbox, NULL);
+	store_abort(&txn);
+	return r == 0 ? 0 : err_set(err, r, "index: the records of the mailboxes are damaged");
+}
+
+/* Somebody met damage, or died: is it there to stay? */
+static int look_at_suspect(struct store *s, struct err *err)
+{
+	int r = index_check(s, err);
+
+	if (r == 0 && unlinkat(s->dir, STORE_SUSPECT, 0) != 0 && errno != ENOENT)
+		r = err_set_errno(err, errno, STORE_SUSPECT);
+	return r;
+}
+
 /* One makes it, the others wait. */
 static int make_account_alone(struct store *s, struct err *err)
 {
-	int r = 0;
+	bool there, lost = false;
+	int r;
 
 	if (flock(s->lock_fd, LOCK_EX) != 0)
 		return err_set_errno(err, errno, "the account's lock");
-	if (!has(s->dir, "index"))
-		r = index_was_lost(s->dir) ? err_set(err, E_CORRUPT, "the index is missing") : make_account(s, err);
+	r = look_for(s->dir, "index", &there, err);
+	if (r == 0 && !there)
+		r = index_was_lost(s->dir, &lost, err);
+	if (r == 0 && !there)
+		r = lost ? err_set(err, E_CORRUPT, "the index is missing") : make_account(s, err);
 	if (r == 0 && flock(s->lock_fd, LOCK_SH) != 0)
 		r = err_set_errno(err, errno, "the account's lock");
 	return r;
@@ -253,26 +299,63 @@ static int open_index(struct store *s, struct err *err)
 
 	if (r == 0)
 		r = env_open(s, "index", false, err);
-	return r == 0 ? env_check(s, err) : r;
+	if (r == 0)
+		r = env_check(s, err);
+	return r == 0 ? read_catalog(s, err) : r;
 }
 
-static int open_once(struct store *s, const struct store_options *options, struct err *err)
+/* look: at all of an index that is suspect. */
+static int open_once(struct store *s, const struct store_options *options, bool look, struct err *err)
 {
+	bool rebuilding = false, there = true, lost = false, suspect = false;
 	int r = take_lock(s, err);
 
-	if (r == 0 && has(s->dir, STORE_REBUILDING))
+	crash_watch(s->dir);
+	if (r == 0)
+		r = look_for(s->dir, STORE_REBUILDING, &rebuilding, err);
+	if (r == 0 && rebuilding)
 		r = err_set(err, E_CORRUPT, "the making of the index was interrupted");
-	if (r == 0 && !has(s->dir, "index"))
-		r = options->create || index_was_lost(s->dir) ? make_account_alone(s, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
-	return r == 0 ? open_index(s, err) : r;
+	if (r == 0)
+		r = look_for(s->dir, "index", &there, err);
+	if (r == 0 && !there)
+		r = index_was_lost(s->dir, &lost, err);
+	if (r == 0 && !there)
+		r = options->create || lost ? make_account_alone(s, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
+	if (r == 0)
+		r = open_index(s, err);
+	if (r == 0 && look)
+		r = look_for(s->dir, STORE_SUSPECT, &suspect, err);
+	return r == 0 && suspect ? look_at_suspect(s, err) : r;
 }
 
 static void close_parts(struct store *s)
 {
 	env_close(s);
+	crash_watch(-1);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	s->lock_fd = -1;
+}
+
+/*
+ * The index made again. While others have it open it cannot be: what is sound in it serves, and if it cannot be
+ * opened at all, a session that is just ending is waited for.
+ */
+static int open_rebuilt(struct store *s, const struct store_options *options, struct err *err)
+{
+	int r = E_BUSY;
+
+	for (int tries = 0; r == E_BUSY && tries < BUSY_TRIES; tries++) {
+		if (tries > 0)
+			poll(NULL, 0, BUSY_WAIT_MS);
+		close_parts(s);
+		r = store_rebuild(s->dir, NULL, NULL, err);
+		if (r == 0)
+			return open_once(s, options, true, err);
+		if (r == E_BUSY && open_once(s, options, false, NULL) == 0)
+			return 0;
+	}
+	return r;
 }
 
 static int store_new(struct store **out, int dir, struct err *err)
@@ -288,9 +371,12 @@ static int store_new(struct store **out, int dir, struct err *err)
 
 int store_open_anew(struct store **out, int dir, struct err *err)
 {
+	bool there = true;
 	int r = store_new(out, dir, err);
 
-	if (r == 0 && !has((*out)->dir, "index"))
+	if (r == 0)
+		r = look_for((*out)->dir, "index", &there, err);
+	if (r == 0 && !there)
 		r = make_account(*out, err);
 	if (r == 0)
 		r = open_index(*out, err);
@@ -308,15 +394,12 @@ int store_open(struct store **out, int dir, const struct store_options *options,
 		*rebuilt = false;
 	if (r == 0) {
 		s->quota = options->quota;
-		r = open_once(s, options, err);
+		r = open_once(s, options, true, err);
 	}
 	if (r == E_CORRUPT) {
-		close_parts(s);
-		r = store_rebuild(s->dir, NULL, NULL, err);
-		if (r == 0)
-			r = open_once(s, options, err);
+		r = open_rebuilt(s, options, err);
 		if (r == 0 && rebuilt != NULL)
-			*rebuilt = true;
+			*rebuilt = faccessat(s->dir, STORE_SUSPECT, F_OK, 0) != 0;
 	}
 	if (r != 0)
 		store_close(&s);
@@ -351,6 +434,27 @@ uint64_t store_generation(struct store *s)
 
 /* ---- transactions ---- */
 
+/*
+ * After a meta page that could not be written LMDB does nothing more with an environment it has open. It has put the
+ * page back as it was, and what is in the file is the last good commit: opened again, it serves.
+ */
+static int begin_or_reopen(struct store *s, bool write, MDB_txn **out, struct err *err)
+{
+	unsigned flags = write ? 0 : MDB_RDONLY;
+	int r = s->env != NULL ? mdb_txn_begin(s->env, NULL, flags, out) : MDB_PANIC;
+
+	if (r == MDB_PANIC) {
+		env_close(s);
+		r = env_open(s, "index", false, err);
+		if (r != 0) {
+			env_close(s);
+			return r;
+		}
+		r = mdb_txn_begin(s->env, NULL, flags, out);
+	}
+	return r == 0 ? 0 : store_db_error(err, r, "begin");
+}
+
 int store_begin(struct store *s, bool write, struct store_txn **out, struct err *err)
 {
 	struct pool *pool = pool_new(NULL, STORE_TXN_POOL);
@@ -366,10 +470,10 @@ int store_begin(struct store *s, bool write, struct store_txn **out, struct err 
 	txn->store = s;
 	txn->pool = pool;
 	txn->write = write;
-	r = mdb_txn_begin(s->env, NULL, write ? 0 : MDB_RDONLY, &txn->mdb);
+	r = begin_or_reopen(s, write, &txn->mdb, err);
 	if (r != 0) {
 		pool_free(&pool);
-		return store_db_error(err, r, "begin");
+		return r;
 	}
 	s->in_txn = true;
 	r = meta_get(txn, err);

@@ -8,11 +8,12 @@
  * then offsets of its nodes (u16). A node has the size of its data u32, flags u16, key
  * size u16, key, data. In a branch the first six bytes are the child's number.
  */
-#include "store/private.h"
+#include "store/pages.h"
 
 #include "base/bytes.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,7 +89,7 @@ static bool leaf_node_check(struct walk *w, const unsigned char *node, size_t ro
 	bool big = flags & NODE_BIG, tree = flags & NODE_TREE;
 
 	/* No database here has several values for a key, which the other flags are for. */
-	if (NODE_HEAD + key + (big ? 8 : size) > room || (flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 ||
+	if (key == 0 || NODE_HEAD + key + (big ? 8 : size) > room || (flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 ||
 	    (tree && (big || inner || size != TREE_SIZE)))
 		return false;
 	if (tree)
@@ -148,13 +149,75 @@ static bool tree_check(struct walk *w, const unsigned char *tree, unsigned flags
 	return depth > 0 && depth <= TREE_DEPTH_MAX && page_check(w, root, depth, inner);
 }
 
+/* The first leaf below a tree's root; false when the way there makes no sense. */
+static bool first_leaf(struct walk *w, const unsigned char *tree, unsigned char *page)
+{
+	uint64_t number = get_le(tree + TREE_ROOT_AT, 8);
+
+	for (unsigned depth = get16(tree + TREE_DEPTH_AT); depth > 0 && depth <= TREE_DEPTH_MAX; depth--) {
+		unsigned at;
+
+		if (!page_read(w, number, page, PAGE))
+			return false;
+		at = get16(page + PAGE_HEAD);
+		if (at < PAGE_HEAD + 2 || at > PAGE - NODE_HEAD)
+			return false;
+		if (depth == 1)
+			return (get16(page + 10) & PAGE_KINDS) == PAGE_LEAF;
+		number = get_le(page + at, 6);
+	}
+	return false;
+}
+
+/* The data of the first entry of a leaf, when its key is this and there are at least `size` bytes; else NULL. */
+static const unsigned char *first_entry(const unsigned char *page, struct span key, size_t size)
+{
+	size_t at = get16(page + PAGE_HEAD);
+
+	if (at + NODE_HEAD + key.len + size > PAGE || get16(page + at + 6) != key.len || memcmp(page + at + NODE_HEAD, key.ptr, key.len) != 0 ||
+	    get_le(page + at, 4) < size)
+		return NULL;
+	return page + at + NODE_HEAD + key.len;
+}
+
+/*
+ * LMDB takes the meta page with the greater number. If that number fell, it would go on from the moment before as if
+ * the last commit had never been; but the meta record below it tells how it was called. seen: the moment it has taken.
+ */
+static bool was_taken_back(struct walk *w, uint64_t seen, const struct pages_record *record)
+{
+	unsigned char meta[META_SIZE], page[PAGE];
+	const unsigned char *entry;
+	uint64_t wrote;
+
+	if (pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) != (ssize_t)sizeof(meta))
+		return false;
+	w->last = get_le(meta + META_LAST_PAGE_AT, 8);
+	w->budget = TREE_DEPTH_MAX;
+	if (!first_leaf(w, meta + META_MAIN_AT, page))
+		return false;
+	entry = first_entry(page, span_str(record->database), TREE_SIZE);
+	if (entry == NULL)
+		return false;
+	memcpy(meta, entry, TREE_SIZE);
+	if (!first_leaf(w, meta, page))
+		return false;
+	entry = first_entry(page, record->key, record->size);
+	if (entry == NULL)
+		return false;
+	wrote = get_le(entry + record->txn_at, 8);
+	w->bad = (seen + 1) % 2;
+	return wrote > seen && pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) == (ssize_t)sizeof(meta) &&
+	       get_le(meta + META_TXN_AT, 8) < wrote;
+}
+
 /* One moment of the index: a meta page and the two trees in it. */
-static int moment_check(struct store *s, struct walk *w, bool *sane)
+static int moment_check(MDB_env *env, struct walk *w, const struct pages_record *record, bool *sane)
 {
 	unsigned char meta[META_SIZE];
 	MDB_txn *txn;
 	/* What this reader could see is not written over while it is there, nor is what was committed since. */
-	int r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	int r = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
 
 	if (r != 0)
 		return r;
@@ -163,7 +226,7 @@ static int moment_check(struct store *s, struct walk *w, bool *sane)
 	w->free_pages = true;
 	*sane = *sane && tree_check(w, meta + META_FREE_AT, TREE_NUMBERS, true);
 	w->free_pages = false;
-	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false);
+	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && (record == NULL || !was_taken_back(w, mdb_txn_id(txn), record));
 	mdb_txn_abort(txn);
 	return 0;
 }
@@ -212,21 +275,21 @@ int pages_guard(int fd, uint64_t map_max, struct err *err)
 	return 0;
 }
 
-int pages_check(struct store *s, bool whole, struct err *err)
+int pages_check(MDB_env *env, bool whole, const struct pages_record *record, struct err *err)
 {
 	struct walk w = {.whole = whole};
 	bool sane = false;
 	MDB_stat stat;
-	int r = mdb_env_stat(s->env, &stat);
+	int r = mdb_env_stat(env, &stat);
 
 	if (r == 0)
-		r = mdb_env_get_fd(s->env, &w.fd);
+		r = mdb_env_get_fd(env, &w.fd);
 	if (r == 0 && stat.ms_psize != PAGE)
 		return 0;
 	/* Once more: the meta page may have been read while it was written. */
 	for (int i = 0; i < 2 && r == 0 && !sane; i++)
-		r = moment_check(s, &w, &sane);
+		r = moment_check(env, &w, record, &sane);
 	if (r != 0)
-		return store_db_error(err, r, "check");
+		return err_set(err, r > 0 ? err_from_errno(r) : E_CORRUPT, "index: check: %s", mdb_strerror(r));
 	return sane ? 0 : err_set(err, E_CORRUPT, "index: page %llu is damaged", (unsigned long long)w.bad);
 }

@@ -69,6 +69,7 @@ struct store_message {
 	int64_t arrived;  /* INTERNALDATE, seconds since 1970 */
 	uint32_t size;	  /* octets, CRLF line ends */
 	uint32_t origin; /* mailbox in the file's name: where it was filed first */
+	uint64_t sum;	 /* checksum of the file's content, wyhash; 0: not known */
 };
 
 /*
@@ -77,6 +78,7 @@ struct store_message {
  */
 struct store_facts {
 	uint32_t header_size; /* with the empty line */
+	uint64_t header_sum;  /* checksum of the header */
 	int64_t sent;	      /* Date header, seconds since 1970; arrival when there is none */
 	struct span envelope;	   /* "(date subject ...)" */
 	struct span body;	   /* BODY */
@@ -158,6 +160,10 @@ int store_facts_get(struct store_txn *txn, uint64_t number, struct store_facts *
 int store_facts_find(struct span message, int64_t arrived, struct pool *pool, struct store_facts *out, struct err *err);
 /* The file, read only; the caller closes it. E_CORRUPT when it is missing or its size is not what the index says. */
 int store_file_open(struct store *store, const struct store_message *message, int *fd, struct err *err);
+/* The whole content of its file; E_CORRUPT when the checksum does not fit. What was not looked at must not be shown. */
+int store_file_verify(const struct store_message *message, struct span content, struct err *err);
+/* The same for what needs the header alone. */
+int store_header_verify(const struct store_message *message, const struct store_facts *facts, struct span content, struct err *err);
 
 /* ---- adding ---- */
 
@@ -254,7 +260,7 @@ int store_purge(struct store *store, int64_t before, uint32_t *count, struct err
 int store_purge_surplus(struct store *store, struct err *err);
 /*
  * Once a day, for a process that has nothing more to do: what was expunged more than undo_days ago goes, and delivery
- * keys and changes that nobody asks for any more. stop: NULL, or true when it has to end soon.
+ * keys and changes that nobody asks for any more, and message files that nobody has filed. stop: NULL, or true when it has to end soon.
  */
 int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), struct err *err);
 

@@ -22,8 +22,10 @@ OPTIONS = {"ext4": "loop", "xfs": "loop,nouuid", "btrfs": "loop"}
 def order(root):
     """(what is there, what went wrong with finding out)"""
     r = subprocess.run([ORDER, root], capture_output=True, timeout=ORDER_SECONDS)
-    text = r.stdout.decode("utf-8", "replace")
-    return notes.Found(text), [] if r.returncode == 0 else ["order ended with %d: %s" % (r.returncode, r.stderr.decode("utf-8", "replace")[-500:])]
+    found, log = notes.Found(r.stdout.decode("utf-8", "replace")), r.stderr.decode("utf-8", "replace")
+    if r.returncode != 0:
+        return found, ["order ended with %d: %s" % (r.returncode, log[-500:])]
+    return found, [line for line in log.splitlines() if "error" in line or "corrupt" in line]
 
 
 def awake(facts):

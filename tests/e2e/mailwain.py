@@ -37,6 +37,11 @@ def free_offset():
                 s.close()
 
 
+def full(name):
+    """An address: of the first domain, when none is told."""
+    return name if "@" in name else "%s@%s" % (name, DOMAIN)
+
+
 class Instance:
     def __init__(self, conf_lines=(), listeners=(), below=None):
         self.root = tempfile.mkdtemp(prefix="mailwain-test-", dir=below)
@@ -85,7 +90,7 @@ class Instance:
             self.started = False
 
     def add(self, name, password=PASSWORD):
-        self.mw("account", "add", "%s@%s" % (name, DOMAIN), "--password-stdin", input=password + "\n")
+        self.mw("account", "add", full(name), "--password-stdin", input=password + "\n")
 
     def close(self):
         try:
@@ -110,7 +115,7 @@ class Instance:
 
     def account_dir(self, name):
         """The only place that looks into the store from outside."""
-        number = int(self.rows("account", "show", "%s@%s" % (name, DOMAIN))[0]["id"])
+        number = int(self.rows("account", "show", full(name))[0]["id"])
         return os.path.join(self.root, "data", "store", "%02x" % (number & 255), str(number))
 
     def smtp(self, **kw):
@@ -119,7 +124,7 @@ class Instance:
     def imap(self, user="alice", tls=False, login=True):
         c = Imap(self.port("imaps" if tls else "imap"), tls=tls)
         if login:
-            c.ok('LOGIN %s@%s "%s"' % (user, DOMAIN, PASSWORD))
+            c.ok('LOGIN %s "%s"' % (full(user), PASSWORD))
         return c
 
     def deliver(self, message, to=("alice",), sender="bob@remote.test"):

@@ -1,5 +1,10 @@
 """mailwain directory: the text of export is what import takes, all of it or nothing."""
+import glob
+import os
+
 import pytest
+
+from mailwain import until
 
 PASSWORD = "correct horse\n"
 
@@ -48,6 +53,7 @@ def test_replace_removes_what_the_text_does_not_name(server):
     ("account dora@example.com quota=5X", "'quota=5X' is not understood"),
     ("domain a@b", "not a domain name"),
     ("alias many@example.com" + " a@example.com" * 1001, "at most 1000 targets"),
+    ("alias alone@example.com", "needs a target"),
     ("group x", "domain, account or alias"),
 ])
 def test_a_line_that_is_wrong_changes_nothing(server, line, why):
@@ -62,3 +68,68 @@ def test_a_name_cannot_begin_a_line_of_its_own(server):
                   input=PASSWORD, check=False)
     assert r.returncode == 64 and "control characters" in r.stderr
     assert "eve" not in export(server)
+
+
+def test_a_lost_directory_gives_nobody_anothers_mail(server):
+    """Without an export the numbers of the accounts are lost, but not that mail lies under them."""
+    c = server.imap("alice")
+    c.append("INBOX", "Subject: private\r\n\r\nfor alice\r\n")
+    c.close()
+    ids = {int(a["id"]) for a in server.rows("account", "list") if a["address"] == "alice@example.com"}
+    server.stop()
+    for path in glob.glob(os.path.join(server.root, "data", "directory", "*.mdb")):
+        os.unlink(path)
+    server.start()
+    server.add("mallory")
+    assert int(server.rows("account", "list")[0]["id"]) not in ids
+    c = server.imap("mallory")
+    assert c.ok("STATUS INBOX (MESSAGES)")[0].endswith(b"(MESSAGES 0)")
+    c.close()
+
+
+def flip(path, text):
+    """One bit of each place where the directory's file says this."""
+    with open(path, "r+b") as f:
+        data = bytearray(f.read())
+        at = data.find(text)
+        assert at >= 0
+        while at >= 0:
+            data[at + len(text) // 2] ^= 1
+            at = data.find(text, at + 1)
+        f.seek(0)
+        f.write(data)
+
+
+def test_a_damaged_record_is_nobody(server):
+    """One bit of bob's address: alice is as before, bob is neither somebody else nor refused for good."""
+    server.stop()
+    flip(os.path.join(server.root, "data", "directory", "data.mdb"), b"bob@example.com")
+    server.start()
+    server.deliver("Subject: x\n\nx\n")
+    c = server.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<a@remote.test>", 250)
+    assert c.command("RCPT TO:<bob@example.com>")[0] == 451
+    assert c.command("RCPT TO:<nobody@example.com>")[0] == 451  # it may be one that was lost
+    c.expect("RCPT TO:<alice@example.com>", 250)
+    c.close()
+    assert "auth_directory_error" in server.log() and "records are damaged" in server.log()
+
+
+def test_a_directory_cut_short_or_of_garbage(server):
+    """auth does not start, and says what to do; mail waits with the others."""
+    server.stop()
+    path = os.path.join(server.root, "data", "directory", "data.mdb")
+    with open(path, "rb") as f:
+        sound = f.read()
+    for damaged in (sound[:8192] + os.urandom(len(sound) - 8192), sound[: len(sound) // 2 // 4096 * 4096]):
+        with open(path, "wb") as f:
+            f.write(damaged)
+        r = server.mw("start", check=False)
+        server.started = r.returncode == 0
+        until(lambda: "import what `directory export` wrote" in server.log())
+        server.stop()
+    with open(path, "wb") as f:
+        f.write(sound)
+    server.start()
+    server.deliver("Subject: x\n\nx\n", to=["alice", "bob"])

@@ -139,6 +139,7 @@ def test_29_entries_that_are_no_queue_files(waiting, kind):
     assert time.monotonic() - start < 5
     now = set(listed(suite))
     assert set(ids[1:]) <= now and os.path.basename(odd) not in now
+    assert kind != "hardlink" or ids[0] in now  # it is whole under its own name
     until(lambda: "queue_corrupt" in suite.log() or "queue_error" in suite.log() or kind == "name")
     suite.deliver("Subject: flows\n\nx\n")
 
@@ -328,6 +329,36 @@ def test_66_a_daemon_that_crashes_at_once_is_not_started_in_a_circle(fresh):
     assert deaths <= 40, deaths  # thirty at once, then it backs off
     suite.add("alice")
     suite.deliver("Subject: x\n\nx\n")
+
+
+def test_66_a_start_that_is_cut_short_is_begun_anew_at_once(fresh):
+    suite = fresh()
+
+    def ready(pid=None):
+        now = {row["name"]: row["pid"] for row in suite.rows("status") if row["state"] == "ready"}.get("imapd")
+        return now if now != pid else None
+
+    for _ in range(5):  # that it died before, when it had started well, does not count
+        pid = until(ready)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: ready(pid))
+    master, before = suite.daemons()["master"], until(ready)
+    os.kill(before, signal.SIGKILL)
+    os.kill(until(lambda: imapd_of(master, before)), signal.SIGKILL)
+    start = time.monotonic()
+    suite.imap(login=False)
+    assert time.monotonic() - start < 3
+
+
+def imapd_of(master, but):
+    """As soon as there is one, long before it is ready."""
+    for pid in re.findall(r"\d+", open("/proc/%d/task/%d/children" % (master, master)).read()):
+        try:
+            if int(pid) != but and open("/proc/%s/cmdline" % pid).read().startswith("mailwain-imapd"):
+                return int(pid)
+        except OSError:
+            continue
+    return None
 
 
 def test_66_a_full_disk_for_the_log(fresh):

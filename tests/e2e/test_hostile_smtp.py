@@ -185,7 +185,7 @@ def test_05_text_behind_a_refused_data_is_no_command(suite, account, rcpt):
     c.hello()
     c.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<%s>\r\nDATA\r\nSubject: x\r\nRSET\r\n" % rcpt + SMUGGLED.decode().replace("alice", account) + ".\r\nNOOP\r\n")
     codes, closed = last_words(c)
-    assert codes == [250, 550, 503] and closed
+    assert codes == [250, 550, 503, 421] and closed
     assert count(suite, account) == 0
 
 

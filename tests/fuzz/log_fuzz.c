@@ -1,12 +1,13 @@
 /*
- * Log lines: whatever stands in a value, an event is one line of printable text; as
- * JSON it is JSON.
+ * Log lines: whatever stands in a value, an event is one line of printable ASCII; as JSON it is
+ * JSON, in UTF-8 without what could move a terminal's cursor.
  *
  * Input: a byte; 'j': as JSON. Then two values, a line end between them.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <jansson.h>
 #include <unistd.h>
@@ -29,6 +30,16 @@ static void look_at_json(const char *text, size_t len)
 	buf_fini(&object);
 }
 
+/* C0, DEL and C1 are escaped in either form. */
+static void look_at_text(struct span text, bool json)
+{
+	while (text.len > 0) {
+		int32_t cp = utf8_next(&text);
+
+		fuzz_assert(cp >= ' ' && cp != 0x7f && (cp < 0x80 || (json && cp >= 0xa0)));
+	}
+}
+
 void fuzz_one(struct span input)
 {
 	bool json = fuzz_byte(&input) == 'j';
@@ -48,8 +59,7 @@ void fuzz_one(struct span input)
 	if (n <= 0)
 		return;
 	fuzz_assert((size_t)n < sizeof(line) && line[n - 1] == '\n');
-	for (ssize_t i = 0; i + 1 < n; i++)
-		fuzz_assert(line[i] >= ' ' && (unsigned char)line[i] < 0x7f);
+	look_at_text(span_of(line, (size_t)n - 1), json);
 	if (json)
 		look_at_json(line, (size_t)n - 1);
 }

@@ -1,6 +1,6 @@
 /*
  * Charsets to UTF-8, and folding for comparison: always UTF-8, the same each
- * time whatever was converted before, bounded, and folding twice is folding once.
+ * time whatever was converted before, bounded; folding twice is folding once, and with its table the same as by utf8proc alone.
  *
  * Input: the charset's name, a line end, the text.
  */
@@ -9,6 +9,9 @@
 #include "base/utf8.h"
 #include "mime/charset.h"
 #include "mime/fold.h"
+
+#include <stdlib.h>
+#include <utf8proc.h>
 
 enum { UTF8_PER_OCTET = 4, FOLDED_PER_OCTET = 12, SHORT = 64 };
 
@@ -27,6 +30,17 @@ static void fold(struct span utf8, struct buf *out)
 	fuzz_assert(!buf_failed(out) && buf_len(out) <= FOLDED_PER_OCTET * utf8.len);
 }
 
+static void compare_with_utf8proc(struct span utf8, struct span folded)
+{
+	static const utf8proc_option_t options = UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD;
+	utf8proc_uint8_t *all = NULL;
+	utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)utf8.ptr, (utf8proc_ssize_t)utf8.len, &all, options);
+
+	fuzz_assert(n >= 0);
+	fuzz_assert_same(span_of(all, (size_t)n), folded);
+	free(all);
+}
+
 static void try_fold(struct span utf8)
 {
 	struct buf once, twice;
@@ -38,6 +52,8 @@ static void try_fold(struct span utf8)
 		for (size_t i = 0; i < buf_len(&once); i++)
 			fuzz_assert(ascii_lower(buf_span(&once).ptr[i]) == buf_span(&once).ptr[i]);
 	}
+	if (utf8_is_valid(utf8) && utf8.len > 0 && utf8.len <= SHORT)
+		compare_with_utf8proc(utf8, buf_span(&once));
 	fold(buf_span(&once), &twice);
 	/* More marks than any language has on one letter are put in order in pieces. */
 	if (utf8_is_valid(utf8) && buf_len(&once) <= SHORT)
@@ -48,10 +64,14 @@ static void try_fold(struct span utf8)
 
 void fuzz_one(struct span input)
 {
+	static bool loaded;
 	struct span charset = fuzz_until(&input, '\n');
 	struct buf one, other, between;
 
 	mime_charset_preload();
+	if (!loaded)
+		mime_fold_preload();
+	loaded = true;
 	convert(charset, input, &one);
 	/* Half a sequence of a charset with shifts. */
 	convert(SPAN_LIT("iso-2022-jp"), SPAN_LIT("\x1b$B$"), &between);

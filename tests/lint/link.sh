@@ -21,6 +21,8 @@ lib/net/conn.o scratch
 lib/net/ipc_conn.o received
 imapd/session_io.o buffer
 lmtp/worker.o worker_told_to_end
+lib/store/crash.o before
+lib/store/crash.o watched
 END
 find "$B/obj" -name '*.o' ! -path "$B/obj/tests/*" ! -path "$B/obj/man/*" | sort >"$work/objects"
 [ -s "$work/objects" ] || {

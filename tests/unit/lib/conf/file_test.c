@@ -62,6 +62,11 @@ static void files_include_files(void **state)
 	assert_file_refused("./d/2.conf:1:9: ./d/nothing does not exist");
 	write_file("d/2.conf", "include 2.conf\n");
 	assert_file_refused("./d/2.conf:1:9: includes go deeper than 8 files");
+	/* What conf_dump writes for daemons means nothing in a file. */
+	write_file("main.conf", VERSION "#@ elsewhere:9\nhostname a\n");
+	assert_int_equal(conf_load("main.conf", &conf, &err), 0);
+	assert_span_equal(conf_origin(conf, CONF_hostname, NULL), "main.conf:3");
+	conf_free(&conf);
 	assert_int_equal(chdir("/"), 0);
 	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

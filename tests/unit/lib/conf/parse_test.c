@@ -103,7 +103,8 @@ static void a_nul_is_refused(void **state)
 	static const char *const rows[][2] = {{"hostname a.te\001st\n", "hostname: the value is not UTF-8 text"},
 	    {"hostname \"a.te\001st\"\n", "hostname: the value is not UTF-8 text"}, {"hostname\001a.test\n", "unknown setting"},
 	    {"unlimited-from 10.0.0.1\00110.0.0.2\n", "unlimited-from: the value is not UTF-8 text"},
-	    {"domain a\001b { }\n", "is not a domain name"}};
+	    {"domain a\001b { }\n", "is not a domain name"},
+	    {"listen imap on [::1\001]:143 { }\n", "is not an IP address"}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -281,15 +282,16 @@ static void listeners(void **state)
 	CHECK_MISTAKES(rows);
 }
 
-/* Two blanks or a tab end a statement within a block on one line, and nowhere else. */
+/* Within a block on one line the next name ends a statement, however many blanks stand before it; nowhere else. */
 static void blocks_on_one_line(void **state)
 {
 	static const struct mistake rows[] = {
-	    {V "domain a.test { catch-all x quota 5G }", "c:2:29: catch-all takes one value; quote it if it has blanks"},
+	    {V "domain a.test { catch-all x quotas 5G }", "c:2:29: unknown setting 'quotas'; did you mean 'quota'?"},
+	    {V "domain a.test { catch-all x  y }", "c:2:30: unknown setting 'y'"},
 	    {V "domain a.test {\n catch-all x  quota 5G\n}", "c:3:15: catch-all takes one value; quote it if it has blanks"},
 	};
 	static const char *const forms[] = {V "domain a.test { catch-all x; quota 5G }", V "domain a.test { catch-all x  quota 5G }",
-	    V "domain a.test { catch-all x\tquota 5G }", V "domain a.test {catch-all  x  quota  5G}", V "domain a.test {\n\tcatch-all x\n\tquota 5G\n}\n",
+	    V "domain a.test { catch-all x quota 5G }", V "domain a.test { catch-all x\tquota 5G }", V "domain a.test {catch-all  x  quota  5G}", V "domain a.test {\n\tcatch-all x\n\tquota 5G\n}\n",
 	    V "domain a.test { # comment }\n catch-all x; quota 5G }"};
 
 	(void)state;
@@ -302,6 +304,18 @@ static void blocks_on_one_line(void **state)
 		conf_free(&conf);
 	}
 	CHECK_MISTAKES(rows);
+}
+
+/* A list takes what comes up to the name of a setting. */
+static void lists_in_a_block_on_one_line(void **state)
+{
+	struct conf *conf = good(V "listen smtp on 127.0.0.1:25 { unlimited-from 10.0.0.0/8 192.0.2.1 message-size 1M }");
+	struct conf_where where = {.listener = conf_listener(conf, 0)};
+
+	(void)state;
+	assert_true(conf_in_networks(conf, CONF_unlimited_from, &where, SPAN_LIT("192.0.2.1")));
+	assert_int_equal(conf_u64(conf, CONF_message_size, &where), 1 << 20);
+	conf_free(&conf);
 }
 
 /* ---- files ---- */
@@ -483,6 +497,7 @@ int main(void)
 	    cmocka_unit_test(domains_are_a_labels),
 	    cmocka_unit_test(listeners),
 	    cmocka_unit_test(blocks_on_one_line),
+	    cmocka_unit_test(lists_in_a_block_on_one_line),
 	    cmocka_unit_test_setup_teardown(includes_are_read_in_the_order_of_their_names, make_directory, remove_directory),
 	    cmocka_unit_test_setup_teardown(includes_that_go_wrong, make_directory, remove_directory),
 	    cmocka_unit_test_setup_teardown(includes_within_includes, make_directory, remove_directory),

@@ -41,6 +41,43 @@ static void rows_are_a_table_and_text_is_text(void **state)
 	close(fd);
 }
 
+/* On a terminal what somebody wrote in a mail must not be a command to it; in a pipe it is as it was. */
+static void a_terminal_gets_no_controls(void **state)
+{
+	static const char text[] = "Subject: \x1b]0;x\x07\r\n\tgr\xc3\xbc\xc3\x9f \xc2\x9b\xff\x7f\r.\n";
+	struct control_request_options o = {.args = words, .count = 2};
+	char shown[512] = "";
+	int master, slave, fd, status;
+	pid_t pid;
+	struct command c;
+
+	(void)state;
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		dup2(slave, STDOUT_FILENO);
+		alarm(10);
+		exit(run(&o));
+	}
+	fd = hear_request("noun|verb|");
+	say_text(fd, text);
+	say_done(fd, EX_OK, "done\x1b");
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_true(read(master, shown, sizeof(shown) - 1) > 0);
+	assert_string_equal(shown, "Subject: \\x1b]0;x\\x07\r\n\tgr\xc3\xbc\xc3\x9f \\xc2\\x9b\\xff\\x7f\\x0d.\r\ndone\\x1b\r\n");
+	close(fd);
+	close(master);
+	close(slave);
+	c = start(run, &o, NULL);
+	fd = hear_request("noun|verb|");
+	say_text(fd, text);
+	say_done(fd, EX_OK, "");
+	finish(&c, EX_OK, text, "");
+	close(fd);
+}
+
 static void json_is_given_as_it_came(void **state)
 {
 	struct control_request_options o = {.args = words, .count = 2, .json = true};
@@ -330,6 +367,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(rows_are_a_table_and_text_is_text, make_instance, remove_instance),
+	    cmocka_unit_test_setup_teardown(a_terminal_gets_no_controls, make_instance, remove_instance),
 	    cmocka_unit_test_setup_teardown(json_is_given_as_it_came, make_instance, remove_instance),
 	    cmocka_unit_test_setup_teardown(failures_are_told, make_instance, remove_instance),
 	    cmocka_unit_test_setup_teardown(an_answer_that_does_not_end, make_instance, remove_instance),

@@ -189,6 +189,29 @@ static void no_descriptors_for_a_pair(void **state)
 	assert_non_null(strstr(err.text, "socketpair: "));
 }
 
+/* A descriptor that came when this process could have no more: its message fails, those behind it do not. */
+static void no_descriptor_free_for_one_that_comes(void **state)
+{
+	struct queue_file body = {.id = 7};
+	struct ipc_message m;
+	struct rlimit before, none;
+	struct err err = {0};
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(ipc_send(fds[0], &ipc_queue_file, 1, &body, fds[0]), 0);
+	getrlimit(RLIMIT_NOFILE, &before);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(ipc_receive(fds[1], &ipc_service_queue, TO_CLIENT, buffer, &m, &err), 0);
+	setrlimit(RLIMIT_NOFILE, &before);
+	assert_true(m.fd_lost && m.fd == -1 && m.type == &ipc_queue_file && ((struct queue_file *)(void *)m.body)->id == 7);
+	assert_int_equal(ipc_receive(fds[1], &ipc_service_queue, TO_CLIENT, buffer, &m, &err), 0);
+	assert_true(!m.fd_lost && m.fd >= 0);
+	close(m.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +220,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(results_of_receiving, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_a_bad_peer_sends, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_kernel_knows_the_peer, setup, teardown),
+	    cmocka_unit_test_setup_teardown(no_descriptor_free_for_one_that_comes, setup, teardown),
 	    cmocka_unit_test(no_descriptors_for_a_pair),
 	};
 

@@ -170,43 +170,78 @@ static void escapes_that_are_none_stay(void **state)
 	assert_span_equal(smtp_server_transaction(d->server)->recipients->next->orcpt, "utf-8;+4zA+\303\266");
 }
 
-/* RFC 2920 section 3.1: a client waits for the answer to DATA. One that did not sends text, which must not be read as commands. */
+static const char closing[] = "421 4.7.0 What follows the refused DATA is no command, closing\r\n";
+
+/* RFC 2920 section 3.1: a client waits for the answer to DATA. The text of one that did not ends the session at its first line. */
 static void text_behind_a_refused_data_is_no_command(void **state)
 {
 	static const struct {
-		const char *before, *together, *replies;
+		const char *before, *data, *reply;
 	} rows[] = {
-	    {"MAIL FROM:<a@b>\r\n", "DATA\r\nRSET\r\n", "503 5.5.1 DATA is out of order: RCPT first, and DATA does not go with BDAT\r\n"},
-	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n", "DATA x\r\nRSET\r\n", "501 5.5.4 DATA takes no argument\r\n"},
-	    {"MAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<a@b>\r\n", "DATA\r\nR", "503 5.5.1 BINARYMIME goes with BDAT only\r\n"},
+	    {"MAIL FROM:<a@b>\r\n", "DATA\r\n", "503 5.5.1 DATA is out of order: RCPT first, and DATA does not go with BDAT\r\n"},
+	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n", "DATA x\r\n", "501 5.5.4 DATA takes no argument\r\n"},
+	    {"MAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<a@b>\r\n", "DATA\r\n", "503 5.5.1 BINARYMIME goes with BDAT only\r\n"},
 	};
-	struct dialog *d;
-	struct err err;
+	static const char *const texts[] = {"Subject: x\r\nRSET\r\n", "\r\nRSET\r\n", ".\r\nRSET\r\n", "\xff\r\nRSET\r\n"};
+	enum { ROWS = sizeof(rows) / sizeof(rows[0]), TEXTS = sizeof(texts) / sizeof(texts[0]) };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		d = dialog_new(&dialog_config);
+	for (size_t i = 0; i < 2 * ROWS * TEXTS; i++) {
+		size_t row = i / 2 % ROWS, text = i / 2 / ROWS;
+		struct dialog *d = dialog_new(&dialog_config);
+		char all[200], expected[200];
+
 		say(d, "EHLO a\r\n");
-		say(d, rows[i].before);
-		assert_string_equal(say(d, rows[i].together), rows[i].replies);
+		say(d, rows[row].before);
+		snprintf(all, sizeof(all), "%s%s", rows[row].data, texts[text]);
+		snprintf(expected, sizeof(expected), "%s%s", rows[row].reply, closing);
+		if (i % 2 == 0) {
+			assert_string_equal(say(d, all), expected);
+		} else { /* in two segments the same */
+			assert_string_equal(say(d, rows[row].data), rows[row].reply);
+			assert_string_equal(say(d, texts[text]), closing);
+		}
 		assert_int_equal(d->event, SMTP_CLOSE);
 		dialog_free(&d);
 	}
-	for (int late = 0; late < 2; late++) { /* refused after a while: no place for the content */
-		d = dialog_new(&dialog_config);
+}
+
+/* Refused after a while: there is no place for the content. */
+static void text_behind_a_data_refused_late(void **state)
+{
+	static const char *const texts[] = {"Subject: x\r\nRSET\r\n", "RSET\r\n"};
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct dialog *d = dialog_new(&dialog_config);
+		const char *text = texts[i / 2];
+
 		d->manual = true;
 		say(d, "EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n");
 		smtp_server_rcpt_done(d->server, 0, NULL, NULL);
 		dialog_replies(d);
-		assert_string_equal(say(d, late ? "DATA\r\n" : "DATA\r\nRSET\r\n"), "");
-		if (late)
-			assert_string_equal(say(d, "RSET\r\n"), "");
+		say(d, "DATA\r\n");
+		if (i % 2 == 0)
+			assert_string_equal(say(d, text), "");
 		err_set(&err, E_NOSPACE, "full");
 		smtp_server_data_ready(d->server, E_NOSPACE, &err);
-		assert_string_equal(say(d, ""), "452 4.3.1 full\r\n");
-		assert_int_equal(d->event, SMTP_CLOSE);
+		assert_string_equal(dialog_replies(d), "452 4.3.1 full\r\n");
+		assert_string_equal(say(d, i % 2 == 0 ? "" : text), i < 2 ? closing : "250 2.0.0 Ok\r\n");
+		assert_int_equal(d->event, i < 2 ? SMTP_CLOSE : SMTP_MORE);
 		dialog_free(&d);
 	}
+}
+
+/* One that waited goes on with a command, whatever it is; and then the session is as any other. */
+static void a_command_behind_a_refused_data(void **state)
+{
+	struct dialog *d = *state;
+
+	say(d, "MAIL FROM:<a@b>\r\n");
+	assert_string_equal(say(d, "DATA\r\nRCPT TO:<a@b>\r\nhello\r\nDATA\r\n.\r\n"),
+	    "503 5.5.1 DATA is out of order: RCPT first, and DATA does not go with BDAT\r\n250 2.1.5 Ok\r\n"
+	    "500 5.5.2 Unknown command 'hello'\r\n354 End with CR LF . CR LF\r\n250 2.0.0 queued\r\n");
 }
 
 /* Commands that bring no mail are answered a hundred times, then no more; a message begins the count anew. */
@@ -515,6 +550,8 @@ int main(void)
 	    cmocka_unit_test(parameters_are_checked),
 	    cmocka_unit_test_setup_teardown(escapes_that_are_none_stay, setup, teardown),
 	    cmocka_unit_test(text_behind_a_refused_data_is_no_command),
+	    cmocka_unit_test(text_behind_a_data_refused_late),
+	    cmocka_unit_test_setup_teardown(a_command_behind_a_refused_data, setup, teardown),
 	    cmocka_unit_test_setup_teardown(asking_without_end_ends_the_session, setup, teardown),
 	    cmocka_unit_test_setup_teardown(limits_are_told, setup, teardown),
 	    cmocka_unit_test_setup_teardown(long_lines_are_refused_at_their_end, setup, teardown),

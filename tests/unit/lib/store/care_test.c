@@ -11,7 +11,7 @@
 
 static void file_of(const struct store_message *m, char name[STORE_FILE_NAME])
 {
-	file_name(m->number, m->origin, m->arrived, name);
+	message_file_name(m, name);
 }
 
 static void shown(struct fixture *f, const struct store_message *m, const char *text)
@@ -54,24 +54,24 @@ static void file_names_go_both_ways(void **state)
 		const char *name;
 		bool ok;
 	} rows[] = {
+	    {"0123456789abcdef.1.65536000.0123456789abcdef", true}, {"0123456789abcdef.1.65536000.0", false}, {"0123456789abcdef.1.65536000.", false},
+	    {"0123456789abcdef.1.65536000.new", false}, {"0123456789abcdef.new", false}, {"0123456789abcdef.1.65536000.0123456789abcdef.", false},
 	    {"0123456789abcdef.1.65536000", true}, {"0000000000000000.0.0", true}, {"0.0.0", false}, {"0123456789ABCDEF.1.6", false}, {"ffffffffffffffff.ffffffff.ffffffffffffffff", true},
 	    {"", false}, {"1.2", false}, {"1.2.3.4", false}, {"1.2.3 ", false}, {" 1.2.3", false}, {"1. 2.3", false},
 	    {"-1.2.3", false}, {"1.+2.3", false}, {"0x1.2.3", false}, {"1.2.3.new", false}, {"11112222333344445.1.1", false},
 	    {"1.123456789.1", false}, {"..", false}, {"g.1.1", false},
 	};
 	char name[STORE_FILE_NAME];
-	uint64_t number;
-	uint32_t mailbox;
-	int64_t arrived;
+	struct file_name parts;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (file_parse(rows[i].name, &number, &mailbox, &arrived) != rows[i].ok)
+		if (file_parse(rows[i].name, &parts) != rows[i].ok)
 			fail_msg("%s", rows[i].name);
-	file_name(UINT64_MAX, UINT32_MAX, -1, name);
-	assert_string_equal(name, "mail/fff/ffffffffffffffff.ffffffff.ffffffffffffffff");
-	assert_true(file_parse(name + strlen("mail/000/"), &number, &mailbox, &arrived));
-	assert_true(number == UINT64_MAX && mailbox == UINT32_MAX && arrived == -1);
+	file_name(&(struct file_name){UINT64_MAX, UINT32_MAX, -1, UINT64_MAX}, name);
+	assert_string_equal(name, "mail/fff/ffffffffffffffff.ffffffff.ffffffffffffffff.ffffffffffffffff");
+	assert_true(file_parse(name + strlen("mail/000/"), &parts));
+	assert_true(parts.number == UINT64_MAX && parts.mailbox == UINT32_MAX && parts.arrived == -1 && parts.sum == UINT64_MAX);
 }
 
 static void a_missing_or_cut_file_is_found(void **state)
@@ -91,8 +91,10 @@ static void a_missing_or_cut_file_is_found(void **state)
 	assert_int_equal(check(f, faults), 2);
 	assert_non_null(strstr(faults, "mailbox Sent UID 1: message file mail/"));
 	assert_non_null(strstr(faults, "has 10 octets in place of 66"));
+	/* The right size is not enough. */
 	assert_int_equal(truncate(name, 66), 0);
-	assert_int_equal(check(f, faults), 1);
+	assert_int_equal(check(f, faults), 2);
+	assert_non_null(strstr(faults, "its content does not fit its checksum"));
 	/* Somebody's link in place of a file is not followed. */
 	assert_int_equal(rename(name, "elsewhere"), 0);
 	assert_int_equal(symlink("../../elsewhere", name), 0);
@@ -185,19 +187,25 @@ static void a_lost_index_is_made_again(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t validity;
+	uint64_t modseq;
 
 	fill(f);
 	validity = box(f, "Gesendet").uidvalidity;
+	modseq = box(f, " blank in front").modseq;
 	store_close(&f->store);
 	assert_int_equal(unlink("index/data.mdb"), 0);
 	assert_true(reopen(f));
 	assert_kept(f, validity);
+	/* What was the last change of all is before every one now. */
+	assert_true(box(f, "INBOX").modseq > modseq);
+	modseq = box(f, " blank in front").modseq;
 	store_close(&f->store);
 	assert_int_equal(unlink("index/data.mdb"), 0);
 	assert_int_equal(unlink("index/lock.mdb"), 0);
 	assert_int_equal(rmdir("index"), 0);
 	assert_true(reopen(f));
 	assert_kept(f, validity);
+	assert_true(box(f, "INBOX").modseq > modseq);
 	assert_false(reopen(f));
 }
 
@@ -411,9 +419,31 @@ static void an_open_account_is_not_rebuilt(void **state)
 	assert_int_equal(set_aside(), 0);
 }
 
+/* The names are there, but cannot be read now: the default ones must not take their place. */
+static void names_that_cannot_be_read_are_not_replaced(void **state)
+{
+	struct fixture *f = *state;
+	bool rebuilt;
+
+	box_new(f, "mine");
+	append(f, "INBOX", small_mail, 0);
+	store_close(&f->store);
+	assert_int_equal(rename("mailboxes", "names"), 0);
+	assert_int_equal(mkdir("mailboxes", 0700), 0); /* reading it is EISDIR */
+	assert_int_equal(store_rebuild(f->dir, NULL, NULL, &f->err), E_IO);
+	assert_int_equal(store_open(&f->store, f->dir, &(struct store_options){.create = true}, &rebuilt, &f->err), E_IO);
+	assert_int_equal(rmdir("mailboxes.old"), 0);
+	assert_int_equal(rename("names", "mailboxes.old"), 0);
+	assert_true(reopen(f)); /* the rebuild goes on by itself */
+	assert_true(box_is(f, "mine"));
+	assert_string_equal(uids(f, "INBOX"), "1");
+	assert_healthy(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(names_that_cannot_be_read_are_not_replaced, fixture_open, fixture_close),
 	    cmocka_unit_test(file_names_go_both_ways),
 	    cmocka_unit_test_setup_teardown(a_missing_or_cut_file_is_found, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(wrong_counts_are_found, fixture_open, fixture_close),

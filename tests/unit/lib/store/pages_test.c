@@ -13,17 +13,16 @@ enum { PAGE_SIZE = 4096 };
 /* Reads all there is, as LMDB gives it; a fault in a page would end the process here. */
 static uint64_t read_everything(struct store *s)
 {
-	const MDB_dbi dbis[] = {s->catalog, s->messages, s->facts, s->refs, s->log, s->expunged, s->delivered};
 	uint64_t sum = 0;
 	MDB_txn *txn;
 
 	if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0)
 		return 0;
-	for (size_t i = 0; i < sizeof(dbis) / sizeof(dbis[0]); i++) {
+	for (size_t i = 0; i < DB_COUNT; i++) {
 		MDB_cursor *cursor;
 		MDB_val k, v;
 
-		if (mdb_cursor_open(txn, dbis[i], &cursor) != 0)
+		if (mdb_cursor_open(txn, s->db[i], &cursor) != 0)
 			continue;
 		for (int n = 0; n < 10000 && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0; n++) {
 			const unsigned char *p = v.mv_data, *q = k.mv_data;
@@ -60,11 +59,11 @@ static void whole_pages_are_accepted(void **state)
 {
 	struct fixture *f = *state;
 
-	ok(f, pages_check(f->store, false, &f->err));
-	ok(f, pages_check(f->store, true, &f->err));
+	ok(f, index_pages_check(f->store, false, &f->err));
+	ok(f, index_pages_check(f->store, true, &f->err));
 	fill(f);
-	ok(f, pages_check(f->store, false, &f->err));
-	ok(f, pages_check(f->store, true, &f->err));
+	ok(f, index_pages_check(f->store, false, &f->err));
+	ok(f, index_pages_check(f->store, true, &f->err));
 	assert_true(read_everything(f->store) > 0);
 }
 
@@ -89,7 +88,7 @@ static void changed_numbers_are_seen_or_harmless(void **state)
 
 		assert_int_equal(pread(fd, &before, sizeof(before), at), sizeof(before));
 		assert_int_equal(pwrite(fd, &value, sizeof(value), at), sizeof(value));
-		if (pages_check(f->store, true, &f->err) == 0) {
+		if (index_pages_check(f->store, true, &f->err) == 0) {
 			harmless++;
 			read_everything(f->store);
 		} else {
@@ -120,7 +119,7 @@ static void pages_in_the_wrong_place(void **state)
 		assert_int_equal(pread(fd, one, PAGE_SIZE, page * PAGE_SIZE), PAGE_SIZE);
 		assert_int_equal(pread(fd, other, PAGE_SIZE, (page + 1) * PAGE_SIZE), PAGE_SIZE);
 		assert_int_equal(pwrite(fd, other, PAGE_SIZE, page * PAGE_SIZE), PAGE_SIZE);
-		refused += pages_check(f->store, true, &f->err) == E_CORRUPT;
+		refused += index_pages_check(f->store, true, &f->err) == E_CORRUPT;
 		assert_int_equal(pwrite(fd, one, PAGE_SIZE, page * PAGE_SIZE), PAGE_SIZE);
 	}
 	assert_true(refused > 10);

@@ -175,8 +175,8 @@ static void a_draft_that_is_not_kept_leaves_nothing(void **state)
 		if (i < 2)
 			ok(f, store_draft_write(drafts[i], span_str(small_mail), &f->err));
 	}
-	assert_int_not_equal(nftw("mail", count_file, 16, 0), 0);
 	store_drafts_finish(drafts, codes, 2);
+	assert_int_not_equal(nftw("mail", count_file, 16, 0), 0);
 	assert_int_equal(codes[0], 0);
 	assert_int_equal(codes[1], 0);
 	for (int i = 0; i < 3; i++)

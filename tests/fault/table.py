@@ -1,0 +1,282 @@
+"""The table: each call of each operation x each error, at every occurrence, until the operation goes through without being hit."""
+import collections
+import os
+import random
+import shutil
+import tempfile
+import time
+
+import mailwain
+from answers import wrong
+from injector import SHORT, Injector, place, suite_with_injection
+from operations import all_operations
+from subject import SETTLE, Broken, Subject, until
+
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", SHORT, "ENOMEM", "EMFILE")
+WRITES = ("write", "pwrite", "writev", "pwritev")
+# Of these only what can happen to them; all others fail in every way.
+SPECIAL = {"close": ("EIO", "ENOSPC", "EDQUOT", "EINTR"), "mmap_memory": ("ENOMEM",), "alloc": ("ENOMEM",), "fork": ("ENOMEM",), "recvmsg": ("EMFILE",), "accept4": ("EMFILE", "ENOMEM"), "socketpair": ("EMFILE", "ENOMEM"), "dupfd": ("EMFILE",)}
+SYNCS = ("fsync", "fdatasync")
+OCCURRENCES = 5000
+# What must not be in the log: nothing was damaged, no daemon died, no message bounces.
+WRONG_EVENTS = {"ipc_bad_message", "ipc_peer_lost", "queue_corrupt", "store_corrupt", "store_rebuilt", "master_child_died", "queue_bounced"}
+ACCOUNTS = ("alice", "bob", "carol", "dave", "dora", "erin", "frank", "gus@dir.example")
+
+
+def operation_names():
+    return [o.name for o in all_operations(None)]
+
+
+class Case:
+    def __init__(self, operation, role, call, error, when, every=False):
+        self.operation, self.role, self.call, self.error, self.when, self.every = operation, role, call, error, when, every
+
+    def __str__(self):
+        return "%s/%s/%s/%s/%d%s" % (self.operation, self.role, self.call, self.error, self.when, "+" if self.every else "")
+
+
+def errors_of(call):
+    return SPECIAL.get(call) or [e for e in ERRORS if e != SHORT or call in WRITES]
+
+
+class Result:
+    def __init__(self):
+        self.cases = collections.Counter()  # (call, error) -> cases
+        self.outcomes = collections.Counter()  # refused, done all the same, put off
+        self.sites = set()  # (process, module, offset)
+        self.broken = []  # (case, place, what)
+        self.not_reached = []
+
+    def add(self, other):
+        self.cases += other.cases
+        self.outcomes += other.outcomes
+        self.sites |= other.sites
+        self.broken += other.broken
+        self.not_reached += other.not_reached
+
+    def report(self):
+        """The table, and the figures."""
+        calls = sorted({c for c, _ in self.cases})
+        errors = [e for e in ERRORS if any(self.cases[(c, e)] for c in calls)]
+        print("%-16s" % "call" + "".join("%8s" % e for e in errors))
+        for call in calls:
+            print("%-16s" % call + "".join("%8s" % (self.cases[(call, e)] or "-") for e in errors))
+        print("table: %d cases at %d places of the code: %s; %d calls were not made again" % (
+            sum(self.cases.values()), len(self.sites), ", ".join("%d %s" % (n, o) for o, n in self.outcomes.most_common()), len(self.not_reached)))
+        for case in self.not_reached:
+            print("not reached: %s" % case)
+
+
+class Table(Result):
+    """One operation's cases, in an instance of its own."""
+
+    def __init__(self, injector, build, sample=False, only=None, seed=0, stop_at=None):
+        super().__init__()
+        self.injector, self.build, self.sample, self.only, self.stop_at = injector, build, sample, only, stop_at
+        self.rng = random.Random(seed)
+        self.subject = None
+        self.site = ("", 0)
+
+    # ---- the suite ----
+
+    def fresh(self):
+        """A new instance, with all accounts there."""
+        self.end()
+        s = self.subject = Subject(self.injector)
+        s.start()
+        s.expected = {a: {} for a in ACCOUNTS}
+        s.kept = {}
+        s.mw("domain", "add", "dir.example")
+        for name in ACCOUNTS:
+            s.add(name)
+        s.mw("alias", "add", "both@example.com", "alice@example.com", "bob@example.com")
+        s.mw("alias", "add", "away@example.com", "x@elsewhere.test")
+        s.quiet = lambda: s.settled(lambda: not self.injector.hit() and s.spool_left_over(), "left over in the spool")
+        self.operations = {o.name: o for o in all_operations(s)}
+        self.prepared = set()
+
+    def end(self):
+        if self.subject is not None:
+            s, self.subject = self.subject, None
+            s.close()
+
+    def operation(self, name):
+        o = self.operations[name]
+        if name not in self.prepared:
+            o.prepare()
+            self.prepared.add(name)
+        return o
+
+    # ---- one case ----
+
+    def once(self, o, must=False):
+        """Runs it without a fault."""
+        o.before()
+        self.subject.events.mark()
+        answers = o.run()
+        if must and not all(a.ok for a in answers):
+            raise Broken("without a fault: %s" % answers)
+        o.verify(answers)
+
+    def calls(self, name):
+        """(role, call) -> how often, as the operation makes them now. Twice, as the first run may be special."""
+        o = self.operation(name)
+        found = collections.Counter()
+        self.once(o, must=True)  # the first may find things to make
+        for _ in range(2):
+            o.before()
+            self.subject.events.mark()
+            self.injector.trace()
+            answers = o.run()
+            for key, n in self.injector.traced().items():
+                found[key] = max(found[key], n)
+            o.verify(answers)
+        return {k: n for k, n in found.items() if o.only is None or k[0] in o.only}
+
+    def strike(self, case):
+        """False when the operation went through without being hit."""
+        s, o = self.subject, self.operation(case.operation)
+        o.before()
+        pids = dict(s.pids())
+        s.events.mark()
+        self.injector.arm(case.role, case.call, case.error, case.when, case.every)
+        try:
+            answers = o.run()
+        finally:
+            hits, self.site = self.injector.disarm()
+        if hits == 0:
+            if not all(a.ok for a in answers):
+                raise Broken("refused without a fault: %s" % answers)
+            o.verify(answers)
+            return False
+        troubled = self.check(case, o, answers)
+        self.at_rest(o, pids)
+        if troubled:
+            self.once(o, must=True)  # by itself, without a restart
+        return True
+
+    def check(self, case, o, answers):
+        refused = [a for a in answers if not a.ok]
+        for a in refused:
+            w = wrong(a, case.role, case.call, case.error)
+            if w is not None:
+                raise Broken("%s: %s" % (w, a))
+        deferred = getattr(o, "qid", None) is not None and hasattr(o, "deferred") and o.deferred()
+        if refused or deferred:
+            until(self.subject.events.telling, SETTLE, "nothing in the log says why: %s" % answers)
+        if case.call in SYNCS and not refused and not deferred and not self.subject.events.telling():
+            raise Broken("a sync that failed was taken for one that succeeded: %s" % answers)
+        self.outcomes["refused" if refused else "put off" if deferred else "done all the same"] += 1
+        o.verify(answers)
+        return bool(refused or deferred)
+
+    def at_rest(self, o, pids):
+        s = self.subject
+        s.settled(s.spool_left_over, "left over in the spool")
+        for name in o.accounts:
+            s.settled(lambda: s.account_left_over(name), "left over in the account's directory")
+        if s.set_aside():
+            raise Broken("set aside as damaged: %s" % s.set_aside())
+        if s.pids() != pids:
+            raise Broken("daemons ended: %s became %s" % (pids, s.pids()))
+        for event in WRONG_EVENTS - set(o.may_log):
+            if s.events.find(event):
+                raise Broken("in the log: %s" % s.events.find(event)[0])
+        if s.events.find("store_error", "ended badly"):
+            raise Broken("a worker died: %s" % s.events.find("store_error", "ended badly")[0])
+
+    # ---- all of an operation ----
+
+    def run(self, name):
+        start = time.monotonic()
+        self.fresh()
+        self.run_operation(name)
+        try:
+            self.last_look()
+        except (Broken, AssertionError) as e:
+            self.broken.append((name, "", "at the end: %s" % e))
+        self.end()
+        print("%-55s %5d cases, %4.0f s" % (name, sum(self.cases.values()), time.monotonic() - start), flush=True)
+
+    def run_operation(self, name):
+        begin = self.subject.descriptors()
+        for (role, call), _ in sorted(self.calls(name).items()):
+            errors = errors_of(call)
+            for error in [self.rng.choice(errors)] if self.sample else errors:
+                self.run_calls(name, role, call, error)
+        try:
+            self.subject.settled(lambda: self.more_open(begin), "descriptors that are not given back")
+        except Broken as e:
+            self.broken.append((name, "", str(e)))
+
+    def run_calls(self, name, role, call, error):
+        one = "%s/%s/%s/%s/" % (name, role, call, error)
+        if self.only and not one.startswith(self.only) and not self.only.startswith(one):
+            return
+        every = [c for c in ((True,) if call not in SPECIAL and error in ("EIO", "ENOSPC") else ())]
+        for when, lasting in [(n, False) for n in range(1, OCCURRENCES)] + [(1, e) for e in every]:
+            case = Case(name, role, call, error, when, lasting)
+            if self.is_enough(name):
+                return
+            if self.only and self.only.startswith(one) and self.only not in (one, str(case)):
+                continue
+            if lasting is False and when > 1 and self.gone_through:
+                continue
+            if self.sample and (when > 1 or lasting):
+                break
+            self.gone_through = not self.one(case)
+            if when == 1 and self.gone_through:
+                self.not_reached.append(str(case))
+
+    def is_enough(self, name):
+        return self.stop_at and sum(b[0].startswith(name + "/") for b in self.broken) >= self.stop_at
+
+    def one(self, case):
+        try:
+            if not self.strike(case):
+                return False
+        except (Broken, AssertionError, EOFError, OSError) as e:
+            self.broken.append((str(case), place(self.build, *self.site), "%s: %s" % (type(e).__name__, e)))
+            print("BROKEN %s at %s: %s" % self.broken[-1], flush=True)
+            self.injector.disarm()
+            self.fresh()
+        self.cases[(case.call, case.error)] += 1
+        self.sites.add((case.role,) + self.site)
+        return True
+
+    def more_open(self, before):
+        now = self.subject.descriptors()
+        return {n: "%d, were %d" % (now[n], before.get(n, 0)) for n in now if now[n] > before.get(n, 0) + 4}
+
+    def last_look(self):
+        """Everything that was acknowledged, once, whole; nothing else."""
+        s = self.subject
+        s.flush()
+        for account, messages in s.expected.items():
+            if messages:
+                s.compare(account, "INBOX", messages, alone=True)
+        for (account, mailbox), messages in s.kept.items():
+            s.compare(account, mailbox, {n: (1, text) for n, text in messages.items()}, alone=False)
+        s.check_stores(ACCOUNTS)
+
+
+def run_alone(name, build, library, sample, only, seed, stop_at):
+    """In a process of its own: what one operation gives."""
+    scratch = tempfile.mkdtemp(prefix="mailwain-fault-")
+    os.chmod(scratch, 0o755)
+    injector = Injector(os.path.join(scratch, "control"))
+    copy = suite_with_injection(build, os.path.join(scratch, "build"), library, injector.path)
+    mailwain.BUILD, mailwain.BIN = copy, os.path.join(copy, "bin", "mailwain")
+    table, result = Table(injector, copy, sample, only, seed, stop_at), Result()
+    try:
+        table.run(name)
+    except Exception as e:  # the operation itself does not work
+        table.broken.append((name, "", "%s: %s" % (type(e).__name__, e)))
+    finally:
+        try:
+            table.end()
+        except (AssertionError, OSError) as e:
+            table.broken.append((name, "", "at the end: %s" % e))
+        shutil.rmtree(scratch, ignore_errors=True)
+    result.add(table)
+    return result
