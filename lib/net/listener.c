@@ -16,7 +16,6 @@ enum {
 	LISTENER_BURST = 64,	/* accepted in one turn: others get theirs */
 	LISTENER_FLOOD = 1024,	/* and so many when they are dealt with */
 	LISTENER_FLOOD_MS = 5,	/* within this: a refusal costs little, an overflowing backlog leaves clients without an answer */
-	LISTENER_FLOOD_REST = 5, /* then others have so many times as long: a flood takes a sixth of the process */
 	LISTENER_PAUSE_MS = 200, /* when descriptors or memory are short */
 };
 
@@ -63,7 +62,6 @@ static void listener_on_resume(evutil_socket_t fd, short what, void *arg)
 static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *listener = arg;
-
 	int64_t begun = clock_monotonic_ms();
 
 	(void)what;
@@ -84,10 +82,10 @@ static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 		listener_peer_text(&address, peer);
 		listener->accepted(listener->arg, got, &address, peer);
 	}
-	/* There are more. */
+	/* There are more: others have as long now, so that a flood takes half of the process and not all. */
 	begun = clock_monotonic_ms() - begun;
 	if (begun > 0)
-		listener_pause(listener, begun < LISTENER_PAUSE_MS / LISTENER_FLOOD_REST ? begun * LISTENER_FLOOD_REST : LISTENER_PAUSE_MS);
+		listener_pause(listener, begun < LISTENER_PAUSE_MS ? begun : LISTENER_PAUSE_MS);
 }
 
 struct listener *listener_new(struct event_base *base, int fd, listener_accepted *accepted, void *arg)
