@@ -8,6 +8,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
 BEGAN = time.monotonic()
+NOT_HERE = 77  # what a rig ends with that cannot be run on this machine
 
 
 class Options:
