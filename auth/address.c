@@ -117,6 +117,9 @@ int domain_canonical(struct span name, char *out, struct err *err)
 	r = add_domain(name, &text, err);
 	span_copy(buf_span(&text), out, DIRECTORY_ADDRESS_MAX + 1);
 	buf_fini(&text);
+	/* Also what begins with a NUL: strspn would not see the rest. */
+	if (r == 0 && (out[0] == '\0' || memchr(name.ptr, '\0', name.len) != NULL))
+		r = err_set(err, E_SYNTAX, "a domain name is missing, or has a NUL in it");
 	if (r == 0 && strspn(out, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(out))
 		r = err_set(err, E_SYNTAX, "%s is not a domain name", out);
 	return r;
