@@ -269,6 +269,8 @@ static void session_run(struct front_session *s)
 			ask_auth(s);
 			return;
 		case PRELOGIN_CLOSE:
+			if (s->login.starved)
+				log_event(EV_imap_error, daemon_log(s->front->daemon), F_STR("rip", conn_peer(s->conn)), F_STR("error", err_text(E_NOMEM)));
 			s->state = FRONT_CLOSING;
 			conn_finish(s->conn);
 			return;

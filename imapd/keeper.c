@@ -130,7 +130,9 @@ static void give(struct keeper *keeper, uint32_t id)
 static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	(void)conn;
-	if (m->type == &ipc_keep_hold)
+	if (m->fd_lost)
+		say(arg, &ipc_keep_gone, m->id);
+	else if (m->type == &ipc_keep_hold)
 		hold(arg, m->id, (const void *)m->body, m->fd);
 	else
 		give(arg, m->id);

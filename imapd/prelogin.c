@@ -240,8 +240,10 @@ static enum prelogin_event run_command(struct prelogin *login, struct span comma
 	struct imap_lex lex;
 	struct span tag;
 
-	if (pool == NULL)
+	if (pool == NULL) {
+		login->starved = true;
 		return too_much(out, "Out of memory");
+	}
 	imap_lex_init(&lex, command, pool);
 	login->tag[0] = '\0';
 	if (imap_lex_tag(&lex, &tag))

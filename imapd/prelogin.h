@@ -39,6 +39,7 @@ struct prelogin {
 	char tag[PRELOGIN_TAG_MAX + 1];
 	char user[PRELOGIN_USER_MAX + 1];
 	struct secret password;
+	bool starved; /* it closes for want of memory: the log has to say so */
 };
 
 void prelogin_init(struct prelogin *login);

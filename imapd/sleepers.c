@@ -186,7 +186,7 @@ static int on_keeper(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 			close(m->fd);
 	} else if (m->type == &ipc_keep_wants) {
 		sleeper_wake(session);
-	} else if (m->type == &ipc_keep_gone) {
+	} else if (m->type == &ipc_keep_gone || m->fd_lost) {
 		session_gone(session);
 	} else {
 		on_given(session, (const void *)m->body, m->fd);

@@ -42,9 +42,9 @@ void listener_peer_text(const struct sockaddr_storage *address, char out[LISTENE
 		snprintf(out, LISTENER_PEER_TEXT, "local");
 }
 
-static void listener_pause(struct listener *listener)
+static void listener_pause(struct listener *listener, int64_t ms)
 {
-	struct timeval tv = {.tv_usec = LISTENER_PAUSE_MS * 1000};
+	struct timeval tv = {.tv_usec = ms * 1000};
 
 	event_del(listener->event);
 	evtimer_add(listener->resume, &tv);
@@ -62,7 +62,6 @@ static void listener_on_resume(evutil_socket_t fd, short what, void *arg)
 static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *listener = arg;
-
 	int64_t begun = clock_monotonic_ms();
 
 	(void)what;
@@ -75,7 +74,7 @@ static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 
 		if (got < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-				listener_pause(listener);
+				listener_pause(listener, LISTENER_PAUSE_MS);
 			return;
 		}
 		if (address.ss_family != AF_UNIX)
@@ -83,6 +82,10 @@ static void listener_on_ready(evutil_socket_t fd, short what, void *arg)
 		listener_peer_text(&address, peer);
 		listener->accepted(listener->arg, got, &address, peer);
 	}
+	/* There are more: others have as long now, so that a flood takes half of the process and not all. */
+	begun = clock_monotonic_ms() - begun;
+	if (begun > 0)
+		listener_pause(listener, begun < LISTENER_PAUSE_MS ? begun : LISTENER_PAUSE_MS);
 }
 
 struct listener *listener_new(struct event_base *base, int fd, listener_accepted *accepted, void *arg)

@@ -5,6 +5,7 @@ CASES (10000) in all, of which one in LIVE (50) under a whole instance; SEED; JO
 instance. --sample: 400 cases. --plant NAME: against build/plant/NAME, in which that fault must be found.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -58,40 +60,44 @@ def program(o):
 
 
 class Batches:
-    """Some processes, each with some cases at a time."""
+    """Some processes, each with some cases at a time, while the instance has its own."""
 
     def __init__(self, o, world, scratch, total):
         self.o, self.world, self.scratch, self.total = o, world, scratch, total
-        self.next, self.running, self.figures, self.wrong = 0, {}, {}, []
+        self.done, self.figures, self.wrong = 0, {}, []
+        self.lock = threading.Lock()
+        self.size = PLANT_BATCH if o.plant else BATCH
+        self.pool = concurrent.futures.ThreadPoolExecutor(PROCESSES)
+        self.futures = [self.pool.submit(self.batch, first) for first in range(0, total, self.size)]
 
-    def start(self, slot):
-        count = min(PLANT_BATCH if self.o.plant else BATCH, self.total - self.next)
-        if count <= 0 or (self.o.plant and self.wrong):
+    def batch(self, first):
+        if self.o.plant and self.wrong:
             return
-        scratch = os.path.join(self.scratch, str(slot))
+        count = min(self.size, self.total - first)
+        scratch = os.path.join(self.scratch, str(threading.get_ident()))
         os.makedirs(scratch, exist_ok=True)
-        command = [program(self.o), self.world, scratch, str(self.o.seed), str(self.next), str(count)]
-        self.running[slot] = (subprocess.Popen(command, stdout=subprocess.PIPE, text=True), command)
-        self.next += count
+        command = [program(self.o), self.world, scratch, str(self.o.seed), str(first), str(count)]
+        r = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        out = r.stdout.splitlines()
+        if r.returncode not in (0, 1) or not out or not out[-1].startswith("{"):
+            raise RuntimeError("%s: exit %d" % (" ".join(command), r.returncode))
+        with self.lock:
+            self.take(out, count)
 
-    def take(self, slot):
-        child, command = self.running.pop(slot)
-        out = child.communicate(timeout=1800)[0].splitlines()
-        if child.returncode not in (0, 1) or not out or not out[-1].startswith("{"):
-            raise SystemExit("damage: %s: exit %d" % (" ".join(command), child.returncode))
+    def take(self, out, count):
         for key, value in json.loads(out.pop()).items():
             self.figures[key] = self.figures.get(key, 0) + value
         self.wrong += out
+        before, self.done = self.done, self.done + count
+        if not self.o.plant and self.done // 1000 > before // 1000:
+            log("%d of %d cases of files alone, %d promises broken" % (self.done, self.total, self.figures["wrong"]))
 
-    def run(self):
-        for slot in range(PROCESSES):
-            self.start(slot)
-        while self.running:
-            slot = next(iter(self.running))
-            self.take(slot)
-            self.start(slot)
-            if not self.o.plant and self.next % 2000 < BATCH:
-                log("%d of %d cases, %d promises broken" % (self.next, self.total, self.figures.get("wrong", 0)))
+    def finish(self):
+        for future in self.futures:
+            future.result()
+
+    def stop(self):
+        self.pool.shutdown(cancel_futures=True)
 
 
 # ---- cases under an instance ----
@@ -121,18 +127,22 @@ def main():
     began = time.monotonic()
     world = tempfile.mkdtemp(prefix="mailwain-world-")
     scratch = tempfile.mkdtemp(prefix="mailwain-damage-", dir="/dev/shm")
-    suite, wrong = None, []
+    suite, wrong, batches = None, [], None
     try:
         import world as maker
 
         suite = maker.make(world, o.seed, log)
-        batches = Batches(o, os.environ.get("WORLD", world), scratch, o.cases - o.live)
-        if not o.plant or os.path.exists(os.path.join(o.build, "libexec", "damage")):
-            batches.run()
+        alone = not o.plant or os.path.exists(os.path.join(o.build, "libexec", "damage"))
+        batches = Batches(o, os.environ.get("WORLD", world), scratch, o.cases - o.live if alone else 0)
+        if o.plant:
+            batches.finish()
         live, wrong = ({"cases": 0}, []) if o.plant and batches.wrong else run_live(o, suite, world)
+        batches.finish()
         wrong = batches.wrong + wrong
         report(o, batches.figures, live, wrong, time.monotonic() - began)
     finally:
+        if batches is not None:
+            batches.stop()
         if suite is not None:
             suite.close()
         shutil.rmtree(scratch, ignore_errors=True)

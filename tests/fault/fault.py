@@ -30,6 +30,10 @@ PLANTED = {
 }
 
 
+# Operations that are begun first, as they take longest.
+LONG = ("store rebuild-index", "send, two accounts and an alias", "send, a new worker", "send, a new account", "put off, hold, release, delete", "send, large")
+
+
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--sample", action="store_true", help="one occurrence and one error of each call, two rounds of a full disk")
@@ -43,7 +47,8 @@ def run_table(build, only, sample, seed, stop_at):
     result = Result()
     names = [n for n in operation_names() if not only or n.startswith(only) or only.startswith(n + "/")]
     with ProcessPoolExecutor(int(os.environ.get("JOBS", "4"))) as pool:
-        for one in [pool.submit(run_alone, n, build, os.path.join(B, "tests", "inject.so"), sample, only, seed, stop_at) for n in names]:
+        library = os.path.join(B, "tests", "inject.so")
+        for one in [pool.submit(run_alone, n, build, library, sample, only, seed, stop_at) for n in sorted(names, key=lambda n: n not in LONG)]:
             result.add(one.result())
     result.report()
     return ["%s at %s: %s (again: CASE=%r)" % (b + (b[0],)) for b in result.broken]

@@ -16,6 +16,7 @@ ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", SHORT, "ENOMEM", "EMFILE")
 WRITES = ("write", "pwrite", "writev", "pwritev")
 # Of these only what can happen to them; all others fail in every way.
 SPECIAL = {"close": ("EIO", "ENOSPC", "EDQUOT", "EINTR"), "mmap_memory": ("ENOMEM",), "alloc": ("ENOMEM",), "fork": ("ENOMEM",), "recvmsg": ("EMFILE",), "accept4": ("EMFILE", "ENOMEM"), "socketpair": ("EMFILE", "ENOMEM"), "dupfd": ("EMFILE",)}
+UNFINISHED = ("index.new", "rebuilding")
 SYNCS = ("fsync", "fdatasync")
 OCCURRENCES = 5000
 # What must not be in the log: nothing was damaged, no daemon died, no message bounces.
@@ -153,6 +154,8 @@ class Table(Result):
         self.at_rest(o, pids)
         if troubled:
             self.once(o, must=True)  # by itself, without a restart
+            for name in o.accounts:
+                s.settled(lambda: s.account_left_over(name), "left over in the account's directory")
         return True
 
     def check(self, case, o, answers):
@@ -174,7 +177,7 @@ class Table(Result):
         s = self.subject
         s.settled(s.spool_left_over, "left over in the spool")
         for name in o.accounts:
-            s.settled(lambda: s.account_left_over(name), "left over in the account's directory")
+            s.settled(lambda: s.account_left_over(name, UNFINISHED), "left over in the account's directory")
         if s.set_aside():
             raise Broken("set aside as damaged: %s" % s.set_aside())
         if s.pids() != pids:
@@ -182,8 +185,10 @@ class Table(Result):
         for event in WRONG_EVENTS - set(o.may_log):
             if s.events.find(event):
                 raise Broken("in the log: %s" % s.events.find(event)[0])
-        if s.events.find("store_error", "ended badly"):
-            raise Broken("a worker died: %s" % s.events.find("store_error", "ended badly")[0])
+        # SIGTERM is the rig's, which ends workers; it may come before they have learnt to take it.
+        died = [l for l in s.events.find("store_error", "ended badly") if "signal=15" not in l]
+        if died:
+            raise Broken("a worker died: %s" % died[0])
 
     # ---- all of an operation ----
 
@@ -213,6 +218,7 @@ class Table(Result):
         one = "%s/%s/%s/%s/" % (name, role, call, error)
         if self.only and not one.startswith(self.only) and not self.only.startswith(one):
             return
+        self.gone_through = False
         every = [c for c in ((True,) if call not in SPECIAL and error in ("EIO", "ENOSPC") else ())]
         for when, lasting in [(n, False) for n in range(1, OCCURRENCES)] + [(1, e) for e in every]:
             case = Case(name, role, call, error, when, lasting)

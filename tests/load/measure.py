@@ -85,12 +85,24 @@ def instance(accounts, conf_lines=(), limited=False, cores=None):
 # ---- figures of a running suite ----
 
 
-def memory_kib(suite):
-    """daemon -> PSS of it and what it forked, in KiB; several workers of a name together."""
+def rollup_kib(pids, word):
+    """The sum of this line of smaps_rollup: "Pss:", or "Pss_Anon:" for what is not a file's."""
+    total = 0
+    for pid in pids:
+        try:
+            with open("/proc/%d/smaps_rollup" % pid) as f:
+                total += sum(int(line.split()[1]) for line in f if line.startswith(word))
+        except OSError:
+            continue
+    return total
+
+
+def memory_kib(suite, word="Pss:"):
+    """daemon -> memory of it and what it forked, in KiB; several workers of a name together."""
     total = collections.Counter()
     for row in suite.rows("status"):
         pid = row["pid"]
-        total[row["name"]] += procs.pss_kib([pid] if row["name"] == "master" else procs.tree(pid))
+        total[row["name"]] += rollup_kib([pid] if row["name"] == "master" else procs.tree(pid), word)
     return total
 
 
@@ -125,7 +137,7 @@ def in_mib(kib):
 
 
 class Peak(threading.Thread):
-    """The most memory each daemon has had and the most connections of smtpd, looked at every second."""
+    """The most memory (its own, without pages of files) each daemon has had and the most connections of smtpd, looked at every second."""
 
     def __init__(self, suite):
         super().__init__(daemon=True)
@@ -136,7 +148,7 @@ class Peak(threading.Thread):
     def run(self):
         while not self.stopped.wait(1):
             try:
-                now = memory_kib(self.suite)
+                now = memory_kib(self.suite, "Pss_Anon:")
                 self.connections = max(self.connections, connections(self.suite, "smtpd"))
             except (AssertionError, OSError, subprocess.SubprocessError, json.JSONDecodeError):
                 continue

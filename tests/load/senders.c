@@ -8,13 +8,16 @@
  *
  * Message n (from FIRST on) goes to u<n modulo ACCOUNTS>@example.com and has n as its subject. Those that were answered with 250 are
  * written to FILE, as 4 octets each. Says on standard output, once a second and at the end,
- *	second ACCEPTED REFUSED DEFERRED REJECTED RESET CLOSED SILENT OPEN MEDIAN P99
- * REFUSED: 421; DEFERRED: another 4xx; REJECTED: 5xx; RESET and CLOSED: without an answer; SILENT: none in a minute;
+ *	second ACCEPTED REFUSED DEFERRED REJECTED RESET CLOSED SILENT OUTSIDE OPEN MEDIAN P99
+ * REFUSED: 421; DEFERRED: another 4xx; REJECTED: 5xx; RESET and CLOSED: without an answer; SILENT: connected, and no answer
+ * in a minute; OUTSIDE: not connected in a minute, the kernel was still trying;
  * MEDIAN and P99 in ms, from the connection to the 250; "ready" when all have been greeted; "wrong TEXT" for the first replies that are neither 2xx nor 4xx.
  */
 #include "tests/load/peer.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +39,7 @@ struct sender {
 };
 
 struct counts {
-	unsigned accepted, refused, deferred, rejected, reset, closed, silent;
+	unsigned accepted, refused, deferred, rejected, reset, closed, silent, outside;
 };
 
 static struct {
@@ -188,13 +191,24 @@ static void on_input(struct sender *s)
 	}
 }
 
+static bool is_connected(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != TCP_SYN_SENT;
+}
+
 static void give_up_silent(void)
 {
 	double now = peer_now_ms();
 
 	for (unsigned i = 0; i < run.connections; i++)
 		if (run.all[i].state != FREE && run.all[i].state != HELLO && now - run.all[i].since > PATIENCE_MS) {
-			run.now.silent++;
+			if (is_connected(run.all[i].fd))
+				run.now.silent++;
+			else
+				run.now.outside++;
 			finish(&run.all[i], true);
 		}
 }
@@ -209,8 +223,8 @@ static int by_size(const void *a, const void *b)
 static void report(const char *word, const struct counts *c)
 {
 	qsort(run.times, run.time_count, sizeof(double), by_size);
-	printf("%s %u %u %u %u %u %u %u %u %.1f %.1f\n", word, c->accepted, c->refused, c->deferred, c->rejected, c->reset, c->closed,
-	    c->silent, run.open, run.time_count ? run.times[run.time_count / 2] : 0,
+	printf("%s %u %u %u %u %u %u %u %u %u %.1f %.1f\n", word, c->accepted, c->refused, c->deferred, c->rejected, c->reset, c->closed,
+	    c->silent, c->outside, run.open, run.time_count ? run.times[run.time_count / 2] : 0,
 	    run.time_count ? run.times[(run.time_count * 99 - 1) / 100] : 0);
 	fflush(stdout);
 }

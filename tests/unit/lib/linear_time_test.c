@@ -20,6 +20,7 @@
 #include "mime/words.h"
 #include "smtp/server.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -482,6 +483,8 @@ int main(void)
 	    cmocka_unit_test(a_quadratic_parser_is_found),
 	};
 
+	/* Pages of its own for every long buffer, whatever its length: up to 32 MB they would be used again, beyond that not. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	if (getenv("LINEAR_TEST") != NULL)
 		cmocka_set_test_filter(getenv("LINEAR_TEST"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
