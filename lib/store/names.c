@@ -57,24 +57,28 @@ int names_write(struct store_txn *txn, struct err *err)
 	return r;
 }
 
-/* A change that was not committed leaves a name too many or too few, and another UIDVALIDITY: that is told too, and harmless. */
+static bool is_whole(const char *bytes, ssize_t n)
+{
+	unsigned char sum[NAMES_SUM];
+
+	if (n < NAMES_SUM)
+		return false;
+	crypto_generichash(sum, sizeof(sum), (const unsigned char *)bytes, (size_t)n - NAMES_SUM, NULL, 0);
+	return memcmp(sum, bytes + n - NAMES_SUM, NAMES_SUM) == 0;
+}
+
+/* Whether they are the index's own is not asked: a change that a kill kept from its commit has written them already. */
 int names_check(struct store_txn *txn, struct err *err)
 {
 	char *bytes = pool_alloc(txn->pool, NAMES_MAX);
-	struct buf text;
-	int fd, r;
-	ssize_t n;
+	int fd = openat(txn->store->dir, "mailboxes", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n = bytes != NULL && fd >= 0 ? read(fd, bytes, NAMES_MAX) : 0;
 
-	buf_init(&text, NAMES_MAX);
-	r = bytes == NULL ? err_set(err, E_NOMEM, "mailbox names") : names_format(txn, &text, err);
-	fd = openat(txn->store->dir, "mailboxes", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	n = r == 0 && fd >= 0 ? read(fd, bytes, NAMES_MAX) : 0;
 	if (fd >= 0)
 		close(fd);
-	if (r == 0 && !span_eq(span_of(bytes, n > 0 ? (size_t)n : 0), buf_span(&text)))
-		r = err_set(err, E_CORRUPT, "mailboxes: the copy of the names is missing, damaged or an old one; the next change of a mailbox's name writes it anew");
-	buf_fini(&text);
-	return r;
+	if (bytes == NULL)
+		return err_set(err, E_NOMEM, "mailbox names");
+	return is_whole(bytes, n) ? 0 : err_set(err, E_CORRUPT, "mailboxes: the copy of the names is missing or damaged; the next change of a mailbox's name writes it anew");
 }
 
 static int restore_line(struct store_txn *txn, struct span line, struct err *err)
@@ -104,7 +108,6 @@ static int restore_line(struct store_txn *txn, struct span line, struct err *err
 
 int names_restore(struct store_txn *txn, struct err *err)
 {
-	unsigned char sum[NAMES_SUM];
 	struct span text;
 	char *bytes;
 	ssize_t n;
@@ -125,12 +128,9 @@ int names_restore(struct store_txn *txn, struct err *err)
 		return err_set(err, E_NOMEM, "out of memory");
 	if (r != 0)
 		return r;
-	if (n < NAMES_SUM)
+	if (!is_whole(bytes, n))
 		return E_NOTFOUND;
 	text = span_of(bytes, (size_t)n - NAMES_SUM);
-	crypto_generichash(sum, sizeof(sum), (const unsigned char *)text.ptr, text.len, NULL, 0);
-	if (memcmp(sum, bytes + text.len, NAMES_SUM) != 0)
-		return E_NOTFOUND;
 	bytes[text.len] = '\0';
 	if (sscanf(bytes, "mailboxes 1 %u", &last) != 1)
 		return E_NOTFOUND;

@@ -153,7 +153,7 @@ uint32_t new_uidvalidity(struct store_txn *txn);
 /* names.c: the file "mailboxes". */
 int names_write(struct store_txn *txn, struct err *err);
 int names_restore(struct store_txn *txn, struct err *err);
-/* E_CORRUPT when the file is not what names_write would write. */
+/* E_CORRUPT when the file is missing, or not as names_write has written it. */
 int names_check(struct store_txn *txn, struct err *err);
 
 /* messages.c */

@@ -197,6 +197,20 @@ static void no_more_is_kept_for_undo_than_the_quota(void **state)
 	assert_int_equal(store_check(f->store, NULL, NULL), 0);
 }
 
+/* It is written before the commit that it belongs to; a kill may come between them. */
+static void names_of_a_change_that_was_cut_off_are_no_fault(void **state)
+{
+	struct fixture *f = *state;
+
+	begin(f, true);
+	ok(f, store_mailbox_delete(f->txn, box(f, "Sent").id, &f->err));
+	ok(f, names_write(f->txn, &f->err));
+	store_abort(&f->txn);
+	assert_int_equal(store_check(f->store, NULL, NULL), 0);
+	assert_int_equal(truncate("mailboxes", 20), 0);
+	assert_int_equal(store_check(f->store, NULL, NULL), 1);
+}
+
 /* The copy of the names lies where a session may write: it is no more to be believed than a client. */
 static void names_that_no_client_could_make_are_not_restored(void **state)
 {
@@ -229,6 +243,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_was_cut_short_more_than_a_day_ago_goes, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_draft_that_was_taken_for_an_orphan_is_not_filed, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(no_more_is_kept_for_undo_than_the_quota, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(names_of_a_change_that_was_cut_off_are_no_fault, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(names_that_no_client_could_make_are_not_restored, fixture_open, fixture_close),
 	};
 
