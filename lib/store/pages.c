@@ -188,7 +188,7 @@ static bool was_taken_back(struct walk *w, uint64_t seen, const struct pages_rec
 {
 	unsigned char meta[META_SIZE], page[PAGE];
 	const unsigned char *entry;
-	uint64_t wrote;
+	uint64_t wrote, last = w->last; /* of the moment seen */
 
 	if (pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) != (ssize_t)sizeof(meta))
 		return false;
@@ -207,8 +207,15 @@ static bool was_taken_back(struct walk *w, uint64_t seen, const struct pages_rec
 		return false;
 	wrote = get_le(entry + record->txn_at, 8);
 	w->bad = (seen + 1) % 2;
-	return wrote > seen && pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) == (ssize_t)sizeof(meta) &&
-	       get_le(meta + META_TXN_AT, 8) < wrote;
+	if (wrote <= seen || pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) != (ssize_t)sizeof(meta))
+		return false;
+	/*
+	 * Of a commit whose meta page could not be written LMDB leaves the new trees under the numbers that were there
+	 * before, those of the commit before seen: nobody was told that it is done.
+	 */
+	if (wrote == seen + 1 && get_le(meta + META_TXN_AT, 8) + 1 == seen && get_le(meta + META_LAST_PAGE_AT, 8) <= last)
+		return false;
+	return get_le(meta + META_TXN_AT, 8) < wrote;
 }
 
 /* One moment of the index: a meta page and the two trees in it. */
