@@ -100,6 +100,16 @@ class Good(threading.Thread):
         self.join()
 
 
+def come(suite, count, chance):
+    """Not all in one moment: a thousand messages begun at once wait for their files, and that is another deadline (10 s)."""
+    slow = []
+    for n in range(count):
+        slow.append(Slow(suite, n, chance))
+        if n % 50 == 49:
+            time.sleep(0.1)
+    return slow
+
+
 def drip_until_ended(slow, chance, seconds):
     poll = select.epoll()
     waiting = {s.sock.fileno(): s for s in slow}
@@ -151,7 +161,7 @@ def slowness(findings, count, smtp_timeout, login_timeout, seed):
     good = None
     try:
         before = measure.memory_kib(suite)
-        slow = [Slow(suite, n, chance) for n in range(count)]
+        slow = come(suite, count, chance)
         findings.say("%d slow clients from %d addresses, seed %d" % (count, ADDRESSES, seed))
         good = Good(suite)
         time.sleep(1)
