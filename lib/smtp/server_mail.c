@@ -296,12 +296,12 @@ void smtp_command_rcpt(struct smtp_server *s, struct span args)
 		enhanced = "5.5.4";
 	while (r == 0 && next_parameter(&rest, &name, &value))
 		r = rcpt_parameter(s, rcpt, name, value, &err);
-	if (r != 0) {
+	if (r != 0 && r != E_NOMEM) {
 		refuse_path(s, r, &err, "RCPT", enhanced);
 		return;
 	}
 	rcpt->address = pool_span(s->tx->pool, span_str(path));
-	if (rcpt->address.ptr == NULL) {
+	if (r == E_NOMEM || rcpt->address.ptr == NULL) {
 		smtp_refuse(s, 452, "4.5.3", "The recipients take too much memory");
 		return;
 	}
