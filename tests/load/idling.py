@@ -137,7 +137,8 @@ def fares(findings, what, times, limit):
     findings.expect(p99 < limit, "%s: median %.1f ms, p99 %.1f, slowest %.1f of %d (p99 under %d)" % (what, measure.percentile(times, 50), p99, max(times), len(times), limit))
 
 
-def idling(findings, clients, holders, probes):
+def idling(findings, clients, holders, probes, slack):
+    """slack: the limits of time are so many times as long, for a short run beside others."""
     accounts = max(clients // SESSIONS_OF_ACCOUNT, 1)
     suite = measure.instance(accounts, ["imapd-workers 2", "imap-hibernate-after %ds" % HIBERNATE], limited=True)
     idlers = smtp = None
@@ -152,12 +153,12 @@ def idling(findings, clients, holders, probes):
         smtp_before = measure.memory_kib(suite)["smtpd"]
         smtp = SmtpHolders(suite, holders)
         findings.say("%d SMTP sessions at the same time: %.1f KiB each" % (holders, (measure.memory_kib(suite)["smtpd"] - smtp_before) / holders))
-        fares(findings, "a delivery is told to %d clients in IDLE" % SESSIONS_OF_ACCOUNT, delivery_times(findings, suite, idlers, accounts, probes // 5), DELIVERY_MS_MAX)
-        fares(findings, "a new log-in over TLS", login_times(suite, accounts, probes), LOGIN_MS_MAX)
-        fares(findings, "a new log-in over TLS, password known", login_times(suite, 10, probes), LOGIN_MS_MAX)
-        fares(findings, "a new SMTP session", smtp_times(suite, probes), SMTP_MS_MAX)
+        fares(findings, "a delivery is told to %d clients in IDLE" % SESSIONS_OF_ACCOUNT, delivery_times(findings, suite, idlers, accounts, probes // 5), slack * DELIVERY_MS_MAX)
+        fares(findings, "a new log-in over TLS", login_times(suite, accounts, probes), slack * LOGIN_MS_MAX)
+        fares(findings, "a new log-in over TLS, password known", login_times(suite, 10, probes), slack * LOGIN_MS_MAX)
+        fares(findings, "a new SMTP session", smtp_times(suite, probes), slack * SMTP_MS_MAX)
         median, p99, worst = idlers.stir(max(clients // 10, 1))
-        findings.expect(p99 < DELIVERY_MS_MAX, "%d clients say DONE at once: answered in %.0f ms (median), p99 %.0f, slowest %.0f" % (max(clients // 10, 1), median, p99, worst))
+        findings.expect(p99 < slack * DELIVERY_MS_MAX, "%d clients say DONE at once: answered in %.0f ms (median), p99 %.0f, slowest %.0f" % (max(clients // 10, 1), median, p99, worst))
         findings.expect(not idlers.lost, "no client was lost (%s)" % (idlers.lost[:3] or "none"))
         last = smtp.end()
         findings.expect(last[1:9] == ["0"] * 8, "no SMTP session was refused or lost: %s" % " ".join(last))

@@ -22,11 +22,12 @@ def main():
     short = options.sample or options.plant
     parts = [a for a in sys.argv[1:] if a in PARTS] or ([PART_OF_PLANT[options.plant]] if options.plant in PART_OF_PLANT else PARTS)
     findings = measure.Findings()
+    slack = 5 if short else 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that instances are ended
     if "idling" in parts:
-        findings.part(idling, options.number("IDLE_CLIENTS", 10000, 400), options.number("SMTP_SESSIONS", 2000, 200), 100 if short else 500)
+        findings.part(idling, options.number("IDLE_CLIENTS", 10000, 400), options.number("SMTP_SESSIONS", 2000, 200), 100 if short else 500, slack)
     if "overload" in parts:
-        findings.part(overload, options.number("OVERLOAD_SECONDS", 300, 10), 3 if short else 10)
+        findings.part(overload, options.number("OVERLOAD_SECONDS", 300, 10), 3 if short else 10, slack)
     if "slowness" in parts:
         findings.part(slowness, options.number("SLOW_CLIENTS", 5000, 300), 6 if short else 40, 3 if short else 20, options.seed)
     findings.repeat("make check-load", options)
