@@ -228,9 +228,13 @@ int store_check(struct store *store, store_report *report, void *arg)
 		r = check_orphans(&c);
 	if (r == 0)
 		check_set_aside(&c);
-	if (r == 0 && names_check(c.txn, &err) == E_CORRUPT) {
-		c.faults++;
-		store_say(report, arg, "%s", err.text);
+	if (r == 0) {
+		r = names_check(c.txn, &err);
+		if (r == E_CORRUPT) {
+			c.faults++;
+			store_say(report, arg, "%s", err.text);
+			r = 0;
+		}
 	}
 	store_abort(&c.txn);
 	known_free(&c.known);

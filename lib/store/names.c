@@ -32,6 +32,21 @@ static int names_format(struct store_txn *txn, struct buf *text, struct err *err
 	return r == E_CORRUPT ? err_set(err, r, "mailbox names") : r != 0 || buf_failed(text) ? err_set(err, E_NOMEM, "mailbox names") : 0;
 }
 
+/* A write may take less than all of it, and leaves no errno then. */
+static bool write_whole(int fd, struct span all)
+{
+	while (all.len > 0) {
+		ssize_t n = write(fd, all.ptr, all.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return false;
+		all = span_from(all, (size_t)n);
+	}
+	return true;
+}
+
 int names_write(struct store_txn *txn, struct err *err)
 {
 	struct buf text;
@@ -46,7 +61,7 @@ int names_write(struct store_txn *txn, struct err *err)
 	}
 	all = buf_span(&text);
 	fd = openat(txn->store->dir, "mailboxes.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write(fd, all.ptr, all.len) != (ssize_t)all.len || fsync(fd) != 0 ||
+	if (fd < 0 || !write_whole(fd, all) || fsync(fd) != 0 ||
 	    renameat(txn->store->dir, "mailboxes.new", txn->store->dir, "mailboxes") != 0 || fsync(txn->store->dir) != 0)
 		r = err_set_errno(err, errno, "mailbox names");
 	if (fd >= 0)
@@ -71,13 +86,19 @@ static bool is_whole(const char *bytes, ssize_t n)
 int names_check(struct store_txn *txn, struct err *err)
 {
 	char *bytes = pool_alloc(txn->pool, NAMES_MAX);
-	int fd = openat(txn->store->dir, "mailboxes", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	ssize_t n = bytes != NULL && fd >= 0 ? read(fd, bytes, NAMES_MAX) : 0;
+	int fd = openat(txn->store->dir, "mailboxes", O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = 0;
+	ssize_t n = 0;
 
+	if (bytes == NULL)
+		r = err_set(err, E_NOMEM, "mailbox names");
+	else if (fd >= 0)
+		n = read(fd, bytes, NAMES_MAX);
+	if (r == 0 && (fd < 0 ? errno != ENOENT && errno != ELOOP : n < 0))
+		r = err_set_errno(err, errno, "mailbox names");
 	if (fd >= 0)
 		close(fd);
-	if (bytes == NULL)
-		return err_set(err, E_NOMEM, "mailbox names");
+	if (r != 0)
+		return r;
 	return is_whole(bytes, n) ? 0 : err_set(err, E_CORRUPT, "mailboxes: the copy of the names is missing or damaged; the next change of a mailbox's name writes it anew");
 }
 
