@@ -151,7 +151,7 @@ def test_one_account_cannot_have_all_sessions(fresh):
     open_ones = [suite.imap("alice") for _ in range(3)]
     refused = suite.imap("alice", login=False)
     refused.send('x LOGIN alice@example.com "correct horse"\r\n')
-    assert refused.response().startswith(b"* BYE") and refused.at_end()
+    assert refused.response().startswith(b"x NO [LIMIT]") and refused.response().startswith(b"* BYE") and refused.at_end()
     suite.imap("carol").ok("NOOP")
     open_ones[0].ok("LOGOUT")
     until(lambda: "imap_disconnect" in suite.log())
