@@ -49,7 +49,7 @@ master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/con
              $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
-             $(addprefix auth/,main.o address.o directory.o record.o numbers.o lookup.o password.o login.o control.o export.o) \
+             $(addprefix auth/,main.o address.o directory.o directory_env.o record.o numbers.o lookup.o password.o login.o control.o export.o) \
              lib/store/pages.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) -lpthread
 smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
@@ -138,7 +138,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o record.o export.o lookup.o) queue/dsn.o
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o directory_env.o record.o export.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -183,7 +183,7 @@ $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine
 
 # Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
-damage_O := $(LIB_OBJS) auth/directory.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
+damage_O := $(LIB_OBJS) auth/directory.o auth/directory_env.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
 damage_L  = $(UNIT_LIBS)
 $(eval $(call binary,$(B)/libexec/damage,damage))
 
@@ -219,7 +219,7 @@ $(B)/tests/recorder: tests/crash/recorder.c
 	@mkdir -p $(@D)
 	$(CC) -std=c17 $(WARN) -D_GNU_SOURCE $(CFLAGS) $$(pkg-config --cflags fuse3) -o $@ $< $$(pkg-config --libs fuse3)
 
-$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/address.o auth/record.o) \
+$(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/main.o,$(filter queue/%,$(queue_O))) auth/directory.o auth/directory_env.o auth/address.o auth/record.o) \
 		$(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)

@@ -1,24 +1,13 @@
-#include "auth/directory.h"
+#include "auth/directory_private.h"
 
 #include "auth/record.h"
 #include "base/clock.h"
 
 #include <errno.h>
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { DIRECTORY_RECORD_VERSION = 1, DIRECTORY_READERS = 64 };
-#define DIRECTORY_MAP ((size_t)1 << 30)
-
-struct directory {
-	MDB_env *env;
-	MDB_dbi accounts, addresses, domains, meta;
-	MDB_txn *txn; /* between begin and commit */
-	char *path;
-	uint64_t floor; /* numbers up to here are taken, whatever the databases say */
-	uint64_t sum;	/* of all records, while something is changed */
-	bool damaged;	/* not everything that was in it can be found */
-};
+enum { DIRECTORY_RECORD_VERSION = 1 };
 
 /* The fixed front of an account's record; the three strings follow. */
 struct record {
@@ -28,203 +17,6 @@ struct record {
 	uint64_t id, quota;
 	int64_t created;
 };
-
-static int db_error(struct err *err, int r, const char *what)
-{
-	int code = r == MDB_NOTFOUND ? E_NOTFOUND : r == MDB_MAP_FULL ? E_NOSPACE
-		: r > 0 ? err_from_errno(r) : E_CORRUPT;
-
-	return err_set(err, code, "directory: %s: %s%s", what, mdb_strerror(r), r == MDB_INVALID || r == MDB_CORRUPTED || r == MDB_VERSION_MISMATCH
-		? "; restore them, or move them away and import what `directory export` wrote" : "");
-}
-
-static int open_databases(struct directory *d, struct err *err)
-{
-	static const char *const names[] = {"accounts", "addresses", "domains", "meta"};
-	MDB_dbi *const dbis[] = {&d->accounts, &d->addresses, &d->domains, &d->meta};
-	MDB_envinfo info = {0};
-	MDB_txn *txn = NULL;
-	unsigned create;
-	int r = mdb_env_info(d->env, &info);
-
-	/* They are made in the first transaction: where there were others since, one that is missing was lost. */
-	create = info.me_last_txnid == 0 ? MDB_CREATE : 0;
-	if (r == 0)
-		r = mdb_txn_begin(d->env, NULL, create ? 0 : MDB_RDONLY, &txn);
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
-		r = mdb_dbi_open(txn, names[i], create, dbis[i]);
-	if (r == 0)
-		r = mdb_txn_commit(txn);
-	else if (txn != NULL)
-		mdb_txn_abort(txn);
-	return r == 0 ? 0 : db_error(err, r == MDB_NOTFOUND ? MDB_CORRUPTED : r, "its file data.mdb");
-}
-
-bool directory_is_damaged(const struct directory *d)
-{
-	return d->damaged;
-}
-
-void directory_reserve(struct directory *d, uint64_t id)
-{
-	d->floor = id;
-}
-
-static int env_open(struct directory *d, struct err *err)
-{
-	int dead, r = mdb_env_create(&d->env);
-
-	if (r == 0)
-		r = mdb_env_set_mapsize(d->env, DIRECTORY_MAP);
-	if (r == 0)
-		r = mdb_env_set_maxdbs(d->env, 8);
-	if (r == 0)
-		r = mdb_env_set_maxreaders(d->env, DIRECTORY_READERS);
-	if (r == 0)
-		r = mdb_env_open(d->env, d->path, MDB_NOTLS, 0600);
-	if (r == 0)
-		mdb_reader_check(d->env, &dead);
-	r = r == 0 ? 0 : db_error(err, r, "its files data.mdb and lock.mdb");
-	if (r == 0 && auth_pages_check(d->env) == E_CORRUPT)
-		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
-	if (r == 0)
-		r = open_databases(d, err);
-	if (r == 0 && auth_records_check(d->env, (const MDB_dbi[]){d->accounts, d->addresses, d->domains, d->meta}, 4, &d->damaged) != 0)
-		r = db_error(err, MDB_CORRUPTED, "its file data.mdb");
-	return r;
-}
-
-static void env_close(struct directory *d)
-{
-	if (d->env != NULL)
-		mdb_env_close(d->env);
-	d->env = NULL;
-}
-
-int directory_open(const char *path, struct directory **out, struct err *err)
-{
-	struct directory *d = calloc(1, sizeof(*d));
-	int r;
-
-	*out = NULL;
-	if (d != NULL)
-		d->path = strdup(path);
-	r = d != NULL && d->path != NULL && auth_pages_guard(path, DIRECTORY_MAP) != 0 ? db_error(err, MDB_CORRUPTED, "its file data.mdb")
-		: d != NULL && d->path != NULL ? env_open(d, err) : err_set(err, E_NOMEM, "no memory for the directory");
-	if (r != 0)
-		directory_close(&d);
-	*out = d;
-	return r;
-}
-
-void directory_close(struct directory **d)
-{
-	if (*d == NULL)
-		return;
-	env_close(*d);
-	free((*d)->path);
-	free(*d);
-	*d = NULL;
-}
-
-/* ---- transactions ---- */
-
-/*
- * After a meta page that could not be written LMDB does nothing more with an environment it has open. What is in the
- * file is the last good commit: opened again, it serves.
- */
-static int txn_begin(struct directory *d, unsigned flags, MDB_txn **txn, struct err *err)
-{
-	int r = d->env != NULL ? mdb_txn_begin(d->env, NULL, flags, txn) : MDB_PANIC;
-
-	if (r == MDB_PANIC) {
-		env_close(d);
-		r = env_open(d, err);
-		if (r != 0) {
-			env_close(d);
-			return r;
-		}
-		r = mdb_txn_begin(d->env, NULL, flags, txn);
-	}
-	return r == 0 ? 0 : db_error(err, r, "begin");
-}
-
-/* A change of what is damaged could make it look sound. */
-static int write_begin(struct directory *d, MDB_txn **txn, struct err *err)
-{
-	int r = d->damaged ? db_error(err, MDB_CORRUPTED, "begin") : txn_begin(d, 0, txn, err);
-
-	if (r != 0)
-		return r;
-	r = auth_state_get(*txn, d->accounts, &d->sum);
-	if (r == 0)
-		return 0;
-	mdb_txn_abort(*txn);
-	*txn = NULL;
-	return db_error(err, r, "begin");
-}
-
-static int write_commit(struct directory *d, MDB_txn *txn, struct err *err)
-{
-	int r = auth_state_put(txn, d->accounts, d->sum);
-
-	if (r == 0)
-		r = mdb_txn_commit(txn);
-	else
-		mdb_txn_abort(txn);
-	return r == 0 ? 0 : db_error(err, r, "commit");
-}
-
-int directory_begin(struct directory *d, struct err *err)
-{
-	return write_begin(d, &d->txn, err);
-}
-
-int directory_commit(struct directory *d, struct err *err)
-{
-	MDB_txn *txn = d->txn;
-
-	d->txn = NULL;
-	return write_commit(d, txn, err);
-}
-
-void directory_abort(struct directory *d)
-{
-	if (d->txn != NULL)
-		mdb_txn_abort(d->txn);
-	d->txn = NULL;
-}
-
-/* A change alone, or as a part of a begun one. */
-static int change_begin(struct directory *d, MDB_txn **txn, struct err *err)
-{
-	*txn = d->txn;
-	return d->txn != NULL ? 0 : write_begin(d, txn, err);
-}
-
-static int change_end(struct directory *d, MDB_txn *txn, int r, struct err *err)
-{
-	if (d->txn != NULL)
-		return r;
-	if (r == 0)
-		return write_commit(d, txn, err);
-	mdb_txn_abort(txn);
-	return r;
-}
-
-static int read_begin(struct directory *d, MDB_txn **txn)
-{
-	struct err err;
-
-	*txn = d->txn;
-	return d->txn != NULL ? 0 : txn_begin(d, MDB_RDONLY, txn, &err);
-}
-
-static void read_end(struct directory *d, MDB_txn *txn)
-{
-	if (d->txn == NULL)
-		mdb_txn_abort(txn);
-}
 
 static struct span span_val(MDB_val v)
 {
@@ -305,7 +97,7 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	/* What could not be put together must not take the record's place. */
 	r = buf_failed(&value) ? ENOMEM : auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
 	buf_fini_secret(&value);
-	return r == 0 ? 0 : db_error(err, r, "account");
+	return r == 0 ? 0 : directory_error(err, r, "account");
 }
 
 enum directory_kind directory_find(struct directory *d, struct span address, struct account *account, struct buf *targets)
@@ -318,7 +110,7 @@ enum directory_kind directory_find(struct directory *d, struct span address, str
 
 	if (address.len == 0 || address.len > DIRECTORY_ADDRESS_MAX)
 		return DIRECTORY_NONE;
-	if (read_begin(d, &txn) != 0)
+	if (directory_read_begin(d, &txn) != 0)
 		return DIRECTORY_ERROR;
 	r = auth_record_get(txn, d->addresses, address, &v);
 	if (r == MDB_NOTFOUND) {
@@ -333,7 +125,7 @@ enum directory_kind directory_find(struct directory *d, struct span address, str
 			buf_add(targets, (char *)v.mv_data + 1, v.mv_size - 1);
 		kind = DIRECTORY_ALIAS;
 	}
-	read_end(d, txn);
+	directory_read_end(d, txn);
 	return kind;
 }
 
@@ -371,7 +163,7 @@ static int take_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *
 	if (r == 0 && v.mv_size == sizeof(next))
 		memcpy(&next, v.mv_data, sizeof(next));
 	else if (r != MDB_NOTFOUND)
-		return db_error(err, r, "next id");
+		return directory_error(err, r, "next id");
 	if (next <= d->floor)
 		next = d->floor + 1;
 	if (*id == 0)
@@ -381,7 +173,7 @@ static int take_id(struct directory *d, MDB_txn *txn, uint64_t *id, struct err *
 	if (*id >= next)
 		next = *id + 1;
 	r = auth_record_put(txn, d->meta, SPAN_LIT("next"), span_of(&next, sizeof(next)), 0, &d->sum);
-	return r == 0 ? 0 : db_error(err, r, "next id");
+	return r == 0 ? 0 : directory_error(err, r, "next id");
 }
 
 static int add_address(struct directory *d, MDB_txn *txn, const struct account *account, struct err *err)
@@ -393,13 +185,13 @@ static int add_address(struct directory *d, MDB_txn *txn, const struct account *
 	r = auth_record_put(txn, d->addresses, span_str(account->address), span_of(value, sizeof(value)), MDB_NOOVERWRITE, &d->sum);
 	if (r == MDB_KEYEXIST)
 		return err_set(err, E_EXISTS, "%s is there already, as an account or an alias", account->address);
-	return r == 0 ? 0 : db_error(err, r, "address");
+	return r == 0 ? 0 : directory_error(err, r, "address");
 }
 
 int directory_account_add(struct directory *d, struct account *account, struct err *err)
 {
 	MDB_txn *txn;
-	int r = change_begin(d, &txn, err);
+	int r = directory_change_begin(d, &txn, err);
 
 	if (r != 0)
 		return r;
@@ -410,15 +202,15 @@ int directory_account_add(struct directory *d, struct account *account, struct e
 		r = add_address(d, txn, account, err);
 	if (r == 0)
 		r = put_account(d, txn, account, err);
-	return change_end(d, txn, r, err);
+	return directory_change_end(d, txn, r, err);
 }
 
 int directory_account_put(struct directory *d, const struct account *account, struct err *err)
 {
 	MDB_txn *txn;
-	int r = change_begin(d, &txn, err);
+	int r = directory_change_begin(d, &txn, err);
 
-	return r == 0 ? change_end(d, txn, put_account(d, txn, account, err), err) : r;
+	return r == 0 ? directory_change_end(d, txn, put_account(d, txn, account, err), err) : r;
 }
 
 int directory_account_remove(struct directory *d, struct span address, struct err *err)
@@ -430,14 +222,14 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 
 	if (r != 0)
 		return err_set(err, r, r == E_NOTFOUND ? "there is no account %.*s" : "the directory cannot be read for %.*s", SPAN_ARG(address));
-	r = change_begin(d, &txn, err);
+	r = directory_change_begin(d, &txn, err);
 	if (r != 0)
 		return r;
 	id_key(account.id, key);
 	r = auth_record_del(txn, d->addresses, address, &d->sum);
 	if (r == 0)
 		r = auth_record_del(txn, d->accounts, span_of(key, sizeof(key)), &d->sum);
-	return change_end(d, txn, r == 0 ? 0 : db_error(err, r, "remove"), err);
+	return directory_change_end(d, txn, r == 0 ? 0 : directory_error(err, r, "remove"), err);
 }
 
 /* ---- walks ---- */
@@ -449,17 +241,17 @@ static int walk(struct directory *d, MDB_dbi dbi, int (*fn)(void *arg, MDB_val k
 	MDB_val k, v;
 	int r = 0;
 
-	if (read_begin(d, &txn) != 0)
+	if (directory_read_begin(d, &txn) != 0)
 		return E_IO;
 	if (mdb_cursor_open(txn, dbi, &cursor) != 0) {
-		read_end(d, txn);
+		directory_read_end(d, txn);
 		return E_IO;
 	}
 	while (r == 0 && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0)
 		if (auth_record_check(k, &v))
 			r = fn(arg, k, v);
 	mdb_cursor_close(cursor);
-	read_end(d, txn);
+	directory_read_end(d, txn);
 	return r;
 }
 
@@ -552,7 +344,7 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 		return err_set(err, E_IO, "the directory cannot be read");
 	if (kind == DIRECTORY_ACCOUNT)
 		return err_set(err, E_EXISTS, "%.*s is an account", SPAN_ARG(address));
-	r = change_begin(d, &txn, err);
+	r = directory_change_begin(d, &txn, err);
 	if (r != 0)
 		return r;
 	buf_init(&value, DIRECTORY_ALIAS_MAX);
@@ -566,16 +358,16 @@ int directory_alias_put(struct directory *d, struct span address, struct span ta
 		if (r == MDB_KEYEXIST)
 			r = err_set(err, E_EXISTS, "the alias %.*s is there already", SPAN_ARG(address));
 		else if (r != 0)
-			r = db_error(err, r, "alias");
+			r = directory_error(err, r, "alias");
 	}
 	buf_fini(&value);
-	return change_end(d, txn, r, err);
+	return directory_change_end(d, txn, r, err);
 }
 
 static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const char *what, struct err *err)
 {
 	MDB_txn *txn;
-	int r = change_begin(d, &txn, err);
+	int r = directory_change_begin(d, &txn, err);
 
 	if (r != 0)
 		return r;
@@ -583,8 +375,8 @@ static int remove_key(struct directory *d, MDB_dbi dbi, struct span key, const c
 	if (r == MDB_NOTFOUND)
 		r = err_set(err, E_NOTFOUND, "there is no %s %.*s", what, SPAN_ARG(key));
 	else if (r != 0)
-		r = db_error(err, r, what);
-	return change_end(d, txn, r, err);
+		r = directory_error(err, r, what);
+	return directory_change_end(d, txn, r, err);
 }
 
 int directory_alias_remove(struct directory *d, struct span address, struct err *err)
@@ -602,7 +394,7 @@ int directory_alias_remove(struct directory *d, struct span address, struct err 
 int directory_domain_add(struct directory *d, struct span name, struct err *err)
 {
 	MDB_txn *txn;
-	int r = change_begin(d, &txn, err);
+	int r = directory_change_begin(d, &txn, err);
 
 	if (r != 0)
 		return r;
@@ -610,8 +402,8 @@ int directory_domain_add(struct directory *d, struct span name, struct err *err)
 	if (r == MDB_KEYEXIST)
 		r = err_set(err, E_EXISTS, "the domain %.*s is there already", SPAN_ARG(name));
 	else if (r != 0)
-		r = db_error(err, r, "domain");
-	return change_end(d, txn, r, err);
+		r = directory_error(err, r, "domain");
+	return directory_change_end(d, txn, r, err);
 }
 
 int directory_domain_remove(struct directory *d, struct span name, struct err *err)
@@ -627,11 +419,11 @@ int directory_domain_has(struct directory *d, struct span name)
 
 	if (name.len == 0 || name.len > 255)
 		return 0;
-	r = read_begin(d, &txn);
+	r = directory_read_begin(d, &txn);
 	if (r != 0)
 		return r;
 	r = auth_record_get(txn, d->domains, name, &v);
-	read_end(d, txn);
+	directory_read_end(d, txn);
 	/* One that was lost may be ours: its mail is not refused for good. */
 	return r == 0 || d->damaged ? 1 : r == MDB_NOTFOUND ? 0 : E_CORRUPT;
 }
