@@ -169,6 +169,7 @@ class Live:
 
     def run(self, seed):
         rng = random.Random(seed)
+        self.earlier = ""
         self.restore()
         cases = {name: None for name in LIVE_ACCOUNTS[:-1]}  # the last one is not damaged
         for name in cases:
@@ -209,6 +210,8 @@ class Live:
             self.suite.mw("stop", check=False)
             with open(path, "r+b") as f:
                 f.write(sound)
+        # What queue said of its files in this start counts.
+        self.earlier = self.suite.log()
         open(os.path.join(self.suite.root, "log", "mailwain.log"), "w").close()
         return True
 
@@ -311,7 +314,7 @@ class Live:
         until(lambda: all(self.is_settled(qid, aside()) for qid in damaged), WAIT, "neither tried nor set aside: %s" % sorted(set(damaged) - aside()))
         if aside() - set(damaged):
             raise Broken("set aside, but not damaged: %s" % (aside() - set(damaged)))
-        logged = lambda: set(re.findall(r"queue_corrupt.*?\b([0-9A-Z]{11})\b", self.suite.log()))  # noqa: E731
+        logged = lambda: set(re.findall(r"queue_corrupt.*?\b([0-9A-Z]{11})\b", self.earlier + self.suite.log()))  # noqa: E731
         until(lambda: aside() <= logged(), WAIT, "set aside without a word in the log: %s" % sorted(aside() - logged()))
         self.figures["set aside"] += len(aside())
         self.judge_delivered(local, damaged, aside())

@@ -1,8 +1,8 @@
 /* plant: deliver; wraps: store_commit */
-/* One delivery in twenty is called done though it was not filed (D2). */
+/* One batch of deliveries in four is called done though it was not filed (D2). */
 #include "store/store.h"
 
-enum { ONE_IN = 20 };
+enum { ONE_IN = 4 };
 
 int __real_store_commit(struct store_txn **txn, struct err *err);
 int __wrap_store_commit(struct store_txn **txn, struct err *err);
