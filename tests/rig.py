@@ -11,6 +11,17 @@ BEGAN = time.monotonic()
 NOT_HERE = 77  # what a rig ends with that cannot be run on this machine
 
 
+def build_planted(plant):
+    """The directory of a suite that has the fault."""
+    subprocess.run(["make", "-s", "-C", ROOT, "plant", "PLANT=" + plant, "B=" + os.environ.get("B", "build")], check=True)
+    return os.path.join(BUILD, "plant", plant)
+
+
+def commit():
+    r = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return r.stdout.strip() or "none"
+
+
 class Options:
     """sample: small numbers. plant: the name of a planted fault, with which the suite now runs; or None."""
 
@@ -23,8 +34,7 @@ class Options:
 
     def run_planted(self):
         """Begins the script again, with instances that have the fault."""
-        subprocess.run(["make", "-s", "-C", ROOT, "plant", "PLANT=" + self.plant, "B=" + os.environ.get("B", "build")], check=True)
-        os.environ.update(MAILWAIN_BUILD=os.path.join(BUILD, "plant", self.plant), MAILWAIN_PLANT=self.plant)
+        os.environ.update(MAILWAIN_BUILD=build_planted(self.plant), MAILWAIN_PLANT=self.plant)
         os.execv(sys.executable, [sys.executable] + sys.argv)
 
     def number(self, name, full, sample):
@@ -33,8 +43,7 @@ class Options:
 
     def verdict(self, figures, bad):
         """The last lines; what the script ends with."""
-        commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-        print("%s; seed %d, commit %s, %.0f s" % (figures, self.seed, commit or "none", time.monotonic() - BEGAN))
+        print("%s; seed %d, commit %s, %.0f s" % (figures, self.seed, commit(), time.monotonic() - BEGAN))
         if self.plant:
             print("planted fault %s: %s" % (self.plant, "FOUND" if bad else "NOT FOUND"))
             return 0 if bad else 1

@@ -1,34 +1,13 @@
 """Delivery by another MTA: LMTP's answer is the account's own (D2)."""
-from account import Account, message_of
+from account import Account
 from mail_paths import MailPath, without_workers
-from mailwain import Smtp, until
-from path import SETTLE, refused
-
-
-def send_lmtp(suite, token, to):
-    try:
-        c = Smtp(suite.port("lmtp"), timeout=15)
-        try:
-            for command in ("LHLO client.test", "MAIL FROM:<s@remote.test>", "RCPT TO:<%s>" % to, "DATA"):
-                code, _ = c.command(command)
-                if code not in (250, 354):
-                    return refused(code)
-            c.send(message_of(token) + ".\r\n")
-            code, _ = c.reply()
-            if code != 250:
-                return refused(code)
-            c.send("QUIT\r\n")
-            c.at_end()
-            return True
-        finally:
-            c.close()
-    except (OSError, EOFError, AssertionError, ValueError):
-        return None
+from mailwain import until
+from path import SETTLE, hand_in
 
 
 class LmtpPath(MailPath):
     def act(self):
-        return send_lmtp(self.suite, self.token, self.to[0])
+        return hand_in(self.suite, "lmtp", "LHLO client.test", self.token, self.to[:1])
 
     def over(self):
         return True

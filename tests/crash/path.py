@@ -3,7 +3,7 @@ import time
 
 from account import contents, message_of
 from killing import Killer, Log
-from mailwain import until
+from mailwain import Smtp, until
 
 SETTLE = 15
 
@@ -134,27 +134,36 @@ def with_message(before, mailbox, token, flags=()):
     return after
 
 
-def send(suite, token, to, sender="s@remote.test", size=600, parameters=""):
-    """True: 250 at the end; False: some 4xx; None: cut off."""
+def converse(client, commands, message):
+    """True: 250 at the end; False: some 4xx."""
+    for command in commands:
+        code, _ = client.command(command)
+        if code not in (250, 354):
+            return refused(code)
+    client.send(message + ".\r\n")
+    code, _ = client.reply()
+    if code != 250:
+        return refused(code)
+    client.send("QUIT\r\n")  # the answer is waited for by nobody: the message is theirs
+    client.at_end()
+    return True
+
+
+def hand_in(suite, service, hello, token, to, sender="s@remote.test", size=600, parameters=""):
+    """As converse; None: cut off."""
+    commands = [hello, "MAIL FROM:<%s>" % sender, *("RCPT TO:<%s>%s" % (a, parameters) for a in to), "DATA"]
     try:
-        c = suite.smtp(timeout=15)
+        client = Smtp(suite.port(service), timeout=15)
         try:
-            c.hello()
-            for command in ("MAIL FROM:<%s>" % sender, *("RCPT TO:<%s>%s" % (a, parameters) for a in to), "DATA"):
-                code, _ = c.command(command)
-                if code not in (250, 354):
-                    return refused(code)
-            c.send(message_of(token, size) + ".\r\n")
-            code, _ = c.reply()
-            if code != 250:
-                return refused(code)
-            c.send("QUIT\r\n")  # the answer is waited for by nobody: the message is theirs
-            c.at_end()
-            return True
+            return converse(client, commands, message_of(token, size))
         finally:
-            c.close()
+            client.close()
     except (OSError, EOFError, AssertionError, ValueError):
         return None
+
+
+def send(suite, token, to, **parameters):
+    return hand_in(suite, "smtp", "EHLO client.test", token, to, **parameters)
 
 
 def refused(code):

@@ -18,6 +18,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
+sys.path.insert(0, os.path.join(HERE, ".."))
+import rig  # noqa: E402
+
 PROCESSES = int(os.environ.get("JOBS", 2))
 BATCH = 250
 PLANT_CASES, PLANT_BATCH = 6000, 60  # until it is found
@@ -30,8 +33,7 @@ def settings():
     o = p.parse_args()
     b = os.path.abspath(os.environ.setdefault("B", os.path.join(os.path.abspath(ROOT), "build")))
     if o.plant:
-        subprocess.run(["make", "-s", "-C", ROOT, "plant", "PLANT=" + o.plant, "B=" + os.environ["B"]], check=True)
-        os.environ["MAILWAIN_BUILD"] = os.path.join(b, "plant", o.plant)
+        os.environ["MAILWAIN_BUILD"] = rig.build_planted(o.plant)
     if not os.path.exists(os.path.join(b, "libexec", "damage")):
         subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.environ["B"], os.path.join(os.environ["B"], "libexec", "damage")], check=True)
     o.build = os.environ.setdefault("MAILWAIN_BUILD", os.path.join(os.path.abspath(ROOT), "build"))
@@ -43,11 +45,6 @@ def settings():
 
 def log(text):
     print("damage: " + text, flush=True)
-
-
-def commit():
-    r = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return r.stdout.strip() or "no commit"
 
 
 def program(o):
@@ -117,7 +114,7 @@ def run_live(o, suite, world):
 def report(o, figures, live, wrong, seconds):
     for line in wrong[:200]:
         print(line)
-    log("seed %d, commit %s, %d s" % (o.seed, commit(), seconds))
+    log("seed %d, commit %s, %d s" % (o.seed, rig.commit(), seconds))
     log("%d cases of files alone: %s" % (figures.get("cases", 0), ", ".join("%s %d" % (k, v) for k, v in figures.items() if k != "cases")))
     log("%d cases under an instance: %s" % (live["cases"], ", ".join("%s %d" % (k, v) for k, v in live.items() if k != "cases")))
 

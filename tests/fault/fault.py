@@ -17,7 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "..", ".."))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
+sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "e2e")]
+import rig  # noqa: E402
+
 B = os.path.join(ROOT, os.environ.get("B", "build"))
 # Where each planted fault must show: the part, and the cases that are enough.
 PLANTED = {
@@ -80,11 +82,6 @@ def run_memory(plant):
     return [] if r.returncode == 0 else ["allocations: exit %d: %s" % (r.returncode, r.stderr.strip()[-2000:])]
 
 
-def commit():
-    r = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return r.stdout.strip() or "no commit"
-
-
 def run(args, seed):
     build, parts, only = B, os.environ.get("PART", "table,disk,memory").split(","), os.environ.get("CASE")
     if only and "PART" not in os.environ:
@@ -97,8 +94,7 @@ def run(args, seed):
         if part == "memory":
             plant = only
         else:
-            subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.environ.get("B", "build"), "PLANT=" + args.plant, "plant"], check=True)
-            build = os.path.join(B, "plant", args.plant)
+            build = rig.build_planted(args.plant)
     broken = []
     if "table" in parts:
         broken += run_table(build, only, args.sample, seed, 3 if args.plant else int(os.environ.get("STOP", "0")))
@@ -117,7 +113,7 @@ def main():
     broken = run(args, seed)
     for b in broken:
         print("BROKEN %s" % b)
-    print("check-fault: %d broken promises, seed %d, commit %s, %.0f s" % (len(broken), seed, commit(), time.monotonic() - start))
+    print("check-fault: %d broken promises, seed %d, commit %s, %.0f s" % (len(broken), seed, rig.commit(), time.monotonic() - start))
     if args.plant:
         print("planted fault %s: %s" % (args.plant, "FOUND" if broken else "NOT FOUND"))
         return 0 if broken else 1
