@@ -93,10 +93,8 @@ static int remove_found(struct store *store, const struct search *s, struct err 
 	if (r != 0)
 		return r;
 	r = known_all(txn, &now, err);
-	if (r == 0) {
+	if (r == 0)
 		remove_unknown(store->dir, s, &now);
-		drafts_each(store->dir, remove_draft, &store->dir);
-	}
 	store_abort(&txn);
 	known_free(&now);
 	return r;
@@ -110,8 +108,10 @@ int orphans_remove(struct store *store, struct err *err)
 	if (s == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
 	s->dir = store->dir;
+	drafts_each(store->dir, remove_draft, &s->dir);
 	r = search(store, s, err);
-	if (r == 0)
+	/* Everybody who changes something waits for this. */
+	if (r == 0 && s->count > 0)
 		r = remove_found(store, s, err);
 	known_free(&s->known);
 	free(s);
