@@ -59,7 +59,7 @@ queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
              recover.o schedule.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
-STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o messages.o log.o change.o files.o known.o orphans.o pages.o \
+STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o groups.o messages.o log.o change.o files.o known.o orphans.o pages.o \
              check.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)

@@ -376,19 +376,25 @@ static unsigned take_items(struct imap_lex *lex)
 	return items;
 }
 
-static int count_recent(struct session *s, struct store_txn *txn, const struct store_mailbox *mailbox, uint32_t *recent,
-    struct err *err)
-{
-	struct store_message *messages;
-	size_t count;
-	int r = 0;
+struct recents {
+	uint32_t from, count;
+};
 
-	*recent = 0;
-	if (mailbox->recent_uid >= mailbox->uidnext)
-		return 0;
-	r = store_message_list(txn, mailbox->id, 0, s->pool, &messages, &count, err);
-	for (size_t i = count; r == 0 && i > 0 && messages[i - 1].uid >= mailbox->recent_uid; i--)
-		(*recent)++;
+static int count_one(void *arg, uint32_t uid, bool unseen)
+{
+	struct recents *recents = arg;
+
+	(void)unseen;
+	recents->count += uid >= recents->from;
+	return 0;
+}
+
+static int count_recent(struct store_txn *txn, const struct store_mailbox *mailbox, uint32_t *recent, struct err *err)
+{
+	struct recents recents = {.from = mailbox->recent_uid};
+	int r = mailbox->recent_uid < mailbox->uidnext ? store_uid_each(txn, mailbox->id, count_one, &recents, err) : 0;
+
+	*recent = recents.count;
 	return r;
 }
 
@@ -448,7 +454,7 @@ void command_status(struct session *s, struct imap_lex *lex)
 		if (r == 0 && mailbox.noselect)
 			r = err_set(&err, E_NOTFOUND, "there is no mailbox of this name, only some below it");
 		if (r == 0 && (items & STATUS_RECENT) != 0)
-			r = count_recent(s, txn, &mailbox, &recent, &err);
+			r = count_recent(txn, &mailbox, &recent, &err);
 		if (r == 0)
 			put_status(s, name, items, &mailbox, recent);
 		store_abort(&txn);

@@ -156,19 +156,17 @@ struct opening {
 	uint32_t recent;
 };
 
-static int open_some(void *arg, const struct store_message *messages, size_t count)
+static int open_one(void *arg, uint32_t uid, bool unseen)
 {
 	struct opening *o = arg;
 	struct view *view = o->view;
 
-	if (!view_reserve(view, view->count + count))
+	if (!view_reserve(view, view->count + 1))
 		return E_NOMEM;
-	for (size_t i = 0; i < count; i++) {
-		view->uids[view->count++] = messages[i].uid;
-		o->recent += messages[i].uid >= view->recent_from;
-		if (o->unseen == 0 && (messages[i].flags & STORE_SEEN) == 0)
-			o->unseen = (uint32_t)view->count;
-	}
+	view->uids[view->count++] = uid;
+	o->recent += uid >= view->recent_from;
+	if (o->unseen == 0 && unseen)
+		o->unseen = (uint32_t)view->count;
 	return 0;
 }
 
@@ -188,7 +186,7 @@ int view_open(struct session *s, const struct store_mailbox *mailbox, struct sto
 	if (!read_only && mailbox->recent_uid < mailbox->uidnext)
 		r = take_recent(s, txn, err);
 	if (r == 0)
-		r = store_message_each(txn, mailbox->id, open_some, &opening, err);
+		r = store_uid_each(txn, mailbox->id, open_one, &opening, err);
 	if (r != 0)
 		return r;
 	view->recent_saved = mailbox->uidnext;
@@ -248,16 +246,15 @@ static void tell_gone(struct comparing *c, uint32_t below)
 	}
 }
 
-static int compare_some(void *arg, const struct store_message *messages, size_t count)
+static int compare_one(void *arg, uint32_t uid, bool unseen)
 {
 	struct comparing *c = arg;
 	struct view *view = &c->s->view;
 
-	for (size_t i = 0; i < count; i++) {
-		tell_gone(c, messages[i].uid);
-		if (c->at < view->count && view->uids[c->at] == messages[i].uid)
-			view->uids[c->kept++] = view->uids[c->at++];
-	}
+	(void)unseen;
+	tell_gone(c, uid);
+	if (c->at < view->count && view->uids[c->at] == uid)
+		view->uids[c->kept++] = view->uids[c->at++];
 	return 0;
 }
 
@@ -265,7 +262,7 @@ static int sync_expunges(struct session *s, struct store_txn *txn, struct err *e
 {
 	struct view *view = &s->view;
 	struct comparing c = {.s = s};
-	int r = store_message_each(txn, view->mailbox, compare_some, &c, err);
+	int r = store_uid_each(txn, view->mailbox, compare_one, &c, err);
 
 	if (r == 0)
 		tell_gone(&c, UINT32_MAX);

@@ -133,6 +133,11 @@ static int tidied_at(struct store *store, int64_t *when, struct err *err)
 	return 0;
 }
 
+int tidied_put(struct store_txn *txn, int64_t when, struct err *err)
+{
+	return record_put(txn, DB_CATALOG, TIDY_KEY, span_of(&when, sizeof(when)), err);
+}
+
 static int note_tidied(struct store *store, int64_t when, struct err *err)
 {
 	struct store_txn *txn;
@@ -140,7 +145,7 @@ static int note_tidied(struct store *store, int64_t when, struct err *err)
 
 	if (r != 0)
 		return r;
-	r = record_put(txn, DB_CATALOG, TIDY_KEY, span_of(&when, sizeof(when)), err);
+	r = tidied_put(txn, when, err);
 	if (r == 0)
 		return store_commit(&txn, err);
 	store_abort(&txn);

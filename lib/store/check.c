@@ -65,6 +65,34 @@ static int check_message(struct check *c, const struct store_mailbox *box, const
 	return 0;
 }
 
+/* The messages of a mailbox beside what its groups say of them. */
+struct beside {
+	const struct store_message *list;
+	size_t count, at;
+	bool fits;
+};
+
+static int stand_beside(void *arg, uint32_t uid, bool unseen)
+{
+	struct beside *b = arg;
+	const struct store_message *m = &b->list[b->at];
+
+	b->fits &= b->at < b->count && m->uid == uid && unseen == !(m->flags & STORE_SEEN);
+	b->at++;
+	return 0;
+}
+
+static int check_groups(struct check *c, const struct store_mailbox *box, const struct store_message *list, size_t count)
+{
+	struct beside b = {list, count, 0, true};
+	struct err err = {0};
+	int r = store_uid_each(c->txn, box->id, stand_beside, &b, &err);
+
+	if (r == 0 && (!b.fits || b.at != count))
+		fault(c, box->name, 0, "the list of UIDs does not fit the messages");
+	return r;
+}
+
 static int check_mailbox(void *arg, const struct store_mailbox *box)
 {
 	struct check *c = arg;
@@ -98,7 +126,7 @@ static int check_mailbox(void *arg, const struct store_mailbox *box)
 		fault(c, box->name, 0, "counts do not fit the messages");
 	c->bytes += size;
 	c->messages += (uint32_t)count;
-	return 0;
+	return check_groups(c, box, list, count);
 }
 
 /* ---- what is not seen by way of the mailboxes ---- */

@@ -57,20 +57,38 @@ void message_file_name(const struct store_message *m, char out[STORE_FILE_NAME])
 	file_name(&(struct file_name){m->number, m->origin, m->arrived, m->sum}, out);
 }
 
+/* Digits as printf writes them: `width` of them, or, when that is 0, as few as do, up to `most`. */
+static bool take_hex(const char **p, size_t width, size_t most, uint64_t *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *start = *p, *digit;
+
+	for (*out = 0; **p != '\0' && (digit = strchr(digits, **p)) != NULL && (size_t)(*p - start) < most; ++*p)
+		*out = *out << 4 | (uint64_t)(digit - digits);
+	return width > 0 ? (size_t)(*p - start) == width : *p > start && (start[0] != '0' || *p == start + 1);
+}
+
+static bool take_dot(const char **p)
+{
+	if (**p != '.')
+		return false;
+	++*p;
+	return true;
+}
+
 bool file_parse(const char *name, struct file_name *out)
 {
-	char same[STORE_FILE_NAME];
-	uint64_t date;
-	int used = 0;
+	uint64_t mailbox, date;
 
 	*out = (struct file_name){0};
-	if (sscanf(name, "%16" SCNx64 ".%8" SCNx32 ".%16" SCNx64 "%n.%16" SCNx64 "%n", &out->number, &out->mailbox, &date, &used, &out->sum, &used) < 3 ||
-	    name[used] != '\0')
+	if (!take_hex(&name, 16, 16, &out->number) || !take_dot(&name) || !take_hex(&name, 0, 8, &mailbox) || !take_dot(&name) ||
+	    !take_hex(&name, 0, 16, &date))
 		return false;
+	out->mailbox = (uint32_t)mailbox;
 	out->arrived = (int64_t)date;
-	/* scanf takes blanks, signs and short numbers too. */
-	file_name(out, same);
-	return strcmp(same + strlen("mail/000/"), name) == 0;
+	if (take_dot(&name) && (!take_hex(&name, 16, 16, &out->sum) || out->sum == 0))
+		return false;
+	return *name == '\0';
 }
 
 uint64_t file_sum(struct span content)
@@ -148,13 +166,13 @@ struct visit {
 static int visit_file(void *arg, const char *path, const char *entry)
 {
 	struct visit *v = arg;
-	char expected[STORE_FILE_NAME];
+	char period[STORE_FILE_NAME];
 	struct file_name name;
 
 	if (!file_parse(entry, &name))
 		return 0;
-	file_name(&name, expected);
-	return strcmp(path, expected) == 0 ? v->fn(v->arg, path, &name) : 0;
+	snprintf(period, sizeof(period), "mail/%03x/", file_period(name.number));
+	return strncmp(path, period, strlen(period)) == 0 ? v->fn(v->arg, path, &name) : 0;
 }
 
 int files_each(int dir, file_visit *fn, void *arg)

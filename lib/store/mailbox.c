@@ -178,29 +178,39 @@ static int find_children(struct store_txn *txn, struct span name, struct child_s
 	return store_mailbox_each(txn, note_child, out);
 }
 
-/* The UIDs of all messages in it; 0 and *count 0 when there is none. */
-static int all_uids(struct store_txn *txn, uint32_t id, uint32_t **uids, size_t *count, struct err *err)
-{
-	struct store_message *list;
-	int r = store_message_list(txn, id, 0, txn->pool, &list, count, err);
+struct uid_list {
+	uint32_t *uids;
+	size_t count, room;
+};
 
-	if (r != 0 || *count == 0)
-		return r;
-	*uids = pool_array(txn->pool, *count, sizeof(**uids));
-	if (*uids == NULL)
-		return err_set(err, E_NOMEM, "out of memory");
-	for (size_t i = 0; i < *count; i++)
-		(*uids)[i] = list[i].uid;
+static int note_uid(void *arg, uint32_t uid, bool unseen)
+{
+	struct uid_list *list = arg;
+
+	(void)unseen;
+	if (list->count == list->room)
+		return E_CORRUPT;
+	list->uids[list->count++] = uid;
 	return 0;
 }
 
-static int expunge_all(struct store_txn *txn, uint32_t id, struct err *err)
+static int all_uids(struct store_txn *txn, const struct store_mailbox *box, struct uid_list *out, struct err *err)
 {
-	uint32_t *uids;
-	size_t count;
-	int r = all_uids(txn, id, &uids, &count, err);
+	int r;
 
-	return r == 0 && count > 0 ? store_expunge(txn, id, uids, count, err) : r;
+	*out = (struct uid_list){.room = box->exists, .uids = pool_array(txn->pool, (size_t)box->exists + 1, sizeof(*out->uids))};
+	if (out->uids == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
+	r = store_uid_each(txn, box->id, note_uid, out, err);
+	return r == E_CORRUPT ? record_damaged(txn, DB_CATALOG, err) : r;
+}
+
+static int expunge_all(struct store_txn *txn, const struct store_mailbox *box, struct err *err)
+{
+	struct uid_list list;
+	int r = all_uids(txn, box, &list, err);
+
+	return r == 0 && list.count > 0 ? store_expunge(txn, box->id, list.uids, list.count, err) : r;
 }
 
 int store_mailbox_delete(struct store_txn *txn, uint32_t id, struct err *err)
@@ -216,7 +226,7 @@ int store_mailbox_delete(struct store_txn *txn, uint32_t id, struct err *err)
 	if (r == 0 && m.noselect && children.count > 0)
 		return err_set(err, E_CANNOT, "the name has mailboxes below it");
 	if (r == 0)
-		r = expunge_all(txn, id, err);
+		r = expunge_all(txn, &m, err);
 	if (r == 0)
 		r = mailbox_get(txn, id, &m, err);
 	if (r != 0)
@@ -274,16 +284,16 @@ static int rename_children(struct store_txn *txn, struct span from, struct span 
 }
 
 /* RFC 3501 section 6.3.5: renaming INBOX moves its messages to a new mailbox and leaves INBOX empty. */
-static int rename_inbox(struct store_txn *txn, uint32_t inbox, struct span name, struct err *err)
+static int rename_inbox(struct store_txn *txn, const struct store_mailbox *inbox, struct span name, struct err *err)
 {
 	struct store_copied copied;
-	uint32_t *uids, id;
-	size_t count = 0;
+	struct uid_list list = {0};
+	uint32_t id;
 	int r = store_mailbox_create(txn, name, 0, &id, err);
 
 	if (r == 0)
-		r = all_uids(txn, inbox, &uids, &count, err);
-	return r == 0 && count > 0 ? store_copy(txn, inbox, id, uids, count, true, txn->pool, &copied, err) : r;
+		r = all_uids(txn, inbox, &list, err);
+	return r == 0 && list.count > 0 ? store_copy(txn, inbox->id, id, list.uids, list.count, true, txn->pool, &copied, err) : r;
 }
 
 int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, struct err *err)
@@ -302,7 +312,7 @@ int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, s
 	if (span_startswith(name, m.name) && name.len > m.name.len && name.ptr[m.name.len] == '/')
 		return err_set(err, E_CANNOT, "a mailbox cannot be moved below itself");
 	if (span_eq(m.name, SPAN_LIT("INBOX")))
-		return rename_inbox(txn, id, name, err);
+		return rename_inbox(txn, &m, name, err);
 	r = create_parents(txn, name, err);
 	if (r == 0)
 		r = rename_children(txn, m.name, name, err);

@@ -14,39 +14,6 @@ static void chunk_key(uint32_t mailbox, uint32_t chunk, unsigned char out[8])
 	store_key32(chunk, out + 4);
 }
 
-/* How the chunks of a mailbox add up: one that is missing, or an old one that came back, is missed. */
-static int chunks_sum(struct store_txn *txn, uint32_t mailbox, uint64_t *sum, struct err *err)
-{
-	unsigned char key[5] = {'c'};
-	struct span value;
-	int r;
-
-	store_key32(mailbox, key + 1);
-	r = record_get(txn, DB_CATALOG, span_of(key, sizeof(key)), &value, err);
-	*sum = 0;
-	if (r == E_NOTFOUND)
-		return 0;
-	if (r == 0 && value.len != sizeof(*sum))
-		return record_damaged(txn, DB_CATALOG, err);
-	if (r == 0)
-		memcpy(sum, value.ptr, sizeof(*sum));
-	return r;
-}
-
-static int chunks_change(struct store_txn *txn, uint32_t mailbox, uint64_t by, struct err *err)
-{
-	unsigned char key[5] = {'c'};
-	uint64_t sum;
-	int r = chunks_sum(txn, mailbox, &sum, err);
-
-	sum ^= by;
-	store_key32(mailbox, key + 1);
-	if (r != 0)
-		return r;
-	return sum == 0 ? record_del(txn, DB_CATALOG, span_of(key, sizeof(key)), err)
-			: record_put(txn, DB_CATALOG, span_of(key, sizeof(key)), span_of(&sum, sizeof(sum)), err);
-}
-
 /* LMDB does not align: the records are copied. */
 static bool chunk_decode(struct span value, struct store_message out[CHUNK], size_t *count)
 {
@@ -80,7 +47,7 @@ static int chunk_put(struct store_txn *txn, uint32_t mailbox, uint32_t chunk, co
 	chunk_key(mailbox, chunk, key);
 	r = count > 0 ? record_put(txn, DB_MESSAGES, span_of(key, sizeof(key)), span_of(list, count * sizeof(*list)), err)
 		      : record_del(txn, DB_MESSAGES, span_of(key, sizeof(key)), err);
-	return r == 0 ? chunks_change(txn, mailbox, before ^ txn->meta.sums[SET_OTHER + DB_MESSAGES], err) : r;
+	return r == 0 ? group_change(txn, mailbox, chunk, list, count, before ^ txn->meta.sums[SET_OTHER + DB_MESSAGES], err) : r;
 }
 
 int message_put(struct store_txn *txn, uint32_t mailbox, const struct store_message *m, struct err *err)
@@ -111,40 +78,71 @@ int store_message_get(struct store_txn *txn, uint32_t mailbox, uint32_t uid, str
 	return r ? r : err_set(err, E_NOTFOUND, "there is no such message");
 }
 
-int store_message_each(struct store_txn *txn, uint32_t mailbox, store_message_visit *fn, void *arg, struct err *err)
+/* Messages on their way from the chunks of one group after the other to fn. */
+struct reading {
+	struct store_txn *txn;
+	uint32_t mailbox;
+	uint64_t modseq; /* groups where nothing has a higher one are passed by; 0: none */
+	store_message_visit *fn;
+	void *arg;
+	struct err *err;
+	MDB_cursor *cursor;
+};
+
+static bool is_in_group(MDB_val key, uint32_t mailbox, uint32_t group)
 {
+	const unsigned char *p = key.mv_data;
+
+	return key.mv_size == 8 && store_get32(p) == mailbox && store_get32(p + 4) / GROUP_CHUNKS == group;
+}
+
+/* A chunk that is missing, or an old one that came back, is missed. */
+static int read_group(void *arg, uint32_t number, const struct group *group)
+{
+	struct reading *rd = arg;
 	struct store_message list[CHUNK];
 	unsigned char key[8];
 	MDB_val k = {sizeof(key), key}, v;
-	MDB_cursor *cursor;
-	uint64_t sum, wanted;
-	int stop = chunks_sum(txn, mailbox, &wanted, err), r;
+	uint64_t sum = 0;
+	int r, stop = 0;
 
-	if (stop != 0)
-		return stop;
-	r = mdb_cursor_open(txn->mdb, txn->store->db[DB_MESSAGES], &cursor);
-	if (r != 0)
-		return record_error(txn, DB_MESSAGES, r, err);
-	chunk_key(mailbox, 0, key);
-	sum = 0;
-	for (r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); r == 0 && stop == 0; r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+	if (rd->modseq > 0 && group->modseq <= rd->modseq)
+		return 0;
+	chunk_key(rd->mailbox, number * GROUP_CHUNKS, key);
+	for (r = mdb_cursor_get(rd->cursor, &k, &v, MDB_SET_RANGE); r == 0 && stop == 0; r = mdb_cursor_get(rd->cursor, &k, &v, MDB_NEXT)) {
 		struct span value;
 		size_t count;
 
-		if (k.mv_size != 8 || memcmp(k.mv_data, key, 4) != 0)
+		if (!is_in_group(k, rd->mailbox, number))
 			break;
 		sum ^= record_sum_of(v);
 		if (record_check(DB_MESSAGES, k, v, &value) && chunk_decode(value, list, &count))
-			stop = fn(arg, list, count);
+			stop = rd->fn(rd->arg, list, count);
 		else
-			stop = record_damaged(txn, DB_MESSAGES, err);
+			stop = record_damaged(rd->txn, DB_MESSAGES, rd->err);
 	}
-	mdb_cursor_close(cursor);
 	if (stop != 0)
 		return stop;
 	if (r != 0 && r != MDB_NOTFOUND)
+		return record_error(rd->txn, DB_MESSAGES, r, rd->err);
+	return sum == group->sum ? 0 : record_damaged(rd->txn, DB_MESSAGES, rd->err);
+}
+
+static int messages_since(struct store_txn *txn, uint32_t mailbox, uint64_t modseq, store_message_visit *fn, void *arg, struct err *err)
+{
+	struct reading rd = {txn, mailbox, modseq, fn, arg, err, NULL};
+	int r = mdb_cursor_open(txn->mdb, txn->store->db[DB_MESSAGES], &rd.cursor);
+
+	if (r != 0)
 		return record_error(txn, DB_MESSAGES, r, err);
-	return sum == wanted ? 0 : record_damaged(txn, DB_MESSAGES, err);
+	r = groups_each(txn, mailbox, read_group, &rd, err);
+	mdb_cursor_close(rd.cursor);
+	return r;
+}
+
+int store_message_each(struct store_txn *txn, uint32_t mailbox, store_message_visit *fn, void *arg, struct err *err)
+{
+	return messages_since(txn, mailbox, 0, fn, arg, err);
 }
 
 struct listing {
@@ -181,7 +179,7 @@ int store_message_list(struct store_txn *txn, uint32_t mailbox, uint64_t modseq,
 	*out = l.list = pool_array(pool, l.room + 1, sizeof(*l.list));
 	if (l.list == NULL)
 		return err_set(err, E_NOMEM, "no memory for the list of messages");
-	r = store_message_each(txn, mailbox, list_some, &l, err);
+	r = messages_since(txn, mailbox, modseq, list_some, &l, err);
 	if (r == E_CORRUPT)
 		return record_damaged(txn, DB_MESSAGES, err);
 	*count = l.count;

@@ -195,6 +195,8 @@ static int fill_index(struct store *s, struct err *err)
 	if (r == E_NOTFOUND)
 		r = catalog_create_defaults(txn, err);
 	if (r == 0)
+		r = tidied_put(txn, clock_wall(), err);
+	if (r == 0)
 		return store_commit(&txn, err);
 	store_abort(&txn);
 	return r;

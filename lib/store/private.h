@@ -1,7 +1,7 @@
 /*
  * The index of an account: one LMDB environment. doc/store.md tells the whole.
  *
- *   catalog    "M" meta · "m" id mailbox · "c" id its chunks · "n" name -> id · "s" name subscription · "T" when it was tidied
+ *   catalog    "M" meta · "m" id mailbox · "c" id its groups · "c" id, group what is in 32 chunks · "n" name -> id · "s" name subscription · "T" when it was tidied
  *   messages   mailbox, uid / 32 -> up to 32 records, in UID order
  *   facts      number -> what was found at delivery
  *   refs       number -> in how many mailboxes, when more than one
@@ -19,7 +19,7 @@
 
 enum {
 	CHUNK = 32,
-	STORE_VERSION = 2,
+	STORE_VERSION = 3,
 	STORE_TXN_POOL = 64 * 1024 * 1024,
 	STORE_FILE_NAME = 96,
 	DELIVERED_KEEP_DAYS = 30, /* longer than any queue tries a message again */
@@ -83,6 +83,18 @@ struct store_txn {
 	bool numbered; /* has its modseq */
 	uint32_t changes; /* log records of this transaction */
 	uint32_t removed; /* expunged records of this transaction */
+};
+
+/*
+ * What is in GROUP_CHUNKS neighbouring chunks, in a few bytes: SELECT, and the look for what has changed, need no more
+ * of a large mailbox than this.
+ */
+enum { GROUP_CHUNKS = 32 };
+struct group {
+	uint64_t sum;	 /* the checksums of its chunks, added without carry */
+	uint64_t modseq; /* no message in it has a higher one */
+	uint32_t there[GROUP_CHUNKS];  /* a bit for each UID of a chunk, from the lowest up */
+	uint32_t unseen[GROUP_CHUNKS]; /* those of them without \Seen */
 };
 
 /* Fixed front of a mailbox's record; keywords (u8 length each, STORE_KEYWORDS_MAX of them) and name follow. */
@@ -156,6 +168,13 @@ int names_restore(struct store_txn *txn, struct err *err);
 /* E_CORRUPT when the file is missing, or not as names_write has written it. */
 int names_check(struct store_txn *txn, struct err *err);
 
+/* groups.c: chunk now holds `list`, and the sums of the chunks have changed by `by`. */
+int group_change(struct store_txn *txn, uint32_t mailbox, uint32_t chunk, const struct store_message *list, size_t count, uint64_t by,
+    struct err *err);
+/* All groups of a mailbox that are not empty, and that none is missing; what fn returns other than 0 ends it. */
+typedef int group_visit(void *arg, uint32_t number, const struct group *group);
+int groups_each(struct store_txn *txn, uint32_t mailbox, group_visit *fn, void *arg, struct err *err);
+
 /* messages.c */
 int message_put(struct store_txn *txn, uint32_t mailbox, const struct store_message *m, struct err *err);
 /* Walks the chunks that hold `uids` (ascending); fn may change the record, and says what becomes of it. */
@@ -172,6 +191,8 @@ int expunged_decode(struct store_txn *txn, MDB_val key, MDB_val value, struct ex
 
 /* care.c: no fault of what is looked at: it cannot be looked at now. A file that the disk does not give back is a fault. */
 bool store_is_passing(int code);
+/* An index that was tidied then needs it no more for a day; wall clock, seconds. */
+int tidied_put(struct store_txn *txn, int64_t when, struct err *err);
 /* One line to whoever wants it. */
 void store_say(store_report *report, void *arg, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* check.c: the index alone. E_CORRUPT when anything but facts is damaged. */

@@ -146,6 +146,10 @@ int store_subscription_each(struct store_txn *txn, int (*fn)(void *arg, struct s
 typedef int store_message_visit(void *arg, const struct store_message *messages, size_t count);
 int store_message_each(struct store_txn *txn, uint32_t mailbox, store_message_visit *fn, void *arg, struct err *err);
 
+/* Only the UIDs, and which of them are without \Seen: much less to read. In UID order; fn as above. */
+typedef int store_uid_visit(void *arg, uint32_t uid, bool unseen);
+int store_uid_each(struct store_txn *txn, uint32_t mailbox, store_uid_visit *fn, void *arg, struct err *err);
+
 /*
  * All messages of a mailbox in UID order, into an array from pool. modseq: only
  * those changed after it (0: all).

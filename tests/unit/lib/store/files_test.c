@@ -45,6 +45,22 @@ static void names_tell_what_is_needed(void **state)
 	}
 }
 
+static void other_names_are_not_taken(void **state)
+{
+	static const char *const names[] = {"", ".", "0000000000001234", "0000000000001234.7", "0000000000001234.7.", "000000000001234.7.0", "00000000000012345.7.0",
+	    "000000000000123G.7.0", "000000000000ABCD.7.0", "0000000000001234.07.0", "0000000000001234.7.00", "0000000000001234.123456789.0", "0000000000001234.7.12345678901234567",
+	    "0000000000001234.7.0.", "0000000000001234.7.0.abc", "0000000000001234.7.0.0000000000000000", "0000000000001234.7.0.00000000000000abc", "0000000000001234.7.0.0000000000000abc.",
+	    " 000000000001234.7.0", "+000000000001234.7.0", "0000000000001234. 7.0", "0000000000001234.-7.0", "0000000000001234.7.0 ", "0000000000001234..0"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct file_name parts;
+
+		if (file_parse(names[i], &parts))
+			fail_msg("%s", names[i]);
+	}
+}
+
 struct walk {
 	int calls, stop_at;
 };
@@ -256,6 +272,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(numbers_are_new),
 	    cmocka_unit_test(names_tell_what_is_needed),
+	    cmocka_unit_test(other_names_are_not_taken),
 	    cmocka_unit_test_setup_teardown(only_message_files_are_walked, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_message_has_at_most_four_gigabytes, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(pieces_are_put_together, fixture_open, fixture_close),

@@ -29,6 +29,19 @@ static void add_delivered(struct fixture *f, unsigned count, int64_t when)
 	commit(f);
 }
 
+/* An account that nobody has tidied for long. */
+static int fixture_untidied(void **state)
+{
+	struct fixture *f;
+
+	fixture_open(state);
+	f = *state;
+	begin(f, true);
+	ok(f, tidied_put(f->txn, 0, &f->err));
+	commit(f);
+	return 0;
+}
+
 /* Everything that is in the log now becomes this old. */
 static void age_log(struct fixture *f, int64_t when)
 {
@@ -238,10 +251,10 @@ static void names_that_no_client_could_make_are_not_restored(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(old_keys_and_changes_go_once_a_day, fixture_open, fixture_close),
-	    cmocka_unit_test_setup_teardown(one_that_has_to_end_leaves_the_rest_to_the_next, fixture_open, fixture_close),
-	    cmocka_unit_test_setup_teardown(what_was_cut_short_more_than_a_day_ago_goes, fixture_open, fixture_close),
-	    cmocka_unit_test_setup_teardown(a_draft_that_was_taken_for_an_orphan_is_not_filed, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(old_keys_and_changes_go_once_a_day, fixture_untidied, fixture_close),
+	    cmocka_unit_test_setup_teardown(one_that_has_to_end_leaves_the_rest_to_the_next, fixture_untidied, fixture_close),
+	    cmocka_unit_test_setup_teardown(what_was_cut_short_more_than_a_day_ago_goes, fixture_untidied, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_draft_that_was_taken_for_an_orphan_is_not_filed, fixture_untidied, fixture_close),
 	    cmocka_unit_test_setup_teardown(no_more_is_kept_for_undo_than_the_quota, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(names_of_a_change_that_was_cut_off_are_no_fault, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(names_that_no_client_could_make_are_not_restored, fixture_open, fixture_close),
