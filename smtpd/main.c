@@ -6,6 +6,7 @@
 #include "net/ipc_conn.h"
 #include "tls/tls.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
@@ -87,9 +88,7 @@ static void smtpd_peer(struct daemon *daemon, struct span service, struct span r
 
 static void on_accept(void *arg, int fd, const struct sockaddr_storage *address, const char *peer)
 {
-	struct smtpd_listener *listener = arg;
-
-	session_start(listener->smtpd, listener, fd, address, peer);
+	session_start(arg, fd, address, peer);
 }
 
 static int open_listeners(struct smtpd *smtpd, struct err *err)
@@ -134,7 +133,7 @@ static int smtpd_confined(struct daemon *daemon, struct err *err)
 	struct smtpd *smtpd = daemon_state(daemon);
 
 	smtpd->peers = peer_count_new();
-	if (smtpd->peers == NULL)
+	if (smtpd->peers == NULL || room_open(smtpd) != 0)
 		return err_set(err, E_NOMEM, "no memory for counters");
 	return open_listeners(smtpd, err);
 }
@@ -158,6 +157,7 @@ static void smtpd_halt(struct daemon *daemon)
 	smtpd->halting = true;
 	for (size_t i = 0; i < smtpd->listener_count; i++)
 		listener_free(&smtpd->listeners[i].listener);
+	room_close(smtpd, "Server is shutting down");
 	while (s != NULL) {
 		struct session *next = s->next;
 
@@ -175,8 +175,11 @@ static void smtpd_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = smtpd->session_count;
 	stats->total = smtpd->total;
-	tls_context_warning(smtpd->tls, clock_wall(), smtpd->warning);
-	stats->note = span_str(smtpd->warning);
+	if (smtpd->waiting_count > 0)
+		snprintf(smtpd->note, sizeof(smtpd->note), "all sessions are taken; %u clients wait", (unsigned)smtpd->waiting_count);
+	else
+		tls_context_warning(smtpd->tls, clock_wall(), smtpd->note);
+	stats->note = span_str(smtpd->note);
 }
 
 int main(void)

@@ -41,6 +41,7 @@ static void session_end(struct session **sp)
 	buf_fini(&s->content);
 	conn_free(&s->conn);
 	free(s);
+	room_turn(smtpd);
 	if (smtpd->halting && smtpd->sessions == NULL)
 		daemon_finished(smtpd->daemon);
 }
@@ -206,29 +207,52 @@ static void say_at_door(struct smtpd *smtpd, int fd, const char *peer, const cha
 	log_event(EV_smtp_refused, daemon_log(smtpd->daemon), F_STR("rip", peer), F_STR("reason", why));
 }
 
-static void refuse_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *why)
+void visitor_refuse(struct smtpd *smtpd, const struct visitor *v, const char *why)
 {
-	say_at_door(smtpd, fd, peer, "4.7.0", why);
-	close(fd);
+	say_at_door(smtpd, v->fd, v->peer, "4.7.0", why);
+	close(v->fd);
+	if (v->counted)
+		peer_count_leave(smtpd->peers, &v->address);
+}
+
+static struct conf_where where_of(const struct smtpd *smtpd, const struct smtpd_listener *l)
+{
+	return (struct conf_where){.listener = conf_listener_find(daemon_conf(smtpd->daemon), SPAN_LIT("smtp"), span_str(l->address))};
+}
+
+bool session_full(const struct smtpd *smtpd, const struct smtpd_listener *l)
+{
+	struct conf_where where = where_of(smtpd, l);
+
+	return smtpd->session_count >= conf_u64(daemon_conf(smtpd->daemon), CONF_connections, &where);
+}
+
+static bool admit(struct smtpd_listener *l, struct visitor *v)
+{
+	struct smtpd *smtpd = l->smtpd;
+	const struct conf *conf = daemon_conf(smtpd->daemon);
+	struct conf_where where = where_of(smtpd, l);
+
+	if (conf_in_networks(conf, CONF_unlimited_from, &where, span_str(v->peer)))
+		return true;
+	v->counted = peer_count_enter(smtpd->peers, &v->address, (uint32_t)conf_u64(conf, CONF_connections_per_address, &where));
+	if (!v->counted)
+		visitor_refuse(smtpd, v, "Too many connections from your address");
+	return v->counted;
 }
 
 /* Before anything is made for the client: under a flood of them a refusal must cost next to nothing. */
-static bool is_full(struct smtpd *smtpd, const struct conf_where *where)
+void session_start(struct smtpd_listener *l, int fd, const struct sockaddr_storage *address, const char *peer)
 {
-	return smtpd->session_count >= conf_u64(daemon_conf(smtpd->daemon), CONF_connections, where);
-}
+	struct visitor visitor = {.fd = fd, .address = *address};
 
-static bool admit(struct session *s, int fd, const char *peer)
-{
-	struct smtpd *smtpd = s->smtpd;
-	const struct conf *conf = daemon_conf(smtpd->daemon);
-
-	if (conf_in_networks(conf, CONF_unlimited_from, &s->where, span_str(peer)))
-		return true;
-	s->counted = peer_count_enter(smtpd->peers, &s->address, (uint32_t)conf_u64(conf, CONF_connections_per_address, &s->where));
-	if (!s->counted)
-		refuse_at_door(smtpd, fd, peer, "Too many connections from your address");
-	return s->counted;
+	snprintf(visitor.peer, sizeof(visitor.peer), "%s", peer);
+	if (!admit(l, &visitor))
+		return;
+	if (session_full(l->smtpd, l))
+		room_enter(l, &visitor);
+	else
+		session_begin(l, &visitor);
 }
 
 static void on_greeting(evutil_socket_t fd, short what, void *arg)
@@ -280,38 +304,34 @@ static void limit_output(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof(most));
 }
 
-void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
-    const char *peer)
+static void refuse_for_memory(struct smtpd *smtpd, int fd, const struct visitor *v)
 {
-	struct conf_where where = {.listener = conf_listener_find(daemon_conf(smtpd->daemon), SPAN_LIT("smtp"), span_str(listener->address))};
-	struct session *s;
+	say_at_door(smtpd, fd, v->peer, "4.3.2", no_memory);
+	if (v->counted)
+		peer_count_leave(smtpd->peers, &v->address);
+}
 
-	if (is_full(smtpd, &where)) {
-		refuse_at_door(smtpd, fd, peer, "Too many connections; try again later");
-		return;
-	}
-	s = calloc(1, sizeof(*s));
+void session_begin(struct smtpd_listener *l, const struct visitor *v)
+{
+	struct smtpd *smtpd = l->smtpd;
+	struct session *s = calloc(1, sizeof(*s));
+
 	if (s == NULL) {
-		say_at_door(smtpd, fd, peer, "4.3.2", no_memory);
-		close(fd);
+		refuse_for_memory(smtpd, v->fd, v);
+		close(v->fd);
 		return;
 	}
 	s->smtpd = smtpd;
-	s->address = *address;
+	s->address = v->address;
+	s->counted = v->counted;
 	s->file.fd = -1;
-	s->where = where;
+	s->where = where_of(smtpd, l);
 	buf_init(&s->content, SMTPD_GATHER + 4096);
-	if (!admit(s, fd, peer)) {
-		free(s);
-		return;
-	}
-	limit_output(fd);
-	s->conn = conn_new(daemon_base(smtpd->daemon), fd, peer, &client_callbacks, s);
+	limit_output(v->fd);
+	s->conn = conn_new(daemon_base(smtpd->daemon), v->fd, v->peer, &client_callbacks, s);
 	s->server = s->conn ? make_server(s) : NULL;
 	if (s->server == NULL) {
-		say_at_door(smtpd, s->conn != NULL ? conn_fd(s->conn) : -1, peer, "4.3.2", no_memory);
-		if (s->counted)
-			peer_count_leave(smtpd->peers, address);
+		refuse_for_memory(smtpd, s->conn != NULL ? conn_fd(s->conn) : -1, v);
 		conn_free(&s->conn);
 		free(s);
 		return;
@@ -323,6 +343,6 @@ void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, i
 	smtpd->sessions = s;
 	smtpd->session_count++;
 	smtpd->total++;
-	log_event(EV_smtp_connect, daemon_log(smtpd->daemon), F_STR("rip", peer));
+	log_event(EV_smtp_connect, daemon_log(smtpd->daemon), F_STR("rip", v->peer));
 	greet(s);
 }

@@ -19,13 +19,26 @@ enum {
 	SMTPD_CACHE_BAD_MS = 1000,
 	SMTPD_GATHER = 64 * 1024,  /* content gathered before it is written */
 	SMTPD_WAIT_FILE_MS = 10000,
+	SMTPD_WAITING = 8192,	   /* clients that wait for a session */
+	SMTPD_WAIT_MS = 10000,	   /* and so long */
 	SMTPD_OCTET_MS = 2,	   /* what an octet of a message buys: slower than 500 a second is too slow */
 };
+
+#define SMTPD_CROWDED "Too many connections; try again later"
 
 struct smtpd_listener {
 	struct smtpd *smtpd;
 	struct listener *listener;
+	struct waiting *room, **room_tail; /* who waits for a session, the first to come first; room.c */
 	char address[128];
+};
+
+/* A client at the door. */
+struct visitor {
+	int fd;
+	bool counted; /* by smtpd->peers */
+	struct sockaddr_storage address;
+	char peer[LISTENER_PEER_TEXT];
 };
 
 /* auth's word on a recipient, kept for the transaction or the cache. */
@@ -71,13 +84,15 @@ struct session {
 struct smtpd {
 	struct daemon *daemon;
 	struct tls_context *tls;
-	char warning[TLS_WARNING_MAX]; /* about its certificate, for status */
+	char note[TLS_WARNING_MAX]; /* for status: about its certificate, or a crowd */
 	struct ipc_conn *auth, *queue;
 	struct smtpd_listener listeners[SMTPD_LISTENERS];
 	size_t listener_count;
 	struct peer_count *peers;
 	struct session *sessions;
 	uint32_t session_count;
+	size_t waiting_count;	/* in the rooms of all listeners */
+	struct event *turn;	/* somebody in a room may be let in, or has waited enough */
 	uint64_t total;
 	uint32_t last_question;
 	struct stock stock[SMTPD_STOCK];
@@ -89,13 +104,25 @@ struct smtpd {
 };
 
 /* ---- session.c ---- */
-/* fd: owned. A connection past a limit is told so and closed. */
-void session_start(struct smtpd *smtpd, const struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address,
-    const char *peer);
+/* fd: owned. A connection past a limit waits, or is told so and closed. */
+void session_start(struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address, const char *peer);
+/* visitor: its descriptor is owned. */
+void session_begin(struct smtpd_listener *listener, const struct visitor *visitor);
+bool session_full(const struct smtpd *smtpd, const struct smtpd_listener *listener);
+/* 421 with `why`; nothing was made for it yet. */
+void visitor_refuse(struct smtpd *smtpd, const struct visitor *visitor, const char *why);
 /* An answer has come from another daemon: the reply goes out and the next command is read. The session may be gone afterwards. */
 void session_go_on(struct session *session);
 /* 421 with `why`, when no question is open. The session may be gone afterwards. */
 void session_shutdown(struct session *session, const char *why);
+
+/* ---- room.c ---- */
+int room_open(struct smtpd *smtpd);
+/* Waits for a session; refused when the room is full, and when it has waited SMTPD_WAIT_MS. */
+void room_enter(struct smtpd_listener *listener, const struct visitor *visitor);
+/* A session has ended. */
+void room_turn(struct smtpd *smtpd);
+void room_close(struct smtpd *smtpd, const char *why);
 
 /* ---- recipients.c ---- */
 /* Ends in smtp_server_rcpt_done, at once or when auth has answered. */

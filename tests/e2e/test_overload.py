@@ -219,3 +219,30 @@ def test_22_ten_thousand_connections_from_two_hundred_addresses(fresh, service):
         for c in clients:
             c.close()
     until(lambda: Line(suite.port(service), source="127.0.1.1").line().startswith((b"220", b"* OK")))
+
+
+def test_who_finds_no_session_free_waits_for_one_in_turn(fresh):
+    suite = fresh(conf_lines=["connections 2"])
+    inside = [Smtp(suite.port("smtp")) for _ in range(2)]
+    first, second = (Line(suite.port("smtp")) for _ in range(2))
+    with Clock() as late:
+        until(lambda: "2 clients wait" in suite.mw("status").stdout, 5, "status does not tell of those who wait")
+        with Clock() as t:
+            inside[0].expect("QUIT", 221)
+            assert first.line().startswith(b"220 ")
+        assert t.seconds < 1
+        assert not select.select([second.sock], [], [], 0)[0]
+        assert second.line() == b"421 4.7.0 Too many connections; try again later"
+    assert 9 < late.seconds < 12
+    assert second.at_end()
+    assert "clients wait" not in suite.mw("status").stdout
+    # One that has gone meanwhile takes no session with it, and an end of the suite is told.
+    gone, third = Line(suite.port("smtp")), Line(suite.port("smtp"))
+    until(lambda: "2 clients wait" in suite.mw("status").stdout)
+    gone.close()
+    inside[1].expect("QUIT", 221)
+    assert third.line().startswith(b"220 ")
+    fourth = Line(suite.port("smtp"))
+    until(lambda: "1 clients wait" in suite.mw("status").stdout)
+    suite.stop()
+    assert fourth.line().startswith(b"421 ")
