@@ -217,6 +217,30 @@ static int send_commit(struct session *s, struct span envelope)
 	return r == 0 ? ipc_conn_send(s->smtpd->queue, &ipc_queue_commit, 0, &body, -1) : r;
 }
 
+/* In the order in which they were sent, which is nearly that of queue's answers. */
+static void commit_await(struct session *s)
+{
+	struct smtpd *smtpd = s->smtpd;
+
+	s->waits_commit = true;
+	s->commit_next = NULL;
+	s->commit_link = smtpd->committing_tail;
+	*smtpd->committing_tail = s;
+	smtpd->committing_tail = &s->commit_next;
+}
+
+static void commit_over(struct session *s)
+{
+	if (!s->waits_commit)
+		return;
+	s->waits_commit = false;
+	*s->commit_link = s->commit_next;
+	if (s->commit_next != NULL)
+		s->commit_next->commit_link = s->commit_link;
+	else
+		s->smtpd->committing_tail = s->commit_link;
+}
+
 void content_commit(struct session *s)
 {
 	struct err err = {0};
@@ -231,7 +255,7 @@ void content_commit(struct session *s)
 		r = s->smtpd->queue ? send_commit(s, buf_span(&wire)) : E_UNAVAILABLE;
 	buf_fini(&wire);
 	if (r == 0) {
-		s->waits_commit = true;
+		commit_await(s);
 		return;
 	}
 	content_abort(s);
@@ -243,7 +267,7 @@ static void close_file(struct session *s)
 	if (s->file.fd >= 0)
 		close(s->file.fd);
 	s->file.fd = -1;
-	s->waits_commit = false;
+	commit_over(s);
 	buf_fini(&s->content);
 }
 
@@ -269,11 +293,11 @@ static void log_queued(struct session *s)
 
 void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span text)
 {
-	struct session *s = smtpd->sessions;
+	struct session *s = smtpd->committing;
 	char line[300];
 
-	while (s != NULL && !(s->waits_commit && s->file.id == id))
-		s = s->next;
+	while (s != NULL && s->file.id != id)
+		s = s->commit_next;
 	if (s == NULL) {
 		spool_id_format(id, line);
 		if (code == 0)

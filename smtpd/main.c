@@ -125,6 +125,7 @@ static int smtpd_prepare(struct daemon *daemon, struct err *err)
 
 	smtpd->daemon = daemon;
 	smtpd->waiting_tail = &smtpd->waiting_files;
+	smtpd->committing_tail = &smtpd->committing;
 	return load_tls(smtpd, err);
 }
 

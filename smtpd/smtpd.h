@@ -66,6 +66,7 @@ struct stock {
 struct session {
 	struct session *next, **link;
 	struct session *wait_next; /* in smtpd->waiting_files */
+	struct session *commit_next, **commit_link; /* in smtpd->committing, while it waits_commit */
 	struct smtpd *smtpd;
 	struct conn *conn;
 	struct smtp_server *server;
@@ -99,6 +100,7 @@ struct smtpd {
 	size_t stock_count;
 	size_t stock_asked;
 	struct session *waiting_files, **waiting_tail;
+	struct session *committing, **committing_tail;
 	struct cached cache[SMTPD_CACHE];
 	bool halting;
 };
