@@ -111,7 +111,7 @@ static _Noreturn void child_start(struct request *q, int dir, int out)
 	signal(SIGPIPE, SIG_IGN);
 	deliver_child_keep(q->deliver, dir, out);
 	explicit_bzero(q->deliver->grant_key, sizeof(q->deliver->grant_key));
-	_exit(job_main(q->kind, 3, q->since, 4));
+	_exit(job_main(q->kind, q->account, 3, q->since, 4));
 }
 
 static void request_start(struct request *q)

@@ -1,10 +1,12 @@
 #include "lmtp/job.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "proc/profile.h"
 #include "store/store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -125,11 +127,29 @@ static int do_undo(struct job *job, struct store *store, int64_t since)
 	return finish(job, EX_OK, text);
 }
 
-int job_main(enum job_kind kind, int dir, int64_t since, int out)
+/* Damage that somebody met before leads to a rebuild at the next opening, which may be this one: who asks for faults wants to know. */
+static int job_open(struct job *job, enum job_kind kind, uint64_t account, int dir, struct store **out, struct err *err)
+{
+	struct store_options options = {.create = true};
+	bool rebuilt = false;
+	char text[24];
+	struct log_ctx log = {.key = "account", .value = span_str(text)};
+	int r = store_open(out, dir, &options, &rebuilt, err);
+
+	if (r != 0 || !rebuilt)
+		return r;
+	snprintf(text, sizeof(text), "%" PRIu64, account);
+	log_event(EV_store_rebuilt, &log, F_STR("reason", "the index was damaged or lost"));
+	log_flush();
+	if (kind == JOB_CHECK)
+		report(job, "the index was damaged or lost, and has been made again now; the old one is index.damaged-TIME");
+	return 0;
+}
+
+int job_main(enum job_kind kind, uint64_t account, int dir, int64_t since, int out)
 {
 	struct job job = {.out = out};
 	struct store *store = NULL;
-	struct store_options options = {.create = true};
 	struct err err = {0};
 	int r = proc_confine_account(profile_find("worker"), dir, &err);
 
@@ -137,7 +157,7 @@ int job_main(enum job_kind kind, int dir, int64_t since, int out)
 	if (r == 0 && kind == JOB_REBUILD)
 		r = store_rebuild(dir, report, &job, &err);
 	else if (r == 0)
-		r = store_open(&store, dir, &options, NULL, &err);
+		r = job_open(&job, kind, account, dir, &store, &err);
 	if (r != 0)
 		return fail(&job, r, &err);
 	switch (kind) {

@@ -10,8 +10,8 @@ enum job_kind { JOB_CHECK, JOB_REBUILD, JOB_LIST, JOB_UNDO };
 
 /*
  * In the child: does it, writes rows as JSON objects to `out`, one a line, and at the end one line "=EXIT sentence".
- * since: of JOB_UNDO. Returns the process's exit status.
+ * account: its number, for the log; since: of JOB_UNDO. Returns the process's exit status.
  */
-int job_main(enum job_kind kind, int dir, int64_t since, int out);
+int job_main(enum job_kind kind, uint64_t account, int dir, int64_t since, int out);
 
 #endif
