@@ -28,6 +28,7 @@ SECCOMP_LIBS  ?= -lseccomp
 IDN_LIBS      ?= -lidn2
 UTF8PROC_LIBS ?= -lutf8proc
 JANSSON_LIBS  ?= -ljansson
+CRYPT_LIBS    ?= -lcrypt
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
@@ -42,17 +43,18 @@ CONTROL := lib/net/control.o lib/net/listener.o
 NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) lib/tls/tls.o
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_content.o server_mail.o)
-SASL    := $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o line.o)
+SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
+SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
              $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
-auth_O    := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o \
-             $(addprefix auth/,main.o address.o directory.o directory_env.o record.o numbers.o lookup.o password.o login.o control.o export.o) \
+auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
+             $(addprefix auth/,main.o address.o directory.o directory_env.o record.o numbers.o lookup.o password.o hash.o login.o sasl.o control.o export.o) \
              lib/store/pages.o
-auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) -lpthread
+auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
 smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o \
              $(addprefix smtpd/,main.o session.o room.o recipients.o content.o)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
@@ -70,7 +72,7 @@ deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
-imapd_O   := $(DAEMON) $(NET) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
+imapd_O   := $(DAEMON) $(NET) $(SASLLINE) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
              $(addprefix imapd/,spawner.o sleepers.o keeper.o watch.o session.o session_io.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
@@ -122,7 +124,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 LIB_OBJS   := $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(NET) $(COMMAND) $(SMTP) $(SASL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
-              $(UTF8PROC_LIBS) $(JANSSON_LIBS) -lpthread
+              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread
 
 $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS))
 	@rm -f $@
@@ -139,7 +141,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o directory_env.o record.o export.o lookup.o) queue/dsn.o
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o control.o directory.o directory_env.o record.o export.o hash.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)

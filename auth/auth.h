@@ -8,6 +8,7 @@
 
 struct password_pool;
 struct failures;
+struct exchange;
 
 struct auth {
 	struct daemon *daemon;
@@ -15,6 +16,9 @@ struct auth {
 	struct control_server *control;
 	struct password_pool *passwords;
 	struct failures *failures;
+	struct exchange *exchanges;
+	unsigned exchange_count;
+	unsigned char scram_secret[DIRECTORY_SECRET]; /* of keys for accounts that do not exist: the same after a restart */
 	unsigned char grant_key[GRANT_KEY];
 	struct auth_peer *peers; /* connected daemons */
 	uint64_t logins;
@@ -51,25 +55,57 @@ int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg
 
 /* ---- password.c: hashing beside the event loop ---- */
 
-/* code 0: right. Called on the event loop. */
-typedef void password_done(void *arg, int code, const char *hash);
+/*
+ * code 0: right, or made. Called on the event loop. made: the new credentials; of a check NULL, unless the account
+ * should have others than it has: keys that are missing, a hash in place of an imported one.
+ */
+typedef void password_done(void *arg, int code, const struct credentials *made);
 
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
 /*
- * Checks password against hash (NULL: an account that does not exist, takes as long). A recent success
+ * Checks password against what the account has (NULL: one that does not exist, takes as long). A recent success
  * is remembered for password-cache. source: stands for who asks; sources are served in turns. E_UNAVAILABLE when
  * too many wait: nothing was hashed and done is not called; done gets it when others had to come first.
  */
-int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const char *hash, struct span password,
+int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const struct credentials *have, struct span password,
     password_done *done, void *arg);
-/* Makes an Argon2id text of password. */
+/* All credentials of a password. */
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);
 
-/* ---- login.c ---- */
+/* ---- login.c: one attempt, from the first word to the answer, which may have to wait ---- */
 struct ipc_conn;
+struct login;
+struct scram_keys;
+
+/* Who wants in, from where. */
+struct login_ask {
+	struct span service, user, remote;
+};
+
 void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask);
 /* The connection is gone: pending logins answer nobody. */
 void auth_login_forget(struct auth *auth, struct ipc_conn *conn);
+
+/* An attempt of which the credentials are still to come. NULL: no memory, and that was answered. */
+struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask);
+/* Without a word to anybody. */
+void login_drop(struct login *login);
+/* All of these end it, now or later. */
+void login_by_password(struct login *login, struct span password);
+/* The client has proved that it is this user, or not: reason says in the log what was wrong. code: 0, E_AUTHFAILED, or what kept us from finding out. */
+void login_end(struct login *login, int code, const char *reason);
+void login_proved(struct login *login);
+/* The SCRAM keys of the account, or such as nobody's password has. */
+int login_keys(struct login *login, size_t size, struct scram_keys *out);
+/* Another name for the same account? */
+bool login_is_user(const struct login *login, struct span name);
+
+/* ---- sasl.c: exchanges under way ---- */
+void auth_sasl_start(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask);
+/* E_PROTO: there is none of this id. */
+int auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struct span response);
+void auth_sasl_end(struct auth *auth, struct ipc_conn *conn, uint32_t id);
+void auth_sasl_forget(struct auth *auth, struct ipc_conn *conn);
 
 /* ---- control.c ---- */
 struct control_reply;

@@ -89,7 +89,7 @@ static void row_account(struct control_reply *reply, struct auth *auth, const st
 	json_add_string(&row, span_str(a->address));
 	buf_printf(&row, ",\"id\":%llu,\"quota\":%llu,\"disabled\":%s,\"password\":%s,\"created\":%lld,\"name\":",
 	    (unsigned long long)a->id, (unsigned long long)auth_quota(auth, a), a->disabled ? "true" : "false",
-	    a->hash[0] ? "true" : "false", (long long)a->created);
+	    a->credentials.hash[0] ? "true" : "false", (long long)a->created);
 	json_add_string(&row, span_str(a->name));
 	buf_add_char(&row, '}');
 	control_reply_row(reply, buf_span(&row));
@@ -98,16 +98,16 @@ static void row_account(struct control_reply *reply, struct auth *auth, const st
 
 /* ---- accounts ---- */
 
-static void on_hashed(void *arg, int code, const char *hash)
+static void on_hashed(void *arg, int code, const struct credentials *made)
 {
 	struct request *q = arg;
 	struct err err = {0};
 	int r = code;
 
 	if (r == 0) {
-		snprintf(q->account.hash, sizeof(q->account.hash), "%s", hash);
+		q->account.credentials = *made;
 		r = q->add ? directory_account_add(q->auth->directory, &q->account, &err)
-			   : directory_account_put(q->auth->directory, &q->account, &err);
+			   : directory_credentials_put(q->auth->directory, q->account.id, NULL, made, &err);
 	} else {
 		err_set(&err, r, "the password could not be hashed: %s", err_text(r));
 	}

@@ -4,18 +4,23 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIRECTORY_RECORD_VERSION = 1 };
+enum { DIRECTORY_RECORD_VERSION = 2 };
 
-/* The fixed front of an account's record; the three strings follow. */
+/* The fixed front of an account's record; from version 2 on more lengths, and then the strings. */
 struct record {
 	uint8_t version;
 	uint8_t disabled;
 	uint16_t address_len, name_len, hash_len;
 	uint64_t id, quota;
 	int64_t created;
+};
+
+struct record_more {
+	uint16_t scram_sha_1_len, scram_sha_256_len;
 };
 
 static struct span span_val(MDB_val v)
@@ -45,20 +50,32 @@ static bool copy_string(char *out, size_t max, const char **at, size_t *left, si
 static int decode_account(MDB_val value, struct account *out)
 {
 	struct record record;
-	const char *at = (const char *)value.mv_data + sizeof(record);
-	size_t left = value.mv_size - sizeof(record);
+	struct record_more more = {0};
+	struct credentials *c = &out->credentials;
+	const char *at = value.mv_data;
+	size_t left = value.mv_size;
 
-	if (value.mv_size < sizeof(record))
+	if (left < sizeof(record))
 		return E_CORRUPT;
-	memcpy(&record, value.mv_data, sizeof(record));
+	memcpy(&record, at, sizeof(record));
+	at += sizeof(record);
+	left -= sizeof(record);
+	if (record.version > DIRECTORY_RECORD_VERSION || record.version == 0 || (record.version > 1 && left < sizeof(more)))
+		return E_CORRUPT;
+	if (record.version > 1) {
+		memcpy(&more, at, sizeof(more));
+		at += sizeof(more);
+		left -= sizeof(more);
+	}
 	out->id = record.id;
 	out->quota = record.quota;
 	out->created = record.created;
 	out->disabled = record.disabled != 0;
-	if (record.version != DIRECTORY_RECORD_VERSION ||
-	    !copy_string(out->address, DIRECTORY_ADDRESS_MAX, &at, &left, record.address_len) ||
+	if (!copy_string(out->address, DIRECTORY_ADDRESS_MAX, &at, &left, record.address_len) ||
 	    !copy_string(out->name, DIRECTORY_NAME_MAX, &at, &left, record.name_len) ||
-	    !copy_string(out->hash, DIRECTORY_HASH_MAX, &at, &left, record.hash_len) || left != 0)
+	    !copy_string(c->hash, DIRECTORY_HASH_MAX, &at, &left, record.hash_len) ||
+	    !copy_string(c->scram_sha_1, DIRECTORY_SCRAM_MAX, &at, &left, more.scram_sha_1_len) ||
+	    !copy_string(c->scram_sha_256, DIRECTORY_SCRAM_MAX, &at, &left, more.scram_sha_256_len) || left != 0)
 		return E_CORRUPT;
 	return 0;
 }
@@ -76,11 +93,13 @@ static int get_by_id(struct directory *d, MDB_txn *txn, uint64_t id, struct acco
 
 static int put_account(struct directory *d, MDB_txn *txn, const struct account *a, struct err *err)
 {
+	const struct credentials *c = &a->credentials;
+	struct record_more more = {.scram_sha_1_len = (uint16_t)strlen(c->scram_sha_1), .scram_sha_256_len = (uint16_t)strlen(c->scram_sha_256)};
 	struct record record = {.version = DIRECTORY_RECORD_VERSION,
 	    .disabled = a->disabled,
 	    .address_len = (uint16_t)strlen(a->address),
 	    .name_len = (uint16_t)strlen(a->name),
-	    .hash_len = (uint16_t)strlen(a->hash),
+	    .hash_len = (uint16_t)strlen(c->hash),
 	    .id = a->id,
 	    .quota = a->quota,
 	    .created = a->created};
@@ -90,9 +109,12 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 
 	buf_init(&value, 4096);
 	buf_add(&value, &record, sizeof(record));
+	buf_add(&value, &more, sizeof(more));
 	buf_add_str(&value, a->address);
 	buf_add_str(&value, a->name);
-	buf_add_str(&value, a->hash);
+	buf_add_str(&value, c->hash);
+	buf_add_str(&value, c->scram_sha_1);
+	buf_add_str(&value, c->scram_sha_256);
 	id_key(a->id, key);
 	/* What could not be put together must not take the record's place. */
 	r = buf_failed(&value) ? ENOMEM : auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
@@ -213,6 +235,23 @@ int directory_account_put(struct directory *d, const struct account *account, st
 	return r == 0 ? directory_change_end(d, txn, put_account(d, txn, account, err), err) : r;
 }
 
+int directory_credentials_put(struct directory *d, uint64_t id, const char *before, const struct credentials *credentials, struct err *err)
+{
+	struct account account;
+	MDB_txn *txn;
+	int r = directory_change_begin(d, &txn, err);
+
+	if (r != 0)
+		return r;
+	r = get_by_id(d, txn, id, &account);
+	if (r == 0 && before != NULL && strcmp(account.credentials.hash, before) != 0)
+		r = E_NOTFOUND;
+	if (r != 0)
+		return directory_change_end(d, txn, err_set(err, r, "the account was removed or changed meanwhile"), err);
+	account.credentials = *credentials;
+	return directory_change_end(d, txn, put_account(d, txn, &account, err), err);
+}
+
 int directory_account_remove(struct directory *d, struct span address, struct err *err)
 {
 	struct account account;
@@ -230,6 +269,37 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 	if (r == 0)
 		r = auth_record_del(txn, d->accounts, span_of(key, sizeof(key)), &d->sum);
 	return directory_change_end(d, txn, r == 0 ? 0 : directory_error(err, r, "remove"), err);
+}
+
+/* ---- the secret ---- */
+
+static int make_secret(struct directory *d, unsigned char out[DIRECTORY_SECRET], struct err *err)
+{
+	MDB_txn *txn;
+	int r = directory_change_begin(d, &txn, err);
+
+	if (r != 0)
+		return r;
+	randombytes_buf(out, DIRECTORY_SECRET);
+	r = auth_record_put(txn, d->meta, SPAN_LIT("secret"), span_of(out, DIRECTORY_SECRET), 0, &d->sum);
+	return directory_change_end(d, txn, r == 0 ? 0 : directory_error(err, r, "secret"), err);
+}
+
+int directory_secret(struct directory *d, unsigned char out[DIRECTORY_SECRET], struct err *err)
+{
+	MDB_txn *txn;
+	MDB_val v;
+	int r = directory_read_begin(d, &txn);
+
+	if (r != 0)
+		return err_set(err, E_IO, "the directory cannot be read");
+	r = auth_record_get(txn, d->meta, SPAN_LIT("secret"), &v);
+	if (r == 0 && v.mv_size == DIRECTORY_SECRET)
+		memcpy(out, v.mv_data, DIRECTORY_SECRET);
+	else if (r == 0)
+		r = MDB_NOTFOUND;
+	directory_read_end(d, txn);
+	return r == 0 ? 0 : make_secret(d, out, err); /* one that is damaged, too, is replaced */
 }
 
 /* ---- walks ---- */

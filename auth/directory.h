@@ -4,7 +4,7 @@
  *
  * Databases: "accounts" id (u64, big-endian) -> account record; "addresses"
  * canonical address -> 'A' id, or 'L' targets each ended by NUL; "domains" name
- * -> nothing; "meta" "next" -> the next account id. Ids are never reused.
+ * -> nothing; "meta" "next" -> the next account id, "secret" -> directory_secret(). Ids are never reused.
  */
 #ifndef MW_AUTH_DIRECTORY_H
 #define MW_AUTH_DIRECTORY_H
@@ -17,12 +17,20 @@ enum {
 	DIRECTORY_ADDRESS_MAX = 320,
 	DIRECTORY_NAME_MAX = 256,
 	DIRECTORY_HASH_MAX = 256,
+	DIRECTORY_SCRAM_MAX = 191,     /* of scram_format() */
 	DIRECTORY_TARGETS_MAX = 1000,  /* of one alias, and of one expansion */
 	DIRECTORY_ALIAS_MAX = 65536,   /* bytes of an alias's targets */
 	DIRECTORY_DEPTH_MAX = 16,      /* aliases that lead to aliases */
 };
 
 struct directory;
+
+/* What is known of a password: each was made of it, and none gives it back. "": there is none. */
+struct credentials {
+	char hash[DIRECTORY_HASH_MAX + 1]; /* Argon2id text of libsodium, or one of crypt(5) that was imported, until the next login */
+	char scram_sha_1[DIRECTORY_SCRAM_MAX + 1];
+	char scram_sha_256[DIRECTORY_SCRAM_MAX + 1];
+};
 
 /* Strings are NUL-ended. */
 struct account {
@@ -32,7 +40,7 @@ struct account {
 	bool disabled;
 	char address[DIRECTORY_ADDRESS_MAX + 1];
 	char name[DIRECTORY_NAME_MAX + 1];
-	char hash[DIRECTORY_HASH_MAX + 1]; /* Argon2id text of libsodium, or "" */
+	struct credentials credentials;
 };
 
 /* path: a directory that exists. */
@@ -47,6 +55,8 @@ int directory_account_get(struct directory *d, struct span address, struct accou
 /* Gives account->created, and ->id unless it is set. E_EXISTS when the address or the id is taken. */
 int directory_account_add(struct directory *d, struct account *account, struct err *err);
 int directory_account_put(struct directory *d, const struct account *account, struct err *err);
+/* Only these, of an account that may have been changed meanwhile. before: the hash that it must still have, or NULL. E_NOTFOUND. */
+int directory_credentials_put(struct directory *d, uint64_t id, const char *before, const struct credentials *credentials, struct err *err);
 int directory_account_remove(struct directory *d, struct span address, struct err *err);
 int directory_account_each(struct directory *d, int (*fn)(void *arg, const struct account *account), void *arg);
 /* The account with the lowest id: where postmaster leads when nothing else takes it. */
@@ -67,6 +77,10 @@ int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span 
 enum directory_kind { DIRECTORY_NONE, DIRECTORY_ACCOUNT, DIRECTORY_ALIAS, DIRECTORY_ERROR };
 enum directory_kind directory_find(struct directory *d, struct span address, struct account *account,
     struct buf *targets);
+
+/* 32 random bytes, made once and kept: for what must be the same after a restart and unknown to everybody else. */
+enum { DIRECTORY_SECRET = 32 };
+int directory_secret(struct directory *d, unsigned char out[DIRECTORY_SECRET], struct err *err);
 
 /* All changes between begin and commit are one: import is all or nothing. */
 int directory_begin(struct directory *d, struct err *err);

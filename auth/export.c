@@ -1,8 +1,10 @@
 #include "auth/export.h"
 
 #include "auth/address.h"
+#include "auth/hash.h"
 #include "base/log.h"
 #include "net/control.h"
+#include "sasl/sasl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +21,12 @@ static int export_account(void *arg, const struct account *a)
 		buf_printf(out, " quota=%llu", (unsigned long long)a->quota);
 	if (a->disabled)
 		buf_add_str(out, " disabled");
-	if (a->hash[0])
-		buf_printf(out, " hash=%s", a->hash);
+	if (a->credentials.hash[0])
+		buf_printf(out, " hash=%s", a->credentials.hash);
+	if (a->credentials.scram_sha_1[0])
+		buf_printf(out, " scram=%s", a->credentials.scram_sha_1);
+	if (a->credentials.scram_sha_256[0])
+		buf_printf(out, " scram=%s", a->credentials.scram_sha_256);
 	if (a->name[0])
 		buf_printf(out, " name=%s", a->name); /* last: it may hold blanks */
 	buf_add_char(out, '\n');
@@ -76,6 +82,21 @@ static struct span next_word(struct span *line)
 	return span_sub(rest, 0, end);
 }
 
+/* A hash that a login could be checked against, or keys of SCRAM. */
+static bool take_credential(struct span word, struct credentials *out)
+{
+	struct scram_keys keys;
+
+	if (span_startswith(word, SPAN_LIT("hash=")) && word.len <= DIRECTORY_HASH_MAX && hash_is_known(span_from(word, 5))) {
+		span_copy(span_from(word, 5), out->hash, sizeof(out->hash));
+		return true;
+	}
+	if (!span_startswith(word, SPAN_LIT("scram=")) || !scram_parse(span_from(word, 6), &keys))
+		return false;
+	scram_format(&keys, keys.size == 20 ? out->scram_sha_1 : out->scram_sha_256);
+	return true;
+}
+
 static int import_account(struct auth *auth, struct span line, struct err *err)
 {
 	struct account account = {.quota = UINT64_MAX}, before;
@@ -90,8 +111,8 @@ static int import_account(struct auth *auth, struct span line, struct err *err)
 		if (span_startswith(all, SPAN_LIT("name="))) {
 			span_copy(span_from(all, 5), account.name, sizeof(account.name));
 			break;
-		} else if (span_startswith(word, SPAN_LIT("hash=$argon2id$")) && word.len <= DIRECTORY_HASH_MAX)
-			span_copy(span_from(word, 5), account.hash, sizeof(account.hash));
+		} else if (take_credential(word, &account.credentials))
+			continue;
 		else if (span_startswith(word, SPAN_LIT("id=")) && span_u64(span_from(word, 3), INT64_MAX, &account.id) && account.id > 0)
 			continue;
 		else if (span_startswith(word, SPAN_LIT("quota=")) && conf_parse_size(span_from(word, 6), &account.quota))

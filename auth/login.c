@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
+#include "sasl/sasl.h"
 
 #include <arpa/inet.h>
 #include <event2/event.h>
@@ -81,7 +82,7 @@ static uint64_t source_of(const struct failures *f, const char *remote)
 	return key_of(f, inet_ntop(AF_INET6, binary, prefix, sizeof(prefix)), "") | 1;
 }
 
-static void login_free(struct login *login)
+void login_drop(struct login *login)
 {
 	*login->link = login->next;
 	if (login->next != NULL)
@@ -96,6 +97,8 @@ static struct span text_of(int code)
 {
 	if (code == E_AUTHFAILED)
 		return SPAN_LIT("User name or password is wrong");
+	if (code == E_SYNTAX)
+		return SPAN_LIT("The response is not what the mechanism wants");
 	return code == E_UNAVAILABLE ? SPAN_LIT("Too many logins at once; try again later")
 				     : SPAN_LIT("The login cannot be checked now; try again later");
 }
@@ -119,7 +122,7 @@ static void login_answer(struct login *login)
 	}
 	if (login->conn != NULL)
 		ipc_conn_send(login->conn, &ipc_auth_login_answer, login->id, &answer, -1);
-	login_free(login);
+	login_drop(login);
 }
 
 static void on_delay_over(evutil_socket_t fd, short what, void *arg)
@@ -134,7 +137,7 @@ static void login_log(const struct login *login, const char *reason)
 	if (login->code == 0)
 		log_event(EV_auth_ok, daemon_log(login->auth->daemon), F_STR("user", login->account.address),
 		    F_STR("service", login->service), F_STR("rip", login->remote));
-	else if (login->code != E_AUTHFAILED && login->code != E_UNAVAILABLE)
+	else if (login->code != E_AUTHFAILED && login->code != E_UNAVAILABLE && login->code != E_SYNTAX)
 		log_event(EV_auth_error, daemon_log(login->auth->daemon), F_STR("user", login->user),
 		    F_STR("service", login->service), F_STR("rip", login->remote), F_STR("error", reason));
 	else
@@ -157,7 +160,7 @@ static time_t note_failure(struct failure *failure, unsigned allowed)
  * A typo costs nothing, guessing does: of one account from one address, and of many accounts from one address. A right
  * password never waits.
  */
-static void login_end(struct login *login, int code, const char *reason)
+void login_end(struct login *login, int code, const char *reason)
 {
 	struct failures *f = login->auth->failures;
 	struct failure *failure = failure_of(f, key_of(f, login->remote, login->user));
@@ -181,13 +184,33 @@ static void login_end(struct login *login, int code, const char *reason)
 	evtimer_add(login->timer, &tv);
 }
 
-static void on_checked(void *arg, int code, const char *hash)
+/* Keys that were missing, and a hash in place of an imported one; when that fails the next login does it. */
+static void renew(struct login *login, const struct credentials *made)
+{
+	struct err err = {0};
+	int r = directory_credentials_put(login->auth->directory, login->account.id, login->account.credentials.hash, made, &err);
+
+	if (r != 0 && r != E_NOTFOUND)
+		log_event(EV_auth_error, daemon_log(login->auth->daemon), F_STR("user", login->user), F_STR("service", login->service),
+		    F_STR("rip", login->remote), F_ERR(&err));
+}
+
+void login_proved(struct login *login)
+{
+	if (login->account.disabled)
+		login_end(login, E_AUTHFAILED, "disabled");
+	else
+		login_end(login, 0, NULL);
+}
+
+static void on_checked(void *arg, int code, const struct credentials *made)
 {
 	struct login *login = arg;
 
-	(void)hash;
-	if (code == 0 && login->account.disabled)
-		login_end(login, E_AUTHFAILED, "disabled");
+	if (made != NULL)
+		renew(login, made);
+	if (code == 0)
+		login_proved(login);
 	else
 		login_end(login, code, code == E_UNAVAILABLE ? "overload" : code != E_AUTHFAILED ? err_text(code)
 			: login->known ? "password" : "unknown-user");
@@ -201,7 +224,7 @@ static int find_account(struct auth *auth, struct login *login)
 
 	if (r == 0)
 		r = directory_account_get(auth->directory, span_str(canonical), &login->account);
-	login->known = r == 0 && login->account.hash[0] != '\0';
+	login->known = r == 0 && login->account.credentials.hash[0] != '\0';
 	return err_is_temp(r) ? r : 0;
 }
 
@@ -216,7 +239,7 @@ static int failures_make(struct auth *auth)
 	return 0;
 }
 
-static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
+static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
 {
 	struct auth_login_answer answer = {.code = E_NOMEM, .text = text_of(E_NOMEM)};
 
@@ -225,15 +248,14 @@ static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const 
 	ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
 }
 
-void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
+struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
 {
 	struct login *login = calloc(1, sizeof(*login));
-	int r;
 
 	if (login == NULL || failures_make(auth) != 0) {
 		free(login);
 		refuse(auth, conn, id, ask);
-		return;
+		return NULL;
 	}
 	login->auth = auth;
 	login->conn = conn;
@@ -248,17 +270,52 @@ void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, con
 		login->next->link = &login->next;
 	auth->failures->pending = login;
 	if (login->timer == NULL) {
-		login_free(login);
+		login_drop(login);
 		refuse(auth, conn, id, ask);
-		return;
+		return NULL;
 	}
 	login->source = source_of(auth->failures, login->remote);
-	r = find_account(auth, login);
+	return login;
+}
+
+void login_by_password(struct login *login, struct span password)
+{
+	struct auth *auth = login->auth;
+	int r = find_account(auth, login);
+
 	if (r == 0)
-		r = password_check(auth->passwords, login->source, login->account.id, login->known ? login->account.hash : NULL,
-		    ask->password, on_checked, login);
+		r = password_check(auth->passwords, login->source, login->account.id, login->known ? &login->account.credentials : NULL, password,
+		    on_checked, login);
 	if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
+}
+
+int login_keys(struct login *login, size_t size, struct scram_keys *out)
+{
+	const struct credentials *have = &login->account.credentials;
+	int r = find_account(login->auth, login);
+
+	if (r != 0)
+		return r;
+	if (!login->known || !scram_parse(span_str(size == 20 ? have->scram_sha_1 : have->scram_sha_256), out))
+		scram_make_up(size, login->auth->scram_secret, span_str(login->user), out);
+	return 0;
+}
+
+bool login_is_user(const struct login *login, struct span name)
+{
+	char own[DIRECTORY_ADDRESS_MAX + 1], other[DIRECTORY_ADDRESS_MAX + 1];
+
+	return address_canonical(span_str(login->user), own, NULL) == 0 && address_canonical(name, other, NULL) == 0 && strcmp(own, other) == 0;
+}
+
+void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
+{
+	struct login_ask who = {ask->service, ask->user, ask->remote};
+	struct login *login = login_new(auth, conn, id, &who);
+
+	if (login != NULL)
+		login_by_password(login, ask->password);
 }
 
 void auth_login_forget(struct auth *auth, struct ipc_conn *conn)

@@ -102,6 +102,12 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		answer_expand(peer->auth, conn, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_login && (peer->may & MAY_LOGIN))
 		auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_sasl_begin && (peer->may & MAY_LOGIN))
+		auth_sasl_start(peer->auth, conn, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_sasl_response && (peer->may & MAY_LOGIN))
+		return auth_sasl_next(peer->auth, conn, m->id, ((const struct auth_sasl_response *)(const void *)m->body)->response);
+	else if (m->type == &ipc_auth_sasl_cancel && (peer->may & MAY_LOGIN))
+		auth_sasl_end(peer->auth, conn, m->id);
 	else
 		return E_DENIED;
 	return 0;
@@ -111,6 +117,7 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 {
 	struct auth_peer *peer = arg;
 
+	auth_sasl_forget(peer->auth, conn);
 	auth_login_forget(peer->auth, conn);
 	*peer->link = peer->next;
 	if (peer->next != NULL)
@@ -182,6 +189,9 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 		    F_STR("error", "records are damaged: addresses that are not found are deferred; restore data.mdb, or move it away and import what `directory export` wrote"));
 	if (r == 0)
 		directory_reserve(auth->directory, auth->highest);
+	/* Without it logins are as good as with it; only a restart can be told from the salts of those who do not exist. */
+	if (r == 0 && directory_secret(auth->directory, auth->scram_secret, err) != 0)
+		log_event(EV_auth_directory_error, daemon_log(daemon), F_ERR(err));
 	if (r == 0)
 		r = password_pool_new(auth, &auth->passwords, err);
 	if (r == 0)

@@ -1,5 +1,5 @@
 /*
- * Argon2id beside the event loop: a few threads, because each check takes 64 MiB
+ * Passwords beside the event loop: a few threads, because each check takes 64 MiB
  * and a tenth of a second, and a short memory of successes, because mail clients
  * log in again and again. The memory holds keyed hashes, never passwords.
  *
@@ -10,13 +10,14 @@
  */
 #include "auth/auth.h"
 
+#include "auth/hash.h"
 #include "base/clock.h"
 #include "base/secret.h"
 
-#include <stdio.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -37,7 +38,8 @@ struct job {
 	unsigned turn;	 /* how many of its source were there before it */
 	bool make;
 	uint64_t account;
-	char hash[crypto_pwhash_STRBYTES > DIRECTORY_HASH_MAX + 1 ? crypto_pwhash_STRBYTES : DIRECTORY_HASH_MAX + 1];
+	struct credentials have; /* to check against, and then those to have from now on */
+	bool renewed;
 	struct secret password;
 	unsigned char digest[PASSWORD_DIGEST];
 	password_done *done;
@@ -66,44 +68,19 @@ struct password_pool {
 	struct remembered cache[PASSWORD_CACHE][PASSWORD_ROW];
 };
 
-/*
- * What crypto_pwhash_str makes, computed again: crypto_pwhash_str_verify says the same of a wrong password and of
- * memory that it did not get. E_UNSUPPORTED: another form, from an import.
- */
-static int verify_own(const char *hash, struct span password)
-{
-	unsigned char salt[crypto_pwhash_SALTBYTES], wanted[32], found[32];
-	char salt_text[32], hash_text[64];
-	unsigned memory, times;
-	size_t salt_len, hash_len;
-	int end = 0;
-
-	if (sscanf(hash, "$argon2id$v=19$m=%u,t=%u,p=1$%31[A-Za-z0-9+/]$%63[A-Za-z0-9+/]%n", &memory, &times, salt_text, hash_text, &end) != 4 ||
-	    hash[end] != '\0' ||
-	    sodium_base642bin(salt, sizeof(salt), salt_text, strlen(salt_text), NULL, &salt_len, NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
-	    sodium_base642bin(wanted, sizeof(wanted), hash_text, strlen(hash_text), NULL, &hash_len, NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
-	    salt_len != sizeof(salt) || hash_len != sizeof(wanted) || times < crypto_pwhash_argon2id_OPSLIMIT_MIN ||
-	    (size_t)memory * 1024 < crypto_pwhash_argon2id_MEMLIMIT_MIN)
-		return E_UNSUPPORTED;
-	if (crypto_pwhash(found, sizeof(found), password.ptr, password.len, salt, times, (size_t)memory * 1024, crypto_pwhash_ALG_ARGON2ID13) != 0)
-		return E_NOMEM;
-	return sodium_memcmp(found, wanted, sizeof(found)) == 0 ? 0 : E_AUTHFAILED;
-}
-
 static void job_run(struct job *job, const char *dummy)
 {
 	struct span password = secret_span(&job->password);
 
-	if (job->make)
-		job->code = crypto_pwhash_str(job->hash, password.ptr, password.len, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-				crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0 ? 0 : E_NOMEM;
-	else if (job->hash[0] == '\0') {
+	if (job->make) {
+		job->code = credentials_complete(&job->have, password, &job->renewed);
+	} else if (job->have.hash[0] == '\0') {
 		(void)!crypto_pwhash_str_verify(dummy, password.ptr, password.len);
 		job->code = E_AUTHFAILED;
 	} else {
-		job->code = verify_own(job->hash, password);
-		if (job->code == E_UNSUPPORTED)
-			job->code = crypto_pwhash_str_verify(job->hash, password.ptr, password.len) == 0 ? 0 : E_AUTHFAILED;
+		job->code = hash_verify(job->have.hash, password);
+		if (job->code == 0 && credentials_complete(&job->have, password, &job->renewed) != 0)
+			job->renewed = false; /* another time */
 	}
 	secret_wipe(&job->password);
 }
@@ -183,6 +160,11 @@ static void digest_of(struct password_pool *pool, uint64_t account, const char *
 	crypto_generichash_final(&state, out, PASSWORD_DIGEST);
 }
 
+static const struct credentials *made_by(const struct job *job)
+{
+	return job->code == 0 && (job->make || job->renewed) ? &job->have : NULL;
+}
+
 static void job_free(struct job *job)
 {
 	explicit_bzero(job, sizeof(*job));
@@ -217,10 +199,10 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 			struct job *follower = job->followers;
 
 			job->followers = follower->next;
-			follower->done(follower->arg, job->code, job->hash);
+			follower->done(follower->arg, job->code, NULL);
 			job_free(follower);
 		}
-		job->done(job->arg, job->code, job->hash);
+		job->done(job->arg, job->code, made_by(job));
 		job_free(job);
 	}
 }
@@ -318,7 +300,7 @@ static bool job_follow(struct password_pool *pool, struct job *job)
 	unsigned turn = turn_of(pool, job->source);
 	struct job *leader = NULL;
 
-	if (job->make || job->hash[0] == '\0')
+	if (job->make || job->have.hash[0] == '\0')
 		return false;
 	for (unsigned i = 0; i < PASSWORD_THREADS_MAX && leader == NULL; i++)
 		if (job_is_same(pool->running[i], job))
@@ -350,18 +332,18 @@ static int job_add(struct password_pool *pool, struct job *job)
 	return E_UNAVAILABLE;
 }
 
-int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const char *hash, struct span password,
+int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const struct credentials *have, struct span password,
     password_done *done, void *arg)
 {
 	unsigned char digest[PASSWORD_DIGEST];
 	struct remembered *slot;
 	struct job *job;
 
-	digest_of(pool, account, hash ? hash : "", password, digest);
+	digest_of(pool, account, have ? have->hash : "", password, digest);
 	slot = cache_slot(pool, digest);
-	if (hash != NULL && slot->until_ms > clock_monotonic_ms() &&
+	if (have != NULL && slot->until_ms > clock_monotonic_ms() &&
 	    sodium_memcmp(slot->digest, digest, PASSWORD_DIGEST) == 0) {
-		done(arg, 0, hash);
+		done(arg, 0, NULL);
 		return 0;
 	}
 	job = calloc(1, sizeof(*job));
@@ -371,8 +353,8 @@ int password_check(struct password_pool *pool, uint64_t source, uint64_t account
 	}
 	job->source = source;
 	job->account = account;
-	if (hash != NULL)
-		memcpy(job->hash, hash, strlen(hash) + 1);
+	if (have != NULL)
+		job->have = *have;
 	memcpy(job->digest, digest, sizeof(digest));
 	job->done = done;
 	job->arg = arg;

@@ -12,9 +12,12 @@
 static int on_auth_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	(void)conn;
-	if (m->type != &ipc_auth_login_answer)
+	if (m->type == &ipc_auth_login_answer)
+		front_login_answered(arg, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_sasl_challenge)
+		front_challenged(arg, m->id, ((const struct auth_sasl_challenge *)(const void *)m->body)->challenge);
+	else
 		return E_PROTO;
-	front_login_answered(arg, m->id, (const void *)m->body);
 	return 0;
 }
 

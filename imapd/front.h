@@ -43,6 +43,7 @@ struct front_session {
 	struct prelogin login;
 	enum front_state state;
 	uint32_t question; /* id of the pending one; 0: none */
+	uint32_t exchange; /* of SASL, under way in auth; 0: none */
 	bool counted;	   /* in front->peers */
 	bool plain_login;  /* may log in without TLS */
 	char tag[PRELOGIN_TAG_MAX + 1];
@@ -68,6 +69,7 @@ struct front {
 void front_session_start(struct front *front, const struct front_listener *listener, int fd,
     const struct sockaddr_storage *address, const char *peer);
 /* The answers; false when nobody waits for this id. */
+void front_challenged(struct front *front, uint32_t id, struct span challenge);
 void front_login_answered(struct front *front, uint32_t id, const struct auth_login_answer *answer);
 void front_session_started(struct front *front, uint32_t id, const struct session_started *answer);
 /* A service went away: those who wait for it are told. */

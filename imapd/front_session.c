@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 #include "net/ipc_conn.h"
+#include "sasl/sasl.h"
+#include "tls/tls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,16 @@ static struct conf_where session_where(const struct front_session *s, const stru
 	    .listener = conf_listener_find(conf, span_str(l->service), span_str(l->address))};
 }
 
+/* The client no longer wants to know; what auth says of it later finds nobody. */
+static void exchange_end(struct front_session *s)
+{
+	const struct auth_sasl_cancel body = {0};
+
+	if (s->exchange != 0 && s->front->auth != NULL)
+		ipc_conn_send(s->front->auth, &ipc_auth_sasl_cancel, s->exchange, &body, -1);
+	s->exchange = 0;
+}
+
 static void session_end(struct front_session **sp)
 {
 	struct front_session *s = *sp;
@@ -29,11 +41,12 @@ static void session_end(struct front_session **sp)
 	if (s->next != NULL)
 		s->next->link = s->link;
 	front->session_count--;
+	exchange_end(s);
 	if (s->counted)
 		peer_count_leave(front->peers, &s->address);
 	conn_free(&s->conn);
 	conn_free(&s->plain);
-	secret_wipe(&s->login.password);
+	prelogin_fini(&s->login);
 	free(s);
 	if (front->halting && front->sessions == NULL)
 		daemon_finished(front->daemon);
@@ -45,6 +58,7 @@ void front_session_bye(struct front_session *s, const char *why)
 
 	s->state = FRONT_CLOSING;
 	s->question = 0;
+	exchange_end(s);
 	snprintf(text, sizeof(text), "* BYE %s\r\n", why);
 	buf_add_str(conn_output(s->conn), text);
 	conn_finish(s->conn); /* s may be gone now */
@@ -106,7 +120,7 @@ static uint32_t next_question(struct front *front)
 static void login_refuse(struct front_session *s, const char *code, const char *text)
 {
 	s->state = FRONT_LOGIN;
-	s->question = 0;
+	s->question = s->exchange = 0;
 	buf_printf(conn_output(s->conn), "%s NO [%s] %s\r\n", s->login.tag, code, text);
 	conn_pause(s->conn, false);
 	conn_resume(s->conn);
@@ -129,6 +143,43 @@ static void ask_auth(struct front_session *s)
 	secret_wipe(&s->login.password);
 	if (r != 0)
 		login_refuse(s, "UNAVAILABLE", "Logins cannot be checked now; try again");
+}
+
+/* Before the reply to a challenge nothing else of the client is looked at. */
+static void await_auth(struct front_session *s, int sent)
+{
+	s->state = FRONT_CHECKING;
+	if (sent != 0)
+		login_refuse(s, "UNAVAILABLE", "Logins cannot be checked now; try again");
+}
+
+static void sasl_start(struct front_session *s)
+{
+	struct front *front = s->front;
+	struct tls_bindings bindings;
+	struct auth_sasl_begin ask = {.service = SPAN_LIT("imap"),
+	    .mechanism = span_str(sasl_mechanism_name(s->login.mechanism)),
+	    .remote = span_str(conn_peer(s->conn)),
+	    .tls = s->login.tls,
+	    .initial = s->login.has_response};
+
+	conn_tls_bindings(s->conn, &bindings);
+	ask.exporter = span_of(bindings.exporter, bindings.exporter_len);
+	ask.endpoint = span_of(bindings.endpoint, bindings.endpoint_len);
+	if (s->login.has_response)
+		ask.response = buf_span(&s->login.response);
+	s->question = s->exchange = next_question(front);
+	await_auth(s, front->auth ? ipc_conn_send(front->auth, &ipc_auth_sasl_begin, s->exchange, &ask, -1) : E_UNAVAILABLE);
+	buf_fini_secret(&s->login.response);
+}
+
+static void sasl_respond_to(struct front_session *s)
+{
+	struct auth_sasl_response body = {.response = buf_span(&s->login.response)};
+
+	s->question = s->exchange;
+	await_auth(s, s->front->auth ? ipc_conn_send(s->front->auth, &ipc_auth_sasl_response, s->exchange, &body, -1) : E_UNAVAILABLE);
+	buf_fini_secret(&s->login.response);
 }
 
 static struct front_session *find_waiting(struct front *front, uint32_t id)
@@ -177,6 +228,19 @@ static int hand_over(struct front_session *s, const struct auth_login_answer *an
 	return 0;
 }
 
+void front_challenged(struct front *front, uint32_t id, struct span challenge)
+{
+	struct front_session *s = find_waiting(front, id);
+
+	if (s == NULL)
+		return;
+	s->state = FRONT_LOGIN;
+	s->question = 0;
+	prelogin_challenge(&s->login, challenge, conn_output(s->conn));
+	conn_flush(s->conn);
+	conn_resume(s->conn);
+}
+
 void front_login_answered(struct front *front, uint32_t id, const struct auth_login_answer *answer)
 {
 	struct front_session *s = find_waiting(front, id);
@@ -184,11 +248,12 @@ void front_login_answered(struct front *front, uint32_t id, const struct auth_lo
 
 	if (s == NULL)
 		return; /* the client did not wait */
+	s->exchange = 0;
 	if (answer->code != 0) {
 		char text[300];
 
 		span_copy(answer->text, text, sizeof(text));
-		login_refuse(s, err_imap_code(answer->code), text[0] ? text : err_text(answer->code));
+		login_refuse(s, answer->code == E_SYNTAX ? "AUTHENTICATIONFAILED" : err_imap_code(answer->code), text[0] ? text : err_text(answer->code));
 		return;
 	}
 	/* From here on every byte that comes belongs to the session process. */
@@ -234,7 +299,7 @@ void front_service_lost(struct front *front)
 	while (s != NULL) {
 		struct front_session *next = s->next;
 
-		if (s->state == FRONT_CHECKING)
+		if (s->state == FRONT_CHECKING || s->exchange != 0)
 			front_session_bye(s, "A part of the server was restarted; connect again");
 		s = next;
 	}
@@ -268,6 +333,15 @@ static void session_run(struct front_session *s)
 		case PRELOGIN_CHECK:
 			ask_auth(s);
 			return;
+		case PRELOGIN_SASL:
+			sasl_start(s);
+			return;
+		case PRELOGIN_RESPONSE:
+			sasl_respond_to(s);
+			return;
+		case PRELOGIN_CANCEL:
+			exchange_end(s);
+			break;
 		case PRELOGIN_CLOSE:
 			if (s->login.starved)
 				log_event(EV_imap_error, daemon_log(s->front->daemon), F_STR("rip", conn_peer(s->conn)), F_STR("error", err_text(E_NOMEM)));

@@ -8,6 +8,13 @@
 void prelogin_init(struct prelogin *login)
 {
 	imap_reader_init(&login->reader, PRELOGIN_LINE_MAX, PRELOGIN_LITERALS_MAX);
+	buf_init(&login->response, SASL_RESPONSE_MAX);
+}
+
+void prelogin_fini(struct prelogin *login)
+{
+	secret_wipe(&login->password);
+	buf_fini_secret(&login->response);
 }
 
 static void put_capabilities(const struct prelogin *login, struct buf *out)
@@ -17,7 +24,10 @@ static void put_capabilities(const struct prelogin *login, struct buf *out)
 	buf_add_str(out, "CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE");
 	if (!login->tls && login->tls_offered)
 		buf_add_str(out, " STARTTLS");
-	buf_add_str(out, may_login ? " AUTH=PLAIN" : " LOGINDISABLED");
+	if (may_login)
+		sasl_put_offers(out, " AUTH=", login->tls);
+	else
+		buf_add_str(out, " LOGINDISABLED");
 }
 
 void prelogin_greeting(const struct prelogin *login, struct span hostname, struct buf *out)
@@ -74,46 +84,38 @@ static enum prelogin_event do_login(struct prelogin *login, struct imap_lex *lex
 	return PRELOGIN_GO_ON;
 }
 
-/* message = [authzid] NUL authcid NUL passwd (RFC 4616 section 2) */
-static bool take_plain(struct prelogin *login, struct span message)
+void prelogin_challenge(struct prelogin *login, struct span challenge, struct buf *out)
 {
-	size_t first = span_find(message, '\0');
-	struct span rest = span_from(message, first + 1);
-	size_t second = span_find(rest, '\0');
-	struct span authzid = span_sub(message, 0, first), user = span_sub(rest, 0, second);
-	struct span password = span_from(rest, second + 1);
-
-	if (first == message.len || second == rest.len || password.len == 0 ||
-	    memchr(password.ptr, '\0', password.len))
-		return false;
-	if (authzid.len > 0 && !span_eq(authzid, user))
-		return false; /* nobody acts for another */
-	return copy_user(login, user) && secret_set(&login->password, password);
+	login->authenticating = true;
+	buf_add_str(out, "+ ");
+	base64_encode(out, challenge);
+	buf_add_str(out, "\r\n");
 }
 
-static enum prelogin_event do_response(struct prelogin *login, struct span response, struct buf *out)
+static enum prelogin_event give_up(struct prelogin *login, struct buf *out, const char *why, bool begun)
 {
-	struct buf plain;
-	bool ok;
+	enum prelogin_event event = bad(login, out, why);
 
-	login->authenticating = false;
-	if (span_eq(response, SPAN_LIT("*"))) {
+	return begun ? PRELOGIN_CANCEL : event;
+}
+
+/* begun: an exchange is under way, and this is no initial response. */
+static enum prelogin_event take_response(struct prelogin *login, struct span line, bool begun, struct buf *out)
+{
+	buf_fini_secret(&login->response);
+	buf_init(&login->response, SASL_RESPONSE_MAX);
+	switch (sasl_line_decode(line, !begun, &login->response)) {
+	case SASL_LINE_OK:
+		return begun ? PRELOGIN_RESPONSE : PRELOGIN_SASL;
+	case SASL_LINE_CANCEL:
 		answer(login, out, "BAD AUTHENTICATE cancelled");
-		return PRELOGIN_GO_ON;
+		return PRELOGIN_CANCEL;
+	case SASL_LINE_TOO_LONG:
+		return give_up(login, out, "The response is too long", begun);
+	case SASL_LINE_MALFORMED:
+		break;
 	}
-	if (span_eq(response, SPAN_LIT("=")))
-		response.len = 0;
-	buf_init(&plain, PRELOGIN_LINE_MAX);
-	ok = base64_decode(&plain, response) == 0;
-	if (!ok)
-		answer(login, out, "BAD The response is not base64");
-	else if (!(ok = take_plain(login, buf_span(&plain))))
-		answer(login, out, "NO [AUTHENTICATIONFAILED] The PLAIN response is not valid");
-	buf_fini_secret(&plain);
-	if (ok)
-		return PRELOGIN_CHECK;
-	login->errors++;
-	return PRELOGIN_GO_ON;
+	return give_up(login, out, "The response is not base64", begun);
 }
 
 /* The initial response is one word of base64 or "=" (RFC 4959). */
@@ -125,19 +127,16 @@ static enum prelogin_event do_authenticate(struct prelogin *login, struct imap_l
 		return PRELOGIN_GO_ON;
 	imap_lex_space(lex);
 	imap_lex_atom(lex, &mechanism);
-	if (imap_lex_take(lex, ' '))
+	login->has_response = imap_lex_take(lex, ' ');
+	if (login->has_response)
 		imap_lex_atom(lex, &response);
 	if (!imap_lex_end(lex))
 		return bad(login, out, lex->wrong);
-	if (!span_caseeq(mechanism, SPAN_LIT("PLAIN"))) {
-		answer(login, out, "NO [CANNOT] Mechanism not supported; PLAIN is");
+	if (!sasl_mechanism_find(mechanism, &login->mechanism) || !sasl_mechanism_is_offered(login->mechanism, login->tls)) {
+		answer(login, out, "NO [CANNOT] The mechanism is not one of those that CAPABILITY names");
 		return PRELOGIN_GO_ON;
 	}
-	if (response.len > 0)
-		return do_response(login, response, out);
-	login->authenticating = true;
-	buf_add_str(out, "+ \r\n");
-	return PRELOGIN_GO_ON;
+	return login->has_response ? take_response(login, response, false, out) : PRELOGIN_SASL;
 }
 
 static enum prelogin_event do_starttls(struct prelogin *login, struct imap_lex *lex, struct buf *out)
@@ -230,7 +229,8 @@ static enum prelogin_event feed_response(struct prelogin *login, struct span inp
 	*consumed = end + 1;
 	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
 		line.len--;
-	return do_response(login, line, out);
+	login->authenticating = false;
+	return take_response(login, line, true, out);
 }
 
 static enum prelogin_event run_command(struct prelogin *login, struct span command, struct buf *out)

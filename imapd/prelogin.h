@@ -1,6 +1,6 @@
 /*
  * IMAP before login, sans-I/O: CAPABILITY NOOP LOGOUT ID STARTTLS LOGIN and
- * AUTHENTICATE PLAIN (RFC 3501 sections 6.1 and 6.2, RFC 4959, RFC 2971, RFC
+ * AUTHENTICATE (RFC 3501 sections 6.1 and 6.2, RFC 4959, RFC 2971, RFC
  * 7888). Everything is bounded: strangers talk to this.
  */
 #ifndef MW_IMAPD_PRELOGIN_H
@@ -11,9 +11,10 @@
 #include "base/span.h"
 #include "imap/lex.h"
 #include "imap/reader.h"
+#include "sasl/sasl.h"
 
 enum {
-	PRELOGIN_LINE_MAX = 8192,
+	PRELOGIN_LINE_MAX = 12288, /* a response of SASL_RESPONSE_MAX in base64, and a command around it */
 	PRELOGIN_LITERALS_MAX = 8192,  /* of all literals of a command */
 	PRELOGIN_POOL_MAX = 64 * 1024, /* what one command needs */
 	PRELOGIN_TAG_MAX = IMAP_TAG_MAX,
@@ -26,6 +27,9 @@ enum prelogin_event {
 	PRELOGIN_GO_ON,	   /* a command was answered; call again */
 	PRELOGIN_STARTTLS, /* answered OK: begin the handshake now, drop what was received behind it */
 	PRELOGIN_CHECK,	   /* user and password are filled in, tag too: ask auth */
+	PRELOGIN_SASL,	   /* mechanism, response and has_response too: begin an exchange */
+	PRELOGIN_RESPONSE, /* response: the next one of the exchange */
+	PRELOGIN_CANCEL,   /* answered: the exchange is given up */
 	PRELOGIN_CLOSE,	   /* answered BYE: close */
 };
 
@@ -34,6 +38,9 @@ struct prelogin {
 	bool tls_offered;	/* there is a certificate */
 	bool plain_login;	/* LOGIN without TLS is allowed from this address */
 	bool authenticating;	/* the next line is the answer to "+" */
+	enum sasl_mechanism mechanism;
+	bool has_response; /* an initial one, which may be empty (RFC 4959) */
+	struct buf response;
 	unsigned errors;
 	struct imap_reader reader;
 	char tag[PRELOGIN_TAG_MAX + 1];
@@ -43,6 +50,9 @@ struct prelogin {
 };
 
 void prelogin_init(struct prelogin *login);
+void prelogin_fini(struct prelogin *login);
+/* What auth wants to have answered. */
+void prelogin_challenge(struct prelogin *login, struct span challenge, struct buf *out);
 void prelogin_greeting(const struct prelogin *login, struct span hostname, struct buf *out);
 
 /* Looks at input, sets *consumed, writes answers to out. */

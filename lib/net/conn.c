@@ -458,6 +458,13 @@ const char *conn_tls_cipher(const struct conn *conn)
 	return conn_is_tls(conn) ? tls_session_cipher(conn->tls) : "";
 }
 
+void conn_tls_bindings(const struct conn *conn, struct tls_bindings *out)
+{
+	*out = (struct tls_bindings){0};
+	if (conn_is_tls(conn))
+		tls_session_bindings(conn->tls, out);
+}
+
 void conn_finish(struct conn *conn)
 {
 	if (conn->finishing || conn->dead)

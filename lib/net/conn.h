@@ -14,6 +14,7 @@
 struct conn;
 struct event_base;
 struct tls_context;
+struct tls_bindings;
 
 enum {
 	CONN_INPUT_MAX = 64 * 1024,
@@ -64,6 +65,8 @@ int conn_start_tls(struct conn *conn, struct tls_context *context);
 bool conn_is_tls(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn);
 const char *conn_tls_cipher(const struct conn *conn);
+/* All empty without TLS. */
+void conn_tls_bindings(const struct conn *conn, struct tls_bindings *out);
 
 /* Takes no more input, writes what is left (for at most 5 s), then closes and calls closed(E_OK). */
 void conn_finish(struct conn *conn);

@@ -3,39 +3,6 @@
 
 #include <stdlib.h>
 
-static const struct {
-	const char *name;
-	bool plain;
-} mechanisms[SASL_MECHANISMS] = {
-    [SASL_PLAIN] = {"PLAIN", true},
-    [SASL_LOGIN] = {"LOGIN", true},
-    [SASL_EXTERNAL] = {"EXTERNAL", false},
-    [SASL_SCRAM_SHA_1] = {"SCRAM-SHA-1", false},
-    [SASL_SCRAM_SHA_1_PLUS] = {"SCRAM-SHA-1-PLUS", false},
-    [SASL_SCRAM_SHA_256] = {"SCRAM-SHA-256", false},
-    [SASL_SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", false},
-    [SASL_OAUTHBEARER] = {"OAUTHBEARER", true},
-    [SASL_XOAUTH2] = {"XOAUTH2", true},
-};
-
-bool sasl_mechanism_find(struct span name, enum sasl_mechanism *out)
-{
-	for (*out = 0; *out < SASL_MECHANISMS; ++*out)
-		if (span_caseeq(name, span_str(mechanisms[*out].name)))
-			return true;
-	return false;
-}
-
-const char *sasl_mechanism_name(enum sasl_mechanism mechanism)
-{
-	return mechanisms[mechanism].name;
-}
-
-bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism)
-{
-	return mechanisms[mechanism].plain;
-}
-
 static size_t take_binding(struct span from, unsigned char out[SASL_BINDING_MAX])
 {
 	if (from.len > SASL_BINDING_MAX)
@@ -200,9 +167,4 @@ struct span sasl_authzid(const struct sasl *s)
 struct span sasl_secret(const struct sasl *s)
 {
 	return buf_span(&s->secret);
-}
-
-bool sasl_set_user(struct sasl *s, struct span user)
-{
-	return sasl_take_name(user, s->user);
 }

@@ -41,6 +41,11 @@ const char *sasl_mechanism_name(enum sasl_mechanism mechanism);
 /* The password itself travels: not without TLS. */
 bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism);
 
+/* To a client of ours. -PLUS needs TLS; EXTERNAL and bearer tokens are not offered yet. */
+bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, bool tls);
+/* All that are, each behind `prefix`. */
+void sasl_put_offers(struct buf *out, const char *prefix, bool tls);
+
 /* What of the connection a mechanism may need. Spans are copied. */
 struct sasl_channel {
 	bool plus_offered;	 /* the client was told of -PLUS: one that says it was not has been deceived (RFC 5802 section 6) */
@@ -89,8 +94,6 @@ struct span sasl_challenge(const struct sasl *sasl);
 struct span sasl_user(const struct sasl *sasl);
 struct span sasl_authzid(const struct sasl *sasl); /* empty: the same */
 struct span sasl_secret(const struct sasl *sasl);
-/* After SASL_TOKEN that was right and named nobody: whose it is. False: too long. */
-bool sasl_set_user(struct sasl *sasl, struct span user);
 
 /* ---- scram keys ---- */
 

@@ -267,3 +267,30 @@ const char *tls_session_cipher(const struct tls_session *session)
 {
 	return SSL_get_cipher_name(session->ssl);
 }
+
+/* The digest that the certificate was signed with; of MD5 and SHA-1 SHA-256. Those signed without one have no binding. */
+static size_t endpoint_of(X509 *certificate, unsigned char out[TLS_ENDPOINT_MAX])
+{
+	const EVP_MD *md;
+	unsigned int len = 0;
+	int digest = NID_undef;
+
+	if (certificate == NULL || X509_get_signature_info(certificate, &digest, NULL, NULL, NULL) != 1 || digest == NID_undef)
+		return 0;
+	md = digest == NID_md5 || digest == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(digest);
+	if (md == NULL || EVP_MD_get_size(md) > TLS_ENDPOINT_MAX || X509_digest(certificate, md, out, &len) != 1)
+		return 0;
+	return len;
+}
+
+void tls_session_bindings(const struct tls_session *session, struct tls_bindings *out)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+
+	*out = (struct tls_bindings){0};
+	if (SSL_version(session->ssl) == TLS1_3_VERSION &&
+	    SSL_export_keying_material(session->ssl, out->exporter, TLS_EXPORTER, label, sizeof(label) - 1, NULL, 0, 0) == 1)
+		out->exporter_len = TLS_EXPORTER;
+	out->endpoint_len = endpoint_of(SSL_get_certificate(session->ssl), out->endpoint);
+	ERR_clear_error();
+}

@@ -52,4 +52,15 @@ void tls_session_shutdown(struct tls_session *session);
 const char *tls_session_version(const struct tls_session *session);
 const char *tls_session_cipher(const struct tls_session *session);
 
+/*
+ * What a login can be bound to (RFC 9266 tls-exporter, of TLS 1.3 alone; RFC 5929 section 4 tls-server-end-point). A length of 0: there is
+ * no such thing on this connection.
+ */
+enum { TLS_EXPORTER = 32, TLS_ENDPOINT_MAX = 64 };
+struct tls_bindings {
+	unsigned char exporter[TLS_EXPORTER], endpoint[TLS_ENDPOINT_MAX];
+	size_t exporter_len, endpoint_len;
+};
+void tls_session_bindings(const struct tls_session *session, struct tls_bindings *out);
+
 #endif

@@ -99,7 +99,8 @@ struct reading {
 static bool same_account(const struct account *a, const struct account *b)
 {
 	return a->id == b->id && a->quota == b->quota && a->created == b->created && a->disabled == b->disabled && strcmp(a->address, b->address) == 0 &&
-	       strcmp(a->name, b->name) == 0 && strcmp(a->hash, b->hash) == 0;
+	       strcmp(a->name, b->name) == 0 && strcmp(a->credentials.hash, b->credentials.hash) == 0 &&
+	       strcmp(a->credentials.scram_sha_256, b->credentials.scram_sha_256) == 0;
 }
 
 static void look_up(struct reading *r, struct directory *d, const struct entry *e)

@@ -77,6 +77,8 @@ def test_14_responses_that_are_no_login(suite, patient, what, initial):
         c.send(b"a AUTHENTICATE PLAIN\r\n")
         assert c.line().startswith(b"+")
         c.send(response + b"\r\n")
+        if response == b"=":
+            answer = b"BAD"
     assert c.line().startswith(b"a " + answer)
     c.ok("NOOP")
     c.ok('LOGIN alice@example.com "%s"' % PASSWORD)

@@ -15,7 +15,7 @@ enum { OPTION_TLS = 1, OPTION_OFFERED = 2, OPTION_PLAIN = 4 };
 struct talk {
 	struct prelogin login;
 	struct buf in, out;
-	bool over;
+	bool over, in_exchange;
 };
 
 static void checked(struct talk *t)
@@ -25,6 +25,26 @@ static void checked(struct talk *t)
 	buf_printf(&t->out, "%s CHECK ", t->login.tag);
 	buf_add_span(&t->out, secret_span(&t->login.password));
 	buf_printf(&t->out, " of %s\r\n", t->login.user);
+}
+
+/* As auth would: a response of an even length is followed by a challenge, another one ends the exchange. */
+static void exchanged(struct talk *t, enum prelogin_event event)
+{
+	struct span response = buf_span(&t->login.response);
+
+	fuzz_assert(t->login.tls || t->login.plain_login);
+	fuzz_assert(sasl_mechanism_is_offered(t->login.mechanism, t->login.tls) && response.len <= SASL_RESPONSE_MAX);
+	if (event == PRELOGIN_SASL) {
+		fuzz_assert(!t->in_exchange);
+		buf_printf(&t->out, "%s %s %d ", t->login.tag, sasl_mechanism_name(t->login.mechanism), t->login.has_response);
+	} else {
+		fuzz_assert(t->in_exchange);
+	}
+	t->in_exchange = response.len % 2 == 0;
+	if (t->in_exchange)
+		prelogin_challenge(&t->login, response, &t->out);
+	else
+		buf_printf(&t->out, "%s NO %zu octets\r\n", t->login.tag, response.len);
 }
 
 static void run(struct talk *t)
@@ -44,6 +64,12 @@ static void run(struct talk *t)
 		fuzz_assert(consumed > 0 || event == PRELOGIN_CLOSE);
 		if (event == PRELOGIN_CHECK)
 			checked(t);
+		if (event == PRELOGIN_SASL || event == PRELOGIN_RESPONSE)
+			exchanged(t, event);
+		if (event == PRELOGIN_CANCEL) {
+			fuzz_assert(t->in_exchange);
+			t->in_exchange = false;
+		}
 		if (event == PRELOGIN_STARTTLS) {
 			/* What was received behind it is dropped by the owner. */
 			fuzz_assert(!t->login.tls && t->login.tls_offered);
@@ -77,7 +103,7 @@ static void talk(struct talk *t, unsigned options, struct span text, bool whole,
 
 static void talk_end(struct talk *t)
 {
-	secret_wipe(&t->login.password);
+	prelogin_fini(&t->login);
 	buf_fini(&t->in);
 	buf_fini(&t->out);
 }

@@ -355,7 +355,7 @@ static int run_directory(void *state)
 		return r;
 	}
 	strcpy(account.address, "a@example.org");
-	strcpy(account.hash, "$hash");
+	strcpy(account.credentials.hash, "$hash");
 	r = directory_begin(s->directory, &err);
 	if (r == 0)
 		r = directory_account_add(s->directory, &account, &err);
@@ -364,7 +364,7 @@ static int run_directory(void *state)
 	if (r == 0)
 		r = directory_account_get(s->directory, SPAN_LIT("a@example.org"), &found);
 	if (r == 0)
-		memory_must(found.quota == 5 && strcmp(found.hash, "$hash") == 0);
+		memory_must(found.quota == 5 && strcmp(found.credentials.hash, "$hash") == 0);
 	if (r == 0)
 		r = directory_account_remove(s->directory, SPAN_LIT("a@example.org"), &err);
 	if (r == 0)

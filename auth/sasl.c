@@ -1,0 +1,215 @@
+/* SASL exchanges under way: the engine's questions are answered from the directory, and its end is a login like any other. */
+#include "auth/auth.h"
+
+#include "net/ipc_conn.h"
+#include "sasl/sasl.h"
+
+#include <stdlib.h>
+
+enum { EXCHANGES_MAX = 4096 }; /* more at once are put off; the daemons end those that dawdle */
+
+struct exchange {
+	struct exchange *next, **link; /* auth->exchanges, the newest first */
+	struct auth *auth;
+	struct ipc_conn *conn;
+	uint32_t id;
+	enum sasl_mechanism mechanism;
+	struct sasl *sasl;
+	struct login *login; /* once it is known who wants in; NULL: not yet */
+	char service[17];
+	char remote[65];
+};
+
+static void exchange_free(struct exchange *x)
+{
+	*x->link = x->next;
+	if (x->next != NULL)
+		x->next->link = x->link;
+	x->auth->exchange_count--;
+	if (x->login != NULL)
+		login_drop(x->login);
+	sasl_free(&x->sasl);
+	free(x);
+}
+
+/* It may be gone afterwards: what it was for is the login's from here on. */
+static struct login *take_login(struct exchange *x)
+{
+	struct login_ask ask = {span_str(x->service), sasl_user(x->sasl), span_str(x->remote)};
+	struct login *login = x->login != NULL ? x->login : login_new(x->auth, x->conn, x->id, &ask);
+
+	x->login = NULL;
+	return login;
+}
+
+static bool may_act_as(const struct exchange *x, const struct login *login)
+{
+	struct span other = sasl_authzid(x->sasl);
+
+	return other.len == 0 || login_is_user(login, other);
+}
+
+/* All ends of an exchange are answers to a login. */
+static void finish(struct exchange *x, int code, const char *reason)
+{
+	struct login *login = take_login(x);
+
+	if (login == NULL) {
+		/* Answered. */
+	} else if (code == 0 && !may_act_as(x, login)) {
+		login_end(login, E_AUTHFAILED, "acts-for-another");
+	} else if (code == 0) {
+		login_proved(login);
+	} else {
+		login_end(login, code, reason);
+	}
+	exchange_free(x);
+}
+
+static void check_password(struct exchange *x)
+{
+	struct login *login = take_login(x);
+
+	if (login != NULL && !may_act_as(x, login))
+		login_end(login, E_AUTHFAILED, "acts-for-another");
+	else if (login != NULL)
+		login_by_password(login, sasl_secret(x->sasl));
+	exchange_free(x);
+}
+
+/* 0: *step is the next one. */
+static int give_keys(struct exchange *x, enum sasl_step *step)
+{
+	struct scram_keys keys;
+	int r;
+
+	x->login = take_login(x);
+	if (x->login == NULL)
+		return E_NOMEM;
+	r = login_keys(x->login, scram_size(x->mechanism), &keys);
+	if (r == 0)
+		*step = sasl_keys(x->sasl, &keys);
+	explicit_bzero(&keys, sizeof(keys));
+	return r;
+}
+
+static void send_challenge(struct exchange *x)
+{
+	struct auth_sasl_challenge body = {.challenge = sasl_challenge(x->sasl)};
+
+	ipc_conn_send(x->conn, &ipc_auth_sasl_challenge, x->id, &body, -1);
+}
+
+static void go_on(struct exchange *x, enum sasl_step step)
+{
+	int r = step == SASL_KEYS ? give_keys(x, &step) : 0;
+
+	if (r != 0 && x->login == NULL) {
+		exchange_free(x); /* the login has answered */
+		return;
+	}
+	if (r != 0) {
+		finish(x, r, err_text(r));
+		return;
+	}
+	switch (step) {
+	case SASL_CHALLENGE:
+		send_challenge(x);
+		break;
+	case SASL_PASSWORD:
+		check_password(x);
+		break;
+	case SASL_DONE:
+		finish(x, 0, NULL);
+		break;
+	case SASL_WRONG:
+		finish(x, E_AUTHFAILED, "proof");
+		break;
+	case SASL_STARVED:
+		finish(x, E_NOMEM, err_text(E_NOMEM));
+		break;
+	default: /* tokens and certificates: nothing here knows them */
+		finish(x, E_SYNTAX, "malformed");
+		break;
+	}
+}
+
+static struct exchange *exchange_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)
+{
+	struct sasl_channel channel = {.plus_offered = ask->tls, .exporter = ask->exporter, .endpoint = ask->endpoint, .certificate = ask->certificate};
+	struct exchange *x = auth->exchange_count < EXCHANGES_MAX ? calloc(1, sizeof(*x)) : NULL;
+
+	if (x == NULL)
+		return NULL;
+	x->auth = auth;
+	x->conn = conn;
+	x->id = id;
+	span_copy(ask->service, x->service, sizeof(x->service));
+	span_copy(ask->remote, x->remote, sizeof(x->remote));
+	if (sasl_mechanism_find(ask->mechanism, &x->mechanism))
+		x->sasl = sasl_new(x->mechanism, &channel);
+	if (x->sasl == NULL) {
+		free(x);
+		return NULL;
+	}
+	x->next = auth->exchanges;
+	x->link = &auth->exchanges;
+	if (x->next != NULL)
+		x->next->link = &x->next;
+	auth->exchanges = x;
+	auth->exchange_count++;
+	return x;
+}
+
+static struct exchange *find(struct auth *auth, const struct ipc_conn *conn, uint32_t id)
+{
+	for (struct exchange *x = auth->exchanges; x != NULL; x = x->next)
+		if (x->id == id && x->conn == conn)
+			return x;
+	return NULL;
+}
+
+void auth_sasl_start(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)
+{
+	struct exchange *x = find(auth, conn, id) == NULL ? exchange_new(auth, conn, id, ask) : NULL;
+	struct auth_login_answer answer = {.code = E_UNAVAILABLE, .text = SPAN_LIT("Too many logins at once; try again later")};
+	enum sasl_step step;
+
+	if (x == NULL) {
+		ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
+		return;
+	}
+	step = sasl_begin(x->sasl);
+	if (ask->initial && step == SASL_CHALLENGE)
+		step = sasl_respond(x->sasl, ask->response);
+	go_on(x, step);
+}
+
+int auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struct span response)
+{
+	struct exchange *x = find(auth, conn, id);
+
+	if (x == NULL)
+		return E_PROTO;
+	go_on(x, sasl_respond(x->sasl, response));
+	return 0;
+}
+
+void auth_sasl_end(struct auth *auth, struct ipc_conn *conn, uint32_t id)
+{
+	struct exchange *x = find(auth, conn, id);
+
+	if (x != NULL)
+		exchange_free(x);
+}
+
+void auth_sasl_forget(struct auth *auth, struct ipc_conn *conn)
+{
+	struct exchange *next;
+
+	for (struct exchange *x = auth->exchanges; x != NULL; x = next) {
+		next = x->next;
+		if (x->conn == conn)
+			exchange_free(x);
+	}
+}

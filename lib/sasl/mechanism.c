@@ -1,0 +1,55 @@
+/* The mechanisms: their names, and which are offered when. */
+#include "sasl/sasl.h"
+
+static const struct {
+	const char *name;
+	bool plain;
+} mechanisms[SASL_MECHANISMS] = {
+    [SASL_PLAIN] = {"PLAIN", true},
+    [SASL_LOGIN] = {"LOGIN", true},
+    [SASL_EXTERNAL] = {"EXTERNAL", false},
+    [SASL_SCRAM_SHA_1] = {"SCRAM-SHA-1", false},
+    [SASL_SCRAM_SHA_1_PLUS] = {"SCRAM-SHA-1-PLUS", false},
+    [SASL_SCRAM_SHA_256] = {"SCRAM-SHA-256", false},
+    [SASL_SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", false},
+    [SASL_OAUTHBEARER] = {"OAUTHBEARER", true},
+    [SASL_XOAUTH2] = {"XOAUTH2", true},
+};
+
+bool sasl_mechanism_find(struct span name, enum sasl_mechanism *out)
+{
+	for (*out = 0; *out < SASL_MECHANISMS; ++*out)
+		if (span_caseeq(name, span_str(mechanisms[*out].name)))
+			return true;
+	return false;
+}
+
+const char *sasl_mechanism_name(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].name;
+}
+
+bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].plain;
+}
+
+/* In the order of preference, which some clients take from us. Without TLS nothing is bound to anything. */
+static const enum sasl_mechanism offered[] = {SASL_SCRAM_SHA_256_PLUS, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_1_PLUS, SASL_SCRAM_SHA_1, SASL_PLAIN, SASL_LOGIN};
+
+bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, bool tls)
+{
+	bool plus = mechanism == SASL_SCRAM_SHA_256_PLUS || mechanism == SASL_SCRAM_SHA_1_PLUS;
+
+	for (size_t i = 0; i < sizeof(offered) / sizeof(offered[0]); i++)
+		if (offered[i] == mechanism)
+			return tls || !plus;
+	return false;
+}
+
+void sasl_put_offers(struct buf *out, const char *prefix, bool tls)
+{
+	for (size_t i = 0; i < sizeof(offered) / sizeof(offered[0]); i++)
+		if (sasl_mechanism_is_offered(offered[i], tls))
+			buf_printf(out, "%s%s", prefix, sasl_mechanism_name(offered[i]));
+}

@@ -1,0 +1,143 @@
+"""Logins by every mechanism, with clients that are not ours; what is stored of a password."""
+import base64
+import imaplib
+import re
+import subprocess
+
+import pytest
+
+from mailwain import PASSWORD, until
+
+MECHANISMS = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
+# Of "correct horse", by crypt(3): what other servers have.
+IMPORTED = {
+    "sha512": "$6$rounds=5000$saltsalt$",
+    "sha256": "$5$saltsalt$",
+    "bcrypt": "$2b$05$abcdefghijklmnopqrstuu",
+    "md5": "$1$saltsalt$",
+    "yescrypt": "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$",
+}
+
+
+def gsasl(suite, mechanism, user="alice@example.com", password=PASSWORD, authzid="", tls=True):
+    """GNU SASL as an IMAP client: its exit status, and what both said."""
+    command = ["gsasl", "--imap", "--connect=127.0.0.1:%d" % suite.port("imap"), "--mechanism=" + mechanism, "--authentication-id=" + user,
+               "--authorization-id=" + authzid, "--password=" + password, "--x509-ca-file="]
+    command += ["--starttls"] if tls else ["--no-starttls"]
+    if not mechanism.endswith("PLUS"):
+        command.append("--no-cb")
+    r = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    return r.returncode, r.stdout + r.stderr
+
+
+def hashed(kind):
+    """By the C library's own crypt(3)."""
+    code = "import ctypes, sys; c = ctypes.CDLL('libcrypt.so.1').crypt; c.restype = ctypes.c_char_p; print(c(sys.argv[1].encode(), sys.argv[2].encode()).decode())"
+    return subprocess.run(["/usr/bin/python3", "-c", code, PASSWORD, IMPORTED[kind]], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def exported(suite, address):
+    return next(line for line in suite.mw("directory", "export").stdout.splitlines() if line.startswith("account %s " % address))
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_gnu_sasl_logs_in(suite, mechanism):
+    code, said = gsasl(suite, mechanism)
+    assert code == 0 and "OK Logged out" in said, said
+    code, said = gsasl(suite, mechanism, password="wrong horse")
+    assert code != 0 and "NO [AUTHENTICATIONFAILED]" in said, said
+    code, said = gsasl(suite, mechanism, user="nobody-%s@example.com" % mechanism.lower())
+    assert code != 0 and "NO [AUTHENTICATIONFAILED] User name or password is wrong" in said, said
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN"])
+def test_nobody_acts_for_another(suite, mechanism):
+    assert gsasl(suite, mechanism, authzid="alice@EXAMPLE.com")[0] == 0
+    code, said = gsasl(suite, mechanism, authzid="carol@example.com")
+    assert code != 0 and "NO [AUTHENTICATIONFAILED]" in said, said
+
+
+def test_without_tls_nothing_is_bound(suite):
+    assert gsasl(suite, "SCRAM-SHA-256", tls=False)[0] == 0
+    c = suite.imap(login=False)
+    assert c.run("AUTHENTICATE SCRAM-SHA-256-PLUS")[1].startswith(b"NO [CANNOT]")
+    offers = next(line for line in c.run("CAPABILITY")[0] if b"AUTH=" in line)
+    assert b"PLUS" not in offers and b"AUTH=SCRAM-SHA-256 " in offers
+
+
+def test_a_client_that_was_not_shown_plus_is_warned(suite):
+    """RFC 5802 section 6: with "y" it says that it could bind to the channel and was not offered that. Over TLS it was."""
+    for tls in (False, True):
+        c = suite.imap(login=False)
+        if tls:
+            c.ok("STARTTLS")
+            c.start_tls()
+        first = base64.b64encode(b"y,,n=alice@example.com,r=abcdefgh").decode()
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % first)
+        line = c.line()
+        assert line.startswith(b"a NO [AUTHENTICATIONFAILED]") if tls else line.startswith(b"+ "), line
+
+
+def test_imaplib_and_curl(suite):
+    c = imaplib.IMAP4("127.0.0.1", suite.port("imap"))
+    assert c.authenticate("PLAIN", lambda _: ("\0alice@example.com\0" + PASSWORD).encode())[0] == "OK"
+    c.logout()
+    c = imaplib.IMAP4("127.0.0.1", suite.port("imap"))
+    words = iter([b"alice@example.com", PASSWORD.encode()])
+    assert c.authenticate("LOGIN", lambda _: next(words))[0] == "OK"
+    c.logout()
+    for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256"):
+        r = subprocess.run(["curl", "-sSk", "--url", "imaps://127.0.0.1:%d/" % suite.port("imaps"), "-u", "alice@example.com:" + PASSWORD,
+                            "--login-options", "AUTH=" + mechanism], capture_output=True, text=True, timeout=30)
+        # Debian's curl is built without GNU SASL: it has no SCRAM, and says so.
+        assert r.returncode == 0 or ("SCRAM" in mechanism and "SCRAM" not in subprocess.run(["curl", "-V"], capture_output=True, text=True).stdout), r.stderr
+
+
+def test_the_unknown_have_salts_of_their_own(suite):
+    """The same one each time, as an account has: who guesses names learns nothing."""
+
+    def salt(user):
+        c = suite.imap(login=False)
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,,n=%s,r=abc" % user).decode())
+        return re.search(rb",s=([^,]+),i=(\d+)", base64.b64decode(c.line()[2:])).groups()
+
+    assert salt(b"unknown@example.com") == salt(b"unknown@example.com") != salt(b"unknown2@example.com")
+    assert salt(b"unknown@example.com")[1] == salt(b"alice@example.com")[1]
+
+
+@pytest.mark.parametrize("kind", IMPORTED)
+def test_an_imported_hash_is_replaced_at_the_login(suite, kind):
+    address = "imported-%s@example.com" % kind
+    suite.mw("directory", "import", "-", input="account %s hash=%s\n" % (address, hashed(kind)))
+    assert " hash=" + IMPORTED[kind] in exported(suite, address)
+    c = suite.imap(login=False)
+    assert c.run('LOGIN %s "wrong"' % address)[1].startswith(b"NO [AUTHENTICATIONFAILED]")
+    assert " hash=" + IMPORTED[kind] in exported(suite, address)
+    assert c.run('LOGIN %s "%s"' % (address, PASSWORD))[1].startswith(b"OK")
+    line = exported(suite, address)
+    assert " hash=$argon2id$" in line and "scram=SCRAM-SHA-1$" in line and "scram=SCRAM-SHA-256$" in line
+    # Only now are there keys that a proof can be checked with.
+    assert gsasl(suite, "SCRAM-SHA-256-PLUS", user=address)[0] == 0
+
+
+def test_credentials_come_back_with_an_import(fresh):
+    suite = fresh()
+    suite.add("alice")
+    text = suite.mw("directory", "export").stdout
+    suite.mw("account", "remove", "alice@example.com")
+    suite.mw("directory", "import", "-", input=text)
+    assert suite.mw("directory", "export").stdout == text
+    assert gsasl(suite, "SCRAM-SHA-256")[0] == 0
+    assert gsasl(suite, "PLAIN")[0] == 0
+    assert "is not understood" in suite.mw("directory", "import", "-", input="account x@example.com hash=plain\n", check=False).stderr
+    assert "is not understood" in suite.mw("directory", "import", "-", input="account x@example.com scram=SCRAM-SHA-1$1:x$y:z\n", check=False).stderr
+
+
+def test_who_leaves_in_the_middle_costs_nothing(suite):
+    for _ in range(3):
+        c = suite.imap(login=False)
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,,n=alice@example.com,r=abc").decode())
+        assert c.line().startswith(b"+ ")
+        c.close()
+    until(lambda: [r["connections"] for r in suite.rows("status") if r["name"] == "imapd"] == [0], 10, "the front keeps connections")
+    assert gsasl(suite, "SCRAM-SHA-256")[0] == 0
