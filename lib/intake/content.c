@@ -1,5 +1,5 @@
 /* A message on its way into the spool: a file from the stock, gathered writes, one commit. */
-#include "smtpd/smtpd.h"
+#include "intake/intake.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,26 +13,26 @@ enum { ENVELOPE_PIECE = 56 * 1024 };
 
 /* ---- the stock of files ---- */
 
-void stock_refill(struct smtpd *smtpd)
+void stock_refill(struct intake *intake)
 {
 	struct queue_take ask;
 
-	if (smtpd->queue == NULL || smtpd->stock_count + smtpd->stock_asked > SMTPD_STOCK / 2)
+	if (intake->queue == NULL || intake->stock_count + intake->stock_asked > INTAKE_STOCK / 2)
 		return;
-	ask.count = (uint32_t)(SMTPD_STOCK - smtpd->stock_count - smtpd->stock_asked);
-	if (ipc_conn_send(smtpd->queue, &ipc_queue_take, 0, &ask, -1) == 0)
-		smtpd->stock_asked += ask.count;
+	ask.count = (uint32_t)(INTAKE_STOCK - intake->stock_count - intake->stock_asked);
+	if (ipc_conn_send(intake->queue, &ipc_queue_take, 0, &ask, -1) == 0)
+		intake->stock_asked += ask.count;
 }
 
-static struct session *next_waiting(struct smtpd *smtpd)
+static struct session *next_waiting(struct intake *intake)
 {
-	struct session *s = smtpd->waiting_files;
+	struct session *s = intake->waiting_files;
 
 	if (s == NULL)
 		return NULL;
-	smtpd->waiting_files = s->wait_next;
-	if (smtpd->waiting_files == NULL)
-		smtpd->waiting_tail = &smtpd->waiting_files;
+	intake->waiting_files = s->wait_next;
+	if (intake->waiting_files == NULL)
+		intake->waiting_tail = &intake->waiting_files;
 	s->wait_next = NULL;
 	s->waits_file = false;
 	return s;
@@ -41,7 +41,7 @@ static struct session *next_waiting(struct smtpd *smtpd)
 static void add_received(struct session *s)
 {
 	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
-	const struct conf *conf = daemon_conf(s->smtpd->daemon);
+	const struct conf *conf = daemon_conf(s->intake->daemon);
 	bool tls = conn_is_tls(s->conn), v6 = strchr(conn_peer(s->conn), ':') != NULL;
 	char date[CLOCK_RFC5322_MAX];
 	const char *protocol = tx->smtputf8 ? (tls ? "UTF8SMTPS" : "UTF8SMTP")
@@ -77,64 +77,64 @@ static void content_refuse(struct session *s, int code, const char *text)
 
 void content_begin(struct session *s)
 {
-	struct smtpd *smtpd = s->smtpd;
+	struct intake *intake = s->intake;
 
-	if (smtpd->stock_count > 0) {
-		content_start(s, smtpd->stock[--smtpd->stock_count]);
-		stock_refill(smtpd);
+	if (intake->stock_count > 0) {
+		content_start(s, intake->stock[--intake->stock_count]);
+		stock_refill(intake);
 		return;
 	}
 	/* Without a queue the client waits a moment: a restart takes less. */
 	s->waits_file = true;
 	s->wait_next = NULL;
-	*smtpd->waiting_tail = s;
-	smtpd->waiting_tail = &s->wait_next;
-	conn_timeout(s->conn, SMTPD_WAIT_FILE_MS);
-	stock_refill(smtpd);
+	*intake->waiting_tail = s;
+	intake->waiting_tail = &s->wait_next;
+	conn_timeout(s->conn, INTAKE_WAIT_FILE_MS);
+	stock_refill(intake);
 }
 
-void stock_add(struct smtpd *smtpd, uint64_t id, int fd)
+void stock_add(struct intake *intake, uint64_t id, int fd)
 {
 	struct stock file = {id, fd};
-	struct session *s = next_waiting(smtpd);
+	struct session *s = next_waiting(intake);
 
-	if (smtpd->stock_asked > 0)
-		smtpd->stock_asked--;
+	if (intake->stock_asked > 0)
+		intake->stock_asked--;
 	if (s != NULL) {
-		stock_refill(smtpd); /* more may wait than were asked for */
+		stock_refill(intake); /* more may wait than were asked for */
 		content_start(s, file);
 		session_go_on(s);
-	} else if (smtpd->stock_count < SMTPD_STOCK) {
-		smtpd->stock[smtpd->stock_count++] = file;
+	} else if (intake->stock_count < INTAKE_STOCK) {
+		intake->stock[intake->stock_count++] = file;
 	} else {
 		struct queue_discard body = {.id = id};
 
 		close(fd);
-		ipc_conn_send(smtpd->queue, &ipc_queue_discard, 0, &body, -1);
+		ipc_conn_send(intake->queue, &ipc_queue_discard, 0, &body, -1);
 	}
 }
 
 /* The file came, but there was no descriptor free for it: queue takes it back, and who waited for it tries again later. */
-void stock_lost(struct smtpd *smtpd, uint64_t id)
+void stock_lost(struct intake *intake, uint64_t id)
 {
 	struct queue_discard body = {.id = id};
-	struct session *s = next_waiting(smtpd);
+	struct session *s = next_waiting(intake);
 
-	if (smtpd->stock_asked > 0)
-		smtpd->stock_asked--;
-	ipc_conn_send(smtpd->queue, &ipc_queue_discard, 0, &body, -1);
+	if (intake->stock_asked > 0)
+		intake->stock_asked--;
+	ipc_conn_send(intake->queue, &ipc_queue_discard, 0, &body, -1);
 	if (s == NULL)
 		return;
 	content_refuse(s, E_NOFILES, err_text(E_NOFILES));
 	session_go_on(s);
 }
 
-void stock_refused(struct smtpd *smtpd, int code)
+void stock_refused(struct intake *intake, int code)
 {
 	struct session *s;
 
-	smtpd->stock_asked = 0;
-	while ((s = next_waiting(smtpd)) != NULL) {
+	intake->stock_asked = 0;
+	while ((s = next_waiting(intake)) != NULL) {
 		content_refuse(s, code, err_text(code));
 		session_go_on(s);
 	}
@@ -154,7 +154,7 @@ static int flush(struct session *s, struct err *err)
 		if (n < 0) {
 			int r = err_set_errno(err, errno, "The message could not be written");
 
-			log_event(EV_smtp_failed, daemon_log(s->smtpd->daemon), F_STR("qid", s->id), F_ERR(err));
+			log_event(EV_smtp_failed, daemon_log(s->intake->daemon), F_STR("qid", s->id), F_ERR(err));
 			return err_set(err, r, "%s; try again later", err_text(r));
 		}
 		s->written += (uint64_t)n;
@@ -168,7 +168,7 @@ int content_add(struct session *s, struct span bytes, struct err *err)
 {
 	int r = 0;
 
-	if (buf_len(&s->content) + bytes.len > SMTPD_GATHER)
+	if (buf_len(&s->content) + bytes.len > INTAKE_GATHER)
 		r = flush(s, err);
 	if (r != 0)
 		return r;
@@ -210,23 +210,23 @@ static int send_commit(struct session *s, struct span envelope)
 	while (envelope.len > ENVELOPE_PIECE && r == 0) {
 		struct queue_envelope piece = {.id = s->file.id, .part = span_sub(envelope, 0, ENVELOPE_PIECE)};
 
-		r = ipc_conn_send(s->smtpd->queue, &ipc_queue_envelope, 0, &piece, -1);
+		r = ipc_conn_send(s->intake->queue, &ipc_queue_envelope, 0, &piece, -1);
 		envelope = span_from(envelope, ENVELOPE_PIECE);
 	}
 	body.envelope = envelope;
-	return r == 0 ? ipc_conn_send(s->smtpd->queue, &ipc_queue_commit, 0, &body, -1) : r;
+	return r == 0 ? ipc_conn_send(s->intake->queue, &ipc_queue_commit, 0, &body, -1) : r;
 }
 
 /* In the order in which they were sent, which is nearly that of queue's answers. */
 static void commit_await(struct session *s)
 {
-	struct smtpd *smtpd = s->smtpd;
+	struct intake *intake = s->intake;
 
 	s->waits_commit = true;
 	s->commit_next = NULL;
-	s->commit_link = smtpd->committing_tail;
-	*smtpd->committing_tail = s;
-	smtpd->committing_tail = &s->commit_next;
+	s->commit_link = intake->committing_tail;
+	*intake->committing_tail = s;
+	intake->committing_tail = &s->commit_next;
 }
 
 static void commit_over(struct session *s)
@@ -238,7 +238,7 @@ static void commit_over(struct session *s)
 	if (s->commit_next != NULL)
 		s->commit_next->commit_link = s->commit_link;
 	else
-		s->smtpd->committing_tail = s->commit_link;
+		s->intake->committing_tail = s->commit_link;
 }
 
 void content_commit(struct session *s)
@@ -252,7 +252,7 @@ void content_commit(struct session *s)
 	if (r == 0)
 		r = encode_envelope(s, &wire);
 	if (r == 0)
-		r = s->smtpd->queue ? send_commit(s, buf_span(&wire)) : E_UNAVAILABLE;
+		r = s->intake->queue ? send_commit(s, buf_span(&wire)) : E_UNAVAILABLE;
 	buf_fini(&wire);
 	if (r == 0) {
 		commit_await(s);
@@ -277,8 +277,8 @@ void content_abort(struct session *s)
 
 	if (s->file.fd < 0)
 		return;
-	if (s->smtpd->queue != NULL && !s->waits_commit)
-		ipc_conn_send(s->smtpd->queue, &ipc_queue_discard, 0, &body, -1);
+	if (s->intake->queue != NULL && !s->waits_commit)
+		ipc_conn_send(s->intake->queue, &ipc_queue_discard, 0, &body, -1);
 	close_file(s);
 }
 
@@ -286,14 +286,14 @@ static void log_queued(struct session *s)
 {
 	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
 
-	log_event(EV_smtp_queued, daemon_log(s->smtpd->daemon), F_STR("qid", s->id), F_SPAN("from", tx->sender),
+	log_event(EV_smtp_queued, daemon_log(s->intake->daemon), F_STR("qid", s->id), F_SPAN("from", tx->sender),
 	    F_SPAN("to", tx->recipients->address), F_U64("rcpts", tx->recipient_count), F_U64("size", s->written),
 	    F_STR("rip", conn_peer(s->conn)));
 }
 
-void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span text)
+void content_committed(struct intake *intake, uint64_t id, int code, struct span text)
 {
-	struct session *s = smtpd->committing;
+	struct session *s = intake->committing;
 	char line[300];
 
 	while (s != NULL && s->file.id != id)
@@ -301,14 +301,14 @@ void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span t
 	if (s == NULL) {
 		spool_id_format(id, line);
 		if (code == 0)
-			log_event(EV_smtp_reply_lost, daemon_log(smtpd->daemon), F_STR("qid", line));
+			log_event(EV_smtp_reply_lost, daemon_log(intake->daemon), F_STR("qid", line));
 		return;
 	}
 	if (code == 0) {
 		log_queued(s);
 		snprintf(line, sizeof(line), "Ok: queued as %s", s->id);
 	} else {
-		log_event(EV_smtp_failed, daemon_log(smtpd->daemon), F_STR("qid", s->id), F_SPAN("error", text));
+		log_event(EV_smtp_failed, daemon_log(intake->daemon), F_STR("qid", s->id), F_SPAN("error", text));
 		snprintf(line, sizeof(line), "%s; try again later", err_text(code));
 	}
 	close_file(s);
@@ -317,13 +317,13 @@ void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span t
 }
 
 /* queue went away. What was committed may be safe or not: 451 makes the client repeat it; the stock is worth nothing now. */
-void content_service_lost(struct smtpd *smtpd)
+void content_service_lost(struct intake *intake)
 {
-	struct session *s = smtpd->sessions;
+	struct session *s = intake->sessions;
 
-	while (smtpd->stock_count > 0)
-		close(smtpd->stock[--smtpd->stock_count].fd);
-	smtpd->stock_asked = 0;
+	while (intake->stock_count > 0)
+		close(intake->stock[--intake->stock_count].fd);
+	intake->stock_asked = 0;
 	while (s != NULL) {
 		struct session *next = s->next;
 
@@ -340,14 +340,14 @@ void content_service_lost(struct smtpd *smtpd)
 
 void content_forget(struct session *s)
 {
-	struct session **link = &s->smtpd->waiting_files;
+	struct session **link = &s->intake->waiting_files;
 
 	if (s->waits_file) {
 		while (*link != s)
 			link = &(*link)->wait_next;
 		*link = s->wait_next;
 		if (*link == NULL)
-			s->smtpd->waiting_tail = link;
+			s->intake->waiting_tail = link;
 		s->waits_file = false;
 	}
 	content_abort(s);

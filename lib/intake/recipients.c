@@ -1,18 +1,18 @@
 /* Is this recipient ours? auth says; its word is remembered for moments. */
-#include "smtpd/smtpd.h"
+#include "intake/intake.h"
 
 #include "base/clock.h"
 #include "net/ipc_conn.h"
 
 #include <stdio.h>
 
-static struct cached *slot_of(struct smtpd *smtpd, struct span address)
+static struct cached *slot_of(struct intake *intake, struct span address)
 {
 	uint32_t hash = 2166136261u;
 
 	for (size_t i = 0; i < address.len; i++)
 		hash = (hash ^ (unsigned char)address.ptr[i]) * 16777619u;
-	return &smtpd->cache[hash % SMTPD_CACHE];
+	return &intake->cache[hash % INTAKE_CACHE];
 }
 
 static void give_verdict(struct session *session, const struct verdict *verdict)
@@ -45,35 +45,35 @@ static void fail(struct session *session, const char *text)
 
 void recipient_ask(struct session *session, struct span address)
 {
-	struct smtpd *smtpd = session->smtpd;
-	struct cached *slot = slot_of(smtpd, address);
+	struct intake *intake = session->intake;
+	struct cached *slot = slot_of(intake, address);
 	struct auth_recipient ask = {.address = address};
 
 	if (slot->until_ms > clock_monotonic_ms() && span_eq(span_str(slot->key), address)) {
 		give_verdict(session, &slot->verdict);
 		return;
 	}
-	if (++smtpd->last_question == 0)
-		smtpd->last_question = 1;
-	session->question = smtpd->last_question;
-	if (smtpd->auth == NULL || ipc_conn_send(smtpd->auth, &ipc_auth_recipient, session->question, &ask, -1) != 0) {
+	if (++intake->last_question == 0)
+		intake->last_question = 1;
+	session->question = intake->last_question;
+	if (intake->auth == NULL || ipc_conn_send(intake->auth, &ipc_auth_recipient, session->question, &ask, -1) != 0) {
 		session->question = 0;
 		fail(session, "Recipients cannot be checked now; try again");
 	}
 }
 
-static struct session *find_asking(struct smtpd *smtpd, uint32_t id)
+static struct session *find_asking(struct intake *intake, uint32_t id)
 {
-	struct session *s = smtpd->sessions;
+	struct session *s = intake->sessions;
 
 	while (s != NULL && s->question != id)
 		s = s->next;
 	return s;
 }
 
-void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_recipient_answer *answer)
+void recipient_answered(struct intake *intake, uint32_t id, const struct auth_recipient_answer *answer)
 {
-	struct session *session = id ? find_asking(smtpd, id) : NULL;
+	struct session *session = id ? find_asking(intake, id) : NULL;
 	struct verdict verdict = {.code = answer->code, .account = answer->account, .quota = answer->quota};
 	struct span address;
 	struct cached *slot;
@@ -88,23 +88,23 @@ void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_reci
 	session->question = 0;
 	address = smtp_server_asked(session->server);
 	if (answer->code == 0 || !err_is_temp(answer->code)) {
-		slot = slot_of(smtpd, address);
+		slot = slot_of(intake, address);
 		span_copy(address, slot->key, sizeof(slot->key));
 		slot->verdict = verdict;
-		slot->until_ms = clock_monotonic_ms() + (answer->code == 0 ? SMTPD_CACHE_GOOD_MS : SMTPD_CACHE_BAD_MS);
+		slot->until_ms = clock_monotonic_ms() + (answer->code == 0 ? INTAKE_CACHE_GOOD_MS : INTAKE_CACHE_BAD_MS);
 	}
 	give_verdict(session, &verdict);
 	session_go_on(session);
 }
 
-void recipients_forget(struct smtpd *smtpd)
+void recipients_forget(struct intake *intake)
 {
-	memset(smtpd->cache, 0, sizeof(smtpd->cache));
+	memset(intake->cache, 0, sizeof(intake->cache));
 }
 
-void recipients_service_lost(struct smtpd *smtpd)
+void recipients_service_lost(struct intake *intake)
 {
-	struct session *s = smtpd->sessions;
+	struct session *s = intake->sessions;
 
 	while (s != NULL) {
 		struct session *next = s->next;

@@ -1,6 +1,9 @@
-/* Sessions on port 25: policy on the engine of lib/smtp. */
-#ifndef MW_SMTPD_SMTPD_H
-#define MW_SMTPD_SMTPD_H
+/*
+ * Mail that comes in by SMTP, and goes into the spool: sessions on the engine of lib/smtp, from the door to queue's commit. Two daemons are made
+ * of it: smtpd, which takes what is for us from anybody, and submission, which takes what its users send to anybody.
+ */
+#ifndef MW_INTAKE_INTAKE_H
+#define MW_INTAKE_INTAKE_H
 
 #include "net/conn.h"
 #include "net/listener.h"
@@ -12,23 +15,37 @@
 struct ipc_conn;
 
 enum {
-	SMTPD_LISTENERS = 32,
-	SMTPD_STOCK = 32,	   /* spool files kept ready */
-	SMTPD_CACHE = 1024,	   /* recipients remembered */
-	SMTPD_CACHE_GOOD_MS = 5000,
-	SMTPD_CACHE_BAD_MS = 1000,
-	SMTPD_GATHER = 64 * 1024,  /* content gathered before it is written */
-	SMTPD_WAIT_FILE_MS = 10000,
-	SMTPD_WAITING = 8192,	   /* clients that wait for a session */
-	SMTPD_WAIT_MS = 10000,	   /* and so long */
-	SMTPD_OCTET_MS = 2,	   /* what an octet of a message buys: slower than 500 a second is too slow */
+	INTAKE_LISTENERS = 32,
+	INTAKE_SERVICES = 2,
+	INTAKE_STOCK = 32,	   /* spool files kept ready */
+	INTAKE_CACHE = 1024,	   /* recipients remembered */
+	INTAKE_CACHE_GOOD_MS = 5000,
+	INTAKE_CACHE_BAD_MS = 1000,
+	INTAKE_GATHER = 64 * 1024,  /* content gathered before it is written */
+	INTAKE_WAIT_FILE_MS = 10000,
+	INTAKE_WAITING = 8192,	   /* clients that wait for a session */
+	INTAKE_WAIT_MS = 10000,	   /* and so long */
+	INTAKE_OCTET_MS = 2,	   /* what an octet of a message buys: slower than 500 a second is too slow */
 };
 
-#define SMTPD_CROWDED "Too many connections; try again later"
+/* A word behind `listen`. */
+struct intake_service {
+	const char *name;
+	bool implicit_tls;
+};
 
-struct smtpd_listener {
-	struct smtpd *smtpd;
+struct intake_kind {
+	const char *name; /* of the daemon */
+	bool submission;  /* who sends must have logged in, and may send to the world (RFC 6409) */
+	struct intake_service services[INTAKE_SERVICES];
+};
+
+#define INTAKE_CROWDED "Too many connections; try again later"
+
+struct intake_listener {
+	struct intake *intake;
 	struct listener *listener;
+	const struct intake_service *service;
 	struct waiting *room, **room_tail; /* who waits for a session, the first to come first; room.c */
 	char address[128];
 };
@@ -36,7 +53,7 @@ struct smtpd_listener {
 /* A client at the door. */
 struct visitor {
 	int fd;
-	bool counted; /* by smtpd->peers */
+	bool counted; /* by intake->peers */
 	struct sockaddr_storage address;
 	char peer[LISTENER_PEER_TEXT];
 };
@@ -65,9 +82,9 @@ struct stock {
 
 struct session {
 	struct session *next, **link;
-	struct session *wait_next; /* in smtpd->waiting_files */
-	struct session *commit_next, **commit_link; /* in smtpd->committing, while it waits_commit */
-	struct smtpd *smtpd;
+	struct session *wait_next; /* in intake->waiting_files */
+	struct session *commit_next, **commit_link; /* in intake->committing, while it waits_commit */
+	struct intake *intake;
 	struct conn *conn;
 	struct smtp_server *server;
 	struct sockaddr_storage address;
@@ -82,12 +99,13 @@ struct session {
 	char id[SPOOL_ID_TEXT];
 };
 
-struct smtpd {
+struct intake {
+	const struct intake_kind *kind;
 	struct daemon *daemon;
 	struct tls_context *tls;
 	char note[TLS_WARNING_MAX]; /* for status: about its certificate, or a crowd */
 	struct ipc_conn *auth, *queue;
-	struct smtpd_listener listeners[SMTPD_LISTENERS];
+	struct intake_listener listeners[INTAKE_LISTENERS];
 	size_t listener_count;
 	struct peer_count *peers;
 	struct session *sessions;
@@ -96,44 +114,47 @@ struct smtpd {
 	struct event *turn;	/* somebody in a room may be let in, or has waited enough */
 	uint64_t total;
 	uint32_t last_question;
-	struct stock stock[SMTPD_STOCK];
+	struct stock stock[INTAKE_STOCK];
 	size_t stock_count;
 	size_t stock_asked;
 	struct session *waiting_files, **waiting_tail;
 	struct session *committing, **committing_tail;
-	struct cached cache[SMTPD_CACHE];
+	struct cached cache[INTAKE_CACHE];
 	bool halting;
 };
 
+/* daemon.c: the daemon's main. */
+int intake_run(const struct intake_kind *kind);
+
 /* ---- session.c ---- */
 /* fd: owned. A connection past a limit waits, or is told so and closed. */
-void session_start(struct smtpd_listener *listener, int fd, const struct sockaddr_storage *address, const char *peer);
+void session_start(struct intake_listener *listener, int fd, const struct sockaddr_storage *address, const char *peer);
 /* visitor: its descriptor is owned. */
-void session_begin(struct smtpd_listener *listener, const struct visitor *visitor);
-bool session_full(const struct smtpd *smtpd, const struct smtpd_listener *listener);
+void session_begin(struct intake_listener *listener, const struct visitor *visitor);
+bool session_full(const struct intake *intake, const struct intake_listener *listener);
 /* 421 with `why`; nothing was made for it yet. */
-void visitor_refuse(struct smtpd *smtpd, const struct visitor *visitor, const char *why);
+void visitor_refuse(struct intake *intake, const struct visitor *visitor, const char *why);
 /* An answer has come from another daemon: the reply goes out and the next command is read. The session may be gone afterwards. */
 void session_go_on(struct session *session);
 /* 421 with `why`, when no question is open. The session may be gone afterwards. */
 void session_shutdown(struct session *session, const char *why);
 
 /* ---- room.c ---- */
-int room_open(struct smtpd *smtpd);
-/* Waits for a session; refused when the room is full, and when it has waited SMTPD_WAIT_MS. */
-void room_enter(struct smtpd_listener *listener, const struct visitor *visitor);
+int room_open(struct intake *intake);
+/* Waits for a session; refused when the room is full, and when it has waited INTAKE_WAIT_MS. */
+void room_enter(struct intake_listener *listener, const struct visitor *visitor);
 /* A session has ended. */
-void room_turn(struct smtpd *smtpd);
-void room_close(struct smtpd *smtpd, const char *why);
+void room_turn(struct intake *intake);
+void room_close(struct intake *intake, const char *why);
 
 /* ---- recipients.c ---- */
 /* Ends in smtp_server_rcpt_done, at once or when auth has answered. */
 void recipient_ask(struct session *session, struct span address);
-void recipient_answered(struct smtpd *smtpd, uint32_t id, const struct auth_recipient_answer *answer);
+void recipient_answered(struct intake *intake, uint32_t id, const struct auth_recipient_answer *answer);
 /* The directory was changed: what is remembered may be wrong. */
-void recipients_forget(struct smtpd *smtpd);
+void recipients_forget(struct intake *intake);
 /* auth went away: those who wait for it are told to try again. */
-void recipients_service_lost(struct smtpd *smtpd);
+void recipients_service_lost(struct intake *intake);
 
 /* ---- content.c ---- */
 /* The engine's callbacks: begin ends in smtp_server_data_ready, commit in smtp_server_data_done, at once or later. */
@@ -144,14 +165,14 @@ void content_abort(struct session *session);
 /* The session ends: it waits for nothing any more. */
 void content_forget(struct session *session);
 /* queue's answer to a commit; text: what went wrong. */
-void content_committed(struct smtpd *smtpd, uint64_t id, int code, struct span text);
-void content_service_lost(struct smtpd *smtpd);
+void content_committed(struct intake *intake, uint64_t id, int code, struct span text);
+void content_service_lost(struct intake *intake);
 /* Asks queue for files when half of the stock is used. */
-void stock_refill(struct smtpd *smtpd);
+void stock_refill(struct intake *intake);
 /* fd: owned. For the session that has waited longest, or for the stock. */
-void stock_add(struct smtpd *smtpd, uint64_t id, int fd);
+void stock_add(struct intake *intake, uint64_t id, int fd);
 /* queue has no file to give: all who wait for one are told to try again. */
-void stock_lost(struct smtpd *smtpd, uint64_t id);
-void stock_refused(struct smtpd *smtpd, int code);
+void stock_lost(struct intake *intake, uint64_t id);
+void stock_refused(struct intake *intake, int code);
 
 #endif

@@ -1,5 +1,5 @@
 /* One client: limits at its door, the engine's callbacks, its end. */
-#include "smtpd/smtpd.h"
+#include "intake/intake.h"
 
 #include "base/log.h"
 
@@ -13,27 +13,27 @@
 
 static int64_t idle_ms(const struct session *s)
 {
-	return conf_ms(daemon_conf(s->smtpd->daemon), CONF_smtp_timeout, &s->where);
+	return conf_ms(daemon_conf(s->intake->daemon), CONF_smtp_timeout, &s->where);
 }
 
 static int64_t login_ms(const struct session *s)
 {
-	return conf_ms(daemon_conf(s->smtpd->daemon), CONF_login_timeout, &s->where);
+	return conf_ms(daemon_conf(s->intake->daemon), CONF_login_timeout, &s->where);
 }
 
 static void session_end(struct session **sp)
 {
 	struct session *s = *sp;
-	struct smtpd *smtpd = s->smtpd;
+	struct intake *intake = s->intake;
 
 	*sp = NULL;
 	*s->link = s->next;
 	if (s->next != NULL)
 		s->next->link = s->link;
-	smtpd->session_count--;
+	intake->session_count--;
 	if (s->counted)
-		peer_count_leave(smtpd->peers, &s->address);
-	log_event(EV_smtp_disconnect, daemon_log(smtpd->daemon), F_STR("rip", conn_peer(s->conn)));
+		peer_count_leave(intake->peers, &s->address);
+	log_event(EV_smtp_disconnect, daemon_log(intake->daemon), F_STR("rip", conn_peer(s->conn)));
 	content_forget(s);
 	smtp_server_free(&s->server);
 	if (s->greeting != NULL)
@@ -41,9 +41,9 @@ static void session_end(struct session **sp)
 	buf_fini(&s->content);
 	conn_free(&s->conn);
 	free(s);
-	room_turn(smtpd);
-	if (smtpd->halting && smtpd->sessions == NULL)
-		daemon_finished(smtpd->daemon);
+	room_turn(intake);
+	if (intake->halting && intake->sessions == NULL)
+		daemon_finished(intake->daemon);
 }
 
 /* ---- the engine's questions ---- */
@@ -83,7 +83,7 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	struct session *s = arg;
 	const struct smtp_transaction *tx = smtp_server_transaction(server);
 
-	log_event(EV_smtp_reject, daemon_log(s->smtpd->daemon), F_SPAN("reply", reply), F_SPAN("from", tx ? tx->sender : span_str("")),
+	log_event(EV_smtp_reject, daemon_log(s->intake->daemon), F_SPAN("reply", reply), F_SPAN("from", tx ? tx->sender : span_str("")),
 	    F_STR("rip", conn_peer(s->conn)));
 }
 
@@ -93,7 +93,7 @@ static const struct smtp_server_callbacks engine_callbacks = {on_rcpt, on_data_b
 
 /*
  * Octets alone do not keep a session alive: a command that was begun has login-timeout to become complete,
- * and a message must come at SMTPD_OCTET_MS an octet once smtp-timeout is used up.
+ * and a message must come at INTAKE_OCTET_MS an octet once smtp-timeout is used up.
  */
 static void set_deadline(struct session *s, size_t consumed)
 {
@@ -103,7 +103,7 @@ static void set_deadline(struct session *s, size_t consumed)
 	if (s->waits_file)
 		return;
 	if (!waits && smtp_server_in_content(s->server))
-		ms = conn_time_left(s->conn) + (int64_t)consumed * SMTPD_OCTET_MS;
+		ms = conn_time_left(s->conn) + (int64_t)consumed * INTAKE_OCTET_MS;
 	else if (begun && consumed == 0 && s->in_line)
 		ms = conn_time_left(s->conn);
 	else if (begun)
@@ -120,12 +120,12 @@ static void run(struct session *s)
 	conn_consume(s->conn, consumed);
 	set_deadline(s, consumed);
 	if (event == SMTP_STARTTLS) {
-		if (conn_start_tls(s->conn, s->smtpd->tls) != 0)
+		if (conn_start_tls(s->conn, s->intake->tls) != 0)
 			conn_finish(s->conn);
 		conn_timeout(s->conn, login_ms(s));
 	} else if (event == SMTP_CLOSE) {
 		conn_finish(s->conn);
-	} else if (s->smtpd->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server)) {
+	} else if (s->intake->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server)) {
 		session_shutdown(s, "Server is shutting down");
 	}
 }
@@ -137,7 +137,7 @@ void session_go_on(struct session *s)
 		return;
 	}
 	conn_timeout(s->conn, idle_ms(s));
-	if (s->smtpd->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
+	if (s->intake->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
 		session_shutdown(s, "Server is shutting down");
 	else
 		conn_flush(s->conn);
@@ -153,7 +153,7 @@ static void refuse_early(struct session *s)
 {
 	static const char text[] = "554 5.5.1 You spoke before the greeting\r\n";
 
-	log_event(EV_smtp_refused, daemon_log(s->smtpd->daemon), F_STR("rip", conn_peer(s->conn)), F_STR("reason", "early-talker"));
+	log_event(EV_smtp_refused, daemon_log(s->intake->daemon), F_STR("rip", conn_peer(s->conn)), F_STR("reason", "early-talker"));
 	conn_consume(s->conn, conn_input(s->conn).len);
 	buf_add_str(conn_output(s->conn), text);
 	conn_finish(s->conn);
@@ -176,7 +176,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 	static const char slow[] = "421 4.4.2 Timeout, closing\r\n";
 
 	if (why->code == E_NOMEM)
-		log_event(EV_smtp_failed, daemon_log(s->smtpd->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
+		log_event(EV_smtp_failed, daemon_log(s->intake->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
 	if (why->code == E_TIMEOUT && !conn_is_tls(conn))
 		(void)!send(conn_fd(conn), slow, sizeof(slow) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	session_end(&s);
@@ -189,7 +189,7 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 	if (code == 0)
 		smtp_server_tls_started(s->server);
 	else
-		log_event(EV_tls_failed, daemon_log(s->smtpd->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
+		log_event(EV_tls_failed, daemon_log(s->intake->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
 }
 
 static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL, on_tls};
@@ -198,58 +198,58 @@ static const struct conn_callbacks client_callbacks = {on_input, on_closed, NULL
 
 static const char no_memory[] = "Out of memory; try again later";
 
-static void say_at_door(struct smtpd *smtpd, int fd, const char *peer, const char *enhanced, const char *why)
+static void say_at_door(struct intake *intake, int fd, const char *peer, const char *enhanced, const char *why)
 {
 	char text[160];
 	int n = snprintf(text, sizeof(text), "421 %s %s\r\n", enhanced, why);
 
 	(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	log_event(EV_smtp_refused, daemon_log(smtpd->daemon), F_STR("rip", peer), F_STR("reason", why));
+	log_event(EV_smtp_refused, daemon_log(intake->daemon), F_STR("rip", peer), F_STR("reason", why));
 }
 
-void visitor_refuse(struct smtpd *smtpd, const struct visitor *v, const char *why)
+void visitor_refuse(struct intake *intake, const struct visitor *v, const char *why)
 {
-	say_at_door(smtpd, v->fd, v->peer, "4.7.0", why);
+	say_at_door(intake, v->fd, v->peer, "4.7.0", why);
 	close(v->fd);
 	if (v->counted)
-		peer_count_leave(smtpd->peers, &v->address);
+		peer_count_leave(intake->peers, &v->address);
 }
 
-static struct conf_where where_of(const struct smtpd *smtpd, const struct smtpd_listener *l)
+static struct conf_where where_of(const struct intake *intake, const struct intake_listener *l)
 {
-	return (struct conf_where){.listener = conf_listener_find(daemon_conf(smtpd->daemon), SPAN_LIT("smtp"), span_str(l->address))};
+	return (struct conf_where){.listener = conf_listener_find(daemon_conf(intake->daemon), span_str(l->service->name), span_str(l->address))};
 }
 
-bool session_full(const struct smtpd *smtpd, const struct smtpd_listener *l)
+bool session_full(const struct intake *intake, const struct intake_listener *l)
 {
-	struct conf_where where = where_of(smtpd, l);
+	struct conf_where where = where_of(intake, l);
 
-	return smtpd->session_count >= conf_u64(daemon_conf(smtpd->daemon), CONF_connections, &where);
+	return intake->session_count >= conf_u64(daemon_conf(intake->daemon), CONF_connections, &where);
 }
 
-static bool admit(struct smtpd_listener *l, struct visitor *v)
+static bool admit(struct intake_listener *l, struct visitor *v)
 {
-	struct smtpd *smtpd = l->smtpd;
-	const struct conf *conf = daemon_conf(smtpd->daemon);
-	struct conf_where where = where_of(smtpd, l);
+	struct intake *intake = l->intake;
+	const struct conf *conf = daemon_conf(intake->daemon);
+	struct conf_where where = where_of(intake, l);
 
 	if (conf_in_networks(conf, CONF_unlimited_from, &where, span_str(v->peer)))
 		return true;
-	v->counted = peer_count_enter(smtpd->peers, &v->address, (uint32_t)conf_u64(conf, CONF_connections_per_address, &where));
+	v->counted = peer_count_enter(intake->peers, &v->address, (uint32_t)conf_u64(conf, CONF_connections_per_address, &where));
 	if (!v->counted)
-		visitor_refuse(smtpd, v, "Too many connections from your address");
+		visitor_refuse(intake, v, "Too many connections from your address");
 	return v->counted;
 }
 
 /* Before anything is made for the client: under a flood of them a refusal must cost next to nothing. */
-void session_start(struct smtpd_listener *l, int fd, const struct sockaddr_storage *address, const char *peer)
+void session_start(struct intake_listener *l, int fd, const struct sockaddr_storage *address, const char *peer)
 {
 	struct visitor visitor = {.fd = fd, .address = *address};
 
 	snprintf(visitor.peer, sizeof(visitor.peer), "%s", peer);
 	if (!admit(l, &visitor))
 		return;
-	if (session_full(l->smtpd, l))
+	if (session_full(l->intake, l))
 		room_enter(l, &visitor);
 	else
 		session_begin(l, &visitor);
@@ -269,7 +269,7 @@ static void on_greeting(evutil_socket_t fd, short what, void *arg)
 /* With a delay, whoever speaks before the greeting is no mail server. */
 static void greet(struct session *s)
 {
-	int64_t ms = conf_ms(daemon_conf(s->smtpd->daemon), CONF_greeting_delay, &s->where);
+	int64_t ms = conf_ms(daemon_conf(s->intake->daemon), CONF_greeting_delay, &s->where);
 	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
 	conn_timeout(s->conn, idle_ms(s) + ms);
@@ -277,21 +277,21 @@ static void greet(struct session *s)
 		on_greeting(-1, 0, s);
 		return;
 	}
-	s->greeting = evtimer_new(daemon_base(s->smtpd->daemon), on_greeting, s);
+	s->greeting = evtimer_new(daemon_base(s->intake->daemon), on_greeting, s);
 	if (s->greeting != NULL)
 		evtimer_add(s->greeting, &tv);
 }
 
 static struct smtp_server *make_server(struct session *s)
 {
-	const struct conf *conf = daemon_conf(s->smtpd->daemon);
+	const struct conf *conf = daemon_conf(s->intake->daemon);
 	struct smtp_server_config config = {.hostname = conf_text(conf, CONF_hostname, NULL),
 	    .limits = {.message_size = conf_u64(conf, CONF_message_size, &s->where),
 		.header_size = conf_u64(conf, CONF_header_size, NULL),
 		.received_lines = (uint32_t)conf_u64(conf, CONF_received_lines, NULL),
 		.recipients = (uint32_t)conf_u64(conf, CONF_recipients, &s->where),
 		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, &s->where)},
-	    .tls_offered = s->smtpd->tls != NULL};
+	    .tls_offered = s->intake->tls != NULL};
 
 	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));
 }
@@ -304,45 +304,45 @@ static void limit_output(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof(most));
 }
 
-static void refuse_for_memory(struct smtpd *smtpd, int fd, const struct visitor *v)
+static void refuse_for_memory(struct intake *intake, int fd, const struct visitor *v)
 {
-	say_at_door(smtpd, fd, v->peer, "4.3.2", no_memory);
+	say_at_door(intake, fd, v->peer, "4.3.2", no_memory);
 	if (v->counted)
-		peer_count_leave(smtpd->peers, &v->address);
+		peer_count_leave(intake->peers, &v->address);
 }
 
-void session_begin(struct smtpd_listener *l, const struct visitor *v)
+void session_begin(struct intake_listener *l, const struct visitor *v)
 {
-	struct smtpd *smtpd = l->smtpd;
+	struct intake *intake = l->intake;
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (s == NULL) {
-		refuse_for_memory(smtpd, v->fd, v);
+		refuse_for_memory(intake, v->fd, v);
 		close(v->fd);
 		return;
 	}
-	s->smtpd = smtpd;
+	s->intake = intake;
 	s->address = v->address;
 	s->counted = v->counted;
 	s->file.fd = -1;
-	s->where = where_of(smtpd, l);
-	buf_init(&s->content, SMTPD_GATHER + 4096);
+	s->where = where_of(intake, l);
+	buf_init(&s->content, INTAKE_GATHER + 4096);
 	limit_output(v->fd);
-	s->conn = conn_new(daemon_base(smtpd->daemon), v->fd, v->peer, &client_callbacks, s);
+	s->conn = conn_new(daemon_base(intake->daemon), v->fd, v->peer, &client_callbacks, s);
 	s->server = s->conn ? make_server(s) : NULL;
 	if (s->server == NULL) {
-		refuse_for_memory(smtpd, s->conn != NULL ? conn_fd(s->conn) : -1, v);
+		refuse_for_memory(intake, s->conn != NULL ? conn_fd(s->conn) : -1, v);
 		conn_free(&s->conn);
 		free(s);
 		return;
 	}
-	s->next = smtpd->sessions;
-	s->link = &smtpd->sessions;
+	s->next = intake->sessions;
+	s->link = &intake->sessions;
 	if (s->next != NULL)
 		s->next->link = &s->next;
-	smtpd->sessions = s;
-	smtpd->session_count++;
-	smtpd->total++;
-	log_event(EV_smtp_connect, daemon_log(smtpd->daemon), F_STR("rip", v->peer));
+	intake->sessions = s;
+	intake->session_count++;
+	intake->total++;
+	log_event(EV_smtp_connect, daemon_log(intake->daemon), F_STR("rip", v->peer));
 	greet(s);
 }

@@ -1,0 +1,211 @@
+/* What is around the sessions: listeners, the services that are asked, reload and halt. */
+#include "intake/intake.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/ipc_conn.h"
+#include "tls/tls.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	(void)conn;
+	if (m->type == &ipc_auth_forget)
+		recipients_forget(arg);
+	else if (m->type == &ipc_auth_recipient_answer)
+		recipient_answered(arg, m->id, (const void *)m->body);
+	else
+		return E_PROTO;
+	return 0;
+}
+
+static void on_auth_closed(void *arg, struct ipc_conn *conn)
+{
+	struct intake *intake = arg;
+
+	(void)conn;
+	intake->auth = NULL;
+	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
+	daemon_peer_lost(intake->daemon, "auth");
+	recipients_service_lost(intake);
+}
+
+static int on_queue(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct intake *intake = arg;
+
+	(void)conn;
+	if (m->type == &ipc_queue_file && m->fd_lost) {
+		stock_lost(intake, ((const struct queue_file *)(const void *)m->body)->id);
+	} else if (m->type == &ipc_queue_file) {
+		stock_add(intake, ((const struct queue_file *)(const void *)m->body)->id, m->fd);
+	} else if (m->type == &ipc_queue_committed) {
+		const struct queue_committed *body = (const void *)m->body;
+
+		content_committed(intake, body->id, body->code, body->text);
+	} else {
+		stock_refused(intake, ((const struct queue_no_file *)(const void *)m->body)->code);
+	}
+	return 0;
+}
+
+static void on_queue_closed(void *arg, struct ipc_conn *conn)
+{
+	struct intake *intake = arg;
+
+	(void)conn;
+	intake->queue = NULL;
+	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "queue"));
+	daemon_peer_lost(intake->daemon, "queue");
+	content_service_lost(intake);
+}
+
+static const struct ipc_conn_callbacks auth_callbacks = {on_auth, on_auth_closed};
+static const struct ipc_conn_callbacks queue_callbacks = {on_queue, on_queue_closed};
+
+static void intake_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
+{
+	struct intake *intake = daemon_state(daemon);
+	struct event_base *base = daemon_base(daemon);
+
+	(void)role;
+	if (!serving && span_eq(service, SPAN_LIT("auth"))) {
+		ipc_conn_free(&intake->auth);
+		intake->auth = ipc_conn_new(base, fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, intake);
+	} else if (!serving && span_eq(service, SPAN_LIT("queue"))) {
+		if (intake->queue != NULL) {
+			ipc_conn_free(&intake->queue);
+			content_service_lost(intake);
+		}
+		intake->queue = ipc_conn_new(base, fd, &ipc_service_queue, TO_CLIENT, &queue_callbacks, intake);
+		stock_refill(intake);
+	} else {
+		close(fd);
+	}
+}
+
+static void on_accept(void *arg, int fd, const struct sockaddr_storage *address, const char *peer)
+{
+	session_start(arg, fd, address, peer);
+}
+
+static int open_service(struct intake *intake, const struct intake_service *service, struct err *err)
+{
+	int fds[INTAKE_LISTENERS];
+	char addresses[INTAKE_LISTENERS][128];
+	size_t count = daemon_listeners(intake->daemon, service->name, fds, addresses, INTAKE_LISTENERS - intake->listener_count);
+
+	for (size_t i = 0; i < count; i++) {
+		struct intake_listener *l = &intake->listeners[intake->listener_count++];
+
+		l->intake = intake;
+		l->service = service;
+		memcpy(l->address, addresses[i], sizeof(l->address));
+		l->listener = listener_new(daemon_base(intake->daemon), fds[i], on_accept, l);
+		if (l->listener == NULL)
+			return err_set(err, E_NOMEM, "no memory for a listener");
+	}
+	return 0;
+}
+
+static int open_listeners(struct intake *intake, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < INTAKE_SERVICES && intake->kind->services[i].name != NULL && r == 0; i++)
+		r = open_service(intake, &intake->kind->services[i], err);
+	return r;
+}
+
+static int load_tls(struct intake *intake, struct err *err)
+{
+	char warning[TLS_WARNING_MAX];
+	int r = tls_context_renew(daemon_file(intake->daemon, "tls-certificate"), daemon_file(intake->daemon, "tls-key"), &intake->tls, err);
+
+	if (r == 0 && tls_context_warning(intake->tls, clock_wall(), warning))
+		log_event(EV_tls_certificate_old, daemon_log(intake->daemon), F_STR("warning", warning));
+	return r;
+}
+
+static int intake_prepare(struct daemon *daemon, struct err *err)
+{
+	struct intake *intake = daemon_state(daemon);
+
+	intake->daemon = daemon;
+	intake->waiting_tail = &intake->waiting_files;
+	intake->committing_tail = &intake->committing;
+	return load_tls(intake, err);
+}
+
+static int intake_confined(struct daemon *daemon, struct err *err)
+{
+	struct intake *intake = daemon_state(daemon);
+
+	intake->peers = peer_count_new();
+	if (intake->peers == NULL || room_open(intake) != 0)
+		return err_set(err, E_NOMEM, "no memory for counters");
+	return open_listeners(intake, err);
+}
+
+/* Sessions keep pointers into the old configuration's blocks: they are found again by name. */
+static int intake_reload(struct daemon *daemon, struct err *err)
+{
+	struct intake *intake = daemon_state(daemon);
+	int r = load_tls(intake, err);
+
+	for (struct session *s = intake->sessions; s != NULL && r == 0; s = s->next)
+		s->where.listener = NULL;
+	return r;
+}
+
+static void intake_halt(struct daemon *daemon)
+{
+	struct intake *intake = daemon_state(daemon);
+	struct session *s = intake->sessions;
+
+	intake->halting = true;
+	for (size_t i = 0; i < intake->listener_count; i++)
+		listener_free(&intake->listeners[i].listener);
+	room_close(intake, "Server is shutting down");
+	while (s != NULL) {
+		struct session *next = s->next;
+
+		if (!smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
+			session_shutdown(s, "Server is shutting down");
+		s = next;
+	}
+	if (intake->sessions == NULL)
+		daemon_finished(daemon);
+}
+
+static void intake_stats(struct daemon *daemon, struct master_stats *stats)
+{
+	struct intake *intake = daemon_state(daemon);
+
+	stats->connections = intake->session_count;
+	stats->total = intake->total;
+	if (intake->waiting_count > 0)
+		snprintf(intake->note, sizeof(intake->note), "all sessions are taken; %u clients wait", (unsigned)intake->waiting_count);
+	else
+		tls_context_warning(intake->tls, clock_wall(), intake->note);
+	stats->note = span_str(intake->note);
+}
+
+int intake_run(const struct intake_kind *kind)
+{
+	static struct intake intake;
+	struct daemon_spec spec = {.name = kind->name,
+	    .profile = profile_find(kind->name),
+	    .prepare = intake_prepare,
+	    .confined = intake_confined,
+	    .reload = intake_reload,
+	    .peer = intake_peer,
+	    .halt = intake_halt,
+	    .stats = intake_stats,
+	    .state = &intake};
+
+	intake.kind = kind;
+	return daemon_run(&spec);
+}
