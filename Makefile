@@ -42,8 +42,8 @@ DAEMON  := $(BASE) $(IPC) $(CONF) $(CONFINE) $(NETIPC) $(addprefix lib/proc/,dae
 CONTROL := lib/net/control.o lib/net/listener.o
 NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) lib/tls/tls.o
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
-SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_content.o server_mail.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
+SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o) $(SASLLINE)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
@@ -55,8 +55,10 @@ auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o record.o numbers.o lookup.o password.o hash.o login.o sasl.o control.o export.o) \
              lib/store/pages.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
-INTAKE    := $(addprefix lib/intake/,daemon.o session.o room.o recipients.o content.o)
+INTAKE    := $(addprefix lib/intake/,daemon.o session.o room.o login.o sender.o rate.o mend.o recipients.o content.o)
 smtpd_O   := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) smtpd/main.o
+submission_O := $(DAEMON) $(NET) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) submission/main.o
+submission_L = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
@@ -91,7 +93,7 @@ mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
-DAEMONS  := master auth smtpd queue deliver lmtpd imapd imap-session
+DAEMONS  := master auth smtpd submission queue deliver lmtpd imapd imap-session
 COMMANDS := mailwain mailwain-control mailwain-config mailwain-account mailwain-queue mailwain-store
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-mailbox:mailwain-store
@@ -121,7 +123,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(NET) $(COMMAND) $(SMTP) $(SASL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(NET) $(COMMAND) $(SMTP) $(SASL) lib/intake/mend.o $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread

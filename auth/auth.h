@@ -53,6 +53,12 @@ uint64_t auth_quota(struct auth *auth, const struct account *account);
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
     struct err *err);
 
+/*
+ * May the account send as this address: its own, one that leads to it alone or to it among others (an alias), each also with
+ * "+detail"? E_DENIED, E_IO.
+ */
+int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err);
+
 /* ---- password.c: hashing beside the event loop ---- */
 
 /*

@@ -14,13 +14,14 @@
 enum { GRANT_SECONDS = 2 * 86400 }; /* longer than the largest message takes at the slowest pace that is allowed */
 
 /* What a role may ask: decided by who is connected, which master says, not by what the peer says. */
-enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8 };
+enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8, MAY_SENDER = 16 };
 
 static const struct {
 	const char *role;
 	unsigned may;
 } permissions[] = {{"smtpd", MAY_RECIPIENT | REMEMBERS}, {"lmtpd", MAY_RECIPIENT}, {"queue", MAY_EXPAND},
-    {"deliver", MAY_RECIPIENT}, {"imapd", MAY_LOGIN}};
+    {"deliver", MAY_RECIPIENT}, {"imapd", MAY_LOGIN},
+    {"submission", MAY_RECIPIENT | REMEMBERS | MAY_LOGIN | MAY_SENDER}};
 
 /* One connected daemon. */
 struct auth_peer {
@@ -92,6 +93,17 @@ static void answer_expand(struct auth *auth, struct ipc_conn *conn, uint32_t id,
 	ipc_conn_send(conn, &ipc_auth_expanded, id, &done, -1);
 }
 
+static void answer_sender(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sender *ask)
+{
+	struct err err = {0};
+	struct auth_sender_answer answer = {.code = auth_may_send_as(auth, ask->account, ask->address, &err)};
+
+	answer.text = span_str(err.text);
+	if (answer.code != 0 && err_class(answer.code) != ERR_CLASS_PERM)
+		log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(&err));
+	ipc_conn_send(conn, &ipc_auth_sender_answer, id, &answer, -1);
+}
+
 static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct auth_peer *peer = arg;
@@ -102,6 +114,8 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		answer_expand(peer->auth, conn, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_login && (peer->may & MAY_LOGIN))
 		auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_sender && (peer->may & MAY_SENDER))
+		answer_sender(peer->auth, conn, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_sasl_begin && (peer->may & MAY_LOGIN))
 		auth_sasl_start(peer->auth, conn, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_sasl_response && (peer->may & MAY_LOGIN))

@@ -281,7 +281,8 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	log_event(EV_smtp_reject, daemon_log(s->lmtpd->daemon), F_SPAN("reply", reply), F_STR("rip", conn_peer(s->conn)));
 }
 
-static const struct smtp_server_callbacks engine_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
+static const struct smtp_server_callbacks engine_callbacks = {.rcpt = on_rcpt, .data_begin = on_data_begin, .data = on_data, .data_end = on_data_end,
+    .data_abort = on_data_abort, .refused = on_refused};
 
 /* ---- bytes ---- */
 

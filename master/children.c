@@ -29,6 +29,7 @@ const struct child_kind child_kinds[] = {
     {.name = "deliver", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
     {.name = "smtpd", .listeners = {"smtp"}, .tls = true, .workers = CONF_smtpd_workers},
+    {.name = "submission", .listeners = {"submission", "submissions"}, .tls = true, .only_with_listener = true, .workers = CONF_COUNT},
     {.name = "imapd", .listeners = {"imap", "imaps"}, .tls = true, .workers = CONF_imapd_workers},
     {.name = "lmtpd", .listeners = {"lmtp"}, .only_with_listener = true, .workers = CONF_COUNT},
     {.name = NULL},
@@ -42,6 +43,8 @@ static const struct {
 } child_links[] = {
     {"smtpd", "auth", "auth"},
     {"smtpd", "queue", "queue"},
+    {"submission", "auth", "auth"},
+    {"submission", "queue", "queue"},
     {"queue", "auth", "auth"},
     {"queue", "deliver", "deliver"},
     {"imapd", "auth", "auth"},

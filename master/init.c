@@ -36,7 +36,7 @@ static int check_owner(const char *path, uid_t uid, struct err *err)
 static int make_one(const char *path, uid_t uid, struct err *err)
 {
 	if (mkdir(path, 0755) == 0)
-		return 0;
+		return save_directory(path, err);
 	return errno == EEXIST ? check_owner(path, uid, err) : err_set_errno(err, errno, "mkdir %s", path);
 }
 
@@ -75,7 +75,9 @@ static int make_owned(const struct init_options *options, const char *parent, co
 	r = geteuid() == 0 ? init_user(options->user_prefix, user, &uid, &gid, err) : 0;
 	if (r == 0)
 		r = make_directory_of(path, uid, err);
-	return r == 0 ? init_own(path, uid, gid, 0700, err) : r;
+	if (r == 0)
+		r = init_own(path, uid, gid, 0700, err);
+	return r == 0 ? save_directory(path, err) : r;
 }
 
 static int make_directories(const struct instance *instance, const struct init_options *options, struct err *err)
@@ -143,7 +145,7 @@ static void write_listeners(FILE *file, const struct init_options *options)
 	static const struct {
 		const char *service;
 		unsigned port;
-	} services[] = {{"smtp", 25}, {"imap", 143}, {"imaps", 993}};
+	} services[] = {{"smtp", 25}, {"submission", 587}, {"submissions", 465}, {"imap", 143}, {"imaps", 993}};
 	const char *address = options->trial ? "127.0.0.1" : "0.0.0.0";
 	bool ipv6 = !options->trial && has_ipv6();
 

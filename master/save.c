@@ -41,18 +41,31 @@ void save_abort(FILE **file, const char *path)
 	unlink(name);
 }
 
-static int sync_directory_of(const char *path, struct err *err)
+static int sync_directory(const char *path, struct err *err)
 {
-	char copy[SAVE_PATH];
-	int fd, r = 0;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd) != 0)
-		r = err_set_errno(err, errno, "sync of the directory of %s", path);
+		r = err_set_errno(err, errno, "sync of %s", path);
 	if (fd >= 0)
 		close(fd);
 	return r;
+}
+
+static int sync_directory_of(const char *path, struct err *err)
+{
+	char copy[SAVE_PATH];
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	return sync_directory(dirname(copy), err);
+}
+
+/* A file system that keeps a log of what was synced, and of nothing else, forgets a directory that nothing was synced in. */
+int save_directory(const char *path, struct err *err)
+{
+	int r = sync_directory(path, err);
+
+	return r == 0 ? sync_directory_of(path, err) : r;
 }
 
 int save_end(FILE **file, const char *path, struct err *err)

@@ -249,16 +249,31 @@ void accept_retire(struct message *m)
 	queue->spare_count++;
 }
 
+/* Who it is decides where a message comes from, and whether it may go out to the world. */
+static const struct {
+	const char *role;
+	enum spool_source source;
+	bool remote;
+} sources[] = {{"smtpd", SPOOL_FROM_SMTP, false}, {"submission", SPOOL_FROM_SUBMISSION, true}};
+
 /* From the internet's side only recipients that auth has called ours, by its signature: smtpd cannot invent one. */
 static int check_envelope(struct client *client, const struct spool_envelope *e, struct err *err)
 {
 	int64_t now = clock_wall();
+	bool known = false, remote = false;
 
-	if (e->source != SPOOL_FROM_SMTP)
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+		if (strcmp(client->role, sources[i].role) == 0 && e->source == sources[i].source) {
+			known = true;
+			remote = sources[i].remote;
+		}
+	if (!known)
 		return err_set(err, E_DENIED, "%s may not say where a message comes from", client->role);
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		const struct spool_recipient *r = &e->recipients[i];
 
+		if (!r->local && r->account == 0 && remote)
+			continue;
 		if (!r->local || !grant_check(client->queue->grant_key, GRANT_RECIPIENT, r->account, r->quota, r->canonical, now, r->grant))
 			return err_set(err, E_DENIED, "recipient %zu has no valid grant", i);
 	}

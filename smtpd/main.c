@@ -3,7 +3,8 @@
 
 int main(void)
 {
+	static struct intake intake;
 	static const struct intake_kind kind = {.name = "smtpd", .services = {{"smtp", false}}};
 
-	return intake_run(&kind);
+	return intake_run(&intake, &kind);
 }

@@ -66,8 +66,8 @@ static int check_listener(const struct conf_block *block, bool tls, struct err *
 	if (span_find(l->host, ':') < l->host.len && l->address.ptr[0] != '[')
 		return fail_at(scope->origin, scope->column, err, "listen %.*s: an IPv6 address stands in brackets: [%.*s]:%u",
 		    SPAN_ARG(l->address), SPAN_ARG(l->host), l->port);
-	if (span_eq(l->service, SPAN_LIT("imaps")) && !tls)
-		return fail_at(scope->origin, scope->column, err, "listen imaps needs a certificate; write at the top level: tls certificate FILE key FILE");
+	if ((span_eq(l->service, SPAN_LIT("imaps")) || span_eq(l->service, SPAN_LIT("submissions"))) && !tls)
+		return fail_at(scope->origin, scope->column, err, "listen %.*s needs a certificate; write at the top level: tls certificate FILE key FILE", SPAN_ARG(l->service));
 	return check_scope(scope, err);
 }
 

@@ -167,7 +167,7 @@ static int take_setting(struct parser *p, struct conf_scope_values *scope, unsig
 
 /* ---- blocks ---- */
 
-static const char *const services[] = {"smtp", "imap", "imaps", "lmtp"};
+static const char *const services[] = {"smtp", "submission", "submissions", "imap", "imaps", "lmtp"};
 
 static int parse_listener(struct parser *p, const struct conf_token *words, size_t count, struct conf_listener *out,
     struct err *err)
@@ -183,7 +183,7 @@ static int parse_listener(struct parser *p, const struct conf_token *words, size
 	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++)
 		known |= span_eq(words[1].text, span_str(services[i]));
 	if (!known)
-		return conf_fail(&p->lex, &words[1], err, "unknown service '%.*s'; there are smtp, imap, imaps and lmtp",
+		return conf_fail(&p->lex, &words[1], err, "unknown service '%.*s'; there are smtp, submission, submissions, imap, imaps and lmtp",
 		    SPAN_ARG(span_sub(words[1].text, 0, 40)));
 	address = words[3].text;
 	for (colon = address.len; colon > 0 && address.ptr[colon - 1] != ':'; colon--)

@@ -38,23 +38,55 @@ static struct session *next_waiting(struct intake *intake)
 	return s;
 }
 
-static void add_received(struct session *s)
+/* RFC 3848 and RFC 6531 section 4.3: what the client could do. */
+static const char *protocol_of(const struct session *s)
 {
-	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
-	const struct conf *conf = daemon_conf(s->intake->daemon);
-	bool tls = conn_is_tls(s->conn), v6 = strchr(conn_peer(s->conn), ':') != NULL;
-	char date[CLOCK_RFC5322_MAX];
-	const char *protocol = tx->smtputf8 ? (tls ? "UTF8SMTPS" : "UTF8SMTP")
-		: !smtp_server_extended(s->server) ? "SMTP" : tls ? "ESMTPS" : "ESMTP";
+	static const char *const names[2][2][2] = {{{"ESMTP", "ESMTPS"}, {"ESMTPA", "ESMTPSA"}}, {{"UTF8SMTP", "UTF8SMTPS"}, {"UTF8SMTPA", "UTF8SMTPSA"}}};
+	bool utf8 = smtp_server_transaction(s->server)->smtputf8;
 
+	if (!utf8 && !smtp_server_extended(s->server) && s->account == 0)
+		return "SMTP";
+	return names[utf8][s->account != 0][conn_is_tls(s->conn)];
+}
+
+/* Where its users are is nobody's business (received-client). */
+static void add_received_from(struct session *s)
+{
+	bool tls = conn_is_tls(s->conn), v6 = strchr(conn_peer(s->conn), ':') != NULL;
+
+	if (s->intake->kind->submission && !conf_bool(daemon_conf(s->intake->daemon), CONF_received_client, &s->where)) {
+		buf_add_str(&s->content, "Received:");
+		return;
+	}
 	/* RFC 5321 section 4.4; what the client said stands beside what we saw. */
 	buf_printf(&s->content, "Received: from %.*s ([%s%s])", SPAN_ARG(smtp_server_helo(s->server)), v6 ? "IPv6:" : "", conn_peer(s->conn));
 	if (tls)
 		buf_printf(&s->content, "\r\n\t(using %s with cipher %s)", conn_tls_version(s->conn), conn_tls_cipher(s->conn));
-	buf_printf(&s->content, "\r\n\tby %.*s with %s id %s", SPAN_ARG(conf_text(conf, CONF_hostname, NULL)), protocol, s->id);
+	buf_add_str(&s->content, "\r\n\t");
+}
+
+static void add_received(struct session *s)
+{
+	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
+	const struct conf *conf = daemon_conf(s->intake->daemon);
+	char date[CLOCK_RFC5322_MAX];
+
+	add_received_from(s);
+	buf_printf(&s->content, "%sby %.*s with %s id %s", s->content.data[s->content.end - 1] == ':' ? " " : "", SPAN_ARG(conf_text(conf, CONF_hostname, NULL)),
+	    protocol_of(s), s->id);
 	if (tx->recipient_count == 1)
 		buf_printf(&s->content, "\r\n\tfor <%.*s>", SPAN_ARG(tx->recipients->address));
 	buf_printf(&s->content, "; %s\r\n", clock_format_rfc5322(clock_wall(), date));
+}
+
+/* A Message-ID of ours is as unique as the spool's id, and tells nothing of the client. */
+static void mend_begin(struct session *s)
+{
+	struct span host = conf_text(daemon_conf(s->intake->daemon), CONF_hostname, NULL);
+
+	clock_format_rfc5322(clock_wall(), s->date);
+	snprintf(s->message_id, sizeof(s->message_id), "<%s.%llx@%.*s>", s->id, (unsigned long long)clock_wall_us(), SPAN_ARG(span_sub(host, 0, 80)));
+	mend_init(&s->mend, s->date, s->message_id);
 }
 
 static void content_start(struct session *s, struct stock file)
@@ -64,6 +96,8 @@ static void content_start(struct session *s, struct stock file)
 	spool_id_format(file.id, s->id);
 	buf_clear(&s->content);
 	add_received(s);
+	if (s->intake->kind->submission)
+		mend_begin(s);
 	smtp_server_data_ready(s->server, 0, NULL);
 }
 
@@ -172,7 +206,10 @@ int content_add(struct session *s, struct span bytes, struct err *err)
 		r = flush(s, err);
 	if (r != 0)
 		return r;
-	buf_add_span(&s->content, bytes);
+	if (s->intake->kind->submission)
+		mend_feed(&s->mend, bytes, &s->content);
+	else
+		buf_add_span(&s->content, bytes);
 	return buf_failed(&s->content) ? err_set(err, E_NOMEM, "Out of memory; try again later") : 0;
 }
 
@@ -181,6 +218,10 @@ static void fill_recipients(const struct smtp_transaction *tx, struct spool_reci
 	for (const struct smtp_recipient *r = tx->recipients; r != NULL; r = r->next, out++) {
 		const struct verdict *v = r->owner;
 
+		if (v->remote) {
+			*out = (struct spool_recipient){.address = r->address, .orcpt = r->orcpt, .notify = r->notify};
+			continue;
+		}
 		*out = (struct spool_recipient){.address = r->address, .orcpt = r->orcpt, .notify = r->notify, .local = true,
 		    .account = v->account, .quota = v->quota, .canonical = span_str(v->address), .detail = span_str(v->detail),
 		    .grant = span_of(v->grant, v->grant_len)};
@@ -191,7 +232,7 @@ static int encode_envelope(struct session *s, struct buf *out)
 {
 	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
 	struct spool_recipient *recipients = pool_array(tx->pool, tx->recipient_count, sizeof(*recipients));
-	struct spool_envelope envelope = {.source = SPOOL_FROM_SMTP, .arrived = clock_wall(), .sender = tx->sender,
+	struct spool_envelope envelope = {.source = s->intake->kind->submission ? SPOOL_FROM_SUBMISSION : SPOOL_FROM_SMTP, .arrived = clock_wall(), .sender = tx->sender,
 	    .envid = tx->envid, .ret = (enum spool_ret)tx->ret, .body = (enum spool_body)tx->body, .smtputf8 = tx->smtputf8,
 	    .client = span_str(conn_peer(s->conn)), .helo = smtp_server_helo(s->server),
 	    .recipient_count = tx->recipient_count, .recipients = recipients};
@@ -245,8 +286,11 @@ void content_commit(struct session *s)
 {
 	struct err err = {0};
 	struct buf wire;
-	int r = flush(s, &err);
+	int r;
 
+	if (s->intake->kind->submission)
+		mend_end(&s->mend, &s->content);
+	r = buf_failed(&s->content) ? err_set(&err, E_NOMEM, "Out of memory; try again later") : flush(s, &err);
 	buf_fini(&s->content);
 	buf_init(&wire, SPOOL_ENVELOPE_MAX);
 	if (r == 0)
@@ -256,6 +300,8 @@ void content_commit(struct session *s)
 	buf_fini(&wire);
 	if (r == 0) {
 		commit_await(s);
+		if (s->account != 0)
+			rate_count(s, 1, smtp_server_transaction(s->server)->recipient_count);
 		return;
 	}
 	content_abort(s);

@@ -16,6 +16,12 @@ static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		recipients_forget(arg);
 	else if (m->type == &ipc_auth_recipient_answer)
 		recipient_answered(arg, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_login_answer)
+		login_answered(arg, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_sasl_challenge)
+		login_challenged(arg, m->id, ((const struct auth_sasl_challenge *)(const void *)m->body)->challenge);
+	else if (m->type == &ipc_auth_sender_answer)
+		sender_answered(arg, m->id, (const void *)m->body);
 	else
 		return E_PROTO;
 	return 0;
@@ -29,6 +35,8 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	intake->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
 	daemon_peer_lost(intake->daemon, "auth");
+	logins_service_lost(intake);
+	senders_service_lost(intake);
 	recipients_service_lost(intake);
 }
 
@@ -186,16 +194,24 @@ static void intake_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = intake->session_count;
 	stats->total = intake->total;
-	if (intake->waiting_count > 0)
+	if (intake->over_until > clock_wall())
+		snprintf(intake->note, sizeof(intake->note), "sends more than it may: %.36s", intake->over);
+	else if (intake->waiting_count > 0)
 		snprintf(intake->note, sizeof(intake->note), "all sessions are taken; %u clients wait", (unsigned)intake->waiting_count);
 	else
 		tls_context_warning(intake->tls, clock_wall(), intake->note);
 	stats->note = span_str(intake->note);
 }
 
-int intake_run(const struct intake_kind *kind)
+uint32_t intake_next_question(struct intake *intake)
 {
-	static struct intake intake;
+	if (++intake->last_question == 0)
+		intake->last_question = 1;
+	return intake->last_question;
+}
+
+int intake_run(struct intake *intake, const struct intake_kind *kind)
+{
 	struct daemon_spec spec = {.name = kind->name,
 	    .profile = profile_find(kind->name),
 	    .prepare = intake_prepare,
@@ -204,8 +220,8 @@ int intake_run(const struct intake_kind *kind)
 	    .peer = intake_peer,
 	    .halt = intake_halt,
 	    .stats = intake_stats,
-	    .state = &intake};
+	    .state = intake};
 
-	intake.kind = kind;
+	intake->kind = kind;
 	return daemon_run(&spec);
 }

@@ -5,6 +5,9 @@
 #ifndef MW_INTAKE_INTAKE_H
 #define MW_INTAKE_INTAKE_H
 
+#include "base/clock.h"
+#include "intake/mend.h"
+#include "ipc/ipc.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "proc/daemon.h"
@@ -17,6 +20,8 @@ struct ipc_conn;
 enum {
 	INTAKE_LISTENERS = 32,
 	INTAKE_SERVICES = 2,
+	INTAKE_RATE_ROWS = 512,	   /* accounts whose mail is counted: rows */
+	INTAKE_RATE_ROW = 8,	   /* of so many */
 	INTAKE_STOCK = 32,	   /* spool files kept ready */
 	INTAKE_CACHE = 1024,	   /* recipients remembered */
 	INTAKE_CACHE_GOOD_MS = 5000,
@@ -54,6 +59,7 @@ struct intake_listener {
 struct visitor {
 	int fd;
 	bool counted; /* by intake->peers */
+	bool implicit_tls; /* nothing can be said to it before a handshake */
 	struct sockaddr_storage address;
 	char peer[LISTENER_PEER_TEXT];
 };
@@ -61,6 +67,7 @@ struct visitor {
 /* auth's word on a recipient, kept for the transaction or the cache. */
 struct verdict {
 	int code;
+	bool remote; /* of a domain that is not ours; its mail goes out */
 	uint64_t account, quota;
 	char address[321], detail[65];
 	unsigned char grant[32];
@@ -97,6 +104,22 @@ struct session {
 	struct buf content;	/* not yet written */
 	uint64_t written;
 	char id[SPOOL_ID_TEXT];
+	bool implicit_tls; /* the handshake comes before the greeting */
+	/* Of submission. */
+	uint32_t exchange;    /* with auth, a login that is under way; 0: none */
+	uint32_t asks_sender; /* the question to auth; 0: none */
+	uint64_t account;     /* 0: nobody has logged in */
+	char user[321];
+	struct mend mend;
+	char date[CLOCK_RFC5322_MAX], message_id[128];
+};
+
+/* What an account has sent: messages and recipients, in this hour and in the one before. */
+struct rate {
+	uint64_t account;
+	int64_t hour;
+	uint64_t now[2], before[2];
+	bool told; /* the log, that it has had its share */
 };
 
 struct intake {
@@ -121,10 +144,15 @@ struct intake {
 	struct session *committing, **committing_tail;
 	struct cached cache[INTAKE_CACHE];
 	bool halting;
+	struct rate rates[INTAKE_RATE_ROWS * INTAKE_RATE_ROW];
+	char over[321]; /* the last account that wanted to send more than it may */
+	int64_t over_until;
 };
 
-/* daemon.c: the daemon's main. */
-int intake_run(const struct intake_kind *kind);
+/* daemon.c: the daemon's main. intake: zeroes. */
+int intake_run(struct intake *intake, const struct intake_kind *kind);
+/* A number for a question to auth; never 0. */
+uint32_t intake_next_question(struct intake *intake);
 
 /* ---- session.c ---- */
 /* fd: owned. A connection past a limit waits, or is told so and closed. */
@@ -146,6 +174,25 @@ void room_enter(struct intake_listener *listener, const struct visitor *visitor)
 /* A session has ended. */
 void room_turn(struct intake *intake);
 void room_close(struct intake *intake, const char *why);
+
+/* ---- login.c: the engine's callbacks, and what auth says to them ---- */
+void login_begin(struct session *session, enum sasl_mechanism mechanism, const struct buf *initial);
+void login_respond(struct session *session, struct span response);
+void login_cancel(struct session *session);
+void login_challenged(struct intake *intake, uint32_t id, struct span challenge);
+void login_answered(struct intake *intake, uint32_t id, const struct auth_login_answer *answer);
+void logins_service_lost(struct intake *intake);
+
+/* ---- sender.c ---- */
+/* Ends in smtp_server_mail_done, at once or when auth has answered. */
+void sender_ask(struct session *session, struct span sender);
+void sender_answered(struct intake *intake, uint32_t id, const struct auth_sender_answer *answer);
+void senders_service_lost(struct intake *intake);
+
+/* ---- rate.c ---- */
+/* 0, or E_RATE with a text for the client: so many more would be too many for this hour. */
+int rate_allows(struct session *session, uint32_t messages, uint32_t recipients, struct err *err);
+void rate_count(struct session *session, uint32_t messages, uint32_t recipients);
 
 /* ---- recipients.c ---- */
 /* Ends in smtp_server_rcpt_done, at once or when auth has answered. */

@@ -22,13 +22,24 @@ static void give_verdict(struct session *session, const struct verdict *verdict)
 	struct err err = {.code = verdict->code};
 	int code = verdict->code;
 
+	struct err rate;
+
+	if (code == E_DENIED && session->intake->kind->submission)
+		code = 0; /* no domain of ours: the world's */
+	if (code == 0 && session->intake->kind->submission) {
+		code = rate_allows(session, 0, tx->recipient_count + 1, &rate);
+		if (code != 0)
+			err = rate;
+	}
 	if (code == 0) {
 		kept = pool_new_object(tx->pool, struct verdict);
 		if (kept == NULL)
 			code = err_set(&err, E_LIMIT, "the recipients take too much memory");
 		else
 			*kept = *verdict;
-	} else {
+		if (kept != NULL)
+			kept->remote = verdict->code == E_DENIED;
+	} else if (code != E_RATE) {
 		snprintf(err.text, sizeof(err.text), "%s", code == E_DENIED ? "Relaying is not allowed: this domain is not served here"
 			: code == E_NOTFOUND ? "No such user here" : verdict->text);
 	}
@@ -53,9 +64,7 @@ void recipient_ask(struct session *session, struct span address)
 		give_verdict(session, &slot->verdict);
 		return;
 	}
-	if (++intake->last_question == 0)
-		intake->last_question = 1;
-	session->question = intake->last_question;
+	session->question = intake_next_question(intake);
 	if (intake->auth == NULL || ipc_conn_send(intake->auth, &ipc_auth_recipient, session->question, &ask, -1) != 0) {
 		session->question = 0;
 		fail(session, "Recipients cannot be checked now; try again");

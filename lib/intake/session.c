@@ -35,6 +35,7 @@ static void session_end(struct session **sp)
 		peer_count_leave(intake->peers, &s->address);
 	log_event(EV_smtp_disconnect, daemon_log(intake->daemon), F_STR("rip", conn_peer(s->conn)));
 	content_forget(s);
+	login_cancel(s);
 	smtp_server_free(&s->server);
 	if (s->greeting != NULL)
 		event_free(s->greeting);
@@ -87,7 +88,32 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	    F_STR("rip", conn_peer(s->conn)));
 }
 
-static const struct smtp_server_callbacks engine_callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
+static void on_mail(void *arg, struct smtp_server *server, struct span sender)
+{
+	(void)server;
+	sender_ask(arg, sender);
+}
+
+static void on_auth(void *arg, struct smtp_server *server, enum sasl_mechanism mechanism, const struct buf *initial)
+{
+	(void)server;
+	login_begin(arg, mechanism, initial);
+}
+
+static void on_auth_response(void *arg, struct smtp_server *server, struct span response)
+{
+	(void)server;
+	login_respond(arg, response);
+}
+
+static void on_auth_cancel(void *arg, struct smtp_server *server)
+{
+	(void)server;
+	login_cancel(arg);
+}
+
+static const struct smtp_server_callbacks engine_callbacks = {.rcpt = on_rcpt, .data_begin = on_data_begin, .data = on_data, .data_end = on_data_end,
+    .data_abort = on_data_abort, .refused = on_refused, .mail = on_mail, .auth = on_auth, .auth_response = on_auth_response, .auth_cancel = on_auth_cancel};
 
 /* ---- bytes ---- */
 
@@ -182,11 +208,17 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 	session_end(&s);
 }
 
+static void greet(struct session *s);
+
 static void on_tls(void *arg, struct conn *conn, int code, const struct err *why)
 {
 	struct session *s = arg;
 
-	if (code == 0)
+	if (code == 0 && s->implicit_tls) {
+		s->implicit_tls = false;
+		smtp_server_tls_from_the_start(s->server);
+		greet(s);
+	} else if (code == 0)
 		smtp_server_tls_started(s->server);
 	else
 		log_event(EV_tls_failed, daemon_log(s->intake->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
@@ -203,13 +235,14 @@ static void say_at_door(struct intake *intake, int fd, const char *peer, const c
 	char text[160];
 	int n = snprintf(text, sizeof(text), "421 %s %s\r\n", enhanced, why);
 
-	(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (fd >= 0)
+		(void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	log_event(EV_smtp_refused, daemon_log(intake->daemon), F_STR("rip", peer), F_STR("reason", why));
 }
 
 void visitor_refuse(struct intake *intake, const struct visitor *v, const char *why)
 {
-	say_at_door(intake, v->fd, v->peer, "4.7.0", why);
+	say_at_door(intake, v->implicit_tls ? -1 : v->fd, v->peer, "4.7.0", why);
 	close(v->fd);
 	if (v->counted)
 		peer_count_leave(intake->peers, &v->address);
@@ -244,7 +277,7 @@ static bool admit(struct intake_listener *l, struct visitor *v)
 /* Before anything is made for the client: under a flood of them a refusal must cost next to nothing. */
 void session_start(struct intake_listener *l, int fd, const struct sockaddr_storage *address, const char *peer)
 {
-	struct visitor visitor = {.fd = fd, .address = *address};
+	struct visitor visitor = {.fd = fd, .address = *address, .implicit_tls = l->service->implicit_tls};
 
 	snprintf(visitor.peer, sizeof(visitor.peer), "%s", peer);
 	if (!admit(l, &visitor))
@@ -291,7 +324,9 @@ static struct smtp_server *make_server(struct session *s)
 		.received_lines = (uint32_t)conf_u64(conf, CONF_received_lines, NULL),
 		.recipients = (uint32_t)conf_u64(conf, CONF_recipients, &s->where),
 		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, &s->where)},
-	    .tls_offered = s->intake->tls != NULL};
+	    .tls_offered = s->intake->tls != NULL,
+	    .submission = s->intake->kind->submission,
+	    .plain_login = conf_in_networks(conf, CONF_plain_login_from, &s->where, span_str(conn_peer(s->conn)))};
 
 	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));
 }
@@ -306,7 +341,7 @@ static void limit_output(int fd)
 
 static void refuse_for_memory(struct intake *intake, int fd, const struct visitor *v)
 {
-	say_at_door(intake, fd, v->peer, "4.3.2", no_memory);
+	say_at_door(intake, v->implicit_tls ? -1 : fd, v->peer, "4.3.2", no_memory);
 	if (v->counted)
 		peer_count_leave(intake->peers, &v->address);
 }
@@ -344,5 +379,12 @@ void session_begin(struct intake_listener *l, const struct visitor *v)
 	intake->session_count++;
 	intake->total++;
 	log_event(EV_smtp_connect, daemon_log(intake->daemon), F_STR("rip", v->peer));
-	greet(s);
+	s->implicit_tls = v->implicit_tls;
+	if (!s->implicit_tls) {
+		greet(s);
+		return;
+	}
+	conn_timeout(s->conn, login_ms(s));
+	if (intake->tls == NULL || conn_start_tls(s->conn, intake->tls) != 0)
+		conn_finish(s->conn);
 }

@@ -11,7 +11,10 @@
 #define B(x) (1U << (x))
 static const unsigned legal[SMTP_STATES] = {
     [SMTP_GREETED] = B(SMTP_READY) | B(SMTP_TLS) | B(SMTP_ENDED),
-    [SMTP_READY] = B(SMTP_READY) | B(SMTP_MAIL) | B(SMTP_TLS) | B(SMTP_ENDED),
+    [SMTP_READY] = B(SMTP_READY) | B(SMTP_WAIT_AUTH) | B(SMTP_WAIT_MAIL) | B(SMTP_MAIL) | B(SMTP_TLS) | B(SMTP_ENDED),
+    [SMTP_AUTH] = B(SMTP_WAIT_AUTH) | B(SMTP_READY) | B(SMTP_ENDED),
+    [SMTP_WAIT_AUTH] = B(SMTP_AUTH) | B(SMTP_READY) | B(SMTP_ENDED),
+    [SMTP_WAIT_MAIL] = B(SMTP_MAIL) | B(SMTP_READY) | B(SMTP_ENDED),
     [SMTP_MAIL] = B(SMTP_READY) | B(SMTP_WAIT_RCPT) | B(SMTP_TLS) | B(SMTP_ENDED),
     [SMTP_RCPT] = B(SMTP_READY) | B(SMTP_WAIT_RCPT) | B(SMTP_WAIT_READY) | B(SMTP_CHUNK) | B(SMTP_TLS) | B(SMTP_ENDED),
     [SMTP_WAIT_RCPT] = B(SMTP_MAIL) | B(SMTP_RCPT) | B(SMTP_ENDED),
@@ -190,6 +193,11 @@ static void greet_extended(struct smtp_server *s, struct span args, const char *
 	    SPAN_ARG(s->config.hostname), (unsigned long long)s->config.limits.message_size, s->config.limits.recipients);
 	if (s->config.tls_offered && !s->tls)
 		buf_add_str(out, "250-STARTTLS\r\n");
+	if (s->config.submission && (s->tls || s->config.plain_login)) {
+		buf_add_str(out, "250-AUTH");
+		sasl_put_offers(out, " ", s->tls);
+		buf_add_str(out, "\r\n");
+	}
 	buf_add_str(out, "250 ENHANCEDSTATUSCODES\r\n");
 }
 
@@ -264,16 +272,12 @@ static void command_starttls(struct smtp_server *s, struct span args)
 		smtp_refuse(s, 503, "5.5.1", "TLS is active already");
 	else if (!s->config.tls_offered)
 		smtp_refuse(s, 502, "5.5.1", "STARTTLS is not offered");
+	else if (s->authenticated)
+		smtp_refuse(s, 503, "5.5.1", "STARTTLS comes before AUTH");
 	else {
 		smtp_end_transaction(s);
 		smtp_set_state(s, SMTP_TLS); /* answered when it is known that nothing follows */
 	}
-}
-
-static void command_auth(struct smtp_server *s, struct span args)
-{
-	(void)args;
-	smtp_refuse(s, 502, "5.5.1", "no logins on this port; submit mail on 587 or 465");
 }
 
 /* ---- the table: verb, states in which it is allowed, what it does ---- */
@@ -299,7 +303,7 @@ static const struct smtp_command {
     {"HELP", ~0U, true, "", command_help},
     {"QUIT", ~0U, false, "", command_quit},
     {"STARTTLS", ~0U, false, "", command_starttls},
-    {"AUTH", ~0U, false, "", command_auth},
+    {"AUTH", B(SMTP_READY), false, "EHLO first, and not within a transaction", smtp_command_auth},
 };
 
 static void end_badly(struct smtp_server *s, int code, const char *enhanced, const char *text)
@@ -360,7 +364,8 @@ static void dispatch(struct smtp_server *s, struct span line)
 
 bool smtp_server_waits(const struct smtp_server *s)
 {
-	return s->state == SMTP_WAIT_RCPT || s->state == SMTP_WAIT_READY || s->state == SMTP_WAIT_DONE;
+	return s->state == SMTP_WAIT_RCPT || s->state == SMTP_WAIT_READY || s->state == SMTP_WAIT_DONE || s->state == SMTP_WAIT_AUTH ||
+	    s->state == SMTP_WAIT_MAIL;
 }
 
 /* Octets of the line at the front of input, its end included, as far as they are there. */
@@ -369,6 +374,11 @@ static size_t line_length(struct span input)
 	size_t end = span_find(input, '\n');
 
 	return end < input.len ? end + 1 : end;
+}
+
+static size_t line_max(const struct smtp_server *s)
+{
+	return s->config.submission ? SMTP_AUTH_LINE_MAX : SMTP_LINE_MAX;
 }
 
 /*
@@ -392,9 +402,11 @@ static bool skip_line(struct smtp_server *s, struct span *input)
 	}
 	s->skipped = 0;
 	*input = span_from(*input, len);
-	snprintf(too_long, sizeof(too_long), "Line longer than %d octets", SMTP_LINE_MAX);
+	snprintf(too_long, sizeof(too_long), "Line longer than %zu octets", line_max(s));
 	if (bare)
 		end_badly(s, 500, "5.5.2", "a line ends in CR LF, not in LF alone");
+	else if (s->state == SMTP_AUTH)
+		smtp_auth_give_up(s, SASL_LINE_TOO_LONG);
 	else
 		refuse_line(s, too_long);
 	return true;
@@ -406,11 +418,13 @@ static bool take_command(struct smtp_server *s, struct span *input)
 	struct span line;
 	int r;
 
-	if (input->len > 0 && (s->skipped > 0 || line_length(*input) > SMTP_LINE_MAX))
+	if (input->len > 0 && (s->skipped > 0 || line_length(*input) > line_max(s)))
 		return skip_line(s, input);
 	r = smtp_line_next(input, &line, &err);
 	if (r < 0)
 		end_badly(s, 500, "5.5.2", err.text);
+	else if (r > 0 && s->state == SMTP_AUTH)
+		smtp_auth_line(s, line);
 	else if (r > 0)
 		dispatch(s, line);
 	return r != 0;
@@ -445,6 +459,11 @@ enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_
 		s->state = SMTP_ENDED;
 	}
 	return s->state == SMTP_ENDED ? SMTP_CLOSE : SMTP_MORE;
+}
+
+void smtp_server_tls_from_the_start(struct smtp_server *s)
+{
+	s->tls = true;
 }
 
 void smtp_server_tls_started(struct smtp_server *s)

@@ -12,9 +12,11 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "sasl/sasl.h"
 #include "smtp/address.h"
 
 enum {
+	SMTP_AUTH_LINE_MAX = 12288,    /* where AUTH is offered (RFC 4954 section 4) */
 	SMTP_LINE_MAX = 2048,	       /* a command, with what extensions add (RFC 5321 section 4.5.3.1.4) */
 	SMTP_ENDLESS_LINE = 64 * 1024, /* a longer one is refused; past this the session ends */
 	SMTP_TEXT_LINE_MAX = 64 * 1024, /* a line of a message */
@@ -72,6 +74,14 @@ struct smtp_server_callbacks {
 	void (*data_abort)(void *arg, struct smtp_server *server);
 	/* A command was refused: for the log. */
 	void (*refused)(void *arg, struct smtp_server *server, struct span reply);
+	/* These four of a submission server alone. A sender: answer with smtp_server_mail_done, now or later. */
+	void (*mail)(void *arg, struct smtp_server *server, struct span sender);
+	/* A login begins; initial: the first response, or NULL. Answer with smtp_server_auth_challenge or _auth_done, now or later. */
+	void (*auth)(void *arg, struct smtp_server *server, enum sasl_mechanism mechanism, const struct buf *initial);
+	/* The answer to a challenge; answer as to auth. */
+	void (*auth_response)(void *arg, struct smtp_server *server, struct span response);
+	/* The client has given the login up; no answer. */
+	void (*auth_cancel)(void *arg, struct smtp_server *server);
 };
 
 struct smtp_server_config {
@@ -79,6 +89,8 @@ struct smtp_server_config {
 	struct smtp_limits limits;
 	bool lmtp;
 	bool tls_offered;
+	bool submission;  /* AUTH before MAIL (RFC 6409 section 4.3) */
+	bool plain_login; /* AUTH also without TLS */
 };
 
 enum smtp_event {
@@ -99,10 +111,16 @@ enum smtp_event smtp_server_feed(struct smtp_server *server, struct span input, 
 bool smtp_server_waits(const struct smtp_server *server);
 
 /* code 0: accepted; owner is kept with the recipient. Else err gives the reply. */
+void smtp_server_mail_done(struct smtp_server *server, int code, const struct err *err);
+void smtp_server_auth_challenge(struct smtp_server *server, struct span challenge);
+/* code 0: logged in. E_AUTHFAILED, E_SYNTAX; else it may be tried again. */
+void smtp_server_auth_done(struct smtp_server *server, int code, struct span text);
 void smtp_server_rcpt_done(struct smtp_server *server, int code, const struct err *err, void *owner);
 void smtp_server_data_ready(struct smtp_server *server, int code, const struct err *err);
 /* text: of the 250 ("queued as ..."), or what went wrong. */
 void smtp_server_data_done(struct smtp_server *server, int code, struct span text);
+/* Of a connection that began with TLS (RFC 8314 section 3.3), before the greeting. */
+void smtp_server_tls_from_the_start(struct smtp_server *server);
 /* After the handshake: everything learnt before it is forgotten (RFC 3207 section 4.2). */
 void smtp_server_tls_started(struct smtp_server *server);
 /* 421 now, when no question is open; the session then ends. */

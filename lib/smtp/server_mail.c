@@ -88,7 +88,7 @@ static struct span decode_xtext(struct pool *pool, struct span s)
 }
 
 struct mail_seen {
-	bool size, body, utf8, ret, envid;
+	bool size, body, utf8, ret, envid, auth;
 };
 
 static int bad_parameter(struct err *err, struct span name)
@@ -138,6 +138,11 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 		tx->envid = decode_xtext(tx->pool, value);
 		if (tx->envid.ptr == NULL)
 			return err_set(err, E_NOMEM, "out of memory");
+	} else if (s->config.submission && span_caseeq(name, SPAN_LIT("AUTH"))) {
+		/* RFC 4954 section 5: who says that another has submitted it is not believed, but may say so. */
+		if (seen->auth || !is_xtext(value))
+			return bad_parameter(err, name);
+		seen->auth = true;
 	} else {
 		return err_set(err, E_UNSUPPORTED, "parameter %.*s is not known", SPAN_ARG(span_sub(name, 0, 30)));
 	}
@@ -199,8 +204,13 @@ void smtp_command_mail(struct smtp_server *s, struct span args)
 	struct span rest, name, value;
 	struct err err = {0};
 	const char *enhanced = "5.1.7";
-	int r = begin_transaction(s);
+	int r;
 
+	if (s->config.submission && !s->authenticated) {
+		smtp_refuse(s, 530, "5.7.0", "Log in first: AUTH");
+		return;
+	}
+	r = begin_transaction(s);
 	if (r != 0) {
 		smtp_refuse(s, 451, "4.3.0", "out of memory");
 		return;
@@ -226,8 +236,27 @@ void smtp_command_mail(struct smtp_server *s, struct span args)
 		smtp_refuse(s, 451, "4.3.0", "out of memory");
 		return;
 	}
+	if (s->config.submission) {
+		smtp_set_state(s, SMTP_WAIT_MAIL);
+		s->callbacks->mail(s->arg, s, s->tx->sender);
+		return;
+	}
 	smtp_set_state(s, SMTP_MAIL);
 	smtp_reply(s, 250, "2.1.0", "Ok");
+}
+
+/* RFC 6409 section 6.1: who may not send as this is told 553 5.7.1; the rest as of a recipient. */
+void smtp_server_mail_done(struct smtp_server *s, int code, const struct err *err)
+{
+	if (code == 0) {
+		smtp_set_state(s, SMTP_MAIL);
+		smtp_reply(s, 250, "2.1.0", "Ok");
+		return;
+	}
+	smtp_end_transaction(s);
+	smtp_set_state(s, SMTP_READY);
+	smtp_refuse(s, code == E_DENIED ? 553 : err_smtp_code(code), code == E_DENIED ? "5.7.1" : err_smtp_enhanced(code), "%s",
+	    err->text[0] ? err->text : err_text(code));
 }
 
 /* notify-esmtp-value = "NEVER" / notify-list-element *( "," notify-list-element ) */

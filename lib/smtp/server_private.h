@@ -8,6 +8,9 @@
 enum smtp_state {
 	SMTP_GREETED,	 /* no EHLO yet */
 	SMTP_READY,	 /* EHLO was said, no transaction */
+	SMTP_AUTH,	 /* the next line answers a challenge */
+	SMTP_WAIT_AUTH,	 /* the owner was asked about a login */
+	SMTP_WAIT_MAIL,	 /* the owner was asked about a sender */
 	SMTP_MAIL,	 /* MAIL was accepted */
 	SMTP_RCPT,	 /* at least one recipient was accepted */
 	SMTP_WAIT_RCPT,	 /* the owner was asked about a recipient */
@@ -35,7 +38,7 @@ struct smtp_server {
 	uint64_t chunk_left;
 	bool chunk_last;
 	bool started;	  /* data_begin was answered well: data_abort is owed */
-	bool extended, tls;
+	bool extended, tls, authenticated;
 	size_t skipped;	  /* octets of a command line that is too long */
 	bool in_header;	  /* of the content */
 	bool chunk_cr;	  /* the last octet of the chunks so far is a CR */
@@ -69,6 +72,10 @@ void smtp_end_transaction(struct smtp_server *s);
 /* server_mail.c */
 void smtp_command_mail(struct smtp_server *s, struct span args);
 void smtp_command_rcpt(struct smtp_server *s, struct span args);
+/* server_auth.c */
+void smtp_command_auth(struct smtp_server *s, struct span args);
+void smtp_auth_line(struct smtp_server *s, struct span line);
+void smtp_auth_give_up(struct smtp_server *s, enum sasl_line why);
 /* server_content.c */
 void smtp_command_data(struct smtp_server *s, struct span args);
 void smtp_command_bdat(struct smtp_server *s, struct span args);

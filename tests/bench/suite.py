@@ -8,7 +8,7 @@ import config
 import imapclient
 import procs
 
-PORTS = {"lmtp": 24, "smtp": 25, "imap": 143, "imaps": 993}
+PORTS = {"lmtp": 24, "smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
 
 
 class Mailwain:

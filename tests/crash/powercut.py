@@ -76,16 +76,15 @@ def record(fs, seed, directory, place, seconds):
         with open(os.path.join(directory, "facts"), "w") as f:
             json.dump(facts, f)
         acknowledged = [n for n in clients.notes.all if n["end"] is not None]
-        return len(acknowledged), acknowledged[0]["begin"]
+        return len(acknowledged), acknowledged[0]["begin"], disk.position()
     finally:
         disk.close()
 
 
-def choose(directory, first, points, seed):
-    """Entries of the log behind which the power goes."""
+def choose(directory, first, last, points, seed):
+    """Entries of the log behind which the power goes: from the first acknowledgement until the suite has stopped; what the unmounting writes is the kernel's."""
     entries = Record(os.path.join(directory, "disk.log"))
-    start = entries.first_after(first)
-    there = range(start, len(entries.entries))
+    there = range(entries.first_after(first), entries.first_after(last))
     return sorted(random.Random(seed).sample(there, min(points, len(there)))), len(entries.entries), len(entries.flushes)
 
 
@@ -127,8 +126,8 @@ def one_recording(fs, seed, points, seconds):
     figures = Figures()
     try:
         began = time.monotonic()
-        acknowledged, first = record(fs, seed, scratch, place, seconds)
-        cuts, entries, flushes = choose(scratch, first, points, seed)
+        acknowledged, first, last = record(fs, seed, scratch, place, seconds)
+        cuts, entries, flushes = choose(scratch, first, last, points, seed)
         recorded = time.monotonic()
         # Two of the same btrfs cannot be mounted at once.
         for result in replay(scratch, cuts, 1 if fs == "btrfs" else WORKERS):

@@ -13,7 +13,7 @@ import time
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("MAILWAIN_BUILD", os.path.join(ROOT, "build"))
 BIN = os.path.join(BUILD, "bin", "mailwain")
-PORTS = {"lmtp": 24, "smtp": 25, "imap": 143, "imaps": 993}
+PORTS = {"lmtp": 24, "smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
 DOMAIN = "example.com"
 PASSWORD = "correct horse"
 TIMEOUT = 20

@@ -189,7 +189,8 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	buf_printf(&t->log, "refused %.*s\n", SPAN_ARG(reply));
 }
 
-static const struct smtp_server_callbacks callbacks = {on_rcpt, on_data_begin, on_data, on_data_end, on_data_abort, on_refused};
+static const struct smtp_server_callbacks callbacks = {.rcpt = on_rcpt, .data_begin = on_data_begin, .data = on_data, .data_end = on_data_end,
+    .data_abort = on_data_abort, .refused = on_refused};
 
 /* ---- the client ---- */
 

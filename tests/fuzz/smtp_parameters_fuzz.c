@@ -46,7 +46,7 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	(void)arg, (void)server, (void)reply;
 }
 
-static const struct smtp_server_callbacks callbacks = {on_rcpt, on_begin, on_data, on_nothing, on_nothing, on_refused};
+static const struct smtp_server_callbacks callbacks = {.rcpt = on_rcpt, .data_begin = on_begin, .data = on_data, .data_end = on_nothing, .data_abort = on_nothing, .refused = on_refused};
 
 /* One command line; false when it is refused. */
 static bool say(struct smtp_server *server, struct buf *out, const char *front, struct span parameters)

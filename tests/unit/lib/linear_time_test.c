@@ -384,7 +384,7 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 /* In pieces as they come from a connection. */
 static void conversation(struct span input)
 {
-	static const struct smtp_server_callbacks callbacks = {on_rcpt, on_begin, on_data, on_end, on_nothing, on_refused};
+	static const struct smtp_server_callbacks callbacks = {.rcpt = on_rcpt, .data_begin = on_begin, .data = on_data, .data_end = on_end, .data_abort = on_nothing, .refused = on_refused};
 	struct smtp_server_config config = {.hostname = SPAN_LIT("mx.example"),
 	    .limits = {.message_size = UINT32_MAX, .header_size = UINT32_MAX, .received_lines = UINT32_MAX, .recipients = UINT32_MAX,
 		.errors = UINT32_MAX}};

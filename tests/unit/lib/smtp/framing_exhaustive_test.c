@@ -262,7 +262,7 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	(void)arg, (void)server, (void)reply;
 }
 
-static const struct smtp_server_callbacks callbacks = {on_rcpt, on_begin, on_data, on_end, on_abort, on_refused};
+static const struct smtp_server_callbacks callbacks = {.rcpt = on_rcpt, .data_begin = on_begin, .data = on_data, .data_end = on_end, .data_abort = on_abort, .refused = on_refused};
 
 static void session_begin(struct session *s, bool lmtp)
 {

@@ -1,0 +1,192 @@
+"""Submission (RFC 6409) on 587 and 465: who may send, as whom, how much, and what becomes of the message."""
+import base64
+import re
+import smtplib
+import ssl
+import subprocess
+
+import pytest
+
+from mailwain import PASSWORD, Smtp, until
+
+REMOTE = "somebody@elsewhere.test"
+
+
+def tls():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def plain(user, password=PASSWORD):
+    return base64.b64encode(("\0%s\0%s" % (user, password)).encode()).decode()
+
+
+@pytest.fixture(scope="module")
+def server(suite):
+    suite.mw("alias", "add", "sales@example.com", "alice@example.com", "carol@example.com")
+    suite.mw("alias", "add", "board@example.com", "carol@example.com")
+    yield suite
+    # What waits for the relay would wait in the way of others.
+    for row in suite.rows("queue", "list"):
+        suite.mw("queue", "delete", row["id"])
+    for alias in ("sales", "board"):
+        suite.mw("alias", "remove", alias + "@example.com")
+
+
+def client(suite, user="alice@example.com"):
+    c = Smtp(suite.port("submission"))
+    c.hello()
+    c.expect("AUTH PLAIN " + plain(user), 235)
+    return c
+
+
+def newest(suite, account, subject):
+    """The message of this subject, whole."""
+    imap = suite.imap(account)
+
+    def found():
+        imap.ok("SELECT INBOX")
+        lines, _ = imap.run('UID SEARCH SUBJECT "%s"' % subject)
+        uids = lines[0].split()[2:]
+        return uids and b"\r\n".join(imap.run("UID FETCH %s BODY.PEEK[]" % uids[-1].decode())[0])
+
+    return until(found).decode()
+
+
+def test_nobody_sends_without_a_login(server):
+    c = Smtp(server.port("submission"))
+    c.hello()
+    assert "5.7.0" in c.expect("MAIL FROM:<alice@example.com>", 530)
+    c.expect("RCPT TO:<alice@example.com>", 503)
+    c.expect("AUTH PLAIN " + plain("alice@example.com", "wrong"), 535)
+    c.expect("MAIL FROM:<alice@example.com>", 530)
+    c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
+    c.expect("AUTH PLAIN " + plain("alice@example.com"), 503)
+    c.expect("STARTTLS", 503)
+    c.expect("MAIL FROM:<alice@example.com> AUTH=<>", 250)
+    c.expect("AUTH PLAIN " + plain("alice@example.com"), 503)
+    # Port 25 knows no logins.
+    c = Smtp(server.port("smtp"))
+    assert "AUTH" not in c.hello()
+    c.expect("AUTH PLAIN " + plain("alice@example.com"), 502)
+
+
+@pytest.mark.parametrize("sender,code", [
+    ("alice@example.com", 250), ("ALICE@Example.com", 250), ("alice+news@example.com", 250), ("sales@example.com", 250), ("", 250),
+    ("carol@example.com", 553), ("board@example.com", 553), ("nobody@example.com", 553), ("alice@elsewhere.test", 553), (REMOTE, 553),
+])
+def test_only_as_oneself(server, sender, code):
+    c = client(server)
+    words = c.expect("MAIL FROM:<%s>" % sender, code)
+    if code == 553:
+        assert "5.7.1" in words and "not an address of yours" in words
+        c.expect("RCPT TO:<alice@example.com>", 503)
+        c.expect("MAIL FROM:<alice@example.com>", 250)
+    c.expect("RCPT TO:<%s>" % REMOTE, 250)
+
+
+def test_mail_arrives_or_waits_for_the_relay(server):
+    s = smtplib.SMTP("127.0.0.1", server.port("submission"))
+    s.starttls(context=tls())
+    s.login("alice@example.com", PASSWORD)
+    s.sendmail("alice@example.com", ["carol@example.com", REMOTE], "Subject: two ways\r\nBcc: hidden@example.com,\r\n hidden2@example.com\r\nTo: x@y.test\r\n\r\nHello\r\n")
+    s.quit()
+    text = newest(server, "carol", "two ways")
+    assert "hidden" not in text and re.search(r"\r\nTo: x@y.test\r\n", text)
+    assert re.search(r"\r\nDate: \w{3}, \d+ \w{3} \d{4} [\d:]{8} \+0000\r\n", text)
+    assert re.search(r"\r\nMessage-ID: <[0-9A-Z]{11}\.[0-9a-f]+@mail\.example\.com>\r\n", text)
+    received = re.search(r"\r\nReceived: (.*?);", text, re.S).group(1)
+    assert "127.0.0.1" not in received and "with ESMTPSA id" in received
+    waiting = [row for row in server.rows("queue", "list") if row["recipient"] == REMOTE]
+    assert len(waiting) == 1 and waiting[0]["status"] == "deferred"
+
+
+def test_what_is_there_stays(server):
+    s = smtplib.SMTP_SSL("127.0.0.1", server.port("submissions"), context=tls())
+    s.login("carol@example.com", PASSWORD)
+    s.sendmail("carol@example.com", ["alice@example.com"], "DATE: yesterday\r\nMessage-Id : <mine@example.com>\r\nX-Bcc: kept\r\nSubject: as it was\r\n\r\nBcc: in the body\r\n")
+    s.quit()
+    text = newest(server, "alice", "as it was")
+    assert text.count("Date:") + text.count("DATE:") == 1 and len(re.findall("(?i)message-id", text)) == 1
+    assert "X-Bcc: kept" in text and "\r\n\r\nBcc: in the body" in text
+
+
+def test_the_world_is_no_way_around_the_queue(server):
+    """smtpd has no right to send mail out, whoever asks."""
+    c = Smtp(server.port("smtp"))
+    c.hello()
+    c.expect("MAIL FROM:<alice@example.com>", 250)
+    assert "5.7.1" in c.expect("RCPT TO:<%s>" % REMOTE, 550)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"])
+def test_gnu_sasl(server, mechanism):
+    command = ["gsasl", "--smtp", "--connect=127.0.0.1:%d" % server.port("submission"), "--mechanism=" + mechanism, "--authentication-id=alice@example.com",
+               "--authorization-id=", "--password=" + PASSWORD, "--starttls", "--x509-ca-file="] + ([] if mechanism.endswith("PLUS") else ["--no-cb"])
+    r = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert r.returncode == 0 and "235 2.7.0" in r.stdout, r.stdout + r.stderr
+
+
+def test_curl_and_swaks(server):
+    r = subprocess.run(["curl", "-sSk", "--url", "smtps://127.0.0.1:%d" % server.port("submissions"), "-u", "alice@example.com:" + PASSWORD, "--mail-from", "alice@example.com",
+                        "--mail-rcpt", "carol@example.com", "-T", "-"], input="Subject: by curl\r\n\r\nx\r\n", capture_output=True, text=True, timeout=30)
+    assert r.returncode == 0, r.stderr
+    assert "by curl" in newest(server, "carol", "by curl")
+    r = subprocess.run(["swaks", "--server", "127.0.0.1:%d" % server.port("submission"), "--auth", "LOGIN", "--auth-user", "alice@example.com", "--auth-password", PASSWORD,
+                        "--from", "alice@example.com", "--to", "carol@example.com", "--header", "Subject: by swaks"], capture_output=True, text=True, timeout=30)
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert "by swaks" in newest(server, "carol", "by swaks")
+
+
+def test_an_exchange_that_is_given_up(server):
+    c = Smtp(server.port("submission"))
+    c.expect("AUTH PLAIN", 503)
+    c.hello()
+    for line, code in (("*", 501), ("!!!", 501), ("A" * 11000, 500), (plain("alice@example.com", "wrong"), 535)):
+        c.expect("AUTH PLAIN", 334)
+        c.expect(line, code)
+    c.expect("AUTH CRAM-MD5", 504)
+    c.expect("AUTH", 504)
+    c.expect("AUTH PLAIN =", 501)
+    c.expect("AUTH PLAIN", 334)
+    c.expect(plain("alice@example.com"), 235)
+
+
+def test_an_hour_has_its_share(fresh):
+    suite = fresh(conf_lines=["messages-per-hour 3", "recipients-per-hour 5"])
+    suite.add("alice")
+    suite.add("bob")
+    c = client(suite)
+    for n in range(2):
+        c.expect("MAIL FROM:<alice@example.com>", 250)
+        c.expect("RCPT TO:<bob@example.com>", 250)
+        c.expect("RCPT TO:<alice@example.com>", 250)
+        c.data("Subject: %d\n\nx\n" % n)
+    c.expect("MAIL FROM:<alice@example.com>", 250)
+    c.expect("RCPT TO:<bob@example.com>", 250)
+    assert "450" not in c.expect("NOOP", 250)
+    assert "4.7.1" in c.expect("RCPT TO:<alice@example.com>", 450)
+    c.data("Subject: 3\n\nx\n")
+    assert "4.7.1 this account may send 3 messages an hour" in c.expect("MAIL FROM:<alice@example.com>", 450)
+    # Not by another connection either; others are not held up, and an administrator sees it.
+    assert "4.7.1" in client(suite).expect("MAIL FROM:<alice@example.com>", 450)
+    client(suite, "bob@example.com").expect("MAIL FROM:<bob@example.com>", 250)
+    assert [row["note"] for row in suite.rows("status") if row["name"] == "submission"] == ["sends more than it may: alice@example.com"]
+    assert re.search(r"smtp_rate user=alice@example.com what=recipients limit=5", suite.log())
+
+
+def test_auth_comes_back_in_the_middle(fresh):
+    """An exchange that went down with auth is refused for now, and the next one works."""
+    suite = fresh()
+    suite.add("alice")
+    c = Smtp(suite.port("submission"))
+    c.hello()
+    c.expect("AUTH LOGIN", 334)
+    before = suite.daemons()["auth"]
+    subprocess.run(["kill", "-9", str(before)], check=True)
+    until(lambda: suite.daemons().get("auth", before) != before)
+    until(lambda: suite.imap("alice"))
+    assert c.command(base64.b64encode(b"alice@example.com").decode())[0] == 454
+    c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
