@@ -1,0 +1,135 @@
+"""Mail clients of Debian log in by every mechanism that they and the suite have in common (doc/logins.md is the table)."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from mailwain import PASSWORD, until
+
+USER = "alice@example.com"
+MECHANISMS = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256"]
+PLUS = ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"]
+
+
+def run(*command, input="", env=None, where=None):
+    if shutil.which(command[0]) is None:
+        pytest.skip("no %s here" % command[0])
+    return subprocess.run(command, input=input, capture_output=True, text=True, timeout=40, env=dict(os.environ, **(env or {})), cwd=where)
+
+
+def arrives(suite, subject, account="carol"):
+    imap = suite.imap(account)
+
+    def found():
+        imap.ok("SELECT INBOX")
+        return imap.run('SEARCH SUBJECT "%s"' % subject)[0][0].split()[2:]
+
+    until(found, 10, "%s does not arrive" % subject)
+
+
+def told(suite, tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+# ---- submission ----
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("service", ["submission", "submissions"])
+def test_msmtp(suite, tmp_path, service, mechanism):
+    conf = told(suite, tmp_path, "msmtprc", """account default
+host 127.0.0.1
+port %d
+tls on
+tls_starttls %s
+tls_certcheck off
+auth %s
+user %s
+password "%s"
+from %s
+""" % (suite.port(service), "on" if service == "submission" else "off", mechanism.lower(), USER, PASSWORD, USER))
+    subject = "msmtp %s %s" % (service, mechanism)
+    r = run("msmtp", "-C", conf, "carol@example.com", input="Subject: %s\n\nx\n" % subject)
+    assert r.returncode == 0, r.stderr
+    arrives(suite, subject)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("service", ["submission", "submissions"])
+def test_swaks_over_tls(suite, service, mechanism):
+    subject = "swaks %s %s" % (service, mechanism)
+    r = run("swaks", "--server", "127.0.0.1:%d" % suite.port(service), "--tls" if service == "submission" else "--tls-on-connect", "--auth", mechanism, "--auth-user", USER,
+            "--auth-password", PASSWORD, "--from", USER, "--to", "carol@example.com", "--header", "Subject: " + subject)
+    if "requires Net::SSLeay" in r.stdout + r.stderr:
+        pytest.skip("swaks cannot do TLS here")
+    assert r.returncode == 0, r.stdout + r.stderr
+    arrives(suite, subject)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_s_nail(suite, tmp_path, mechanism):
+    subject = "s-nail " + mechanism
+    r = run("s-nail", "-n", "-S", "v15-compat", "-S", "mta=submission://alice%%40example.com:%s@127.0.0.1:%d" % (PASSWORD.replace(" ", "%20"), suite.port("submission")),
+            "-S", "smtp-use-starttls", "-S", "tls-verify=ignore", "-S", "smtp-auth=" + mechanism.lower(), "-S", "from=" + USER, "-S", "sendwait", "-s", subject, "carol@example.com",
+            input="x\n", env={"HOME": str(tmp_path)})
+    assert r.returncode == 0, r.stdout + r.stderr
+    arrives(suite, subject)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_mutt_sends(suite, tmp_path, mechanism):
+    conf = told(suite, tmp_path, "muttrc", """set smtp_url="smtps://alice@example.com@127.0.0.1:%d/"
+set smtp_pass="%s"
+set smtp_authenticators="%s"
+set from="%s"
+set envelope_from=yes
+set ssl_verify_host=no
+set certificate_file=%s
+set copy=no
+set ssl_starttls=yes
+""" % (suite.port("submissions"), PASSWORD, mechanism.lower(), USER, suite.root + "/etc/tls.pem"))
+    subject = "mutt " + mechanism
+    r = run("mutt", "-n", "-F", conf, "-s", subject, "--", "carol@example.com", input="x\n", env={"HOME": str(tmp_path), "TERM": "dumb"})
+    assert r.returncode == 0, r.stdout + r.stderr
+    arrives(suite, subject)
+
+
+def test_git_send_email(suite, tmp_path):
+    env = {"HOME": str(tmp_path), "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": USER, "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": USER}
+    for command in (("git", "init", "-q"), ("git", "commit", "-q", "--allow-empty", "-m", "nothing"), ("git", "commit", "-q", "--allow-empty", "-m", "by git send-email")):
+        assert run(*command, env=env, where=tmp_path).returncode == 0
+    (tmp_path / "f").write_text("x\n")
+    run("git", "add", "f", env=env, where=tmp_path)
+    run("git", "commit", "-q", "-m", "by git send-email", env=env, where=tmp_path)
+    r = run("git", "-c", "sendemail.smtpsslcertpath=", "send-email", "--smtp-server=127.0.0.1", "--smtp-server-port=%d" % suite.port("submission"), "--smtp-encryption=tls", "--smtp-user=" + USER, "--smtp-pass=" + PASSWORD,
+            "--from=" + USER, "--to=carol@example.com", "--confirm=never", "--suppress-cc=all", "HEAD^", env=env, where=tmp_path)
+    if "is not a git command" in r.stderr:
+        pytest.skip("no git send-email here")
+    assert r.returncode == 0, r.stdout + r.stderr
+    arrives(suite, "by git send-email")
+
+
+# ---- IMAP ----
+
+
+# mutt hands SCRAM's -PLUS names to GNU SASL and gives it no binding: gsasl itself is in test_sasl.py.
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_mutt_reads(suite, tmp_path, mechanism):
+    """It wants a terminal, shows the mailbox, and is told to leave."""
+    before = suite.log().count("imap_login user=" + USER)
+    conf = told(suite, tmp_path, "muttrc", """set imap_user="%s"
+set imap_pass="%s"
+set imap_authenticators="%s"
+set ssl_verify_host=no
+set certificate_file=%s
+set ssl_force_tls=yes
+set folder="%s"
+push "<exit>"
+""" % (USER, PASSWORD, mechanism.lower(), suite.root + "/etc/tls.pem", tmp_path))
+    command = "mutt -n -F %s -R -f imaps://127.0.0.1:%d/INBOX" % (conf, suite.port("imaps"))
+    r = run("script", "-qec", command, "/dev/null", env={"HOME": str(tmp_path), "TERM": "xterm"})
+    assert suite.log().count("imap_login user=" + USER) == before + 1, r.stdout[-2000:] + r.stderr
