@@ -12,14 +12,17 @@
 
 #include <stdlib.h>
 
-enum { OPTION_LMTP = 1, OPTION_TLS = 2, OPTION_LATER = 4, OPTION_SHUTDOWN = 8, OPTION_LEAVE = 16 };
+enum { OPTION_LMTP = 1, OPTION_TLS = 2, OPTION_LATER = 4, OPTION_SHUTDOWN = 8, OPTION_LEAVE = 16, OPTION_SUBMISSION = 32 };
+enum { CHALLENGE = 100 };
 enum { MESSAGE_SIZE = 3000, HEADER_SIZE = 1000, RECEIVED_LINES = 3, RECIPIENTS = 4, ERRORS = 8, FULL_AT = 100 };
 
 struct talk {
 	struct smtp_server *server;
 	struct buf out, log, content;
-	bool later, begun, ended;
-	enum question { ASKED_NOTHING, ASKED_RCPT, ASKED_READY, ASKED_DONE } asked;
+	bool later, begun, ended, submission, in_exchange, logged_in;
+	size_t response; /* octets of the last one in an exchange */
+	char first;	 /* and how it begins */
+	enum question { ASKED_NOTHING, ASKED_RCPT, ASKED_READY, ASKED_DONE, ASKED_MAIL, ASKED_AUTH } asked;
 	enum smtp_event event;
 };
 
@@ -40,6 +43,28 @@ static void answer_rcpt(struct talk *t)
 	struct err err = why(code);
 
 	smtp_server_rcpt_done(t->server, code, &err, t);
+}
+
+static void answer_mail(struct talk *t)
+{
+	int code = span_startswith(smtp_server_transaction(t->server)->sender, SPAN_LIT("no")) ? E_DENIED : 0;
+	struct err err = why(code);
+
+	smtp_server_mail_done(t->server, code, &err);
+}
+
+/* A response of an even length is followed by a challenge; of the others those that begin with 'y' are right. */
+static void answer_auth(struct talk *t)
+{
+	static const char text[CHALLENGE] = "challenge";
+
+	if (t->response % 2 == 0) {
+		smtp_server_auth_challenge(t->server, span_of(text, t->response % CHALLENGE));
+		return;
+	}
+	t->in_exchange = false;
+	t->logged_in = t->first == 'y';
+	smtp_server_auth_done(t->server, t->logged_in ? 0 : t->first == 's' ? E_SYNTAX : t->first == 'b' ? E_BUSY : E_AUTHFAILED, SPAN_LIT("because"));
 }
 
 static void answer_ready(struct talk *t)
@@ -71,9 +96,66 @@ static void answer(struct talk *t)
 		answer_rcpt(t);
 	else if (asked == ASKED_READY)
 		answer_ready(t);
+	else if (asked == ASKED_MAIL)
+		answer_mail(t);
+	else if (asked == ASKED_AUTH)
+		answer_auth(t);
 	else
 		while (smtp_server_waits(t->server) && t->asked == ASKED_NOTHING)
 			answer_done(t);
+}
+
+static void ask_auth(struct talk *t, struct span response)
+{
+	fuzz_assert(t->submission && !t->logged_in && response.len <= SASL_RESPONSE_MAX);
+	t->response = response.len;
+	t->first = response.len > 0 ? response.ptr[0] : '\0';
+	buf_printf(&t->log, "response of %zu\n", response.len);
+	t->asked = ASKED_AUTH;
+	if (!t->later)
+		answer(t);
+}
+
+static void on_auth(void *arg, struct smtp_server *server, enum sasl_mechanism mechanism, const struct buf *initial)
+{
+	struct talk *t = arg;
+
+	(void)server;
+	fuzz_assert(!t->in_exchange);
+	t->in_exchange = true;
+	buf_printf(&t->log, "auth %s\n", sasl_mechanism_name(mechanism));
+	ask_auth(t, initial != NULL ? buf_span(initial) : (struct span){0});
+}
+
+static void on_auth_response(void *arg, struct smtp_server *server, struct span response)
+{
+	struct talk *t = arg;
+
+	(void)server;
+	fuzz_assert(t->in_exchange);
+	ask_auth(t, response);
+}
+
+static void on_auth_cancel(void *arg, struct smtp_server *server)
+{
+	struct talk *t = arg;
+
+	(void)server;
+	fuzz_assert(t->in_exchange);
+	t->in_exchange = false;
+	buf_add_str(&t->log, "cancel\n");
+}
+
+static void on_mail(void *arg, struct smtp_server *server, struct span sender)
+{
+	struct talk *t = arg;
+
+	(void)server;
+	fuzz_assert(t->submission && t->logged_in);
+	buf_printf(&t->log, "mail %.*s\n", SPAN_ARG(sender));
+	t->asked = ASKED_MAIL;
+	if (!t->later)
+		answer(t);
 }
 
 static void on_rcpt(void *arg, struct smtp_server *server, struct span address)
@@ -83,7 +165,7 @@ static void on_rcpt(void *arg, struct smtp_server *server, struct span address)
 	struct buf path;
 	size_t used;
 
-	fuzz_assert(span_eq(address, smtp_server_asked(server)));
+	fuzz_assert(span_eq(address, smtp_server_asked(server)) && t->submission == t->logged_in);
 	buf_init(&path, SMTP_PATH_MAX + 2);
 	buf_printf(&path, "<%.*s>", SPAN_ARG(address));
 	fuzz_assert(smtp_path_parse(buf_span(&path), SMTP_PATH_POSTMASTER | SMTP_PATH_UTF8, again, &used, NULL) == 0);
@@ -190,18 +272,18 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 }
 
 static const struct smtp_server_callbacks callbacks = {.rcpt = on_rcpt, .data_begin = on_data_begin, .data = on_data, .data_end = on_data_end,
-    .data_abort = on_data_abort, .refused = on_refused};
+    .data_abort = on_data_abort, .refused = on_refused, .mail = on_mail, .auth = on_auth, .auth_response = on_auth_response, .auth_cancel = on_auth_cancel};
 
 /* ---- the client ---- */
 
 static void talk_begin(struct talk *t, unsigned options, bool later)
 {
 	struct smtp_server_config config = {.hostname = SPAN_LIT("mx.example"), .lmtp = options & OPTION_LMTP,
-	    .tls_offered = options & OPTION_TLS,
+	    .tls_offered = options & OPTION_TLS, .submission = (options & OPTION_SUBMISSION) && !(options & OPTION_LMTP), .plain_login = options & OPTION_SHUTDOWN,
 	    .limits = {.message_size = MESSAGE_SIZE, .header_size = HEADER_SIZE, .received_lines = RECEIVED_LINES,
 		.recipients = RECIPIENTS, .errors = ERRORS}};
 
-	*t = (struct talk){.later = later};
+	*t = (struct talk){.later = later, .submission = config.submission};
 	buf_init(&t->out, 16 * 1024 * 1024);
 	buf_init(&t->log, 16 * 1024 * 1024);
 	buf_init(&t->content, 1024 * 1024);
@@ -234,7 +316,7 @@ static void talk_feed(struct talk *t, struct buf *in, bool leave)
 		fuzz_assert(consumed <= buf_len(in) && (!waited || (consumed == 0 && buf_len(&t->out) == before)));
 		buf_take(in, consumed);
 		/* A line that is too long is taken or ends it; the buffer of a connection need not grow. */
-		fuzz_assert(smtp_server_waits(t->server) || t->event == SMTP_CLOSE || buf_len(in) <= SMTP_LINE_MAX);
+		fuzz_assert(smtp_server_waits(t->server) || t->event == SMTP_CLOSE || buf_len(in) <= (t->submission ? SMTP_AUTH_LINE_MAX : SMTP_LINE_MAX));
 		if (!smtp_server_waits(t->server) || leave)
 			return;
 		fuzz_assert(t->asked != ASKED_NOTHING);
@@ -259,6 +341,12 @@ static void look_at_replies(struct span out)
 	}
 }
 
+static void tls_started(struct talk *t)
+{
+	fuzz_assert(!t->logged_in && !t->in_exchange);
+	smtp_server_tls_started(t->server);
+}
+
 /* One flight in pieces. True when STARTTLS was answered although more was to come. */
 static bool talk_flight(struct talk *t, struct span flight, unsigned seed, bool leave)
 {
@@ -277,7 +365,7 @@ static bool talk_flight(struct talk *t, struct span flight, unsigned seed, bool 
 		if (t->event == SMTP_STARTTLS && pieces.rest.len > 0)
 			torn = true;
 		else if (t->event == SMTP_STARTTLS)
-			smtp_server_tls_started(t->server);
+			tls_started(t);
 	}
 	buf_fini(&in);
 	return torn;
@@ -292,7 +380,7 @@ static void talk_at_once(struct talk *t, struct span flight, bool leave)
 	if (t->event != SMTP_CLOSE)
 		talk_feed(t, &in, leave);
 	if (t->event == SMTP_STARTTLS)
-		smtp_server_tls_started(t->server);
+		tls_started(t);
 	buf_fini(&in);
 }
 
