@@ -75,8 +75,8 @@ static int open_databases(struct store *s, bool create)
 	return mdb_txn_commit(txn);
 }
 
-/* path: of a directory that is there. create: the databases too. */
-static int env_open(struct store *s, const char *path, bool create, struct err *err)
+/* path: of a directory that is there. create: the databases too. whole: all pages are looked at, before anything believes them. */
+static int env_open(struct store *s, const char *path, bool create, bool whole, struct err *err)
 {
 	int r = mdb_env_create(&s->env), dead;
 
@@ -92,7 +92,7 @@ static int env_open(struct store *s, const char *path, bool create, struct err *
 	if (r != 0)
 		return store_db_error(err, r, "open");
 	mdb_reader_check(s->env, &dead);
-	r = index_pages_check(s, false, err);
+	r = index_pages_check(s, whole, err);
 	if (r != 0)
 		return r;
 	r = open_databases(s, create);
@@ -221,7 +221,7 @@ static int make_index(struct store *s, struct err *err)
 	if (r == 0)
 		r = clear_unfinished(s->dir, err);
 	if (r == 0)
-		r = env_open(s, STORE_INDEX_NEW, true, err);
+		r = env_open(s, STORE_INDEX_NEW, true, false, err);
 	if (r == 0)
 		r = fill_index(s, err);
 	env_close(s);
@@ -295,12 +295,12 @@ static int make_account_alone(struct store *s, struct err *err)
 	return r;
 }
 
-static int open_index(struct store *s, struct err *err)
+static int open_index(struct store *s, bool suspect, struct err *err)
 {
 	int r = look_at_metas(s->dir, err);
 
 	if (r == 0)
-		r = env_open(s, "index", false, err);
+		r = env_open(s, "index", false, suspect, err);
 	if (r == 0)
 		r = env_check(s, err);
 	return r == 0 ? read_catalog(s, err) : r;
@@ -323,10 +323,10 @@ static int open_once(struct store *s, const struct store_options *options, bool 
 		r = index_was_lost(s->dir, &lost, err);
 	if (r == 0 && !there)
 		r = options->create || lost ? make_account_alone(s, err) : err_set(err, E_NOTFOUND, "the account has no store yet");
-	if (r == 0)
-		r = open_index(s, err);
 	if (r == 0 && look)
 		r = look_for(s->dir, STORE_SUSPECT, &suspect, err);
+	if (r == 0)
+		r = open_index(s, suspect, err);
 	return r == 0 && suspect ? look_at_suspect(s, err) : r;
 }
 
@@ -381,7 +381,7 @@ int store_open_anew(struct store **out, int dir, struct err *err)
 	if (r == 0 && !there)
 		r = make_account(*out, err);
 	if (r == 0)
-		r = open_index(*out, err);
+		r = open_index(*out, false, err);
 	if (r != 0)
 		store_close(out);
 	return r;
@@ -447,7 +447,7 @@ static int begin_or_reopen(struct store *s, bool write, MDB_txn **out, struct er
 
 	if (r == MDB_PANIC) {
 		env_close(s);
-		r = env_open(s, "index", false, err);
+		r = env_open(s, "index", false, false, err);
 		if (r != 0) {
 			env_close(s);
 			return r;

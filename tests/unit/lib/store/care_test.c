@@ -101,6 +101,28 @@ static void a_missing_or_cut_file_is_found(void **state)
 	assert_int_equal(check(f, faults), 2);
 }
 
+/* A list that is not as long as it says is not shown; the index is made again, so that it is not refused for ever. */
+static void a_wrong_number_of_messages_heals(void **state)
+{
+	struct fixture *f = *state;
+	struct store_message *all;
+	struct store_mailbox m;
+	size_t count;
+
+	append(f, "INBOX", small_mail, 0);
+	begin(f, true);
+	m = box(f, "INBOX");
+	m.exists++;
+	ok(f, mailbox_put(f->txn, &m, &f->err));
+	commit(f);
+	begin(f, false);
+	assert_int_equal(store_message_list(f->txn, m.id, 0, f->pool, &all, &count, &f->err), E_CORRUPT);
+	store_abort(&f->txn);
+	assert_true(reopen(f));
+	assert_int_equal(box(f, "INBOX").exists, 1);
+	assert_healthy(f);
+}
+
 /* Counts in the index that lie, as a bug of ours would leave them. */
 static void wrong_counts_are_found(void **state)
 {
@@ -111,7 +133,7 @@ static void wrong_counts_are_found(void **state)
 	append(f, "INBOX", small_mail, 0);
 	begin(f, true);
 	m = box(f, "INBOX");
-	m.exists++;
+	m.size++;
 	ok(f, mailbox_put(f->txn, &m, &f->err));
 	f->txn->meta.bytes++;
 	commit(f);
@@ -119,7 +141,7 @@ static void wrong_counts_are_found(void **state)
 	assert_non_null(strstr(faults, "counts do not fit"));
 	assert_non_null(strstr(faults, "usage says 1 messages, 67 octets; there are 1, 66"));
 	begin(f, true);
-	m.exists--;
+	m.size--;
 	m.unseen = 0;
 	ok(f, mailbox_put(f->txn, &m, &f->err));
 	f->txn->meta.bytes--;
@@ -446,6 +468,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(names_that_cannot_be_read_are_not_replaced, fixture_open, fixture_close),
 	    cmocka_unit_test(file_names_go_both_ways),
 	    cmocka_unit_test_setup_teardown(a_missing_or_cut_file_is_found, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_wrong_number_of_messages_heals, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(wrong_counts_are_found, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_lost_index_is_made_again, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_cut_index_is_made_again, fixture_open, fixture_close),
