@@ -55,7 +55,7 @@ static void add_received_from(struct session *s)
 	bool tls = conn_is_tls(s->conn), v6 = strchr(conn_peer(s->conn), ':') != NULL;
 
 	if (s->intake->kind->submission && !conf_bool(daemon_conf(s->intake->daemon), CONF_received_client, &s->where)) {
-		buf_add_str(&s->content, "Received:");
+		buf_add_str(&s->content, "Received: ");
 		return;
 	}
 	/* RFC 5321 section 4.4; what the client said stands beside what we saw. */
@@ -72,8 +72,7 @@ static void add_received(struct session *s)
 	char date[CLOCK_RFC5322_MAX];
 
 	add_received_from(s);
-	buf_printf(&s->content, "%sby %.*s with %s id %s", s->content.data[s->content.end - 1] == ':' ? " " : "", SPAN_ARG(conf_text(conf, CONF_hostname, NULL)),
-	    protocol_of(s), s->id);
+	buf_printf(&s->content, "by %.*s with %s id %s", SPAN_ARG(conf_text(conf, CONF_hostname, NULL)), protocol_of(s), s->id);
 	if (tx->recipient_count == 1)
 		buf_printf(&s->content, "\r\n\tfor <%.*s>", SPAN_ARG(tx->recipients->address));
 	buf_printf(&s->content, "; %s\r\n", clock_format_rfc5322(clock_wall(), date));

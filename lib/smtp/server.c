@@ -79,7 +79,12 @@ void smtp_refuse_delivery(struct smtp_server *s, int code, struct span why)
 void smtp_refuse_one(struct smtp_server *s, int code, const char *enhanced, struct span text)
 {
 	tell_refusal(s, code, enhanced, text);
-	s->errors++;
+	/*
+	 * That we have no room now is no error of the client's: it must not lose its session for that as well. More recipients
+	 * than there may be (4.5.3) is its own.
+	 */
+	if (code >= 500 || strcmp(enhanced, "4.5.3") == 0)
+		s->errors++;
 }
 
 void smtp_limit_errors(struct smtp_server *s)
@@ -303,7 +308,7 @@ static const struct smtp_command {
     {"HELP", ~0U, true, "", command_help},
     {"QUIT", ~0U, false, "", command_quit},
     {"STARTTLS", ~0U, false, "", command_starttls},
-    {"AUTH", B(SMTP_READY), false, "EHLO first, and not within a transaction", smtp_command_auth},
+    {"AUTH", ~0U, false, "", smtp_command_auth},
 };
 
 static void end_badly(struct smtp_server *s, int code, const char *enhanced, const char *text)

@@ -22,6 +22,8 @@ static bool may_authenticate(struct smtp_server *s)
 {
 	if (!s->config.submission)
 		smtp_refuse(s, 502, "5.5.1", "no logins on this port; submit mail on 587 or 465");
+	else if (s->state != SMTP_READY)
+		smtp_refuse(s, 503, "5.5.1", "AUTH is out of order: EHLO first, and not within a transaction");
 	else if (s->authenticated)
 		smtp_refuse(s, 503, "5.5.1", "somebody is logged in already");
 	else if (!s->tls && !s->config.plain_login)

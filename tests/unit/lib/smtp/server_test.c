@@ -398,8 +398,8 @@ static void the_last_error_may_come_anywhere(void **state)
 			struct dialog *d = dialog_new(&config);
 			const char *replies;
 
-			d->done_code = E_NOSPACE;
-			d->ready_code = way == 0 ? 0 : E_NOSPACE;
+			d->done_code = E_CONTENT;
+			d->ready_code = way == 0 ? 0 : E_CANNOT;
 			say(d, "EHLO a\r\n");
 			replies = say(d, rows[i]);
 			if (strstr(replies, "421 4.7.0") == NULL && strstr(replies, "552") == NULL)
@@ -407,6 +407,27 @@ static void the_last_error_may_come_anywhere(void **state)
 			assert_int_equal(d->event, SMTP_CLOSE);
 			dialog_free(&d);
 		}
+}
+
+/* A full disk is no error of the client's: however often it tries, the session stays. */
+static void our_own_troubles_are_not_counted(void **state)
+{
+	struct smtp_server_config config = dialog_config;
+	struct dialog *d;
+
+	(void)state;
+	config.limits.errors = 1;
+	d = dialog_new(&config);
+	d->ready_code = E_NOSPACE;
+	say(d, "EHLO a\r\n");
+	for (int i = 0; i < 10; i++) {
+		const char *replies = say(d, "MAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\n");
+
+		if (strstr(replies, "452 4.3.1") == NULL)
+			fail_msg("%s", replies);
+		assert_int_equal(d->event, SMTP_MORE);
+	}
+	dialog_free(&d);
 }
 
 static void outside_text_cannot_end_a_reply(void **state)
@@ -559,6 +580,7 @@ int main(void)
 	    cmocka_unit_test(lmtp_answers_for_all_before_it_closes),
 	    cmocka_unit_test_setup_teardown(too_many_errors_end_the_session, setup, teardown),
 	    cmocka_unit_test(the_last_error_may_come_anywhere),
+	    cmocka_unit_test(our_own_troubles_are_not_counted),
 	    cmocka_unit_test_setup_teardown(outside_text_cannot_end_a_reply, setup, teardown),
 	    cmocka_unit_test_setup_teardown(answers_may_come_later, setup, teardown),
 	    cmocka_unit_test_setup_teardown(starttls_forgets_everything, setup, teardown),
