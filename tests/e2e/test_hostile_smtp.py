@@ -512,12 +512,12 @@ def test_14_no_logins_on_this_port(suite, argument, within):
     c.expect("DATA" if within else "RCPT TO:<alice@example.com>", 354 if within else 503)
 
 
-@pytest.mark.parametrize("user", [b"x" * 65536, b"x" * 1048576])
-def test_14_a_login_that_is_too_long(suite, user):
+@pytest.mark.parametrize("octets", [65536, 1048576])
+def test_14_a_login_that_is_too_long(suite, octets):
     c = suite.smtp()
     c.hello()
     try:
-        c.send(b"AUTH PLAIN " + plain(user) + b"\r\n")
+        c.send(b"AUTH PLAIN " + plain(b"x" * octets) + b"\r\n")
     except OSError:
         pass
     assert c.reply()[0] == 500 and c.at_end()
