@@ -90,9 +90,9 @@ static void login_answer(struct login *login)
 {
 	struct span text = login->code == 0 ? span_str("") : login->refusal.len > 0 ? login->refusal : text_of(login->code);
 
-	if (login->conn != NULL && login->answered == NULL)
+	if (login->answered == NULL && login->conn != NULL)
 		send_answer(login, text);
-	else if (login->conn != NULL)
+	else if (login->answered != NULL)
 		login->answered(login->answered_arg, login->code, text, login->code == 0 ? &login->account : NULL);
 	login_drop(login);
 }
