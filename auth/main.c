@@ -220,6 +220,14 @@ static int auth_reload(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+static void auth_halt(struct daemon *daemon)
+{
+	struct auth *auth = daemon_state(daemon);
+
+	marks_flush(auth->marks);
+	daemon_finished(daemon);
+}
+
 static void auth_stats(struct daemon *daemon, struct master_stats *stats)
 {
 	struct auth *auth = daemon_state(daemon);
@@ -235,6 +243,7 @@ int main(void)
 	    .prepare = auth_prepare,
 	    .confined = auth_confined,
 	    .reload = auth_reload,
+	    .halt = auth_halt,
 	    .peer = auth_peer_came,
 	    .stats = auth_stats,
 	    .state = &auth};

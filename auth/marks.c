@@ -56,7 +56,7 @@ static int write_all(struct marks *marks, struct err *err)
 }
 
 /* What could not be written is written by a later login. */
-static void flush(struct marks *marks)
+void marks_flush(struct marks *marks)
 {
 	struct err err = {0};
 
@@ -69,7 +69,7 @@ static void on_time(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	flush(arg);
+	marks_flush(arg);
 }
 
 struct marks *marks_new(struct auth *auth)

@@ -19,4 +19,7 @@ void marks_place(struct marks *marks, uint64_t account, uint64_t place);
 /* Written at most once an hour. from: the client's address. */
 void marks_app(struct marks *marks, uint64_t account, const struct app_password *app, struct span from);
 
+/* What waits is written now: auth stops. */
+void marks_flush(struct marks *marks);
+
 #endif

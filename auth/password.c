@@ -351,6 +351,15 @@ static int job_add(struct password_pool *pool, struct job *job)
 	return E_UNAVAILABLE;
 }
 
+static bool is_asked_by(const struct job *job, const struct job *same, uint64_t source)
+{
+	bool found = job_is_same(job, same) && job->source == source;
+
+	for (const struct job *f = job_is_same(job, same) ? job->followers : NULL; f != NULL && !found; f = f->next)
+		found = f->source == source;
+	return found;
+}
+
 bool password_is_asked(struct password_pool *pool, const struct password_ask *ask, struct span password)
 {
 	struct job same = {0};
@@ -359,9 +368,9 @@ bool password_is_asked(struct password_pool *pool, const struct password_ask *as
 	digest_of(pool, ask->account, ask->have ? ask->have->hash : "", password, same.digest);
 	pthread_mutex_lock(&pool->lock);
 	for (unsigned i = 0; i < PASSWORD_THREADS_MAX && !found; i++)
-		found = job_is_same(pool->running[i], &same) && pool->running[i]->source == ask->source;
+		found = is_asked_by(pool->running[i], &same, ask->source);
 	for (unsigned i = 0; i < pool->waiting_count && !found; i++)
-		found = job_is_same(pool->waiting[i], &same) && pool->waiting[i]->source == ask->source;
+		found = is_asked_by(pool->waiting[i], &same, ask->source);
 	pthread_mutex_unlock(&pool->lock);
 	return found;
 }
