@@ -7,18 +7,25 @@
 #include "proc/grant.h"
 
 struct password_pool;
-struct failures;
+struct defence;
+struct marks;
+struct login;
 struct exchange;
+struct change;
 
 struct auth {
 	struct daemon *daemon;
 	struct directory *directory;
 	struct control_server *control;
 	struct password_pool *passwords;
-	struct failures *failures;
+	struct defence *defence;
+	struct marks *marks;
+	struct login *pending; /* being checked, or answered late */
+	unsigned pending_count;
+	struct change *changes; /* of passwords, by their users */
 	struct exchange *exchanges;
 	unsigned exchange_count;
-	unsigned char scram_secret[DIRECTORY_SECRET]; /* of keys for accounts that do not exist: the same after a restart */
+	unsigned char secret[DIRECTORY_SECRET]; /* of SCRAM keys for accounts that do not exist, and of the defence: the same after a restart */
 	unsigned char grant_key[GRANT_KEY];
 	struct auth_peer *peers; /* connected daemons */
 	uint64_t logins;
@@ -68,24 +75,35 @@ int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, s
 typedef void password_done(void *arg, int code, const struct credentials *made);
 
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
+/* Whose password it may be. */
+struct password_ask {
+	uint64_t source;  /* stands for who asks; sources are served in turns */
+	uint64_t account; /* its number, or what stands for one that does not exist */
+	const struct credentials *have; /* NULL: none; takes as long */
+	unsigned rank;	   /* sources of a lower one come first */
+	bool is_stranger; /* wrong guesses count for the defence */
+};
+
 /*
- * Checks password against what the account has (NULL: one that does not exist, takes as long). A recent success
- * is remembered for password-cache. source: stands for who asks; sources are served in turns. E_UNAVAILABLE when
+ * Checks password against what the account has. A recent success is remembered for password-cache. E_UNAVAILABLE when
  * too many wait: nothing was hashed and done is not called; done gets it when others had to come first.
  */
-int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const struct credentials *have, struct span password,
-    password_done *done, void *arg);
+int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg);
+/* The same source is being answered the same question: it learns nothing more, and nothing more is hashed. */
+bool password_is_asked(struct password_pool *pool, const struct password_ask *ask, struct span password);
 /* All credentials of a password. */
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);
 
 /* ---- login.c: one attempt, from the first word to the answer, which may have to wait ---- */
 struct ipc_conn;
-struct login;
 struct scram_keys;
 
 /* Who wants in, from where. */
 struct login_ask {
 	struct span service, user, remote;
+	/* What becomes of it, in place of an auth_login_answer, also when the connection is gone. account, of code 0: borrowed. */
+	void (*answered)(void *arg, int code, struct span text, const struct account *account);
+	void *arg;
 };
 
 void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask);
@@ -98,13 +116,23 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 void login_drop(struct login *login);
 /* All of these end it, now or later. */
 void login_by_password(struct login *login, struct span password);
+/* Not by an app password. */
+void login_by_own_password(struct login *login, struct span password);
 /* The client has proved that it is this user, or not: reason says in the log what was wrong. code: 0, E_AUTHFAILED, or what kept us from finding out. */
 void login_end(struct login *login, int code, const char *reason);
 void login_proved(struct login *login);
+/* Before a proof is looked at; false: it must not be, and the login has been refused. */
+bool login_may_prove(struct login *login);
+/* A proof was right, though the client has still to say so. */
+void login_is_right(struct login *login);
 /* The SCRAM keys of the account, or such as nobody's password has. */
 int login_keys(struct login *login, size_t size, struct scram_keys *out);
 /* Another name for the same account? */
 bool login_is_user(const struct login *login, struct span name);
+
+/* ---- change.c: a user changes the own password ---- */
+void auth_change_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_password_change *ask);
+void auth_change_forget(struct auth *auth, struct ipc_conn *conn);
 
 /* ---- sasl.c: exchanges under way ---- */
 void auth_sasl_start(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask);

@@ -1,4 +1,4 @@
-/* mailwain-account, -alias, -domain, -directory: one binary under four names. */
+/* mailwain-account, -alias, -domain, -directory, -auth: one binary under five names. */
 #include "control/command.h"
 
 static const struct control_verb verbs[] = {
@@ -10,6 +10,8 @@ static const struct control_verb verbs[] = {
     {"account", "disable", "ADDRESS", "Refuses login and mail until it is enabled again.", false, false},
     {"account", "enable", "ADDRESS", "Undoes disable.", false, false},
     {"account", "quota", "ADDRESS SIZE|domain", "Sets how much the account may keep; 0 for no limit.", false, false},
+    {"account", "app-password", "add|list|revoke ADDRESS [LABEL] [--name LABEL] [--protocols LIST]",
+     "Makes and shows a password for one program, lists them, or takes one back.", false, false},
     {"alias", "add", "ADDRESS TARGET ...", "Makes an alias that leads to the targets, here or elsewhere.", false, false},
     {"alias", "remove", "ADDRESS", "Removes an alias.", false, false},
     {"alias", "list", "", "Shows all aliases.", false, false},
@@ -19,6 +21,7 @@ static const struct control_verb verbs[] = {
     {"domain", "list", "", "Shows all domains, those of the configuration too.", false, false},
     {"directory", "export", "", "Writes accounts, aliases and domains as text.", false, false},
     {"directory", "import", "FILE [--replace] [--all]", "Takes such a text over, all of it or nothing; --replace removes what it does not name, --all even all accounts.", false, true},
+    {"auth", "failures", "list|clear [ADDRESS|ACCOUNT]", "Shows or forgets failed log-ins, of all, of a client's address or of an account.", false, false},
     {0},
 };
 

@@ -2,6 +2,7 @@
 #include "auth/export.h"
 
 #include "auth/address.h"
+#include "auth/request.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
@@ -10,19 +11,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
-/* One request while it is worked on. Passwords make it outlive the handler. */
-struct request {
-	struct auth *auth;
-	struct control_reply *reply;
-	const char *kind; /* of what is changed, for the log: the noun */
-	const struct span *args; /* with input and secret: borrowed until the handler returns */
-	size_t count;
-	struct span input, secret;
-	struct account account; /* of add and passwd, until the hash is there */
-	bool add;
-};
-
-static int exit_of(int code)
+unsigned request_exit(int code)
 {
 	switch (code) {
 	case 0:
@@ -39,13 +28,12 @@ static int exit_of(int code)
 	}
 }
 
-static void done_err(struct request *q, int code, const struct err *err)
+void request_failed(struct request *q, int code, const struct err *err)
 {
-	control_reply_done(q->reply, (unsigned)exit_of(code), "%s", err->text);
+	control_reply_done(q->reply, request_exit(code), "%s", err->text);
 }
 
-/* One that was made: the caches of others are told, the log, and with what the command. */
-static void note_change(struct request *q, const char *change, const char *object)
+void request_changed(struct request *q, const char *change, const char *object)
 {
 	auth_changed(q->auth);
 	log_event(EV_auth_directory_changed, daemon_log(q->auth->daemon), F_STR("kind", q->kind), F_STR("change", change),
@@ -56,15 +44,14 @@ static void note_change(struct request *q, const char *change, const char *objec
 static void done_change(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object)
 {
 	if (code != 0) {
-		done_err(q, code, err);
+		request_failed(q, code, err);
 		return;
 	}
-	note_change(q, what, object);
+	request_changed(q, what, object);
 	control_reply_done(q->reply, EX_OK, "%s %s", object, words != NULL ? words : what);
 }
 
-/* The value behind --name among the arguments, or an empty span. */
-static struct span option(const struct request *q, const char *name)
+struct span request_option(const struct request *q, const char *name)
 {
 	for (size_t i = 2; i + 1 < q->count; i++)
 		if (span_eq(q->args[i], span_str(name)))
@@ -141,7 +128,7 @@ static bool is_name(struct span name)
 
 static void account_add(struct request *q)
 {
-	struct span quota = option(q, "--quota"), name = option(q, "--name");
+	struct span quota = request_option(q, "--quota"), name = request_option(q, "--name");
 	const char *domain = strrchr(q->account.address, '@') + 1;
 	enum directory_kind kind;
 	struct account other;
@@ -186,11 +173,11 @@ static void account_change(struct request *q, struct span verb)
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
 		r = directory_account_remove(q->auth->directory, span_str(q->account.address), &err);
 		if (r == 0) {
-			note_change(q, "removed", q->account.address);
+			request_changed(q, "removed", q->account.address);
 			control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory",
 			    q->account.address, (unsigned)(q->account.id & 255), (unsigned long long)q->account.id);
 		} else {
-			done_err(q, r, &err);
+			request_failed(q, r, &err);
 		}
 	} else if (span_eq(verb, SPAN_LIT("disable")) || span_eq(verb, SPAN_LIT("enable"))) {
 		q->account.disabled = span_eq(verb, SPAN_LIT("disable"));
@@ -208,6 +195,22 @@ static void account_change(struct request *q, struct span verb)
 	} else {
 		control_reply_done(q->reply, EX_USAGE, "see `mailwain account --help`");
 	}
+}
+
+bool request_account(struct request *q, struct span address)
+{
+	char canonical[DIRECTORY_ADDRESS_MAX + 1];
+	struct err err = {0};
+	int r = address_canonical(address, canonical, &err);
+
+	if (r != 0) {
+		request_failed(q, r, &err);
+		return false;
+	}
+	r = directory_account_get(q->auth->directory, span_str(canonical), &q->account);
+	if (r != 0)
+		control_reply_done(q->reply, request_exit(r), r == E_NOTFOUND ? "there is no account %s" : "the directory cannot be read for %s", canonical);
+	return r == 0;
 }
 
 static int list_account(void *arg, const struct account *account)
@@ -229,6 +232,10 @@ static void do_account(struct request *q, struct span verb)
 		control_reply_done(q->reply, EX_OK, "%s", "");
 		return;
 	}
+	if (span_eq(verb, SPAN_LIT("app-password"))) {
+		control_app_password(q);
+		return;
+	}
 	if (q->count < 3) {
 		control_reply_done(q->reply, EX_USAGE, "an address is missing");
 		return;
@@ -237,7 +244,7 @@ static void do_account(struct request *q, struct span verb)
 	if (r == 0 && span_eq(verb, SPAN_LIT("add")))
 		r = address_check(canonical, &err);
 	if (r != 0) {
-		done_err(q, r, &err);
+		request_failed(q, r, &err);
 		return;
 	}
 	if (span_eq(verb, SPAN_LIT("add"))) {
@@ -245,10 +252,7 @@ static void do_account(struct request *q, struct span verb)
 		account_add(q);
 		return;
 	}
-	r = directory_account_get(q->auth->directory, span_str(canonical), &q->account);
-	if (r != 0)
-		control_reply_done(q->reply, (unsigned)exit_of(r), r == E_NOTFOUND ? "there is no account %s" : "the directory cannot be read for %s", canonical);
-	else
+	if (request_account(q, q->args[2]))
 		account_change(q, verb);
 }
 
@@ -312,7 +316,7 @@ static void alias_added(struct request *q, const char *address)
 		control_reply_done(q->reply, EX_DATAERR, "%s is not added: %s", address, err.text);
 		return;
 	}
-	note_change(q, "added", address);
+	request_changed(q, "added", address);
 	if (r != 0 && !err_is_temp(r))
 		control_reply_done(q->reply, EX_OK, "%s added, but it leads nowhere yet (%s): mail for it is refused", address, err.text);
 	else
@@ -336,7 +340,7 @@ static void alias_add(struct request *q, const char *address)
 		r = directory_alias_put(q->auth->directory, span_str(address), buf_span(&targets), false, &err);
 	buf_fini(&targets);
 	if (r != 0)
-		done_err(q, r, &err);
+		request_failed(q, r, &err);
 	else
 		alias_added(q, address);
 }
@@ -358,7 +362,7 @@ static void do_alias(struct request *q, struct span verb)
 	}
 	r = address_canonical(q->args[2], address, &err);
 	if (r != 0) {
-		done_err(q, r, &err);
+		request_failed(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
 		alias_add(q, address);
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
@@ -369,7 +373,7 @@ static void do_alias(struct request *q, struct span verb)
 		if (r == 0)
 			control_reply_done(q->reply, EX_OK, "%s", "");
 		else
-			done_err(q, r, &err);
+			request_failed(q, r, &err);
 	}
 }
 
@@ -428,10 +432,10 @@ static void domain_remove(struct request *q, const char *name)
 	int r = directory_domain_remove(q->auth->directory, span_str(name), &err);
 
 	if (r != 0) {
-		done_err(q, r, &err);
+		request_failed(q, r, &err);
 		return;
 	}
-	note_change(q, "removed", name);
+	request_changed(q, "removed", name);
 	directory_account_each(q->auth->directory, count_account, &left);
 	directory_alias_each(q->auth->directory, count_alias, &left);
 	if (auth_domain_is_ours(q->auth, span_str(name)))
@@ -463,7 +467,7 @@ static void do_domain(struct request *q, struct span verb)
 	}
 	r = domain_canonical(q->args[2], name, &err);
 	if (r != 0) {
-		done_err(q, r, &err);
+		request_failed(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
 		r = directory_domain_add(q->auth->directory, span_str(name), &err);
 		done_change(q, r, &err, "added", NULL, name);
@@ -487,6 +491,8 @@ void auth_control(void *arg, struct control_reply *reply, const struct span *arg
 		do_alias(&q, args[1]);
 	else if (span_eq(args[0], span_str(q.kind = "domain")))
 		do_domain(&q, args[1]);
+	else if (span_eq(args[0], span_str(q.kind = "auth")) && span_eq(args[1], SPAN_LIT("failures")))
+		control_failures(&q);
 	else if (span_eq(args[1], SPAN_LIT("export")))
 		directory_export(q.auth, reply);
 	else if (span_eq(args[1], SPAN_LIT("import")))

@@ -28,7 +28,7 @@ static struct span span_val(MDB_val v)
 	return span_of(v.mv_data, v.mv_size);
 }
 
-static void id_key(uint64_t id, unsigned char out[8])
+void directory_id_key(uint64_t id, unsigned char out[8])
 {
 	for (int i = 7; i >= 0; i--, id >>= 8)
 		out[i] = (unsigned char)id;
@@ -86,7 +86,7 @@ static int get_by_id(struct directory *d, MDB_txn *txn, uint64_t id, struct acco
 	MDB_val v;
 	int r;
 
-	id_key(id, key);
+	directory_id_key(id, key);
 	r = auth_record_get(txn, d->accounts, span_of(key, sizeof(key)), &v);
 	return r == MDB_NOTFOUND ? E_NOTFOUND : r != 0 ? E_CORRUPT : decode_account(v, out);
 }
@@ -115,7 +115,7 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	buf_add_str(&value, c->hash);
 	buf_add_str(&value, c->scram_sha_1);
 	buf_add_str(&value, c->scram_sha_256);
-	id_key(a->id, key);
+	directory_id_key(a->id, key);
 	/* What could not be put together must not take the record's place. */
 	r = buf_failed(&value) ? ENOMEM : auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
 	buf_fini_secret(&value);
@@ -169,7 +169,7 @@ static int check_id(struct directory *d, MDB_txn *txn, uint64_t id, struct err *
 	unsigned char key[8];
 	MDB_val k = {sizeof(key), key}, v;
 
-	id_key(id, key);
+	directory_id_key(id, key);
 	if (mdb_get(txn, d->accounts, &k, &v) == MDB_NOTFOUND)
 		return 0;
 	return err_set(err, E_EXISTS, "the number %llu is another account's", (unsigned long long)id);
@@ -264,10 +264,14 @@ int directory_account_remove(struct directory *d, struct span address, struct er
 	r = directory_change_begin(d, &txn, err);
 	if (r != 0)
 		return r;
-	id_key(account.id, key);
+	directory_id_key(account.id, key);
 	r = auth_record_del(txn, d->addresses, address, &d->sum);
 	if (r == 0)
 		r = auth_record_del(txn, d->accounts, span_of(key, sizeof(key)), &d->sum);
+	if (r == 0)
+		r = directory_app_clear(d, txn, account.id);
+	if (r == 0)
+		r = directory_places_clear(d, txn, account.id);
 	return directory_change_end(d, txn, r == 0 ? 0 : directory_error(err, r, "remove"), err);
 }
 

@@ -4,7 +4,8 @@
  *
  * Databases: "accounts" id (u64, big-endian) -> account record; "addresses"
  * canonical address -> 'A' id, or 'L' targets each ended by NUL; "domains" name
- * -> nothing; "meta" "next" -> the next account id, "secret" -> directory_secret(). Ids are never reused.
+ * -> nothing; "meta" "next" -> the next account id, "secret" -> directory_secret(); "app-passwords" id and label ->
+ * app password; "places" id -> where the account logs in from. Ids are never reused.
  */
 #ifndef MW_AUTH_DIRECTORY_H
 #define MW_AUTH_DIRECTORY_H
@@ -21,6 +22,10 @@ enum {
 	DIRECTORY_TARGETS_MAX = 1000,  /* of one alias, and of one expansion */
 	DIRECTORY_ALIAS_MAX = 65536,   /* bytes of an alias's targets */
 	DIRECTORY_DEPTH_MAX = 16,      /* aliases that lead to aliases */
+	DIRECTORY_LABEL_MAX = 64,      /* of an app password */
+	DIRECTORY_FROM_MAX = 64,       /* a client's address as text */
+	DIRECTORY_APPS_MAX = 32,       /* app passwords of one account */
+	DIRECTORY_PLACES = 8,	       /* of one account that are remembered */
 };
 
 struct directory;
@@ -72,6 +77,38 @@ int directory_domain_remove(struct directory *d, struct span name, struct err *e
 /* 1, 0, or negative: it cannot be read. */
 int directory_domain_has(struct directory *d, struct span name);
 int directory_domain_each(struct directory *d, int (*fn)(void *arg, struct span name), void *arg);
+
+/* ---- app passwords: one for each program of an account, for some protocols ---- */
+
+enum { APP_SALT = 16, APP_HASH = 32 };
+
+struct app_password {
+	char label[DIRECTORY_LABEL_MAX + 1];
+	unsigned protocols; /* bits: auth/app.h */
+	int64_t created, used; /* used 0: never */
+	char from[DIRECTORY_FROM_MAX + 1]; /* where it was last used from; "": never */
+	unsigned char salt[APP_SALT], hash[APP_HASH];
+};
+
+/* E_EXISTS unless replace; E_LIMIT: the account has DIRECTORY_APPS_MAX. */
+int directory_app_put(struct directory *d, uint64_t account, const struct app_password *app, bool replace, struct err *err);
+/* E_NOTFOUND. */
+int directory_app_get(struct directory *d, uint64_t account, struct span label, struct app_password *out);
+int directory_app_remove(struct directory *d, uint64_t account, struct span label, struct err *err);
+/* By label. fn ends it with anything but 0, which is returned. */
+int directory_app_each(struct directory *d, uint64_t account, int (*fn)(void *arg, const struct app_password *app), void *arg);
+
+/* ---- places: keyed hashes of the addresses that an account last logged in from ---- */
+
+struct place {
+	uint64_t hash; /* 0: none */
+	uint32_t day;  /* since 1970, when it was last used */
+};
+
+/* Fewer than DIRECTORY_PLACES are followed by empty ones. An account that has none, or whose cannot be read, has empty ones. */
+void directory_places_get(struct directory *d, uint64_t account, struct place out[DIRECTORY_PLACES]);
+/* It takes the place of the one that was not used for the longest time. */
+int directory_place_put(struct directory *d, uint64_t account, const struct place *place, struct err *err);
 
 /* What stands under a canonical address. targets: copied into buf. */
 enum directory_kind { DIRECTORY_NONE, DIRECTORY_ACCOUNT, DIRECTORY_ALIAS, DIRECTORY_ERROR };

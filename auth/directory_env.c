@@ -18,10 +18,19 @@ int directory_error(struct err *err, int r, const char *what)
 		? "; restore them, or move them away and import what `directory export` wrote" : "");
 }
 
+/* The first four were there from the beginning, the others came later. */
+static const char *const names[] = {"accounts", "addresses", "domains", "meta", "app-passwords", "places"};
+enum { DATABASES = sizeof(names) / sizeof(names[0]), DATABASES_FIRST = 4 };
+
+static MDB_dbi *dbi_of(struct directory *d, size_t i)
+{
+	MDB_dbi *const dbis[DATABASES] = {&d->accounts, &d->addresses, &d->domains, &d->meta, &d->apps, &d->places};
+
+	return dbis[i];
+}
+
 static int open_databases(struct directory *d, struct err *err)
 {
-	static const char *const names[] = {"accounts", "addresses", "domains", "meta"};
-	MDB_dbi *const dbis[] = {&d->accounts, &d->addresses, &d->domains, &d->meta};
 	MDB_envinfo info = {0};
 	MDB_txn *txn = NULL;
 	unsigned create;
@@ -31,13 +40,47 @@ static int open_databases(struct directory *d, struct err *err)
 	create = info.me_last_txnid == 0 ? MDB_CREATE : 0;
 	if (r == 0)
 		r = mdb_txn_begin(d->env, NULL, create ? 0 : MDB_RDONLY, &txn);
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && r == 0; i++)
-		r = mdb_dbi_open(txn, names[i], create, dbis[i]);
+	for (size_t i = 0; i < DATABASES && r == 0; i++) {
+		*dbi_of(d, i) = 0;
+		r = mdb_dbi_open(txn, names[i], create, dbi_of(d, i));
+		if (r == MDB_NOTFOUND && i >= DATABASES_FIRST)
+			r = 0;
+	}
 	if (r == 0)
 		r = mdb_txn_commit(txn);
 	else if (txn != NULL)
 		mdb_txn_abort(txn);
 	return r == 0 ? 0 : directory_error(err, r == MDB_NOTFOUND ? MDB_CORRUPTED : r, "its file data.mdb");
+}
+
+static size_t database_list(struct directory *d, MDB_dbi out[DATABASES])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < DATABASES; i++)
+		if (*dbi_of(d, i) != 0)
+			out[count++] = *dbi_of(d, i);
+	return count;
+}
+
+/* A directory that is older than some databases gets them; one of those that was lost was missed in the sum before. */
+static int add_databases(struct directory *d, struct err *err)
+{
+	MDB_txn *txn = NULL;
+	uint64_t sum;
+	int r = mdb_txn_begin(d->env, NULL, 0, &txn);
+
+	if (r == 0)
+		r = auth_state_get(txn, d->accounts, &sum);
+	for (size_t i = DATABASES_FIRST; i < DATABASES && r == 0; i++)
+		r = mdb_dbi_open(txn, names[i], MDB_CREATE, dbi_of(d, i));
+	if (r == 0)
+		r = auth_state_put(txn, d->accounts, sum);
+	if (r == 0)
+		r = mdb_txn_commit(txn);
+	else if (txn != NULL)
+		mdb_txn_abort(txn);
+	return r == 0 ? 0 : directory_error(err, r, "new databases");
 }
 
 bool directory_is_damaged(const struct directory *d)
@@ -52,6 +95,7 @@ void directory_reserve(struct directory *d, uint64_t id)
 
 static int env_open(struct directory *d, struct err *err)
 {
+	MDB_dbi all[DATABASES];
 	int dead, r = mdb_env_create(&d->env);
 
 	if (r == 0)
@@ -69,8 +113,10 @@ static int env_open(struct directory *d, struct err *err)
 		r = directory_error(err, MDB_CORRUPTED, "its file data.mdb");
 	if (r == 0)
 		r = open_databases(d, err);
-	if (r == 0 && auth_records_check(d->env, (const MDB_dbi[]){d->accounts, d->addresses, d->domains, d->meta}, 4, &d->damaged) != 0)
+	if (r == 0 && auth_records_check(d->env, all, database_list(d, all), &d->damaged) != 0)
 		r = directory_error(err, MDB_CORRUPTED, "its file data.mdb");
+	if (r == 0 && !d->damaged && (d->apps == 0 || d->places == 0))
+		r = add_databases(d, err);
 	return r;
 }
 

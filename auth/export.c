@@ -1,6 +1,7 @@
 #include "auth/export.h"
 
 #include "auth/address.h"
+#include "auth/app.h"
 #include "auth/hash.h"
 #include "base/log.h"
 #include "net/control.h"
@@ -33,6 +34,33 @@ static int export_account(void *arg, const struct account *a)
 	return 0;
 }
 
+/* When and from where it was last used is no part of what the directory says. */
+struct export_apps {
+	struct directory *directory;
+	struct buf *out;
+	const char *address;
+};
+
+static int export_app(void *arg, const struct app_password *app)
+{
+	struct export_apps *e = arg;
+
+	buf_printf(e->out, "app-password %s protocols=", e->address);
+	app_protocols_format(app->protocols, e->out);
+	buf_printf(e->out, " created=%lld hash=", (long long)app->created);
+	app_hash_format(app, e->out);
+	buf_printf(e->out, " name=%s\n", app->label); /* last: it may hold blanks */
+	return 0;
+}
+
+static int export_apps(void *arg, const struct account *account)
+{
+	struct export_apps *e = arg;
+
+	e->address = account->address;
+	return directory_app_each(e->directory, account->id, export_app, e);
+}
+
 static int export_alias(void *arg, struct span address, struct span targets)
 {
 	struct buf *out = arg;
@@ -56,12 +84,15 @@ static int export_domain(void *arg, struct span name)
 
 void directory_export(struct auth *auth, struct control_reply *reply)
 {
+	struct export_apps apps = {.directory = auth->directory};
 	struct buf out;
 
 	buf_init(&out, CONTROL_INPUT_MAX);
+	apps.out = &out;
 	buf_add_str(&out, "# mailwain directory 1\n");
 	directory_domain_each(auth->directory, export_domain, &out);
 	directory_account_each(auth->directory, export_account, &out);
+	directory_account_each(auth->directory, export_apps, &apps);
 	directory_alias_each(auth->directory, export_alias, &out);
 	control_reply_text(reply, buf_span(&out));
 	if (buf_failed(&out))
@@ -130,6 +161,44 @@ static int import_account(struct auth *auth, struct span line, struct err *err)
 	return r == 0 ? directory_account_add(auth->directory, &account, err) : r;
 }
 
+static int import_app(struct auth *auth, struct span line, struct err *err)
+{
+	struct app_password app = {0}, before;
+	char address[DIRECTORY_ADDRESS_MAX + 1];
+	struct account account;
+	uint64_t created = 0;
+	bool hashed = false;
+	int r = address_canonical(next_word(&line), address, err);
+
+	if (r == 0 && directory_account_get(auth->directory, span_str(address), &account) != 0)
+		r = err_set(err, E_SYNTAX, "there is no account %s for it", address);
+	while (r == 0 && span_trim(line).len > 0) {
+		struct span all = span_trim(line), word = next_word(&line);
+
+		if (span_startswith(all, SPAN_LIT("name=")) && app_label_check(span_from(all, 5))) {
+			span_copy(span_from(all, 5), app.label, sizeof(app.label));
+			break;
+		} else if (span_startswith(word, SPAN_LIT("protocols=")) && word.len > 10 && app_protocols_parse(span_from(word, 10), &app.protocols))
+			continue;
+		else if (span_startswith(word, SPAN_LIT("created=")) && span_u64(span_from(word, 8), INT64_MAX, &created))
+			continue;
+		else if (span_startswith(word, SPAN_LIT("hash=")) && app_hash_parse(span_from(word, 5), &app))
+			hashed = true;
+		else
+			r = err_set(err, E_SYNTAX, "'%.*s' is not understood", SPAN_ARG(span_sub(word, 0, 60)));
+	}
+	if (r == 0 && (!hashed || app.protocols == 0 || app.label[0] == '\0'))
+		r = err_set(err, E_SYNTAX, "an app password has protocols=, hash= and name=");
+	if (r != 0)
+		return r;
+	app.created = (int64_t)created;
+	if (directory_app_get(auth->directory, account.id, span_str(app.label), &before) == 0) {
+		app.used = before.used;
+		memcpy(app.from, before.from, sizeof(app.from));
+	}
+	return directory_app_put(auth->directory, account.id, &app, true, err);
+}
+
 static int import_alias(struct auth *auth, struct span line, struct err *err)
 {
 	char address[DIRECTORY_ADDRESS_MAX + 1];
@@ -165,10 +234,12 @@ static int import_line(struct auth *auth, struct span line, struct err *err)
 		return 0;
 	if (span_eq(kind, SPAN_LIT("account")))
 		return import_account(auth, line, err);
+	if (span_eq(kind, SPAN_LIT("app-password")))
+		return import_app(auth, line, err);
 	if (span_eq(kind, SPAN_LIT("alias")))
 		return import_alias(auth, line, err);
 	if (!span_eq(kind, SPAN_LIT("domain")))
-		return err_set(err, E_SYNTAX, "a line begins with domain, account or alias");
+		return err_set(err, E_SYNTAX, "a line begins with domain, account, app-password or alias");
 	r = domain_canonical(next_word(&line), name, err);
 	if (r == 0 && directory_domain_has(auth->directory, span_str(name)) != 1)
 		r = directory_domain_add(auth->directory, span_str(name), err);
@@ -177,7 +248,9 @@ static int import_line(struct auth *auth, struct span line, struct err *err)
 
 /* With --replace: everything the text does not name goes. Ids of accounts that it names stay. */
 struct sweep {
-	struct buf lines; /* "account ADDRESS", "alias ADDRESS", "domain NAME" of the text, canonical, each ended by NUL */
+	struct directory *directory;
+	struct buf lines; /* "account ADDRESS", "app-password ADDRESS LABEL", "alias ADDRESS", "domain NAME" of the text, canonical, each ended by NUL */
+	const char *address; /* whose app passwords are looked at */
 	const char **named; /* they, sorted */
 	size_t count, removed;
 	struct buf gone; /* the same of what the text does not name */
@@ -186,6 +259,14 @@ struct sweep {
 static int compare_lines(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static struct span label_of(struct span line)
+{
+	for (; span_trim(line).len > 0; next_word(&line))
+		if (span_startswith(span_trim(line), SPAN_LIT("name=")))
+			return span_from(span_trim(line), 5);
+	return span_str("");
 }
 
 /* What is malformed is left to import_line, which refuses it. */
@@ -198,6 +279,8 @@ static void sweep_read(struct sweep *s, struct span line)
 	if (r != 0)
 		return;
 	buf_printf(&s->lines, "%.*s %s", SPAN_ARG(kind), key);
+	if (span_eq(kind, SPAN_LIT("app-password")))
+		buf_printf(&s->lines, " %.*s", SPAN_ARG(label_of(line)));
 	buf_add_char(&s->lines, '\0');
 	s->count++;
 }
@@ -217,7 +300,7 @@ static int sweep_sort(struct sweep *s, struct err *err)
 
 static void sweep_look(struct sweep *s, const char *kind, struct span key)
 {
-	char text[DIRECTORY_ADDRESS_MAX + 16];
+	char text[DIRECTORY_ADDRESS_MAX + DIRECTORY_LABEL_MAX + 16];
 	const char *line = text;
 
 	snprintf(text, sizeof(text), "%s %.*s", kind, SPAN_ARG(key));
@@ -229,6 +312,24 @@ static int sweep_account(void *arg, const struct account *account)
 {
 	sweep_look(arg, "account", span_str(account->address));
 	return 0;
+}
+
+static int sweep_app(void *arg, const struct app_password *app)
+{
+	struct sweep *s = arg;
+	char key[DIRECTORY_ADDRESS_MAX + DIRECTORY_LABEL_MAX + 2];
+	int n = snprintf(key, sizeof(key), "%s %s", s->address, app->label);
+
+	sweep_look(s, "app-password", span_of(key, (size_t)n));
+	return 0;
+}
+
+static int sweep_apps(void *arg, const struct account *account)
+{
+	struct sweep *s = arg;
+
+	s->address = account->address;
+	return directory_app_each(s->directory, account->id, sweep_app, s);
 }
 
 static int sweep_alias(void *arg, struct span address, struct span targets)
@@ -244,9 +345,22 @@ static int sweep_domain(void *arg, struct span name)
 	return 0;
 }
 
+static int remove_app(struct directory *d, struct span key, struct err *err)
+{
+	struct account account;
+	struct span address = next_word(&key);
+
+	if (directory_account_get(d, address, &account) != 0)
+		return err_set(err, E_IO, "the directory cannot be read for %.*s", SPAN_ARG(address));
+	return directory_app_remove(d, account.id, span_trim(key), err);
+}
+
 static int sweep_remove(struct directory *d, struct span line, struct err *err)
 {
 	struct span kind = next_word(&line), key = span_trim(line);
+
+	if (span_eq(kind, SPAN_LIT("app-password")))
+		return remove_app(d, key, err);
 
 	return span_eq(kind, SPAN_LIT("account")) ? directory_account_remove(d, key, err)
 	       : span_eq(kind, SPAN_LIT("alias")) ? directory_alias_remove(d, key, err)
@@ -261,6 +375,7 @@ static int sweep_all(struct directory *d, struct sweep *s, struct err *err)
 
 	if (r != 0)
 		return r;
+	directory_account_each(d, sweep_apps, s); /* before the accounts, with which they go */
 	directory_account_each(d, sweep_account, s);
 	directory_alias_each(d, sweep_alias, s);
 	directory_domain_each(d, sweep_domain, s);
@@ -278,7 +393,7 @@ static int sweep_all(struct directory *d, struct sweep *s, struct err *err)
 
 static int import_sweep(struct directory *d, struct span text, size_t *removed, struct err *err)
 {
-	struct sweep s = {0};
+	struct sweep s = {.directory = d};
 	int r;
 
 	buf_init(&s.lines, 2 * (size_t)CONTROL_INPUT_MAX);

@@ -3,6 +3,7 @@
  *
  *   domain NAME
  *   account ADDRESS id=NUMBER [quota=BYTES] [disabled] [hash=TEXT] [name=TEXT to the end of the line]
+ *   app-password ADDRESS protocols=LIST [created=SECONDS] hash=TEXT name=LABEL to the end of the line
  *   alias ADDRESS TARGET...
  */
 #ifndef MW_AUTH_EXPORT_H

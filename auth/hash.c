@@ -42,6 +42,14 @@ static bool is_argon2(const char *hash)
 	return strncmp(hash, "$argon2", strlen("$argon2")) == 0;
 }
 
+bool hash_is_todays(const char *hash)
+{
+	static const char front[] = "$argon2id$v=19$m=65536,t=2,p=1$";
+
+	_Static_assert(crypto_pwhash_MEMLIMIT_INTERACTIVE == 65536 * 1024 && crypto_pwhash_OPSLIMIT_INTERACTIVE == 2, "the front of a new hash");
+	return strncmp(hash, front, sizeof(front) - 1) == 0;
+}
+
 bool hash_is_known(struct span hash)
 {
 	char text[DIRECTORY_HASH_MAX + 1];

@@ -6,6 +6,8 @@
 
 /* One that a login can be checked against: Argon2, or one of crypt(5). */
 bool hash_is_known(struct span hash);
+/* Of the costs that new ones are made with. */
+bool hash_is_todays(const char *hash);
 /* 0, E_AUTHFAILED, E_NOMEM. */
 int hash_verify(const char *hash, struct span password);
 /*

@@ -1,37 +1,25 @@
-/* One login: look up, hash beside the loop, delay what failed, answer with a grant. */
+/* One login: look up, ask the defence, hash beside the loop, answer what failed late, and what is right with a grant. */
 #include "auth/auth.h"
 
 #include "auth/address.h"
+#include "auth/app.h"
+#include "auth/defence.h"
+#include "auth/marks.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 #include "sasl/sasl.h"
 
-#include <arpa/inet.h>
 #include <event2/event.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
 	LOGIN_GRANT_SECONDS = 30, /* the spawner is asked at once */
-	LOGIN_DELAY_MAX = 15,	  /* seconds */
-	LOGIN_SPRAY_MAX = 20,	  /* failures of one address, whatever the account, that cost nothing more */
-	LOGIN_SLOTS = 4096,
-	LOGIN_FORGET_MS = 10 * 60 * 1000,
-};
-
-/* Failed logins by address and account together; a fixed table, so that guessing cannot fill memory. */
-struct failure {
-	uint64_t key;
-	int64_t last_ms;
-	uint32_t count;
-};
-
-struct failures {
-	unsigned char secret[crypto_shorthash_KEYBYTES];
-	struct failure slots[LOGIN_SLOTS];
-	struct login *pending;
+	LOGIN_PENDING_MAX = 4096, /* with more, nobody's answer waits */
+	LOGIN_GRID_MS = 250,	  /* refusals are answered so long after the question, or twice so long: when tells nothing of why */
+	LOGIN_RANK_STRANGER = 16, /* behind so many of somebody who belongs here */
+	LOGIN_RANK_MAX = 64,
 };
 
 struct login {
@@ -40,58 +28,35 @@ struct login {
 	struct ipc_conn *conn; /* NULL when the asker has gone */
 	struct event *timer;
 	uint32_t id;
-	uint64_t source;
+	int64_t begun_ms;
+	struct attempt attempt;
 	struct account account;
-	bool known;
+	bool found;    /* there is an account of this name */
+	bool known;    /* and it has a password */
+	bool is_right; /* what was counted is settled */
 	int code;
+	struct span refusal; /* in words; empty: those of the code */
+	char app[DIRECTORY_LABEL_MAX + 1]; /* the app password that it was; "": none */
 	char user[DIRECTORY_ADDRESS_MAX + 1];
 	char service[17];
 	char remote[65];
+	void (*answered)(void *arg, int code, struct span text, const struct account *account);
+	void *answered_arg;
 };
-
-static uint64_t key_of(const struct failures *f, const char *a, const char *b)
-{
-	unsigned char hash[crypto_shorthash_BYTES];
-	char text[512];
-	uint64_t key;
-	int n = snprintf(text, sizeof(text), "%s\n%s", a, b);
-
-	crypto_shorthash(hash, (const unsigned char *)text, (unsigned long long)n, f->secret);
-	memcpy(&key, hash, sizeof(key));
-	return key;
-}
-
-static struct failure *failure_of(struct failures *f, uint64_t key)
-{
-	struct failure *slot = &f->slots[key % LOGIN_SLOTS];
-
-	if (slot->key != key || clock_monotonic_ms() - slot->last_ms > LOGIN_FORGET_MS)
-		*slot = (struct failure){.key = key};
-	return slot;
-}
-
-/* Stands for the client's address, of IPv6 for its /64, which is one customer. Never 0. */
-static uint64_t source_of(const struct failures *f, const char *remote)
-{
-	unsigned char binary[16];
-	char prefix[INET6_ADDRSTRLEN];
-
-	if (inet_pton(AF_INET6, remote, binary) != 1)
-		return key_of(f, remote, "") | 1;
-	memset(binary + 8, 0, 8);
-	return key_of(f, inet_ntop(AF_INET6, binary, prefix, sizeof(prefix)), "") | 1;
-}
 
 void login_drop(struct login *login)
 {
 	*login->link = login->next;
 	if (login->next != NULL)
 		login->next->link = login->link;
+	login->auth->pending_count--;
 	if (login->timer != NULL)
 		event_free(login->timer);
 	explicit_bzero(login, sizeof(*login));
 	free(login);
 }
+
+/* ---- the answer ---- */
 
 static struct span text_of(int code)
 {
@@ -103,11 +68,11 @@ static struct span text_of(int code)
 				     : SPAN_LIT("The login cannot be checked now; try again later");
 }
 
-static void login_answer(struct login *login)
+static void send_answer(struct login *login, struct span text)
 {
 	struct auth *auth = login->auth;
 	unsigned char grant[GRANT_SIZE];
-	struct auth_login_answer answer = {.code = login->code};
+	struct auth_login_answer answer = {.code = login->code, .text = text};
 
 	if (login->code == 0) {
 		answer.account = login->account.id;
@@ -117,11 +82,18 @@ static void login_answer(struct login *login)
 		    clock_wall() + LOGIN_GRANT_SECONDS, grant);
 		answer.grant = span_of(grant, sizeof(grant));
 		auth->logins++;
-	} else {
-		answer.text = text_of(login->code);
 	}
-	if (login->conn != NULL)
-		ipc_conn_send(login->conn, &ipc_auth_login_answer, login->id, &answer, -1);
+	ipc_conn_send(login->conn, &ipc_auth_login_answer, login->id, &answer, -1);
+}
+
+static void login_answer(struct login *login)
+{
+	struct span text = login->code == 0 ? span_str("") : login->refusal.len > 0 ? login->refusal : text_of(login->code);
+
+	if (login->answered == NULL && login->conn != NULL)
+		send_answer(login, text);
+	else if (login->answered != NULL)
+		login->answered(login->answered_arg, login->code, text, login->code == 0 ? &login->account : NULL);
 	login_drop(login);
 }
 
@@ -132,57 +104,147 @@ static void on_delay_over(evutil_socket_t fd, short what, void *arg)
 	login_answer(arg);
 }
 
+/* The form of auth_failed is promised in mailwain-log(5). */
 static void login_log(const struct login *login, const char *reason)
 {
-	if (login->code == 0)
-		log_event(EV_auth_ok, daemon_log(login->auth->daemon), F_STR("user", login->account.address),
-		    F_STR("service", login->service), F_STR("rip", login->remote));
+	const struct log_ctx *ctx = daemon_log(login->auth->daemon);
+
+	if (login->code == 0 && login->app[0] != '\0')
+		log_event(EV_auth_ok, ctx, F_STR("user", login->account.address), F_STR("service", login->service), F_STR("rip", login->remote),
+		    F_STR("app_password", login->app));
+	else if (login->code == 0)
+		log_event(EV_auth_ok, ctx, F_STR("user", login->account.address), F_STR("service", login->service), F_STR("rip", login->remote));
 	else if (login->code != E_AUTHFAILED && login->code != E_UNAVAILABLE && login->code != E_SYNTAX)
-		log_event(EV_auth_error, daemon_log(login->auth->daemon), F_STR("user", login->user),
-		    F_STR("service", login->service), F_STR("rip", login->remote), F_STR("error", reason));
+		log_event(EV_auth_error, ctx, F_STR("user", login->user), F_STR("service", login->service), F_STR("rip", login->remote),
+		    F_STR("error", reason));
 	else
-		log_event(EV_auth_failed, daemon_log(login->auth->daemon), F_STR("user", login->user),
-		    F_STR("service", login->service), F_STR("rip", login->remote), F_STR("reason", reason));
+		log_event(EV_auth_failed, ctx, F_STR("user", login->user), F_STR("service", login->service), F_STR("rip", login->remote),
+		    F_STR("reason", reason));
 }
 
-/* One more failure; seconds to wait for its answer: none for the first `allowed`, then 1, 2, 4, 8, 15. */
-static time_t note_failure(struct failure *failure, unsigned allowed)
+/* All refusals wait for the next line of a grid, so that the time that one took cannot be seen. */
+static int64_t wait_of(const struct login *login, int64_t delay_ms)
 {
-	unsigned over = failure->count >= allowed ? failure->count - allowed : 0;
-	time_t wait = failure->count < allowed ? 0 : over > 3 ? LOGIN_DELAY_MAX : 1 << over;
+	int64_t took = clock_monotonic_ms() - login->begun_ms;
 
-	failure->last_ms = clock_monotonic_ms();
-	failure->count++;
-	return wait;
+	if (login->auth->pending_count > LOGIN_PENDING_MAX)
+		return 0;
+	return delay_ms + LOGIN_GRID_MS - took % LOGIN_GRID_MS;
 }
 
-/*
- * A typo costs nothing, guessing does: of one account from one address, and of many accounts from one address. A right
- * password never waits.
- */
+/* Not from here, not even what need not wait: the caller may still want to look at it. */
+static void answer_later(struct login *login, int64_t ms)
+{
+	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	evtimer_add(login->timer, &tv);
+}
+
 void login_end(struct login *login, int code, const char *reason)
 {
-	struct failures *f = login->auth->failures;
-	struct failure *failure = failure_of(f, key_of(f, login->remote, login->user));
-	struct timeval tv = {0};
+	struct defence *defence = login->auth->defence;
+	int64_t wait_ms = 0;
 
 	login->code = code;
 	login_log(login, reason);
-	if (code == 0) {
-		failure->count = 0;
-		login_answer(login);
-		return;
-	}
-	if (code == E_AUTHFAILED) {
-		tv.tv_sec = note_failure(failure, 1);
-		if (!conf_in_networks(daemon_conf(login->auth->daemon), CONF_unlimited_from, NULL, span_str(login->remote))) {
-			time_t wait = note_failure(failure_of(f, login->source), LOGIN_SPRAY_MAX);
-
-			tv.tv_sec = wait > tv.tv_sec ? wait : tv.tv_sec;
-		}
-	}
-	evtimer_add(login->timer, &tv);
+	if (code == 0)
+		login_is_right(login);
+	else if (code == E_AUTHFAILED)
+		wait_ms = wait_of(login, defence_wrong(defence, &login->attempt, clock_monotonic_ms()));
+	else
+		defence_give_back(defence, &login->attempt);
+	answer_later(login, wait_ms);
 }
+
+static void login_refuse(struct login *login, const char *reason)
+{
+	login->refusal = SPAN_LIT("Too many failed logins; try again later");
+	login_end(login, E_UNAVAILABLE, reason);
+}
+
+void login_is_right(struct login *login)
+{
+	if (login->is_right)
+		return;
+	login->is_right = true;
+	defence_right(login->auth->defence, &login->attempt);
+	if (login->account.id != 0 && !login->account.disabled)
+		marks_place(login->auth->marks, login->account.id, login->attempt.source);
+}
+
+void login_proved(struct login *login)
+{
+	if (login->account.disabled)
+		login_end(login, E_AUTHFAILED, "disabled");
+	else
+		login_end(login, 0, NULL);
+}
+
+/* ---- who it is ---- */
+
+static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
+{
+	struct auth_login_answer answer = {.code = E_NOMEM, .text = text_of(E_NOMEM)};
+
+	log_event(EV_auth_error, daemon_log(auth->daemon), F_SPAN("user", ask->user), F_SPAN("service", ask->service),
+	    F_SPAN("rip", ask->remote), F_STR("error", err_text(E_NOMEM)));
+	if (ask->answered != NULL)
+		ask->answered(ask->arg, E_NOMEM, text_of(E_NOMEM), NULL);
+	else
+		ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
+}
+
+struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
+{
+	struct login *login = calloc(1, sizeof(*login));
+
+	if (login == NULL) {
+		refuse(auth, conn, id, ask);
+		return NULL;
+	}
+	login->auth = auth;
+	login->conn = conn;
+	login->id = id;
+	login->begun_ms = clock_monotonic_ms();
+	login->answered = ask->answered;
+	login->answered_arg = ask->arg;
+	span_copy(ask->user, login->user, sizeof(login->user));
+	span_copy(ask->service, login->service, sizeof(login->service));
+	span_copy(ask->remote, login->remote, sizeof(login->remote));
+	login->timer = evtimer_new(daemon_base(auth->daemon), on_delay_over, login);
+	login->next = auth->pending;
+	login->link = &auth->pending;
+	if (login->next != NULL)
+		login->next->link = &login->next;
+	auth->pending = login;
+	auth->pending_count++;
+	if (login->timer == NULL) {
+		login_drop(login);
+		refuse(auth, conn, id, ask);
+		return NULL;
+	}
+	defence_attempt(auth->defence, ask->user, ask->remote, &login->attempt);
+	login->attempt.exempt = conf_in_networks(daemon_conf(auth->daemon), CONF_unlimited_from, NULL, span_str(login->remote));
+	return login;
+}
+
+/* Not to be found is no error: the password is checked all the same, so that it takes as long. */
+static int find_account(struct login *login)
+{
+	struct auth *auth = login->auth;
+	char canonical[DIRECTORY_ADDRESS_MAX + 1];
+	int r = address_canonical(span_str(login->user), canonical, NULL);
+
+	if (r == 0)
+		r = directory_account_get(auth->directory, span_str(canonical), &login->account);
+	login->found = r == 0;
+	login->known = r == 0 && login->account.credentials.hash[0] != '\0';
+	if (login->found)
+		login->attempt.known = marks_is_known(auth->marks, login->account.id, login->attempt.source);
+	return err_is_temp(r) ? r : 0;
+}
+
+/* ---- by a password ---- */
 
 /* Keys that were missing, and a hash in place of an imported one; when that fails the next login does it. */
 static void renew(struct login *login, const struct credentials *made)
@@ -193,14 +255,8 @@ static void renew(struct login *login, const struct credentials *made)
 	if (r != 0 && r != E_NOTFOUND)
 		log_event(EV_auth_error, daemon_log(login->auth->daemon), F_STR("user", login->user), F_STR("service", login->service),
 		    F_STR("rip", login->remote), F_ERR(&err));
-}
-
-void login_proved(struct login *login)
-{
-	if (login->account.disabled)
-		login_end(login, E_AUTHFAILED, "disabled");
-	else
-		login_end(login, 0, NULL);
+	if (r == 0)
+		login->account.credentials = *made;
 }
 
 static void on_checked(void *arg, int code, const struct credentials *made)
@@ -216,90 +272,77 @@ static void on_checked(void *arg, int code, const struct credentials *made)
 			: login->known ? "password" : "unknown-user");
 }
 
-/* Not to be found is no error: the password is checked all the same, so that it takes as long. */
-static int find_account(struct auth *auth, struct login *login)
-{
-	char canonical[DIRECTORY_ADDRESS_MAX + 1];
-	int r = address_canonical(span_str(login->user), canonical, NULL);
-
-	if (r == 0)
-		r = directory_account_get(auth->directory, span_str(canonical), &login->account);
-	login->known = r == 0 && login->account.credentials.hash[0] != '\0';
-	return err_is_temp(r) ? r : 0;
-}
-
-static int failures_make(struct auth *auth)
-{
-	if (auth->failures != NULL)
-		return 0;
-	auth->failures = calloc(1, sizeof(*auth->failures));
-	if (auth->failures == NULL)
-		return E_NOMEM;
-	randombytes_buf(auth->failures->secret, sizeof(auth->failures->secret));
-	return 0;
-}
-
-static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
-{
-	struct auth_login_answer answer = {.code = E_NOMEM, .text = text_of(E_NOMEM)};
-
-	log_event(EV_auth_error, daemon_log(auth->daemon), F_SPAN("user", ask->user), F_SPAN("service", ask->service),
-	    F_SPAN("rip", ask->remote), F_STR("error", err_text(E_NOMEM)));
-	ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
-}
-
-struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
-{
-	struct login *login = calloc(1, sizeof(*login));
-
-	if (login == NULL || failures_make(auth) != 0) {
-		free(login);
-		refuse(auth, conn, id, ask);
-		return NULL;
-	}
-	login->auth = auth;
-	login->conn = conn;
-	login->id = id;
-	span_copy(ask->user, login->user, sizeof(login->user));
-	span_copy(ask->service, login->service, sizeof(login->service));
-	span_copy(ask->remote, login->remote, sizeof(login->remote));
-	login->timer = evtimer_new(daemon_base(auth->daemon), on_delay_over, login);
-	login->next = auth->failures->pending;
-	login->link = &auth->failures->pending;
-	if (login->next != NULL)
-		login->next->link = &login->next;
-	auth->failures->pending = login;
-	if (login->timer == NULL) {
-		login_drop(login);
-		refuse(auth, conn, id, ask);
-		return NULL;
-	}
-	login->source = source_of(auth->failures, login->remote);
-	return login;
-}
-
-void login_by_password(struct login *login, struct span password)
+static void check(struct login *login, struct span password)
 {
 	struct auth *auth = login->auth;
-	int r = find_account(auth, login);
+	int64_t now = clock_monotonic_ms();
+	unsigned failures = defence_failures(auth->defence, &login->attempt, now);
+	struct password_ask ask = {.source = login->attempt.source,
+	    .account = login->known ? login->account.id : login->attempt.account,
+	    .have = login->known ? &login->account.credentials : NULL,
+	    .rank = login->attempt.known ? 0 : LOGIN_RANK_STRANGER + (failures < LOGIN_RANK_MAX ? failures : LOGIN_RANK_MAX),
+	    .is_stranger = !login->attempt.known};
+	const char *refused = password_is_asked(auth->passwords, &ask, password) ? NULL : defence_ask(auth->defence, &login->attempt, now);
+	int r;
 
-	if (r == 0)
-		r = password_check(auth->passwords, login->source, login->account.id, login->known ? &login->account.credentials : NULL, password,
-		    on_checked, login);
+	if (refused != NULL) {
+		login_refuse(login, refused);
+		return;
+	}
+	r = password_check(auth->passwords, &ask, password, on_checked, login);
 	if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }
 
+void login_by_own_password(struct login *login, struct span password)
+{
+	int r = find_account(login);
+
+	if (r == 0)
+		check(login, password);
+	else
+		login_end(login, r, err_text(r));
+}
+
+/* An app password cannot be guessed: whoever knows one gets in, whatever others do. */
+void login_by_password(struct login *login, struct span password)
+{
+	struct app_password app;
+	int r = find_account(login);
+
+	if (r != 0) {
+		login_end(login, r, err_text(r));
+	} else if (login->found && !login->account.disabled &&
+		   app_password_find(login->auth->directory, login->account.id, span_str(login->service), password, &app)) {
+		memcpy(login->app, app.label, sizeof(login->app));
+		login_end(login, 0, NULL);
+		marks_app(login->auth->marks, login->account.id, &app, span_str(login->remote));
+	} else {
+		check(login, password);
+	}
+}
+
+/* ---- by a proof ---- */
+
 int login_keys(struct login *login, size_t size, struct scram_keys *out)
 {
 	const struct credentials *have = &login->account.credentials;
-	int r = find_account(login->auth, login);
+	int r = find_account(login);
 
 	if (r != 0)
 		return r;
 	if (!login->known || !scram_parse(span_str(size == 20 ? have->scram_sha_1 : have->scram_sha_256), out))
-		scram_make_up(size, login->auth->scram_secret, span_str(login->user), out);
+		scram_make_up(size, login->auth->secret, span_str(login->attempt.user), out); /* canonical: as an account has one salt for all spellings */
 	return 0;
+}
+
+bool login_may_prove(struct login *login)
+{
+	const char *refused = defence_ask(login->auth->defence, &login->attempt, clock_monotonic_ms());
+
+	if (refused != NULL)
+		login_refuse(login, refused);
+	return refused == NULL;
 }
 
 bool login_is_user(const struct login *login, struct span name)
@@ -309,9 +352,11 @@ bool login_is_user(const struct login *login, struct span name)
 	return address_canonical(span_str(login->user), own, NULL) == 0 && address_canonical(name, other, NULL) == 0 && strcmp(own, other) == 0;
 }
 
+/* ---- messages ---- */
+
 void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
 {
-	struct login_ask who = {ask->service, ask->user, ask->remote};
+	struct login_ask who = {.service = ask->service, .user = ask->user, .remote = ask->remote};
 	struct login *login = login_new(auth, conn, id, &who);
 
 	if (login != NULL)
@@ -320,9 +365,7 @@ void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, con
 
 void auth_login_forget(struct auth *auth, struct ipc_conn *conn)
 {
-	struct login *login = auth->failures ? auth->failures->pending : NULL;
-
-	for (; login != NULL; login = login->next)
+	for (struct login *login = auth->pending; login != NULL; login = login->next)
 		if (login->conn == conn)
 			login->conn = NULL;
 }

@@ -1,6 +1,8 @@
 /* auth: who is this, and is this recipient ours? */
 #include "auth/auth.h"
 
+#include "auth/defence.h"
+#include "auth/marks.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/control.h"
@@ -14,14 +16,15 @@
 enum { GRANT_SECONDS = 2 * 86400 }; /* longer than the largest message takes at the slowest pace that is allowed */
 
 /* What a role may ask: decided by who is connected, which master says, not by what the peer says. */
-enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8, MAY_SENDER = 16 };
+enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8, MAY_SENDER = 16, MAY_CHANGE = 32 };
 
 static const struct {
 	const char *role;
 	unsigned may;
 } permissions[] = {{"smtpd", MAY_RECIPIENT | REMEMBERS}, {"lmtpd", MAY_RECIPIENT}, {"queue", MAY_EXPAND},
     {"deliver", MAY_RECIPIENT}, {"imapd", MAY_LOGIN},
-    {"submission", MAY_RECIPIENT | REMEMBERS | MAY_LOGIN | MAY_SENDER}};
+    {"submission", MAY_RECIPIENT | REMEMBERS | MAY_LOGIN | MAY_SENDER},
+    {"web", MAY_LOGIN | MAY_CHANGE}}; /* what will be webmail */
 
 /* One connected daemon. */
 struct auth_peer {
@@ -122,6 +125,8 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		return auth_sasl_next(peer->auth, conn, m->id, ((const struct auth_sasl_response *)(const void *)m->body)->response);
 	else if (m->type == &ipc_auth_sasl_cancel && (peer->may & MAY_LOGIN))
 		auth_sasl_end(peer->auth, conn, m->id);
+	else if (m->type == &ipc_auth_password_change && (peer->may & MAY_CHANGE))
+		auth_change_begin(peer->auth, conn, m->id, (const void *)m->body);
 	else
 		return E_DENIED;
 	return 0;
@@ -133,6 +138,7 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 
 	auth_sasl_forget(peer->auth, conn);
 	auth_login_forget(peer->auth, conn);
+	auth_change_forget(peer->auth, conn);
 	*peer->link = peer->next;
 	if (peer->next != NULL)
 		peer->next->link = peer->link;
@@ -204,8 +210,15 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		directory_reserve(auth->directory, auth->highest);
 	/* Without it logins are as good as with it; only a restart can be told from the salts of those who do not exist. */
-	if (r == 0 && directory_secret(auth->directory, auth->scram_secret, err) != 0)
+	randombytes_buf(auth->secret, sizeof(auth->secret));
+	if (r == 0 && directory_secret(auth->directory, auth->secret, err) != 0)
 		log_event(EV_auth_directory_error, daemon_log(daemon), F_ERR(err));
+	if (r == 0) {
+		auth->defence = defence_new(auth->secret);
+		auth->marks = marks_new(auth);
+	}
+	if (r == 0 && (auth->defence == NULL || auth->marks == NULL))
+		r = err_set(err, E_NOMEM, "no memory for counting failed logins");
 	if (r == 0)
 		r = password_pool_new(auth, &auth->passwords, err);
 	if (r == 0)
@@ -219,6 +232,14 @@ static int auth_reload(struct daemon *daemon, struct err *err)
 	(void)err;
 	auth_changed(daemon_state(daemon));
 	return 0;
+}
+
+static void auth_halt(struct daemon *daemon)
+{
+	struct auth *auth = daemon_state(daemon);
+
+	marks_flush(auth->marks);
+	daemon_finished(daemon);
 }
 
 static void auth_stats(struct daemon *daemon, struct master_stats *stats)
@@ -236,6 +257,7 @@ int main(void)
 	    .prepare = auth_prepare,
 	    .confined = auth_confined,
 	    .reload = auth_reload,
+	    .halt = auth_halt,
 	    .peer = auth_peer_came,
 	    .stats = auth_stats,
 	    .state = &auth};

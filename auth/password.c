@@ -10,6 +10,7 @@
  */
 #include "auth/auth.h"
 
+#include "auth/defence.h"
 #include "auth/hash.h"
 #include "base/clock.h"
 #include "base/secret.h"
@@ -35,9 +36,10 @@ struct job {
 	struct job *next;
 	struct job *followers; /* under lock; they ask the same and get its answer */
 	uint64_t source; /* 0: an administrator */
-	unsigned turn;	 /* how many of its source were there before it */
-	bool make;
-	uint64_t account;
+	unsigned turn;	 /* how many of its source were there before it, and its rank */
+	unsigned rank;
+	bool make, is_stranger;
+	int64_t spent_us;
 	struct credentials have; /* to check against, and then those to have from now on */
 	bool renewed;
 	struct secret password;
@@ -46,6 +48,9 @@ struct job {
 	void *arg;
 	int code;
 };
+
+/* A hash of nothing in particular, with today's costs: what an unknown account is checked against. */
+static const char password_dummy[] = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE";
 
 struct remembered {
 	unsigned char digest[PASSWORD_DIGEST];
@@ -64,24 +69,40 @@ struct password_pool {
 	int wake_fd;
 	struct event *event;
 	unsigned char key[crypto_generichash_KEYBYTES];
-	char dummy[crypto_pwhash_STRBYTES]; /* what an unknown account is checked against */
 	struct remembered cache[PASSWORD_CACHE][PASSWORD_ROW];
 };
 
-static void job_run(struct job *job, const char *dummy)
+/* What is no hash of today's costs, or none, is made up for, so that nobody learns of it. */
+static int verify(const struct job *job, struct span password)
+{
+	int r = job->have.hash[0] != '\0' ? hash_verify(job->have.hash, password) : E_AUTHFAILED, dummy = 0;
+
+	if (r == E_AUTHFAILED && !hash_is_todays(job->have.hash))
+		dummy = hash_verify(password_dummy, password);
+	return dummy != 0 && dummy != E_AUTHFAILED ? dummy : r;
+}
+
+static int64_t thread_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static void job_run(struct job *job)
 {
 	struct span password = secret_span(&job->password);
 
+	job->spent_us = thread_us();
 	if (job->make) {
 		job->code = credentials_complete(&job->have, password, &job->renewed);
-	} else if (job->have.hash[0] == '\0') {
-		(void)!crypto_pwhash_str_verify(dummy, password.ptr, password.len);
-		job->code = E_AUTHFAILED;
 	} else {
-		job->code = hash_verify(job->have.hash, password);
+		job->code = verify(job, password);
 		if (job->code == 0 && credentials_complete(&job->have, password, &job->renewed) != 0)
 			job->renewed = false; /* another time */
 	}
+	job->spent_us = thread_us() - job->spent_us;
 	secret_wipe(&job->password);
 }
 
@@ -118,7 +139,7 @@ static void *thread_main(void *arg)
 		job = job_begin(pool, &place);
 		pthread_mutex_unlock(&pool->lock);
 
-		job_run(job, pool->dummy);
+		job_run(job);
 
 		pthread_mutex_lock(&pool->lock);
 		pool->running[place] = NULL;
@@ -195,6 +216,8 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 			memcpy(slot->digest, job->digest, PASSWORD_DIGEST);
 			slot->until_ms = clock_monotonic_ms() + keep;
 		}
+		if (job->is_stranger && job->code == E_AUTHFAILED)
+			defence_spent(pool->auth->defence, job->spent_us, clock_monotonic_ms());
 		while (job->followers != NULL) {
 			struct job *follower = job->followers;
 
@@ -241,10 +264,6 @@ int password_pool_new(struct auth *auth, struct password_pool **out, struct err 
 	pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pool->wake_fd >= 0)
 		pool->event = event_new(daemon_base(auth->daemon), pool->wake_fd, EV_READ | EV_PERSIST, on_finished, pool);
-	/* A hash of nothing in particular, made with today's costs; its making is not worth the start's time. */
-	memcpy(pool->dummy,
-	    "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE",
-	    sizeof("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"));
 	if (pool->event == NULL || event_add(pool->event, NULL) != 0) {
 		free(pool);
 		return err_set(err, E_NOMEM, "no memory for password checks");
@@ -270,7 +289,7 @@ static bool job_place(struct password_pool *pool, struct job *job)
 	uint64_t one = 1;
 	unsigned at;
 
-	job->turn = turn_of(pool, job->source);
+	job->turn = turn_of(pool, job->source) + job->rank;
 	if (pool->waiting_count == PASSWORD_WAITING_MAX) {
 		struct job *last = pool->waiting[PASSWORD_WAITING_MAX - 1];
 
@@ -297,10 +316,10 @@ static bool job_is_same(const struct job *leader, const struct job *job)
 /* Under lock. One that waits longer than this one would is not followed. False: there is none. */
 static bool job_follow(struct password_pool *pool, struct job *job)
 {
-	unsigned turn = turn_of(pool, job->source);
+	unsigned turn = turn_of(pool, job->source) + job->rank;
 	struct job *leader = NULL;
 
-	if (job->make || job->have.hash[0] == '\0')
+	if (job->make)
 		return false;
 	for (unsigned i = 0; i < PASSWORD_THREADS_MAX && leader == NULL; i++)
 		if (job_is_same(pool->running[i], job))
@@ -332,16 +351,39 @@ static int job_add(struct password_pool *pool, struct job *job)
 	return E_UNAVAILABLE;
 }
 
-int password_check(struct password_pool *pool, uint64_t source, uint64_t account, const struct credentials *have, struct span password,
-    password_done *done, void *arg)
+static bool is_asked_by(const struct job *job, const struct job *same, uint64_t source)
+{
+	bool found = job_is_same(job, same) && job->source == source;
+
+	for (const struct job *f = job_is_same(job, same) ? job->followers : NULL; f != NULL && !found; f = f->next)
+		found = f->source == source;
+	return found;
+}
+
+bool password_is_asked(struct password_pool *pool, const struct password_ask *ask, struct span password)
+{
+	struct job same = {0};
+	bool found = false;
+
+	digest_of(pool, ask->account, ask->have ? ask->have->hash : "", password, same.digest);
+	pthread_mutex_lock(&pool->lock);
+	for (unsigned i = 0; i < PASSWORD_THREADS_MAX && !found; i++)
+		found = is_asked_by(pool->running[i], &same, ask->source);
+	for (unsigned i = 0; i < pool->waiting_count && !found; i++)
+		found = is_asked_by(pool->waiting[i], &same, ask->source);
+	pthread_mutex_unlock(&pool->lock);
+	return found;
+}
+
+int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg)
 {
 	unsigned char digest[PASSWORD_DIGEST];
 	struct remembered *slot;
 	struct job *job;
 
-	digest_of(pool, account, have ? have->hash : "", password, digest);
+	digest_of(pool, ask->account, ask->have ? ask->have->hash : "", password, digest);
 	slot = cache_slot(pool, digest);
-	if (have != NULL && slot->until_ms > clock_monotonic_ms() &&
+	if (ask->have != NULL && slot->until_ms > clock_monotonic_ms() &&
 	    sodium_memcmp(slot->digest, digest, PASSWORD_DIGEST) == 0) {
 		done(arg, 0, NULL);
 		return 0;
@@ -351,10 +393,11 @@ int password_check(struct password_pool *pool, uint64_t source, uint64_t account
 		free(job);
 		return E_NOMEM;
 	}
-	job->source = source;
-	job->account = account;
-	if (have != NULL)
-		job->have = *have;
+	job->source = ask->source;
+	job->rank = ask->rank;
+	job->is_stranger = ask->is_stranger;
+	if (ask->have != NULL)
+		job->have = *ask->have;
 	memcpy(job->digest, digest, sizeof(digest));
 	job->done = done;
 	job->arg = arg;

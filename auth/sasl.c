@@ -16,6 +16,7 @@ struct exchange {
 	enum sasl_mechanism mechanism;
 	struct sasl *sasl;
 	struct login *login; /* once it is known who wants in; NULL: not yet */
+	bool proved;	     /* SCRAM: the proof was right */
 	char service[17];
 	char remote[65];
 };
@@ -35,7 +36,7 @@ static void exchange_free(struct exchange *x)
 /* It may be gone afterwards: what it was for is the login's from here on. */
 static struct login *take_login(struct exchange *x)
 {
-	struct login_ask ask = {span_str(x->service), sasl_user(x->sasl), span_str(x->remote)};
+	struct login_ask ask = {.service = span_str(x->service), .user = sasl_user(x->sasl), .remote = span_str(x->remote)};
 	struct login *login = x->login != NULL ? x->login : login_new(x->auth, x->conn, x->id, &ask);
 
 	x->login = NULL;
@@ -134,6 +135,24 @@ static void go_on(struct exchange *x, enum sasl_step step)
 	}
 }
 
+/* Of SCRAM: who knows the account has still to prove it, and then has only to say that it is done. */
+static void take_proof(struct exchange *x, struct span response)
+{
+	enum sasl_step step;
+
+	if (!x->proved && !login_may_prove(x->login)) {
+		x->login = NULL; /* answered */
+		exchange_free(x);
+		return;
+	}
+	step = sasl_respond(x->sasl, response);
+	if (!x->proved && step == SASL_CHALLENGE) {
+		x->proved = true;
+		login_is_right(x->login);
+	}
+	go_on(x, step);
+}
+
 static struct exchange *exchange_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)
 {
 	struct sasl_channel channel = {.plus_offered = ask->tls, .exporter = ask->exporter, .endpoint = ask->endpoint, .certificate = ask->certificate};
@@ -191,7 +210,10 @@ int auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struct
 
 	if (x == NULL)
 		return E_PROTO;
-	go_on(x, sasl_respond(x->sasl, response));
+	if (x->login == NULL)
+		go_on(x, sasl_respond(x->sasl, response));
+	else
+		take_proof(x, response);
 	return 0;
 }
 

@@ -67,7 +67,7 @@ static void for_people(json_t *row)
 	static const struct {
 		const char *key;
 		void (*text)(json_int_t n, char *out, size_t size);
-	} keys[] = {{"arrived", time_text}, {"next", time_text}, {"created", time_text}, {"uptime", duration_text}, {"memory", memory_text}};
+	} keys[] = {{"arrived", time_text}, {"next", time_text}, {"created", time_text}, {"used", time_text}, {"last", time_text}, {"uptime", duration_text}, {"memory", memory_text}};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		json_t *value = json_object_get(row, keys[i].key);

@@ -54,7 +54,7 @@ def test_replace_removes_what_the_text_does_not_name(server):
     ("domain a@b", "not a domain name"),
     ("alias many@example.com" + " a@example.com" * 1001, "at most 1000 targets"),
     ("alias alone@example.com", "needs a target"),
-    ("group x", "domain, account or alias"),
+    ("group x", "domain, account, app-password or alias"),
 ])
 def test_a_line_that_is_wrong_changes_nothing(server, line, why):
     before = export(server)

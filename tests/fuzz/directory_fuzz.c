@@ -14,6 +14,8 @@
 #include <sysexits.h>
 
 static const char base_text[] = "domain example.org\naccount a@example.org quota=10M name=A. Person\n"
+				"app-password a@example.org protocols=imap hash=AAAAAAAAAAAAAAAAAAAAAA==:"
+				"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= name=my phone\n"
 				"alias b@example.org a@example.org c@example.net\n";
 static const char config[] = "config-version 1\nhostname mx.example\ndomain example.com { }\n";
 

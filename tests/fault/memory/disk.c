@@ -344,6 +344,8 @@ static int run_directory(void *state)
 {
 	struct directory_state *s = state;
 	struct account account = {.quota = 5}, found;
+	struct app_password app = {.label = "phone", .protocols = 1}, app_found;
+	struct place place = {7, 1}, places[DIRECTORY_PLACES];
 	struct err err = {0};
 	int r;
 
@@ -363,6 +365,16 @@ static int run_directory(void *state)
 		r = directory_alias_put(s->directory, SPAN_LIT("b@example.org"), SPAN_LIT("a@example.org\0"), true, &err);
 	if (r == 0)
 		r = directory_account_get(s->directory, SPAN_LIT("a@example.org"), &found);
+	if (r == 0)
+		r = directory_app_put(s->directory, account.id, &app, false, &err);
+	if (r == 0)
+		r = directory_app_get(s->directory, account.id, SPAN_LIT("phone"), &app_found);
+	if (r == 0)
+		r = directory_place_put(s->directory, account.id, &place, &err);
+	if (r == 0) {
+		directory_places_get(s->directory, account.id, places);
+		memory_must(app_found.protocols == 1 && places[0].hash == 7 && places[1].hash == 0);
+	}
 	if (r == 0)
 		memory_must(found.quota == 5 && strcmp(found.credentials.hash, "$hash") == 0);
 	if (r == 0)

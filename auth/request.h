@@ -1,0 +1,34 @@
+/* One control request while it is worked on, and the ways in which it ends: what control.c and its like have in common. */
+#ifndef MW_AUTH_REQUEST_H
+#define MW_AUTH_REQUEST_H
+
+#include "auth/auth.h"
+
+/* Passwords make it outlive the handler. */
+struct request {
+	struct auth *auth;
+	struct control_reply *reply;
+	const char *kind; /* of what is changed, for the log: the noun */
+	const struct span *args; /* with input and secret: borrowed until the handler returns */
+	size_t count;
+	struct span input, secret;
+	struct account account; /* of add and passwd, until the hash is there */
+	bool add;
+};
+
+/* The sysexits(3) value of an error. */
+unsigned request_exit(int code);
+void request_failed(struct request *q, int code, const struct err *err);
+/* The value behind --name among the arguments, or an empty span. */
+struct span request_option(const struct request *q, const char *name);
+/* What was changed: the caches of others are told, and the log. */
+void request_changed(struct request *q, const char *change, const char *object);
+/* The account of this address into q->account. False: there is none, and that was answered. */
+bool request_account(struct request *q, struct span address);
+
+/* control_app.c: account app-password add | list | revoke. */
+void control_app_password(struct request *q);
+/* control_failures.c: auth failures list | clear. */
+void control_failures(struct request *q);
+
+#endif

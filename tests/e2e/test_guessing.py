@@ -1,0 +1,148 @@
+"""Guessing: what is refused, whom that spares, what an administrator sees of it, and the line that other programs read."""
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from mailwain import PASSWORD, ROOT, Imap
+from tools import with_conf
+from test_sasl import gsasl
+
+
+def login(suite, user, password, source="127.0.0.1"):
+    """"OK", or the response code of the refusal."""
+    c = Imap(suite.port("imap"), source=source, timeout=30)
+    line = c.run('LOGIN "%s" "%s"' % (user.replace('"', '\\"'), password))[1]
+    c.close()
+    return "OK" if line.startswith(b"OK") else re.match(rb"NO \[(\w+)\]", line).group(1).decode()
+
+
+def failures(suite, *args):
+    return suite.rows("auth", "failures", "list", *args)
+
+
+@pytest.fixture
+def guarded(fresh):
+    """An instance in which the limits for each address hold, but for 127.0.0.1."""
+    suite = fresh()
+    with_conf(suite, lambda text: text.replace("unlimited-from 127.0.0.0/8", "unlimited-from 127.0.0.1"))
+    suite.mw("reload")
+    for name in ("alice", "bob"):
+        suite.add(name)
+    return suite
+
+
+def test_strangers_do_not_shut_the_owner_out(guarded):
+    """Ten checks a minute of an account for all strangers together; from where it logged in before it goes in at once."""
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
+    said = [login(guarded, "alice@example.com", "guess %d" % n, "127.0.2.%d" % n) for n in range(1, 13)]
+    assert said == ["AUTHENTICATIONFAILED"] * 10 + ["UNAVAILABLE"] * 2
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.3.1") == "UNAVAILABLE"  # another stranger, though right
+    begun = time.monotonic()
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
+    assert time.monotonic() - begun < 2
+    assert login(guarded, "bob@example.com", PASSWORD, "127.0.3.1") == "OK"
+    row = [r for r in failures(guarded) if r["of"] == "account" and r["account"] == "alice@example.com"]
+    assert row[0]["failures"] == 10 and row[0]["refused"] == 3
+    assert "reason=refused-account" in guarded.log()
+
+
+def test_a_place_is_known_after_a_restart(guarded):
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
+    guarded.stop()
+    guarded.start()
+    for n in range(1, 12):
+        login(guarded, "alice@example.com", "guess", "127.0.2.%d" % n)
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.4.1") == "UNAVAILABLE"
+
+
+def test_an_app_password_gets_in_whatever_strangers_do(guarded):
+    password = guarded.mw("account", "app-password", "add", "alice@example.com", "--name", "x").stdout.strip()
+    for n in range(1, 12):
+        login(guarded, "alice@example.com", "guess", "127.0.2.%d" % n)
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.3.1") == "UNAVAILABLE"
+    assert login(guarded, "alice@example.com", password, "127.0.3.1") == "OK"
+
+
+def test_proofs_count_like_passwords(guarded):
+    for n in range(10):
+        assert gsasl(guarded, "SCRAM-SHA-256", user="nobody%d@example.com" % n, password="x")[0] != 0
+        login(guarded, "bob@example.com", "guess", "127.0.2.%d" % (n + 1))
+    code, said = gsasl(guarded, "SCRAM-SHA-256", user="bob@example.com", password=PASSWORD)
+    assert code != 0 and "NO [UNAVAILABLE] Too many failed logins" in said, said
+    guarded.mw("auth", "failures", "clear", "bob@example.com")
+    assert gsasl(guarded, "SCRAM-SHA-256", user="bob@example.com", password=PASSWORD)[0] == 0
+    # The proof made the place known.
+    for n in range(10):
+        login(guarded, "bob@example.com", "guess", "127.0.5.%d" % (n + 1))
+    assert gsasl(guarded, "SCRAM-SHA-256", user="bob@example.com", password=PASSWORD)[0] == 0
+
+
+def test_what_the_administrator_sees_and_forgets(guarded):
+    assert failures(guarded) == []
+    login(guarded, "alice@example.com", "wrong", "127.0.2.1")
+    login(guarded, "NOBODY@example.com", "wrong", "127.0.2.1")
+    rows = failures(guarded)
+    assert sorted((r["of"], r["address"], r["account"], r["failures"]) for r in rows) == [
+        ("account", "", "alice@example.com", 1), ("account", "", "nobody@example.com", 1), ("address", "127.0.2.1", "", 2),
+        ("pair", "127.0.2.1", "alice@example.com", 1), ("pair", "127.0.2.1", "nobody@example.com", 1)]
+    assert all(abs(r["last"] - time.time()) < 60 for r in rows)
+    assert {r["of"] for r in failures(guarded, "nobody@example.com")} == {"account", "pair"}
+    assert len(failures(guarded, "127.0.2.1")) == 3
+    assert guarded.mw("auth", "failures", "clear", "127.0.2.1").stdout == "3 counts are forgotten\n"
+    assert {r["of"] for r in failures(guarded)} == {"account"}
+    assert guarded.mw("auth", "failures", "clear").stdout == "2 counts are forgotten\n"
+    assert failures(guarded) == []
+    assert guarded.mw("auth", "failures", "sort", check=False).returncode == 64
+    assert "auth_failures_cleared object=127.0.2.1" in guarded.log()
+
+
+def test_the_lines_have_their_form(guarded):
+    login(guarded, "alice@example.com", "wrong", "127.0.2.1")
+    login(guarded, 'a"b rip=192.0.2.9 reason=password', "wrong", "127.0.2.2")
+    lines = [line.split(" ", 2)[2] for line in guarded.log().splitlines() if " auth_failed " in line]
+    assert lines == ["auth_failed user=alice@example.com service=imap rip=127.0.2.1 reason=password",
+                     'auth_failed user="a\\"b rip=192.0.2.9 reason=password" service=imap rip=127.0.2.2 reason=unknown-user'], lines
+
+
+# ---- fail2ban ----
+
+FILTER = os.path.join(ROOT, "packaging", "fail2ban", "filter.conf")
+BANNED = ["password", "unknown-user", "proof", "disabled", "acts-for-another", "refused-pair", "refused-address"]
+SPARED = ["malformed", "overload", "refused-account", "refused-load"]
+
+
+def matched(log):
+    """The addresses that fail2ban would count."""
+    out = subprocess.run(["fail2ban-regex", "--print-all-matched", "--print-all-missed", log, FILTER], capture_output=True, text=True, timeout=60).stdout
+    return out, int(re.search(r"Lines: \d+ lines, \d+ ignored, (\d+) matched", out).group(1))
+
+
+@pytest.mark.skipif(shutil.which("fail2ban-regex") is None, reason="fail2ban is not installed")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_fail2ban_reads_them(fresh, tmp_path, form):
+    suite = fresh(conf_lines=["log-format json"] if form == "json" else [])
+    suite.add("alice")
+    for n in range(3):
+        login(suite, "alice@example.com", "wrong", "127.0.2.%d" % (n + 1))
+    login(suite, 'x rip=192.0.2.9 reason=password', "wrong", "127.0.2.4")
+    login(suite, "alice@example.com", PASSWORD)
+    out, count = matched(os.path.join(suite.root, "log", "mailwain.log"))
+    assert count == 4, out
+
+
+@pytest.mark.skipif(shutil.which("fail2ban-regex") is None, reason="fail2ban is not installed")
+def test_fail2ban_counts_guesses_only(tmp_path):
+    log = tmp_path / "log"
+    line = "2026-11-24T04:06:26.271Z auth[21830] auth_failed user=%s service=imap rip=192.0.2.7 reason=%s\n"
+    syslog = "Nov 24 04:06:26 host mailwain: auth[21830] auth_failed user=a@b service=submission rip=2001:db8::1 reason=%s\n"
+    log.write_text("".join(line % ("a@example.com", r) for r in BANNED) + "".join(syslog % r for r in BANNED))
+    assert matched(str(log))[1] == 2 * len(BANNED)
+    log.write_text("".join(line % ("a@example.com", r) for r in SPARED) + line % ('"x auth_failed user=y service=imap rip=192.0.2.1 reason=password"', "overload")
+                   + "2026-11-24T04:06:26.271Z imapd[7] imap_refused rip=192.0.2.1 reason=\"auth[1] auth_failed user=a service=imap rip=192.0.2.3 reason=password\"\n"
+                   + "2026-11-24T04:06:26.271Z auth[7] auth_ok user=a@example.com service=imap rip=192.0.2.1\n")
+    assert matched(str(log))[1] == 0

@@ -1,0 +1,278 @@
+/* Guessing is answered late and then refused; nobody shuts out whom an account knows; tables stay as large as they are. */
+#include "tests/unit/test.h"
+
+#include "auth/defence.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, START = 5 * MINUTE };
+
+static int begin(void **state)
+{
+	static const unsigned char secret[DIRECTORY_SECRET] = "0123456789abcdef0123456789abcde";
+
+	*state = sodium_init() >= 0 ? defence_new(secret) : NULL;
+	return *state == NULL;
+}
+
+static int end(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static struct attempt who(struct defence *d, const char *user, const char *remote)
+{
+	struct attempt a;
+
+	defence_attempt(d, span_str(user), span_str(remote), &a);
+	return a;
+}
+
+/* A wrong guess: what the defence says of it; the delay, or -1. */
+static int64_t guess(struct defence *d, const char *user, const char *remote, int64_t now)
+{
+	struct attempt a = who(d, user, remote);
+
+	return defence_ask(d, &a, now) != NULL ? -1 : defence_wrong(d, &a, now);
+}
+
+static const char *asked(struct defence *d, const char *user, const char *remote, int64_t now)
+{
+	struct attempt a = who(d, user, remote);
+	const char *refused = defence_ask(d, &a, now);
+
+	defence_give_back(d, &a);
+	return refused != NULL ? refused : "go";
+}
+
+static void a_pair_waits_ever_longer_and_is_refused(void **state)
+{
+	static const int64_t delays[] = {0, 1, 2, 4, 8, 15, 15, 15, 15};
+	int64_t now = START;
+
+	for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++, now += 7 * SECOND)
+		assert_int_equal(guess(*state, "a@example.org", "192.0.2.1", now), delays[i] * SECOND);
+	assert_int_equal(guess(*state, "a@example.org", "192.0.2.1", now), 15 * SECOND);
+	now += 20 * SECOND; /* the checks of the account's minute are over */
+	assert_string_equal(asked(*state, "A@EXAMPLE.org", "192.0.2.1", now), "refused-pair");
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.2", now), "go");
+	assert_string_equal(asked(*state, "b@example.org", "192.0.2.1", now), "go");
+	/* One a minute is forgotten. */
+	now += MINUTE;
+	assert_int_equal(guess(*state, "a@example.org", "192.0.2.1", now), 15 * SECOND);
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.1", now), "refused-pair");
+	assert_int_equal(guess(*state, "a@example.org", "192.0.2.1", now + 10 * MINUTE), 0);
+}
+
+static void a_success_forgets_the_pair(void **state)
+{
+	struct attempt a = who(*state, "a@example.org", "192.0.2.1");
+
+	for (int i = 0; i < 5; i++)
+		guess(*state, "a@example.org", "192.0.2.1", START);
+	assert_int_equal(defence_failures(*state, &a, START), 10); /* five of the pair, five of the address */
+	defence_right(*state, &a);
+	assert_int_equal(guess(*state, "a@example.org", "192.0.2.1", START), 0);
+}
+
+static void an_address_is_refused_whatever_the_accounts(void **state)
+{
+	char user[32];
+
+	for (int i = 0; i < 60; i++) {
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		assert_int_equal(guess(*state, user, "2001:db8:1:2::5", START), i < 20 ? 0 : i < 24 ? SECOND << (i - 20) : 15 * SECOND);
+	}
+	assert_string_equal(asked(*state, "new@example.org", "2001:db8:1:2::5", START), "refused-address");
+	assert_string_equal(asked(*state, "new@example.org", "2001:db8:1:2:ffff::1", START), "refused-address");
+	assert_string_equal(asked(*state, "new@example.org", "2001:db8:1:3::5", START), "go");
+	assert_string_equal(asked(*state, "new@example.org", "2001:db8:1:2::5", START + MINUTE), "go");
+}
+
+static void an_ipv4_address_has_one_form(void **state)
+{
+	struct attempt a = who(*state, "a@example.org", "::ffff:192.0.2.1"), b = who(*state, "a@example.org", "192.0.2.1");
+
+	assert_true(a.source == b.source);
+	assert_string_equal(a.address, "192.0.2.1");
+}
+
+static void unlimited_from_is_no_address(void **state)
+{
+	char user[32];
+
+	for (int i = 0; i < 200; i++) {
+		struct attempt a;
+
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		a = who(*state, user, "192.0.2.1");
+		a.exempt = true;
+		assert_null(defence_ask(*state, &a, START));
+		assert_int_equal(defence_wrong(*state, &a, START), 0);
+	}
+}
+
+/* From addresses without end; also in every window of a minute. */
+static void strangers_have_ten_checks_a_minute(void **state)
+{
+	int64_t checks[2000];
+	char remote[32];
+	size_t count = 0;
+
+	for (int i = 0; i < 600 * 3; i++) {
+		int64_t now = START + i * 333;
+
+		snprintf(remote, sizeof(remote), "10.%d.%d.1", i / 250, i % 250);
+		if (guess(*state, "a@example.org", remote, now) >= 0)
+			checks[count++] = now;
+	}
+	assert_in_range(count, 90, 110);
+	for (size_t i = 10; i < count; i++)
+		assert_true(checks[i] - checks[i - 10] >= MINUTE);
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.1", START + 600 * SECOND), "refused-account");
+}
+
+static void who_is_known_is_never_refused(void **state)
+{
+	struct attempt owner = who(*state, "a@example.org", "192.0.2.1");
+	char remote[32];
+
+	owner.known = true;
+	for (int i = 0; i < 200; i++) {
+		snprintf(remote, sizeof(remote), "10.0.%d.1", i);
+		guess(*state, "a@example.org", remote, START);
+		guess(*state, "a@example.org", "192.0.2.1", START);
+	}
+	defence_spent(*state, 60 * 1000 * 1000, START);
+	assert_null(defence_ask(*state, &owner, START));
+	assert_false(owner.counted);
+	/* His own typos do not make his neighbours suspicious. */
+	for (int i = 0; i < 100; i++)
+		defence_wrong(*state, &owner, START + 20 * MINUTE);
+	assert_null(defence_ask(*state, &owner, START + 20 * MINUTE));
+	assert_string_equal(asked(*state, "b@example.org", "192.0.2.1", START + 20 * MINUTE), "go");
+}
+
+static void a_right_password_is_no_check(void **state)
+{
+	for (int i = 0; i < 50; i++) {
+		struct attempt a = who(*state, "a@example.org", "192.0.2.1");
+
+		assert_null(defence_ask(*state, &a, START));
+		assert_true(a.counted);
+		defence_right(*state, &a);
+	}
+}
+
+static void wrong_guesses_have_a_third_of_a_processor(void **state)
+{
+	int64_t spent = 0, now = START;
+	char remote[32], user[32];
+
+	for (int i = 0; i < 60 * 50; i++, now += 20) {
+		struct attempt a;
+
+		snprintf(remote, sizeof(remote), "10.%d.%d.1", i / 250, i % 250);
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		a = who(*state, user, remote);
+		if (defence_ask(*state, &a, now) != NULL)
+			continue;
+		defence_wrong(*state, &a, now);
+		defence_spent(*state, 100 * 1000, now);
+		spent += 100;
+	}
+	assert_in_range(spent, 20 * SECOND, 26 * SECOND);
+	defence_spent(*state, 100 * 1000, now);
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.1", now), "refused-load");
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.1", now + SECOND), "go");
+	/* Who has failed is put off for longer. */
+	now += 20 * SECOND;
+	assert_int_equal(guess(*state, "u0@example.org", "10.0.0.1", now), 0);
+	defence_spent(*state, 3 * 1000 * 1000, now);
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.1", now), "go");
+	assert_string_equal(asked(*state, "u0@example.org", "10.0.0.1", now), "refused-load");
+}
+
+/* A million names and addresses: memory is what it was, and who was refused a moment ago still is. */
+static void guessing_does_not_wash_counts_away(void **state)
+{
+	char remote[32], user[32];
+
+	for (int i = 0; i < 10; i++) {
+		snprintf(remote, sizeof(remote), "192.0.2.%d", i);
+		guess(*state, "a@example.org", remote, START);
+	}
+	for (int i = 0; i < 4000; i++) {
+		snprintf(remote, sizeof(remote), "10.%d.%d.1", i / 250, i % 250);
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		guess(*state, user, remote, START + 1);
+	}
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.99", START + 2), "refused-account");
+	for (int i = 4000; i < 1000000; i++) {
+		snprintf(remote, sizeof(remote), "10.%d.%d.%d", i / 62500, i / 250 % 250, i % 250);
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		guess(*state, user, remote, START + 1);
+	}
+}
+
+struct seen {
+	unsigned rows, failures;
+	char last[200];
+};
+
+static void see(void *arg, const struct defence_row *row)
+{
+	struct seen *seen = arg;
+
+	seen->rows++;
+	seen->failures += row->failures;
+	snprintf(seen->last, sizeof(seen->last), "%d %s %s", (int)row->kind, row->address, row->user);
+}
+
+static struct seen look(struct defence *d, int64_t now)
+{
+	struct seen seen = {0};
+
+	defence_each(d, now, see, &seen);
+	return seen;
+}
+
+static void what_is_counted_can_be_seen_and_cleared(void **state)
+{
+	struct attempt a = who(*state, "a@example.org", "a@example.org"), address = who(*state, "192.0.2.1", "192.0.2.1");
+
+	guess(*state, "a@example.org", "192.0.2.1", START);
+	guess(*state, "b@example.org", "192.0.2.1", START);
+	assert_int_equal(look(*state, START).rows, 5); /* two pairs, an address, two accounts */
+	assert_int_equal(look(*state, START).failures, 6);
+	assert_int_equal(defence_clear(*state, &a), 2);
+	assert_int_equal(look(*state, START).rows, 3);
+	assert_int_equal(defence_clear(*state, &address), 2);
+	assert_string_equal(look(*state, START).last, "2  b@example.org");
+	assert_int_equal(look(*state, START + 10 * MINUTE).rows, 0);
+	assert_int_equal(defence_clear_all(*state), 1);
+	assert_int_equal(look(*state, START).rows, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(a_pair_waits_ever_longer_and_is_refused, begin, end),
+	    cmocka_unit_test_setup_teardown(a_success_forgets_the_pair, begin, end),
+	    cmocka_unit_test_setup_teardown(an_address_is_refused_whatever_the_accounts, begin, end),
+	    cmocka_unit_test_setup_teardown(an_ipv4_address_has_one_form, begin, end),
+	    cmocka_unit_test_setup_teardown(unlimited_from_is_no_address, begin, end),
+	    cmocka_unit_test_setup_teardown(strangers_have_ten_checks_a_minute, begin, end),
+	    cmocka_unit_test_setup_teardown(who_is_known_is_never_refused, begin, end),
+	    cmocka_unit_test_setup_teardown(a_right_password_is_no_check, begin, end),
+	    cmocka_unit_test_setup_teardown(wrong_guesses_have_a_third_of_a_processor, begin, end),
+	    cmocka_unit_test_setup_teardown(guessing_does_not_wash_counts_away, begin, end),
+	    cmocka_unit_test_setup_teardown(what_is_counted_can_be_seen_and_cleared, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
