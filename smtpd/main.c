@@ -1,10 +1,8 @@
 /* smtpd: mail from the internet, port 25. */
 #include "smtpd/smtpd.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
-#include "tls/tls.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -81,6 +79,8 @@ static void smtpd_peer(struct daemon *daemon, struct span service, struct span r
 		}
 		smtpd->queue = ipc_conn_new(base, fd, &ipc_service_queue, TO_CLIENT, &queue_callbacks, smtpd);
 		stock_refill(smtpd);
+	} else if (!serving && span_eq(service, SPAN_LIT("keys"))) {
+		tls_daemon_connect(&smtpd->tls_daemon, fd);
 	} else {
 		close(fd);
 	}
@@ -109,14 +109,10 @@ static int open_listeners(struct smtpd *smtpd, struct err *err)
 	return 0;
 }
 
+/* There is no name of SMTP for ALPN. */
 static int load_tls(struct smtpd *smtpd, struct err *err)
 {
-	char warning[TLS_WARNING_MAX];
-	int r = tls_context_renew(daemon_file(smtpd->daemon, "tls-certificate"), daemon_file(smtpd->daemon, "tls-key"), &smtpd->tls, err);
-
-	if (r == 0 && tls_context_warning(smtpd->tls, clock_wall(), warning))
-		log_event(EV_tls_certificate_old, daemon_log(smtpd->daemon), F_STR("warning", warning));
-	return r;
+	return tls_daemon_load(&smtpd->tls_daemon, smtpd->daemon, NULL, &smtpd->tls, err);
 }
 
 static int smtpd_prepare(struct daemon *daemon, struct err *err)
@@ -176,10 +172,9 @@ static void smtpd_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = smtpd->session_count;
 	stats->total = smtpd->total;
+	smtpd->note[0] = '\0';
 	if (smtpd->waiting_count > 0)
 		snprintf(smtpd->note, sizeof(smtpd->note), "all sessions are taken; %u clients wait", (unsigned)smtpd->waiting_count);
-	else
-		tls_context_warning(smtpd->tls, clock_wall(), smtpd->note);
 	stats->note = span_str(smtpd->note);
 }
 

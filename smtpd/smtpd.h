@@ -6,7 +6,7 @@
 #include "net/listener.h"
 #include "proc/daemon.h"
 #include "smtp/server.h"
-#include "tls/tls.h"
+#include "net/tls_daemon.h"
 #include "spool/spool.h"
 
 struct ipc_conn;
@@ -85,7 +85,8 @@ struct session {
 struct smtpd {
 	struct daemon *daemon;
 	struct tls_context *tls;
-	char note[TLS_WARNING_MAX]; /* for status: about its certificate, or a crowd */
+	struct tls_daemon tls_daemon;
+	char note[96]; /* for status: about a crowd */
 	struct ipc_conn *auth, *queue;
 	struct smtpd_listener listeners[SMTPD_LISTENERS];
 	size_t listener_count;
