@@ -1,10 +1,8 @@
 /* imapd: listeners, services, reload and halt of the front. */
 #include "imapd/front.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
-#include "tls/tls.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -68,19 +66,17 @@ static void front_peer(struct daemon *daemon, struct span service, struct span r
 		ipc_conn_free(&front->sessions_service);
 		front->sessions_service = ipc_conn_new(base, fd, &ipc_service_session, TO_CLIENT,
 		    &session_callbacks, front);
+	} else if (!serving && span_eq(service, SPAN_LIT("keys"))) {
+		tls_daemon_connect(&front->tls_daemon, fd);
 	} else {
 		close(fd);
 	}
 }
 
+/* "imap": IANA's name of the protocol for ALPN. */
 static int load_tls(struct front *front, struct err *err)
 {
-	char warning[TLS_WARNING_MAX];
-	int r = tls_context_renew(daemon_file(front->daemon, "tls-certificate"), daemon_file(front->daemon, "tls-key"), &front->tls, err);
-
-	if (r == 0 && tls_context_warning(front->tls, clock_wall(), warning))
-		log_event(EV_tls_certificate_old, daemon_log(front->daemon), F_STR("warning", warning));
-	return r;
+	return tls_daemon_load(&front->tls_daemon, front->daemon, "imap", &front->tls, err);
 }
 
 static void on_accept(void *arg, int fd, const struct sockaddr_storage *address, const char *peer)
@@ -111,7 +107,6 @@ static int open_listeners(struct front *front, const char *service, struct err *
 	return 0;
 }
 
-/* The private key is read here, before the sandbox, and never again but at a reload. */
 static int front_prepare(struct daemon *daemon, struct err *err)
 {
 	struct front *front = daemon_state(daemon);
@@ -163,8 +158,6 @@ static void front_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = front->session_count;
 	stats->total = front->total;
-	tls_context_warning(front->tls, clock_wall(), front->warning);
-	stats->note = span_str(front->warning);
 }
 
 int main(void)

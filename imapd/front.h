@@ -11,8 +11,8 @@
 #include "imapd/prelogin.h"
 #include "net/conn.h"
 #include "net/listener.h"
+#include "net/tls_daemon.h"
 #include "proc/daemon.h"
-#include "tls/tls.h"
 
 struct ipc_conn;
 
@@ -52,7 +52,7 @@ struct front_session {
 struct front {
 	struct daemon *daemon;
 	struct tls_context *tls;
-	char warning[TLS_WARNING_MAX]; /* about its certificate, for status */
+	struct tls_daemon tls_daemon;
 	struct ipc_conn *auth;
 	struct ipc_conn *sessions_service;
 	struct front_listener listeners[FRONT_LISTENERS];

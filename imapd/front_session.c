@@ -166,6 +166,7 @@ static void sasl_start(struct front_session *s)
 	conn_tls_bindings(s->conn, &bindings);
 	ask.exporter = span_of(bindings.exporter, bindings.exporter_len);
 	ask.endpoint = span_of(bindings.endpoint, bindings.endpoint_len);
+	ask.certificate = span_str(conn_tls_client(s->conn));
 	if (s->login.has_response)
 		ask.response = buf_span(&s->login.response);
 	s->question = s->exchange = next_question(front);

@@ -24,13 +24,14 @@ enum {
 };
 
 const struct child_kind child_kinds[] = {
+    {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},
     {.name = "auth", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "deliver", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
-    {.name = "smtpd", .listeners = {"smtp"}, .tls = true, .workers = CONF_smtpd_workers},
-    {.name = "submission", .listeners = {"submission", "submissions"}, .tls = true, .only_with_listener = true, .workers = CONF_COUNT},
-    {.name = "imapd", .listeners = {"imap", "imaps"}, .tls = true, .workers = CONF_imapd_workers},
+    {.name = "smtpd", .listeners = {"smtp"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .workers = CONF_smtpd_workers},
+    {.name = "submission", .listeners = {"submission", "submissions"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .only_with_listener = true, .workers = CONF_COUNT},
+    {.name = "imapd", .listeners = {"imap", "imaps"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .workers = CONF_imapd_workers},
     {.name = "lmtpd", .listeners = {"lmtp"}, .only_with_listener = true, .workers = CONF_COUNT},
     {.name = NULL},
 };
@@ -41,12 +42,15 @@ static const struct {
 	const char *server;
 	const char *service;
 } child_links[] = {
+    {"smtpd", "keys", "keys"},
     {"smtpd", "auth", "auth"},
     {"smtpd", "queue", "queue"},
+    {"submission", "keys", "keys"},
     {"submission", "auth", "auth"},
     {"submission", "queue", "queue"},
     {"queue", "auth", "auth"},
     {"queue", "deliver", "deliver"},
+    {"imapd", "keys", "keys"},
     {"imapd", "auth", "auth"},
     {"imapd", "imap-session", "session"},
     {"deliver", "auth", "auth"},
@@ -140,13 +144,14 @@ static int send_config(struct child *child)
 
 static int send_files(struct child *child)
 {
+	const struct master_settings *now = &child->master->now;
 	int r = 0;
 
-	for (size_t i = 0; i < MASTER_FILES && child->kind->tls && r == 0; i++) {
-		struct master_file body = {.name = span_str(master_files[i].name)};
+	for (size_t i = 0; i < now->file_count && r == 0; i++) {
+		struct master_file body = {.name = span_str(now->files[i].name)};
 
-		if (child->master->now.files[i] >= 0)
-			r = ipc_conn_send(child->conn, &ipc_master_file, 0, &body, child->master->now.files[i]);
+		if (child->kind->files & now->files[i].kind)
+			r = ipc_conn_send(child->conn, &ipc_master_file, 0, &body, now->files[i].fd);
 	}
 	return r;
 }
@@ -169,12 +174,27 @@ static int send_listeners(struct child *child, struct err *err)
 	return r == 0 ? 0 : err_set(err, r, "listeners of %s: %s", child->kind->name, err_text(r));
 }
 
+/* A daemon that was taken over can open the tickets of its own clients, not those of another kind's. */
+static int send_tickets(struct child *child)
+{
+	unsigned char secret[MASTER_GRANT_KEY];
+	struct master_secret body = {.name = SPAN_LIT("tickets"), .value = span_of(secret, sizeof(secret))};
+	const char *name = child->kind->name;
+	int r;
+
+	crypto_generichash(secret, sizeof(secret), (const unsigned char *)name, strlen(name), child->master->ticket_key, MASTER_GRANT_KEY);
+	r = ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1);
+	explicit_bzero(secret, sizeof(secret));
+	return r;
+}
+
 static int send_secrets(struct child *child)
 {
 	struct master_secret body = {.name = SPAN_LIT("grant"),
 	    .value = span_of(child->master->grant_key, MASTER_GRANT_KEY)};
+	int r = child->kind->grant ? ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1) : 0;
 
-	return child->kind->grant ? ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1) : 0;
+	return r == 0 && child->kind->tickets ? send_tickets(child) : r;
 }
 
 static int link_pair(struct child *client, struct child *server, const char *service, struct err *err)

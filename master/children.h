@@ -33,7 +33,8 @@ struct child_kind {
 	const char *listeners[CHILD_SERVICES];	 /* services of `listen` it takes */
 	enum child_stage stop;			 /* when in a stop it is told to end */
 	bool only_with_listener;		 /* not started without one */
-	bool tls;				 /* is handed certificate and key */
+	unsigned files;				 /* enum master_file_kind: those it is handed */
+	bool tickets;				 /* has a secret for session tickets, one for all processes of its kind */
 	bool grant;				 /* knows the key of grants */
 	bool control;				 /* has a control socket run/<name>.sock */
 	enum conf_setting workers;		 /* CONF_COUNT: one process */

@@ -3,15 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CONF_FLAT_MAX = 4 * 1024 * 1024, FILE_MAX = 1024 * 1024 };
 
-const struct master_file_kind master_files[MASTER_FILES] = {
-    {"tls-certificate", CONF_tls_certificate},
-    {"tls-key", CONF_tls_key},
-};
+static const struct {
+	enum master_file_kind kind;
+	enum conf_setting setting;
+} file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities}};
 
 static int seal(const char *name, struct span text, int *out, struct err *err)
 {
@@ -45,62 +48,140 @@ static int seal_conf(struct master_settings *settings, struct err *err)
 	return r;
 }
 
-static int read_file(const char *path, struct buf *out)
+/* All of it, in memory that was as large from the beginning: a buffer that grows would leave pieces of a key behind. */
+static int read_file(struct master_file_copy *file, struct buf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = -1;
+	int fd = open(file->path, O_RDONLY | O_CLOEXEC), number = 0;
+	struct stat st;
+	ssize_t n = 0;
+	char *room;
 
-	if (fd < 0)
-		return errno;
-	do {
-		char *room = buf_reserve(out, 8192);
-
-		n = room == NULL ? 0 : read(fd, room, 8192);
-		if (n > 0)
-			buf_added(out, (size_t)n);
-	} while (n > 0);
-	close(fd);
-	return n < 0 ? errno : buf_failed(out) ? EFBIG : 0;
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		number = errno;
+	} else if (st.st_size > FILE_MAX || (room = buf_reserve(out, (size_t)st.st_size + 1)) == NULL) {
+		number = EFBIG;
+	} else {
+		n = read(fd, room, (size_t)st.st_size + 1);
+		number = n < 0 ? errno : 0;
+		buf_added(out, n > 0 ? (size_t)n : 0);
+		file->device = st.st_dev;
+		file->inode = st.st_ino;
+		file->size = st.st_size;
+		file->changed = st.st_mtim;
+	}
+	if (fd >= 0)
+		close(fd);
+	return number;
 }
 
-static int seal_file(struct master_settings *settings, size_t i, struct err *err)
+static struct master_file_copy *new_file(struct master_settings *settings, struct err *err)
 {
-	enum conf_setting setting = master_files[i].setting;
-	struct span path = conf_text(settings->conf, setting, NULL);
-	char text[4096];
-	struct buf content;
-	int r = 0, number;
+	struct master_file_copy *more = NULL;
 
-	if (path.len == 0)
+	if (settings->file_count == (size_t)2 * MASTER_CERTIFICATES) {
+		err_set(err, E_LIMIT, "more than %d certificates", MASTER_CERTIFICATES);
+		return NULL;
+	}
+	more = reallocarray(settings->files, settings->file_count + 1, sizeof(*more));
+	if (more == NULL) {
+		err_set(err, E_NOMEM, "no memory for files");
+		return NULL;
+	}
+	settings->files = more;
+	more += settings->file_count++;
+	*more = (struct master_file_copy){.fd = -1};
+	return more;
+}
+
+/* where: the top level or a domain. */
+static int seal_file(struct master_settings *settings, size_t kind, const struct conf_where *where, struct err *err)
+{
+	enum conf_setting setting = file_kinds[kind].setting;
+	const char *what = conf_setting_info(setting)->name;
+	struct master_file_copy *file;
+	struct buf content;
+	int r, number;
+
+	if (!conf_is_set(settings->conf, setting, where))
 		return 0;
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
-	buf_init(&content, FILE_MAX);
-	number = read_file(text, &content);
+	file = new_file(settings, err);
+	if (file == NULL)
+		return err->code;
+	file->kind = file_kinds[kind].kind;
+	snprintf(file->name, sizeof(file->name), "%s%s%.*s", what, where->domain ? " " : "", SPAN_ARG(where->domain ? where->domain->name : SPAN_LIT("")));
+	span_copy(conf_text(settings->conf, setting, where), file->path, sizeof(file->path));
+	buf_init(&content, FILE_MAX + 1);
+	number = read_file(file, &content);
 	if (number != 0)
-		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(conf_origin(settings->conf, setting, NULL)),
-		    master_files[i].name, text);
+		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(conf_origin(settings->conf, setting, where)), what, file->path);
 	else
-		r = seal(master_files[i].name, buf_span(&content), &settings->files[i], err);
+		r = seal(what, buf_span(&content), &file->fd, err);
 	buf_fini_secret(&content);
+	return r;
+}
+
+static int seal_files(struct master_settings *settings, struct err *err)
+{
+	int r = 0;
+
+	for (size_t kind = 0; kind < sizeof(file_kinds) / sizeof(file_kinds[0]) && r == 0; kind++) {
+		r = seal_file(settings, kind, &(struct conf_where){0}, err);
+		for (size_t i = 0; i < conf_domain_count(settings->conf) && r == 0; i++)
+			if (conf_setting_info(file_kinds[kind].setting)->scopes & CONF_SCOPE_DOMAIN)
+				r = seal_file(settings, kind, &(struct conf_where){.domain = conf_domain(settings->conf, i)}, err);
+	}
+	return r;
+}
+
+/* Of what has been parsed: r says whether. */
+static int complete(const struct instance *instance, struct master_settings *settings, int r, struct master_settings *out, struct err *err)
+{
+	if (r == 0)
+		r = conf_check(settings->conf, instance->conf, err);
+	if (r == 0)
+		r = seal_conf(settings, err);
+	if (r == 0)
+		r = seal_files(settings, err);
+	if (r == 0)
+		*out = *settings;
+	else
+		settings_free(settings);
 	return r;
 }
 
 int settings_load(const struct instance *instance, struct master_settings *out, struct err *err)
 {
-	struct master_settings settings = {.conf_fd = -1, .files = {-1, -1}};
+	struct master_settings settings = {.conf_fd = -1};
 	int r = conf_load(instance->conf, &settings.conf, err);
 
-	if (r == 0)
-		r = conf_check(settings.conf, instance->conf, err);
-	if (r == 0)
-		r = seal_conf(&settings, err);
-	for (size_t i = 0; i < MASTER_FILES && r == 0; i++)
-		r = seal_file(&settings, i, err);
-	if (r == 0)
-		*out = settings;
-	else
-		settings_free(&settings);
-	return r;
+	return complete(instance, &settings, r, out, err);
+}
+
+int settings_renew(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err)
+{
+	struct master_settings settings = {.conf_fd = -1};
+	int r = conf_load_fd(now->conf_fd, &settings.conf, err);
+
+	return complete(instance, &settings, r, out, err);
+}
+
+bool settings_files_changed(const struct master_settings *settings, uint64_t *seen)
+{
+	bool changed = false;
+
+	*seen = 0;
+	for (size_t i = 0; i < settings->file_count; i++) {
+		const struct master_file_copy *file = &settings->files[i];
+		struct stat st;
+
+		if (stat(file->path, &st) != 0)
+			continue; /* it is being replaced */
+		changed |= st.st_dev != file->device || st.st_ino != file->inode || st.st_size != file->size ||
+			   st.st_mtim.tv_sec != file->changed.tv_sec || st.st_mtim.tv_nsec != file->changed.tv_nsec;
+		*seen = *seen * 1000003 + (uint64_t)st.st_ino + (uint64_t)st.st_size * 31 + (uint64_t)st.st_mtim.tv_sec * 1000000007 +
+			(uint64_t)st.st_mtim.tv_nsec;
+	}
+	return changed;
 }
 
 void settings_free(struct master_settings *settings)
@@ -108,8 +189,9 @@ void settings_free(struct master_settings *settings)
 	conf_free(&settings->conf);
 	if (settings->conf_fd >= 0)
 		close(settings->conf_fd);
-	for (size_t i = 0; i < MASTER_FILES; i++)
-		if (settings->files[i] >= 0)
-			close(settings->files[i]);
-	*settings = (struct master_settings){.conf_fd = -1, .files = {-1, -1}};
+	for (size_t i = 0; i < settings->file_count; i++)
+		if (settings->files[i].fd >= 0)
+			close(settings->files[i].fd);
+	free(settings->files);
+	*settings = (struct master_settings){.conf_fd = -1};
 }

@@ -4,7 +4,8 @@
 #include "conf/conf.h"
 #include "control/paths.h"
 #include "control/table.h"
-#include "tls/tls.h"
+#include "tls/certificate.h"
+#include "tls/key.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,14 +43,14 @@ static int fail(int exit_code, const char *text)
 /* ---- check ---- */
 
 /* An open file of the setting; -1: not set, or *r says what is wrong. */
-static int open_file(const struct conf *conf, enum conf_setting setting, int *r, struct err *err)
+static int open_file(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, int *r, struct err *err)
 {
-	struct span path = conf_text(conf, setting, NULL), origin = conf_origin(conf, setting, NULL);
+	struct span path = conf_text(conf, setting, where), origin = conf_origin(conf, setting, where);
 	const char *name = conf_setting_info(setting)->name;
 	char text[4096];
 	int fd;
 
-	if (path.len == 0 || *r != 0)
+	if (!conf_is_set(conf, setting, where) || *r != 0)
 		return -1;
 	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
 	fd = open(text, O_RDONLY | O_CLOEXEC);
@@ -62,23 +63,48 @@ static int open_file(const struct conf *conf, enum conf_setting setting, int *r,
 	return -1;
 }
 
-static int check_tls(const struct conf *conf, struct err *err)
+/* What keys will say of them at a reload. */
+static int check_pair(int certificate_fd, int key_fd, struct err *err)
 {
-	struct tls_context *tls = NULL;
-	struct err why = {0};
+	struct tls_certificate certificate;
+	struct tls_key *key = NULL;
 	char warning[TLS_WARNING_MAX];
-	int r = 0;
-	int certificate = open_file(conf, CONF_tls_certificate, &r, err), key = open_file(conf, CONF_tls_key, &r, err);
+	int r = tls_certificate_read(certificate_fd, &certificate, err);
 
-	if (r == 0 && certificate >= 0 && key >= 0 && tls_context_server(certificate, key, &tls, &why) != 0)
-		r = err_set(err, E_SYNTAX, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_tls_key, NULL)), why.text);
-	if (tls_context_warning(tls, clock_wall(), warning))
+	if (r == 0 && key_fd >= 0)
+		r = tls_key_read(key_fd, &key, err);
+	if (r == 0 && key_fd >= 0)
+		r = tls_certificate_check_key(&certificate, key, err);
+	if (r == 0)
+		r = tls_certificate_check_dates(&certificate, clock_wall(), err);
+	if (r == 0 && tls_certificate_warning(&certificate, clock_wall(), warning))
 		fprintf(stderr, "mailwain: warning: %s\n", warning);
-	tls_context_free(&tls);
+	tls_key_free(&key);
+	return r;
+}
+
+static int check_tls(const struct conf *conf, const struct conf_where *where, struct err *err)
+{
+	struct err why = {0};
+	int r = 0;
+	int certificate = open_file(conf, CONF_tls_certificate, where, &r, err), key = open_file(conf, CONF_tls_key, where, &r, err);
+
+	if (r == 0 && certificate >= 0 && check_pair(certificate, key, &why) != 0)
+		r = err_set(err, E_SYNTAX, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_tls_key, where)), why.text);
 	if (certificate >= 0)
 		close(certificate);
 	if (key >= 0)
 		close(key);
+	return r;
+}
+
+/* That it is there; what is in it the daemons say at a reload. */
+static int check_authorities(const struct conf *conf, struct err *err)
+{
+	int r = 0, fd = open_file(conf, CONF_tls_client_authorities, &(struct conf_where){0}, &r, err);
+
+	if (fd >= 0)
+		close(fd);
 	return r;
 }
 
@@ -100,7 +126,11 @@ static int check(struct request *q)
 	int r = conf_check(q->conf, q->instance.conf, &err);
 
 	if (r == 0)
-		r = check_tls(q->conf, &err);
+		r = check_tls(q->conf, &(struct conf_where){0}, &err);
+	for (size_t i = 0; i < conf_domain_count(q->conf) && r == 0; i++)
+		r = check_tls(q->conf, &(struct conf_where){.domain = conf_domain(q->conf, i)}, &err);
+	if (r == 0)
+		r = check_authorities(q->conf, &err);
 	if (r == 0)
 		r = check_group(q->conf, &err);
 	if (r != 0)

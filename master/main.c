@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -294,6 +295,8 @@ static int master_setup(struct master *master, struct err *err)
 		r = master_control_open(master, err);
 	if (r == 0)
 		r = children_plan(master, err);
+	if (r == 0)
+		r = reload_watch_files(master, err);
 	return r;
 }
 
@@ -302,6 +305,7 @@ static int master_run(struct master *master, struct err *err)
 	int r = 0;
 
 	randombytes_buf(master->grant_key, sizeof(master->grant_key));
+	randombytes_buf(master->ticket_key, sizeof(master->ticket_key));
 	master->separate_users = geteuid() == 0;
 	master->started_ms = clock_monotonic_ms();
 	log_event(EV_master_start, NULL, F_STR("conf", master->instance.conf));
@@ -317,6 +321,17 @@ static int master_run(struct master *master, struct err *err)
 	       !event_base_got_break(master->base));
 	sink_drain(master->sink);
 	return 0;
+}
+
+/* Each certificate is a descriptor, here and in the daemons until they are confined. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int usage(void)
@@ -352,6 +367,7 @@ int main(int argc, char **argv)
 		return usage();
 	snprintf(master->libexec, sizeof(master->libexec), "%s", libexec);
 	sigaction(SIGPIPE, &ignore, NULL);
+	raise_descriptors();
 	umask(022);
 	r = instance_find(&master->instance, root, &err);
 	if (r == 0)

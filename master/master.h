@@ -6,8 +6,10 @@
 #include "master/children.h"
 
 #include <sodium.h>
+#include <sys/types.h>
+#include <time.h>
 
-enum { MASTER_LISTENERS = 64, MASTER_GRANT_KEY = 32, MASTER_FILES = 2 };
+enum { MASTER_LISTENERS = 64, MASTER_GRANT_KEY = 32, MASTER_CERTIFICATES = 400 };
 
 struct control_reply;
 
@@ -26,14 +28,25 @@ struct master_socket {
  */
 struct master_settings {
 	struct conf *conf;
-	int conf_fd;		 /* the flattened text */
-	int files[MASTER_FILES]; /* in the order of master_files; -1: not set */
+	int conf_fd; /* the flattened text */
+	struct master_file_copy *files;
+	size_t file_count;
 };
 
-extern const struct master_file_kind {
-	const char *name;
-	enum conf_setting setting;
-} master_files[MASTER_FILES];
+/* Which daemons are handed a file. */
+enum master_file_kind { FILE_CERTIFICATE = 1, FILE_KEY = 2, FILE_AUTHORITIES = 4 };
+
+struct master_file_copy {
+	enum master_file_kind kind;
+	char name[300]; /* what the daemons know it by */
+	char path[4096];
+	int fd;
+	/* Of the file as it was read: by them a change is seen. */
+	dev_t device;
+	ino_t inode;
+	off_t size;
+	struct timespec changed;
+};
 
 struct master_reload {
 	bool running;
@@ -42,6 +55,8 @@ struct master_reload {
 	struct event *timer;	       /* for a daemon that does not answer */
 	struct master_settings before; /* what comes back when a daemon refuses */
 	struct err failure;
+	struct event *watch;
+	uint64_t seen, tried; /* changes of files: as last looked at, and as last handed out */
 };
 
 struct master {
@@ -54,6 +69,7 @@ struct master {
 	struct master_socket sockets[MASTER_LISTENERS];
 	size_t socket_count;
 	unsigned char grant_key[MASTER_GRANT_KEY];
+	unsigned char ticket_key[MASTER_GRANT_KEY]; /* of which each kind of daemon has a secret for its session tickets */
 	struct sink *sink;
 	int sink_fd;	 /* where our own lines go */
 	int ready_fd;	 /* told when all are ready; -1 afterwards */
@@ -71,13 +87,19 @@ struct master {
 
 /* conf.c: reads configuration and files; *out is untouched when something is wrong with them. */
 int settings_load(const struct instance *instance, struct master_settings *out, struct err *err);
+/* The same configuration once more, with the files as they are now. */
+int settings_renew(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err);
 void settings_free(struct master_settings *settings);
+/* Is one of the files another than the one that was read? Then *seen, by which one change is told from the next. */
+bool settings_files_changed(const struct master_settings *settings, uint64_t *seen);
 
 /*
  * reload.c: reads the configuration again and hands it to all daemons. What one of them refuses
  * none keeps. Answers reply, at once or when the last daemon has answered; NULL: the log says it.
  */
 void master_reload(struct master *master, struct control_reply *reply);
+/* Watches the files of root's: when they have changed, and are at rest, they are handed out anew. */
+int reload_watch_files(struct master *master, struct err *err);
 void reload_on_timer(int fd, short what, void *arg); /* of master->reload.timer; arg is the master */
 /* A child has answered, or ended. */
 void reload_child_changed(struct master *master, const struct child *child);

@@ -7,7 +7,10 @@
 #include <event2/event.h>
 #include <sysexits.h>
 
-enum { RELOAD_WAIT = 10 }; /* seconds; a daemon that has not answered by then has refused */
+enum {
+	RELOAD_WAIT = 10, /* seconds; a daemon that has not answered by then has refused */
+	RELOAD_LOOK = 2,  /* seconds between two looks at the files */
+};
 
 /* ---- what only a restart changes ---- */
 
@@ -48,7 +51,7 @@ static void list_changes(const struct conf *now, const struct conf *then, struct
 			add_item(out, "%s", conf_setting_info(laid_out_at_start[i])->name);
 	add_listeners(now, then, "new", out);
 	add_listeners(then, now, "removed", out);
-	if (conf_text(now, CONF_tls_certificate, NULL).len == 0 && conf_text(then, CONF_tls_certificate, NULL).len > 0)
+	if (!conf_is_set(now, CONF_tls_certificate, NULL) && conf_is_set(then, CONF_tls_certificate, NULL))
 		add_item(out, "removed tls");
 }
 
@@ -179,10 +182,24 @@ static int load(struct master *master, struct master_settings *next, struct err 
 	return r;
 }
 
-void master_reload(struct master *master, struct control_reply *reply)
+static void begin(struct master *master, const struct master_settings *next, struct control_reply *reply)
 {
 	struct master_reload *reload = &master->reload;
 	struct timeval tv = {.tv_sec = RELOAD_WAIT};
+
+	reload->running = true;
+	reload->reply = reply;
+	reload->failure = (struct err){0};
+	evtimer_add(reload->timer, &tv);
+	reload->before = master->now;
+	master->now = *next;
+	hand_out(master, true);
+	check(master);
+}
+
+void master_reload(struct master *master, struct control_reply *reply)
+{
+	struct master_reload *reload = &master->reload;
 	struct master_settings next;
 	struct err err = {0};
 
@@ -198,14 +215,44 @@ void master_reload(struct master *master, struct control_reply *reply)
 		refused(reply, &err);
 		return;
 	}
-	reload->running = true;
-	reload->reply = reply;
-	reload->failure = (struct err){0};
-	evtimer_add(reload->timer, &tv);
-	reload->before = master->now;
-	master->now = next;
-	hand_out(master, true);
-	check(master);
+	begin(master, &next, reply);
+}
+
+/* ---- certificates that others renew ---- */
+
+/*
+ * A change is taken over when it has been at rest for one look: certificate and key are two files. The configuration is not read again:
+ * what is being written there is not meant yet.
+ */
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *master = arg;
+	struct master_reload *reload = &master->reload;
+	struct master_settings next;
+	uint64_t before = reload->seen;
+	struct err err = {0};
+
+	(void)fd;
+	(void)what;
+	if (master->stopping || reload->running || !settings_files_changed(&master->now, &reload->seen) || reload->seen != before ||
+	    reload->seen == reload->tried)
+		return;
+	reload->tried = reload->seen;
+	log_event(EV_tls_reload, NULL, F_U64("generation", master->generation + 1));
+	if (settings_renew(&master->instance, &master->now, &next, &err) != 0)
+		refused(NULL, &err);
+	else
+		begin(master, &next, NULL);
+}
+
+int reload_watch_files(struct master *master, struct err *err)
+{
+	struct timeval tv = {.tv_sec = RELOAD_LOOK};
+
+	master->reload.watch = event_new(master->base, -1, EV_PERSIST, on_look, master);
+	if (master->reload.watch == NULL || event_add(master->reload.watch, &tv) != 0)
+		return err_set(err, E_NOMEM, "no memory for the event loop");
+	return 0;
 }
 
 void reload_abandon(struct master *master)

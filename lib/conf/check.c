@@ -71,18 +71,10 @@ static int check_listener(const struct conf_block *block, bool tls, struct err *
 	return check_scope(scope, err);
 }
 
-static int check_domain(const struct conf_block *block, struct err *err)
+/* Both or none. */
+static int check_pair(const struct conf_scope_values *scope, bool *tls, struct err *err)
 {
-	if (!span_is_host_name(block->domain.name))
-		return fail_at(block->scope->origin, block->scope->column, err, "domain '%.*s' is not a domain name", SPAN_ARG(block->domain.name));
-	return check_scope(block->scope, err);
-}
-
-/* ---- the whole ---- */
-
-static int check_tls(const struct conf *conf, bool *tls, struct err *err)
-{
-	const struct conf_value *certificate = &conf->global->values[CONF_tls_certificate], *key = &conf->global->values[CONF_tls_key];
+	const struct conf_value *certificate = &scope->values[CONF_tls_certificate], *key = &scope->values[CONF_tls_key];
 	const struct conf_value *set = certificate->set ? certificate : key;
 
 	*tls = certificate->set && key->set;
@@ -90,6 +82,30 @@ static int check_tls(const struct conf *conf, bool *tls, struct err *err)
 		return 0;
 	return fail_at(set->origin, set->column, err, "only half of what TLS needs; write: tls certificate FILE key FILE");
 }
+
+static int check_domain_tls(const struct conf_block *block, bool tls, struct err *err)
+{
+	const struct conf_value *certificate = &block->scope->values[CONF_tls_certificate];
+	bool own;
+	int r = check_pair(block->scope, &own, err);
+
+	if (r != 0 || !own || tls)
+		return r;
+	return fail_at(certificate->origin, certificate->column, err,
+	    "a domain's certificate needs one for clients that name no domain; write at the top level: tls certificate FILE key FILE");
+}
+
+static int check_domain(const struct conf_block *block, bool tls, struct err *err)
+{
+	int r;
+
+	if (!span_is_host_name(block->domain.name))
+		return fail_at(block->scope->origin, block->scope->column, err, "domain '%.*s' is not a domain name", SPAN_ARG(block->domain.name));
+	r = check_scope(block->scope, err);
+	return r == 0 ? check_domain_tls(block, tls, err) : r;
+}
+
+/* ---- the whole ---- */
 
 int conf_check(const struct conf *conf, const char *path, struct err *err)
 {
@@ -100,9 +116,9 @@ int conf_check(const struct conf *conf, const char *path, struct err *err)
 		return err_set(err, E_SYNTAX, "%s: the hostname is missing; write: hostname mail.example.org", path);
 	r = check_scope(conf->global, err);
 	if (r == 0)
-		r = check_tls(conf, &tls, err);
+		r = check_pair(conf->global, &tls, err);
 	for (const struct conf_block *b = conf->domains; b != NULL && r == 0; b = b->next)
-		r = check_domain(b, err);
+		r = check_domain(b, tls, err);
 	for (const struct conf_block *b = conf->listeners; b != NULL && r == 0; b = b->next)
 		r = check_listener(b, tls, err);
 	return r;

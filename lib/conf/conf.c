@@ -176,6 +176,17 @@ bool conf_in_networks(const struct conf *conf, enum conf_setting setting, const 
 	return false;
 }
 
+bool conf_is_set(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
+{
+	const struct conf_scope_values *scope = conf->global;
+
+	if (where != NULL && where->domain != NULL)
+		scope = conf->domain_index[where->domain->index]->scope;
+	else if (where != NULL && where->listener != NULL)
+		scope = conf->listener_index[where->listener->index]->scope;
+	return scope->values[setting].set;
+}
+
 struct span conf_origin(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
 {
 	return find_value(conf, setting, where)->origin;

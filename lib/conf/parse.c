@@ -92,6 +92,8 @@ static bool begins_another(const struct parser *p, const struct conf_token *word
 {
 	enum conf_setting setting, next;
 
+	if (count == 5 && span_eq(words[0].text, SPAN_LIT("tls")))
+		return true;
 	if (count < 2 || !conf_setting_find(words[0].text, &setting, NULL))
 		return false;
 	return conf_setting_info(setting)->type != CONF_TYPE_NETWORKS || conf_setting_find(p->lex.token.text, &next, NULL);
@@ -133,14 +135,14 @@ static int join_words(struct parser *p, const struct conf_token *words, size_t c
 }
 
 /* `tls certificate PATH key PATH`: the two settings in one breath. */
-static int take_tls(struct parser *p, const struct conf_token *words, size_t count, struct err *err)
+static int take_tls(struct parser *p, struct conf_scope_values *scope, const struct conf_token *words, size_t count, struct err *err)
 {
 	int r;
 
 	if (count != 5 || !span_eq(words[1].text, SPAN_LIT("certificate")) || !span_eq(words[3].text, SPAN_LIT("key")))
 		return conf_fail(&p->lex, &words[0], err, "write: tls certificate FILE key FILE");
-	r = set_value(p, p->conf->global, CONF_tls_certificate, words[2].text, &words[0], err);
-	return r == 0 ? set_value(p, p->conf->global, CONF_tls_key, words[4].text, &words[0], err) : r;
+	r = set_value(p, scope, CONF_tls_certificate, words[2].text, &words[0], err);
+	return r == 0 ? set_value(p, scope, CONF_tls_key, words[4].text, &words[0], err) : r;
 }
 
 static int take_setting(struct parser *p, struct conf_scope_values *scope, unsigned scope_bit,
@@ -351,11 +353,11 @@ static int take_statement(struct parser *p, struct conf_scope_values *scope, uns
 			return take_version(p, words, count, err);
 		if (span_eq(name, SPAN_LIT("include")))
 			return take_include(p, words, count, err);
-		if (span_eq(name, SPAN_LIT("tls")))
-			return take_tls(p, words, count, err);
 		if (span_eq(name, SPAN_LIT("domain")) || span_eq(name, SPAN_LIT("listen")))
 			return conf_fail(&p->lex, &words[0], err, "%.*s needs a block: { }", SPAN_ARG(name));
 	}
+	if (span_eq(name, SPAN_LIT("tls")) && scope_bit != CONF_SCOPE_LISTENER)
+		return take_tls(p, scope, words, count, err);
 	return take_setting(p, scope, scope_bit, words, count, err);
 }
 

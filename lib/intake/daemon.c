@@ -89,6 +89,8 @@ static void intake_peer(struct daemon *daemon, struct span service, struct span 
 		}
 		intake->queue = ipc_conn_new(base, fd, &ipc_service_queue, TO_CLIENT, &queue_callbacks, intake);
 		stock_refill(intake);
+	} else if (!serving && span_eq(service, SPAN_LIT("keys"))) {
+		tls_daemon_connect(&intake->tls_daemon, fd);
 	} else {
 		close(fd);
 	}
@@ -127,14 +129,10 @@ static int open_listeners(struct intake *intake, struct err *err)
 	return r;
 }
 
+/* There is no name of SMTP for ALPN. */
 static int load_tls(struct intake *intake, struct err *err)
 {
-	char warning[TLS_WARNING_MAX];
-	int r = tls_context_renew(daemon_file(intake->daemon, "tls-certificate"), daemon_file(intake->daemon, "tls-key"), &intake->tls, err);
-
-	if (r == 0 && tls_context_warning(intake->tls, clock_wall(), warning))
-		log_event(EV_tls_certificate_old, daemon_log(intake->daemon), F_STR("warning", warning));
-	return r;
+	return tls_daemon_load(&intake->tls_daemon, intake->daemon, NULL, &intake->tls, err);
 }
 
 static int intake_prepare(struct daemon *daemon, struct err *err)
@@ -194,12 +192,11 @@ static void intake_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = intake->session_count;
 	stats->total = intake->total;
+	intake->note[0] = '\0';
 	if (intake->over_until > clock_wall())
-		snprintf(intake->note, sizeof(intake->note), "sends more than it may: %.36s", intake->over);
+		snprintf(intake->note, sizeof(intake->note), "sends more than it may: %s", intake->over);
 	else if (intake->waiting_count > 0)
 		snprintf(intake->note, sizeof(intake->note), "all sessions are taken; %u clients wait", (unsigned)intake->waiting_count);
-	else
-		tls_context_warning(intake->tls, clock_wall(), intake->note);
 	stats->note = span_str(intake->note);
 }
 

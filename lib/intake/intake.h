@@ -12,7 +12,7 @@
 #include "net/listener.h"
 #include "proc/daemon.h"
 #include "smtp/server.h"
-#include "tls/tls.h"
+#include "net/tls_daemon.h"
 #include "spool/spool.h"
 
 struct ipc_conn;
@@ -126,7 +126,8 @@ struct intake {
 	const struct intake_kind *kind;
 	struct daemon *daemon;
 	struct tls_context *tls;
-	char note[TLS_WARNING_MAX]; /* for status: about its certificate, or a crowd */
+	struct tls_daemon tls_daemon;
+	char note[384]; /* for status: a crowd, or who sends too much */
 	struct ipc_conn *auth, *queue;
 	struct intake_listener listeners[INTAKE_LISTENERS];
 	size_t listener_count;

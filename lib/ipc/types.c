@@ -58,6 +58,9 @@ static const struct ipc_type *const wake_types[] = {
 static const struct ipc_type *const keep_types[] = {
 #include "ipc/keep.def"
     NULL};
+static const struct ipc_type *const keys_types[] = {
+#include "ipc/keys.def"
+    NULL};
 static const struct ipc_type *const control_types[] = {
 #include "ipc/control.def"
     NULL};
@@ -70,8 +73,9 @@ const struct ipc_service ipc_service_deliver = {"deliver", deliver_types};
 const struct ipc_service ipc_service_session = {"session", session_types};
 const struct ipc_service ipc_service_wake = {"wake", wake_types};
 const struct ipc_service ipc_service_keep = {"keep", keep_types};
+const struct ipc_service ipc_service_keys = {"keys", keys_types};
 const struct ipc_service ipc_service_control = {"control", control_types};
 
 const struct ipc_service *const ipc_services[] = {&ipc_service_master, &ipc_service_auth,
     &ipc_service_queue, &ipc_service_deliver, &ipc_service_session, &ipc_service_wake,
-    &ipc_service_keep, &ipc_service_control, NULL};
+    &ipc_service_keep, &ipc_service_keys, &ipc_service_control, NULL};

@@ -34,6 +34,7 @@ struct conn {
 	bool freed;	  /* conn_free was called inside a callback */
 	bool paused;
 	bool handshaking;
+	bool signing;	  /* the handshake waits for a signature: nothing is read meanwhile */
 	bool finishing;
 	bool lingering;	  /* all is said; what still comes is dropped */
 	size_t dropped;	  /* bytes, while lingering */
@@ -136,7 +137,7 @@ static void conn_fail(struct conn *conn, const struct err *why)
 /* Reading goes on only while there is room for what comes and the client takes what goes. */
 static void conn_update_read(struct conn *conn)
 {
-	bool want = conn->lingering || (!conn->paused && !conn->finishing && !conn->dead &&
+	bool want = conn->lingering || (!conn->paused && !conn->signing && !conn->finishing && !conn->dead &&
 		    buf_len(&conn->in) < CONN_INPUT_MAX &&
 		    buf_len(&conn->out) <= CONN_OUTPUT_HIGH);
 
@@ -194,6 +195,8 @@ static void conn_handshake(struct conn *conn)
 	struct err err = {0};
 	int r = tls_session_handshake(conn->tls, &want, &err);
 
+	conn->signing = r == E_AGAIN && want == TLS_WANT_SIGNATURE;
+	conn_update_read(conn);
 	if (r == E_AGAIN) {
 		if (want == TLS_WANT_WRITE)
 			event_add(conn->write_event, NULL);
@@ -203,6 +206,16 @@ static void conn_handshake(struct conn *conn)
 	conn->callbacks->tls(conn->arg, conn, r, &err);
 	if (r != 0 && !conn->freed)
 		conn_fail(conn, &err);
+}
+
+/* The signature is there, or there will be none: the handshake goes on in a turn of its own. */
+static void conn_on_signed(void *arg)
+{
+	struct conn *conn = arg;
+
+	conn->signing = false;
+	conn_update_read(conn);
+	event_active(conn->read_event, EV_READ, 0);
 }
 
 /* A close with unread input resets the connection, and the client never sees why. */
@@ -439,6 +452,7 @@ int conn_start_tls(struct conn *conn, struct tls_context *context)
 	conn->tls = tls_session_new(context, conn->fd);
 	if (conn->tls == NULL)
 		return E_NOMEM;
+	tls_session_on_signed(conn->tls, conn_on_signed, conn);
 	conn->handshaking = true;
 	return 0;
 }
@@ -456,6 +470,11 @@ const char *conn_tls_version(const struct conn *conn)
 const char *conn_tls_cipher(const struct conn *conn)
 {
 	return conn_is_tls(conn) ? tls_session_cipher(conn->tls) : "";
+}
+
+const char *conn_tls_client(const struct conn *conn)
+{
+	return conn_is_tls(conn) ? tls_session_client(conn->tls) : "";
 }
 
 void conn_tls_bindings(const struct conn *conn, struct tls_bindings *out)

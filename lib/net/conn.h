@@ -65,6 +65,8 @@ int conn_start_tls(struct conn *conn, struct tls_context *context);
 bool conn_is_tls(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn);
 const char *conn_tls_cipher(const struct conn *conn);
+/* The address of the client's certificate, "" without one: tls_session_client. */
+const char *conn_tls_client(const struct conn *conn);
 /* All empty without TLS. */
 void conn_tls_bindings(const struct conn *conn, struct tls_bindings *out);
 

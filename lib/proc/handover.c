@@ -1,6 +1,20 @@
 #include "proc/handover.h"
 
+#include <stdlib.h>
 #include <unistd.h>
+
+static struct handed_file *new_file(struct handover *h, struct span name)
+{
+	struct handed_file *more = h->file_count < HANDED_FILES ? reallocarray(h->files, h->file_count + 1, sizeof(*more)) : NULL;
+	char *copy = more ? strndup(name.ptr, name.len) : NULL;
+
+	if (more != NULL)
+		h->files = more;
+	if (copy == NULL)
+		return NULL;
+	h->files[h->file_count] = (struct handed_file){.name = copy, .fd = -1};
+	return &h->files[h->file_count++];
+}
 
 static int take_file(struct handover *h, struct ipc_message *m)
 {
@@ -10,15 +24,13 @@ static int take_file(struct handover *h, struct ipc_message *m)
 	for (size_t i = 0; i < h->file_count; i++)
 		if (span_eq(span_str(h->files[i].name), body->name))
 			file = &h->files[i];
-	if (file != NULL) {
+	if (file != NULL)
 		close(file->fd);
-	} else {
-		if (h->file_count == HANDED_FILES) {
-			close(m->fd);
-			return E_LIMIT;
-		}
-		file = &h->files[h->file_count++];
-		span_copy(body->name, file->name, sizeof(file->name));
+	else
+		file = new_file(h, body->name);
+	if (file == NULL) {
+		close(m->fd);
+		return E_LIMIT;
 	}
 	file->fd = m->fd;
 	return 0;

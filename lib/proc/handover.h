@@ -6,7 +6,7 @@
 #include "ipc/ipc.h"
 
 enum {
-	HANDED_FILES = 16,
+	HANDED_FILES = 1024,
 	HANDED_LISTENERS = 128,
 	HANDED_SECRETS = 8,
 	HANDED_PEERS = 32, /* that come before the loop runs */
@@ -19,7 +19,7 @@ struct handed_listener {
 };
 
 struct handed_file {
-	char name[64];
+	char *name;
 	int fd;
 };
 
@@ -39,7 +39,7 @@ struct handed_peer {
 struct handover {
 	struct handed_listener listeners[HANDED_LISTENERS];
 	size_t listener_count;
-	struct handed_file files[HANDED_FILES];
+	struct handed_file *files; /* as many as there are */
 	size_t file_count;
 	struct handed_secret secrets[HANDED_SECRETS];
 	size_t secret_count;

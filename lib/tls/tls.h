@@ -14,27 +14,37 @@
 struct tls_context;
 struct tls_session;
 
-enum tls_want { TLS_WANT_READ, TLS_WANT_WRITE };
+/* TLS_WANT_SIGNATURE: the session's wake is called. */
+enum tls_want { TLS_WANT_READ, TLS_WANT_WRITE, TLS_WANT_SIGNATURE };
+enum { TLS_TICKET_SECRET = 32, TLS_CLIENT_MAX = 256 };
+
+struct tls_signer;
+struct tls_key;
+struct tls_context_options {
+	struct tls_signer *signer;  /* who has the keys; NULL: they are given to tls_context_add */
+	const char *protocol;	    /* RFC 7301: what clients that ask for a protocol must ask for; NULL: whatever they like. Static */
+	struct span ticket_secret;  /* TLS_TICKET_SECRET octets that all processes of the service share; empty: tickets are this context's alone */
+	int authorities;	    /* an open PEM file: clients are asked for certificates of these; -1: they are not */
+};
 
 /*
- * A server's context from open PEM files (chain; private key), which stay the
- * caller's. The key must belong to the certificate: E_SYNTAX with a text that
- * says what is wrong.
+ * A server's context, still without a certificate; files stay the caller's. E_SYNTAX: the authorities are of no use.
  */
-int tls_context_server(int certificate_fd, int key_fd, struct tls_context **out, struct err *err);
-/* The same into *context, which may be NULL. It stays as it is when a file is missing (-1) or of no use. */
-int tls_context_renew(int certificate_fd, int key_fd, struct tls_context **context, struct err *err);
+int tls_context_new(const struct tls_context_options *options, struct tls_context **out, struct err *err);
 /*
- * What its owner must be told about the certificate at this time: that it ends within two weeks,
- * or has ended. False, and an empty text, when there is nothing to tell.
+ * Adds a certificate for the names that it holds, and for `name` ("": none). The first one also serves clients that name nobody, or
+ * somebody else; of two for one name the last counts. key: NULL with a signer. E_SYNTAX with a text that says what is wrong.
  */
-enum { TLS_WARNING_MAX = 64 };
-bool tls_context_warning(const struct tls_context *context, int64_t now, char out[TLS_WARNING_MAX]);
+int tls_context_add(struct tls_context *context, const char *name, int certificate_fd, const struct tls_key *key, struct err *err);
+/* One certificate, with its key in this process: for tests. */
+int tls_context_server(int certificate_fd, int key_fd, struct tls_context **out, struct err *err);
 /* Drops the caller's hold on it. */
 void tls_context_free(struct tls_context **context);
 
 /* fd stays the caller's and must be non-blocking. NULL when out of memory. */
 struct tls_session *tls_session_new(struct tls_context *context, int fd);
+/* wake is called when a handshake that wanted a signature can go on, from outside of it. */
+void tls_session_on_signed(struct tls_session *session, void (*wake)(void *arg), void *arg);
 void tls_session_free(struct tls_session **session);
 
 /* All three: bytes done (handshake: 0), E_AGAIN with *want set, E_CLOSED at an orderly end, E_PROTO. */
@@ -51,6 +61,12 @@ void tls_session_shutdown(struct tls_session *session);
 /* "TLSv1.3", "TLS_AES_256_GCM_SHA384". Static. */
 const char *tls_session_version(const struct tls_session *session);
 const char *tls_session_cipher(const struct tls_session *session);
+
+/*
+ * The mail address of the certificate that the client has shown, signed by one of our authorities; "" without one. Borrowed. It is what
+ * EXTERNAL (RFC 4422 appendix A) is about.
+ */
+const char *tls_session_client(const struct tls_session *session);
 
 /*
  * What a login can be bound to (RFC 9266 tls-exporter, of TLS 1.3 alone; RFC 5929 section 4 tls-server-end-point). A length of 0: there is

@@ -50,6 +50,11 @@ awk -F'[:|]' '$4 == "T" && $8 == ".text" { print $2 }' "$work/symbols" | sort -u
 	grep -v "^command_" |
 	sed 's/$/: nobody calls it/'
 
+# ---- private keys are read by keys alone ----
+for daemon in smtpd imapd lmtpd; do
+	nm -D -u "$B/libexec/$daemon" | grep -E 'PrivateKey_bio|PEM_read_bio_PrivateKey|d2i_.*PrivateKey' | awk '{ print $NF }' | sed "s/^/$daemon: contains /"
+done
+
 # ---- daemons of the network: no mail store, no directory, no spool, no other programs ----
 for daemon in smtpd imapd lmtpd; do
 	[ -x "$B/libexec/$daemon" ] || {

@@ -3,6 +3,7 @@
 
 #include "net/ipc_conn.h"
 #include "proc/daemon.h"
+#include "proc/handover.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -368,7 +369,7 @@ static void a_start_that_fails_is_told(void **state)
 static void more_than_it_takes(void **state)
 {
 	enum { FILES, LISTENERS, PEERS, SECRETS, KINDS };
-	static const int most[] = {16, 128, 32, 8};
+	static const int most[] = {HANDED_FILES, HANDED_LISTENERS, HANDED_PEERS, HANDED_SECRETS};
 
 	(void)state;
 	for (int kind = 0; kind < KINDS; kind++) {

@@ -35,9 +35,10 @@ static inline int memory_file(BIO *text)
 	return fd; /* its offset is at the end */
 }
 
-static inline X509 *certificate_new(const char *name, EVP_PKEY *key)
+static inline X509 *certificate_new(const char *name, const char *issuer, EVP_PKEY *key)
 {
 	X509 *x = X509_new();
+	X509_NAME *from;
 
 	X509_set_version(x, 2);
 	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
@@ -45,8 +46,11 @@ static inline X509 *certificate_new(const char *name, EVP_PKEY *key)
 	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
 	X509_set_pubkey(x, key);
 	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-	X509_set_issuer_name(x, X509_get_subject_name(x));
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+	from = X509_NAME_new();
+	X509_NAME_add_entry_by_txt(from, "CN", MBSTRING_ASC, (const unsigned char *)issuer, -1, -1, 0);
+	X509_set_issuer_name(x, from);
+	X509_NAME_free(from);
+	assert_true(X509_sign(x, key, EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256()) > 0);
 	return x;
 }
 
@@ -60,11 +64,12 @@ static inline struct pem pem_new(const char *name, int chain, const char *passwo
 	assert_non_null(key);
 	snprintf(pem.name, sizeof(pem.name), "%s", name);
 	for (int i = 0; i <= chain; i++) {
-		char issuer[64];
+		char own[64], issuer[64];
 		X509 *x;
 
-		snprintf(issuer, sizeof(issuer), i > 0 ? "%s issuer %d" : "%s", name, i);
-		x = certificate_new(issuer, key);
+		snprintf(own, sizeof(own), i > 0 ? "%s issuer %d" : "%s", name, i);
+		snprintf(issuer, sizeof(issuer), i < chain ? "%s issuer %d" : "%s", i < chain ? name : own, i + 1);
+		x = certificate_new(own, issuer, key);
 		assert_int_equal(PEM_write_bio_X509(cert_text, x), 1);
 		X509_free(x);
 	}

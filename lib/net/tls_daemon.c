@@ -1,0 +1,72 @@
+#include "net/tls_daemon.h"
+
+#include "net/keys_client.h"
+#include "proc/daemon.h"
+#include "tls/sign.h"
+
+#include <stdio.h>
+
+enum { FILE_NAME = 300 };
+
+/* One certificate of the configuration; where: the top level or a domain. */
+static int add(struct tls_context *context, struct daemon *daemon, const struct conf_where *where, struct err *err)
+{
+	const struct conf *conf = daemon_conf(daemon);
+	struct span domain = where->domain ? where->domain->name : SPAN_LIT("");
+	char file[FILE_NAME], name[256];
+	struct err why = {0};
+	int r;
+
+	if (!conf_is_set(conf, CONF_tls_certificate, where))
+		return 0;
+	snprintf(file, sizeof(file), "tls-certificate%s%.*s", domain.len > 0 ? " " : "", SPAN_ARG(domain));
+	span_copy(domain, name, sizeof(name));
+	r = tls_context_add(context, name, daemon_file(daemon, file), NULL, &why);
+	return r == 0 ? 0 : err_set(err, r, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_tls_certificate, where)), why.text);
+}
+
+static int add_all(struct tls_context *context, struct daemon *daemon, struct err *err)
+{
+	const struct conf *conf = daemon_conf(daemon);
+	int r = add(context, daemon, &(struct conf_where){0}, err);
+
+	for (size_t i = 0; i < conf_domain_count(conf) && r == 0; i++)
+		r = add(context, daemon, &(struct conf_where){.domain = conf_domain(conf, i)}, err);
+	return r;
+}
+
+static int authorities(struct daemon *daemon)
+{
+	bool set = conf_is_set(daemon_conf(daemon), CONF_tls_client_authorities, &(struct conf_where){0});
+
+	return set ? daemon_file(daemon, "tls-client-authorities") : -1;
+}
+
+int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *protocol, struct tls_context **context, struct err *err)
+{
+	struct tls_context_options options = {.protocol = protocol, .authorities = authorities(daemon)};
+	struct tls_context *fresh = NULL;
+	int r = tls->signer ? 0 : keys_client_new(daemon, &tls->keys, &tls->signer, err);
+
+	if (r != 0 || !conf_is_set(daemon_conf(daemon), CONF_tls_certificate, &(struct conf_where){0}))
+		return r;
+	tls->have_tickets |= daemon_secret(daemon, "tickets", tls->tickets, sizeof(tls->tickets));
+	if (tls->have_tickets)
+		options.ticket_secret = span_of(tls->tickets, sizeof(tls->tickets));
+	options.signer = tls->signer;
+	r = tls_context_new(&options, &fresh, err);
+	if (r == 0)
+		r = add_all(fresh, daemon, err);
+	if (r != 0) {
+		tls_context_free(&fresh);
+		return r;
+	}
+	tls_context_free(context);
+	*context = fresh;
+	return 0;
+}
+
+void tls_daemon_connect(struct tls_daemon *tls, int fd)
+{
+	keys_client_connect(tls->keys, fd);
+}

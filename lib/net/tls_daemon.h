@@ -1,0 +1,27 @@
+/* What every daemon that offers TLS has: the context made of what master handed it, and the channel to keys. */
+#ifndef MW_NET_TLS_DAEMON_H
+#define MW_NET_TLS_DAEMON_H
+
+#include "base/err.h"
+#include "base/span.h"
+#include "tls/tls.h"
+
+struct daemon;
+struct keys_client;
+
+struct tls_daemon {
+	struct keys_client *keys;
+	struct tls_signer *signer;
+	unsigned char tickets[TLS_TICKET_SECRET];
+	bool have_tickets;
+};
+
+/*
+ * Makes *context anew of the configuration and files that the daemon has now: before the sandbox, and at each reload. Sessions of
+ * the old one go on. It stays as it is when there is no certificate, or one of no use. protocol: as in tls_context_options.
+ */
+int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *protocol, struct tls_context **context, struct err *err);
+/* The channel to keys; owns fd. */
+void tls_daemon_connect(struct tls_daemon *tls, int fd);
+
+#endif
