@@ -23,7 +23,7 @@ struct auth {
 	struct login *pending; /* being checked, or answered late */
 	unsigned pending_count;
 	struct change *changes; /* of passwords, by their users */
-	struct exchange *exchanges;
+	struct exchange *exchanges, **exchanges_tail; /* the tail NULL before the first */
 	unsigned exchange_count;
 	unsigned char secret[DIRECTORY_SECRET]; /* of SCRAM keys for accounts that do not exist, and of the defence: the same after a restart */
 	unsigned char grant_key[GRANT_KEY];
@@ -136,8 +136,8 @@ void auth_change_forget(struct auth *auth, struct ipc_conn *conn);
 
 /* ---- sasl.c: exchanges under way ---- */
 void auth_sasl_start(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask);
-/* E_PROTO: there is none of this id. */
-int auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struct span response);
+/* Of an exchange that had to go: E_UNAVAILABLE. */
+void auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struct span response);
 void auth_sasl_end(struct auth *auth, struct ipc_conn *conn, uint32_t id);
 void auth_sasl_forget(struct auth *auth, struct ipc_conn *conn);
 

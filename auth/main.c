@@ -122,7 +122,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	else if (m->type == &ipc_auth_sasl_begin && (peer->may & MAY_LOGIN))
 		auth_sasl_start(peer->auth, conn, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_sasl_response && (peer->may & MAY_LOGIN))
-		return auth_sasl_next(peer->auth, conn, m->id, ((const struct auth_sasl_response *)(const void *)m->body)->response);
+		auth_sasl_next(peer->auth, conn, m->id, ((const struct auth_sasl_response *)(const void *)m->body)->response);
 	else if (m->type == &ipc_auth_sasl_cancel && (peer->may & MAY_LOGIN))
 		auth_sasl_end(peer->auth, conn, m->id);
 	else if (m->type == &ipc_auth_password_change && (peer->may & MAY_CHANGE))

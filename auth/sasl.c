@@ -6,10 +6,10 @@
 
 #include <stdlib.h>
 
-enum { EXCHANGES_MAX = 4096 }; /* more at once are put off; the daemons end those that dawdle */
+enum { EXCHANGES_MAX = 4096 }; /* for one more the oldest goes: a client that means it takes milliseconds */
 
 struct exchange {
-	struct exchange *next, **link; /* auth->exchanges, the newest first */
+	struct exchange *next, **link; /* auth->exchanges, the oldest first */
 	struct auth *auth;
 	struct ipc_conn *conn;
 	uint32_t id;
@@ -26,6 +26,8 @@ static void exchange_free(struct exchange *x)
 	*x->link = x->next;
 	if (x->next != NULL)
 		x->next->link = x->link;
+	else
+		x->auth->exchanges_tail = x->link;
 	x->auth->exchange_count--;
 	if (x->login != NULL)
 		login_drop(x->login);
@@ -153,10 +155,17 @@ static void take_proof(struct exchange *x, struct span response)
 	go_on(x, step);
 }
 
+static void answer_busy(struct ipc_conn *conn, uint32_t id)
+{
+	struct auth_login_answer answer = {.code = E_UNAVAILABLE, .text = SPAN_LIT("Too many logins at once; try again later")};
+
+	ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
+}
+
 static struct exchange *exchange_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)
 {
 	struct sasl_channel channel = {.plus_offered = ask->tls, .exporter = ask->exporter, .endpoint = ask->endpoint, .certificate = ask->certificate};
-	struct exchange *x = auth->exchange_count < EXCHANGES_MAX ? calloc(1, sizeof(*x)) : NULL;
+	struct exchange *x = calloc(1, sizeof(*x));
 
 	if (x == NULL)
 		return NULL;
@@ -171,11 +180,13 @@ static struct exchange *exchange_new(struct auth *auth, struct ipc_conn *conn, u
 		free(x);
 		return NULL;
 	}
-	x->next = auth->exchanges;
-	x->link = &auth->exchanges;
-	if (x->next != NULL)
-		x->next->link = &x->next;
-	auth->exchanges = x;
+	if (auth->exchange_count == EXCHANGES_MAX)
+		exchange_free(auth->exchanges); /* its client is told when it says something */
+	if (auth->exchanges_tail == NULL)
+		auth->exchanges_tail = &auth->exchanges;
+	x->link = auth->exchanges_tail;
+	*auth->exchanges_tail = x;
+	auth->exchanges_tail = &x->next;
 	auth->exchange_count++;
 	return x;
 }
@@ -191,11 +202,10 @@ static struct exchange *find(struct auth *auth, const struct ipc_conn *conn, uin
 void auth_sasl_start(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)
 {
 	struct exchange *x = find(auth, conn, id) == NULL ? exchange_new(auth, conn, id, ask) : NULL;
-	struct auth_login_answer answer = {.code = E_UNAVAILABLE, .text = SPAN_LIT("Too many logins at once; try again later")};
 	enum sasl_step step;
 
 	if (x == NULL) {
-		ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
+		answer_busy(conn, id);
 		return;
 	}
 	step = sasl_begin(x->sasl);
@@ -204,17 +214,16 @@ void auth_sasl_start(struct auth *auth, struct ipc_conn *conn, uint32_t id, cons
 	go_on(x, step);
 }
 
-int auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struct span response)
+void auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struct span response)
 {
 	struct exchange *x = find(auth, conn, id);
 
 	if (x == NULL)
-		return E_PROTO;
-	if (x->login == NULL)
+		answer_busy(conn, id);
+	else if (x->login == NULL)
 		go_on(x, sasl_respond(x->sasl, response));
 	else
 		take_proof(x, response);
-	return 0;
 }
 
 void auth_sasl_end(struct auth *auth, struct ipc_conn *conn, uint32_t id)

@@ -299,8 +299,6 @@ void content_commit(struct session *s)
 	buf_fini(&wire);
 	if (r == 0) {
 		commit_await(s);
-		if (s->account != 0)
-			rate_count(s, 1, smtp_server_transaction(s->server)->recipient_count);
 		return;
 	}
 	content_abort(s);

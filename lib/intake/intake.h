@@ -191,9 +191,11 @@ void sender_answered(struct intake *intake, uint32_t id, const struct auth_sende
 void senders_service_lost(struct intake *intake);
 
 /* ---- rate.c ---- */
-/* 0, or E_RATE with a text for the client: so many more would be too many for this hour. */
-int rate_allows(struct session *session, uint32_t messages, uint32_t recipients, struct err *err);
-void rate_count(struct session *session, uint32_t messages, uint32_t recipients);
+/*
+ * 0: there is room for so many more in this hour, and they are counted: whatever becomes of them, so that many connections at once
+ * take no more than one does. E_RATE with a text for the client.
+ */
+int rate_take(struct session *session, uint32_t messages, uint32_t recipients, struct err *err);
 
 /* ---- recipients.c ---- */
 /* Ends in smtp_server_rcpt_done, at once or when auth has answered. */

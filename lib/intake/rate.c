@@ -61,7 +61,7 @@ static void tell(struct session *s, struct rate *rate, const char *what, uint64_
 	    F_STR("rip", conn_peer(s->conn)));
 }
 
-int rate_allows(struct session *s, uint32_t messages, uint32_t recipients, struct err *err)
+int rate_take(struct session *s, uint32_t messages, uint32_t recipients, struct err *err)
 {
 	static const char *const names[] = {"messages", "recipients"};
 	const struct conf *conf = daemon_conf(s->intake->daemon);
@@ -76,14 +76,7 @@ int rate_allows(struct session *s, uint32_t messages, uint32_t recipients, struc
 		tell(s, rate, names[i], most[i]);
 		return err_set(err, E_RATE, "this account may send %llu %s an hour; try again later", (unsigned long long)most[i], names[i]);
 	}
-	return 0;
-}
-
-void rate_count(struct session *s, uint32_t messages, uint32_t recipients)
-{
-	int64_t into;
-	struct rate *rate = rate_now(s, &into);
-
 	rate->now[0] += messages;
 	rate->now[1] += recipients;
+	return 0;
 }

@@ -27,7 +27,7 @@ static void give_verdict(struct session *session, const struct verdict *verdict)
 	if (code == E_DENIED && session->intake->kind->submission)
 		code = 0; /* no domain of ours: the world's */
 	if (code == 0 && session->intake->kind->submission) {
-		code = rate_allows(session, 0, tx->recipient_count + 1, &rate);
+		code = rate_take(session, 0, 1, &rate);
 		if (code != 0)
 			err = rate;
 	}

@@ -18,6 +18,8 @@ static void answer(struct session *s, int code, const char *text)
 
 	if (code != 0)
 		err_set(&err, code, "%s", text);
+	else
+		code = rate_take(s, 1, 0, &err);
 	smtp_server_mail_done(s->server, code, &err);
 }
 
@@ -25,13 +27,7 @@ void sender_ask(struct session *s, struct span sender)
 {
 	struct intake *intake = s->intake;
 	struct auth_sender ask = {.account = s->account, .address = sender};
-	struct err err;
-	int r = rate_allows(s, 1, 0, &err);
 
-	if (r != 0) {
-		answer(s, r, err.text);
-		return;
-	}
 	if (is_own(s, sender)) {
 		answer(s, 0, "");
 		return;

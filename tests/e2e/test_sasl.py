@@ -141,3 +141,25 @@ def test_who_leaves_in_the_middle_costs_nothing(suite):
         c.close()
     until(lambda: [r["connections"] for r in suite.rows("status") if r["name"] == "imapd"] == [0], 10, "the front keeps connections")
     assert gsasl(suite, "SCRAM-SHA-256")[0] == 0
+
+
+def test_thousands_who_never_answer(fresh):
+    """More exchanges than auth keeps (4096): the oldest go, whoever means it gets in, and who went is told to try again."""
+    suite = fresh(conf_lines=["connections-per-address 5000"])
+    suite.add("alice")
+    first = base64.b64encode(b"n,,n=alice@example.com,r=abc").decode()
+    dawdlers = []
+    for _ in range(4200):
+        c = suite.imap(login=False)
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % first)
+        dawdlers.append(c)
+    for c in dawdlers:
+        assert c.line().startswith(b"+ ")
+    assert gsasl(suite, "SCRAM-SHA-256-PLUS")[0] == 0
+    assert suite.imap("alice").run("NOOP")[1].startswith(b"OK")
+    dawdlers[0].send(base64.b64encode(b"c=biws,r=abc,p=AAAA").decode() + "\r\n")
+    assert dawdlers[0].line().startswith(b"a NO [UNAVAILABLE]")
+    dawdlers[-1].send(base64.b64encode(b"c=biws,r=abc,p=AAAA").decode() + "\r\n")
+    assert dawdlers[-1].line().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    for c in dawdlers:
+        c.close()
