@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from mailwain import PASSWORD, Smtp, until
+from tools import with_conf
 
 REMOTE = "somebody@elsewhere.test"
 
@@ -190,3 +191,36 @@ def test_auth_comes_back_in_the_middle(fresh):
     until(lambda: suite.imap("alice"))
     assert c.command(base64.b64encode(b"alice@example.com").decode())[0] == 454
     c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
+
+
+def test_without_tls_no_password_travels(fresh):
+    suite = fresh()
+    suite.add("alice")
+    with_conf(suite, lambda text: re.sub(r"plain-login-from [^\n]*\n", "", text))
+    suite.mw("reload")
+    c = Smtp(suite.port("submission"))
+    assert "AUTH" not in c.hello()
+    assert "5.7.11" in c.expect("AUTH PLAIN " + plain("alice@example.com"), 538)
+    c.expect("AUTH SCRAM-SHA-256", 538)
+    c.expect("MAIL FROM:<alice@example.com>", 530)
+    c.expect("STARTTLS", 220)
+    c.start_tls()
+    assert "AUTH SCRAM-SHA-256-PLUS" in c.hello()
+    c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
+
+
+@pytest.mark.parametrize("tail", ["EHLO x\r\n", "AUTH PLAIN AAAA\r\n", "MAIL FROM:<alice@example.com>\r\nRCPT TO:<x@elsewhere.test>\r\n"])
+def test_what_comes_with_starttls_is_not_taken(server, tail):
+    """The injections of 2011 and 2021: nothing of the plain text is left behind the handshake."""
+    c = Smtp(server.port("submission"))
+    c.hello()
+    c.send("STARTTLS\r\n" + tail)
+    assert c.reply()[0] == 554 and c.at_end()
+    # Nor is a login, or a transaction, from before it.
+    c = Smtp(server.port("submission"))
+    c.hello()
+    c.expect("STARTTLS", 220)
+    c.start_tls()
+    c.expect("MAIL FROM:<alice@example.com>", 503)
+    c.hello()
+    c.expect("MAIL FROM:<alice@example.com>", 530)
