@@ -55,7 +55,7 @@ master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/con
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
-             password.o hash.o app.o defence.o marks.o login.o sasl.o change.o control.o control_app.o control_failures.o export.o) \
+             password.o hash.o app.o defence.o marks.o login.o sasl.o sender.o change.o control.o control_app.o control_failures.o export.o) \
              lib/store/pages.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
 keys_O    := $(DAEMON) $(addprefix lib/tls/,certificate.o key.o) $(addprefix keys/,main.o ring.o)
@@ -154,7 +154,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o lookup.o) queue/dsn.o
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)

@@ -60,11 +60,15 @@ uint64_t auth_quota(struct auth *auth, const struct account *account);
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
     struct err *err);
 
+/* ---- sender.c ---- */
+
 /*
  * May the account send as this address: its own, one that leads to it alone or to it among others (an alias), each also with
- * "+detail"? E_DENIED, E_IO.
+ * "+detail", or one that it was allowed? E_DENIED, E_IO.
  */
 int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err);
+/* Its senders are these from here on: addresses and "*@domain". E_SYNTAX, E_TOOBIG. */
+int senders_set(struct account *account, const struct span *words, size_t count, struct err *err);
 
 /* ---- password.c: hashing beside the event loop ---- */
 

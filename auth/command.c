@@ -10,6 +10,7 @@ static const struct control_verb verbs[] = {
     {"account", "disable", "ADDRESS", "Refuses login and mail until it is enabled again.", false, false},
     {"account", "enable", "ADDRESS", "Undoes disable.", false, false},
     {"account", "quota", "ADDRESS SIZE|domain", "Sets how much the account may keep; 0 for no limit.", false, false},
+    {"account", "senders", "ADDRESS PATTERN ...", "What it may send as beside its own addresses: addresses, *@domain for all of a domain, or none.", false, false},
     {"account", "app-password", "add|list|revoke ADDRESS [LABEL] [--name LABEL] [--protocols LIST]",
      "Makes and shows a password for one program, lists them, or takes one back.", false, false},
     {"alias", "add", "ADDRESS TARGET ...", "Makes an alias that leads to the targets, here or elsewhere.", false, false},

@@ -78,6 +78,8 @@ static void row_account(struct control_reply *reply, struct auth *auth, const st
 	    (unsigned long long)a->id, (unsigned long long)auth_quota(auth, a), a->disabled ? "true" : "false",
 	    a->credentials.hash[0] ? "true" : "false", (long long)a->created);
 	json_add_string(&row, span_str(a->name));
+	buf_add_str(&row, ",\"senders\":");
+	json_add_string(&row, span_str(a->senders));
 	buf_add_char(&row, '}');
 	control_reply_row(reply, buf_span(&row));
 	buf_fini(&row);
@@ -157,12 +159,30 @@ static void account_add(struct request *q)
 		hash_then_store(q, true);
 }
 
+static void account_senders(struct request *q)
+{
+	bool none = q->count == 4 && span_eq(q->args[3], SPAN_LIT("none"));
+	struct err err = {0};
+	int r;
+
+	if (q->count < 4) {
+		control_reply_done(q->reply, EX_USAGE, "name addresses or *@domain, or none");
+		return;
+	}
+	r = senders_set(&q->account, q->args + 3, none ? 0 : q->count - 3, &err);
+	if (r == 0)
+		r = directory_account_put(q->auth->directory, &q->account, &err);
+	done_change(q, r, &err, "senders", none ? "sends as itself alone" : "may send as these, too", q->account.address);
+}
+
 static void account_change(struct request *q, struct span verb)
 {
 	struct err err = {0};
 	int r = 0;
 
-	if (span_eq(verb, SPAN_LIT("show"))) {
+	if (span_eq(verb, SPAN_LIT("senders"))) {
+		account_senders(q);
+	} else if (span_eq(verb, SPAN_LIT("show"))) {
 		row_account(q->reply, q->auth, &q->account);
 		control_reply_done(q->reply, EX_OK, "%s", "");
 	} else if (span_eq(verb, SPAN_LIT("passwd"))) {

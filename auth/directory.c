@@ -20,7 +20,7 @@ struct record {
 };
 
 struct record_more {
-	uint16_t scram_sha_1_len, scram_sha_256_len;
+	uint16_t scram_sha_1_len, scram_sha_256_len, senders_len, zero;
 };
 
 static struct span span_val(MDB_val v)
@@ -75,7 +75,8 @@ static int decode_account(MDB_val value, struct account *out)
 	    !copy_string(out->name, DIRECTORY_NAME_MAX, &at, &left, record.name_len) ||
 	    !copy_string(c->hash, DIRECTORY_HASH_MAX, &at, &left, record.hash_len) ||
 	    !copy_string(c->scram_sha_1, DIRECTORY_SCRAM_MAX, &at, &left, more.scram_sha_1_len) ||
-	    !copy_string(c->scram_sha_256, DIRECTORY_SCRAM_MAX, &at, &left, more.scram_sha_256_len) || left != 0)
+	    !copy_string(c->scram_sha_256, DIRECTORY_SCRAM_MAX, &at, &left, more.scram_sha_256_len) ||
+	    !copy_string(out->senders, DIRECTORY_SENDERS_MAX, &at, &left, more.senders_len) || left != 0)
 		return E_CORRUPT;
 	return 0;
 }
@@ -94,7 +95,8 @@ static int get_by_id(struct directory *d, MDB_txn *txn, uint64_t id, struct acco
 static int put_account(struct directory *d, MDB_txn *txn, const struct account *a, struct err *err)
 {
 	const struct credentials *c = &a->credentials;
-	struct record_more more = {.scram_sha_1_len = (uint16_t)strlen(c->scram_sha_1), .scram_sha_256_len = (uint16_t)strlen(c->scram_sha_256)};
+	struct record_more more = {.scram_sha_1_len = (uint16_t)strlen(c->scram_sha_1), .scram_sha_256_len = (uint16_t)strlen(c->scram_sha_256),
+	    .senders_len = (uint16_t)strlen(a->senders)};
 	struct record record = {.version = DIRECTORY_RECORD_VERSION,
 	    .disabled = a->disabled,
 	    .address_len = (uint16_t)strlen(a->address),
@@ -115,6 +117,7 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 	buf_add_str(&value, c->hash);
 	buf_add_str(&value, c->scram_sha_1);
 	buf_add_str(&value, c->scram_sha_256);
+	buf_add_str(&value, a->senders);
 	directory_id_key(a->id, key);
 	/* What could not be put together must not take the record's place. */
 	r = buf_failed(&value) ? ENOMEM : auth_record_put(txn, d->accounts, span_of(key, sizeof(key)), buf_span(&value), 0, &d->sum);
@@ -161,6 +164,18 @@ int directory_account_get(struct directory *d, struct span address, struct accou
 	default:
 		return E_NOTFOUND;
 	}
+}
+
+int directory_account_by_id(struct directory *d, uint64_t id, struct account *out)
+{
+	MDB_txn *txn;
+	int r;
+
+	if (directory_read_begin(d, &txn) != 0)
+		return E_IO;
+	r = get_by_id(d, txn, id, out);
+	directory_read_end(d, txn);
+	return r == E_NOTFOUND && d->damaged ? E_IO : r;
 }
 
 /* A number that was asked for must be free: it is where somebody's mail lies. */

@@ -18,6 +18,7 @@ enum {
 	DIRECTORY_ADDRESS_MAX = 320,
 	DIRECTORY_NAME_MAX = 256,
 	DIRECTORY_HASH_MAX = 256,
+	DIRECTORY_SENDERS_MAX = 1024,  /* all patterns of an account together */
 	DIRECTORY_SCRAM_MAX = 191,     /* of scram_format() */
 	DIRECTORY_TARGETS_MAX = 1000,  /* of one alias, and of one expansion */
 	DIRECTORY_ALIAS_MAX = 65536,   /* bytes of an alias's targets */
@@ -46,6 +47,7 @@ struct account {
 	char address[DIRECTORY_ADDRESS_MAX + 1];
 	char name[DIRECTORY_NAME_MAX + 1];
 	struct credentials credentials;
+	char senders[DIRECTORY_SENDERS_MAX + 1]; /* what it may send as beside its own addresses: sender.c */
 };
 
 /* path: a directory that exists. */
@@ -57,6 +59,7 @@ bool directory_is_damaged(const struct directory *d);
 void directory_reserve(struct directory *d, uint64_t id);
 
 int directory_account_get(struct directory *d, struct span address, struct account *out);
+int directory_account_by_id(struct directory *d, uint64_t id, struct account *out);
 /* Gives account->created, and ->id unless it is set. E_EXISTS when the address or the id is taken. */
 int directory_account_add(struct directory *d, struct account *account, struct err *err);
 int directory_account_put(struct directory *d, const struct account *account, struct err *err);

@@ -22,6 +22,11 @@ static int export_account(void *arg, const struct account *a)
 		buf_printf(out, " quota=%llu", (unsigned long long)a->quota);
 	if (a->disabled)
 		buf_add_str(out, " disabled");
+	if (a->senders[0]) {
+		buf_add_str(out, " senders=");
+		for (const char *c = a->senders; *c != '\0'; c++)
+			buf_add_char(out, *c == ' ' ? ',' : *c);
+	}
 	if (a->credentials.hash[0])
 		buf_printf(out, " hash=%s", a->credentials.hash);
 	if (a->credentials.scram_sha_1[0])
@@ -128,6 +133,20 @@ static bool take_credential(struct span word, struct credentials *out)
 	return true;
 }
 
+static int take_senders(struct span list, struct account *account, struct err *err)
+{
+	struct span words[DIRECTORY_SENDERS_MAX / 4];
+	size_t count = 0;
+
+	while (list.len > 0 && count < sizeof(words) / sizeof(words[0])) {
+		size_t end = span_find(list, ',');
+
+		words[count++] = span_sub(list, 0, end);
+		list = span_from(list, end + 1);
+	}
+	return list.len > 0 ? err_set(err, E_TOOBIG, "there are too many senders") : senders_set(account, words, count, err);
+}
+
 static int import_account(struct auth *auth, struct span line, struct err *err)
 {
 	struct account account = {.quota = UINT64_MAX}, before;
@@ -142,7 +161,9 @@ static int import_account(struct auth *auth, struct span line, struct err *err)
 		if (span_startswith(all, SPAN_LIT("name="))) {
 			span_copy(span_from(all, 5), account.name, sizeof(account.name));
 			break;
-		} else if (take_credential(word, &account.credentials))
+		} else if (span_startswith(word, SPAN_LIT("senders=")))
+			r = take_senders(span_from(word, 8), &account, err);
+		else if (take_credential(word, &account.credentials))
 			continue;
 		else if (span_startswith(word, SPAN_LIT("id=")) && span_u64(span_from(word, 3), INT64_MAX, &account.id) && account.id > 0)
 			continue;

@@ -283,33 +283,3 @@ int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg
 	pool_free(&pool);
 	return r;
 }
-
-struct leads_to {
-	uint64_t account;
-	bool found;
-};
-
-static int note_target(void *arg, const struct recipient *r)
-{
-	struct leads_to *l = arg;
-
-	l->found |= r->account == l->account;
-	return 0;
-}
-
-int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err)
-{
-	struct leads_to leads = {.account = account};
-	struct recipient found;
-	int r = auth_lookup(auth, address, &found, err);
-
-	if (r == 0 && found.account == account)
-		return 0;
-	if (r == 0 && found.account == 0)
-		r = auth_expand_each(auth, address, note_target, &leads, err);
-	if (leads.found)
-		return 0;
-	if (r != 0 && err_is_temp(r))
-		return r;
-	return err_set(err, E_DENIED, "<%.*s> is not an address of yours", SPAN_ARG(span_sub(address, 0, 200)));
-}

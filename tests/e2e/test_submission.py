@@ -224,3 +224,35 @@ def test_what_comes_with_starttls_is_not_taken(server, tail):
     c.expect("MAIL FROM:<alice@example.com>", 503)
     c.hello()
     c.expect("MAIL FROM:<alice@example.com>", 530)
+
+
+def test_an_account_may_be_allowed_more(fresh):
+    suite = fresh()
+    suite.add("alice")
+    suite.add("bob")
+
+    def says(sender, code):
+        c = client(suite)
+        c.expect("MAIL FROM:<%s>" % sender, code)
+
+    says("bob@example.com", 553)
+    suite.mw("account", "senders", "alice@example.com", "Bob@Example.com", "*@b\u00fccher.example", "me@elsewhere.test")
+    for sender, code in (("bob@example.com", 250), ("BOB@EXAMPLE.COM", 250), ("anybody@xn--bcher-kva.example", 250), ("anybody@sub.xn--bcher-kva.example", 553), ("me@elsewhere.test", 250),
+                         ("you@elsewhere.test", 553), ("root@example.com", 553), ("alice@example.com", 250)):
+        says(sender, code)
+    assert client(suite, "bob@example.com").expect("MAIL FROM:<alice@example.com>", 553)
+    row = suite.rows("account", "show", "alice@example.com")[0]
+    assert row["senders"] == "bob@example.com *@xn--bcher-kva.example me@elsewhere.test"
+    # A new password, and an export and import, leave them.
+    suite.mw("account", "passwd", "alice@example.com", "--password-stdin", input=PASSWORD + "\n")
+    text = suite.mw("directory", "export").stdout
+    assert " senders=bob@example.com,*@xn--bcher-kva.example,me@elsewhere.test " in text
+    suite.mw("account", "senders", "alice@example.com", "none")
+    says("bob@example.com", 553)
+    suite.mw("directory", "import", "-", input=text)
+    assert suite.mw("directory", "export").stdout == text
+    says("bob@example.com", 250)
+    for wrong in ("", "nobody", "*@", "*@@", "a,b@example.com", "*"):
+        r = suite.mw("account", "senders", "alice@example.com", wrong, check=False)
+        assert r.returncode in (64, 65), (wrong, r.stdout)
+    assert suite.rows("account", "show", "alice@example.com")[0] == row

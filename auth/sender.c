@@ -1,0 +1,120 @@
+/*
+ * May an account send as an address? Its own and the aliases that lead to it, and what an administrator has allowed beside
+ * them: addresses, here or elsewhere, and "*@domain" for all of a domain; a blank between two.
+ */
+#include "auth/auth.h"
+
+#include "auth/address.h"
+
+#include <stdio.h>
+
+struct leads_to {
+	uint64_t account;
+	bool found;
+};
+
+static int note_target(void *arg, const struct recipient *r)
+{
+	struct leads_to *l = arg;
+
+	l->found |= r->account == l->account;
+	return 0;
+}
+
+static bool next_pattern(struct span *rest, struct span *pattern)
+{
+	size_t end;
+
+	*rest = span_trim(*rest);
+	end = span_find(*rest, ' ');
+	*pattern = span_sub(*rest, 0, end);
+	*rest = span_from(*rest, end);
+	return pattern->len > 0;
+}
+
+static bool fits(struct span pattern, struct span address)
+{
+	size_t at = address.len;
+
+	while (at > 0 && address.ptr[at - 1] != '@')
+		at--;
+	if (span_startswith(pattern, SPAN_LIT("*@")))
+		return span_eq(span_from(pattern, 2), span_from(address, at));
+	return span_eq(pattern, address);
+}
+
+/* What stands in its record. */
+static int is_allowed(struct auth *auth, uint64_t id, struct span address, bool *allowed)
+{
+	char canonical[DIRECTORY_ADDRESS_MAX + 1];
+	struct span rest, pattern;
+	struct account account;
+	int r = directory_account_by_id(auth->directory, id, &account);
+
+	*allowed = false;
+	if (r != 0)
+		return r == E_NOTFOUND ? 0 : r;
+	if (address_canonical(address, canonical, NULL) != 0)
+		return 0;
+	rest = span_str(account.senders);
+	while (!*allowed && next_pattern(&rest, &pattern))
+		*allowed = fits(pattern, span_str(canonical));
+	return 0;
+}
+
+static int leads_to(struct auth *auth, uint64_t id, struct span address, bool *leads, struct err *err)
+{
+	struct leads_to l = {.account = id};
+	struct recipient found;
+	int r = auth_lookup(auth, address, &found, err);
+
+	if (r == 0 && found.account == 0)
+		r = auth_expand_each(auth, address, note_target, &l, err);
+	*leads = l.found || (r == 0 && found.account == id);
+	return r != 0 && err_is_temp(r) ? r : 0;
+}
+
+int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err)
+{
+	bool may;
+	int r = leads_to(auth, account, address, &may, err), other = 0;
+
+	if (!may)
+		other = is_allowed(auth, account, address, &may);
+	if (may)
+		return 0;
+	if (r != 0 || other != 0)
+		return err_set(err, r != 0 ? r : other, "the directory cannot be read");
+	return err_set(err, E_DENIED, "<%.*s> is not an address of yours", SPAN_ARG(span_sub(address, 0, 200)));
+}
+
+static int add_pattern(struct span word, struct buf *out, struct err *err)
+{
+	char canonical[DIRECTORY_ADDRESS_MAX + 1], text[DIRECTORY_ADDRESS_MAX + 1];
+	bool all = span_startswith(word, SPAN_LIT("*@"));
+	int n = snprintf(text, sizeof(text), "%s%.*s", all ? "x" : "", SPAN_ARG(span_from(span_sub(word, 0, DIRECTORY_ADDRESS_MAX), all ? 1 : 0)));
+	int r = n < (int)sizeof(text) ? address_canonical(span_of(text, (size_t)n), canonical, err) : err_set(err, E_TOOBIG, "an address is too long");
+
+	if (r != 0)
+		return r;
+	if (strchr(canonical, ' ') != NULL || strchr(canonical, ',') != NULL)
+		return err_set(err, E_SYNTAX, "an address with blanks or commas cannot be allowed alone; *@domain can");
+	buf_printf(out, "%s%s%s", buf_len(out) > 0 ? " " : "", all ? "*" : "", canonical + (all ? 1 : 0));
+	return 0;
+}
+
+int senders_set(struct account *account, const struct span *words, size_t count, struct err *err)
+{
+	struct buf out;
+	int r = 0;
+
+	buf_init(&out, DIRECTORY_SENDERS_MAX);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = add_pattern(words[i], &out, err);
+	if (r == 0 && buf_failed(&out))
+		r = err_set(err, E_TOOBIG, "the addresses are longer than %d octets together", DIRECTORY_SENDERS_MAX);
+	if (r == 0)
+		span_copy(buf_span(&out), account->senders, sizeof(account->senders));
+	buf_fini(&out);
+	return r;
+}
