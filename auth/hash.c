@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { CRYPT_MIN = 26 }; /* the shortest there is, of MD5 with a salt of one character; less is a salt alone */
+
 _Static_assert(crypto_pwhash_STRBYTES <= DIRECTORY_HASH_MAX + 1, "a hash of libsodium fits");
 _Static_assert(SCRAM_TEXT_MAX <= DIRECTORY_SCRAM_MAX + 1, "the text of SCRAM keys fits");
 
@@ -60,7 +62,7 @@ bool hash_is_known(struct span hash)
 	if (is_argon2(text))
 		return true;
 	/* A prefix of crypt(5) that is no longer good for new hashes is good enough to be checked against once. */
-	return text[0] == '$' && crypt_checksalt(text) != CRYPT_SALT_INVALID;
+	return text[0] == '$' && hash.len >= CRYPT_MIN && crypt_checksalt(text) != CRYPT_SALT_INVALID;
 }
 
 /* crypt(5): a hash that came from elsewhere. */
