@@ -330,10 +330,14 @@ demo: deps
 	@B=$(B) DEMO=$(DEMO) tests/demo.sh
 
 # Beside Debian's Postfix and Dovecot; what can be set is said in tests/bench/bench.py.
+$(B)/tests/logins: $(B)/obj/tests/bench/logins.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLS_LIBS)
+
 bench:
 	@tests/install-deps.sh --bench
 	@[ -f config.mk ] || ./configure
-	$(MAKE) all
+	$(MAKE) all $(B)/tests/logins
 	@B=$(B) tests/bench/bench.py
 
 deps:

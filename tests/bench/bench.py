@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """make bench: Mailwain beside Debian's Postfix and Dovecot, on this machine, in one run, by the same clients.
 
-The suites take turns; what is printed is the median of the runs. Environment: BENCH_ONLY=inbound,imap,memory
-BENCH_RUNS=5 BENCH_MESSAGES=4000 BENCH_IMAP_RUNS=3 BENCH_IMAP_MESSAGES=20000 BENCH_SUITES=mailwain,peers
+The suites take turns; what is printed is the median of the runs. Environment: BENCH_ONLY=inbound,imap,logins,memory
+BENCH_RUNS=5 BENCH_MESSAGES=4000 BENCH_IMAP_RUNS=3 BENCH_IMAP_MESSAGES=20000 BENCH_LOGIN_RUNS=3 BENCH_LOGIN_SECONDS=5 BENCH_SUITES=mailwain,peers
 BENCH_DIR=/var/tmp (a real disk) BENCH_KEEP=1 (leaves the scratch directories) BENCH_LIMIT=1800 (seconds).
 """
 import contextlib
@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import config
 import imap
 import inbound
+import logins
 import memory
 import peers
 import procs
@@ -73,6 +74,7 @@ PARTS = {
     "memory": lambda: side_by_side(memory.measure),
     "inbound": measure_inbound,
     "imap": lambda: side_by_side(imap.measure),
+    "logins": lambda: side_by_side(logins.measure),
 }
 
 

@@ -29,11 +29,19 @@ alias_database =
 virtual_mailbox_domains = {domain}
 virtual_mailbox_maps = hash:{dir}/etc/accounts
 virtual_transport = lmtp:unix:{dir}/dovecot/run/lmtp
+smtpd_tls_cert_file = {dir}/dovecot/cert.pem
+smtpd_tls_key_file = {dir}/dovecot/key.pem
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {dir}/dovecot/run/postfix-auth
 """
 
 # Debian's services without their chroot, the pickers of local mail and the pipes to others.
 POSTFIX_MASTER = """\
 127.0.0.1:{smtp} inet n - n - - smtpd
+127.0.0.1:{smtps} inet n - n - - smtpd
+  -o smtpd_tls_wrappermode=yes
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -94,6 +102,11 @@ service imap-login {{
     port = {imaps}
   }}
 }}
+service auth {{
+  unix_listener postfix-auth {{
+    mode = 0666
+  }}
+}}
 service lmtp {{
   unix_listener lmtp {{
     mode = 0666
@@ -114,7 +127,7 @@ class Peers:
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="mailwain-bench-peers-", dir=config.DIRECTORY)
         os.chmod(self.dir, 0o755)
-        self.smtp, self.imap, self.imaps = config.free_ports(3)
+        self.smtp, self.smtps, self.imap, self.imaps = config.free_ports(4)
         self.postfix = self.dovecot = None
 
     def start(self):
@@ -151,7 +164,7 @@ class Peers:
             os.chmod(name, 0o755)
         os.chown(self.dir + "/data", owner.pw_uid, owner.pw_gid)
         write(etc + "/main.cf", POSTFIX_MAIN.format(dir=self.dir, domain=config.DOMAIN))
-        write(etc + "/master.cf", POSTFIX_MASTER.format(smtp=self.smtp))
+        write(etc + "/master.cf", POSTFIX_MASTER.format(smtp=self.smtp, smtps=self.smtps))
         write(etc + "/accounts", "".join("%s@%s %s\n" % (n, config.DOMAIN, n) for n in config.ACCOUNTS + ["imap"]))
         subprocess.run(["postmap", "-c", etc, "hash:" + etc + "/accounts"], check=True, capture_output=True, timeout=60)
         subprocess.run(["postfix", "-c", etc, "start"], check=True, capture_output=True, timeout=60)

@@ -7,6 +7,7 @@ import subprocess
 
 import config
 import imap
+import logins
 
 FORMAT = "%-42s %14s %18s %8s  %-22s %s"
 
@@ -82,6 +83,11 @@ def table(results):
             asked = not name.startswith("APPEND")
             t.row("IMAP %d: %s" % (config.IMAP_MESSAGES, name), ours and ours * 1000, theirs and theirs * 1000, "ms",
                   "not slower" if asked else "", less if asked else None)
+    if "logins" in results:
+        for mode in logins.MODES:
+            ours, theirs = (results["logins"]["%s%d" % mode].get(k) for k in ("mailwain", "peers"))
+            t.row(logins.NAMES[mode], median(ours, "rate"), median(theirs, "rate"), "/s", "at least as many", lambda a, b, r: None if r is None else r >= 1)
+            t.row("  CPU a login", median(ours, "cpu_ms"), median(theirs, "cpu_ms"), "ms")
     if "memory" in results:
         ours, theirs = (results["memory"].get(k, {}) for k in ("mailwain", "peers"))
         mib = lambda r, key: r[key] / 1024 if key in r else None

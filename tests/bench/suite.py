@@ -19,7 +19,7 @@ class Mailwain:
         self.dir = tempfile.mkdtemp(prefix="mailwain-bench-", dir=config.DIRECTORY)
         os.chmod(self.dir, 0o755)
         self.offset = config.free_offset(PORTS.values())
-        self.smtp, self.imap, self.imaps = (PORTS[s] + self.offset for s in ("smtp", "imap", "imaps"))
+        self.smtp, self.smtps, self.imap, self.imaps = (PORTS[s] + self.offset for s in ("smtp", "submissions", "imap", "imaps"))
         self.master = None
         self.started = False
 
