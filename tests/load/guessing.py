@@ -109,7 +109,7 @@ def most_checks(log):
 
 def guessing(findings, guesses, seconds, addresses, accounts, seed, short=False):
     """short: less than a minute, in which the share of a processor is still that of the beginning."""
-    suite = measure.instance(accounts, conf_lines=["password-cache 0s"], limited=True)
+    suite = measure.instance(max(accounts, OWNERS), conf_lines=["password-cache 0s"], limited=True)
     try:
         pid, owners = suite.daemons()["auth"], Owners(suite)
         for n in range(OWNERS):
@@ -150,7 +150,7 @@ def main():
 
 def guessing_part(findings, options):
     """Few accounts show a planted fault at once."""
-    guesses, seconds, accounts = (2000, 12, 10) if options.plant else (10000, 60, 1000)
+    guesses, seconds, accounts = (2000, 12, 2) if options.plant else (10000, 60, 1000)
     findings.part(guessing, options.number("GUESSES", 100000, guesses), options.number("GUESS_SECONDS", 600, seconds),
                   options.number("GUESS_ADDRESSES", 200, 200), options.number("GUESS_ACCOUNTS", 1000, accounts), options.seed, bool(options.plant))
 
