@@ -14,7 +14,7 @@ enum {
 	USER_SHOWN = 96,
 	DEBT_MAX_US = 5 * 1000 * 1000,		/* who has not failed yet is refused above this much of processor time */
 	DEBT_FAILED_MAX_US = DEBT_MAX_US / 2,	/* who has failed, above this */
-	DEBT_SHARE = 3,				/* strangers' wrong guesses have the third part of a processor */
+	DEBT_SHARE = 4,				/* strangers' wrong guesses have the fourth part of a processor */
 };
 
 /* What holds for a kind. Failures are forgotten one by one; the answer of the n-th that is over `free` waits. */

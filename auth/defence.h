@@ -5,7 +5,7 @@
  *
  * - who comes from a place from which the account usually logs in is never refused, whatever strangers do;
  * - of one account strangers have DEFENCE_CHECKS checks a minute altogether, whether the account exists or not;
- * - of all accounts together their wrong guesses have a third of a processor's time.
+ * - of all accounts together their wrong guesses have a quarter of a processor's time.
  *
  * Tables are of a fixed size and keyed by a secret: no guessing fills memory, and nobody chooses what falls together.
  */

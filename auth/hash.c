@@ -13,6 +13,8 @@
 enum { CRYPT_MIN = 26 }; /* the shortest there is, of MD5 with a salt of one character; less is a salt alone */
 
 _Static_assert(crypto_pwhash_STRBYTES <= DIRECTORY_HASH_MAX + 1, "a hash of libsodium fits");
+enum { CRYPT_LEAST = 22 }; /* characters of the shortest hash of crypt(5), MD5's */
+
 _Static_assert(SCRAM_TEXT_MAX <= DIRECTORY_SCRAM_MAX + 1, "the text of SCRAM keys fits");
 
 /*
@@ -55,12 +57,17 @@ bool hash_is_todays(const char *hash)
 bool hash_is_known(struct span hash)
 {
 	char text[DIRECTORY_HASH_MAX + 1];
+	const char *last;
 
 	if (hash.len == 0 || hash.len > DIRECTORY_HASH_MAX || span_find(hash, ' ') != hash.len)
 		return false;
 	span_copy(hash, text, sizeof(text));
 	if (is_argon2(text))
 		return true;
+	/* A setting alone is no hash. */
+	last = strrchr(text, '$');
+	if (last == NULL || strlen(last + 1) < CRYPT_LEAST)
+		return false;
 	/* A prefix of crypt(5) that is no longer good for new hashes is good enough to be checked against once. */
 	return text[0] == '$' && hash.len >= CRYPT_MIN && crypt_checksalt(text) != CRYPT_SALT_INVALID;
 }

@@ -11,13 +11,14 @@ B=${B:-build}
 export B
 logs=$B/rigs
 limit=${RIGS_SECONDS:-180}
-: "${RIGS:=powercut kill fault damage linear fuzz load}"
+: "${RIGS:=powercut kill fault damage linear fuzz guessing load}"
 
 # The script of a rig, and the fault that it must find.
 script_of() {
 	case $1 in
 	powercut | kill) echo "tests/crash/$1.py" ;;
 	fuzz) echo tests/fuzz/run.sh ;;
+	guessing) echo tests/load/guessing.py ;;
 	*) echo "tests/$1/$1.py" ;;
 	esac
 }
@@ -29,6 +30,7 @@ plant_of() {
 	fault) echo file-left ;;
 	damage) echo damage-served ;;
 	linear) echo fields-walked ;;
+	guessing) echo defence-off ;;
 	load) echo shedding-off ;;
 	esac
 }

@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -146,3 +147,16 @@ def test_fail2ban_counts_guesses_only(tmp_path):
                    + "2026-11-24T04:06:26.271Z imapd[7] imap_refused rip=192.0.2.1 reason=\"auth[1] auth_failed user=a service=imap rip=192.0.2.3 reason=password\"\n"
                    + "2026-11-24T04:06:26.271Z auth[7] auth_ok user=a@example.com service=imap rip=192.0.2.1\n")
     assert matched(str(log))[1] == 0
+
+
+# ---- at the size of a botnet: tests/load/guessing.py, for a moment ----
+
+
+def test_a_botnet_is_not_noticed_by_owners():
+    sys.path.insert(0, os.path.join(ROOT, "tests", "load"))
+    import measure
+    from guessing import guessing
+
+    findings = measure.Findings()
+    guessing(findings, 700, 4, 200, 10, 1, short=True)
+    assert not findings.faults, findings.faults
