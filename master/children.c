@@ -62,6 +62,14 @@ static bool kind_takes(const struct child_kind *kind, struct span service)
 	return false;
 }
 
+bool child_service_has_tls(struct span service)
+{
+	for (const struct child_kind *kind = child_kinds; kind->name != NULL; kind++)
+		if ((kind->files & FILE_CERTIFICATE) != 0 && kind_takes(kind, service))
+			return true;
+	return false;
+}
+
 static bool kind_has_listener(const struct child_kind *kind, const struct conf *conf)
 {
 	for (size_t i = 0; i < conf_listener_count(conf); i++)
