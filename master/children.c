@@ -41,14 +41,14 @@ static const struct {
 	const char *server;
 	const char *service;
 } child_links[] = {
-    {"smtpd", "keys", "keys"},
     {"smtpd", "auth", "auth"},
     {"smtpd", "queue", "queue"},
+    {"smtpd", "keys", "keys"},
     {"queue", "auth", "auth"},
     {"queue", "deliver", "deliver"},
-    {"imapd", "keys", "keys"},
     {"imapd", "auth", "auth"},
     {"imapd", "imap-session", "session"},
+    {"imapd", "keys", "keys"},
     {"deliver", "auth", "auth"},
     {"lmtpd", "auth", "auth"},
     {"lmtpd", "deliver", "deliver"},

@@ -185,6 +185,26 @@ def test_half_a_change_is_not_taken_over(suite):
     until(lambda: handshake(suite)[1] == der_of(etc(suite, "tls.pem")))
 
 
+def test_tls_is_taken_away_by_a_restart_only(fresh):
+    suite = fresh()
+    with open(suite.conf) as f:
+        text = f.read()
+    without = "\n".join(l for l in text.splitlines() if not l.startswith(("tls", "listen imaps"))) + "\n"
+    with open(suite.conf, "w") as f:
+        f.write(without)
+    for _ in range(3):
+        assert "removed tls" in suite.mw("reload").stdout
+        handshake(suite)[0].close()
+    suite.mw("stop")
+    suite.mw("start")
+    assert "STARTTLS" not in suite.smtp().hello()
+    with open(suite.conf, "w") as f:
+        f.write(text)
+    suite.mw("reload")
+    assert "STARTTLS" in suite.smtp().hello()
+    handshake(suite, "smtp")[0].close()
+
+
 # ---- what is wrong is told, where, and what to do ----
 
 

@@ -337,7 +337,7 @@ static void what_a_key_does_not_sign(void **state)
 
 /* ---- clients' certificates ---- */
 
-/* The address is given only when an authority of ours has signed it; whoever has another one is let in without. */
+/* The address is given only when an authority of ours has signed it; whoever has another one is let in without. It is the same when they come again. */
 static void the_clients_address(void **state)
 {
 	enum { NONE, OURS, STRANGER, WAYS };
@@ -365,10 +365,27 @@ static void the_clients_address(void **state)
 			assert_int_equal(SSL_CTX_use_certificate(ctx, x), 1);
 			assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
 		}
-		talk_begin(&t, context, ctx);
-		assert_int_equal(talk_go(&t, 0), 0);
-		assert_string_equal(tls_session_client(t.server), way == OURS ? "alice@example.com" : "");
-		talk_end(&t);
+		for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+			SSL_SESSION *session = NULL;
+
+			SSL_CTX_set_max_proto_version(ctx, version);
+			for (int visit = 0; visit < 2; visit++) {
+				char got[8];
+
+				talk_begin(&t, context, ctx);
+				if (visit == 1)
+					assert_int_equal(SSL_set_session(t.client, session), 1);
+				assert_int_equal(talk_go(&t, 0), 0);
+				assert_int_equal(client_read(t.client, got, sizeof(got)), 0); /* the ticket */
+				assert_int_equal(SSL_session_reused(t.client), visit == 1);
+				assert_string_equal(tls_session_client(t.server), way == OURS ? "alice@example.com" : "");
+				SSL_SESSION_free(session);
+				session = SSL_get1_session(t.client);
+				SSL_shutdown(t.client); /* else the session is not to be used again */
+				talk_end(&t);
+			}
+			SSL_SESSION_free(session);
+		}
 		tls_context_free(&context);
 		SSL_CTX_free(ctx);
 		X509_EXTENSION_free(address);
