@@ -91,6 +91,8 @@ mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
+mailwain-tls_O     := $(COMMAND) lib/tls/certificate.o master/tls_command.o
+mailwain-tls_L      = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-account_O := $(COMMAND) auth/command.o
 mailwain-account_L  = $(JANSSON_LIBS)
 mailwain-queue_O   := $(COMMAND) queue/command.o
@@ -99,7 +101,7 @@ mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
 DAEMONS  := master keys auth smtpd submission queue deliver lmtpd imapd imap-session
-COMMANDS := mailwain mailwain-control mailwain-config mailwain-account mailwain-queue mailwain-store
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-store
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
 

@@ -110,8 +110,12 @@ static int keys_reload(struct daemon *daemon, struct err *err)
 {
 	struct keys *keys = daemon_state(daemon);
 	struct ring *fresh;
-	int r = ring_load(daemon, keys->now, keys->before, &fresh, err);
+	int r;
 
+	/* TLS is taken away by a restart only: until then the daemons serve what they have. */
+	if (!conf_is_set(daemon_conf(daemon), CONF_tls_certificate, NULL))
+		return 0;
+	r = ring_load(daemon, keys->now, keys->before, &fresh, err);
 	if (r != 0)
 		return r;
 	ring_free(&keys->before);

@@ -42,17 +42,17 @@ static const struct {
 	const char *server;
 	const char *service;
 } child_links[] = {
-    {"smtpd", "keys", "keys"},
     {"smtpd", "auth", "auth"},
     {"smtpd", "queue", "queue"},
     {"submission", "keys", "keys"},
     {"submission", "auth", "auth"},
     {"submission", "queue", "queue"},
+    {"smtpd", "keys", "keys"},
     {"queue", "auth", "auth"},
     {"queue", "deliver", "deliver"},
-    {"imapd", "keys", "keys"},
     {"imapd", "auth", "auth"},
     {"imapd", "imap-session", "session"},
+    {"imapd", "keys", "keys"},
     {"deliver", "auth", "auth"},
     {"lmtpd", "auth", "auth"},
     {"lmtpd", "deliver", "deliver"},
@@ -62,6 +62,14 @@ static bool kind_takes(const struct child_kind *kind, struct span service)
 {
 	for (size_t i = 0; i < CHILD_SERVICES && kind->listeners[i] != NULL; i++)
 		if (span_eq(span_str(kind->listeners[i]), service))
+			return true;
+	return false;
+}
+
+bool child_service_has_tls(struct span service)
+{
+	for (const struct child_kind *kind = child_kinds; kind->name != NULL; kind++)
+		if ((kind->files & FILE_CERTIFICATE) != 0 && kind_takes(kind, service))
 			return true;
 	return false;
 }

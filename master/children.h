@@ -74,6 +74,9 @@ void child_halt(struct child *child, uint32_t seconds);
 /* The process has ended: decides about the restart. status as of waitpid. */
 void child_ended(struct child *child, int status);
 
+/* Do the connections of this service have TLS, from the beginning or by STARTTLS? */
+bool child_service_has_tls(struct span service);
+
 struct child *children_by_pid(struct master *master, pid_t pid);
 
 #endif

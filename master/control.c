@@ -152,6 +152,66 @@ static void status_begin(struct master *master, struct control_reply *reply)
 	evtimer_add(status->timer, &tv);
 }
 
+/* ---- tls show ---- */
+
+enum { TLS_TEXT_MAX = 40000 }; /* of a certificate's file: no chain is as long, and it must fit in a row */
+
+static void add_listeners(const struct master *master, struct buf *row)
+{
+	size_t before = buf_len(row);
+
+	for (size_t i = 0; i < master->socket_count; i++) {
+		const struct master_socket *s = &master->sockets[i];
+
+		if (child_service_has_tls(span_str(s->service)))
+			buf_printf(row, "%s%s %s", buf_len(row) > before ? ", " : "", s->service, s->address);
+	}
+}
+
+/* Certificates as they were handed out. What they say is for the command to read: master reads nothing that others wrote. */
+static void tls_row(const struct master *master, struct control_reply *reply, const struct master_file_copy *file)
+{
+	const char *domain = strchr(file->name, ' ');
+	struct buf row, listeners, text;
+	char *room;
+
+	buf_init(&text, TLS_TEXT_MAX);
+	room = buf_reserve(&text, TLS_TEXT_MAX);
+	if (room != NULL) {
+		ssize_t n = pread(file->fd, room, TLS_TEXT_MAX, 0);
+
+		buf_added(&text, n > 0 ? (size_t)n : 0);
+	}
+	buf_init(&row, 2 * TLS_TEXT_MAX);
+	buf_init(&listeners, 8192);
+	add_listeners(master, &listeners);
+	buf_add_str(&row, "{\"domain\":");
+	json_add_string(&row, span_str(domain ? domain + 1 : ""));
+	buf_add_str(&row, ",\"listeners\":");
+	json_add_string(&row, buf_span(&listeners));
+	buf_add_str(&row, ",\"file\":");
+	json_add_string(&row, span_str(file->path));
+	buf_add_str(&row, ",\"pem\":");
+	json_add_string(&row, buf_span(&text));
+	buf_add_char(&row, '}');
+	control_reply_row(reply, buf_span(&row));
+	buf_fini(&text);
+	buf_fini(&listeners);
+	buf_fini(&row);
+}
+
+static void tls_show(const struct master *master, struct control_reply *reply)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < master->now.file_count; i++)
+		if (master->now.files[i].kind == FILE_CERTIFICATE) {
+			tls_row(master, reply, &master->now.files[i]);
+			count++;
+		}
+	control_reply_done(reply, EX_OK, "%s", count > 0 ? "" : "no certificate is set; write: tls certificate FILE key FILE");
+}
+
 static void on_request(void *arg, struct control_reply *reply, const struct span *args, size_t count,
     struct span input, struct span secret)
 {
@@ -163,6 +223,8 @@ static void on_request(void *arg, struct control_reply *reply, const struct span
 		status_begin(master, reply);
 	else if (count == 1 && span_eq(args[0], SPAN_LIT("reload")))
 		master_reload(master, reply);
+	else if (count == 2 && span_eq(args[0], SPAN_LIT("tls")) && span_eq(args[1], SPAN_LIT("show")))
+		tls_show(master, reply);
 	else if (count == 1 && span_eq(args[0], SPAN_LIT("stop"))) {
 		control_reply_done(reply, EX_OK, "%s", "");
 		master_stop(master);

@@ -30,6 +30,7 @@ static const struct {
     {"queue", "list, show, cat, flush, hold, release, delete", false},
     {"mailbox", "list, undo", false},
     {"store", "check, rebuild-index", false},
+    {"tls", "show", false},
     {"config", "check, show, explain, diff", false},
 };
 

@@ -103,7 +103,23 @@ static int finish(const struct control_done *done, bool json)
 	return (int)done->exit;
 }
 
-static int receive_answer(int fd, struct table *table, bool json, struct err *err)
+static void show_row(struct span row, const struct control_request_options *o, struct table *table)
+{
+	struct buf other;
+
+	buf_init(&other, IPC_MESSAGE_MAX);
+	if (o->shown != NULL) {
+		o->shown(row, &other);
+		row = buf_span(&other);
+	}
+	if (o->json)
+		printf("%.*s\n", SPAN_ARG(row));
+	else
+		table_add(table, row);
+	buf_fini(&other);
+}
+
+static int receive_answer(int fd, struct table *table, const struct control_request_options *o, struct err *err)
 {
 	static char buffer[IPC_MESSAGE_MAX];
 	struct ipc_message m;
@@ -116,19 +132,14 @@ static int receive_answer(int fd, struct table *table, bool json, struct err *er
 			return EX_TEMPFAIL;
 		}
 		if (m.type == &ipc_control_row) {
-			struct span row = ((const struct control_row *)(const void *)m.body)->json;
-
-			if (json)
-				printf("%.*s\n", SPAN_ARG(row));
-			else
-				table_add(table, row);
+			show_row(((const struct control_row *)(const void *)m.body)->json, o, table);
 		} else if (m.type == &ipc_control_text) {
 			struct span text = ((const struct control_text *)(const void *)m.body)->text;
 
 			put_text(text, stdout);
 		} else {
 			table_print(table, stdout);
-			return finish((const void *)m.body, json);
+			return finish((const void *)m.body, o->json);
 		}
 	}
 }
@@ -150,7 +161,7 @@ int control_run(const struct instance *instance, const char *daemon, const struc
 		fprintf(stderr, "mailwain: the request could not be sent: %s\n", err.text);
 		status = EX_IOERR;
 	} else {
-		status = receive_answer(fd, table, options->json, &err);
+		status = receive_answer(fd, table, options, &err);
 	}
 out:
 	if (fd >= 0)

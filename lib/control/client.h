@@ -5,12 +5,16 @@
 #include "base/span.h"
 #include "control/paths.h"
 
+struct buf;
+
 struct control_request_options {
 	const struct span *args; /* noun, verb, arguments */
 	size_t count;
 	struct span secret;	    /* a password, or empty */
 	struct span input;	    /* a long input, or empty */
 	bool json;		    /* rows as they are, one a line, and nothing else on stdout; else as a table */
+	/* What is shown of a row in its place: for what only the command can read. NULL: the row itself. */
+	void (*shown)(struct span row, struct buf *out);
 };
 
 /*

@@ -261,7 +261,7 @@ static int read_input(struct span path, struct buf *out, struct err *err)
 
 static int run(const struct control_command *command, const struct control_verb *verb, struct parsed *p)
 {
-	struct control_request_options options = {.args = p->args, .count = p->count, .json = p->json};
+	struct control_request_options options = {.args = p->args, .count = p->count, .json = p->json, .shown = command->shown};
 	struct secret password = {0};
 	struct instance instance;
 	struct err err = {0};

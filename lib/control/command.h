@@ -5,7 +5,11 @@
 #ifndef MW_CONTROL_COMMAND_H
 #define MW_CONTROL_COMMAND_H
 
+#include "base/span.h"
+
 #include <stdbool.h>
+
+struct buf;
 
 struct control_verb {
 	const char *noun;
@@ -19,6 +23,7 @@ struct control_verb {
 struct control_command {
 	const char *daemon;
 	const struct control_verb *verbs; /* ended by one whose noun is NULL */
+	void (*shown)(struct span row, struct buf *out); /* as in control/client.h; NULL mostly */
 };
 
 /* The noun is what follows "mailwain-" in argv[0]. Returns the exit status. */

@@ -214,6 +214,8 @@ static void conn_on_signed(void *arg)
 	struct conn *conn = arg;
 
 	conn->signing = false;
+	if (conn->dead || conn->freed)
+		return;
 	conn_update_read(conn);
 	event_active(conn->read_event, EV_READ, 0);
 }

@@ -36,6 +36,7 @@ struct tls_signer {
 	const struct tls_signer_callbacks *callbacks;
 	void *arg;
 	struct tls_session *current; /* whose handshake runs */
+	struct tls_session *starved, **starved_tail; /* who found no free stack; the first is the next */
 };
 
 struct tls_session {
@@ -44,8 +45,9 @@ struct tls_session {
 	struct tls_wait *wait; /* NULL: no signature is waited for */
 	void (*wake)(void *arg);
 	void *wake_arg;
+	struct tls_session *next, **link; /* of those who are starved; link NULL: is not */
 	bool client_refused; /* its certificate is not of an authority of ours */
-	char client[TLS_CLIENT_MAX];
+	char *client;	     /* NULL: there is none */
 };
 
 struct tls_name {

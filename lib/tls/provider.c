@@ -295,6 +295,7 @@ int tls_signer_new(const struct tls_signer_callbacks *callbacks, void *arg, stru
 		return err_set(err, E_NOMEM, "no memory for TLS");
 	signer->callbacks = callbacks;
 	signer->arg = arg;
+	signer->starved_tail = &signer->starved;
 	signer->libctx = OSSL_LIB_CTX_new();
 	if (signer->libctx == NULL || OSSL_PROVIDER_load(signer->libctx, "default") == NULL ||
 	    OSSL_PROVIDER_add_builtin(signer->libctx, "mailwain", provider_init) != 1 ||

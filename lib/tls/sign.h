@@ -19,7 +19,7 @@ enum {
 	TLS_FINGERPRINT = 32,	  /* SHA-256 of a public key's SubjectPublicKeyInfo */
 	TLS_SIGN_DATA_MAX = 512,  /* of Ed25519, which signs the text itself: RFC 8446 section 4.4.3 has 64 + 34 + a digest */
 	TLS_SIGNATURE_MAX = 1024, /* RSA of 8,192 bits */
-	TLS_SIGNERS_WAIT = 1024,  /* handshakes that wait at once; further ones fail */
+	TLS_SIGNERS_WAIT = 256,	  /* handshakes that wait at once, with a stack of 32 KiB each; further ones wait for a stack */
 };
 
 enum tls_algorithm { TLS_RSA_PKCS1, TLS_RSA_PSS, TLS_ECDSA, TLS_ED25519, TLS_ALGORITHMS };

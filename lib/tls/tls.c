@@ -43,17 +43,56 @@ void tls_session_signed(struct tls_session *session, int code, struct span signa
 		session->wake(session->wake_arg);
 }
 
-/* Our provider sees by it whose handshake asks. */
+static void starve(struct tls_session *session)
+{
+	struct tls_signer *signer = session->context->signer;
+
+	session->next = NULL;
+	session->link = signer->starved_tail;
+	*session->link = session;
+	signer->starved_tail = &session->next;
+}
+
+static void unstarve(struct tls_session *session)
+{
+	struct tls_signer *signer = session->context->signer;
+
+	if (session->link == NULL)
+		return;
+	*session->link = session->next;
+	if (session->next != NULL)
+		session->next->link = session->link;
+	else
+		signer->starved_tail = session->link;
+	session->link = NULL;
+}
+
+static void wake_starved(struct tls_signer *signer)
+{
+	struct tls_session *first = signer->starved;
+
+	if (first == NULL)
+		return;
+	unstarve(first);
+	if (first->wake != NULL)
+		first->wake(first->wake_arg);
+}
+
+/* Our provider sees by it whose handshake asks. A handshake that has got its answer has left its stack when it returns. */
 static int handshake(struct tls_session *session)
 {
 	struct tls_signer *signer = session->context->signer;
+	bool waited = session->wait != NULL;
 	int r;
 
 	if (signer == NULL)
 		return SSL_do_handshake(session->ssl);
+	unstarve(session);
 	signer->current = session;
 	r = SSL_do_handshake(session->ssl);
 	signer->current = NULL;
+	if (waited && session->wait == NULL)
+		wake_starved(signer);
 	return r;
 }
 
@@ -81,8 +120,10 @@ void tls_session_free(struct tls_session **sessionp)
 		return;
 	*sessionp = NULL;
 	end_wait(session);
+	unstarve(session);
 	SSL_free(session->ssl);
 	tls_context_free(&session->context);
+	free(session->client);
 	free(session);
 }
 
@@ -101,7 +142,9 @@ static int tls_result(struct tls_session *session, int r, enum tls_want *want, s
 		return E_AGAIN;
 	case SSL_ERROR_WANT_ASYNC_JOB:
 		ERR_clear_error();
-		return err_set(err, E_LIMIT, "TLS: more than %d handshakes wait for a signature", TLS_SIGNERS_WAIT);
+		starve(session);
+		*want = TLS_WANT_SIGNATURE;
+		return E_AGAIN;
 	case SSL_ERROR_ZERO_RETURN:
 		return err_set(err, E_CLOSED, "TLS closed by the client");
 	case SSL_ERROR_SYSCALL:
@@ -122,13 +165,13 @@ static void take_client(struct tls_session *session)
 		return;
 	addresses = X509_get1_email(cert);
 	if (sk_OPENSSL_STRING_num(addresses) > 0)
-		span_copy(span_str(sk_OPENSSL_STRING_value(addresses, 0)), session->client, sizeof(session->client));
+		session->client = strdup(sk_OPENSSL_STRING_value(addresses, 0));
 	X509_email_free(addresses);
 }
 
 const char *tls_session_client(const struct tls_session *session)
 {
-	return session->client;
+	return session->client ? session->client : "";
 }
 
 int tls_session_handshake(struct tls_session *session, enum tls_want *want, struct err *err)

@@ -16,7 +16,7 @@ struct tls_session;
 
 /* TLS_WANT_SIGNATURE: the session's wake is called. */
 enum tls_want { TLS_WANT_READ, TLS_WANT_WRITE, TLS_WANT_SIGNATURE };
-enum { TLS_TICKET_SECRET = 32, TLS_CLIENT_MAX = 256 };
+enum { TLS_TICKET_SECRET = 32 };
 
 struct tls_signer;
 struct tls_key;

@@ -14,7 +14,7 @@ from account import counters
 from killing import Log, Victims
 from mailwain import DOMAIN, Imap, Smtp, until
 
-KINDS = ["auth", "queue", "deliver", "imap-session", "smtpd", "imapd", "worker", "session"]
+KINDS = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "imapd", "worker", "session"]
 MASTER = 40  # one kill in so many is master's
 AGAIN = 0.2  # how often the next kill does not wait for service
 STOP = 100  # after so many kills the suite is stopped and started

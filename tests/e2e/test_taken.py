@@ -75,7 +75,7 @@ def test_smtpd_cannot_lend_a_grant_to_another_address(fresh):
     pid = suite.daemons()["smtpd"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        auth, queue = [s for n, s in sorted(channels(pid).items()) if n > 3]  # as master hands them out
+        auth, queue = [s for n, s in sorted(channels(pid).items()) if n > 3][:2]  # as master hands them out
         answer, _ = ask(auth, message(1, "list@example.com"), 2)
         code, account, quota, length = struct.unpack(">iQQI", answer[:24])
         at = 24 + length + 4 + struct.unpack(">I", answer[24 + length : 28 + length])[0]

@@ -110,6 +110,36 @@ def test_tickets_of_one_service_mean_nothing_to_another(suite, tmp_path):
     assert "New, TLS" in s_client(suite, "-sess_in", path, service="smtp", input="QUIT\n")
 
 
+# ---- tls show ----
+
+
+def test_what_is_served_is_shown(suite):
+    rows = {row["domain"]: row for row in suite.rows("tls", "show")}
+    assert set(rows) == {"", "example.net", "example.org"}
+    assert rows["example.net"]["names"] == "mail.example.net *.sub.example.net" and rows["example.net"]["key"] == "RSA 2048"
+    assert rows[""]["names"] == "mail.example.com" and rows[""]["key"] == "EC P-256"
+    for row in rows.values():
+        assert row["listeners"] == ", ".join("%s 127.0.0.1:%d" % (s, suite.port(s)) for s in ("smtp", "submission", "submissions", "imap", "imaps"))
+        assert row["note"] == "" and row["days"] > 21
+        ends = openssl("x509", "-in", row["file"], "-noout", "-enddate").stdout.split("=")[1].strip()
+        assert row["until"] == time.strftime("%Y-%m-%d", time.strptime(ends, "%b %d %H:%M:%S %Y %Z"))
+    text = suite.mw("tls", "show").stdout
+    assert text.splitlines()[0].split() == ["domain", "names", "key", "until", "days", "listeners", "file", "note"] and "*.sub.example.net" in text
+    assert suite.mw("tls", "shwo", check=False).returncode == 64
+
+
+def test_what_is_on_disk_and_not_served_is_not_shown(fresh):
+    suite = fresh()
+    before = suite.rows("tls", "show")
+    os.rename(etc(suite, "tls.pem"), etc(suite, "gone"))
+    assert suite.rows("tls", "show") == before
+    os.rename(etc(suite, "gone"), etc(suite, "tls.pem"))
+    make(etc(suite), "soon.test", days=20)
+    suite.mw("reload")
+    row = suite.rows("tls", "show")[0]
+    assert row["names"] == "soon.test" and row["days"] in (19, 20) and row["note"] == "the certificate ends on " + row["until"]
+
+
 # ---- what changes ----
 
 
@@ -153,6 +183,26 @@ def test_half_a_change_is_not_taken_over(suite):
     assert handshake(suite)[1] == shown
     os.replace(key, etc(suite, "tls.key"))
     until(lambda: handshake(suite)[1] == der_of(etc(suite, "tls.pem")))
+
+
+def test_tls_is_taken_away_by_a_restart_only(fresh):
+    suite = fresh()
+    with open(suite.conf) as f:
+        text = f.read()
+    without = "\n".join(l for l in text.splitlines() if not l.startswith(("tls", "listen imaps", "listen submissions"))) + "\n"
+    with open(suite.conf, "w") as f:
+        f.write(without)
+    for _ in range(3):
+        assert "removed tls" in suite.mw("reload").stdout
+        handshake(suite)[0].close()
+    suite.mw("stop")
+    suite.mw("start")
+    assert "STARTTLS" not in suite.smtp().hello()
+    with open(suite.conf, "w") as f:
+        f.write(text)
+    suite.mw("reload")
+    assert "STARTTLS" in suite.smtp().hello()
+    handshake(suite, "smtp")[0].close()
 
 
 # ---- what is wrong is told, where, and what to do ----

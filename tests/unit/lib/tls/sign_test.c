@@ -242,6 +242,52 @@ static void many_at_once(void **state)
 	tls_context_free(&context);
 }
 
+/* More than there are stacks: who comes too late goes on when one is free, also when that is because another client has gone. */
+static void more_than_there_are_stacks(void **state)
+{
+	enum { MANY = TLS_SIGNERS_WAIT + 40 };
+	struct tls_context *context = remote_context(&pem, NULL, -1);
+	SSL_CTX *ctx = client_context();
+	static struct talk talks[MANY];
+	static struct elsewhere asked[MANY];
+	int before;
+
+	(void)state;
+	elsewhere.asked = 0;
+	for (int i = 0; i < MANY; i++) {
+		enum tls_want want;
+
+		talk_begin(&talks[i], context, ctx);
+		client_handshake(talks[i].client);
+		assert_int_equal(tls_session_handshake(talks[i].server, &want, &talks[i].err), E_AGAIN);
+		assert_int_equal(want, TLS_WANT_SIGNATURE);
+		asked[i] = elsewhere;
+		asked[i].question.data.ptr = (const char *)asked[i].data;
+	}
+	assert_int_equal(elsewhere.asked, TLS_SIGNERS_WAIT);
+	talk_end(&talks[MANY - 1]); /* it has no stack yet */
+	before = elsewhere.woken;
+	elsewhere.waits = asked[0].waits;
+	talk_end(&talks[0]);
+	assert_int_equal(elsewhere.woken, before + 1);
+	for (int i = 1; i < TLS_SIGNERS_WAIT; i++) {
+		before = elsewhere.woken;
+		elsewhere.waits = asked[i].waits;
+		elsewhere.question = asked[i].question;
+		answer(0);
+		assert_int_equal(talk_go(&talks[i], 0), 0);
+		assert_int_equal(elsewhere.woken, before + 1 + (i < 39)); /* itself, and one who waited */
+		talk_end(&talks[i]);
+	}
+	for (int i = TLS_SIGNERS_WAIT; i < MANY - 1; i++) {
+		assert_int_equal(talk_go(&talks[i], 0), 0);
+		assert_int_equal(talks[i].client_done, 1);
+		talk_end(&talks[i]);
+	}
+	SSL_CTX_free(ctx);
+	tls_context_free(&context);
+}
+
 /* A context outlives its owner's hold for as long as a handshake waits. */
 static void a_context_that_is_replaced(void **state)
 {
@@ -291,7 +337,7 @@ static void what_a_key_does_not_sign(void **state)
 
 /* ---- clients' certificates ---- */
 
-/* The address is given only when an authority of ours has signed it; whoever has another one is let in without. */
+/* The address is given only when an authority of ours has signed it; whoever has another one is let in without. It is the same when they come again. */
 static void the_clients_address(void **state)
 {
 	enum { NONE, OURS, STRANGER, WAYS };
@@ -319,10 +365,27 @@ static void the_clients_address(void **state)
 			assert_int_equal(SSL_CTX_use_certificate(ctx, x), 1);
 			assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
 		}
-		talk_begin(&t, context, ctx);
-		assert_int_equal(talk_go(&t, 0), 0);
-		assert_string_equal(tls_session_client(t.server), way == OURS ? "alice@example.com" : "");
-		talk_end(&t);
+		for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+			SSL_SESSION *session = NULL;
+
+			SSL_CTX_set_max_proto_version(ctx, version);
+			for (int visit = 0; visit < 2; visit++) {
+				char got[8];
+
+				talk_begin(&t, context, ctx);
+				if (visit == 1)
+					assert_int_equal(SSL_set_session(t.client, session), 1);
+				assert_int_equal(talk_go(&t, 0), 0);
+				assert_int_equal(client_read(t.client, got, sizeof(got)), 0); /* the ticket */
+				assert_int_equal(SSL_session_reused(t.client), visit == 1);
+				assert_string_equal(tls_session_client(t.server), way == OURS ? "alice@example.com" : "");
+				SSL_SESSION_free(session);
+				session = SSL_get1_session(t.client);
+				SSL_shutdown(t.client); /* else the session is not to be used again */
+				talk_end(&t);
+			}
+			SSL_SESSION_free(session);
+		}
 		tls_context_free(&context);
 		SSL_CTX_free(ctx);
 		X509_EXTENSION_free(address);
@@ -399,6 +462,7 @@ int main(void)
 	    cmocka_unit_test(every_kind_of_key),
 	    cmocka_unit_test(without_a_signature),
 	    cmocka_unit_test(many_at_once),
+	    cmocka_unit_test(more_than_there_are_stacks),
 	    cmocka_unit_test(a_context_that_is_replaced),
 	    cmocka_unit_test(what_a_key_does_not_sign),
 	    cmocka_unit_test(the_clients_address),
