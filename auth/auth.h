@@ -125,6 +125,8 @@ void login_by_own_password(struct login *login, struct span password);
 /* The client has proved that it is this user, or not: reason says in the log what was wrong. code: 0, E_AUTHFAILED, or what kept us from finding out. */
 void login_end(struct login *login, int code, const char *reason);
 void login_proved(struct login *login);
+/* A certificate of the client's, which the daemon that has the connection has checked, says who it is. */
+void login_by_certificate(struct login *login);
 /* Before a proof is looked at; false: it must not be, and the login has been refused. */
 bool login_may_prove(struct login *login);
 /* A proof was right, though the client has still to say so. */

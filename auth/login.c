@@ -322,6 +322,20 @@ void login_by_password(struct login *login, struct span password)
 	}
 }
 
+/* ---- by a certificate ---- */
+
+void login_by_certificate(struct login *login)
+{
+	int r = find_account(login);
+
+	if (r != 0)
+		login_end(login, r, err_text(r));
+	else if (login->found)
+		login_proved(login);
+	else
+		login_end(login, E_AUTHFAILED, "unknown-user");
+}
+
 /* ---- by a proof ---- */
 
 int login_keys(struct login *login, size_t size, struct scram_keys *out)

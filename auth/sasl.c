@@ -80,6 +80,17 @@ static void check_password(struct exchange *x)
 	exchange_free(x);
 }
 
+static void take_identity(struct exchange *x)
+{
+	struct login *login = take_login(x);
+
+	if (login != NULL && !may_act_as(x, login))
+		login_end(login, E_AUTHFAILED, "acts-for-another");
+	else if (login != NULL)
+		login_by_certificate(login);
+	exchange_free(x);
+}
+
 /* 0: *step is the next one. */
 static int give_keys(struct exchange *x, enum sasl_step *step)
 {
@@ -122,6 +133,9 @@ static void go_on(struct exchange *x, enum sasl_step step)
 	case SASL_PASSWORD:
 		check_password(x);
 		break;
+	case SASL_IDENTITY:
+		take_identity(x);
+		break;
 	case SASL_DONE:
 		finish(x, 0, NULL);
 		break;
@@ -131,7 +145,7 @@ static void go_on(struct exchange *x, enum sasl_step step)
 	case SASL_STARVED:
 		finish(x, E_NOMEM, err_text(E_NOMEM));
 		break;
-	default: /* tokens and certificates: nothing here knows them */
+	default: /* tokens, too: nothing here knows them */
 		finish(x, E_SYNTAX, "malformed");
 		break;
 	}

@@ -161,6 +161,7 @@ static void sasl_start(struct front_session *s)
 	    .mechanism = span_str(sasl_mechanism_name(s->login.mechanism)),
 	    .remote = span_str(conn_peer(s->conn)),
 	    .tls = s->login.tls,
+	    .certificate = span_str(conn_tls_client(s->conn)),
 	    .initial = s->login.has_response};
 
 	conn_tls_bindings(s->conn, &bindings);
@@ -404,6 +405,7 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 		return;
 	}
 	s->login.tls = true;
+	s->login.certificate = conn_tls_client(conn)[0] != '\0';
 	if (implicit)
 		greet(s);
 	else

@@ -17,6 +17,11 @@ void prelogin_fini(struct prelogin *login)
 	buf_fini_secret(&login->response);
 }
 
+static struct sasl_terms terms(const struct prelogin *login)
+{
+	return (struct sasl_terms){login->tls, login->certificate};
+}
+
 static void put_capabilities(const struct prelogin *login, struct buf *out)
 {
 	bool may_login = login->tls || login->plain_login;
@@ -25,7 +30,7 @@ static void put_capabilities(const struct prelogin *login, struct buf *out)
 	if (!login->tls && login->tls_offered)
 		buf_add_str(out, " STARTTLS");
 	if (may_login)
-		sasl_put_offers(out, " AUTH=", login->tls);
+		sasl_put_offers(out, " AUTH=", terms(login));
 	else
 		buf_add_str(out, " LOGINDISABLED");
 }
@@ -132,7 +137,7 @@ static enum prelogin_event do_authenticate(struct prelogin *login, struct imap_l
 		imap_lex_atom(lex, &response);
 	if (!imap_lex_end(lex))
 		return bad(login, out, lex->wrong);
-	if (!sasl_mechanism_find(mechanism, &login->mechanism) || !sasl_mechanism_is_offered(login->mechanism, login->tls)) {
+	if (!sasl_mechanism_find(mechanism, &login->mechanism) || !sasl_mechanism_is_offered(login->mechanism, terms(login))) {
 		answer(login, out, "NO [CANNOT] The mechanism is not one of those that CAPABILITY names");
 		return PRELOGIN_GO_ON;
 	}

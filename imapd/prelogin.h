@@ -35,6 +35,7 @@ enum prelogin_event {
 
 struct prelogin {
 	bool tls;		/* the connection is protected */
+	bool certificate;	/* and the client has shown a certificate with an address in it */
 	bool tls_offered;	/* there is a certificate */
 	bool plain_login;	/* LOGIN without TLS is allowed from this address */
 	bool authenticating;	/* the next line is the answer to "+" */

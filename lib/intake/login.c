@@ -26,6 +26,7 @@ void login_begin(struct session *s, enum sasl_mechanism mechanism, const struct 
 	    .mechanism = span_str(sasl_mechanism_name(mechanism)),
 	    .remote = span_str(conn_peer(s->conn)),
 	    .tls = conn_is_tls(s->conn),
+	    .certificate = span_str(conn_tls_client(s->conn)),
 	    .initial = initial != NULL};
 
 	conn_tls_bindings(s->conn, &bindings);

@@ -214,6 +214,8 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 {
 	struct session *s = arg;
 
+	if (code == 0 && conn_tls_client(conn)[0] != '\0')
+		smtp_server_certificate(s->server);
 	if (code == 0 && s->implicit_tls) {
 		s->implicit_tls = false;
 		smtp_server_tls_from_the_start(s->server);

@@ -35,21 +35,29 @@ bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism)
 }
 
 /* In the order of preference, which some clients take from us. Without TLS nothing is bound to anything. */
-static const enum sasl_mechanism offered[] = {SASL_SCRAM_SHA_256_PLUS, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_1_PLUS, SASL_SCRAM_SHA_1, SASL_PLAIN, SASL_LOGIN};
+static const enum sasl_mechanism offered[] = {SASL_EXTERNAL, SASL_SCRAM_SHA_256_PLUS, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_1_PLUS, SASL_SCRAM_SHA_1, SASL_PLAIN,
+    SASL_LOGIN};
 
-bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, bool tls)
+bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms terms)
 {
-	bool plus = mechanism == SASL_SCRAM_SHA_256_PLUS || mechanism == SASL_SCRAM_SHA_1_PLUS;
-
-	for (size_t i = 0; i < sizeof(offered) / sizeof(offered[0]); i++)
-		if (offered[i] == mechanism)
-			return tls || !plus;
-	return false;
+	switch (mechanism) {
+	case SASL_EXTERNAL:
+		return terms.certificate;
+	case SASL_SCRAM_SHA_1_PLUS:
+	case SASL_SCRAM_SHA_256_PLUS:
+		return terms.tls;
+	case SASL_OAUTHBEARER:
+	case SASL_XOAUTH2:
+	case SASL_MECHANISMS:
+		return false;
+	default:
+		return true;
+	}
 }
 
-void sasl_put_offers(struct buf *out, const char *prefix, bool tls)
+void sasl_put_offers(struct buf *out, const char *prefix, struct sasl_terms terms)
 {
 	for (size_t i = 0; i < sizeof(offered) / sizeof(offered[0]); i++)
-		if (sasl_mechanism_is_offered(offered[i], tls))
+		if (sasl_mechanism_is_offered(offered[i], terms))
 			buf_printf(out, "%s%s", prefix, sasl_mechanism_name(offered[i]));
 }

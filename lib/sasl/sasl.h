@@ -41,10 +41,14 @@ const char *sasl_mechanism_name(enum sasl_mechanism mechanism);
 /* The password itself travels: not without TLS. */
 bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism);
 
-/* To a client of ours. -PLUS needs TLS; EXTERNAL and bearer tokens are not offered yet. */
-bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, bool tls);
+/* What decides which mechanisms a client is offered: -PLUS needs TLS, EXTERNAL a certificate of the client's with an address in it. */
+struct sasl_terms {
+	bool tls, certificate;
+};
+/* Bearer tokens are not offered yet. */
+bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms terms);
 /* All that are, each behind `prefix`. */
-void sasl_put_offers(struct buf *out, const char *prefix, bool tls);
+void sasl_put_offers(struct buf *out, const char *prefix, struct sasl_terms terms);
 
 /* What of the connection a mechanism may need. Spans are copied. */
 struct sasl_channel {

@@ -200,7 +200,7 @@ static void greet_extended(struct smtp_server *s, struct span args, const char *
 		buf_add_str(out, "250-STARTTLS\r\n");
 	if (s->config.submission && (s->tls || s->config.plain_login)) {
 		buf_add_str(out, "250-AUTH");
-		sasl_put_offers(out, " ", s->tls);
+		sasl_put_offers(out, " ", (struct sasl_terms){s->tls, s->certificate});
 		buf_add_str(out, "\r\n");
 	}
 	buf_add_str(out, "250 ENHANCEDSTATUSCODES\r\n");
@@ -464,6 +464,11 @@ enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_
 		s->state = SMTP_ENDED;
 	}
 	return s->state == SMTP_ENDED ? SMTP_CLOSE : SMTP_MORE;
+}
+
+void smtp_server_certificate(struct smtp_server *s)
+{
+	s->certificate = true;
 }
 
 void smtp_server_tls_from_the_start(struct smtp_server *s)

@@ -119,6 +119,8 @@ void smtp_server_rcpt_done(struct smtp_server *server, int code, const struct er
 void smtp_server_data_ready(struct smtp_server *server, int code, const struct err *err);
 /* text: of the 250 ("queued as ..."), or what went wrong. */
 void smtp_server_data_done(struct smtp_server *server, int code, struct span text);
+/* The client has shown a certificate that it may log in by; until the next handshake. */
+void smtp_server_certificate(struct smtp_server *server);
 /* Of a connection that began with TLS (RFC 8314 section 3.3), before the greeting. */
 void smtp_server_tls_from_the_start(struct smtp_server *server);
 /* After the handshake: everything learnt before it is forgotten (RFC 3207 section 4.2). */

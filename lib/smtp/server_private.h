@@ -38,7 +38,7 @@ struct smtp_server {
 	uint64_t chunk_left;
 	bool chunk_last;
 	bool started;	  /* data_begin was answered well: data_abort is owed */
-	bool extended, tls, authenticated;
+	bool extended, tls, certificate, authenticated;
 	size_t skipped;	  /* octets of a command line that is too long */
 	bool in_header;	  /* of the content */
 	bool chunk_cr;	  /* the last octet of the chunks so far is a CR */

@@ -1,12 +1,16 @@
 """Logins by every mechanism, with clients that are not ours; what is stored of a password."""
 import base64
 import imaplib
+import os
 import re
+import smtplib
+import ssl
 import subprocess
 
 import pytest
 
-from mailwain import PASSWORD, until
+from mailwain import PASSWORD, Instance, until
+from tls_files import issued, make
 
 MECHANISMS = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
 # Of "correct horse", by crypt(3): what other servers have.
@@ -163,3 +167,71 @@ def test_thousands_who_never_answer(fresh):
     assert dawdlers[-1].line().startswith(b"a NO [AUTHENTICATIONFAILED]")
     for c in dawdlers:
         c.close()
+
+
+# ---- EXTERNAL: a certificate in place of a password ----
+
+
+@pytest.fixture(scope="module")
+def certified():
+    """Asks clients for certificates of an authority of its own; alice has one, and so has somebody without an account."""
+    suite = Instance(conf_lines=["tls-client-authorities ca.pem"])
+    etc = os.path.join(suite.root, "etc")
+    issued(etc, "alice", "alice", email="alice@example.com")
+    issued(etc, "nobody", "nobody", email="nobody@example.com")
+    issued(etc, "host", "host")
+    make(etc, "stranger", stem="stranger")
+    try:
+        suite.start()
+        suite.add("alice")
+        suite.add("carol")
+        yield suite
+    finally:
+        suite.close()
+
+
+def shown(suite, stem):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if stem:
+        context.load_cert_chain(*("%s/etc/%s.%s" % (suite.root, stem, end) for end in ("pem", "key")))
+    return context
+
+
+@pytest.mark.parametrize("stem,offered", [("alice", True), ("nobody", True), ("host", False), ("stranger", False), (None, False)])
+def test_external_is_for_who_has_a_certificate(certified, stem, offered):
+    imap = imaplib.IMAP4("127.0.0.1", certified.port("imap"))
+    imap.starttls(shown(certified, stem))
+    assert ("AUTH=EXTERNAL" in imap.capabilities) == offered
+    smtp = smtplib.SMTP_SSL("127.0.0.1", certified.port("submissions"), context=shown(certified, stem))
+    smtp.ehlo()
+    assert ("EXTERNAL" in smtp.esmtp_features["auth"]) == offered
+    try:
+        worked = imap.authenticate("EXTERNAL", lambda _: b"")[0] == "OK"
+    except imaplib.IMAP4.error as e:
+        worked = False
+        assert "AUTHENTICATIONFAILED" in str(e) or "CANNOT" in str(e)
+    assert worked == (stem == "alice")
+    code, _ = smtp.docmd("AUTH EXTERNAL =")
+    assert code == (235 if stem == "alice" else 535 if offered else 504)
+    if stem == "alice":
+        assert smtp.docmd("MAIL FROM:<alice@example.com>")[0] == 250
+    else:
+        imap.login("carol@example.com", PASSWORD)  # a password still is one
+    imap.logout()
+    smtp.close()
+
+
+def test_a_certificate_is_for_its_own_account_alone(certified):
+    for authzid, code in (("alice@example.com", 235), ("Alice@Example.com", 235), ("carol@example.com", 535)):
+        smtp = smtplib.SMTP_SSL("127.0.0.1", certified.port("submissions"), context=shown(certified, "alice"))
+        smtp.ehlo()
+        assert smtp.docmd("AUTH EXTERNAL " + base64.b64encode(authzid.encode()).decode())[0] == code
+        smtp.close()
+    certified.mw("account", "disable", "alice@example.com")
+    smtp = smtplib.SMTP_SSL("127.0.0.1", certified.port("submissions"), context=shown(certified, "alice"))
+    smtp.ehlo()
+    assert smtp.docmd("AUTH EXTERNAL =")[0] == 535
+    smtp.close()
+    certified.mw("account", "enable", "alice@example.com")
