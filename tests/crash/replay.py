@@ -37,14 +37,15 @@ def awake(facts):
 
 
 def mount(facts, image):
-    """As a machine does at its start: what cannot be mounted is checked first. ext4's superblock is two sectors, and one of them may be old."""
+    """As a machine's keeper does at its start: what cannot be mounted is looked at first. A superblock is several sectors, and some of them may be old; there are copies."""
+    mend = {"ext4": ["e2fsck", "-fy", image], "btrfs": ["btrfs", "rescue", "super-recover", "-y", image]}
     command = ("mount", "-t", facts["fs"], "-o", OPTIONS[facts["fs"]], image, facts["place"])
     try:
         run(*command)
     except RuntimeError:
-        if facts["fs"] != "ext4":
+        if facts["fs"] not in mend:
             raise
-        subprocess.run(["e2fsck", "-fy", image], capture_output=True)
+        subprocess.run(mend[facts["fs"]], capture_output=True)
         run(*command)
 
 

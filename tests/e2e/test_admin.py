@@ -106,6 +106,8 @@ def test_a_missing_key_is_named_with_the_line_that_names_it(stopped):
 
 def test_implicit_tls_without_a_certificate_is_refused(stopped):
     edit(stopped, drop=["tls "])
+    refused(stopped, 78, "submissions needs a certificate", "mailwain.conf:")
+    edit(stopped, drop=["listen submissions"])
     refused(stopped, 78, "imaps needs a certificate", "mailwain.conf:")
     refused(stopped, 78, "imaps needs a certificate", verb="config check")
 
@@ -184,7 +186,7 @@ def test_a_reload_opens_the_log_anew(fresh):
         ("domain a.test { catch-all nobody }", "catch-all: 'nobody' is not an address"),
         ("domain -a..test { }", "'-a..test' is not a domain name"),
         ("listen smtp on ::1:26 { }", "in brackets: [::1]:26"),
-        ("listen pop3 on 127.0.0.1:110 { }", "there are smtp, imap, imaps and lmtp"),
+        ("listen pop3 on 127.0.0.1:110 { }", "there are smtp, submission, submissions, imap, imaps and lmtp"),
         ("listen smtp on 127.0.0.1:26 { recipients 0 }", "recipients: must be from 1 to 1000"),
         ("listen smtp on 127.0.0.1:26 { quota 5G }", "at the top level or in a domain block"),
         ("domian a.test { }", "unknown block 'domian'; did you mean 'domain'?"),

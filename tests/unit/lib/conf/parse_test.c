@@ -258,7 +258,7 @@ static void listeners(void **state)
 	    {V "listen smtp 127.0.0.1:25 { }", "c:2:1: write: listen SERVICE on ADDRESS:PORT { }"},
 	    {V "listen smtp at 127.0.0.1:25 { }", "c:2:1: write: listen SERVICE on ADDRESS:PORT { }"},
 	    {V "listen smpt on 127.0.0.1:25 { }",
-		"c:2:8: unknown service 'smpt'; there are smtp, imap, imaps and lmtp"},
+		"c:2:8: unknown service 'smpt'; there are smtp, submission, submissions, imap, imaps and lmtp"},
 	    {V "listen smtp on 127.0.0.1 { }", "c:2:16: the address needs a port: 0.0.0.0:25 or [::]:25"},
 	    {V "listen smtp on 127.0.0.1:0 { }", "c:2:16: the address needs a port: 0.0.0.0:25 or [::]:25"},
 	    {V "listen smtp on 127.0.0.1:65536 { }", "c:2:16: the address needs a port: 0.0.0.0:25 or [::]:25"},
