@@ -21,7 +21,7 @@ struct auth {
 	struct defence *defence;
 	struct marks *marks;
 	struct login *pending; /* being checked, or answered late */
-	unsigned pending_count;
+	unsigned pending_count, parked_count;
 	struct change *changes; /* of passwords, by their users */
 	struct exchange *exchanges, **exchanges_tail; /* the tail NULL before the first */
 	unsigned exchange_count;

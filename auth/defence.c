@@ -37,6 +37,7 @@ struct slot {
 	uint64_t refused;
 	uint32_t count;
 	uint32_t next;			   /* of the times, the oldest */
+	uint32_t pending;		   /* checks that are under way */
 	int64_t checks_ms[DEFENCE_CHECKS]; /* of an account: when strangers' checks were; 0: none */
 	char address[64];
 	char user[USER_SHOWN];
@@ -199,30 +200,44 @@ static void count_check(struct defence *d, struct attempt *a, int64_t now_ms)
 	slot->checks_ms[slot->next] = now_ms;
 	slot->next = (slot->next + 1) % DEFENCE_CHECKS;
 	slot->last_ms = now_ms;
+	slot->pending++;
 	a->counted = true;
 }
 
 const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 {
+	a->may_wait = false;
 	if (a->known)
 		return NULL;
 	if (is_over(d, DEFENCE_PAIR, a, now_ms))
 		return "refused-pair";
 	if (!a->exempt && is_over(d, DEFENCE_ADDRESS, a, now_ms))
 		return "refused-address";
-	if (is_over(d, DEFENCE_ACCOUNT, a, now_ms))
+	if (is_over(d, DEFENCE_ACCOUNT, a, now_ms)) {
+		a->may_wait = find(d, DEFENCE_ACCOUNT, a)->pending > 0;
 		return "refused-account";
+	}
 	if (debt_now(d, now_ms) > (defence_failures(d, a, now_ms) > 0 ? DEBT_FAILED_MAX_US : DEBT_MAX_US))
 		return "refused-load";
 	count_check(d, a, now_ms);
 	return NULL;
 }
 
-void defence_give_back(struct defence *d, struct attempt *a)
+/* The row that it was counted in, if that is still there. */
+static struct slot *settle(struct defence *d, struct attempt *a)
 {
 	struct slot *slot = a->counted ? find(d, DEFENCE_ACCOUNT, a) : NULL;
 
 	a->counted = false;
+	if (slot != NULL && slot->pending > 0)
+		slot->pending--;
+	return slot;
+}
+
+void defence_give_back(struct defence *d, struct attempt *a)
+{
+	struct slot *slot = settle(d, a);
+
 	if (slot == NULL)
 		return;
 	slot->next = (slot->next + DEFENCE_CHECKS - 1) % DEFENCE_CHECKS;
@@ -245,11 +260,12 @@ static unsigned note(struct defence *d, enum defence_kind kind, const struct att
 }
 
 /* The failures of one who belongs here are no sign that his neighbours guess. */
-int64_t defence_wrong(struct defence *d, const struct attempt *a, int64_t now_ms)
+int64_t defence_wrong(struct defence *d, struct attempt *a, int64_t now_ms)
 {
 	unsigned pair = note(d, DEFENCE_PAIR, a, now_ms);
 	unsigned address = a->known || a->exempt ? 0 : note(d, DEFENCE_ADDRESS, a, now_ms);
 
+	settle(d, a);
 	return (int64_t)(pair > address ? pair : address) * 1000;
 }
 

@@ -25,7 +25,8 @@ struct attempt {
 	uint64_t source, account, pair;	      /* keyed hashes of them; never 0 */
 	bool known;			      /* the account usually logs in from here */
 	bool exempt;			      /* from what holds for an address: unlimited-from */
-	bool counted;			      /* as one of the account's checks */
+	bool counted;			      /* as one of the account's checks, and that is not settled */
+	bool may_wait;			      /* refused-account, but checks are under way that may turn out right */
 };
 
 /* secret: the same after a restart, so that attempt.source can be kept (directory_places_get). NULL when out of memory. */
@@ -39,7 +40,7 @@ const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms);
 /* The check was not made, or it was right: it does not count. */
 void defence_give_back(struct defence *d, struct attempt *a);
 /* It was wrong. Milliseconds that the answer should wait. */
-int64_t defence_wrong(struct defence *d, const struct attempt *a, int64_t now_ms);
+int64_t defence_wrong(struct defence *d, struct attempt *a, int64_t now_ms);
 void defence_right(struct defence *d, struct attempt *a);
 /* What a stranger's wrong guess has cost. */
 void defence_spent(struct defence *d, int64_t us, int64_t now_ms);

@@ -7,6 +7,7 @@
 #include "auth/marks.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "net/ipc_conn.h"
 #include "sasl/sasl.h"
 
@@ -20,6 +21,9 @@ enum {
 	LOGIN_GRID_MS = 250,	  /* refusals are answered so long after the question, or twice so long: when tells nothing of why */
 	LOGIN_RANK_STRANGER = 16, /* behind so many of somebody who belongs here */
 	LOGIN_RANK_MAX = 64,
+	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account */
+	LOGIN_PARK_STEP_MS = 100,
+	LOGIN_PARK_MS = 10 * 1000,
 };
 
 struct login {
@@ -34,6 +38,7 @@ struct login {
 	bool found;    /* there is an account of this name */
 	bool known;    /* and it has a password */
 	bool is_right; /* what was counted is settled */
+	struct secret *parked; /* NULL: it does not wait to be checked */
 	int code;
 	struct span refusal; /* in words; empty: those of the code */
 	char app[DIRECTORY_LABEL_MAX + 1]; /* the app password that it was; "": none */
@@ -44,8 +49,20 @@ struct login {
 	void *answered_arg;
 };
 
+static void unpark(struct login *login)
+{
+	if (login->parked == NULL)
+		return;
+	secret_wipe(login->parked);
+	free(login->parked);
+	login->parked = NULL;
+	login->auth->parked_count--;
+}
+
 void login_drop(struct login *login)
 {
+	unpark(login);
+	defence_give_back(login->auth->defence, &login->attempt);
 	*login->link = login->next;
 	if (login->next != NULL)
 		login->next->link = login->link;
@@ -97,13 +114,6 @@ static void login_answer(struct login *login)
 	login_drop(login);
 }
 
-static void on_delay_over(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	login_answer(arg);
-}
-
 /* The form of auth_failed is promised in mailwain-log(5). */
 static void login_log(const struct login *login, const char *reason)
 {
@@ -153,6 +163,7 @@ void login_end(struct login *login, int code, const char *reason)
 		wait_ms = wait_of(login, defence_wrong(defence, &login->attempt, clock_monotonic_ms()));
 	else
 		defence_give_back(defence, &login->attempt);
+	unpark(login);
 	answer_later(login, wait_ms);
 }
 
@@ -181,6 +192,18 @@ void login_proved(struct login *login)
 }
 
 /* ---- who it is ---- */
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct login *login = arg;
+
+	(void)fd;
+	(void)what;
+	if (login->parked != NULL)
+		login_by_own_password(login, secret_span(login->parked)); /* what it found before may have changed */
+	else
+		login_answer(login);
+}
 
 static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
 {
@@ -211,7 +234,7 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 	span_copy(ask->user, login->user, sizeof(login->user));
 	span_copy(ask->service, login->service, sizeof(login->service));
 	span_copy(ask->remote, login->remote, sizeof(login->remote));
-	login->timer = evtimer_new(daemon_base(auth->daemon), on_delay_over, login);
+	login->timer = evtimer_new(daemon_base(auth->daemon), on_timer, login);
 	login->next = auth->pending;
 	login->link = &auth->pending;
 	if (login->next != NULL)
@@ -272,6 +295,35 @@ static void on_checked(void *arg, int code, const struct credentials *made)
 			: login->known ? "password" : "unknown-user");
 }
 
+/*
+ * Many who know the password and come from new places at once, such as those who share an account after an outage: who finds that
+ * its checks are all under way waits for them. When they are right there is room again, when not the account is refused.
+ */
+static bool park(struct login *login, struct span password)
+{
+	struct auth *auth = login->auth;
+
+	if (!login->attempt.may_wait || clock_monotonic_ms() - login->begun_ms > LOGIN_PARK_MS)
+		return false;
+	if (login->parked == NULL) {
+		login->parked = auth->parked_count < LOGIN_PARKED_MAX ? calloc(1, sizeof(*login->parked)) : NULL;
+		if (login->parked == NULL)
+			return false;
+		auth->parked_count++;
+		secret_set(login->parked, password);
+	}
+	answer_later(login, LOGIN_PARK_STEP_MS);
+	return true;
+}
+
+static void check_now(struct login *login, const struct password_ask *ask, struct span password)
+{
+	int r = password_check(login->auth->passwords, ask, password, on_checked, login);
+
+	if (r != 0)
+		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
+}
+
 static void check(struct login *login, struct span password)
 {
 	struct auth *auth = login->auth;
@@ -283,15 +335,14 @@ static void check(struct login *login, struct span password)
 	    .rank = login->attempt.known ? 0 : LOGIN_RANK_STRANGER + (failures < LOGIN_RANK_MAX ? failures : LOGIN_RANK_MAX),
 	    .is_stranger = !login->attempt.known};
 	const char *refused = password_is_asked(auth->passwords, &ask, password) ? NULL : defence_ask(auth->defence, &login->attempt, now);
-	int r;
 
-	if (refused != NULL) {
-		login_refuse(login, refused);
+	if (refused != NULL && park(login, password))
 		return;
-	}
-	r = password_check(auth->passwords, &ask, password, on_checked, login);
-	if (r != 0)
-		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
+	if (refused == NULL)
+		check_now(login, &ask, password);
+	else
+		login_refuse(login, refused);
+	unpark(login);
 }
 
 void login_by_own_password(struct login *login, struct span password)

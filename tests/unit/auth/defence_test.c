@@ -168,6 +168,31 @@ static void a_right_password_is_no_check(void **state)
 	}
 }
 
+/* While checks are under way it is not known whether there is room. */
+static void whose_turn_may_come_can_wait(void **state)
+{
+	struct attempt under_way[DEFENCE_CHECKS], next = who(*state, "a@example.org", "192.0.2.1");
+	char remote[32];
+
+	for (int i = 0; i < DEFENCE_CHECKS; i++) {
+		snprintf(remote, sizeof(remote), "10.0.0.%d", i);
+		under_way[i] = who(*state, "a@example.org", remote);
+		assert_null(defence_ask(*state, &under_way[i], START));
+	}
+	assert_non_null(defence_ask(*state, &next, START));
+	assert_true(next.may_wait);
+	defence_right(*state, &under_way[0]);
+	assert_null(defence_ask(*state, &next, START));
+	assert_false(next.may_wait);
+	defence_give_back(*state, &next);
+	defence_give_back(*state, &next); /* once */
+	for (int i = 1; i < DEFENCE_CHECKS; i++)
+		defence_wrong(*state, &under_way[i], START);
+	assert_int_equal(guess(*state, "a@example.org", "10.0.1.1", START), 0);
+	assert_non_null(defence_ask(*state, &next, START));
+	assert_false(next.may_wait);
+}
+
 static void wrong_guesses_have_a_quarter_of_a_processor(void **state)
 {
 	int64_t spent = 0, now = START;
@@ -269,6 +294,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(strangers_have_ten_checks_a_minute, begin, end),
 	    cmocka_unit_test_setup_teardown(who_is_known_is_never_refused, begin, end),
 	    cmocka_unit_test_setup_teardown(a_right_password_is_no_check, begin, end),
+	    cmocka_unit_test_setup_teardown(whose_turn_may_come_can_wait, begin, end),
 	    cmocka_unit_test_setup_teardown(wrong_guesses_have_a_quarter_of_a_processor, begin, end),
 	    cmocka_unit_test_setup_teardown(guessing_does_not_wash_counts_away, begin, end),
 	    cmocka_unit_test_setup_teardown(what_is_counted_can_be_seen_and_cleared, begin, end),
