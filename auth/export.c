@@ -118,19 +118,22 @@ static struct span next_word(struct span *line)
 	return span_sub(rest, 0, end);
 }
 
-/* A hash that a login could be checked against, or keys of SCRAM. */
-static bool take_credential(struct span word, struct credentials *out)
+/* A hash that a login could be checked against, or keys of SCRAM: 0. E_SYNTAX: neither. */
+static int take_credential(struct span word, struct credentials *out)
 {
 	struct scram_keys keys;
+	int r;
 
 	if (span_startswith(word, SPAN_LIT("hash=")) && word.len <= DIRECTORY_HASH_MAX && hash_is_known(span_from(word, 5))) {
 		span_copy(span_from(word, 5), out->hash, sizeof(out->hash));
-		return true;
+		return 0;
 	}
-	if (!span_startswith(word, SPAN_LIT("scram=")) || !scram_parse(span_from(word, 6), &keys))
-		return false;
-	scram_format(&keys, keys.size == 20 ? out->scram_sha_1 : out->scram_sha_256);
-	return true;
+	if (!span_startswith(word, SPAN_LIT("scram=")))
+		return E_SYNTAX;
+	r = scram_parse(span_from(word, 6), &keys);
+	if (r == 0)
+		scram_format(&keys, keys.size == 20 ? out->scram_sha_1 : out->scram_sha_256);
+	return r;
 }
 
 static int take_senders(struct span list, struct account *account, struct err *err)
@@ -147,6 +150,27 @@ static int take_senders(struct span list, struct account *account, struct err *e
 	return list.len > 0 ? err_set(err, E_TOOBIG, "there are too many senders") : senders_set(account, words, count, err);
 }
 
+/* One word of an account's line. */
+static int take_word(struct span word, struct account *account, struct err *err)
+{
+	int r;
+
+	if (span_startswith(word, SPAN_LIT("id=")) && span_u64(span_from(word, 3), INT64_MAX, &account->id) && account->id > 0)
+		return 0;
+	if (span_startswith(word, SPAN_LIT("quota=")) && conf_parse_size(span_from(word, 6), &account->quota))
+		return 0;
+	if (span_startswith(word, SPAN_LIT("senders=")))
+		return take_senders(span_from(word, 8), account, err);
+	if (span_eq(word, SPAN_LIT("disabled"))) {
+		account->disabled = true;
+		return 0;
+	}
+	r = take_credential(word, &account->credentials);
+	if (r == E_NOMEM)
+		return err_set(err, r, "out of memory");
+	return r == 0 ? 0 : err_set(err, E_SYNTAX, "'%.*s' is not understood", SPAN_ARG(span_sub(word, 0, 60)));
+}
+
 static int import_account(struct auth *auth, struct span line, struct err *err)
 {
 	struct account account = {.quota = UINT64_MAX}, before;
@@ -161,18 +185,8 @@ static int import_account(struct auth *auth, struct span line, struct err *err)
 		if (span_startswith(all, SPAN_LIT("name="))) {
 			span_copy(span_from(all, 5), account.name, sizeof(account.name));
 			break;
-		} else if (span_startswith(word, SPAN_LIT("senders=")))
-			r = take_senders(span_from(word, 8), &account, err);
-		else if (take_credential(word, &account.credentials))
-			continue;
-		else if (span_startswith(word, SPAN_LIT("id=")) && span_u64(span_from(word, 3), INT64_MAX, &account.id) && account.id > 0)
-			continue;
-		else if (span_startswith(word, SPAN_LIT("quota=")) && conf_parse_size(span_from(word, 6), &account.quota))
-			continue;
-		else if (span_eq(word, SPAN_LIT("disabled")))
-			account.disabled = true;
-		else
-			r = err_set(err, E_SYNTAX, "'%.*s' is not understood", SPAN_ARG(span_sub(word, 0, 60)));
+		}
+		r = take_word(word, &account, err);
 	}
 	if (r == 0 && known) {
 		account.id = before.id;

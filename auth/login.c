@@ -396,7 +396,10 @@ int login_keys(struct login *login, size_t size, struct scram_keys *out)
 
 	if (r != 0)
 		return r;
-	if (!login->known || !scram_parse(span_str(size == 20 ? have->scram_sha_1 : have->scram_sha_256), out))
+	r = login->known ? scram_parse(span_str(size == 20 ? have->scram_sha_1 : have->scram_sha_256), out) : E_SYNTAX;
+	if (r == E_NOMEM)
+		return r;
+	if (r != 0)
 		scram_make_up(size, login->auth->secret, span_str(login->attempt.user), out); /* canonical: as an account has one salt for all spellings */
 	return 0;
 }

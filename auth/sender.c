@@ -111,7 +111,9 @@ int senders_set(struct account *account, const struct span *words, size_t count,
 	buf_init(&out, DIRECTORY_SENDERS_MAX);
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = add_pattern(words[i], &out, err);
-	if (r == 0 && buf_failed(&out))
+	if (r == 0 && out.starved)
+		r = err_set(err, E_NOMEM, "out of memory");
+	else if (r == 0 && buf_failed(&out))
 		r = err_set(err, E_TOOBIG, "the addresses are longer than %d octets together", DIRECTORY_SENDERS_MAX);
 	if (r == 0)
 		span_copy(buf_span(&out), account->senders, sizeof(account->senders));

@@ -105,37 +105,40 @@ void scram_format(const struct scram_keys *keys, char out[SCRAM_TEXT_MAX])
 }
 
 /* base64 of exactly size bytes, up to `end`, which is passed by; '\0': the end of the text. */
-static bool take_bytes(struct span *rest, char end, unsigned char *out, size_t size)
+static int take_bytes(struct span *rest, char end, unsigned char *out, size_t size)
 {
 	size_t at = end == '\0' ? rest->len : span_find(*rest, end);
 	struct buf bytes;
-	bool fits;
+	int r;
 
 	if (end != '\0' && at == rest->len)
-		return false;
+		return E_SYNTAX;
 	buf_init(&bytes, SCRAM_KEY_MAX + 2);
-	fits = base64_decode(&bytes, span_sub(*rest, 0, at)) == 0 && buf_len(&bytes) == size;
-	if (fits)
+	r = base64_decode(&bytes, span_sub(*rest, 0, at)) == 0 && buf_len(&bytes) == size ? 0 : bytes.starved ? E_NOMEM : E_SYNTAX;
+	if (r == 0)
 		memcpy(out, buf_span(&bytes).ptr, size);
 	buf_fini_secret(&bytes);
 	*rest = span_from(*rest, at + 1);
-	return fits;
+	return r;
 }
 
-bool scram_parse(struct span text, struct scram_keys *out)
+int scram_parse(struct span text, struct scram_keys *out)
 {
 	uint64_t iterations;
 	size_t at;
+	int r;
 
 	*out = (struct scram_keys){.size = span_startswith(text, SPAN_LIT("SCRAM-SHA-1$")) ? 20 : 32};
 	if (out->size == 32 && !span_startswith(text, SPAN_LIT("SCRAM-SHA-256$")))
-		return false;
+		return E_SYNTAX;
 	text = span_from(text, span_find(text, '$') + 1);
 	at = span_find(text, ':');
 	if (!span_u64(span_sub(text, 0, at), ITERATIONS_MAX, &iterations) || iterations < ITERATIONS_MIN)
-		return false;
+		return E_SYNTAX;
 	out->iterations = (uint32_t)iterations;
 	text = span_from(text, at + 1);
-	return take_bytes(&text, '$', out->salt, SCRAM_SALT) && take_bytes(&text, ':', out->stored, out->size) &&
-	    take_bytes(&text, '\0', out->server, out->size);
+	r = take_bytes(&text, '$', out->salt, SCRAM_SALT);
+	if (r == 0)
+		r = take_bytes(&text, ':', out->stored, out->size);
+	return r == 0 ? take_bytes(&text, '\0', out->server, out->size) : r;
 }

@@ -112,8 +112,9 @@ int scram_make(size_t size, struct span password, struct scram_keys *out);
 void scram_make_up(size_t size, const unsigned char secret[32], struct span user, struct scram_keys *out);
 /* "SCRAM-SHA-256$32768:salt$stored:server", base64. */
 void scram_format(const struct scram_keys *keys, char out[SCRAM_TEXT_MAX]);
-bool scram_parse(struct span text, struct scram_keys *out);
-/* Is this the password that they were made of? Takes as long as making them. */
+/* E_SYNTAX: it is no such text; E_NOMEM. */
+int scram_parse(struct span text, struct scram_keys *out);
+/* Is this the password that they were made of? Takes as long as making them; false, too, without memory. */
 bool scram_fits(const struct scram_keys *keys, struct span password);
 
 /* SASLprep (RFC 4013) of a stored string: into out. E_SYNTAX: a character that may not be there; E_TOOBIG, E_NOMEM. */

@@ -117,15 +117,16 @@ enum sasl_step scram_keys_given(struct sasl *s, const struct scram_keys *keys)
 	return sasl_challenge_made(s);
 }
 
-static bool decodes_to(struct span text, struct span wanted)
+/* 0, E_SYNTAX or E_NOMEM. */
+static int decodes_to(struct span text, struct span wanted)
 {
 	struct buf decoded;
-	bool same;
+	int r;
 
 	buf_init(&decoded, SASL_RESPONSE_MAX);
-	same = base64_decode(&decoded, text) == 0 && span_eq(buf_span(&decoded), wanted);
+	r = base64_decode(&decoded, text) == 0 && span_eq(buf_span(&decoded), wanted) ? 0 : decoded.starved ? E_NOMEM : E_SYNTAX;
 	buf_fini(&decoded);
-	return same;
+	return r;
 }
 
 static void hmac(const EVP_MD *hash, const unsigned char *key, size_t size, struct span text, unsigned char out[EVP_MAX_MD_SIZE])
@@ -133,23 +134,29 @@ static void hmac(const EVP_MD *hash, const unsigned char *key, size_t size, stru
 	HMAC(hash, key, (int)size, (const unsigned char *)text.ptr, text.len, out, NULL);
 }
 
-/* Section 3: ClientKey is the proof without its signature, and its hash is what is stored. */
-static bool proves(struct sasl *s, struct span proof, struct span message)
+/* Section 3: ClientKey is the proof without its signature, and its hash is what is stored. 0, E_AUTHFAILED, E_NOMEM. */
+static int proves(struct sasl *s, struct span proof, struct span message)
 {
 	unsigned char signature[EVP_MAX_MD_SIZE], key[EVP_MAX_MD_SIZE];
 	struct buf decoded;
-	bool right = false;
+	int r;
 
 	buf_init(&decoded, EVP_MAX_MD_SIZE);
+	r = E_AUTHFAILED;
 	if (base64_decode(&decoded, proof) == 0 && buf_len(&decoded) == s->keys.size) {
 		hmac(hash_of(s), s->keys.stored, s->keys.size, message, signature);
 		for (size_t i = 0; i < s->keys.size; i++)
 			key[i] = (unsigned char)(signature[i] ^ (unsigned char)buf_span(&decoded).ptr[i]);
-		right = EVP_Digest(key, s->keys.size, key, NULL, hash_of(s), NULL) == 1 && CRYPTO_memcmp(key, s->keys.stored, s->keys.size) == 0;
+		if (EVP_Digest(key, s->keys.size, key, NULL, hash_of(s), NULL) != 1)
+			r = E_NOMEM;
+		else if (CRYPTO_memcmp(key, s->keys.stored, s->keys.size) == 0)
+			r = 0;
+	} else if (decoded.starved) {
+		r = E_NOMEM;
 	}
 	buf_fini_secret(&decoded);
 	OPENSSL_cleanse(key, sizeof(key));
-	return right;
+	return r;
 }
 
 static enum sasl_step judge(struct sasl *s, struct span without_proof, struct span proof)
@@ -157,6 +164,7 @@ static enum sasl_step judge(struct sasl *s, struct span without_proof, struct sp
 	unsigned char signature[EVP_MAX_MD_SIZE];
 	enum sasl_step step = SASL_WRONG;
 	struct buf message;
+	int r;
 
 	buf_init(&message, 2 * SASL_RESPONSE_MAX);
 	buf_add_span(&message, buf_span(&s->first_bare));
@@ -164,9 +172,10 @@ static enum sasl_step judge(struct sasl *s, struct span without_proof, struct sp
 	buf_add_span(&message, buf_span(&s->server_first));
 	buf_add_char(&message, ',');
 	buf_add_span(&message, without_proof);
-	if (buf_failed(&message)) {
+	r = buf_failed(&message) ? E_NOMEM : proves(s, proof, buf_span(&message));
+	if (r == E_NOMEM) {
 		step = SASL_STARVED;
-	} else if (proves(s, proof, buf_span(&message))) {
+	} else if (r == 0) {
 		hmac(hash_of(s), s->keys.server, s->keys.size, buf_span(&message), signature);
 		buf_add_str(&s->challenge, "v=");
 		base64_encode(&s->challenge, span_of(signature, s->keys.size));
@@ -181,14 +190,16 @@ static enum sasl_step take_final(struct sasl *s, struct span all)
 {
 	struct span rest = all, binding, nonce, proof;
 	size_t at = all.len;
+	int r;
 
 	while (at > 0 && !span_startswith(span_from(all, at), SPAN_LIT(",p=")))
 		at--;
 	if (at == 0 || !take_attribute(&rest, 'c', &binding) || !take_attribute(&rest, 'r', &nonce))
 		return SASL_MALFORMED;
 	proof = span_from(all, at + 3);
-	if (!decodes_to(binding, buf_span(&s->header)) || !span_eq(nonce, span_str(s->nonce)))
-		return SASL_MALFORMED;
+	r = decodes_to(binding, buf_span(&s->header));
+	if (r != 0 || !span_eq(nonce, span_str(s->nonce)))
+		return r == E_NOMEM ? SASL_STARVED : SASL_MALFORMED;
 	return judge(s, span_sub(all, 0, at), proof);
 }
 

@@ -38,9 +38,9 @@ static void take_text(struct span text)
 	struct buf out;
 	char again[SCRAM_TEXT_MAX];
 
-	if (scram_parse(text, &keys)) {
+	if (scram_parse(text, &keys) == 0) {
 		scram_format(&keys, again);
-		fuzz_assert(scram_parse(span_str(again), &keys));
+		fuzz_assert(scram_parse(span_str(again), &keys) == 0);
 	}
 	buf_init(&out, SASL_RESPONSE_MAX);
 	if (sasl_prepare(text, &out) == 0) {
