@@ -40,7 +40,7 @@ CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o
 DAEMON  := $(BASE) $(IPC) $(CONF) $(CONFINE) $(NETIPC) $(addprefix lib/proc/,daemon.o handover.o)
 CONTROL := lib/net/control.o lib/net/listener.o
-TLS     := $(addprefix lib/tls/,certificate.o context.o provider.o ticket.o tls.o)
+TLS     := $(addprefix lib/tls/,authorities.o certificate.o context.o provider.o ticket.o tls.o)
 NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) $(TLS)
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
@@ -89,7 +89,7 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
-mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
+mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-tls_O     := $(COMMAND) lib/tls/certificate.o master/tls_command.o
 mailwain-tls_L      = $(JANSSON_LIBS) $(TLS_LIBS)
@@ -135,9 +135,9 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/u
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread
 
-$(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS))
+$(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcs $@ $(filter %.o,$^)
 
 $(filter-out $(B)/tests/auth/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
@@ -162,9 +162,9 @@ FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fu
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
 
-$(B)/engines.a: $(addprefix $(B)/obj/,$(ENGINES))
+$(B)/engines.a: $(addprefix $(B)/obj/,$(ENGINES)) Makefile
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcs $@ $(filter %.o,$^)
 
 $(REPLAYS): $(B)/tests/fuzz/%: $(addprefix $(B)/obj/tests/fuzz/,%_fuzz.o fuzz.o replay.o) $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)

@@ -98,11 +98,14 @@ static int check_tls(const struct conf *conf, const struct conf_where *where, st
 	return r;
 }
 
-/* That it is there; what is in it the daemons say at a reload. */
 static int check_authorities(const struct conf *conf, struct err *err)
 {
-	int r = 0, fd = open_file(conf, CONF_tls_client_authorities, &(struct conf_where){0}, &r, err);
+	const struct conf_where nowhere = {0};
+	struct err why = {0};
+	int r = 0, fd = open_file(conf, CONF_tls_client_authorities, &nowhere, &r, err);
 
+	if (fd >= 0 && tls_authorities_check(fd, &why) != 0)
+		r = err_set(err, E_SYNTAX, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_tls_client_authorities, &nowhere)), why.text);
 	if (fd >= 0)
 		close(fd);
 	return r;

@@ -1,8 +1,6 @@
 /* What a server offers: versions, ciphers, certificates by name, protocols, tickets, and what it asks of clients. */
 #include "tls/private.h"
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,17 +62,6 @@ static int on_protocols(SSL *ssl, const unsigned char **out, unsigned char *len,
 	return SSL_TLSEXT_ERR_OK;
 }
 
-/* A certificate that is none of ours does not end the connection: the client can still give a password. */
-static int on_verify(int good, X509_STORE_CTX *store)
-{
-	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct tls_session *session = SSL_get_app_data(ssl);
-
-	if (!good)
-		session->client_refused = true;
-	return 1;
-}
-
 /* ---- making one ---- */
 
 static void set_policy(SSL_CTX *ssl)
@@ -88,32 +75,6 @@ static void set_policy(SSL_CTX *ssl)
 	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* Tickets hold the state; a cache in the server would only cost memory. */
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-}
-
-/* What a session was resumed under must be what it was begun under: with other authorities it is not. */
-static int set_authorities(SSL_CTX *ssl, int fd, struct err *err)
-{
-	unsigned char id[SHA256_DIGEST_LENGTH] = "mailwain";
-	BIO *bio = fd >= 0 ? tls_file(fd) : NULL;
-	char *text = NULL;
-	long len = bio ? BIO_get_mem_data(bio, &text) : 0;
-	int count = 0;
-	X509 *cert;
-
-	if (len > 0)
-		SHA256((const unsigned char *)text, (size_t)len, id);
-	SSL_CTX_set_session_id_context(ssl, id, sizeof(id));
-	while (bio != NULL && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
-		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), cert) == 1 && SSL_CTX_add_client_CA(ssl, cert) == 1;
-		X509_free(cert);
-	}
-	BIO_free(bio);
-	if (fd >= 0 && count == 0)
-		return tls_error(err, E_SYNTAX, "tls-client-authorities has no PEM certificate");
-	if (fd >= 0)
-		SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
-	ERR_clear_error();
-	return 0;
 }
 
 int tls_context_new(const struct tls_context_options *options, struct tls_context **out, struct err *err)
@@ -219,7 +180,7 @@ int tls_context_add(struct tls_context *context, const char *name, int certifica
 	}
 	context->all[context->count++] = ssl;
 	set_policy(ssl);
-	r = set_authorities(ssl, context->authorities, err);
+	r = tls_authorities_set(ssl, context->authorities, err);
 	if (r == 0)
 		r = tls_certificate_read(certificate_fd, &certificate, err);
 	if (r == 0)

@@ -69,6 +69,8 @@ struct tls_context {
 
 /* Key of the certificate, held by the signer: an object that looks like a private key. */
 EVP_PKEY *tls_signer_key(struct tls_signer *signer, EVP_PKEY *public);
+/* authorities.c; fd -1: clients are not asked. */
+int tls_authorities_set(SSL_CTX *ssl, int fd, struct err *err);
 /* ticket.c */
 int tls_tickets_set(SSL_CTX *ssl);
 

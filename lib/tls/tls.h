@@ -27,6 +27,8 @@ struct tls_context_options {
 	int authorities;	    /* an open PEM file: clients are asked for certificates of these; -1: they are not */
 };
 
+/* Whether clients can be asked for certificates of this PEM file's authorities. E_SYNTAX. */
+int tls_authorities_check(int fd, struct err *err);
 /*
  * A server's context, still without a certificate; files stay the caller's. E_SYNTAX: the authorities are of no use.
  */

@@ -293,7 +293,8 @@ def test_a_certificate_that_has_ended_does_not_stop_mail(quiet):
 @pytest.mark.parametrize(
     "lines, words",
     [(["domain example.net { tls-certificate x.pem }"], "only half of what TLS needs"), (["listen imap on 127.0.0.1:1143 { tls certificate a key b }"], "unknown setting 'tls'"),
-     (["domain example.net { tls certificate nothing.pem key nothing.key }"], "nothing.pem: No such file"), (["tls-client-authorities nothing.pem"], "nothing.pem: No such file")],
+     (["domain example.net { tls certificate nothing.pem key nothing.key }"], "nothing.pem: No such file"), (["tls-client-authorities nothing.pem"], "nothing.pem: No such file"),
+     (["tls-client-authorities mailwain.conf"], "tls-client-authorities has no PEM certificate")],
 )
 def test_errors_of_the_configuration(quiet, lines, words):
     with open(quiet.conf, "a") as f:
