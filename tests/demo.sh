@@ -65,6 +65,7 @@ say "Connect a mail client"
 cat <<END
 Accounts  alice@example.com and bob@example.com, password "secret"
 IMAP      127.0.0.1 port $((offset + 993)) (TLS) or $((offset + 143)) (STARTTLS); the certificate is self-signed
+SMTP out  127.0.0.1 port $((offset + 465)) (TLS) or $((offset + 587)) (STARTTLS), with the same name and password
 SMTP in   127.0.0.1 port $((offset + 25)), for mail to these accounts
 Commands  $mailwain --root $root status | queue list | account list | mailbox list alice@example.com
 Log       $root/log/mailwain.log
