@@ -155,14 +155,6 @@ int ipc_decode(const struct ipc_service *service, enum ipc_direction direction, 
 	return 0;
 }
 
-bool ipc_has_secret(const struct ipc_type *type)
-{
-	for (const struct ipc_field *f = type->fields; f->kind != IPC_KIND_END; f++)
-		if (f->kind == IPC_KIND_SECRET)
-			return true;
-	return false;
-}
-
 static void print_text(struct buf *out, struct span text)
 {
 	for (size_t i = 0; i < text.len && i < 80; i++) {

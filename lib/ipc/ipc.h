@@ -97,9 +97,6 @@ int ipc_encode(const struct ipc_type *type, uint32_t id, const void *body, struc
 int ipc_decode(const struct ipc_service *service, enum ipc_direction direction, struct span wire,
     struct ipc_message *out, struct err *err);
 
-/* Does a message of this type have a field that must not stay in memory? */
-bool ipc_has_secret(const struct ipc_type *type);
-
 /* One line for a log or a debugger; secrets are masked. */
 void ipc_print(const struct ipc_message *message, struct buf *out);
 

@@ -34,10 +34,20 @@ struct ipc_conn {
 	struct ipc_waiting *head;
 	struct ipc_waiting **tail;
 	size_t waiting;
-	struct buf wire; /* kept, so that a message costs no allocation */
 	size_t wait_max; /* bytes */
 	int burst;
 };
+
+/*
+ * What is sent is encoded here, for all connections, of which a spawner has thousands: it is gone or copied before the next one
+ * comes. Kept, so that a message costs no allocation.
+ */
+static struct buf *shared_wire(void)
+{
+	static struct buf wire = {.max = IPC_MESSAGE_MAX};
+
+	return &wire;
+}
 
 static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg);
 static void ipc_conn_on_write(evutil_socket_t fd, short what, void *arg);
@@ -61,9 +71,9 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
 	conn->tail = &conn->head;
 	conn->wait_max = IPC_CONN_WAIT_MAX;
 	conn->burst = IPC_CONN_BURST;
-	buf_init(&conn->wire, IPC_MESSAGE_MAX);
 	/* At once, that no answer is lost for want of memory: the asker would wait for it for ever. */
-	reserved = buf_reserve(&conn->wire, IPC_MESSAGE_MAX) != NULL;
+	buf_clear(shared_wire());
+	reserved = buf_reserve(shared_wire(), IPC_MESSAGE_MAX) != NULL;
 	conn->read_event = event_new(base, fd, EV_READ | EV_PERSIST, ipc_conn_on_read, conn);
 	conn->write_event = event_new(base, fd, EV_WRITE, ipc_conn_on_write, conn);
 	if (!reserved || conn->read_event == NULL || conn->write_event == NULL ||
@@ -104,7 +114,6 @@ void ipc_conn_free(struct ipc_conn **connp)
 	while (conn->head != NULL)
 		ipc_waiting_drop(conn);
 	close(conn->fd);
-	buf_fini_secret(&conn->wire);
 	free(conn);
 }
 
@@ -194,58 +203,56 @@ static void ipc_conn_on_write(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static int ipc_conn_wait(struct ipc_conn *conn, struct span wire, int pass)
+static int ipc_conn_wait(struct ipc_conn *conn, struct span text, int pass)
 {
 	struct ipc_waiting *one;
 
-	if (conn->waiting + wire.len > conn->wait_max)
+	if (conn->waiting + text.len > conn->wait_max)
 		return E_LIMIT;
-	one = malloc(sizeof(*one) + wire.len);
+	one = malloc(sizeof(*one) + text.len);
 	if (one == NULL)
 		return E_NOMEM;
 	one->next = NULL;
-	one->len = wire.len;
+	one->len = text.len;
 	one->pass = pass >= 0 ? fcntl(pass, F_DUPFD_CLOEXEC, 0) : -1;
 	if (pass >= 0 && one->pass < 0) {
 		free(one);
 		return E_NOFILES;
 	}
-	memcpy(one->wire, wire.ptr, wire.len);
+	memcpy(one->wire, text.ptr, text.len);
 	*conn->tail = one;
 	conn->tail = &one->next;
-	conn->waiting += wire.len;
+	conn->waiting += text.len;
 	event_add(conn->write_event, NULL);
 	return 0;
 }
 
-static int ipc_conn_send_wire(struct ipc_conn *conn, int pass)
+static int ipc_conn_send_wire(struct ipc_conn *conn, struct span wire, int pass)
 {
 	if (conn->head == NULL) {
-		int r = ipc_send_wire(conn->fd, buf_span(&conn->wire), pass);
+		int r = ipc_send_wire(conn->fd, wire, pass);
 
 		if (r != E_AGAIN && r != E_NOMEM)
 			return r;
 	}
-	return ipc_conn_wait(conn, buf_span(&conn->wire), pass);
-}
-
-static void wire_wipe(struct buf *wire)
-{
-	buf_clear(wire);
-	explicit_bzero(buf_reserve(wire, IPC_MESSAGE_MAX), IPC_MESSAGE_MAX);
+	return ipc_conn_wait(conn, wire, pass);
 }
 
 int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id, const void *body,
     int pass)
 {
+	struct buf *wire = shared_wire();
+	size_t len;
 	int r;
 
-	buf_clear(&conn->wire);
-	r = ipc_encode(type, id, body, &conn->wire);
+	buf_clear(wire);
+	r = ipc_encode(type, id, body, wire);
 	if (r == 0)
-		r = ipc_conn_send_wire(conn, pass);
-	if (ipc_has_secret(type))
-		wire_wipe(&conn->wire);
+		r = ipc_conn_send_wire(conn, buf_span(wire), pass);
+	/* A spawner's children, who inherit its memory, serve others. */
+	len = buf_len(wire);
+	buf_clear(wire);
+	explicit_bzero(buf_reserve(wire, len), len);
 	return r;
 }
 

@@ -19,6 +19,7 @@ lib/mime/fold.o table
 queue/deliver.o small
 lib/net/conn.o scratch
 lib/net/ipc_conn.o received
+lib/net/ipc_conn.o wire
 imapd/session_io.o buffer
 lmtp/worker.o worker_told_to_end
 lib/store/crash.o before

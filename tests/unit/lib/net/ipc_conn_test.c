@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -290,6 +291,31 @@ static void a_connection_is_freed_with_messages_waiting(void **state)
 	assert_int_equal(seen.closed, 0);
 }
 
+/* A spawner has one for each session: it had 64 KiB of room in each, which became memory when it was wiped at the end. */
+static void many_connections_take_little(void **state)
+{
+	enum { MANY = 50, MOST = 2048 };
+	struct queue_file file = {.id = 1};
+	struct ipc_conn *many[MANY];
+	int other[MANY], fds[2];
+	size_t before = mallinfo2().uordblks;
+	struct err err;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(ipc_pair(fds, &err), 0);
+		many[i] = ipc_conn_new(base, fds[0], &ipc_service_queue, TO_SERVICE, &callbacks, &seen);
+		assert_non_null(many[i]);
+		other[i] = fds[1];
+		assert_int_equal(ipc_conn_send(many[i], &ipc_queue_file, 1, &file, fds[1]), 0);
+	}
+	assert_in_range(mallinfo2().uordblks, 0, before + MANY * MOST);
+	for (int i = 0; i < MANY; i++) {
+		ipc_conn_free(&many[i]);
+		close(other[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +329,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_bad_peer_is_closed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_connection_is_freed_within_its_callback, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_connection_is_freed_with_messages_waiting, setup, teardown),
+	    cmocka_unit_test_setup_teardown(many_connections_take_little, setup, teardown),
 	};
 	int sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
