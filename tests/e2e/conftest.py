@@ -11,14 +11,8 @@ from tools import small_disk  # noqa: F401
 @pytest.fixture(scope="session")
 def suite():
     """One running instance with two accounts that most tests share."""
-    i = Instance()
-    try:
-        i.start()
-        for name in ("alice", "carol"):
-            i.add(name)
+    with Instance().running("alice", "carol") as i:
         yield i
-    finally:
-        i.close()
 
 
 @pytest.fixture

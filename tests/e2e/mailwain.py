@@ -1,4 +1,5 @@
 """An instance of the suite in a scratch directory, and plain clients for SMTP and IMAP."""
+import contextlib
 import json
 import os
 import random
@@ -64,6 +65,17 @@ class Instance:
         self.root, self.offset, self.started = root, offset, False
         self.conf = os.path.join(root, "etc", "mailwain.conf")
         return self
+
+    @contextlib.contextmanager
+    def running(self, *accounts):
+        """Started, with these accounts; it ends with the block."""
+        try:
+            self.start()
+            for name in accounts:
+                self.add(name)
+            yield self
+        finally:
+            self.close()
 
     def port(self, service):
         return PORTS[service] + self.offset

@@ -13,14 +13,8 @@ LETTER = "Subject: x\r\n\r\nx\r\n"
 
 @pytest.fixture(scope="module")
 def sleepy():
-    i = Instance(conf_lines=["imap-hibernate-after 100ms", "imap-timeout 8s"])
-    try:
-        i.start()
-        i.add("alice")
-        i.add("bob")
+    with Instance(conf_lines=["imap-hibernate-after 100ms", "imap-timeout 8s"]).running("alice", "bob") as i:
         yield i
-    finally:
-        i.close()
 
 
 def directory(pid):

@@ -25,13 +25,8 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 @pytest.fixture(scope="module")
 def limits():
     """An instance whose limits are near, so that they are reached at once."""
-    i = Instance(conf_lines=["smtp-timeout 2s", "login-timeout 2s", "message-size 1M", "received-lines 50", "greeting-delay 200ms"])
-    try:
-        i.start()
-        i.add("alice")
+    with Instance(conf_lines=["smtp-timeout 2s", "login-timeout 2s", "message-size 1M", "received-lines 50", "greeting-delay 200ms"]).running("alice") as i:
         yield i
-    finally:
-        i.close()
 
 
 def in_data(suite, account):

@@ -44,13 +44,8 @@ def held(pid, octets):
 def suite():
     from mailwain import Instance
 
-    i = Instance(listeners=["lmtp"])
-    try:
-        i.start()
-        i.add("alice")
+    with Instance(listeners=["lmtp"]).running("alice") as i:
         yield i
-    finally:
-        i.close()
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to read the memory of daemons")

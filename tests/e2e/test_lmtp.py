@@ -8,15 +8,9 @@ from mailwain import Smtp, until
 def lmtp_suite():
     from mailwain import Instance
 
-    i = Instance(listeners=["lmtp"])
-    try:
-        i.start()
-        i.add("alice")
-        i.add("carol")
+    with Instance(listeners=["lmtp"]).running("alice", "carol") as i:
         i.mw("account", "add", "small@example.com", "--password-stdin", "--quota", "1K", input="correct horse\n")
         yield i
-    finally:
-        i.close()
 
 
 def test_one_answer_for_each_recipient(lmtp_suite):

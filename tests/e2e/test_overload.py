@@ -33,13 +33,8 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def hurried():
-    i = Instance(conf_lines=["smtp-timeout 2s", "login-timeout 1s"])
-    try:
-        i.start()
-        i.add("alice")
+    with Instance(conf_lines=["smtp-timeout 2s", "login-timeout 1s"]).running("alice") as i:
         yield i
-    finally:
-        i.close()
 
 
 class Slow:

@@ -16,17 +16,12 @@ CONFINED = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "submis
 @pytest.fixture(scope="module")
 def busy():
     """An instance with a session process and a delivery worker."""
-    i = Instance(listeners=["lmtp"])
-    try:
-        i.start()
-        i.add("alice")
+    with Instance(listeners=["lmtp"]).running("alice") as i:
         i.deliver("Subject: x\n\nx\n")
         c = i.imap("alice", tls=True)
         c.ok("SELECT INBOX")
         until(lambda: b"1" in c.ok("SEARCH ALL")[0])
         yield i
-    finally:
-        i.close()
 
 
 def children(pid):

@@ -181,13 +181,8 @@ def certified():
     issued(etc, "nobody", "nobody", email="nobody@example.com")
     issued(etc, "host", "host")
     make(etc, "stranger", stem="stranger")
-    try:
-        suite.start()
-        suite.add("alice")
-        suite.add("carol")
+    with suite.running("alice", "carol"):
         yield suite
-    finally:
-        suite.close()
 
 
 def shown(suite, stem):

@@ -17,12 +17,8 @@ def suite():
     etc = os.path.join(i.root, "etc")
     make(etc, "mail.example.net", "rsa2048", ["mail.example.net", "*.sub.example.net"], stem="net")
     make(etc, "mx.example.org", "ed25519", stem="org")
-    try:
-        i.start()
-        i.add("alice")
+    with i.running("alice"):
         yield i
-    finally:
-        i.close()
 
 
 def etc(suite, name=""):
