@@ -6,6 +6,7 @@
 #include "control/table.h"
 #include "tls/certificate.h"
 #include "tls/key.h"
+#include "tls/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>

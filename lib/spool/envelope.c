@@ -3,7 +3,13 @@
 
 #include "base/bytes.h"
 
-enum { ENVELOPE_VERSION = 1, FLAG_SMTPUTF8 = 1, FLAG_LOCAL = 1, ENVELOPE_TEXT_MAX = 64 * 1024 };
+enum {
+	ENVELOPE_VERSION_1 = 1, /* without release and submitter, and with no flag but SMTPUTF8 */
+	ENVELOPE_VERSION = 2,
+	ENVELOPE_TEXT_MAX = 64 * 1024,
+};
+enum { FLAG_SMTPUTF8 = 1, FLAG_REQUIRETLS = 2, FLAG_TLS_OPTIONAL = 4, FLAGS = 7 };
+enum { FLAG_LOCAL = 1 }; /* of a recipient */
 
 static void put(struct buf *out, uint64_t n, size_t bytes)
 {
@@ -57,6 +63,11 @@ static bool envelope_fits(const struct spool_envelope *e)
 	return true;
 }
 
+static unsigned flags_of(const struct spool_envelope *e)
+{
+	return (e->smtputf8 ? FLAG_SMTPUTF8 : 0) | (e->requiretls ? FLAG_REQUIRETLS : 0) | (e->tls_optional ? FLAG_TLS_OPTIONAL : 0);
+}
+
 int spool_envelope_encode(const struct spool_envelope *e, struct buf *out)
 {
 	size_t before = buf_len(out);
@@ -68,7 +79,9 @@ int spool_envelope_encode(const struct spool_envelope *e, struct buf *out)
 	put(out, (uint64_t)e->arrived, 8);
 	put(out, e->ret, 1);
 	put(out, e->body, 1);
-	put(out, e->smtputf8 ? FLAG_SMTPUTF8 : 0, 1);
+	put(out, flags_of(e), 1);
+	put(out, (uint64_t)e->release, 8);
+	put(out, e->submitter, 8);
 	put_text(out, e->sender);
 	put_text(out, e->envid);
 	put_text(out, e->client);
@@ -117,19 +130,33 @@ static bool get_recipient(struct span *wire, struct spool_recipient *r)
 	return r->address.len > 0;
 }
 
+static bool get_flags(struct span *wire, uint64_t version, struct spool_envelope *e)
+{
+	uint64_t flags, release = 0;
+
+	if (!get(wire, 1, &flags) || flags > (version == ENVELOPE_VERSION_1 ? FLAG_SMTPUTF8 : FLAGS))
+		return false;
+	e->smtputf8 = flags & FLAG_SMTPUTF8;
+	e->requiretls = flags & FLAG_REQUIRETLS;
+	e->tls_optional = flags & FLAG_TLS_OPTIONAL;
+	if (version != ENVELOPE_VERSION_1 && (!get(wire, 8, &release) || !get(wire, 8, &e->submitter)))
+		return false;
+	e->release = (int64_t)release;
+	return e->release >= 0;
+}
+
 static bool get_head(struct span *wire, struct spool_envelope *e, uint64_t *count)
 {
-	uint64_t version, source, arrived, ret, body, flags;
+	uint64_t version, source, arrived, ret, body;
 
-	if (!get(wire, 1, &version) || version != ENVELOPE_VERSION || !get(wire, 1, &source) || !get(wire, 8, &arrived) ||
-	    !get(wire, 1, &ret) || !get(wire, 1, &body) || !get(wire, 1, &flags) || source < SPOOL_FROM_SMTP ||
-	    source > SPOOL_FROM_BOUNCE || ret > SPOOL_RET_HDRS || body > SPOOL_BODY_BINARYMIME || flags > FLAG_SMTPUTF8)
+	if (!get(wire, 1, &version) || version < ENVELOPE_VERSION_1 || version > ENVELOPE_VERSION || !get(wire, 1, &source) ||
+	    !get(wire, 8, &arrived) || !get(wire, 1, &ret) || !get(wire, 1, &body) || source < SPOOL_FROM_SMTP ||
+	    source > SPOOL_FROM_BOUNCE || ret > SPOOL_RET_HDRS || body > SPOOL_BODY_BINARYMIME || !get_flags(wire, version, e))
 		return false;
 	e->source = (enum spool_source)source;
 	e->arrived = (int64_t)arrived;
 	e->ret = (enum spool_ret)ret;
 	e->body = (enum spool_body)body;
-	e->smtputf8 = flags & FLAG_SMTPUTF8;
 	return get_text(wire, &e->sender) && get_text(wire, &e->envid) && get_text(wire, &e->client) &&
 	       get_text(wire, &e->helo) && get_text(wire, &e->prepend) && get(wire, 4, count) && *count >= 1 &&
 	       *count <= SPOOL_RECIPIENTS_MAX;

@@ -61,6 +61,10 @@ struct spool_envelope {
 	enum spool_ret ret;
 	enum spool_body body;
 	bool smtputf8;
+	bool requiretls;   /* RFC 8689 section 2 */
+	bool tls_optional; /* "TLS-Required: No", RFC 8689 section 5 */
+	int64_t release;   /* seconds since 1970, not tried before that (RFC 4865); 0: at once */
+	uint64_t submitter; /* the account that handed it in; 0: none */
 	struct span client; /* its address as text */
 	struct span helo;
 	struct span prepend; /* header lines to put before the content, CRLF ends */
@@ -70,7 +74,7 @@ struct spool_envelope {
 
 /* 0, E_TOOBIG (also: no recipient, an empty address, a text of more than 64 KiB). */
 int spool_envelope_encode(const struct spool_envelope *envelope, struct buf *out);
-/* Strict. Recipients pooled, spans borrow wire. E_CORRUPT, E_NOMEM. */
+/* Strict; of this version and of those before. Recipients pooled, spans borrow wire. E_CORRUPT, E_NOMEM. */
 int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_envelope *out,
     struct err *err);
 

@@ -1,4 +1,4 @@
-/* Envelopes: octets are refused, or are the one form of what they say. Input: the octets. */
+/* Envelopes: octets are refused, or are the one form of what they say (of version 1, written again as version 2). Input: the octets. */
 #include "tests/fuzz/fuzz.h"
 
 #include "spool/spool.h"
@@ -18,7 +18,10 @@ void fuzz_one(struct span input)
 			fuzz_assert(envelope.recipients[i].address.len > 0 && fuzz_within(input, envelope.recipients[i].address));
 		buf_init(&again, SPOOL_ENVELOPE_MAX);
 		fuzz_assert(spool_envelope_encode(&envelope, &again) == 0);
-		fuzz_assert_same(input, buf_span(&again));
+		if (input.ptr[0] == 2)
+			fuzz_assert_same(input, buf_span(&again));
+		else
+			fuzz_assert(buf_len(&again) == input.len + 16);
 		buf_fini(&again);
 	}
 	pool_free(&pool);

@@ -57,7 +57,7 @@ static struct spool_recipient recipients[] = {
 };
 static const struct spool_envelope sample = {.source = SPOOL_FROM_SUBMISSION, .arrived = -2, .sender = SPAN_LIT("a@example.org"),
     .envid = SPAN_LIT("id+3D1"), .ret = SPOOL_RET_HDRS, .body = SPOOL_BODY_BINARYMIME, .smtputf8 = true,
-    .client = SPAN_LIT("host [192.0.2.1]"), .helo = SPAN_LIT("host"), .prepend = SPAN_LIT("Received: x\r\n"), .recipient_count = 2,
+    .requiretls = true, .tls_optional = true, .release = 1795500000, .submitter = 7, .client = SPAN_LIT("host [192.0.2.1]"), .helo = SPAN_LIT("host"), .prepend = SPAN_LIT("Received: x\r\n"), .recipient_count = 2,
     .recipients = recipients};
 
 static struct pool *pool;
@@ -95,7 +95,8 @@ static void an_envelope_comes_back_as_it_was(void **state)
 	assert_true(e.arrived == sample.arrived);
 	assert_int_equal(e.ret, sample.ret);
 	assert_int_equal(e.body, sample.body);
-	assert_true(e.smtputf8);
+	assert_true(e.smtputf8 && e.requiretls && e.tls_optional);
+	assert_true(e.release == sample.release && e.submitter == sample.submitter);
 	assert_true(same(e.sender, sample.sender) && same(e.envid, sample.envid) && same(e.client, sample.client));
 	assert_true(same(e.helo, sample.helo) && same(e.prepend, sample.prepend));
 	assert_int_equal(e.recipient_count, 2);
@@ -110,6 +111,26 @@ static void an_envelope_comes_back_as_it_was(void **state)
 }
 
 /* Cut anywhere, or with a byte more: damaged; with a byte changed: damaged, or the same length read another way, never a crash. */
+/* What an earlier release has left in the spool. */
+static void an_envelope_of_version_1_is_read(void **state)
+{
+	static const char old[] = "\1" "\1" "\5\0\0\0\0\0\0\0" "\0\0" "\1" /* SMTPUTF8 */
+				  "\3\0\0\0a@b" "\0\0\0\0" "\0\0\0\0" "\0\0\0\0" "\0\0\0\0" "\1\0\0\0"
+				  "\3\0\0\0c@d" "\0\0\0\0" "\0" "\1" "\11\0\0\0\0\0\0\0" "\0\0\0\0\0\0\0\0"
+				  "\0\0\0\0" "\0\0\0\0" "\0\0\0\0";
+	struct spool_envelope e;
+	char bad[sizeof(old) - 1];
+
+	(void)state;
+	assert_int_equal(spool_envelope_decode(span_of(old, sizeof(old) - 1), pool, &e, NULL), 0);
+	assert_true(e.smtputf8 && !e.requiretls && e.release == 0 && e.submitter == 0 && e.arrived == 5);
+	assert_true(same(e.sender, SPAN_LIT("a@b")) && same(e.recipients[0].address, SPAN_LIT("c@d")));
+	assert_true(e.recipients[0].account == 9 && e.recipients[0].local);
+	memcpy(bad, old, sizeof(bad));
+	bad[12] = 2; /* a flag that it did not have */
+	assert_int_equal(spool_envelope_decode(span_of(bad, sizeof(bad)), pool, &e, NULL), E_CORRUPT);
+}
+
 static void a_damaged_envelope_is_refused(void **state)
 {
 	struct spool_envelope e;
@@ -147,7 +168,7 @@ static void numbers_out_of_range_are_refused(void **state)
 	static const struct {
 		size_t at;
 		char value;
-	} rows[] = {{0, 0}, {0, 2}, {1, 0}, {1, 6}, {10, 3}, {11, 3}, {12, 2}};
+	} rows[] = {{0, 0}, {0, 3}, {1, 0}, {1, 6}, {10, 3}, {11, 3}, {12, 8}, {20, -1}};
 	struct spool_envelope e;
 
 	(void)state;
@@ -203,6 +224,7 @@ int main(void)
 	    cmocka_unit_test(ids_ascend_whatever_the_clock_does),
 	    cmocka_unit_test(ids_are_parsed_strictly),
 	    cmocka_unit_test_setup_teardown(an_envelope_comes_back_as_it_was, setup, teardown),
+	    cmocka_unit_test_setup_teardown(an_envelope_of_version_1_is_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_damaged_envelope_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(numbers_out_of_range_are_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(limits_are_those_of_reading, setup, teardown),
