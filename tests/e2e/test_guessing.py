@@ -152,6 +152,7 @@ def test_fail2ban_counts_guesses_only(tmp_path):
 # ---- at the size of a botnet: tests/load/guessing.py, for a moment ----
 
 
+@pytest.mark.alone
 def test_a_botnet_is_not_noticed_by_owners():
     sys.path.insert(0, os.path.join(ROOT, "tests", "load"))
     import measure
