@@ -33,7 +33,7 @@ CRYPT_LIBS    ?= -lcrypt
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
+BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
 CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o value.o)
 GRANT   := lib/proc/grant.o
@@ -46,7 +46,7 @@ NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) $(TLS)
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
-SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o) $(SASLLINE)
+SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
 LOCAL   := $(addprefix lib/local/,address.o arguments.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)

@@ -325,7 +325,9 @@ static struct smtp_server *make_server(struct session *s)
 		.header_size = conf_u64(conf, CONF_header_size, NULL),
 		.received_lines = (uint32_t)conf_u64(conf, CONF_received_lines, NULL),
 		.recipients = (uint32_t)conf_u64(conf, CONF_recipients, &s->where),
-		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, &s->where)},
+		.errors = (uint32_t)conf_u64(conf, CONF_session_errors, &s->where),
+		.future_release = (uint32_t)(conf_ms(conf, CONF_future_release, &s->where) / 1000)},
+	    .wall = clock_wall,
 	    .tls_offered = s->intake->tls != NULL,
 	    .submission = s->intake->kind->submission,
 	    .plain_login = conf_in_networks(conf, CONF_plain_login_from, &s->where, span_str(conn_peer(s->conn)))};
