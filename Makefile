@@ -48,7 +48,7 @@ TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
 SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
-LOCAL   := $(addprefix lib/local/,address.o arguments.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
+LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
@@ -67,7 +67,7 @@ smtpd_O   := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o 
 submission_O := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) submission/main.o
 submission_L = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/spool/id.o lib/spool/envelope.o lib/intake/mend.o \
-             $(addprefix lib/local/,address.o drop.o lines.o) $(addprefix submission/,pickup.o pickup_job.o pickup_message.o pickup_client.o pickup_drop.o)
+             $(addprefix lib/local/,address.o complete.o drop.o extract.o lines.o) lib/mime/header.o $(addprefix submission/,pickup.o pickup_job.o pickup_message.o pickup_client.o pickup_drop.o)
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "intake/mend.h"
+#include "local/complete.h"
 #include "local/letter.h"
 #include "local/lines.h"
 #include "proc/daemon.h"
@@ -27,6 +28,7 @@ enum {
 	PICKUP_CLIENT_MS = 60000,	/* from connecting to a whole letter */
 	PICKUP_FILE_MS = 10000,		/* a letter waits so long for queue */
 	PICKUP_SLICE = 256 * 1024,	/* of content, then others have their turn */
+	PICKUP_COMPLETE_MAX = 8 * PICKUP_SLICE, /* a slice whose addresses have got their domains */
 	PICKUP_REMEMBERED = 4096,	/* letters that came lately */
 	PICKUP_DROP_JOBS = 32,		/* letters of the drop at once */
 	PICKUP_DROP_USER = 8,		/* of one user, who is not root */
@@ -67,6 +69,7 @@ struct job {
 	char qid[SPOOL_ID_TEXT], sender[SMTP_PATH_MAX + 1], date[CLOCK_RFC5322_MAX], message_id[160];
 	struct buf from, out;
 	struct lines lines;
+	struct complete complete;
 	struct mend mend;
 	struct header_watch watch;
 	bool eight_bit;

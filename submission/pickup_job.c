@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { JOB_ENVELOPE_PIECE = 56 * 1024, JOB_OUT_MAX = 2 * PICKUP_SLICE + 8192, JOB_FROM_MAX = 2048 };
+enum { JOB_ENVELOPE_PIECE = 56 * 1024, JOB_OUT_MAX = PICKUP_COMPLETE_MAX + 8192, JOB_FROM_MAX = 2048 };
 
 /* ---- letters that came lately ---- */
 
@@ -78,6 +78,7 @@ static void job_end(struct job *job, int code, const char *text)
 	close(job->fd);
 	event_free(job->timer);
 	buf_fini(&job->from);
+	complete_fini(&job->complete);
 	buf_fini(&job->out);
 	pool_free(&job->pool);
 	free(job);

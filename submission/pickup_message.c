@@ -81,6 +81,8 @@ int message_begin(struct job *job, struct err *err)
 	job->at = job->begin;
 	job->written = 0;
 	job->lines = (struct lines){0};
+	complete_fini(&job->complete);
+	complete_init(&job->complete, pickup_domain(job->pickup));
 	job->watch = (struct header_watch){0};
 	clock_format_rfc5322(clock_wall(), job->date);
 	snprintf(job->message_id, sizeof(job->message_id), "<%s.%llx@%.*s>", job->qid, (unsigned long long)clock_wall_us(), SPAN_ARG(span_sub(host, 0, 80)));
@@ -164,21 +166,26 @@ static int flush(struct job *job, struct err *err)
 
 static int take_piece(struct job *job, struct span piece, bool last, struct err *err)
 {
-	struct buf lines;
+	struct buf lines, complete;
 	int r = 0;
 
 	buf_init(&lines, 2 * piece.len + 16);
+	buf_init(&complete, PICKUP_COMPLETE_MAX);
 	lines_feed(&job->lines, piece, &lines);
 	if (last)
 		lines_end(&job->lines, &lines);
-	if (buf_failed(&lines))
-		r = err_set(err, E_NOMEM, "out of memory");
-	mend_feed(&job->mend, buf_span(&lines), &job->out);
+	complete_feed(&job->complete, buf_span(&lines), &complete);
+	if (last)
+		complete_end(&job->complete, &complete);
+	if (buf_failed(&lines) || buf_failed(&complete))
+		r = lines.starved || complete.starved ? err_set(err, E_NOMEM, "out of memory") : err_set(err, E_TOOBIG, "The header section is too large");
+	mend_feed(&job->mend, buf_span(&complete), &job->out);
 	if (r == 0 && !job->watch.over)
-		r = watch_header(job, buf_span(&lines), err);
+		r = watch_header(job, buf_span(&complete), err);
 	if (last)
 		mend_end(&job->mend, &job->out);
 	buf_fini(&lines);
+	buf_fini(&complete);
 	return r == 0 ? flush(job, err) : r;
 }
 

@@ -86,7 +86,7 @@ def dropped(i):
 def test_cron(local):
     sent(local, "-FCronDaemon", "-i", "-B8BITMIME", "-oem", "alice", input="From: root (Cron Daemon)\nTo: alice\nSubject: Cron <root@here> job\nContent-Type: text/plain; charset=UTF-8\n\nüber .\n.\nend\n")
     m = arrives(local, "Cron <root@here> job")
-    assert m.endswith("über .\r\n.\r\nend\r\n".encode()) and field(m, "From") == "root (Cron Daemon)"
+    assert m.endswith("über .\r\n.\r\nend\r\n".encode()) and field(m, "From") == "root@example.com (Cron Daemon)" and field(m, "To") == "alice@example.com"
     assert field(m, "Message-ID") and field(m, "Date")
 
 
