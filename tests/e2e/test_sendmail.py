@@ -1,4 +1,5 @@
 """sendmail(1): as its callers call it, when the suite is up, down and slow; and what others may put into the drop."""
+import fcntl
 import glob
 import os
 import pwd
@@ -8,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -215,10 +217,11 @@ def test_mutt(local, tmp_path):
 def test_bsd_mailx(local, tmp_path):
     if shutil.which("bsd-mailx") is None:
         pytest.skip("no bsd-mailx here")
-    r = subprocess.run(["bsd-mailx", "-n", "-S", "sendmail=" + SENDMAIL, "-s", "mailx by sendmail", "alice"], input="x\n",
-                       env=environment(local, HOME=str(tmp_path)), capture_output=True, text=True, timeout=30)
+    (tmp_path / "mailrc").write_text("set sendmail=%s\n" % SENDMAIL)
+    r = subprocess.run([shutil.which("bsd-mailx"), "-n", "-r", "carol@example.com", "-s", "mailx by sendmail", "alice"], input="x\n.\ny\n",
+                       env=environment(local, HOME=str(tmp_path), MAILRC=str(tmp_path / "mailrc"), LD_LIBRARY_PATH=os.environ.get("LD_LIBRARY_PATH", "")), capture_output=True, text=True, timeout=30)
     assert r.returncode == 0, r.stdout + r.stderr
-    arrives(local, "mailx by sendmail")
+    assert field(arrives(local, "mailx by sendmail"), "Return-Path") == "<carol@example.com>"
 
 
 def test_notifications_asked_for(local):
@@ -370,6 +373,36 @@ def test_auth_and_queue_away(local):
         os.kill(pid, signal.SIGKILL)
     sent(local, "alice", input="Subject: without auth\n\nx\n")
     arrives(local, "Subject: without auth")
+
+
+def test_kills_lose_nothing(fresh):
+    """pickup and queue die again and again while letters are handed in; each that sendmail called safe arrives."""
+    i = fresh()
+    i.add("alice")
+    safe, over = set(), threading.Event()
+
+    def hand_in(first):
+        number = first
+        while not over.is_set():
+            if sendmail(i, "alice", input="Subject: number %d.\n\nx\n" % number).returncode == OK:
+                safe.add(number)
+            number += 3
+
+    senders = [threading.Thread(target=hand_in, args=(n,)) for n in range(3)]
+    for s in senders:
+        s.start()
+    for n in range(10):
+        name = ("pickup", "queue")[n % 2]
+        pid = until(lambda: i.daemons().get(name))
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: i.daemons().get(name) not in (None, 0, pid))
+    over.set()
+    for s in senders:
+        s.join()
+    assert len(safe) > 30, safe
+    until(lambda: not dropped(i))
+    until(lambda: not safe - {int(n) for m in mails(i) for n in re.findall(rb"Subject: number (\d+)\.", m)}, what="lost")
 
 
 def test_bs_when_down(fresh):
@@ -533,8 +566,6 @@ def test_only_sealed_memory(local, tmp_path):
             assert hand_over(s, fd, len(content)) == b""  # its connection ends
             s.close()
     seals = 1 | 2 | 4 | 8
-    import fcntl
-
     fcntl.fcntl(unsealed, 1033, seals)  # F_ADD_SEALS
     s = connect(local)
     assert hand_over(s, unsealed, len(content) + 1) == b""
