@@ -184,6 +184,8 @@ static void take_letter(struct drop *drop, const char *name, int fd, const struc
 		close(fd);
 		return;
 	}
+	if (st->st_mtim.tv_sec > 0 && st->st_mtim.tv_sec < clock_wall())
+		letter.written = st->st_mtim.tv_sec;
 	*d = (struct dropped){.next = drop->busy, .pickup = drop->pickup, .uid = st->st_uid};
 	snprintf(d->name, sizeof(d->name), "%s", name);
 	drop->busy = d;

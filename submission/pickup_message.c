@@ -64,7 +64,10 @@ static void add_received(struct job *job)
 {
 	struct span host = conf_text(daemon_conf(job->pickup->daemon), CONF_hostname, NULL);
 
-	buf_printf(&job->out, "Received: by %.*s (Mailwain, from userid %u)\r\n\tid %s; %s\r\n", SPAN_ARG(host), (unsigned)job->uid, job->qid, job->date);
+	char now[CLOCK_RFC5322_MAX];
+
+	buf_printf(&job->out, "Received: by %.*s (Mailwain, from userid %u)\r\n\tid %s; %s\r\n", SPAN_ARG(host), (unsigned)job->uid, job->qid,
+	    clock_format_rfc5322(clock_wall(), now));
 }
 
 int message_begin(struct job *job, struct err *err)
@@ -84,7 +87,7 @@ int message_begin(struct job *job, struct err *err)
 	complete_fini(&job->complete);
 	complete_init(&job->complete, pickup_domain(job->pickup));
 	job->watch = (struct header_watch){0};
-	clock_format_rfc5322(clock_wall(), job->date);
+	clock_format_rfc5322(job->letter.written > 0 ? job->letter.written : clock_wall(), job->date);
 	snprintf(job->message_id, sizeof(job->message_id), "<%s.%llx@%.*s>", job->qid, (unsigned long long)clock_wall_us(), SPAN_ARG(span_sub(host, 0, 80)));
 	mend_init(&job->mend, job->date, job->message_id);
 	job->mend.from = buf_cstr(&job->from);

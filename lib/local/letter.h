@@ -26,6 +26,7 @@ struct letter {
 	struct span envid;	 /* its xtext decoded, or empty */
 	struct span *recipients;
 	size_t recipient_count;
+	int64_t written;	 /* seconds since 1970, of one that waited in the drop; 0: now */
 };
 
 #endif

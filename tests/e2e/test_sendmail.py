@@ -350,9 +350,12 @@ def test_down_then_up(fresh):
     names = dropped(i)
     assert len(names) == 3 and all(re.fullmatch(r"new\.[0-9a-f]{32}", n) for n in names)
     assert all(stat.S_IMODE(os.stat(os.path.join(drop(i), n)).st_mode) == 0o640 for n in names)
+    for n in names:
+        os.utime(os.path.join(drop(i), n), (0, 86400 * 365))
     i.start()
     for n in range(3):
         m = arrives(i, "Subject: kept %d" % n)
+        assert field(m, "Date").startswith("Fri, 1 Jan 1971 00:00:00") or field(m, "Date").startswith("Fri, 01 Jan 1971"), field(m, "Date")
         assert m.endswith(b".\r\nx\r\n") and "from userid %d)" % (NOBODY if AS_ROOT else os.geteuid()) in field(m, "Received")
     until(lambda: not dropped(i))
 
