@@ -452,7 +452,8 @@ static void start_recipient(struct message *m, uint32_t i)
 		t = message_add_target(m, i, r->account, r->quota, r->canonical, r->detail);
 		if (t != NULL)
 			deliver_target(t);
-	} else if (r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE) {
+	} else if (r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE || m->file.envelope.source == SPOOL_FROM_LOCAL) {
+		/* For pickup nobody has asked auth yet: its letters are taken while auth is away. */
 		expand_recipient(m, i);
 	} else {
 		t = message_add_target(m, i, 0, 0, r->address, span_str(""));
