@@ -35,10 +35,11 @@ def free_port():
 class Dns:
     """zones: name -> Zone, or a list of records. The root and test. are made when they are not there; each zone is delegated by the nearest above it."""
 
-    def __init__(self, zones):
+    def __init__(self, zones, host=HOST, port=None):
+        self.host = host
         self.dir = tempfile.mkdtemp(prefix="mailwain-dns-")
         os.chmod(self.dir, 0o755)
-        self.port = free_port()
+        self.port = port or free_port()
         self.zones = {"": Zone(), "test": Zone()}
         for name, zone in zones.items():
             self.zones[name] = zone if isinstance(zone, Zone) else Zone(zone)
@@ -81,10 +82,10 @@ class Dns:
 
     def text(self, name):
         zone, full = self.zones[name], name + "."
-        lines = ["$ORIGIN " + full, "$TTL 300", "@ SOA ns hostmaster 1 3600 600 86400 60", "@ NS ns", "ns A " + HOST]
+        lines = ["$ORIGIN " + full, "$TTL 300", "@ SOA ns hostmaster 1 3600 600 86400 60", "@ NS ns", "ns A " + self.host]
         for child in self.zones:
             if child and self.parent(child) == name:
-                lines += ["%s. NS ns.%s." % (child, child), "ns.%s. A %s" % (child, HOST)]
+                lines += ["%s. NS ns.%s." % (child, child), "ns.%s. A %s" % (child, self.host)]
                 if self.zones[child].signed:
                     lines.append(self.ds(child).strip())
         return "\n".join(lines + zone.records) + "\n"
@@ -105,7 +106,7 @@ class Dns:
 
     def configure(self):
         lines = ["server:"]
-        settings = {"ip-address": "%s@%d" % (HOST, self.port), "username": '""', "chroot": '""', "zonesdir": '"%s"' % self.dir, "database": '""',
+        settings = {"ip-address": "%s@%d" % (self.host, self.port), "username": '""', "chroot": '""', "zonesdir": '"%s"' % self.dir, "database": '""',
                     "pidfile": '""', "xfrdfile": '"%s"' % self.path("xfrd"), "zonelistfile": '"%s"' % self.path("list"), "logfile": '"%s"' % self.path("log"),
                     "server-count": "1", "rrl-ratelimit": "0", "xfrdir": '"%s"' % self.dir, "minimal-responses": "yes"}
         lines += ["  %s: %s" % item for item in settings.items()] + ["remote-control:", "  control-enable: no"]
@@ -119,7 +120,7 @@ class Dns:
         with socket.socket(type=socket.SOCK_DGRAM) as s:
             s.settimeout(0.1)
             try:
-                s.connect((HOST, self.port))
+                s.connect((self.host, self.port))
                 s.send(query)
                 return len(s.recv(4096)) > len(query)
             except OSError:
@@ -157,7 +158,7 @@ class Dns:
 
     @property
     def address(self):
-        return "%s:%d" % (HOST, self.port)
+        return "%s:%d" % (self.host, self.port)
 
     def conf_lines(self):
         """What stands in mailwain.conf of an instance that lives in this world; .test leaves libunbound only because a zone's name server is told."""
