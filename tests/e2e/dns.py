@@ -9,6 +9,7 @@ import tempfile
 import time
 
 HOST = "127.0.0.1"
+NSD = shutil.which("nsd") or "/usr/sbin/nsd"
 
 
 class Zone:
@@ -82,10 +83,10 @@ class Dns:
 
     def text(self, name):
         zone, full = self.zones[name], name + "."
-        lines = ["$ORIGIN " + full, "$TTL 300", "@ SOA ns hostmaster 1 3600 600 86400 60", "@ NS ns", "ns A " + self.host]
+        lines = ["$ORIGIN " + full, "$TTL 300", "@ SOA ns hostmaster 1 3600 600 86400 60", "@ NS ns", "ns A " + HOST]
         for child in self.zones:
             if child and self.parent(child) == name:
-                lines += ["%s. NS ns.%s." % (child, child), "ns.%s. A %s" % (child, self.host)]
+                lines += ["%s. NS ns.%s." % (child, child), "ns.%s. A %s" % (child, HOST)]
                 if self.zones[child].signed:
                     lines.append(self.ds(child).strip())
         return "\n".join(lines + zone.records) + "\n"
@@ -117,7 +118,7 @@ class Dns:
 
     def answers(self):
         query = b"\0\1\0\0\0\1\0\0\0\0\0\0\0\0\6\0\1"
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
+        with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(0.1)
             try:
                 s.connect((self.host, self.port))
@@ -127,7 +128,7 @@ class Dns:
                 return False
 
     def start(self):
-        self.process = subprocess.Popen(["nsd", "-d", "-c", self.path("nsd.conf")], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([NSD, "-d", "-c", self.path("nsd.conf")], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < deadline, open(self.path("log")).read()
@@ -158,7 +159,7 @@ class Dns:
 
     @property
     def address(self):
-        return "%s:%d" % (self.host, self.port)
+        return ("[%s]:%d" if ":" in self.host else "%s:%d") % (self.host, self.port)
 
     def conf_lines(self):
         """What stands in mailwain.conf of an instance that lives in this world; .test leaves libunbound only because a zone's name server is told."""

@@ -158,6 +158,22 @@ def test_a_silent_name_server_is_temporary():
         assert i.rows("resolve", "stats")[0]["timeouts"] == 1
 
 
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as s:
+        s.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no ::1 here")
+def test_a_name_server_is_asked_over_ipv6():
+    with Dns({"here.test": ["www A 192.0.2.7"] + ["many A 10.0.0.%d" % n for n in range(200)]}, "::1").running() as dns:
+        with Instance(conf_lines=dns.conf_lines()).running() as i:
+            assert dns.address in open(i.conf).read() and "[::1]:" in dns.address
+            assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
+            assert len(found(i, "many.here.test")[0]) == 200
+
+
 def test_what_is_kept_outlives_the_name_server():
     with own_world("resolver-timeout 500ms") as (dns, i):
         assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
