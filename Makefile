@@ -52,12 +52,13 @@ SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
-             $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
+             $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o) \
+             $(ALIAS) master/aliases.o master/alias_files.o
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
              password.o hash.o app.o defence.o marks.o login.o sasl.o sender.o change.o control.o control_app.o control_failures.o export.o) \
-             lib/store/pages.o
+             lib/store/pages.o $(ALIAS) auth/aliases.o auth/aliases_load.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
 keys_O    := $(DAEMON) $(addprefix lib/tls/,certificate.o key.o) $(addprefix keys/,main.o ring.o)
 keys_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
@@ -68,7 +69,7 @@ submission_L = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
-             recover.o schedule.o)
+             recover.o schedule.o) queue/agent.o
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o groups.o messages.o log.o change.o files.o known.o orphans.o pages.o \
              check.o care.o) \
@@ -80,6 +81,8 @@ deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
+agent_O   := $(DAEMON) $(GRANT) $(addprefix lmtp/,agent.o agent_run.o agent_user.o agent_file.o)
+agent_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(TLSDAEMON) $(SASLLINE) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
@@ -90,7 +93,9 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
-mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
+mailwain-aliases_O := $(COMMAND) $(CONF) lib/conf/file.o $(ALIAS) master/alias_files.o master/aliases_command.o
+mailwain-aliases_L  = $(JANSSON_LIBS)
+mailwain-config_O  := $(BASE) $(CONF) $(ALIAS) master/alias_files.o lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-tls_O     := $(COMMAND) lib/tls/certificate.o master/tls_command.o
 mailwain-tls_L      = $(JANSSON_LIBS) $(TLS_LIBS)
@@ -101,10 +106,10 @@ mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
-DAEMONS  := master keys auth smtpd submission queue deliver lmtpd imapd imap-session
-COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-store
+DAEMONS  := master keys auth smtpd submission queue deliver lmtpd imapd imap-session agent
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-store mailwain-aliases
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
-            mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
+            mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store newaliases:mailwain-aliases
 
 DAEMON_BINS  := $(DAEMONS:%=$(B)/libexec/%)
 COMMAND_BINS := $(COMMANDS:%=$(B)/bin/%)
@@ -158,7 +163,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o) queue/dsn.o
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)

@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "control/paths.h"
 #include "control/table.h"
+#include "master/alias_files.h"
 #include "tls/certificate.h"
 #include "tls/key.h"
 #include "tls/tls.h"
@@ -124,6 +125,23 @@ static int check_group(const struct conf *conf, struct err *err)
 	    SPAN_ARG(conf_origin(conf, CONF_control_group, NULL)), text);
 }
 
+static int check_aliases(const struct conf *conf, struct err *err)
+{
+	struct alias_files files;
+	char path[ALIAS_PATH_MAX];
+	int r;
+
+	if (!conf_is_set(conf, CONF_aliases, NULL))
+		return 0;
+	span_copy(conf_text(conf, CONF_aliases, NULL), path, sizeof(path));
+	r = alias_files_read(path, &files, err);
+	for (size_t i = 0; i < files.count && r == 0; i++)
+		if (files.sources[i].err.code != 0)
+			fprintf(stderr, "mailwain: warning: %s\n", files.sources[i].err.text);
+	alias_files_free(&files);
+	return r;
+}
+
 static int check(struct request *q)
 {
 	struct err err = {0};
@@ -135,6 +153,8 @@ static int check(struct request *q)
 		r = check_tls(q->conf, &(struct conf_where){.domain = conf_domain(q->conf, i)}, &err);
 	if (r == 0)
 		r = check_authorities(q->conf, &err);
+	if (r == 0)
+		r = check_aliases(q->conf, &err);
 	if (r == 0)
 		r = check_group(q->conf, &err);
 	if (r != 0)

@@ -16,7 +16,7 @@ enum {
 
 static const enum conf_setting laid_out_at_start[] = {CONF_data_directory, CONF_spool_directory, CONF_run_directory,
     CONF_user_prefix, CONF_control_group, CONF_log_format, CONF_smtpd_workers, CONF_imapd_workers, CONF_spool_syncs,
-    CONF_durability, CONF_password_hashes};
+    CONF_durability, CONF_password_hashes, CONF_aliases_allow};
 
 static void add_item(struct buf *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -172,7 +172,7 @@ void reload_child_changed(struct master *master, const struct child *child)
 
 static int load(struct master *master, struct master_settings *next, struct err *err)
 {
-	int r = settings_load(&master->instance, next, err);
+	int r = settings_load(&master->instance, &master->now, next, err);
 
 	if (r != 0)
 		return r;

@@ -119,7 +119,7 @@ for page in man/*.[18]; do
 	grep -qx "${name#mailwain-}" "$work/programs" || fault "$page: there is no program of this name"
 done
 while IFS= read -r program; do
-	[ "$program" = mailwain ] || [ -f "man/mailwain-$program.8" ] || fault "$program: has no manual page"
+	[ "$program" = mailwain ] || [ -f "man/mailwain-$program.8" ] || [ -f "man/$program.1" ] || fault "$program: has no manual page"
 done <"$work/programs"
 
 # Each setting and each event is in its page.
