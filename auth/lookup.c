@@ -207,8 +207,15 @@ struct once {
 	void *arg;
 	uint64_t *accounts;
 	size_t count;
+	struct program_seen *programs;
+	size_t program_count;
 	size_t given; /* remote ones too */
 	struct err bad; /* of what gets no mail */
+};
+
+/* Borrowed from the aliases. */
+struct program_seen {
+	struct span name, text;
 };
 
 /* Addresses seen so far, and those still to be looked at: breadth first, each once. */
@@ -253,6 +260,17 @@ static int give_once(struct once *once, const struct recipient *r)
 	return once->fn(once->arg, r);
 }
 
+/* An alias that leads to a command twice runs it once. */
+static bool is_new_program(struct once *once, const struct recipient *r)
+{
+	for (size_t i = 0; i < once->program_count; i++)
+		if (span_eq(once->programs[i].name, r->name) && span_eq(once->programs[i].text, r->text))
+			return false;
+	if (once->program_count < DIRECTORY_TARGETS_MAX)
+		once->programs[once->program_count++] = (struct program_seen){r->name, r->text};
+	return true;
+}
+
 static const char *what_is(enum program program)
 {
 	return program == PROGRAM_PIPE ? "to a command, which is not allowed here"
@@ -263,6 +281,8 @@ static int give_other(void *arg, const struct recipient *r)
 {
 	struct expansion *e = arg;
 
+	if (!is_new_program(&e->once, r))
+		return 0;
 	if (r->code == 0)
 		return give_once(&e->once, r);
 	err_set(&e->once.bad, r->code, "the alias %.*s leads %s", SPAN_ARG(r->name), what_is(r->program));
@@ -364,8 +384,9 @@ int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg
 	if (pool != NULL) {
 		e.seen = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*e.seen));
 		e.once.accounts = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*e.once.accounts));
+		e.once.programs = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*e.once.programs));
 	}
-	if (e.seen == NULL || e.once.accounts == NULL) {
+	if (e.seen == NULL || e.once.accounts == NULL || e.once.programs == NULL) {
 		pool_free(&pool);
 		return err_set(err, E_NOMEM, "out of memory");
 	}

@@ -13,6 +13,7 @@
 enum {
 	AGENT_RUNS_MAX = 32,	     /* at once; queue asks for fewer */
 	AGENT_TEXT_MAX = 256,	     /* of an answer */
+	AGENT_PROGRAM_MAX = 1024,    /* of a command or a path: the field's maximum */
 	AGENT_OUTPUT_MAX = 4096,     /* kept of what a command says; the rest is read and thrown away */
 	AGENT_LOCK_S = 30,	     /* how long a file may be locked by others */
 	AGENT_FILES = 1024,	     /* descriptors of a command */

@@ -201,11 +201,17 @@ static void make_environment(const struct agent_run *ask, const struct agent_use
 	env[count] = NULL;
 }
 
+/* Only downwards: without root's powers no limit can be raised, and need not be. */
 static int limit(void)
 {
-	const struct rlimit none = {0, 0}, files = {AGENT_FILES, AGENT_FILES}, size = {RLIM_INFINITY, RLIM_INFINITY};
+	struct rlimit core = {0, 0}, files;
 
-	return setrlimit(RLIMIT_CORE, &none) != 0 || setrlimit(RLIMIT_NOFILE, &files) != 0 || setrlimit(RLIMIT_FSIZE, &size) != 0 ? -1 : 0;
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return -1;
+	if (files.rlim_max > AGENT_FILES)
+		files.rlim_max = AGENT_FILES;
+	files.rlim_cur = files.rlim_max;
+	return setrlimit(RLIMIT_CORE, &core) != 0 || setrlimit(RLIMIT_NOFILE, &files) != 0 ? -1 : 0;
 }
 
 static void default_signals(void)
@@ -221,7 +227,7 @@ static void default_signals(void)
 
 static _Noreturn void child(const struct agent_run *ask, const struct agent_user *user, int message, int output)
 {
-	char *env[ENVIRONMENT], program[AGENT_TEXT_MAX * 4 + 1];
+	char *env[ENVIRONMENT], program[AGENT_PROGRAM_MAX + 1];
 	struct err err;
 
 	setsid();

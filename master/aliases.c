@@ -85,10 +85,17 @@ int settings_read_aliases(struct master_settings *settings, const struct master_
 		r = seal_refused(now, text, &why, &fd, err);
 	else
 		r = settings_seal(name, buf_span(&files.set), &fd, err);
+	settings->aliases = why;
 	if (r == 0)
 		log_sources(&files, &why);
 	if (r == 0)
 		r = keep(settings, &files, fd, err);
 	alias_files_free(&files);
 	return r;
+}
+
+void aliases_note(const struct master *master, struct buf *out)
+{
+	if (master->now.aliases.code != 0)
+		buf_printf(out, "%s%s; the aliases are those from before", buf_len(out) > 0 ? "; " : "", master->now.aliases.text);
 }

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <jansson.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,17 @@ static int check_group(const struct conf *conf, struct err *err)
 	    SPAN_ARG(conf_origin(conf, CONF_control_group, NULL)), text);
 }
 
+/* Only when there is something for it to run. */
+static int check_aliases_user(const struct conf *conf, struct err *err)
+{
+	char text[64];
+
+	span_copy(conf_text(conf, CONF_aliases_user, NULL), text, sizeof(text));
+	if (span_eq(conf_text(conf, CONF_aliases_allow, NULL), SPAN_LIT("none")) || getpwnam(text) != NULL)
+		return 0;
+	return err_set(err, E_NOTFOUND, "%.*s: aliases-user: there is no user %s", SPAN_ARG(conf_origin(conf, CONF_aliases_user, NULL)), text);
+}
+
 static int check_aliases(const struct conf *conf, struct err *err)
 {
 	struct alias_files files;
@@ -155,6 +167,8 @@ static int check(struct request *q)
 		r = check_authorities(q->conf, &err);
 	if (r == 0)
 		r = check_aliases(q->conf, &err);
+	if (r == 0)
+		r = check_aliases_user(q->conf, &err);
 	if (r == 0)
 		r = check_group(q->conf, &err);
 	if (r != 0)

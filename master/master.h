@@ -31,6 +31,7 @@ struct master_settings {
 	int conf_fd; /* the flattened text */
 	struct master_file_copy *files;
 	size_t file_count;
+	struct err aliases; /* why the file of aliases is not the one that holds; code 0: it does */
 };
 
 /* Which daemons are handed a file. */
@@ -101,6 +102,8 @@ int settings_seal(const char *name, struct span text, int *out, struct err *err)
 /* Is one of the files another than the one that was read? Then *seen, by which one change is told from the next. */
 bool settings_files_changed(const struct master_settings *settings, uint64_t *seen);
 
+/* Adds what is wrong with the file of aliases; nothing when it is right. */
+void aliases_note(const struct master *master, struct buf *out);
 /* aliases.c: the file of the setting aliases and its lists, as one sealed text. What is wrong with them is logged. */
 int settings_read_aliases(struct master_settings *settings, const struct master_settings *now, struct err *err);
 

@@ -95,8 +95,9 @@ static void reply_reloaded(struct master *master)
 
 	if (master->reload.reply == NULL)
 		return;
-	buf_init(&text, 1024);
+	buf_init(&text, 2048);
 	reload_pending_restart(master, &text);
+	aliases_note(master, &text);
 	control_reply_done(master->reload.reply, EX_OK, "reloaded%s%.*s", buf_len(&text) > 0 ? "; " : "", SPAN_ARG(buf_span(&text)));
 	buf_fini(&text);
 }

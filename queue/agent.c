@@ -98,20 +98,38 @@ static int run_send(struct queue *queue, struct run *run)
 	return r;
 }
 
+static bool has_room(const struct queue *queue, const struct run *run)
+{
+	unsigned count = 0;
+
+	for (const struct run *r = queue->runs; r != NULL && run->target != NULL; r = r->next)
+		count += r->target != NULL && span_eq(r->target->name, run->target->name);
+	return count < QUEUE_RUNS_EACH;
+}
+
+/* The oldest that may be sent; NULL. */
+static struct run *take_waiting(struct queue *queue)
+{
+	struct run **link = &queue->runs_waiting, *run;
+
+	while (*link != NULL && !has_room(queue, *link))
+		link = &(*link)->next;
+	run = *link;
+	if (run == NULL)
+		return NULL;
+	*link = run->next;
+	if (*link == NULL)
+		queue->runs_tail = link;
+	return run;
+}
+
 static void pump(struct queue *queue)
 {
-	while (queue->agent != NULL && queue->runs_waiting != NULL && queue->run_count < QUEUE_RUNS_MAX) {
-		struct run *run = queue->runs_waiting;
-		int r = 0;
+	struct run *run;
 
-		queue->runs_waiting = run->next;
-		if (queue->runs_waiting == NULL)
-			queue->runs_tail = &queue->runs_waiting;
-		if (run->target == NULL) {
-			free(run);
-			continue;
-		}
-		r = run_send(queue, run);
+	while (queue->agent != NULL && queue->run_count < QUEUE_RUNS_MAX && (run = take_waiting(queue)) != NULL) {
+		int r = run->target != NULL ? run_send(queue, run) : E_CLOSED;
+
 		if (r != 0) {
 			run_end(run, err_is_temp(r) ? r : E_UNAVAILABLE, span_str(err_text(r)));
 			continue;

@@ -64,7 +64,7 @@ def status_of(i, qid):
 
 
 def bounce(i, text):
-    """Waits for a notification that says this."""
+    """Waits for a notification to alice that says this."""
     def found():
         c = i.imap("alice")
         try:
@@ -135,9 +135,25 @@ def test_a_file_that_is_wrong_changes_nothing(suite):
     r = subprocess.run([NEWALIASES, "--root", suite.root], capture_output=True, text=True, timeout=20)
     assert r.returncode == 65 and "aliases:2:1: bob is an alias already, in line 1" in r.stderr
     assert "aliases:2:1" in suite.mw("config", "check", check=False).stderr
-    suite.mw("reload")
+    assert "aliases:2:1: bob is an alias already" in suite.mw("reload").stdout
+    assert "aliases:2:1" in [row["note"] for row in suite.rows("status") if row["name"] == "master"][0]
     assert "alias_refused" in suite.log()
     assert shown(suite, "bob") == {("alice@example.com", True)}
+
+
+def test_a_start_with_a_wrong_file():
+    """Nobody's mail is refused because of it; mailboxes get theirs."""
+    i = made()
+    write(i, "bob: (\n")
+    with i.running("alice"):
+        c = i.smtp()
+        c.hello()
+        c.expect("MAIL FROM:<s@remote.test>", 250)
+        c.expect("RCPT TO:<bob@example.com>", 451)
+        c.expect("RCPT TO:<alice@example.com>", 250)
+        taken(i, "bob: alice\n")
+        c.expect("RCPT TO:<bob@example.com>", 250)
+        c.close()
 
 
 def test_a_change_is_seen_without_a_command(suite):
@@ -233,9 +249,10 @@ def test_lists_run_nothing(suite):
 
 
 def test_a_command_runs_as_nobody_in_particular(suite):
-    taken(suite, 'prog: "|id -un > OUT/who; pwd >> OUT/who; umask >> OUT/who; cat > OUT/mail; env > OUT/env"\n')
-    suite.deliver("Subject: x\n\nline\nFrom here\n", to=["prog+ext"])
+    taken(suite, 'prog: "|id -un > OUT/who; pwd >> OUT/who; umask >> OUT/who; cat > OUT/mail; env > OUT/env; ls /proc/self/fd > OUT/fds"\n')
+    assert status_of(suite, suite.deliver("Subject: x\n\nline\nFrom here\n", to=["prog+ext"]))[0] == "queue_delivered"
     assert file(suite, "who").split()[0] == FALLBACK and file(suite, "who").split()[-1] == "0077"
+    assert file(suite, "fds").split() == ["0", "1", "2", "3"]  # the last one is of ls itself
     environment = dict(line.split("=", 1) for line in file(suite, "env").splitlines())
     assert {k: environment[k] for k in ("USER", "LOGNAME", "SENDER", "RECIPIENT", "EXTENSION", "LOCAL", "DOMAIN", "SHELL", "PATH")} == {
         "USER": FALLBACK, "LOGNAME": FALLBACK, "SENDER": "bob@remote.test", "RECIPIENT": "prog+ext@example.com", "EXTENSION": "ext",
@@ -249,7 +266,7 @@ def test_a_command_runs_as_nobody_in_particular(suite):
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become another user")
 def test_a_command_runs_as_the_user_of_its_name(suite):
     taken(suite, 'daemon: "|id -un > OUT/daemon; id -G >> OUT/daemon; cat /etc/shadow; grep ^Cap /proc/self/status > OUT/caps; true"\n')
-    suite.deliver("Subject: x\n\nx\n", to=["daemon"])
+    assert status_of(suite, suite.deliver("Subject: x\n\nx\n", to=["daemon"]))[0] == "queue_delivered"
     user = pwd.getpwnam("daemon")
     assert file(suite, "daemon").split() == ["daemon", str(user.pw_gid)]
     caps = dict(line.split(":\t") for line in file(suite, "caps").splitlines())
@@ -325,6 +342,12 @@ def test_a_command_that_says_too_much(suite):
     qid = suite.deliver("Subject: x\n\nx\n", to=["loud"])
     event, text = status_of(suite, qid)
     assert event == "queue_bounced" and len(text) < 400 and "y y y" in text
+
+
+def test_a_command_twice_is_run_once(suite):
+    taken(suite, 'twice: again-twice, "|echo x >> OUT/twice", "|echo x >> OUT/twice"\nagain-twice: twice\n')
+    assert status_of(suite, suite.deliver("Subject: x\n\nx\n", to=["twice"]))[0] == "queue_delivered"
+    assert file(suite, "twice") == "x\n"
 
 
 def test_files_are_mboxes(suite):
