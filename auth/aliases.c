@@ -36,6 +36,17 @@ int aliases_find(struct auth *auth, struct span address, const struct alias **ou
 	return *out != NULL;
 }
 
+bool aliases_owner(struct auth *auth, const struct alias *alias, struct span address, char *out)
+{
+	char name[sizeof("owner-") + ALIAS_NAME_MAX];
+	int n = snprintf(name, sizeof(name), "owner-%.*s", SPAN_ARG(alias->name));
+
+	if (span_startswith(alias->name, SPAN_LIT("owner-")) || alias_find(&auth->aliases->file, span_of(name, (size_t)n)) == NULL)
+		return false;
+	n = snprintf(out, DIRECTORY_ADDRESS_MAX + 1, "%s@%.*s", name, SPAN_ARG(domain_of(address)));
+	return n <= DIRECTORY_ADDRESS_MAX;
+}
+
 /* ---- targets ---- */
 
 /* One walk over an alias and the lists it includes, each once. */

@@ -52,6 +52,7 @@ struct recipient {
 	enum program program;
 	struct span name, text;
 	int code; /* E_CANNOT: it may not have the message, or is no address */
+	struct span owner; /* who is told of failures in the sender's place, an address; empty: the sender. Borrowed as well */
 	char address[DIRECTORY_ADDRESS_MAX + 1]; /* of the account, or of the alias */
 	char detail[65];
 };
@@ -79,6 +80,8 @@ struct alias;
 int aliases_load(struct auth *auth, struct err *err);
 /* 1: out is the alias of the local part of this canonical address; 0: none; E_UNAVAILABLE: they cannot be read. */
 int aliases_find(struct auth *auth, struct span address, const struct alias **out, struct err *err);
+/* The address of "owner-NAME" in its domain, when that is an alias, too: aliases(5). out: DIRECTORY_ADDRESS_MAX + 1 bytes. */
+bool aliases_owner(struct auth *auth, const struct alias *alias, struct span address, char *out);
 /* What its targets are: fn gets each address, canonical; mailbox: this one as it is, whatever /etc/aliases says. other gets commands, files, and what is no address. */
 struct alias_walk {
 	struct span address; /* of the alias, canonical */

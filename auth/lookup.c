@@ -197,6 +197,7 @@ int auth_lookup_mailbox(struct auth *auth, struct span address, struct recipient
 /* One address. mailbox: /etc/aliases has said that this is the mailbox of this name. */
 struct step {
 	struct span address;
+	struct span owner; /* as in struct recipient */
 	unsigned char depth;
 	bool mailbox;
 };
@@ -225,6 +226,7 @@ struct expansion {
 	struct step *seen;
 	size_t count, next;
 	unsigned depth; /* of the alias whose targets are being added */
+	struct span owner; /* likewise */
 	struct once once;
 };
 
@@ -237,7 +239,7 @@ static int expansion_add(struct expansion *e, struct span address, bool mailbox,
 		return err_set(err, E_LIMIT, "the alias leads to more than %d addresses", DIRECTORY_TARGETS_MAX);
 	if (e->depth > DIRECTORY_DEPTH_MAX)
 		return err_set(err, E_LOOP, "aliases lead to aliases more than %d times", DIRECTORY_DEPTH_MAX);
-	e->seen[e->count] = (struct step){.address = pool_span(e->pool, address), .depth = (unsigned char)e->depth, .mailbox = mailbox};
+	e->seen[e->count] = (struct step){.address = pool_span(e->pool, address), .owner = e->owner, .depth = (unsigned char)e->depth, .mailbox = mailbox};
 	if (e->seen[e->count].address.ptr == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
 	e->count++;
@@ -280,13 +282,15 @@ static const char *what_is(enum program program)
 static int give_other(void *arg, const struct recipient *r)
 {
 	struct expansion *e = arg;
+	struct recipient owned = *r;
 
+	owned.owner = e->owner;
 	if (!is_new_program(&e->once, r))
 		return 0;
 	if (r->code == 0)
-		return give_once(&e->once, r);
+		return give_once(&e->once, &owned);
 	err_set(&e->once.bad, r->code, "the alias %.*s leads %s", SPAN_ARG(r->name), what_is(r->program));
-	return e->once.fn(e->once.arg, r);
+	return e->once.fn(e->once.arg, &owned);
 }
 
 /* One of /etc/aliases; none: it has gone since. */
@@ -297,6 +301,13 @@ static int expand_file_alias(struct expansion *e, const struct recipient *found,
 	struct alias_walk walk = {
 	    .address = span_str(found->address), .detail = span_str(found->detail), .found = add_found, .other = give_other, .arg = e};
 
+	char owner[DIRECTORY_ADDRESS_MAX + 1];
+
+	if (r > 0 && aliases_owner(e->auth, alias, span_str(found->address), owner)) {
+		e->owner = pool_span(e->pool, span_str(owner));
+		if (e->owner.ptr == NULL)
+			return err_set(err, E_NOMEM, "out of memory");
+	}
 	return r > 0 ? aliases_each(e->auth, alias, &walk, err) : r;
 }
 
@@ -334,8 +345,9 @@ static int expand_one(struct expansion *e, struct err *err)
 	int r = step->mailbox ? auth_lookup_mailbox(e->auth, step->address, &found, err) : auth_lookup(e->auth, step->address, &found, err);
 
 	e->depth = step->depth + 1U;
+	e->owner = found.owner = step->owner;
 	if (r == E_DENIED) { /* not ours: a remote target of an alias */
-		found = (struct recipient){0};
+		found = (struct recipient){.owner = step->owner};
 		span_copy(step->address, found.address, sizeof(found.address));
 		return give_once(&e->once, &found);
 	}

@@ -86,7 +86,8 @@ static int send_target(void *arg, const struct recipient *r)
 	    .account = r->account,
 	    .quota = r->quota,
 	    .address = span_str(r->address),
-	    .detail = span_str(r->detail)};
+	    .detail = span_str(r->detail),
+	    .sender = r->owner};
 
 	if (r->code != 0) {
 		target.text = span_str(refusals[r->program]);

@@ -81,7 +81,7 @@ static int run_send(struct queue *queue, struct run *run)
 	struct message *m = t->message;
 	struct agent_run body = {.size = m->file.content,
 	    .arrived = m->file.envelope.arrived,
-	    .sender = m->file.envelope.sender,
+	    .sender = target_sender(t),
 	    .recipient = m->file.envelope.recipients[t->recipient].address,
 	    .detail = t->detail,
 	    .kind = t->kind,

@@ -213,7 +213,7 @@ static int flight_send(struct channel *channel, struct flight *flight)
 	    .size = m->file.content,
 	    .quota = t->quota,
 	    .arrived = e->arrived,
-	    .sender = e->sender,
+	    .sender = target_sender(t),
 	    .recipient = t->address,
 	    .detail = t->detail};
 	int fd = -1, r;

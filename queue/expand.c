@@ -96,6 +96,8 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		struct target *t = body->kind != 0 ? message_add_program(message, e->recipient, body)
 						   : message_add_target(message, e->recipient, body->account, body->quota, body->address, body->detail);
 
+		if (t != NULL && body->sender.len > 0)
+			t->sender = pool_span(message->pool, body->sender);
 		if (t != NULL && body->code != 0)
 			target_result(t, body->code, body->text);
 		else if (t != NULL && body->kind != 0)

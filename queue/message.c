@@ -145,6 +145,13 @@ struct target *message_add_target(struct message *m, uint32_t recipient, uint64_
 	return t;
 }
 
+struct span target_sender(const struct target *t)
+{
+	struct span sender = t->message->file.envelope.sender;
+
+	return sender.len > 0 && t->sender.len > 0 ? t->sender : sender;
+}
+
 struct target *message_add_program(struct message *m, uint32_t recipient, const struct auth_target *body)
 {
 	struct target *t = message_add_target(m, recipient, 0, 0, body->address, body->detail);
@@ -250,6 +257,8 @@ static void gather(struct message *m)
 				deferred = t;
 		}
 		s->attempts++;
+		if (failed != NULL || deferred != NULL)
+			s->owner = (deferred != NULL ? deferred : failed)->sender;
 		if (s->incomplete)
 			set_status(m, i, SPOOL_DEFERRED, SPAN_LIT("451 4.3.0 not enough memory for all the addresses it leads to"));
 		else if (count == 0)

@@ -40,6 +40,7 @@ struct target {
 	uint64_t quota;
 	struct span address;
 	struct span detail;
+	struct span sender; /* in place of the envelope's: the owner of an alias; empty: none */
 	/* A command or a file of an alias (agent.def), by auth's word. */
 	uint32_t kind; /* 0: neither */
 	struct span name, program, grant;
@@ -53,6 +54,7 @@ struct recipient_state {
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
 	bool incomplete; /* there was no memory for all its targets */
+	struct span owner; /* who is told of its failure, when that is not the sender */
 	struct span text;
 };
 
@@ -181,6 +183,8 @@ void message_step(struct message *message);
 void target_result(struct target *target, int code, struct span text);
 struct target *message_add_target(struct message *message, uint32_t recipient, uint64_t account, uint64_t quota,
     struct span address, struct span detail);
+/* Who is the sender of this copy. The null sender stays: nothing answers a notification. */
+struct span target_sender(const struct target *target);
 /* One that takes messages by the agent; what it is stands in body. */
 struct target *message_add_program(struct message *message, uint32_t recipient, const struct auth_target *body);
 

@@ -350,6 +350,22 @@ def test_a_command_twice_is_run_once(suite):
     assert file(suite, "twice") == "x\n"
 
 
+def test_an_owner_is_told_of_failures(suite):
+    """Of one list; the sender's notification of the other is one of its own."""
+    taken(suite, 'l: inner, "|echo $SENDER > OUT/owner; exit 70"\ninner: dora\nowner-l: alice\nplain: "|exit 69"\n')
+    qid = suite.deliver("Subject: to the list\n\nx\n", to=["l", "plain"], sender="dora@example.com")
+    until(lambda: len(re.findall("queue_dsn for=%s to=(owner-l|dora)@example.com kind=failure" % qid, suite.log())) == 2)
+    bounce(suite, "a command of the recipient's ended with status 70")
+    assert file(suite, "owner") == "owner-l@example.com\n"
+    c = suite.imap("dora")
+    c.ok("SELECT INBOX")
+    until(lambda: b"status 69" in b"".join(c.ok("FETCH 1:* BODY.PEEK[]")), what="no notification to the sender")
+    mails = c.ok("FETCH 1:* BODY.PEEK[]")
+    assert any(b"Return-Path: <owner-l@example.com>" in m and b"to the list" in m for m in mails)
+    assert not any(b"status 70" in m for m in mails)
+    c.close()
+
+
 def test_files_are_mboxes(suite):
     taken(suite, "box: OUT/box\nlinked: OUT/link\ndir: OUT/\n")
     open(os.path.join(suite.out, "target"), "w").close()
