@@ -298,11 +298,12 @@ static int watch(pid_t pid, int output, int64_t deadline, struct buf *said)
 		return E_UNAVAILABLE;
 	while (!over) {
 		int64_t left = deadline - now_ms();
+		int n = left > 0 ? poll(fds, 2, left > 60000 ? 60000 : (int)left) : 0;
 
-		if (left <= 0)
+		if (left <= 0 || (n < 0 && errno != EINTR))
 			break;
-		if (poll(fds, 2, left > 60000 ? 60000 : (int)left) < 0 && errno != EINTR)
-			break;
+		if (n <= 0)
+			continue;
 		over = (fds[0].revents & POLLIN) != 0;
 		if (fds[1].revents != 0 && !read_output(output, said))
 			fds[1].fd = -1;

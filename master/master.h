@@ -58,6 +58,8 @@ struct master_reload {
 	struct err failure;
 	struct event *watch;
 	uint64_t seen, tried; /* changes of files: as last looked at, and as last handed out */
+	int64_t span_ms, last_ms; /* since when changes are counted, and of the last one: monotonic */
+	unsigned changes;
 };
 
 struct master {

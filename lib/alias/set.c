@@ -60,6 +60,7 @@ static int take_list(struct alias_set *set, const struct part *part, struct err 
 {
 	struct alias_list *list = &set->lists[set->list_count];
 	struct err why = {0};
+	int r = 0;
 
 	if (set->list_count == ALIAS_INCLUDES_MAX)
 		return corrupt(err);
@@ -67,7 +68,11 @@ static int take_list(struct alias_set *set, const struct part *part, struct err 
 	list->path = span_str(part->path);
 	if (part->mark == ALIAS_MARK_NO_LIST)
 		list->why = words_of(set, part->octets);
-	else if (alias_list_parse(part->octets, part->path, set->pool, &list->list, &why) != 0)
+	else
+		r = alias_list_parse(part->octets, part->path, set->pool, &list->list, &why);
+	if (r == E_NOMEM)
+		return err_set(err, r, "%s", why.text); /* nothing is wrong with the list */
+	if (r != 0)
 		list->why = words_of(set, span_str(why.text));
 	return 0;
 }
