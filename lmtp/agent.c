@@ -25,7 +25,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { AGENT_OVERTIME_S = 60 }; /* that a supervisor may take beyond the command's time */
+enum {
+	AGENT_OVERTIME_S = 60,	    /* that a supervisor may take beyond the command's time */
+	AGENT_CAPABILITY_LAST = 63, /* also of kernels that are newer than the headers */
+};
 
 /* A supervisor; its answer comes through the pipe: a code, then the text. */
 struct job {
@@ -274,7 +277,7 @@ static int agent_confine(struct daemon *daemon, struct err *err)
 		return err_set_errno(err, errno, "limits of agent");
 	if (geteuid() != 0)
 		return 0;
-	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+	for (int cap = 0; cap <= AGENT_CAPABILITY_LAST; cap++)
 		if (!is_kept(cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EINVAL)
 			return err_set_errno(err, errno, "dropping capability %d", cap);
 	data[0].effective = data[0].permitted = 1U << CAP_SETUID | 1U << CAP_SETGID | 1U << CAP_KILL;
