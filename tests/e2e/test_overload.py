@@ -167,6 +167,7 @@ def not_reading(port):
     return c
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("text", [b"NOOP\r\n" * 10000, (b"MAIL FROM:<a@b.test>\r\n" + b"RCPT TO:<alice+x@example.com>\r\n" * 900 + b"RSET\r\n") * 90], ids=["NOOP", "RCPT"])
 def test_16_replies_that_nobody_reads(hurried, text):
     """The server stops reading when a little more than 64 kB wait, of its own or of the kernel's memory, and closes in time."""
