@@ -255,6 +255,10 @@ check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
 check-linear: deps all $(B)/tests/lib/linear_time_test
 	@$(RIG_ENV) tests/linear/linear.py $(RIG)
+# What testssl.sh says of the ports with TLS.
+check-testssl: deps all
+	@tests/install-deps.sh --testssl
+	@MAILWAIN_BUILD=$(abspath $(B)) tests/testssl.py
 # The clients of check-load and check-soak: thousands in one process.
 LOAD_CLIENTS := $(addprefix $(B)/tests/,idlers senders)
 $(LOAD_CLIENTS): $(B)/tests/%: $(addprefix $(B)/obj/tests/load/,%.o peer.o)
@@ -461,4 +465,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall

@@ -213,7 +213,6 @@ int main(int argc, char **argv)
 	size_t verb = 0;
 
 	q.old_name = argc > 0 && strcmp(basename(argv[0]), "newaliases") == 0;
-
 	/* sendmail's newaliases ignores what it does not know: installers call it with options of other programs. */
 	if (q.old_name) {
 		for (int i = 1; i + 1 < argc; i++)
