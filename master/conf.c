@@ -14,7 +14,8 @@ enum { CONF_FLAT_MAX = 4 * 1024 * 1024, FILE_MAX = 1024 * 1024 };
 static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
-} file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities}};
+} file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
+    {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret}};
 
 static int seal(const char *name, struct span text, int *out, struct err *err)
 {
@@ -93,6 +94,14 @@ static struct master_file_copy *new_file(struct master_settings *settings, struc
 	return more;
 }
 
+/* A file that is taken when none is named: the machine may not have it. */
+static bool is_default_file(enum conf_setting setting)
+{
+	const char *path = conf_setting_info(setting)->default_text;
+
+	return path[0] != '\0' && access(path, R_OK) == 0;
+}
+
 /* where: the top level or a domain. */
 static int seal_file(struct master_settings *settings, size_t kind, const struct conf_where *where, struct err *err)
 {
@@ -102,7 +111,7 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	struct buf content;
 	int r, number;
 
-	if (!conf_is_set(settings->conf, setting, where))
+	if (!conf_is_set(settings->conf, setting, where) && !is_default_file(setting))
 		return 0;
 	file = new_file(settings, err);
 	if (file == NULL)

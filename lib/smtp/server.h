@@ -91,6 +91,7 @@ struct smtp_server_config {
 	bool tls_offered;
 	bool submission;  /* AUTH before MAIL (RFC 6409 section 4.3) */
 	bool plain_login; /* AUTH also without TLS */
+	bool bearer;	  /* and by bearer tokens */
 };
 
 enum smtp_event {
