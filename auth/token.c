@@ -356,15 +356,19 @@ struct sasl_refusal token_refusal(const struct conf *conf, const char *status, c
 static int read_secret(struct tokens *tokens, struct err *err)
 {
 	char text[SECRET_MAX + 2];
+	struct secret fresh = {0};
 	int fd = daemon_file(tokens->auth->daemon, "oauth-client-secret");
 	ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text), 0) : 0;
 	bool fits;
 
 	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
 		n--;
-	fits = n >= 0 && secret_set(&tokens->secret, span_of(text, (size_t)n));
+	fits = n >= 0 && secret_set(&fresh, span_of(text, (size_t)n)) && (n > 0 || setting(tokens, CONF_oauth_introspection).len == 0);
 	explicit_bzero(text, sizeof(text));
-	if (!fits || (n == 0 && setting(tokens, CONF_oauth_introspection).len > 0))
+	if (fits)
+		tokens->secret = fresh; /* else the old one stays, as the old configuration does */
+	secret_wipe(&fresh);
+	if (!fits)
 		return err_set(err, E_SYNTAX, "oauth-client-secret: the file must have one line of 1 to %d octets", SECRET_MAX);
 	return 0;
 }

@@ -35,7 +35,6 @@ struct fetch {
 	struct transfer *first, **tail; /* by arrival */
 	unsigned waiting, running;
 	uint64_t total;
-	uint32_t peers;
 };
 
 /* The answer is borrowed until it returns. */

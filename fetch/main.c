@@ -59,10 +59,7 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 
 static void on_closed(void *arg, struct ipc_conn *conn)
 {
-	struct fetch *fetch = arg;
-
-	fetch_cancel_all(fetch, conn);
-	fetch->peers--;
+	fetch_cancel_all(arg, conn);
 }
 
 static const struct ipc_conn_callbacks peer_callbacks = {on_message, on_closed};
@@ -82,8 +79,7 @@ static void fetch_peer(struct daemon *daemon, struct span service, struct span r
 	if (!serving && span_eq(service, SPAN_LIT("dns"))) {
 		dns_service(fetch->dns, fd);
 	} else if (serving && is_user(role)) {
-		if (ipc_conn_new(daemon_base(daemon), fd, &ipc_service_fetch, TO_SERVICE, &peer_callbacks, fetch) != NULL)
-			fetch->peers++;
+		ipc_conn_new(daemon_base(daemon), fd, &ipc_service_fetch, TO_SERVICE, &peer_callbacks, fetch);
 	} else {
 		log_event(EV_ipc_bad_message, daemon_log(daemon), F_STR("service", "fetch"), F_SPAN("role", role));
 		close(fd);

@@ -100,10 +100,17 @@ static void answer(struct transfer *t, const struct fetch_answer *body)
 	run_waiting(fetch);
 }
 
+/* Words of ours and curl's, in which a piece of what the host sent may stand. */
 static void fail(struct transfer *t, int code, const char *text)
 {
-	struct fetch_answer body = {.code = code, .max_age = -1, .text = span_sub(span_str(text), 0, 256)};
+	char shown[257];
+	struct fetch_answer body = {.code = code, .max_age = -1};
 
+	span_copy(span_str(text), shown, sizeof(shown));
+	for (char *p = shown; *p != '\0'; p++)
+		if (*p < ' ' || *p == 0x7f)
+			*p = '?';
+	body.text = span_str(shown);
 	answer(t, &body);
 }
 

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.parse
 
-from tls_files import KINDS, issued, make, openssl
+from tls_files import KINDS, issued, openssl
 
 ISSUER = "https://id.example.com/realms/mail"
 AUDIENCE = "mailwain"
@@ -107,14 +107,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Provider:
     """answers: path -> what is done with the request, in place of what an identity provider does."""
 
-    def __init__(self, stem="tls", **certificate):
+    def __init__(self, name="127.0.0.1", **certificate):
         self.where = tempfile.mkdtemp(prefix="mailwain-idp-")
         os.chmod(self.where, 0o755)
         self.requests = []
         self.keys = []
         self.tokens = {}  # of introspection: token -> answer
         self.answers = {}
-        pem, key = issued(self.where, "127.0.0.1", **{"address": "127.0.0.1", **certificate})
+        pem, key = issued(self.where, name, **{"address": "127.0.0.1", **certificate})
         self.authorities = os.path.join(self.where, "ca.pem")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem, key)

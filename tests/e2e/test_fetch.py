@@ -1,14 +1,16 @@
 """The fetch process: what it gets from a host, and what a host cannot make it do."""
 import json
+import os
+import signal
 import socket
 import threading
 import time
 
 import pytest
 
+from dns import Dns, Zone
 from idp import Provider
 from mailwain import Instance
-from tls_files import make
 
 LIMIT = 57344
 
@@ -262,3 +264,58 @@ def test_authorities_come_with_a_reload(host):
         r = i.mw("reload", check=False)
         assert r.returncode != 0 and "fetch-authorities has no PEM certificate" in r.stderr
         assert get(i, other.url("/jwks"))[0] == 0
+
+
+# ---- names ----
+
+
+@pytest.fixture(scope="module")
+def named():
+    """A host with a name, and the name servers that know it and others."""
+    zones = {
+        "here.test": ["id A 127.0.0.1", "both A 127.0.0.1", "both AAAA ::1", "other A 127.0.0.1", "alias CNAME id", "none TXT x", "away A 127.0.0.1", "away AAAA 2001:db8::1"],
+        "broken.test": Zone(["id A 127.0.0.1"], fault="wrong"),
+    }
+    with Provider(address=None, name="id.here.test") as host, Dns(zones).running() as dns:
+        host.answers["/hello"] = lambda h: h.answer(b"hello")
+        yield host, dns
+
+
+def test_names_are_resolved_and_held_against_the_certificate(named):
+    host, dns = named
+    with Instance(host.settings() + dns.conf_lines()).running() as i:
+        url = "https://%%s:%d/hello" % host.port
+        for name in ("id.here.test", "ID.Here.Test.", "id.here.test"):
+            assert get(i, url % name)[0] == 0, name
+        for name, code, words in [
+            ("other.here.test", 77, "subject"),
+            ("alias.here.test", 77, "subject"),
+            ("nobody.here.test", 68, "does not exist"),
+            ("none.here.test", 68, "has no address"),
+            ("id.broken.test", 69, "cannot be resolved now"),
+            ("127.0.0.1", 77, "subject"),
+        ]:
+            got, said = get(i, url % name)
+            assert got == code and words in said, (name, got, said)
+
+
+def test_a_name_that_leads_to_ourselves(named):
+    host, dns = named
+    with Instance(["fetch-authorities " + host.authorities] + dns.conf_lines()).running() as i:
+        before = len(host.requests)
+        for name in ("id.here.test", "both.here.test", "away.here.test"):
+            code, said = get(i, "https://%s:%d/hello" % (name, host.port))
+            assert code == 77 and "is no public address" in said, (name, said)
+        assert len(host.requests) == before
+
+
+def test_without_a_resolver_it_waits_and_says_so(named):
+    host, dns = named
+    with Instance(host.settings() + dns.conf_lines()).running() as i:
+        url = "https://id.here.test:%d/hello" % host.port
+        assert get(i, url)[0] == 0
+        os.kill(i.daemons()["resolve"], signal.SIGSTOP)
+        code, said = get(i, url, "--timeout", "500ms")
+        assert code == 69 and "not resolved in time" in said, said
+        os.kill(i.daemons()["resolve"], signal.SIGKILL)
+        assert get(i, url)[0] == 0
