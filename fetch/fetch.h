@@ -13,7 +13,9 @@
 enum {
 	FETCH_RUNNING_MAX = 64,
 	FETCH_HOST_MAX = 8,	/* of them with one host */
+	FETCH_OWNER_MAX = 48,	/* and for one peer: slow hosts of the relay's must not keep logins waiting */
 	FETCH_WAITING_MAX = 512, /* behind them; further ones are refused */
+	FETCH_OWNER_WAITING_MAX = 384,
 	FETCH_BODY_MAX = 57344,
 	FETCH_HEADERS_MAX = 32768, /* of one answer, 1xx and trailers included */
 	FETCH_TIMEOUT_MAX_MS = 60 * 1000,

@@ -380,13 +380,26 @@ static void resolve(struct transfer *t)
 
 /* ---- turns ---- */
 
-static unsigned running_with(const struct fetch *fetch, const char *host)
+static bool may_run(const struct transfer *t)
 {
-	unsigned count = 0;
+	unsigned with_host = 0, for_owner = 0;
 
-	for (const struct transfer *t = fetch->first; t != NULL; t = t->next)
-		count += t->state != TRANSFER_WAITS && strcmp(t->host, host) == 0;
-	return count;
+	for (const struct transfer *other = t->fetch->first; other != NULL; other = other->next) {
+		bool runs = other->state != TRANSFER_WAITS;
+
+		with_host += runs && strcmp(other->host, t->host) == 0;
+		for_owner += runs && other->owner == t->owner;
+	}
+	return t->state == TRANSFER_WAITS && with_host < FETCH_HOST_MAX && for_owner < FETCH_OWNER_MAX;
+}
+
+static bool may_wait(const struct fetch *fetch, const void *owner)
+{
+	unsigned for_owner = 0;
+
+	for (const struct transfer *other = fetch->first; other != NULL; other = other->next)
+		for_owner += other->state == TRANSFER_WAITS && other->owner == owner;
+	return fetch->waiting < FETCH_WAITING_MAX && for_owner < FETCH_OWNER_WAITING_MAX;
 }
 
 static void start(struct transfer *t)
@@ -400,13 +413,13 @@ static void start(struct transfer *t)
 		resolve(t);
 }
 
-/* Who has waited longest, but not for a host that has enough. NULL: nobody may run now. */
+/* Who has waited longest, but not for a host or a peer that has enough. NULL: nobody may run now. */
 static struct transfer *next_waiting(const struct fetch *fetch)
 {
 	if (fetch->waiting == 0 || fetch->running >= FETCH_RUNNING_MAX)
 		return NULL;
 	for (struct transfer *t = fetch->first; t != NULL; t = t->next)
-		if (t->state == TRANSFER_WAITS && running_with(fetch, t->host) < FETCH_HOST_MAX)
+		if (may_run(t))
 			return t;
 	return NULL;
 }
@@ -526,7 +539,7 @@ static struct transfer *transfer_new(struct fetch *fetch, size_t body_max)
 void fetch_begin(struct fetch *fetch, const struct fetch_request *ask, const void *owner, uint32_t id, fetch_done *done, void *arg)
 {
 	struct fetch_answer refused = {.code = E_BUSY, .max_age = -1, .text = SPAN_LIT("too many requests wait")};
-	struct transfer *t = fetch->waiting < FETCH_WAITING_MAX ? transfer_new(fetch, ask->body_max) : NULL;
+	struct transfer *t = may_wait(fetch, owner) ? transfer_new(fetch, ask->body_max) : NULL;
 	int r;
 
 	if (t == NULL) {

@@ -94,6 +94,18 @@ def test_clocks_may_differ(by_keys, provider):
     accepted(by_keys, token(provider.keys[0], claims(ALICE, nbf=now + 20, iat=now + 20)))
 
 
+def test_a_long_token(by_keys, provider):
+    """With what some providers put into them: three quarters of what a login may have."""
+    text = token(provider.keys[2], claims(ALICE, groups=["/staff/%04d" % n for n in range(300)]))
+    assert 6000 < len(text) < 8000
+    accepted(by_keys, text)
+    for initial in (True, False):
+        s = smtplib.SMTP_SSL("127.0.0.1", by_keys.port("submissions"))
+        s.ehlo()
+        assert s.auth("XOAUTH2", lambda challenge=None: first("XOAUTH2", ALICE, text).decode() if initial or challenge is not None else None, initial_response_ok=initial)[0] == 235
+        s.quit()
+
+
 # ---- tokens that are not good ----
 
 
