@@ -10,7 +10,7 @@ import pytest
 from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
-CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "deliver", "imap-session", "smtpd", "submission", "imapd", "lmtpd"]
+CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_own_users_and_roots(busy):
         assert int(s["CapBnd"], 16) == 0, name
         assert os.readlink("/proc/%d/root" % pid) != "/", name
         users[name] = pwd.getpwuid(int(uids.pop())).pw_name
-    assert len({users[n] for n in ("keys", "resolve", "smtpd", "submission", "imapd", "auth", "fetch", "queue", "deliver", "lmtpd")}) == 10
+    assert len({users[n] for n in ("keys", "resolve", "smtpd", "submission", "pickup", "imapd", "auth", "fetch", "queue", "deliver", "lmtpd")}) == 11
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the roots are empty only when started as root")
