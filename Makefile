@@ -30,6 +30,7 @@ IDN_LIBS      ?= -lidn2
 UTF8PROC_LIBS ?= -lutf8proc
 JANSSON_LIBS  ?= -ljansson
 CRYPT_LIBS    ?= -lcrypt
+CURL_LIBS     ?= -lcurl
 UNBOUND_LIBS  ?= -lunbound
 CMOCKA_LIBS   ?= -lcmocka
 
@@ -52,6 +53,7 @@ SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o key
 LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 DNS     := $(addprefix lib/dns/,client.o record.o)
 ALIAS   := $(addprefix lib/alias/,parse.o set.o)
+OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
@@ -59,13 +61,15 @@ master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/con
              $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o) \
              $(ALIAS) master/aliases.o master/alias_files.o
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
-auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
+auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
-             password.o hash.o app.o defence.o marks.o login.o sasl.o sender.o change.o control.o control_app.o control_failures.o export.o) \
+             password.o hash.o app.o defence.o marks.o login.o sasl.o token.o token_keys.o sender.o change.o control.o control_app.o control_failures.o export.o) \
              lib/store/pages.o $(ALIAS) auth/aliases.o auth/aliases_load.o
-auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
+auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) $(JANSSON_LIBS) -lpthread -lm
 keys_O    := $(DAEMON) $(addprefix lib/tls/,certificate.o key.o) $(addprefix keys/,main.o ring.o)
 keys_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
+fetch_O   := $(DAEMON) $(CONTROL) $(DNS) lib/dns/name.o lib/net/control_daemon.o $(addprefix fetch/,main.o address.o control.o header.o loop.o transfer.o)
+fetch_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(CURL_LIBS) $(TLS_LIBS) $(IDN_LIBS)
 RESOLVER  := $(addprefix resolve/,packet.o present.o)
 resolve_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(addprefix lib/dns/,record.o name.o) $(RESOLVER) \
              $(addprefix resolve/,main.o peer.o control.o flights.o context.o settings.o)
@@ -112,6 +116,8 @@ mailwain-tls_O     := $(COMMAND) lib/tls/certificate.o master/tls_command.o
 mailwain-tls_L      = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-account_O := $(COMMAND) auth/command.o
 mailwain-account_L  = $(JANSSON_LIBS)
+mailwain-fetch_O   := $(COMMAND) fetch/command.o
+mailwain-fetch_L    = $(JANSSON_LIBS)
 mailwain-queue_O   := $(COMMAND) queue/command.o
 mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-resolve_O := $(COMMAND) resolve/command.o
@@ -121,8 +127,8 @@ mailwain-store_L    = $(JANSSON_LIBS)
 sendmail_O := $(COMMAND) $(CONF) lib/conf/file.o $(LOCAL) $(SMTP) $(addprefix submission/,sendmail.o sendmail_content.o sendmail_handover.o sendmail_queue.o sendmail_smtp.o)
 sendmail_L  = $(JANSSON_LIBS)
 
-DAEMONS  := master keys resolve auth smtpd submission pickup queue deliver lmtpd imapd imap-session agent
-COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-store mailwain-aliases mailwain-resolve
+DAEMONS  := master keys resolve auth fetch smtpd submission pickup queue deliver lmtpd imapd imap-session agent
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-fetch mailwain-queue mailwain-store mailwain-aliases mailwain-resolve
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
 
@@ -162,21 +168,21 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(DNS) lib/dns/name.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
-              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread
+              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
 
 $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
-$(filter $(B)/tests/auth/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -188,8 +194,9 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o) queue/dsn.o $(RESOLVER)
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o) queue/dsn.o \
+           fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -360,7 +367,7 @@ fuzz:
 
 # Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
 FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
-              mime_words imap_facts ipc dns_records dns_packet
+              mime_words imap_facts ipc dns_records dns_packet jwt jwks
 fuzzers-short:
 	@tests/install-deps.sh --fuzz
 	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)

@@ -12,12 +12,14 @@ struct marks;
 struct login;
 struct exchange;
 struct change;
+struct tokens;
 
 struct auth {
 	struct daemon *daemon;
 	struct directory *directory;
 	struct control_server *control;
 	struct password_pool *passwords;
+	struct tokens *tokens;
 	struct defence *defence;
 	struct marks *marks;
 	struct login *pending; /* being checked, or answered late */
@@ -163,6 +165,11 @@ void login_by_certificate(struct login *login);
 bool login_may_prove(struct login *login);
 /* A proof was right, though the client has still to say so. */
 void login_is_right(struct login *login);
+/* A proof was wrong, though the client has still to be told: it has failed, also when it leaves now. login_end adds nothing to that. */
+void login_is_wrong(struct login *login, const char *reason);
+/* Is there such an account? Not to be found is no error: login_why_not says it then. */
+int login_find(struct login *login);
+const char *login_why_not(const struct login *login);
 /* The SCRAM keys of the account, or such as nobody's password has. */
 int login_keys(struct login *login, size_t size, struct scram_keys *out);
 /* Another name for the same account? */

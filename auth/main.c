@@ -3,6 +3,7 @@
 
 #include "auth/defence.h"
 #include "auth/marks.h"
+#include "auth/token.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/control.h"
@@ -168,9 +169,13 @@ static const struct ipc_conn_callbacks auth_callbacks = {on_message, on_closed};
 
 static void auth_peer_came(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
-	struct auth_peer *peer = calloc(1, sizeof(*peer));
+	struct auth_peer *peer;
 
-	(void)service;
+	if (!serving && span_eq(service, SPAN_LIT("fetch"))) {
+		tokens_service(((struct auth *)daemon_state(daemon))->tokens, fd);
+		return;
+	}
+	peer = calloc(1, sizeof(*peer));
 	if (peer == NULL || !serving) {
 		free(peer);
 		close(fd);
@@ -245,6 +250,8 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = password_pool_new(auth, &auth->passwords, err);
 	if (r == 0)
+		r = tokens_new(auth, &auth->tokens, err);
+	if (r == 0)
 		auth->control = control_server_new(daemon, auth_control, auth);
 	return r;
 }
@@ -252,11 +259,13 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 /* What holds for an address may be another thing now. */
 static int auth_reload(struct daemon *daemon, struct err *err)
 {
-	int r = aliases_load(daemon_state(daemon), err);
+	struct auth *auth = daemon_state(daemon);
+	int r = aliases_load(auth, err);
 
-	if (r == 0)
-		auth_changed(daemon_state(daemon));
-	return r;
+	if (r != 0)
+		return r;
+	auth_changed(auth);
+	return tokens_reload(auth->tokens, err);
 }
 
 static void auth_halt(struct daemon *daemon)

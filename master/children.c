@@ -26,7 +26,8 @@ enum {
 const struct child_kind child_kinds[] = {
     {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},
     {.name = "resolve", .stop = STOP_SERVICES, .files = FILE_RESOLVER, .control = true, .workers = CONF_COUNT},
-    {.name = "auth", .stop = STOP_SERVICES, .files = FILE_ALIASES, .grant = true, .programs = true, .control = true, .workers = CONF_COUNT},
+    {.name = "auth", .stop = STOP_SERVICES, .files = FILE_ALIASES | FILE_CLIENT_SECRET, .grant = true, .programs = true, .control = true, .workers = CONF_COUNT},
+    {.name = "fetch", .stop = STOP_SERVICES, .files = FILE_WEB_AUTHORITIES, .control = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "deliver", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
@@ -59,6 +60,8 @@ static const struct {
     {"imapd", "keys", "keys"},
     {"deliver", "auth", "auth"},
     {"lmtpd", "auth", "auth"},
+    {"auth", "fetch", "fetch"},
+    {"fetch", "resolve", "dns"},
     {"lmtpd", "deliver", "deliver"},
     {"queue", "agent", "agent"},
 };

@@ -15,6 +15,7 @@ static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
 } file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
+    {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret},
     {FILE_RESOLVER, CONF_resolver_trust_anchor}};
 
 int settings_seal(const char *name, struct span text, int *out, struct err *err)
@@ -94,6 +95,14 @@ struct master_file_copy *settings_new_file(struct master_settings *settings, str
 	return more;
 }
 
+/* A file that is taken when none is named: the machine may not have it. */
+static bool is_default_file(enum conf_setting setting)
+{
+	const char *path = conf_setting_info(setting)->default_text;
+
+	return path[0] != '\0' && access(path, R_OK) == 0;
+}
+
 /* file: its kind, name and path are set. */
 static int seal_content(struct master_file_copy *file, const char *what, struct span origin, struct err *err)
 {
@@ -117,7 +126,7 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	const char *what = conf_setting_info(setting)->name;
 	struct master_file_copy *file;
 
-	if (!conf_is_set(settings->conf, setting, where))
+	if (!conf_is_set(settings->conf, setting, where) && !is_default_file(setting))
 		return 0;
 	file = settings_new_file(settings, err);
 	if (file == NULL)

@@ -11,7 +11,7 @@ import pytest
 from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
-CONFINED = ["keys", "resolve", "auth", "queue", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
+CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +70,18 @@ def test_own_users_and_roots(busy):
         assert int(s["CapBnd"], 16) == 0, name
         assert os.readlink("/proc/%d/root" % pid) != "/", name
         users[name] = pwd.getpwuid(int(uids.pop())).pw_name
-    assert len({users[n] for n in ("keys", "resolve", "smtpd", "submission", "pickup", "imapd", "auth", "queue", "deliver", "lmtpd")}) == 10
+    assert len({users[n] for n in ("keys", "resolve", "smtpd", "submission", "pickup", "imapd", "auth", "fetch", "queue", "deliver", "lmtpd")}) == 11
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the roots are empty only when started as root")
 def test_network_daemons_see_an_empty_directory(busy):
-    for name in ("smtpd", "submission", "imapd", "lmtpd", "resolve"):
+    for name in ("smtpd", "submission", "imapd", "lmtpd", "fetch", "resolve"):
         assert os.listdir("/proc/%d/root/" % busy.daemons()[name]) == []
 
 
 def test_descriptors_are_few_and_known(busy):
     """A network daemon has sockets, pipes and its event loop open, no file and no directory."""
-    for name in ("smtpd", "submission", "imapd", "lmtpd", "resolve"):
+    for name in ("smtpd", "submission", "imapd", "lmtpd", "fetch", "resolve"):
         pid = busy.daemons()[name]
         for link in glob.glob("/proc/%d/fd/*" % pid):
             target = os.readlink(link)
