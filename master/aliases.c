@@ -97,5 +97,5 @@ int settings_read_aliases(struct master_settings *settings, const struct master_
 void aliases_note(const struct master *master, struct buf *out)
 {
 	if (master->now.aliases.code != 0)
-		buf_printf(out, "%s%s; the aliases are those from before", buf_len(out) > 0 ? "; " : "", master->now.aliases.text);
+		buf_printf(out, "%s%s; the aliases are those from before, if there were any", buf_len(out) > 0 ? "; " : "", master->now.aliases.text);
 }
