@@ -469,6 +469,25 @@ static void one_transaction_follows_the_other(void **state)
 	talk_free(&t);
 }
 
+/* What a server says to QUIT is of no interest, nor whether it says it. */
+static void quit_never_fails(void **state)
+{
+	static const char *const rows[] = {"221 bye\r\n", "421 bye\r\n", "500 what?\r\n", "250 x\r\n", "nonsense\r\n", "221 x\n", ""};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct talk *t = talk_ready("250-x\r\n");
+
+		smtp_client_quit(t->client);
+		hears(t, rows[i]);
+		if (rows[i][0] == '\0')
+			smtp_client_ended(t->client, E_TIMEOUT, NULL);
+		assert_int_equal(next_event(t), SMTP_CLIENT_CLOSED);
+		assert_int_equal(failure_of(t), 0);
+		talk_free(&t);
+	}
+}
+
 static void a_window_of_recipients_is_on_its_way(void **state)
 {
 	static struct smtp_client_recipient many[SMTP_CLIENT_PIPELINE * 3];
@@ -533,6 +552,7 @@ int main(void)
 	    cmocka_unit_test(content_that_cannot_be_had_ends_the_connection),
 	    cmocka_unit_test(only_whole_line_ends_go_out),
 	    cmocka_unit_test(one_transaction_follows_the_other),
+	    cmocka_unit_test(quit_never_fails),
 	    cmocka_unit_test(a_window_of_recipients_is_on_its_way),
 	    cmocka_unit_test(patience_is_that_of_the_rfc),
 	};
