@@ -110,7 +110,7 @@ static size_t unanswered(const struct client_transaction *tx)
 /* RFC 2920 section 3.1: DATA is the last of a group. The answers to RCPT are waited for before BDAT, whose octets come with it. */
 static bool may_say_data(const struct client_transaction *tx)
 {
-	return !tx->data_sent && !tx->chunked && (tx->accepted > 0 || tx->answered < 1 + tx->sent);
+	return !tx->data_sent && !tx->chunked && !tx->message->probe && (tx->accepted > 0 || tx->answered < 1 + tx->sent);
 }
 
 /* True when a command was said. */
@@ -177,6 +177,7 @@ static void rcpt_answered(struct smtp_client *c, struct verdict *v, const struct
 		return;
 	if (reply->code / 100 == 2) {
 		v->accepted = true;
+		v->reply = tx->message->probe ? keep_reply(c, reply) : NULL;
 		tx->accepted++;
 	} else if (code == E_REMOTE) {
 		client_fail_by_reply(c, reply, "RCPT");
@@ -211,12 +212,25 @@ static void data_answered(struct smtp_client *c, const struct smtp_client_reply 
 	}
 }
 
+/* Nothing is sent to those that would be taken: this 0 has no message behind it. */
+static void judge_probed(struct smtp_client *c)
+{
+	for (size_t i = 0; i < c->tx.count; i++) {
+		struct verdict *v = &c->tx.verdicts[i];
+
+		if (v->accepted && !v->decided)
+			judge(v, 0, "RCPT", v->reply);
+	}
+}
+
 /* Everything that was said is answered, and there is nothing more to say but the content. */
 static void envelope_is_through(struct smtp_client *c)
 {
 	struct client_transaction *tx = &c->tx;
 
-	if (tx->accepted == 0)
+	if (tx->message->probe)
+		judge_probed(c);
+	if (tx->accepted == 0 || tx->message->probe)
 		settle_and_go_on(c, tx->mail_taken);
 	else if (tx->chunked)
 		client_content_begin(c);
