@@ -49,6 +49,8 @@ COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o ta
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
 SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
+SASLCLIENT := $(SASLLINE) $(addprefix lib/sasl/,client.o client_scram.o keys.o prepare.o)
+SMTPCLIENT := $(addprefix lib/smtp/,address.o framing.o reply.o client.o client_auth.o client_command.o client_content.o client_hello.o client_mail.o) $(SASLCLIENT)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
 LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 DNS     := $(addprefix lib/dns/,client.o record.o)
@@ -90,6 +92,7 @@ STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o 
              check.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
+MIMECONVERT := $(addprefix lib/mime/,convert.o encode.o encoding.o header.o structure.o)
 IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o search.o set.o utf7.o)
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
@@ -168,7 +171,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
@@ -366,7 +369,7 @@ fuzz:
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
 
 # Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
-FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
+FUZZ_SHORT := smtp smtp_framing smtp_address smtp_reply smtp_client imap_session prelogin imap_lex imap_reader mime_structure mime_header \
               mime_words imap_facts ipc dns_records dns_packet jwt jwks
 fuzzers-short:
 	@tests/install-deps.sh --fuzz
