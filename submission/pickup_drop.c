@@ -187,7 +187,7 @@ static void take_letter(struct drop *drop, const char *name, int fd, const struc
 	if (st->st_mtim.tv_sec > 0 && st->st_mtim.tv_sec < clock_wall())
 		letter.written = st->st_mtim.tv_sec;
 	*d = (struct dropped){.next = drop->busy, .pickup = drop->pickup, .uid = st->st_uid};
-	snprintf(d->name, sizeof(d->name), "%s", name);
+	span_copy(span_str(name), d->name, sizeof(d->name));
 	drop->busy = d;
 	drop->busy_count++;
 	job_start(drop->pickup, &letter, pool, st->st_uid, fd, head, (uint64_t)st->st_size, on_done, d);
