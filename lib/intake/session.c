@@ -203,7 +203,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 
 	if (why->code == E_NOMEM)
 		log_event(EV_smtp_failed, daemon_log(s->intake->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
-	if (why->code == E_TIMEOUT && !conn_is_tls(conn))
+	if (why->code == E_TIMEOUT && conn_is_plain(conn))
 		(void)!send(conn_fd(conn), slow, sizeof(slow) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	session_end(&s);
 }
