@@ -285,6 +285,7 @@ def test_large(local):
     (["-bd"], "", USAGE, "mailwain start"),
     (["-bv", "alice"], "", USAGE, "not supported"),
     (["-bt"], "", USAGE, "not supported"),
+    (["-t"], "To: %s\n\nx\n" % ", ".join("a%d@remote.test" % n for n in range(1001)), DATAERR, "more than 1000 recipients"),
     (["alice"], "".join("Received: by x\n" for _ in range(101)) + "\nx\n", DATAERR, "going in circles"),
 ])
 def test_refused(local, args, input, status, words):
