@@ -112,6 +112,16 @@ static int check_authorities(const struct conf *conf, struct err *err)
 	return r;
 }
 
+/* What is in it the resolver says. */
+static int check_anchor(const struct conf *conf, struct err *err)
+{
+	int r = 0, fd = open_file(conf, CONF_resolver_trust_anchor, &(struct conf_where){0}, &r, err);
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 static int check_group(const struct conf *conf, struct err *err)
 {
 	struct span name = conf_text(conf, CONF_control_group, NULL);
@@ -135,6 +145,8 @@ static int check(struct request *q)
 		r = check_tls(q->conf, &(struct conf_where){.domain = conf_domain(q->conf, i)}, &err);
 	if (r == 0)
 		r = check_authorities(q->conf, &err);
+	if (r == 0)
+		r = check_anchor(q->conf, &err);
 	if (r == 0)
 		r = check_group(q->conf, &err);
 	if (r != 0)
