@@ -15,7 +15,7 @@ static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
 } file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
-    {FILE_LOGIN, CONF_password_file}, {FILE_LOGIN, CONF_token_file}};
+    {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities}};
 
 static int seal(const char *name, struct span text, int *out, struct err *err)
 {

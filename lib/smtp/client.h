@@ -74,6 +74,7 @@ struct smtp_client_message {
 	bool binary;	    /* it has lines that are no text: BODY=BINARYMIME, with BDAT */
 	bool smtputf8;
 	bool requiretls; /* RFC 8689 */
+	bool probe;	 /* ends behind the recipients: a 0 means that the server would take it for them */
 	const struct smtp_client_recipient *recipients;
 	size_t recipient_count;
 };

@@ -110,7 +110,7 @@ static size_t unanswered(const struct client_transaction *tx)
 /* RFC 2920 section 3.1: DATA is the last of a group. The answers to RCPT are waited for before BDAT, whose octets come with it. */
 static bool may_say_data(const struct client_transaction *tx)
 {
-	return !tx->data_sent && !tx->chunked && (tx->accepted > 0 || tx->answered < 1 + tx->sent);
+	return !tx->data_sent && !tx->chunked && !tx->message->probe && (tx->accepted > 0 || tx->answered < 1 + tx->sent);
 }
 
 /* True when a command was said. */
@@ -178,6 +178,8 @@ static void rcpt_answered(struct smtp_client *c, struct verdict *v, const struct
 	if (reply->code / 100 == 2) {
 		v->accepted = true;
 		tx->accepted++;
+		if (tx->message->probe)
+			judge(v, 0, "RCPT", keep_reply(c, reply));
 	} else if (code == E_REMOTE) {
 		client_fail_by_reply(c, reply, "RCPT");
 	} else if (is_no_room(tx, reply)) {
@@ -216,7 +218,7 @@ static void envelope_is_through(struct smtp_client *c)
 {
 	struct client_transaction *tx = &c->tx;
 
-	if (tx->accepted == 0)
+	if (tx->accepted == 0 || tx->message->probe)
 		settle_and_go_on(c, tx->mail_taken);
 	else if (tx->chunked)
 		client_content_begin(c);
@@ -258,7 +260,7 @@ static void lmtp_answered(struct smtp_client *c, const struct smtp_client_reply 
 }
 
 /*
- * The only place where a recipient gets a 0. In LMTP the answers come in the order of the recipients that were taken (RFC 2033
+ * The only place where a recipient of a message that is sent gets a 0. In LMTP the answers come in the order of the recipients that were taken (RFC 2033
  * section 4.2). Behind a BDAT that failed the server's state is not defined (RFC 3030 section 3).
  */
 void client_end_answered(struct smtp_client *c, const struct smtp_client_reply *reply)

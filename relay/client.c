@@ -1,0 +1,197 @@
+/* The channel to queue: jobs in, results out. */
+#include "relay/relay.h"
+
+#include "base/log.h"
+#include "net/ipc_conn.h"
+#include "spool/spool.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct client {
+	struct client *next, **link;
+	struct relay *relay;
+	struct ipc_conn *conn;
+};
+
+/* ---- decoding ---- */
+
+static bool take_text(struct span *packed, struct span *out)
+{
+	size_t len;
+
+	if (packed->len < 2)
+		return false;
+	len = (size_t)(unsigned char)packed->ptr[0] | (size_t)(unsigned char)packed->ptr[1] << 8;
+	*packed = span_from(*packed, 2);
+	*out = span_sub(*packed, 0, len);
+	*packed = span_from(*packed, len);
+	return out->len == len && (len == 0 || memchr(out->ptr, '\0', len) == NULL);
+}
+
+static bool take_recipient(struct span *packed, struct smtp_client_recipient *out)
+{
+	if (!take_text(packed, &out->address) || !take_text(packed, &out->orcpt) || packed->len < 1 || out->address.len == 0)
+		return false;
+	out->notify = (unsigned char)packed->ptr[0];
+	*packed = span_from(*packed, 1);
+	return out->notify <= 15;
+}
+
+int client_recipients(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count)
+{
+	struct smtp_client_recipient one;
+	struct span rest = packed;
+
+	for (*count = 0; rest.len > 0; ++*count)
+		if (!take_recipient(&rest, &one) || *count == RELAY_RECIPIENTS_MAX)
+			return E_PROTO;
+	if (*count == 0)
+		return E_PROTO;
+	*out = pool_array(pool, *count, sizeof(**out));
+	if (*out == NULL)
+		return E_NOMEM;
+	for (size_t i = 0; i < *count; i++)
+		take_recipient(&packed, &(*out)[i]);
+	return 0;
+}
+
+/* ---- jobs ---- */
+
+static void on_result(void *arg, const struct job *job, const struct job_result *r)
+{
+	struct client *client = arg;
+	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last,
+	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
+
+	ipc_conn_send(client->conn, &ipc_relay_result, job->id, &body, -1);
+}
+
+static const struct job_owner owner = {on_result, NULL};
+
+/* A message of our own making is at fault when it is none; queue's channel then ends. */
+static int fill(struct job *job, const struct relay_deliver *m)
+{
+	struct pool *pool = job->pool;
+	size_t count;
+	int r = client_recipients(pool, pool_span(pool, m->recipients), &job->recipients, &count);
+
+	if (r != 0)
+		return r;
+	job->queue_id = pool_span(pool, m->queue_id);
+	job->domain = pool_span(pool, m->domain);
+	job->content = pool_span(pool, m->content);
+	job->tls_optional = m->tls_optional;
+	job->message = (struct smtp_client_message){.sender = pool_span(pool, m->sender), .envid = pool_span(pool, m->envid), .ret = m->ret, .size = m->size,
+	    .eightbit = m->body == SPOOL_BODY_8BITMIME, .binary = m->body == SPOOL_BODY_BINARYMIME, .smtputf8 = m->smtputf8, .requiretls = m->requiretls,
+	    .recipients = job->recipients, .recipient_count = count};
+	return pool_starved(pool) ? E_NOMEM : 0;
+}
+
+static bool is_right(const struct relay_deliver *m, const struct ipc_message *message)
+{
+	bool file = message->fd >= 0 || message->fd_lost;
+
+	return m->ret <= SPOOL_RET_HDRS && m->body <= SPOOL_BODY_BINARYMIME && (file ? m->content.len == 0 : m->content.len == m->size);
+}
+
+static int deliver(struct client *client, struct ipc_message *message)
+{
+	const struct relay_deliver *m = (const void *)message->body;
+	struct job *job = job_new(client->relay, &owner, client);
+	struct err err = {0};
+	int r;
+
+	if (job == NULL || !is_right(m, message)) {
+		if (message->fd >= 0)
+			close(message->fd);
+		if (job != NULL)
+			job_free(job);
+		return job ? E_PROTO : E_NOMEM;
+	}
+	job->id = message->id;
+	job->fd = message->fd;
+	r = fill(job, m);
+	if (r != 0) {
+		job_free(job);
+		return r;
+	}
+	r = settings_way(client->relay, job->pool, m->transport, m->sender, &job->way, &err);
+	if (message->fd_lost)
+		result_all(job, E_NOFILES, true, "4.3.2 no descriptor is free for the message's file");
+	else if (r != 0)
+		result_all(job, r, true, err.text);
+	else
+		job_start(job);
+	return 0;
+}
+
+static void cancel(struct client *client, uint32_t id)
+{
+	for (struct job *job = client->relay->jobs; job != NULL; job = job->next)
+		if (job->arg == client && job->id == id) {
+			job_cancel(job);
+			return;
+		}
+}
+
+/* ---- the channel ---- */
+
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *message)
+{
+	struct client *client = arg;
+
+	(void)conn;
+	if (message->type == &ipc_relay_deliver)
+		return deliver(client, message);
+	cancel(client, message->id);
+	return 0;
+}
+
+/* Queue tries again what it has no result of: what has not begun does not begin, what has begun cannot be taken back. */
+static void on_closed(void *arg, struct ipc_conn *conn)
+{
+	struct client *client = arg;
+	struct job *job = client->relay->jobs;
+
+	(void)conn;
+	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "relay"));
+	while (job != NULL) {
+		struct job *next = job->next;
+
+		if (job->arg == client) {
+			job->arg = NULL;
+			job_cancel(job);
+		}
+		job = next;
+	}
+	*client->link = client->next;
+	if (client->next != NULL)
+		client->next->link = client->link;
+	free(client);
+}
+
+static const struct ipc_conn_callbacks callbacks = {on_message, on_closed};
+
+void client_new(struct relay *relay, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL) {
+		close(fd);
+		return;
+	}
+	client->relay = relay;
+	client->next = relay->clients;
+	client->link = &relay->clients;
+	if (client->next != NULL)
+		client->next->link = &client->next;
+	relay->clients = client;
+	client->conn = ipc_conn_new(daemon_base(relay->daemon), fd, &ipc_service_relay, TO_SERVICE, &callbacks, client);
+	if (client->conn == NULL) {
+		*client->link = client->next;
+		if (client->next != NULL)
+			client->next->link = client->link;
+		free(client);
+	}
+}
