@@ -29,12 +29,13 @@ IDN_LIBS      ?= -lidn2
 UTF8PROC_LIBS ?= -lutf8proc
 JANSSON_LIBS  ?= -ljansson
 CRYPT_LIBS    ?= -lcrypt
+UNBOUND_LIBS  ?= -lunbound
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
-CONF    := $(addprefix lib/conf/,block.o check.o conf.o lex.o parse.o value.o)
+CONF    := $(addprefix lib/conf/,block.o check.o conf.o lex.o parse.o server.o value.o)
 GRANT   := lib/proc/grant.o
 CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o
@@ -64,6 +65,10 @@ auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
 keys_O    := $(DAEMON) $(addprefix lib/tls/,certificate.o key.o) $(addprefix keys/,main.o ring.o)
 keys_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
+RESOLVER  := $(addprefix resolve/,packet.o present.o)
+resolve_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(addprefix lib/dns/,record.o name.o) $(RESOLVER) \
+             $(addprefix resolve/,main.o peer.o control.o flights.o context.o settings.o)
+resolve_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) $(UNBOUND_LIBS)
 INTAKE    := $(addprefix lib/intake/,daemon.o session.o room.o login.o sender.o rate.o mend.o recipients.o content.o)
 smtpd_O   := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) smtpd/main.o
 submission_O := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) submission/main.o
@@ -106,11 +111,13 @@ mailwain-queue_O   := $(COMMAND) queue/command.o
 mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-relay_O   := $(COMMAND) relay/command.o
 mailwain-relay_L    = $(JANSSON_LIBS)
+mailwain-resolve_O := $(COMMAND) resolve/command.o
+mailwain-resolve_L  = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 
-DAEMONS  := master keys auth smtpd submission queue deliver relay lmtpd imapd imap-session
-COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-relay mailwain-store
+DAEMONS  := master keys resolve auth smtpd submission queue deliver relay lmtpd imapd imap-session
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-relay mailwain-store mailwain-resolve
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
 
@@ -148,12 +155,12 @@ $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
-$(filter $(B)/tests/auth/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+$(filter $(B)/tests/auth/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -166,7 +173,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o) queue/dsn.o
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o) queue/dsn.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -208,7 +215,11 @@ fuzz-coverage: deps
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine
+# A client of resolve alone (tests/e2e/test_resolve.py).
+$(B)/tests/asker: $(B)/obj/tests/e2e/asker.o $(B)/lib.a
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker
 
 # Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
 damage_O := $(LIB_OBJS) auth/directory.o auth/directory_env.o auth/directory_app.o auth/directory_place.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
@@ -328,7 +339,7 @@ fuzz:
 
 # Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
 FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
-              mime_words imap_facts ipc
+              mime_words imap_facts ipc dns_records dns_packet
 fuzzers-short:
 	@tests/install-deps.sh --fuzz
 	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)

@@ -81,7 +81,7 @@ static void print_range(const char *values)
 
 static void print_setting(const struct conf_setting_info *s)
 {
-	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path"};
+	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path", "item ..."};
 	static const char *const places[] = {[G] = "At the top level.", [D] = "In a domain block.", [L] = "In a listen block.", [T] = "In a transport block.",
 	    [G | D] = "At the top level or in a domain block.", [G | L] = "At the top level or in a listen block.",
 	    [G | T] = "At the top level or in a transport block."};

@@ -25,6 +25,7 @@ enum {
 
 const struct child_kind child_kinds[] = {
     {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},
+    {.name = "resolve", .stop = STOP_SERVICES, .files = FILE_RESOLVER, .control = true, .workers = CONF_COUNT},
     {.name = "auth", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "relay", .stop = STOP_SERVICES, .files = FILE_RELAY, .control = true, .workers = CONF_COUNT},

@@ -15,7 +15,8 @@ static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
 } file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
-    {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities}};
+    {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities},
+    {FILE_RESOLVER, CONF_resolver_trust_anchor}};
 
 static int seal(const char *name, struct span text, int *out, struct err *err)
 {
@@ -94,6 +95,22 @@ static struct master_file_copy *new_file(struct master_settings *settings, struc
 	return more;
 }
 
+/* file: its kind, name and path are set. */
+static int seal_content(struct master_file_copy *file, const char *what, struct span origin, struct err *err)
+{
+	struct buf content;
+	int r, number;
+
+	buf_init(&content, FILE_MAX + 1);
+	number = read_file(file, &content);
+	if (number != 0)
+		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(origin), what, file->path);
+	else
+		r = seal(what, buf_span(&content), &file->fd, err);
+	buf_fini_secret(&content);
+	return r;
+}
+
 /* where: the top level, a domain or a transport. */
 static int seal_file(struct master_settings *settings, size_t kind, const struct conf_where *where, struct err *err)
 {
@@ -101,8 +118,6 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	const char *what = conf_setting_info(setting)->name;
 	struct span block = where->domain ? where->domain->name : where->transport ? where->transport->pattern : SPAN_LIT("");
 	struct master_file_copy *file;
-	struct buf content;
-	int r, number;
 
 	if (!conf_is_set(settings->conf, setting, where))
 		return 0;
@@ -112,14 +127,23 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	file->kind = file_kinds[kind].kind;
 	snprintf(file->name, sizeof(file->name), "%s%s%.*s", what, block.len > 0 ? " " : "", SPAN_ARG(block));
 	span_copy(conf_text(settings->conf, setting, where), file->path, sizeof(file->path));
-	buf_init(&content, FILE_MAX + 1);
-	number = read_file(file, &content);
-	if (number != 0)
-		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(conf_origin(settings->conf, setting, where)), what, file->path);
-	else
-		r = seal(what, buf_span(&content), &file->fd, err);
-	buf_fini_secret(&content);
-	return r;
+	return seal_content(file, what, conf_origin(settings->conf, setting, where), err);
+}
+
+/* `resolver system`: another one, of a network that this machine has come to, is taken over as a new certificate is. */
+static int seal_resolv_conf(struct master_settings *settings, struct err *err)
+{
+	struct master_file_copy *file;
+
+	if (!span_eq(conf_text(settings->conf, CONF_resolver, NULL), SPAN_LIT("system")))
+		return 0;
+	file = new_file(settings, err);
+	if (file == NULL)
+		return err->code;
+	file->kind = FILE_RESOLVER;
+	strcpy(file->name, "resolv.conf");
+	strcpy(file->path, "/etc/resolv.conf");
+	return seal_content(file, "resolver system", conf_origin(settings->conf, CONF_resolver, NULL), err);
 }
 
 /* Of one kind, wherever they may be named. */
@@ -138,7 +162,7 @@ static int seal_kind(struct master_settings *settings, size_t kind, struct err *
 
 static int seal_files(struct master_settings *settings, struct err *err)
 {
-	int r = 0;
+	int r = seal_resolv_conf(settings, err);
 
 	for (size_t kind = 0; kind < sizeof(file_kinds) / sizeof(file_kinds[0]) && r == 0; kind++)
 		r = seal_kind(settings, kind, err);

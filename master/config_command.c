@@ -324,7 +324,7 @@ static void print_place(struct request *q, enum conf_setting setting, const stru
 static void print_kind(enum conf_setting setting)
 {
 	static const char *const types[] = {"A text", NULL, "A number", "A size such as 500K, 10M or 5G", "A time such as 30s, 5m, 4h or 5d", "yes or no",
-	    "Addresses and networks with blanks between them", "A path"};
+	    "Addresses and networks with blanks between them", "A path", "Items with blanks between them"};
 	const struct conf_setting_info *info = conf_setting_info(setting);
 	size_t dash = strcspn(info->values, "-");
 	char places[CONF_PLACES];

@@ -87,6 +87,31 @@ static int check_senders(const struct conf_value *v, struct err *err)
 	return 0;
 }
 
+/* system, which stands alone, or servers. */
+static bool are_resolvers(struct span list)
+{
+	struct conf_server server;
+	struct span item;
+
+	if (span_eq(list, SPAN_LIT("system")))
+		return true;
+	while (conf_list_next(&list, &item))
+		if (!conf_server_parse(item, 53, &server))
+			return false;
+	return true;
+}
+
+static bool are_zones(struct span list, bool servers)
+{
+	struct conf_server server;
+	struct span item, zone;
+
+	while (conf_list_next(&list, &item))
+		if (servers ? !conf_zone_server_parse(item, &zone, &server) : !span_is_host_name(item))
+			return false;
+	return true;
+}
+
 static int check_value(enum conf_setting setting, const struct conf_value *v, struct err *err)
 {
 	const char *name = conf_setting_info(setting)->name;
@@ -97,6 +122,12 @@ static int check_value(enum conf_setting setting, const struct conf_value *v, st
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: syslog stderr file:/PATH", name, SPAN_ARG(v->text));
 	if ((setting == CONF_catch_all || setting == CONF_postmaster) && v->text.len > 0 && !is_address(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not an address such as alice@example.org", name, SPAN_ARG(v->text));
+	if (setting == CONF_resolver && !are_resolvers(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is neither system nor a list such as 192.0.2.53 [2001:db8::53]:5353", name, SPAN_ARG(v->text));
+	if (setting == CONF_resolver_zones && !are_zones(v->text, true))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a list such as corp.example=192.0.2.53 corp.example=[2001:db8::53]:53", name, SPAN_ARG(v->text));
+	if (setting == CONF_resolver_insecure && !are_zones(v->text, false))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a list of zones such as corp.example", name, SPAN_ARG(v->text));
 	if (setting == CONF_send_as && !span_is_host_name(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a host name such as mail.example.org", name, SPAN_ARG(v->text));
 	if ((setting == CONF_transport_host || setting == CONF_transport_lmtp) && !is_host(v->text))

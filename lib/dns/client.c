@@ -1,3 +1,4 @@
+/* The questions of one daemon, in a table by their numbers, and the channel to the resolver. */
 #include "dns/private.h"
 
 #include "base/log.h"

@@ -1,3 +1,4 @@
+/* What a name that somebody wrote is asked for as. */
 #include "dns/dns.h"
 
 #include "base/utf8.h"

@@ -1,3 +1,4 @@
+/* What the resolver replied, and what is in the records of it. */
 #include "dns/private.h"
 
 #include "base/bytes.h"

@@ -10,7 +10,7 @@ import pytest
 from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
-CONFINED = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "submission", "imapd", "lmtpd"]
+CONFINED = ["keys", "resolve", "auth", "queue", "deliver", "imap-session", "smtpd", "submission", "imapd", "lmtpd"]
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +69,18 @@ def test_own_users_and_roots(busy):
         assert int(s["CapBnd"], 16) == 0, name
         assert os.readlink("/proc/%d/root" % pid) != "/", name
         users[name] = pwd.getpwuid(int(uids.pop())).pw_name
-    assert len({users[n] for n in ("keys", "smtpd", "submission", "imapd", "auth", "queue", "deliver", "lmtpd")}) == 8
+    assert len({users[n] for n in ("keys", "resolve", "smtpd", "submission", "imapd", "auth", "queue", "deliver", "lmtpd")}) == 9
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the roots are empty only when started as root")
 def test_network_daemons_see_an_empty_directory(busy):
-    for name in ("smtpd", "submission", "imapd", "lmtpd"):
+    for name in ("smtpd", "submission", "imapd", "lmtpd", "resolve"):
         assert os.listdir("/proc/%d/root/" % busy.daemons()[name]) == []
 
 
 def test_descriptors_are_few_and_known(busy):
     """A network daemon has sockets, pipes and its event loop open, no file and no directory."""
-    for name in ("smtpd", "submission", "imapd", "lmtpd"):
+    for name in ("smtpd", "submission", "imapd", "lmtpd", "resolve"):
         pid = busy.daemons()[name]
         for link in glob.glob("/proc/%d/fd/*" % pid):
             target = os.readlink(link)
