@@ -102,7 +102,7 @@ void client_take_offer(struct smtp_client *c, struct span line, bool first)
 		offer_size(o, line);
 	else if (span_caseeq(keyword, SPAN_LIT("AUTH")))
 		offer_auth(o, line);
-	else if (span_startscase(keyword, SPAN_LIT("AUTH="))) /* as it was before RFC 2554 */
+	else if (span_startscase(keyword, SPAN_LIT("AUTH="))) /* its old form */
 		offer_auth(o, span_from(keyword, strlen("AUTH=")));
 	else if (span_caseeq(keyword, SPAN_LIT("LIMITS")))
 		offer_limits(o, line);
