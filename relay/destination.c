@@ -154,3 +154,11 @@ void destinations_forget(struct relay *relay)
 	for (struct destination *d = relay->destinations; d != NULL; d = d->next)
 		tls_ticket_free(&d->ticket);
 }
+
+void destinations_free(struct relay *relay)
+{
+	while (relay->destinations != NULL)
+		free_destination(relay, relay->destinations);
+	free(relay->table);
+	relay->table = NULL;
+}

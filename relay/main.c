@@ -30,7 +30,7 @@ static void relay_peer(struct daemon *daemon, struct span service, struct span r
 
 	(void)role;
 	if (serving && span_eq(service, SPAN_LIT("relay")))
-		client_new(relay, fd);
+		channel_new(relay, fd);
 	else if (!serving && span_eq(service, SPAN_LIT("dns")))
 		dns_service(relay->dns, fd);
 	else

@@ -124,7 +124,7 @@ struct relay {
 	struct destination *destinations; /* the newest first */
 	struct destination **table;	  /* by hash */
 	unsigned destination_count;
-	struct client *clients;
+	struct channel *channels;
 	struct control_server *control;
 	uint32_t seed;
 	uint64_t sent, deferred, refused, failed_sessions;
@@ -146,10 +146,10 @@ struct tls_context *settings_tls(const struct relay *relay);
 /* An address that a listener of ours takes mail at. */
 bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
 
-/* ---- client.c: queue ---- */
-void client_new(struct relay *relay, int fd);
+/* ---- channel.c: queue ---- */
+void channel_new(struct relay *relay, int fd);
 /* What relay_deliver has of recipients. E_PROTO: malformed; E_NOMEM. Spans borrow packed. */
-int client_recipients(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count);
+int channel_recipients(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count);
 
 /* ---- job.c ---- */
 /* NULL: no memory. */
@@ -242,6 +242,7 @@ void destination_idle(struct session *session);
 void destination_unidle(struct session *session);
 /* No session that is there is used by a job that comes: the settings have changed. */
 void destinations_forget(struct relay *relay);
+void destinations_free(struct relay *relay);
 
 /* ---- control.c ---- */
 int control_open(struct relay *relay);

@@ -62,7 +62,9 @@ static void text_of(const struct smtp_client_result *result, const struct err *f
 {
 	const struct smtp_client_reply *reply = &result->reply;
 
-	if (reply->code != 0)
+	if (result->code == E_REMOTE)
+		snprintf(out, RESULT_TEXT, "451 4.5.0 %s", failure->text);
+	else if (reply->code != 0)
 		snprintf(out, RESULT_TEXT, "%d %c%s %s", reply->code, (char)('0' + reply->code / 100), reply->enhanced[0] != '\0' ? reply->enhanced + 1 : ".0.0", reply->text);
 	else if (result->code == 0)
 		snprintf(out, RESULT_TEXT, "250 2.0.0 taken");

@@ -265,6 +265,7 @@ static bool take_literal(struct span text, struct route_host *host)
 	else
 		return false;
 	host->address_count = 1;
+	snprintf(host->name, sizeof(host->name), "%s", copy);
 	return true;
 }
 

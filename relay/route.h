@@ -17,7 +17,7 @@ enum {
 };
 
 struct route_host {
-	char name[DNS_NAME_TEXT]; /* "" of an address literal */
+	char name[DNS_NAME_TEXT]; /* of an address literal the address */
 	char canonical[DNS_NAME_TEXT]; /* where CNAMEs of its addresses led to; "" without any */
 	unsigned preference;
 	bool secure; /* its addresses are validated */

@@ -12,7 +12,7 @@
 
 enum { SESSION_TLS_MS = 60000 };
 
-static void run(struct session *s);
+static bool run(struct session *s);
 static void finish(struct session *s);
 
 /* ---- for who looks on ---- */
@@ -70,7 +70,7 @@ static void arm(struct session *s)
 
 static int start_tls(struct session *s)
 {
-	const char *name = s->host[0] != '\0' ? s->host : s->address;
+	const char *name = s->host;
 	struct tls_peer peer = {.trust = s->policy.trust, .names = {name}, .name_count = 1};
 	struct destination *d = s->destination;
 
@@ -93,7 +93,7 @@ static void keep_ticket(struct session *s)
 		return;
 	tls_ticket_free(&s->destination->ticket);
 	s->destination->ticket = ticket;
-	snprintf(s->destination->ticket_host, sizeof(s->destination->ticket_host), "%s", s->host[0] != '\0' ? s->host : s->address);
+	snprintf(s->destination->ticket_host, sizeof(s->destination->ticket_host), "%s", s->host);
 }
 
 static int make_client(struct session *s, const struct sasl_channel *channel);
@@ -189,7 +189,7 @@ static void leave_idle(struct session *s)
 	destination_unidle(s);
 }
 
-void session_quit(struct session *s)
+static void quit(struct session *s)
 {
 	if (s->idle_link != NULL)
 		leave_idle(s);
@@ -197,7 +197,12 @@ void session_quit(struct session *s)
 	keep_ticket(s);
 	smtp_client_quit(s->client);
 	arm(s);
-	conn_flush(s->conn);
+}
+
+void session_quit(struct session *s)
+{
+	quit(s);
+	conn_flush(s->conn); /* s may be gone */
 }
 
 /* ---- idle ---- */
@@ -293,49 +298,51 @@ static void on_done(struct session *s)
 	job_session_done(job);
 }
 
-/* One event. False: nothing more is to be done now; s may be gone. */
-static bool step(struct session *s, enum smtp_client_event event)
+enum step { STEP_ON, STEP_WAIT, STEP_GONE };
+
+/* One event. STEP_GONE: so is s. */
+static enum step step(struct session *s, enum smtp_client_event event)
 {
 	switch (event) {
 	case SMTP_CLIENT_MORE:
-		return false;
+		return STEP_WAIT;
 	case SMTP_CLIENT_STARTTLS:
 		if (start_tls(s) != 0) {
 			smtp_client_ended(s->client, code_of_end(&s->ended), &s->ended);
-			return true;
+			return STEP_ON;
 		}
-		return false;
+		return STEP_WAIT;
 	case SMTP_CLIENT_READY:
 		if (s->job != NULL) {
 			on_ready(s);
-			return true;
+			return STEP_ON;
 		}
 		if (is_worn(s))
-			session_quit(s);
+			quit(s);
 		else if (s->idle_link == NULL)
 			become_idle(s);
-		return false;
+		return STEP_WAIT;
 	case SMTP_CLIENT_CONTENT:
 		if (s->content)
-			return false;
+			return STEP_WAIT;
 		begin_content(s);
-		return !s->content;
+		return s->content ? STEP_WAIT : STEP_ON;
 	case SMTP_CLIENT_DONE:
 		on_done(s);
-		return true;
+		return STEP_ON;
 	case SMTP_CLIENT_CLOSED:
-		finish(s);
-		return false;
+		break;
 	}
-	return false;
+	finish(s);
+	return STEP_GONE;
 }
 
-/* Gives the engine what has come, until it wants more. s may be gone afterwards. */
-static void run(struct session *s)
+/* Gives the engine what has come, until it wants more. False: s is gone. */
+static bool run(struct session *s)
 {
-	bool more = true;
+	enum step next = STEP_ON;
 
-	while (more && s->client != NULL && !s->handshaking) {
+	while (next == STEP_ON && s->client != NULL && !s->handshaking) {
 		struct span input = conn_input(s->conn);
 		size_t before = conn_output_len(s->conn), consumed;
 		enum smtp_client_event event = smtp_client_feed(s->client, input, &consumed);
@@ -345,8 +352,9 @@ static void run(struct session *s)
 		conn_consume(s->conn, consumed);
 		if (consumed > 0 && s->idle_link == NULL)
 			arm(s);
-		more = step(s, event);
+		next = step(s, event);
 	}
+	return next != STEP_GONE;
 }
 
 static void on_input(void *arg, struct conn *conn)
@@ -388,8 +396,8 @@ void session_take(struct session *s, struct job *job)
 	s->job = job;
 	s->reused = true;
 	job->session = s;
-	run(s);
-	/* It may be gone, and the job with it. */
+	if (run(s))
+		conn_flush(s->conn);
 }
 
 void session_release(struct session *s)

@@ -336,6 +336,9 @@ void conn_flush(struct conn *conn)
 		event_add(conn->write_event, NULL);
 	else if (!conn->dead && (n > 0 || conn->finishing))
 		conn_written(conn);
+	/* What drained() has added goes in a turn of its own. */
+	if (!conn->dead && !conn->freed && buf_len(&conn->out) > 0)
+		event_add(conn->write_event, NULL);
 	if (conn_leave(conn))
 		conn_update_read(conn);
 }

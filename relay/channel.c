@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct client {
-	struct client *next, **link;
+struct channel {
+	struct channel *next, **link;
 	struct relay *relay;
 	struct ipc_conn *conn;
 };
@@ -38,7 +38,7 @@ static bool take_recipient(struct span *packed, struct smtp_client_recipient *ou
 	return out->notify <= 15;
 }
 
-int client_recipients(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count)
+int channel_recipients(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count)
 {
 	struct smtp_client_recipient one;
 	struct span rest = packed;
@@ -60,11 +60,11 @@ int client_recipients(struct pool *pool, struct span packed, struct smtp_client_
 
 static void on_result(void *arg, const struct job *job, const struct job_result *r)
 {
-	struct client *client = arg;
+	struct channel *channel = arg;
 	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last,
 	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
 
-	ipc_conn_send(client->conn, &ipc_relay_result, job->id, &body, -1);
+	ipc_conn_send(channel->conn, &ipc_relay_result, job->id, &body, -1);
 }
 
 static const struct job_owner owner = {on_result, NULL};
@@ -74,7 +74,7 @@ static int fill(struct job *job, const struct relay_deliver *m)
 {
 	struct pool *pool = job->pool;
 	size_t count;
-	int r = client_recipients(pool, pool_span(pool, m->recipients), &job->recipients, &count);
+	int r = channel_recipients(pool, pool_span(pool, m->recipients), &job->recipients, &count);
 
 	if (r != 0)
 		return r;
@@ -95,10 +95,10 @@ static bool is_right(const struct relay_deliver *m, const struct ipc_message *me
 	return m->ret <= SPOOL_RET_HDRS && m->body <= SPOOL_BODY_BINARYMIME && (file ? m->content.len == 0 : m->content.len == m->size);
 }
 
-static int deliver(struct client *client, struct ipc_message *message)
+static int deliver(struct channel *channel, struct ipc_message *message)
 {
 	const struct relay_deliver *m = (const void *)message->body;
-	struct job *job = job_new(client->relay, &owner, client);
+	struct job *job = job_new(channel->relay, &owner, channel);
 	struct err err = {0};
 	int r;
 
@@ -116,7 +116,7 @@ static int deliver(struct client *client, struct ipc_message *message)
 		job_free(job);
 		return r;
 	}
-	r = settings_way(client->relay, job->pool, m->transport, m->sender, &job->way, &err);
+	r = settings_way(channel->relay, job->pool, m->transport, m->sender, &job->way, &err);
 	if (message->fd_lost)
 		result_all(job, E_NOFILES, true, "4.3.2 no descriptor is free for the message's file");
 	else if (r != 0)
@@ -126,10 +126,10 @@ static int deliver(struct client *client, struct ipc_message *message)
 	return 0;
 }
 
-static void cancel(struct client *client, uint32_t id)
+static void cancel(struct channel *channel, uint32_t id)
 {
-	for (struct job *job = client->relay->jobs; job != NULL; job = job->next)
-		if (job->arg == client && job->id == id) {
+	for (struct job *job = channel->relay->jobs; job != NULL; job = job->next)
+		if (job->arg == channel && job->id == id) {
 			job_cancel(job);
 			return;
 		}
@@ -139,59 +139,59 @@ static void cancel(struct client *client, uint32_t id)
 
 static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *message)
 {
-	struct client *client = arg;
+	struct channel *channel = arg;
 
 	(void)conn;
 	if (message->type == &ipc_relay_deliver)
-		return deliver(client, message);
-	cancel(client, message->id);
+		return deliver(channel, message);
+	cancel(channel, message->id);
 	return 0;
 }
 
 /* Queue tries again what it has no result of: what has not begun does not begin, what has begun cannot be taken back. */
 static void on_closed(void *arg, struct ipc_conn *conn)
 {
-	struct client *client = arg;
-	struct job *job = client->relay->jobs;
+	struct channel *channel = arg;
+	struct job *job = channel->relay->jobs;
 
 	(void)conn;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "relay"));
 	while (job != NULL) {
 		struct job *next = job->next;
 
-		if (job->arg == client) {
+		if (job->arg == channel) {
 			job->arg = NULL;
 			job_cancel(job);
 		}
 		job = next;
 	}
-	*client->link = client->next;
-	if (client->next != NULL)
-		client->next->link = client->link;
-	free(client);
+	*channel->link = channel->next;
+	if (channel->next != NULL)
+		channel->next->link = channel->link;
+	free(channel);
 }
 
 static const struct ipc_conn_callbacks callbacks = {on_message, on_closed};
 
-void client_new(struct relay *relay, int fd)
+void channel_new(struct relay *relay, int fd)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	struct channel *channel = calloc(1, sizeof(*channel));
 
-	if (client == NULL) {
+	if (channel == NULL) {
 		close(fd);
 		return;
 	}
-	client->relay = relay;
-	client->next = relay->clients;
-	client->link = &relay->clients;
-	if (client->next != NULL)
-		client->next->link = &client->next;
-	relay->clients = client;
-	client->conn = ipc_conn_new(daemon_base(relay->daemon), fd, &ipc_service_relay, TO_SERVICE, &callbacks, client);
-	if (client->conn == NULL) {
-		*client->link = client->next;
-		if (client->next != NULL)
-			client->next->link = client->link;
-		free(client);
+	channel->relay = relay;
+	channel->next = relay->channels;
+	channel->link = &relay->channels;
+	if (channel->next != NULL)
+		channel->next->link = &channel->next;
+	relay->channels = channel;
+	channel->conn = ipc_conn_new(daemon_base(relay->daemon), fd, &ipc_service_relay, TO_SERVICE, &callbacks, channel);
+	if (channel->conn == NULL) {
+		*channel->link = channel->next;
+		if (channel->next != NULL)
+			channel->next->link = channel->link;
+		free(channel);
 	}
 }
