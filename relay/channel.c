@@ -1,7 +1,6 @@
 /* The channel to queue: jobs in, results out. */
 #include "relay/relay.h"
 
-#include "base/log.h"
 #include "net/ipc_conn.h"
 #include "spool/spool.h"
 
@@ -155,7 +154,6 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 	struct job *job = channel->relay->jobs;
 
 	(void)conn;
-	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "relay"));
 	while (job != NULL) {
 		struct job *next = job->next;
 

@@ -173,7 +173,7 @@ void job_cancel(struct job *job)
 
 int job_read(struct job *job, struct span *piece, bool *last, struct err *err)
 {
-	static char buffer[RELAY_PIECE];
+	char *buffer = job->relay->piece;
 	uint64_t left = job->message.size - job->offset;
 	ssize_t n;
 
@@ -181,7 +181,7 @@ int job_read(struct job *job, struct span *piece, bool *last, struct err *err)
 	*piece = job->content;
 	if (job->fd < 0)
 		return 0;
-	n = pread(job->fd, buffer, left < sizeof(buffer) ? (size_t)left : sizeof(buffer), (off_t)job->offset);
+	n = pread(job->fd, buffer, left < RELAY_PIECE ? (size_t)left : RELAY_PIECE, (off_t)job->offset);
 	if (n < 0)
 		return err_set_errno(err, errno, "the message's file");
 	if (n == 0 && left > 0)

@@ -32,6 +32,7 @@ enum {
 	RELAY_PIECE = 16 * 1024,	/* of a content, read at once */
 	RELAY_QUIT_MS = 5000,		/* for the answer to QUIT */
 	RELAY_KEY_MAX = 1200,
+	RELAY_MACHINE_MAX = 256,	/* addresses of this machine that are kept in mind */
 	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
 };
 
@@ -113,6 +114,9 @@ struct relay {
 	struct daemon *daemon;
 	struct dns *dns;
 	struct route_self self;
+	struct sockaddr_storage machine[RELAY_MACHINE_MAX]; /* its addresses at the start */
+	size_t machine_count;
+	char piece[RELAY_PIECE]; /* of a content, for job_read */
 	struct tls_context *system, *own; /* whose authorities vouch; own: those of relay-authorities, or NULL */
 	struct job *jobs;
 	struct job *waiting, **waiting_tail;
@@ -137,7 +141,7 @@ void relay_try_finish(struct relay *relay);
 
 /* ---- settings.c ---- */
 /* Of this machine: while its interfaces may be looked at. */
-void settings_read_addresses(void);
+void settings_read_addresses(struct relay *relay);
 /* Before the sandbox, and at a reload. */
 int settings_load(struct relay *relay, struct err *err);
 /* The way of mail from sender, by the transport block `pattern` ("": none). Pooled. E_NOMEM; E_UNAVAILABLE: the password is not there. */

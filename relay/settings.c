@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SETTINGS_OWN_MAX = 256 /* addresses of this machine that are remembered */ };
-
 /* ---- TLS ---- */
 
 int settings_load(struct relay *relay, struct err *err)
@@ -35,19 +33,16 @@ struct tls_context *settings_tls(const struct relay *relay)
 
 /* ---- ourselves ---- */
 
-static struct sockaddr_storage own_addresses[SETTINGS_OWN_MAX];
-static size_t own_count;
-
-void settings_read_addresses(void)
+void settings_read_addresses(struct relay *relay)
 {
 	struct ifaddrs *all = NULL;
 
 	if (getifaddrs(&all) != 0)
 		return;
-	for (const struct ifaddrs *a = all; a != NULL && own_count < SETTINGS_OWN_MAX; a = a->ifa_next) {
+	for (const struct ifaddrs *a = all; a != NULL && relay->machine_count < RELAY_MACHINE_MAX; a = a->ifa_next) {
 		if (a->ifa_addr == NULL || (a->ifa_addr->sa_family != AF_INET && a->ifa_addr->sa_family != AF_INET6))
 			continue;
-		memcpy(&own_addresses[own_count++], a->ifa_addr, a->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+		memcpy(&relay->machine[relay->machine_count++], a->ifa_addr, a->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
 	}
 	freeifaddrs(all);
 }
@@ -61,10 +56,10 @@ static bool same_address(const struct sockaddr_storage *a, const struct sockaddr
 	return strcmp(x, y) == 0;
 }
 
-static bool is_of_machine(const struct sockaddr_storage *address)
+static bool is_of_machine(const struct relay *relay, const struct sockaddr_storage *address)
 {
-	for (size_t i = 0; i < own_count; i++)
-		if (same_address(&own_addresses[i], address))
+	for (size_t i = 0; i < relay->machine_count; i++)
+		if (same_address(&relay->machine[i], address))
 			return true;
 	return false;
 }
@@ -84,7 +79,7 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address)
 
 		if (!span_eq(l->service, SPAN_LIT("smtp")) || l->port != port)
 			continue;
-		if (span_eq(l->host, span_str(text)) || (every && is_of_machine(address)))
+		if (span_eq(l->host, span_str(text)) || (every && is_of_machine(relay, address)))
 			return true;
 	}
 	return false;

@@ -10,7 +10,7 @@ import pytest
 from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
-CONFINED = ["keys", "resolve", "auth", "queue", "deliver", "imap-session", "smtpd", "submission", "imapd", "lmtpd"]
+CONFINED = ["keys", "resolve", "auth", "queue", "relay", "deliver", "imap-session", "smtpd", "submission", "imapd", "lmtpd"]
 
 
 @pytest.fixture(scope="module")
