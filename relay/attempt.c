@@ -123,7 +123,8 @@ static int decide(struct job *job, struct err *err)
 	    .implicit = way->implicit_tls,
 	    .requiretls = job->message.requiretls && job->message.sender.len > 0,
 	    .tls_optional = job->tls_optional,
-	    .trusted_name = job->route->secure};
+	    .trusted_name = job->route->secure,
+	    .dane = job->dane_says};
 
 	return policy_decide(&facts, &job->policy, err);
 }
@@ -139,22 +140,37 @@ static size_t collect(struct job *job, struct dial_address *out)
 	return job->dialled_count;
 }
 
+void attempt_skip(struct job *job)
+{
+	struct route_host *host = &job->route->hosts[job->host];
+
+	snprintf(job->failure_host, sizeof(job->failure_host), "%s", host->name);
+	job->failure_address[0] = '\0';
+	for (size_t i = 0; i < host->address_count; i++)
+		host->tried[i] = true;
+	attempt_next(job);
+}
+
+void attempt_with_dane(struct job *job)
+{
+	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
+
+	if (collect(job, addresses) > 0 && decide(job, &job->failure) == 0)
+		dial(job, addresses);
+	else
+		attempt_skip(job);
+}
+
 static void try_host(struct job *job)
 {
 	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
 
-	for (; job->host < job->route->count; job->host++) {
-		if (collect(job, addresses) == 0)
-			continue;
-		if (decide(job, &job->failure) == 0) {
-			dial(job, addresses);
-			return;
-		}
-		snprintf(job->failure_host, sizeof(job->failure_host), "%s", job->route->hosts[job->host].name);
-		job_trace(job, "%s: %s", job->failure_host, job->failure.text);
-		job->only_refused &= !err_is_temp(job->failure.code);
-	}
-	exhausted(job);
+	while (job->host < job->route->count && collect(job, addresses) == 0)
+		job->host++;
+	if (job->host == job->route->count)
+		exhausted(job);
+	else if (!dane_begin(job))
+		attempt_with_dane(job);
 }
 
 /* ---- the route ---- */
@@ -201,6 +217,7 @@ void attempt_begin(struct job *job)
 void attempt_stop(struct job *job)
 {
 	route_cancel(&job->finder);
+	dane_drop(job);
 	dial_cancel(&job->dial);
 	route_free(&job->route);
 }

@@ -36,6 +36,16 @@ enum {
 	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
 };
 
+enum { DANE_RECORDS_MAX = 16, DANE_DATA_MAX = 4096 /* of all of them */ };
+
+/* What a host must show (RFC 7672). */
+struct dane {
+	char base[DNS_NAME_TEXT]; /* whose records they are */
+	struct tls_tlsa records[DANE_RECORDS_MAX];
+	size_t count, used;
+	char data[DANE_DATA_MAX];
+};
+
 enum way_kind { WAY_MX, WAY_HOST, WAY_LMTP, WAY_ERROR, WAY_HOLD };
 
 /* How a job's mail goes, by the configuration as it was when the job came. Pooled with it. */
@@ -100,6 +110,9 @@ struct job {
 	size_t host;		      /* of the route, that is tried */
 	size_t dialled[DIAL_ADDRESSES_MAX]; /* places of its addresses */
 	size_t dialled_count;
+	uint32_t dane_question; /* 0: not under way */
+	enum policy_dane dane_says;
+	struct dane *dane; /* of the host that is tried; a session takes it */
 	struct policy policy;
 	unsigned attempts;
 	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
@@ -180,6 +193,14 @@ void attempt_begin(struct job *job);
 void attempt_next(struct job *job);
 void attempt_in_clear(struct job *job);
 void attempt_stop(struct job *job);
+/* The host's records are known; or it is passed over, for what is in job->failure. */
+void attempt_with_dane(struct job *job);
+void attempt_skip(struct job *job);
+
+/* ---- dane.c ---- */
+/* Asks for the records of the job's host. False: they would not count. True: attempt_with_dane or attempt_skip is called, perhaps before it returns. */
+bool dane_begin(struct job *job);
+void dane_drop(struct job *job);
 
 /* ---- result.c ---- */
 /* Both end the job. All recipients get this one; text: "5.1.2 …" */
@@ -198,6 +219,8 @@ struct session {
 	struct conn *conn;
 	struct smtp_client *client;
 	struct policy policy;
+	struct dane *dane; /* NULL: none */
+	char domain[DNS_NAME_TEXT]; /* that mail is for */
 	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
 	unsigned messages;
 	int64_t began_ms, idle_ms, phase_end_ms;

@@ -68,13 +68,27 @@ static void arm(struct session *s)
 
 /* ---- TLS ---- */
 
+/* RFC 7672 section 3.2.2: the host and the domain that mail is for are right in a certificate as well. */
+static void expect_dane(const struct session *s, struct tls_peer *peer)
+{
+	if (s->dane == NULL)
+		return;
+	peer->names[0] = s->dane->base;
+	peer->names[1] = s->host;
+	peer->names[2] = s->domain;
+	peer->name_count = s->domain[0] != '\0' ? 3 : 2;
+	peer->tlsa = s->dane->records;
+	peer->tlsa_count = s->dane->count;
+}
+
 static int start_tls(struct session *s)
 {
-	const char *name = s->host;
-	struct tls_peer peer = {.trust = s->policy.trust, .names = {name}, .name_count = 1};
 	struct destination *d = s->destination;
+	struct tls_peer peer = {.trust = s->policy.trust, .names = {s->host}, .name_count = 1};
 
-	if (d->ticket != NULL && strcmp(d->ticket_host, name) == 0)
+	if (s->policy.trust == TLS_DANE)
+		expect_dane(s, &peer);
+	else if (d->ticket != NULL && strcmp(d->ticket_host, s->host) == 0)
 		peer.ticket = d->ticket;
 	s->handshaking = true;
 	if (conn_start_tls_client(s->conn, settings_tls(s->relay), &peer, &s->ended) != 0)
@@ -437,6 +451,10 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	s->relay = relay;
 	s->job = job;
 	s->policy = job->policy;
+	s->dane = job->dane;
+	job->dane = NULL;
+	if (job->way.kind == WAY_MX)
+		span_copy(job->domain, s->domain, sizeof(s->domain));
 	s->worn = job->message.probe;
 	s->began_ms = clock_monotonic_ms();
 	snprintf(s->tls, sizeof(s->tls), "none");
@@ -479,5 +497,6 @@ void session_free(struct session **sp)
 	s->destination->sessions--;
 	smtp_client_free(&s->client);
 	conn_free(&s->conn);
+	free(s->dane);
 	free(s);
 }
