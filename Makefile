@@ -86,7 +86,7 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o searc
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
-RELAY     := $(addprefix relay/,attempt.o channel.o control.o dane.o destination.o dial.o job.o policy.o result.o route.o session.o settings.o)
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o dane.o destination.o dial.o job.o policy.o recipients.o result.o route.o session.o settings.o)
 relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(NET) $(CONNECT) $(DNS) lib/dns/name.o $(SMTPCLIENT) $(RELAY) relay/main.o
 relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
@@ -181,7 +181,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o) queue/dsn.o $(RESOLVER)
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o) queue/dsn.o relay/recipients.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)

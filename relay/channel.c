@@ -13,48 +13,6 @@ struct channel {
 	struct ipc_conn *conn;
 };
 
-/* ---- decoding ---- */
-
-static bool take_text(struct span *packed, struct span *out)
-{
-	size_t len;
-
-	if (packed->len < 2)
-		return false;
-	len = (size_t)(unsigned char)packed->ptr[0] | (size_t)(unsigned char)packed->ptr[1] << 8;
-	*packed = span_from(*packed, 2);
-	*out = span_sub(*packed, 0, len);
-	*packed = span_from(*packed, len);
-	return out->len == len && (len == 0 || memchr(out->ptr, '\0', len) == NULL);
-}
-
-static bool take_recipient(struct span *packed, struct smtp_client_recipient *out)
-{
-	if (!take_text(packed, &out->address) || !take_text(packed, &out->orcpt) || packed->len < 1 || out->address.len == 0)
-		return false;
-	out->notify = (unsigned char)packed->ptr[0];
-	*packed = span_from(*packed, 1);
-	return out->notify <= 15;
-}
-
-int channel_recipients(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count)
-{
-	struct smtp_client_recipient one;
-	struct span rest = packed;
-
-	for (*count = 0; rest.len > 0; ++*count)
-		if (!take_recipient(&rest, &one) || *count == RELAY_RECIPIENTS_MAX)
-			return E_PROTO;
-	if (*count == 0)
-		return E_PROTO;
-	*out = pool_array(pool, *count, sizeof(**out));
-	if (*out == NULL)
-		return E_NOMEM;
-	for (size_t i = 0; i < *count; i++)
-		take_recipient(&packed, &(*out)[i]);
-	return 0;
-}
-
 /* ---- jobs ---- */
 
 static void on_result(void *arg, const struct job *job, const struct job_result *r)
@@ -73,7 +31,7 @@ static int fill(struct job *job, const struct relay_deliver *m)
 {
 	struct pool *pool = job->pool;
 	size_t count;
-	int r = channel_recipients(pool, pool_span(pool, m->recipients), &job->recipients, &count);
+	int r = recipients_decode(pool, pool_span(pool, m->recipients), &job->recipients, &count);
 
 	if (r != 0)
 		return r;

@@ -65,7 +65,8 @@ void job_free(struct job *job)
 		job->destination->jobs--;
 	if (job->fd >= 0)
 		close(job->fd);
-	explicit_bzero((void *)(uintptr_t)job->way.secret.ptr, job->way.secret.len);
+	if (job->way.secret.len > 0)
+		explicit_bzero((void *)(uintptr_t)job->way.secret.ptr, job->way.secret.len);
 	pool_free(&pool);
 	relay_try_finish(relay);
 }

@@ -11,6 +11,7 @@
 #include "proc/daemon.h"
 #include "relay/dial.h"
 #include "relay/policy.h"
+#include "relay/recipients.h"
 #include "relay/route.h"
 
 struct conn;
@@ -21,7 +22,6 @@ struct ipc_conn;
 enum {
 	RELAY_SESSIONS_MAX = 8000,	/* connections at once; further jobs wait */
 	RELAY_JOBS_MAX = 16000,		/* what is handed in beyond is put off */
-	RELAY_RECIPIENTS_MAX = 2000,	/* of a job; more do not fit into a message of queue's */
 	RELAY_DESTINATIONS_MAX = 4000,	/* that are kept in mind when they have no connection */
 	RELAY_IDLE_MS = 5000,		/* a connection without work is kept for so long */
 	RELAY_SESSION_MESSAGES = 200,	/* of one connection; then it is closed */
@@ -165,8 +165,6 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
 
 /* ---- channel.c: queue ---- */
 void channel_new(struct relay *relay, int fd);
-/* What relay_deliver has of recipients. E_PROTO: malformed; E_NOMEM. Spans borrow packed. */
-int channel_recipients(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count);
 
 /* ---- job.c ---- */
 /* NULL: no memory. */

@@ -357,9 +357,9 @@ static void messages_that_are_none(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows_) / sizeof(rows_[0]); i++)
-		if (channel_recipients(pool, span_of(rows_[i].packed, rows_[i].len), &out, &count) != E_PROTO)
+		if (recipients_decode(pool, span_of(rows_[i].packed, rows_[i].len), &out, &count) != E_PROTO)
 			fail_msg("row %zu", i);
-	assert_int_equal(channel_recipients(pool, span_of("\1\0a\2\0bc\3\1\0d\0\0\0", 14), &out, &count), 0);
+	assert_int_equal(recipients_decode(pool, span_of("\1\0a\2\0bc\3\1\0d\0\0\0", 14), &out, &count), 0);
 	assert_int_equal(count, 2);
 	assert_span_equal(out[0].orcpt, "bc");
 	assert_int_equal(out[0].notify, 3);
