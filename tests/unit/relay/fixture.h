@@ -364,6 +364,11 @@ static inline bool is_without_jobs(void)
 	return relay.job_count == 0;
 }
 
+static inline bool is_without_channels(void)
+{
+	return relay.channels == NULL && relay.job_count == 0;
+}
+
 static inline bool is_idle(void)
 {
 	return relay.idle != NULL;
@@ -431,7 +436,7 @@ static inline int relay_begin(const struct fake_row *rows)
 static inline int relay_end(void)
 {
 	ipc_conn_free(&queue);
-	run_until(is_without_jobs);
+	run_until(is_without_channels);
 	while (relay.sessions != NULL) {
 		struct session *s = relay.sessions;
 
