@@ -93,6 +93,12 @@ void smtp_client_free(struct smtp_client **cp)
 
 static const struct smtp_client_reply no_reply;
 
+static void end_well(struct smtp_client *c)
+{
+	client_set_state(c, CLIENT_ENDED);
+	err_set(&c->failure, 0, "closed");
+}
+
 void client_fail(struct smtp_client *c, int code, const struct smtp_client_reply *reply, const char *fmt, ...)
 {
 	char text[ERR_TEXT_MAX];
@@ -100,6 +106,10 @@ void client_fail(struct smtp_client *c, int code, const struct smtp_client_reply
 
 	if (c->state == CLIENT_ENDED)
 		return;
+	if (c->state == CLIENT_QUIT) { /* whatever it says to that */
+		end_well(c);
+		return;
+	}
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
@@ -121,12 +131,6 @@ void client_fail_by_reply(struct smtp_client *c, const struct smtp_client_reply 
 
 	client_fail(c, code, reply, code == E_REMOTE ? "The server broke the protocol: it answers %s with %d %.200s" : "The server refuses %s: %d %.200s",
 	    command, reply->code, reply->text);
-}
-
-static void end_well(struct smtp_client *c)
-{
-	client_set_state(c, CLIENT_ENDED);
-	err_set(&c->failure, 0, "closed");
 }
 
 static void say_quit(struct smtp_client *c)
@@ -151,10 +155,7 @@ void smtp_client_quit(struct smtp_client *c)
 
 void smtp_client_ended(struct smtp_client *c, int code, const struct err *why)
 {
-	if (c->state == CLIENT_QUIT)
-		end_well(c);
-	else
-		client_fail(c, code, NULL, "%s", why != NULL && why->text[0] != '\0' ? why->text : err_text(code));
+	client_fail(c, code, NULL, "%s", why != NULL && why->text[0] != '\0' ? why->text : err_text(code));
 }
 
 void smtp_client_abandon(struct smtp_client *c, const struct err *why)

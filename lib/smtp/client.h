@@ -74,7 +74,7 @@ struct smtp_client_message {
 	bool binary;	    /* it has lines that are no text: BODY=BINARYMIME, with BDAT */
 	bool smtputf8;
 	bool requiretls; /* RFC 8689 */
-	bool probe;	 /* ends behind the recipients: a 0 means that the server would take it for them */
+	bool probe;	 /* no further than RCPT, for who asks whether a server would take it: then RSET, and no content */
 	const struct smtp_client_recipient *recipients;
 	size_t recipient_count;
 };
@@ -131,7 +131,7 @@ void smtp_client_content(struct smtp_client *client, struct span bytes, bool las
 void smtp_client_abandon(struct smtp_client *client, const struct err *why);
 
 /*
- * Of a recipient: 0, the server has taken the message for it. A reply decides (err.def's class by its first digit): E_UNAVAILABLE for 4yz, E_CANNOT for 5yz.
+ * Of a recipient: 0, the server has taken the message for it, or with probe, would have. A reply decides (err.def's class by its first digit): E_UNAVAILABLE for 4yz, E_CANNOT for 5yz.
  * E_LIMIT: there was no room for it beside the others (LIMITS, 452 to one of many): a further transaction may take it at once.
  * Without a reply, the connection ended before or within the content: E_CLOSED, E_TIMEOUT, E_REMOTE (the server broke the protocol),
  * E_NOMEM. maybe: the content was sent whole and no answer came: the server may have taken it (RFC 1047), a repeat may be a duplicate.

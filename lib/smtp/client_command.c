@@ -3,8 +3,6 @@
 
 #include "base/utf8.h"
 
-enum { ENCODED_MAX = 16 * SMTP_XTEXT_MAX };
-
 /* ---- what the server must be able to do ---- */
 
 /* In a command it would end the line, or the path. */
@@ -95,43 +93,41 @@ static void put_utf8_address(struct buf *out, struct span s, bool unitext)
 	}
 }
 
-/* " NAME=value", unless the value is longer than servers have to take: better without it than refused. */
-static void put_parameter(struct buf *out, const char *name, const struct buf *value, size_t max)
+/* A parameter that began behind `before` and its value behind `value`: one longer than servers have to take is better left out than refused. */
+static void keep_to(struct buf *out, size_t before, size_t value, size_t max)
 {
-	if (buf_failed(value) || buf_len(value) > max)
-		return;
-	buf_printf(out, " %s=", name);
-	buf_add_span(out, buf_span(value));
+	if (!buf_failed(out) && buf_len(out) - value > max)
+		buf_cut(out, before);
 }
 
 static void put_envid(struct buf *out, struct span envid)
 {
-	struct buf value;
+	size_t before = buf_len(out), value;
 
-	buf_init(&value, ENCODED_MAX);
-	put_xtext(&value, envid);
-	if (envid.len > 0)
-		put_parameter(out, "ENVID", &value, SMTP_ENVID_MAX);
-	buf_fini(&value);
+	if (envid.len == 0 || envid.len > SMTP_ENVID_MAX)
+		return;
+	buf_add_str(out, " ENVID=");
+	value = buf_len(out);
+	put_xtext(out, envid);
+	keep_to(out, before, value, SMTP_ENVID_MAX);
 }
 
 static void put_orcpt(struct buf *out, struct span orcpt, bool unitext)
 {
-	size_t semicolon = span_find(orcpt, ';');
+	size_t semicolon = span_find(orcpt, ';'), before = buf_len(out), value;
 	struct span type = span_sub(orcpt, 0, semicolon), address = span_from(orcpt, semicolon + 1);
-	struct buf value;
 
-	if (address.len == 0)
+	if (address.len == 0 || orcpt.len > SMTP_XTEXT_MAX)
 		return;
-	buf_init(&value, ENCODED_MAX);
-	put_xtext(&value, type);
-	buf_add_char(&value, ';');
+	buf_add_str(out, " ORCPT=");
+	value = buf_len(out);
+	put_xtext(out, type);
+	buf_add_char(out, ';');
 	if (span_caseeq(type, SPAN_LIT("utf-8")))
-		put_utf8_address(&value, address, unitext);
+		put_utf8_address(out, address, unitext);
 	else
-		put_xtext(&value, address);
-	put_parameter(out, "ORCPT", &value, SMTP_XTEXT_MAX);
-	buf_fini(&value);
+		put_xtext(out, address);
+	keep_to(out, before, value, SMTP_XTEXT_MAX);
 }
 
 static void put_notify(struct buf *out, uint32_t notify)

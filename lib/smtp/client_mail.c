@@ -177,9 +177,8 @@ static void rcpt_answered(struct smtp_client *c, struct verdict *v, const struct
 		return;
 	if (reply->code / 100 == 2) {
 		v->accepted = true;
+		v->reply = tx->message->probe ? keep_reply(c, reply) : NULL;
 		tx->accepted++;
-		if (tx->message->probe)
-			judge(v, 0, "RCPT", keep_reply(c, reply));
 	} else if (code == E_REMOTE) {
 		client_fail_by_reply(c, reply, "RCPT");
 	} else if (is_no_room(tx, reply)) {
@@ -213,11 +212,24 @@ static void data_answered(struct smtp_client *c, const struct smtp_client_reply 
 	}
 }
 
+/* Nothing is sent to those that would be taken: this 0 has no message behind it. */
+static void judge_probed(struct smtp_client *c)
+{
+	for (size_t i = 0; i < c->tx.count; i++) {
+		struct verdict *v = &c->tx.verdicts[i];
+
+		if (v->accepted && !v->decided)
+			judge(v, 0, "RCPT", v->reply);
+	}
+}
+
 /* Everything that was said is answered, and there is nothing more to say but the content. */
 static void envelope_is_through(struct smtp_client *c)
 {
 	struct client_transaction *tx = &c->tx;
 
+	if (tx->message->probe)
+		judge_probed(c);
 	if (tx->accepted == 0 || tx->message->probe)
 		settle_and_go_on(c, tx->mail_taken);
 	else if (tx->chunked)
@@ -260,7 +272,7 @@ static void lmtp_answered(struct smtp_client *c, const struct smtp_client_reply 
 }
 
 /*
- * The only place where a recipient of a message that is sent gets a 0. In LMTP the answers come in the order of the recipients that were taken (RFC 2033
+ * The only place where a recipient gets a 0. In LMTP the answers come in the order of the recipients that were taken (RFC 2033
  * section 4.2). Behind a BDAT that failed the server's state is not defined (RFC 3030 section 3).
  */
 void client_end_answered(struct smtp_client *c, const struct smtp_client_reply *reply)

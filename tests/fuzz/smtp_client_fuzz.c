@@ -244,6 +244,8 @@ static bool talk_flight(struct talk *t, struct span flight, unsigned seed)
 		talk_feed(t);
 		torn = t->event == SMTP_CLIENT_STARTTLS && pieces.rest.len > 0;
 	}
+	if (flight.len == 0 && t->event != SMTP_CLIENT_CLOSED)
+		talk_feed(t);
 	if (!torn)
 		act(t);
 	return torn;

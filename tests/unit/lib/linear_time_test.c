@@ -14,10 +14,12 @@
 #include "imap/set.h"
 #include "imap/utf7.h"
 #include "mime/charset.h"
+#include "mime/convert.h"
 #include "mime/encoding.h"
 #include "mime/fold.h"
 #include "mime/structure.h"
 #include "mime/words.h"
+#include "smtp/client.h"
 #include "smtp/server.h"
 
 #include <malloc.h>
@@ -437,6 +439,99 @@ static void commands(void **state)
 	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
 }
 
+/* ---- what other servers say, and what is sent to them ---- */
+
+static const struct smtp_client_recipient recipient = {.address = SPAN_LIT("a@b")};
+static const struct smtp_client_message outgoing = {.sender = SPAN_LIT("c@d"), .recipients = &recipient, .recipient_count = 1};
+
+/* In pieces as they come from a connection; the owner sends one message after the other. */
+static void replies(struct span input)
+{
+	const struct smtp_client_config config = {.helo = SPAN_LIT("we.example")};
+	enum smtp_client_event event = SMTP_CLIENT_MORE;
+	struct smtp_client *client;
+	struct buf in, out;
+
+	buf_init(&in, 65536);
+	buf_init(&out, 64 * 1024 * 1024);
+	client = smtp_client_new(&config, &out);
+	while (event != SMTP_CLIENT_CLOSED && (input.len > 0 || buf_len(&in) > 0)) {
+		struct span piece = span_sub(input, 0, buf_len(&in) < 4096 ? 16384 : 0);
+		size_t line, consumed;
+
+		buf_add_span(&in, piece);
+		input = span_from(input, piece.len);
+		line = span_find(buf_span(&in), '\n') + 1;
+		event = smtp_client_feed(client, span_sub(buf_span(&in), 0, line), &consumed);
+		buf_take(&in, consumed);
+		if (event == SMTP_CLIENT_READY)
+			assert_int_equal(smtp_client_send(client, &outgoing, NULL), 0);
+		else if (event == SMTP_CLIENT_CONTENT)
+			smtp_client_content(client, SPAN_LIT("x\r\n"), true);
+		else if (event == SMTP_CLIENT_MORE && consumed == 0)
+			break;
+		buf_clear(&out);
+	}
+	smtp_client_free(&client);
+	buf_fini(&in);
+	buf_fini(&out);
+}
+
+static void content(struct span input)
+{
+	const struct smtp_client_config config = {.helo = SPAN_LIT("we.example")};
+	struct smtp_client *client;
+	struct buf out;
+	size_t consumed;
+
+	buf_init(&out, 64 * 1024);
+	client = smtp_client_new(&config, &out);
+	smtp_client_feed(client, SPAN_LIT("220 x\r\n250 x\r\n"), &consumed);
+	assert_int_equal(smtp_client_send(client, &outgoing, NULL), 0);
+	assert_int_equal(smtp_client_feed(client, SPAN_LIT("250 x\r\n250 x\r\n354 x\r\n"), &consumed), SMTP_CLIENT_CONTENT);
+	for (; input.len > 0; input = span_from(input, 16384)) {
+		buf_clear(&out);
+		smtp_client_content(client, span_sub(input, 0, 16384), input.len <= 16384);
+		assert_false(buf_failed(&out));
+	}
+	smtp_client_free(&client);
+	buf_fini(&out);
+}
+
+static void made_7bit(struct span input)
+{
+	struct mime_converter *c = mime_converter_new(input);
+	struct buf out;
+
+	if (c == NULL) /* more parts than there may be */
+		return;
+	buf_init(&out, MIME_CONVERT_PIECE);
+	while (mime_converter_next(c, &out) == 1)
+		buf_clear(&out);
+	mime_converter_free(&c);
+	buf_fini(&out);
+}
+
+static void other_servers(void **state)
+{
+	static const struct shape shapes[] = {
+	    {"replies", "220 x\r\n250 x\r\n", "250 1\r\n250 2\r\n354 3\r\n250 4\r\n", "", replies, 5},
+	    {"refusals", "220 x\r\n250 x\r\n", "250 1\r\n550 2\r\n250 4\r\n", "", replies, 5},
+	    {"lines of dots", "", "..\r\n", "", content, 3},
+	    {"empty lines", "", "\r\n", "", content, 3},
+	    {"lone carriage returns", "", "\r", "", content, 3},
+	    {"8 bit text", "\r\n", "\303\251", "", made_7bit, 3},
+	    {"blanks", "\r\n\303", " ", "", made_7bit, 3},
+	    {"8 bit parts", "Content-Type: multipart/mixed; boundary=x\r\n\r\n", "--x\r\n\r\n\303\r\n", "--x--\r\n", made_7bit, 3},
+	    {"8 bit lines that are no parts", "Content-Type: multipart/mixed; boundary=x\r\n\r\n", "--\303\r\ny\r\n", "\r\n--x\r\n", made_7bit, 3},
+	    {"nested 8 bit parts", "", "Content-Type: multipart/mixed; boundary=b#\r\n\r\n--b#\r\n", "\303", made_7bit, 3},
+	    {"fields about the encoding", "", "Content-Transfer-Encoding: 8bit\r\n", "\r\n\303", made_7bit, 3},
+	};
+
+	(void)state;
+	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
+}
+
 /* ---- a planted fault ---- */
 
 static bool planted;
@@ -479,6 +574,7 @@ int main(void)
 	    cmocka_unit_test(messages),
 	    cmocka_unit_test(texts),
 	    cmocka_unit_test(commands),
+	    cmocka_unit_test(other_servers),
 	    cmocka_unit_test(figures),
 	    cmocka_unit_test(a_quadratic_parser_is_found),
 	};

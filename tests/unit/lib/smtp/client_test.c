@@ -469,6 +469,47 @@ static void one_transaction_follows_the_other(void **state)
 	talk_free(&t);
 }
 
+static void a_probe_goes_no_further_than_the_recipients(void **state)
+{
+	static const char *const offers[] = {"250-x\r\n250-PIPELINING\r\n", "250-x\r\n250-PIPELINING\r\n250-CHUNKING\r\n"};
+	struct smtp_client_message message = talk_message;
+
+	(void)state;
+	message.probe = true;
+	for (size_t i = 0; i < 2; i++) {
+		struct talk *t = talk_ready(offers[i]);
+
+		assert_string_equal(sends(t, &message), "MAIL FROM:<s@here.example>\r\nRCPT TO:<a@there.example>\r\nRCPT TO:<b@there.example>\r\n"
+						       "RCPT TO:<c@there.example>\r\n");
+		assert_string_equal(hears(t, "250 1\r\n250 a\r\n550 b\r\n450 c\r\n"), RSET_);
+		assert_int_equal(t->event, SMTP_CLIENT_DONE);
+		assert_string_equal(results_of(t, 3), "ok/RCPT/250 not possible/RCPT/550 service not available/RCPT/450");
+		assert_int_equal(next_event(t), SMTP_CLIENT_MORE);
+		hears(t, "250 reset\r\n");
+		assert_int_equal(t->event, SMTP_CLIENT_READY);
+		talk_free(&t);
+	}
+}
+
+/* What a server says to QUIT is of no interest, nor whether it says it. */
+static void quit_never_fails(void **state)
+{
+	static const char *const rows[] = {"221 bye\r\n", "421 bye\r\n", "500 what?\r\n", "250 x\r\n", "nonsense\r\n", "221 x\n", ""};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct talk *t = talk_ready("250-x\r\n");
+
+		smtp_client_quit(t->client);
+		hears(t, rows[i]);
+		if (rows[i][0] == '\0')
+			smtp_client_ended(t->client, E_TIMEOUT, NULL);
+		assert_int_equal(next_event(t), SMTP_CLIENT_CLOSED);
+		assert_int_equal(failure_of(t), 0);
+		talk_free(&t);
+	}
+}
+
 static void a_window_of_recipients_is_on_its_way(void **state)
 {
 	static struct smtp_client_recipient many[SMTP_CLIENT_PIPELINE * 3];
@@ -533,6 +574,8 @@ int main(void)
 	    cmocka_unit_test(content_that_cannot_be_had_ends_the_connection),
 	    cmocka_unit_test(only_whole_line_ends_go_out),
 	    cmocka_unit_test(one_transaction_follows_the_other),
+	    cmocka_unit_test(a_probe_goes_no_further_than_the_recipients),
+	    cmocka_unit_test(quit_never_fails),
 	    cmocka_unit_test(a_window_of_recipients_is_on_its_way),
 	    cmocka_unit_test(patience_is_that_of_the_rfc),
 	};
