@@ -226,6 +226,7 @@ $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 
 # A client of resolve alone (tests/e2e/test_resolve.py).
 $(B)/tests/asker: $(B)/obj/tests/e2e/asker.o $(B)/lib.a
+	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker

@@ -126,6 +126,16 @@ static int check_secret(const struct conf *conf, enum conf_setting setting, cons
 	return r;
 }
 
+/* What is in it the resolver says. */
+static int check_anchor(const struct conf *conf, struct err *err)
+{
+	int r = 0, fd = open_file(conf, CONF_resolver_trust_anchor, &(struct conf_where){0}, &r, err);
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 static int check_logins(const struct conf *conf, struct err *err)
 {
 	int r = 0;
@@ -165,6 +175,8 @@ static int check(struct request *q)
 		r = check_authorities(q->conf, &err);
 	if (r == 0)
 		r = check_logins(q->conf, &err);
+	if (r == 0)
+		r = check_anchor(q->conf, &err);
 	if (r == 0)
 		r = check_group(q->conf, &err);
 	if (r != 0)

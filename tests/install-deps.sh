@@ -6,7 +6,8 @@
 set -eu
 packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
 libidn2-dev libutf8proc-dev libjansson-dev libcrypt-dev libcmocka-dev python3 python3-pytest swaks curl gsasl openssl strace \
-msmtp s-nail mutt git-email libunbound-dev nsd ldnsutils libmailtools-perl libnet-ssleay-perl libauthen-sasl-perl libnet-smtp-ssl-perl"
+msmtp s-nail mutt git-email libmailtools-perl libnet-ssleay-perl libauthen-sasl-perl libnet-smtp-ssl-perl"
+packages="$packages libunbound-dev nsd ldnsutils"
 [ "${1:-}" != --rigs ] || packages="$packages fuse3 libfuse3-dev xfsprogs btrfs-progs"
 [ "${1:-}" != --fuzz ] || packages="$packages clang libclang-rt-dev"
 [ "${1:-}" != --bench ] || packages="$packages postfix dovecot-core dovecot-imapd dovecot-lmtpd"
@@ -19,9 +20,9 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "Missing packages; as root: apt-get install$missing" >&2
 	exit 1
 fi
-# make bench starts its own Postfix and Dovecot; the packages' services stay off while they are installed.
+# Tests start their own nsd, make bench its own Postfix and Dovecot; the packages' services stay off while they are installed.
 policy=/usr/sbin/policy-rc.d
-if [ "${1:-}" = --bench ] && [ ! -e "$policy" ]; then
+if [ ! -e "$policy" ]; then
 	trap 'rm -f "$policy"' EXIT
 	trap 'exit 1' INT TERM
 	printf '#!/bin/sh\nexit 101\n' >"$policy"

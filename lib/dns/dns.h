@@ -51,6 +51,7 @@ enum dns_result {
 struct dns_answer {
 	enum dns_result result;
 	bool secure;	       /* validated, the denial of DNS_NO_DATA and DNS_NO_NAME included */
+	bool cut;	       /* there were more records than fit */
 	uint32_t ttl;	       /* seconds */
 	struct span name;      /* what was asked */
 	enum dns_type type;

@@ -88,8 +88,10 @@ int dns_answer_read(const struct dns_reply *reply, struct dns_answer *out)
 	out->secure = reply->security == DNS_SECURE;
 	out->ttl = reply->ttl;
 	out->canonical = reply->canonical;
-	if (out->result == DNS_FOUND)
+	if (out->result == DNS_FOUND) {
 		out->records = reply->records;
+		out->cut = reply->cut;
+	}
 	return 0;
 }
 

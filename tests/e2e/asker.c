@@ -16,6 +16,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,12 +107,23 @@ static void hand_over(int peer, int control)
 	ipc_conn_send(asker.conn, &ipc_master_go, 0, &go, -1);
 }
 
+/* A control socket that nobody connects to. */
+static int listen_somewhere(void)
+{
+	struct sockaddr_un any = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof(any.sun_family)) != 0 || listen(fd, 1) != 0)
+		exit(1);
+	return fd;
+}
+
 static void start(void)
 {
-	int master[2], peer[2], control[2];
+	int master[2], peer[2], control = listen_somewhere();
 	struct err err;
 
-	if (ipc_pair(master, &err) != 0 || ipc_pair(peer, &err) != 0 || ipc_pair(control, &err) != 0)
+	if (ipc_pair(master, &err) != 0 || ipc_pair(peer, &err) != 0)
 		exit(1);
 	asker.pid = fork();
 	if (asker.pid == 0) {
@@ -121,10 +134,9 @@ static void start(void)
 	}
 	close(master[1]);
 	asker.conn = ipc_conn_new(asker.base, master[0], &ipc_service_master, TO_SERVICE, &callbacks, NULL);
-	hand_over(peer[0], control[0]);
+	hand_over(peer[0], control);
 	close(peer[0]);
-	close(control[0]);
-	close(control[1]);
+	close(control);
 	dns_service(asker.dns, peer[1]);
 }
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 
 HOST = "127.0.0.1"
+NSD = shutil.which("nsd") or "/usr/sbin/nsd"
 
 
 class Zone:
@@ -35,10 +36,11 @@ def free_port():
 class Dns:
     """zones: name -> Zone, or a list of records. The root and test. are made when they are not there; each zone is delegated by the nearest above it."""
 
-    def __init__(self, zones):
+    def __init__(self, zones, host=HOST, port=None):
+        self.host = host
         self.dir = tempfile.mkdtemp(prefix="mailwain-dns-")
         os.chmod(self.dir, 0o755)
-        self.port = free_port()
+        self.port = port or free_port()
         self.zones = {"": Zone(), "test": Zone()}
         for name, zone in zones.items():
             self.zones[name] = zone if isinstance(zone, Zone) else Zone(zone)
@@ -105,7 +107,7 @@ class Dns:
 
     def configure(self):
         lines = ["server:"]
-        settings = {"ip-address": "%s@%d" % (HOST, self.port), "username": '""', "chroot": '""', "zonesdir": '"%s"' % self.dir, "database": '""',
+        settings = {"ip-address": "%s@%d" % (self.host, self.port), "username": '""', "chroot": '""', "zonesdir": '"%s"' % self.dir, "database": '""',
                     "pidfile": '""', "xfrdfile": '"%s"' % self.path("xfrd"), "zonelistfile": '"%s"' % self.path("list"), "logfile": '"%s"' % self.path("log"),
                     "server-count": "1", "rrl-ratelimit": "0", "xfrdir": '"%s"' % self.dir, "minimal-responses": "yes"}
         lines += ["  %s: %s" % item for item in settings.items()] + ["remote-control:", "  control-enable: no"]
@@ -116,17 +118,17 @@ class Dns:
 
     def answers(self):
         query = b"\0\1\0\0\0\1\0\0\0\0\0\0\0\0\6\0\1"
-        with socket.socket(type=socket.SOCK_DGRAM) as s:
+        with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(0.1)
             try:
-                s.connect((HOST, self.port))
+                s.connect((self.host, self.port))
                 s.send(query)
                 return len(s.recv(4096)) > len(query)
             except OSError:
                 return False
 
     def start(self):
-        self.process = subprocess.Popen(["nsd", "-d", "-c", self.path("nsd.conf")], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([NSD, "-d", "-c", self.path("nsd.conf")], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < deadline, open(self.path("log")).read()
@@ -157,7 +159,7 @@ class Dns:
 
     @property
     def address(self):
-        return "%s:%d" % (HOST, self.port)
+        return ("[%s]:%d" if ":" in self.host else "%s:%d") % (self.host, self.port)
 
     def conf_lines(self):
         """What stands in mailwain.conf of an instance that lives in this world; .test leaves libunbound only because a zone's name server is told."""
