@@ -57,6 +57,7 @@ void job_free(struct job *job)
 
 	stop_waiting(job);
 	attempt_stop(job);
+	convert_free(&job->conversion);
 	*job->link = job->next;
 	if (job->next != NULL)
 		job->next->link = job->link;
@@ -178,6 +179,8 @@ int job_read(struct job *job, struct span *piece, bool *last, struct err *err)
 	uint64_t left = job->message.size - job->offset;
 	ssize_t n;
 
+	if (job->conversion != NULL)
+		return convert_read(job->conversion, piece, last, err);
 	*last = true;
 	*piece = job->content;
 	if (job->fd < 0)
@@ -223,11 +226,20 @@ void job_session_ready(struct job *job)
 	struct err err = {0};
 	int r;
 
+	convert_free(&job->conversion); /* of another server */
+	if (job->original.recipients != NULL)
+		job->message = job->original;
+	job->original = job->message;
 	job->offset = 0;
 	/* RFC 8689 section 5: a notification goes its way all the same. */
 	if (job->message.requiretls && job->message.sender.len == 0 && !smtp_client_offers(s->client)->requiretls)
 		job->message.requiretls = false;
 	r = session_send(s, &err);
+	if (r == E_CONTENT && job->conversion == NULL) {
+		r = convert_begin(job, &err);
+		if (r == 0)
+			r = session_send(s, &err);
+	}
 	if (r == 0) {
 		job->sent = true;
 		return;

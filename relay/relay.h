@@ -33,6 +33,7 @@ enum {
 	RELAY_QUIT_MS = 5000,		/* for the answer to QUIT */
 	RELAY_KEY_MAX = 1200,
 	RELAY_MACHINE_MAX = 256,	/* addresses of this machine that are kept in mind */
+	RELAY_CONVERT_MAX = 256 * 1024 * 1024, /* octets of all messages that are converted at once */
 	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
 };
 
@@ -63,6 +64,7 @@ struct way {
 	bool bound;	      /* mail leaves from these and no other address */
 };
 
+struct conversion;
 struct destination;
 struct job;
 struct session;
@@ -101,6 +103,8 @@ struct job {
 	struct span content;
 	int fd; /* owned; -1: none */
 	uint64_t offset;
+	struct conversion *conversion; /* NULL: it goes as it is */
+	struct smtp_client_message original; /* before a conversion */
 	/* on its way */
 	struct destination *destination;
 	struct route_finder *finder;
@@ -136,6 +140,7 @@ struct relay {
 	unsigned job_count;
 	struct session *sessions;
 	unsigned session_count;
+	size_t converting; /* octets of messages that are converted */
 	struct session *idle, **idle_tail; /* the longest idle first */
 	struct event *sweep;
 	struct destination *destinations; /* the newest first */
@@ -194,6 +199,13 @@ void attempt_stop(struct job *job);
 /* The host's records are known; or it is passed over, for what is in job->failure. */
 void attempt_with_dane(struct job *job);
 void attempt_skip(struct job *job);
+
+/* ---- convert.c ---- */
+/* The content will be that for a server that takes 7 bits. E_CONTENT: it cannot; E_BUSY, E_NOMEM, E_IO, E_CORRUPT. */
+int convert_begin(struct job *job, struct err *err);
+/* As job_read. */
+int convert_read(struct conversion *conversion, struct span *piece, bool *last, struct err *err);
+void convert_free(struct conversion **conversion);
 
 /* ---- dane.c ---- */
 /* Asks for the records of the job's host. False: they would not count. True: attempt_with_dane or attempt_skip is called, perhaps before it returns. */

@@ -235,6 +235,40 @@ static void what_the_server_cannot_take(void **state)
 	assert_int_equal(servers[0].connections, 1);
 }
 
+/* Without 8BITMIME the content is made fit, from memory and from a file; what cannot be is told in clear words. */
+static void a_server_that_takes_seven_bits(void **state)
+{
+	static const struct script seven = {.rows = {{"EHLO", "250-host\r\n250-CHUNKING\r\n250 SIZE 100000\r\n"}}};
+	static const char text[] = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ncaf\303\251\r\n";
+	struct relay_deliver m = message_to("a.test", text);
+	int fd = memfd_create("content", MFD_CLOEXEC);
+
+	(void)state;
+	servers[0].script = &seven;
+	m.body = 1;
+	deliver_one(&m, "bob@a.test");
+	assert_result(0, 0, "250");
+	buf_add_char(&servers[0].content, '\0');
+	assert_non_null(strstr(buf_span(&servers[0].content).ptr, "Content-Transfer-Encoding: quoted-printable"));
+	assert_non_null(strstr(buf_span(&servers[0].content).ptr, "\r\n\r\ncaf=C3=A9\r\n"));
+	assert_null(strstr(servers[0].said, "BODY="));
+	assert_null(strstr(servers[0].said, "BDAT"));
+	buf_clear(&servers[0].content);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	m.content = SPAN_LIT("");
+	send_to(&m, 2, (const char *const[]){"bob@a.test", NULL}, fd);
+	run_until_results(2);
+	assert_result(1, 0, "250");
+	buf_add_char(&servers[0].content, '\0');
+	assert_non_null(strstr(buf_span(&servers[0].content).ptr, "\r\n\r\ncaf=C3=A9\r\n"));
+	assert_int_equal(relay.converting, 0);
+	m = message_to("a.test", "Subject: caf\303\251\r\n\r\nx\r\n");
+	m.body = 1;
+	deliver_one(&m, "bob@a.test");
+	assert_result(2, E_CONTENT, "554 5.6.3 The server does not take 8BITMIME");
+	close(fd);
+}
+
 /* ---- servers that do not mean well ---- */
 
 static void one_session_and_one_answer(void **state)
@@ -387,6 +421,7 @@ int main(void)
 	    TEST(no_way_at_all),
 	    TEST(what_the_settings_say),
 	    TEST(what_the_server_cannot_take),
+	    TEST(a_server_that_takes_seven_bits),
 	    TEST(one_session_and_one_answer),
 	    TEST(replies_without_end),
 	    TEST(a_server_that_talks_to_itself),
