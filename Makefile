@@ -37,14 +37,15 @@ CMOCKA_LIBS   ?= -lcmocka
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
-CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o server.o value.o)
+CONF    := $(addprefix lib/conf/,block.o check.o conf.o lex.o parse.o server.o value.o)
 GRANT   := lib/proc/grant.o
 CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o
 DAEMON  := $(BASE) $(IPC) $(CONF) $(CONFINE) $(NETIPC) $(addprefix lib/proc/,daemon.o handover.o)
 CONTROL := lib/net/control.o lib/net/listener.o
-TLS     := $(addprefix lib/tls/,authorities.o certificate.o context.o provider.o ticket.o tls.o)
+TLS     := $(addprefix lib/tls/,authorities.o certificate.o client.o context.o provider.o ticket.o tls.o)
 NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) $(TLS)
+CONNECT := lib/net/connect.o
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
@@ -97,6 +98,9 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o searc
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o convert.o dane.o destination.o dial.o job.o policy.o recipients.o result.o route.o session.o settings.o)
+relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(NET) $(CONNECT) $(DNS) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) $(RELAY) relay/main.o
+relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 agent_O   := $(DAEMON) $(GRANT) $(addprefix lmtp/,agent.o agent_run.o agent_user.o agent_file.o)
@@ -123,6 +127,8 @@ mailwain-fetch_O   := $(COMMAND) fetch/command.o
 mailwain-fetch_L    = $(JANSSON_LIBS)
 mailwain-queue_O   := $(COMMAND) queue/command.o
 mailwain-queue_L    = $(JANSSON_LIBS)
+mailwain-relay_O   := $(COMMAND) relay/command.o
+mailwain-relay_L    = $(JANSSON_LIBS)
 mailwain-resolve_O := $(COMMAND) resolve/command.o
 mailwain-resolve_L  = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
@@ -130,8 +136,8 @@ mailwain-store_L    = $(JANSSON_LIBS)
 sendmail_O := $(COMMAND) $(CONF) lib/conf/file.o $(LOCAL) $(SMTP) $(addprefix submission/,sendmail.o sendmail_content.o sendmail_handover.o sendmail_queue.o sendmail_smtp.o)
 sendmail_L  = $(JANSSON_LIBS)
 
-DAEMONS  := master keys resolve auth fetch smtpd submission pickup queue deliver lmtpd imapd imap-session agent
-COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-fetch mailwain-queue mailwain-store mailwain-aliases mailwain-resolve
+DAEMONS  := master keys resolve auth fetch smtpd submission pickup queue deliver relay lmtpd imapd imap-session agent
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-fetch mailwain-queue mailwain-relay mailwain-store mailwain-aliases mailwain-resolve
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
 
@@ -172,6 +178,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
 LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(DNS) lib/dns/name.o $(MIMECONVERT) lib/intake/mend.o $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
@@ -180,12 +187,20 @@ $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
 $(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
+$(B)/relay.a: $(addprefix $(B)/obj/,$(RELAY)) Makefile
+	@rm -f $@
+	ar rcs $@ $(filter %.o,$^)
+
+$(filter $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/relay.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -198,7 +213,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o) queue/dsn.o \
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o) queue/dsn.o relay/recipients.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)

@@ -36,7 +36,7 @@ struct master_settings {
 
 /* Which daemons are handed a file. */
 enum master_file_kind { FILE_CERTIFICATE = 1, FILE_KEY = 2, FILE_AUTHORITIES = 4, FILE_RESOLVER = 8, FILE_ALIASES = 16,
-	FILE_WEB_AUTHORITIES = 32, FILE_CLIENT_SECRET = 64 };
+	FILE_WEB_AUTHORITIES = 32, FILE_CLIENT_SECRET = 64, FILE_RELAY = 128 };
 
 struct master_file_copy {
 	enum master_file_kind kind;
