@@ -1,6 +1,7 @@
 /* A message while something is done with it: recipients to targets, results to records, then rest or removal. */
-#include "queue/queue.h"
+#include "queue/destination.h"
 
+#include "base/checksum.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MESSAGE_POOL_MAX = 8 * 1024 * 1024 };
+enum { MESSAGE_POOL_MAX = 8 * 1024 * 1024, MESSAGE_FEW = 32 };
 
 static struct message **bucket_of(struct queue *queue, uint64_t id)
 {
@@ -47,6 +48,14 @@ static void apply_records(struct message *m)
 	}
 }
 
+uint32_t message_sender(const struct queue *queue, const struct spool_envelope *e)
+{
+	uint64_t seed;
+
+	memcpy(&seed, queue->key, sizeof(seed)); /* strangers choose senders, but not whose place they share */
+	return (uint32_t)((e->submitter != 0 ? checksum(&e->submitter, sizeof(e->submitter), seed) : checksum(e->sender.ptr, e->sender.len, seed)) % QUEUE_SENDERS);
+}
+
 struct message *message_new(struct queue *queue, int fd, struct pool *pool, const struct spool_file *file)
 {
 	struct message *m = pool_new_object(pool, struct message);
@@ -67,6 +76,8 @@ struct message *message_new(struct queue *queue, int fd, struct pool *pool, cons
 	m->bucket_next = *bucket;
 	*bucket = m;
 	queue->active_count++;
+	m->sender = message_sender(queue, &file->envelope);
+	queue->senders[m->sender]++;
 	return m;
 }
 
@@ -114,6 +125,7 @@ void message_free(struct message *m)
 		link = &(*link)->bucket_next;
 	*link = m->bucket_next;
 	queue->active_count--;
+	queue->senders[m->sender]--;
 	if (m->fd >= 0)
 		close(m->fd);
 	pool_free(&pool);
@@ -142,6 +154,13 @@ struct target *message_add_target(struct message *m, uint32_t recipient, uint64_
 	t->next = m->targets;
 	m->targets = t;
 	return t;
+}
+
+bool message_has_room(const struct queue *queue, uint32_t sender)
+{
+	unsigned max = queue->active_max, mine = sender < QUEUE_SENDERS ? queue->senders[sender] : 0;
+
+	return queue->active_count < max && mine < max / 2 && (queue->active_count < max - max / 4 || mine < MESSAGE_FEW);
 }
 
 static bool is_open(const struct recipient_state *s)
@@ -194,13 +213,19 @@ static void log_deferred(const struct message *m, uint32_t recipient)
 
 void target_result(struct target *t, int code, struct span text)
 {
-	struct message *m = t->message;
 	struct buf line;
 
 	buf_init(&line, SPOOL_TEXT_MAX);
 	buf_printf(&line, "%d %s%s%.*s", err_smtp_code(code), err_smtp_enhanced(code), text.len > 0 ? " " : "", SPAN_ARG(span_sub(text, 0, 300)));
-	t->text = pool_span(m->pool, buf_span(&line));
+	target_reply(t, code, buf_span(&line));
 	buf_fini(&line);
+}
+
+void target_reply(struct target *t, int code, struct span line)
+{
+	struct message *m = t->message;
+
+	t->text = pool_span(m->pool, span_sub(line, 0, SPOOL_TEXT_MAX));
 	if (code == 0) {
 		t->state = TARGET_DONE;
 		m->queue->delivered++;
@@ -213,12 +238,53 @@ void target_result(struct target *t, int code, struct span text)
 	}
 }
 
+/* It is time for the sender to hear of the delay, or that it was given up. */
+static bool is_time_to_tell(const struct message *m)
+{
+	const struct conf *conf = daemon_conf(m->queue->daemon);
+	int64_t age = clock_wall() - schedule_begin(&m->file.envelope), warn = conf_ms(conf, CONF_queue_warn_after, NULL) / 1000;
+
+	return age >= conf_ms(conf, CONF_queue_lifetime, NULL) / 1000 || (warn != 0 && !m->warned && age >= warn);
+}
+
+void target_put_off(struct target *t, int64_t until, struct span why)
+{
+	struct message *m = t->message;
+
+	if (until > m->put_off)
+		m->put_off = until;
+	if (m->states[t->recipient].attempts == 0 || is_time_to_tell(m))
+		target_reply(t, E_UNAVAILABLE, why);
+	else
+		t->state = TARGET_PUT_OFF; /* its file says already what there is to say */
+}
+
+int message_content(struct message *m, char *buffer, size_t size, struct span *small, int *fd)
+{
+	struct err err;
+	ssize_t n;
+	int r;
+
+	if (m->file.content <= size) {
+		n = pread(m->fd, buffer, (size_t)m->file.content, 0);
+		*small = span_of(buffer, n > 0 ? (size_t)n : 0);
+		return small->len == m->file.content ? 0 : E_IO;
+	}
+	/*
+	 * A worker sees one account only, but lives longer than one message: a descriptor it kept must never show another
+	 * message. So a file whose descriptor was lent is not used again; small messages, which are most, are copied.
+	 */
+	r = queue_open_file(m->id, O_RDONLY, fd, &err);
+	m->lent = true;
+	return r == 0 || err_is_temp(r) ? r : E_IO; /* a fault of this machine is never the sender's */
+}
+
 /* A recipient is delivered when all its targets are; one that failed for good fails it once the rest has ended. */
 static void gather(struct message *m)
 {
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++) {
 		struct recipient_state *s = &m->states[i];
-		const struct target *failed = NULL, *deferred = NULL;
+		const struct target *failed = NULL, *deferred = NULL, *put_off = NULL, *done = NULL;
 		unsigned count = 0;
 
 		if (!is_open(s) || s->dirty)
@@ -229,9 +295,15 @@ static void gather(struct message *m)
 			count++;
 			if (t->state == TARGET_FAILED)
 				failed = t;
-			else if (t->state != TARGET_DONE)
+			else if (t->state == TARGET_PUT_OFF)
+				put_off = t;
+			else if (t->state == TARGET_DONE)
+				done = t;
+			else
 				deferred = t;
 		}
+		if (put_off != NULL && deferred == NULL && !s->incomplete)
+			continue; /* nobody tried */
 		s->attempts++;
 		if (s->incomplete)
 			set_status(m, i, SPOOL_DEFERRED, SPAN_LIT("451 4.3.0 not enough memory for all the addresses it leads to"));
@@ -242,7 +314,7 @@ static void gather(struct message *m)
 		else if (failed != NULL)
 			set_status(m, i, SPOOL_FAILED, failed->text);
 		else
-			set_status(m, i, SPOOL_DELIVERED, SPAN_LIT("250 2.0.0 delivered"));
+			set_status(m, i, SPOOL_DELIVERED, done->account == 0 ? done->text : SPAN_LIT("250 2.0.0 delivered"));
 	}
 }
 
@@ -357,6 +429,8 @@ static void record_and_rest(struct message *m)
 		if (is_open(&m->states[i]) && m->states[i].attempts > attempts)
 			attempts = m->states[i].attempts;
 	m->next = clock_wall() + schedule_backoff(daemon_conf(m->queue->daemon), attempts);
+	if (m->next < m->put_off)
+		m->next = m->put_off;
 	for (uint32_t i = 0; i < count; i++)
 		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty)
 			log_deferred(m, i);
@@ -415,6 +489,14 @@ static int send_dsns(struct message *m)
 	return r;
 }
 
+static bool any_dirty(const struct message *m)
+{
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (m->states[i].dirty)
+			return true;
+	return false;
+}
+
 static void settle(struct message *m)
 {
 	int r;
@@ -426,14 +508,73 @@ static void settle(struct message *m)
 	r = send_dsns(m);
 	if (r == E_AGAIN)
 		return;
-	if (r != 0 || count_open(m) > 0)
+	if (r == 0 && count_open(m) > 0 && !any_dirty(m)) {
+		m->next = m->put_off;
+		rest(m);
+	} else if (r != 0 || count_open(m) > 0)
 		record_and_rest(m); /* with a notification still owed it comes round again */
 	else
 		remove_message(m);
 }
 
+static void on_noted(struct disk_job *job)
+{
+	struct message *m = job->arg;
+
+	if (job->code != 0)
+		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	m->writing = false;
+	m->busy--;
+	message_step(m);
+}
+
+/* The only target of a recipient elsewhere that is done, and not yet written down. */
+static bool is_news(const struct message *m, const struct target *t)
+{
+	return t->state == TARGET_DONE && t->account == 0 && !m->file.envelope.recipients[t->recipient].local && is_open(&m->states[t->recipient]);
+}
+
+/*
+ * Some recipients elsewhere have their copy while others are still under way, which may take long: it is written down at once, since
+ * nothing else keeps them from getting a second one after a crash. (A store knows a repeat by its key.)
+ */
+static void note_done(struct message *m)
+{
+	struct disk_job *job;
+	size_t count = 0;
+
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		count += is_news(m, t);
+	job = count > 0 ? calloc(1, sizeof(*job)) : NULL;
+	if (job != NULL)
+		job->records = calloc(count, sizeof(*job->records));
+	if (job == NULL || job->records == NULL) {
+		free(job);
+		return;
+	}
+	for (const struct target *t = m->targets; t != NULL; t = t->next) {
+		struct recipient_state *s = &m->states[t->recipient];
+
+		if (!is_news(m, t))
+			continue;
+		*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .text = t->text};
+		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
+		    .when = clock_wall(), .text = s->text};
+	}
+	m->writing = true;
+	m->busy++;
+	job->kind = DISK_APPEND;
+	job->id = m->id;
+	job->fd = m->fd;
+	job->done = on_noted;
+	job->arg = m;
+	disk_submit(m->queue->disk, job);
+}
+
 void message_step(struct message *m)
 {
+	if (m->busy > 0 && !m->writing && !m->deleted)
+		note_done(m);
 	if (m->busy > 0 || m->dsn_pending)
 		return;
 	gather(m);
@@ -457,7 +598,7 @@ static void start_recipient(struct message *m, uint32_t i)
 	} else {
 		t = message_add_target(m, i, 0, 0, r->address, span_str(""));
 		if (t != NULL)
-			target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
+			outbound_target(t);
 	}
 }
 
@@ -473,6 +614,7 @@ void message_run(struct message *m)
 	}
 	m->busy++; /* an answer that comes at once must not end the loop early */
 	m->targets = NULL;
+	m->put_off = 0;
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
 		if (is_open(&m->states[i]))
 			start_recipient(m, i);

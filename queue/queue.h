@@ -24,14 +24,18 @@ enum {
 	QUEUE_ACTIVE_MAX = 8000,       /* messages in memory, an open file each; past it they wait in their files */
 	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed */
 	QUEUE_PATH = 32,
+	QUEUE_SENDERS = 4096,	       /* places that senders share by chance */
 	QUEUE_DIRECTORIES = 32,	       /* one a base32 digit */
 };
 
-enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
+enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED,
+	TARGET_PUT_OFF, /* not tried: its destination is known to be dead, or has enough */
+	TARGET_AGAIN }; /* sent again at once */
 
 /* Where one recipient's copy goes. An alias has several. */
 struct target {
 	struct target *next;
+	struct target *job_next; /* of the same job for relay */
 	struct message *message;
 	uint32_t recipient;
 	uint64_t account; /* 0: a remote address */
@@ -67,14 +71,22 @@ struct message {
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
+	uint32_t sender;      /* place in queue.senders */
 	int64_t next; /* when it is tried again */
+	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
 };
 
-/* A waiting message: 16 bytes of the heap. next is INT64_MAX while it is held. */
+/*
+ * A waiting message: 32 bytes of the heap, and enough to know without its file whether it would be of use to begin with it. next is
+ * INT64_MAX while it is held.
+ */
 struct waiting {
 	int64_t next;
-	uint64_t id : 63;
+	uint64_t id : 62;
 	uint64_t wished : 1; /* next is the sender's wish, however far ahead */
+	uint64_t telling : 1; /* next is when the sender is to be told something: it is read whatever its destination does */
+	uint64_t destination; /* where all of it goes, destination_number(); 0: here, to several, or not known */
+	uint32_t sender;      /* place in queue.senders; QUEUE_SENDERS: not known */
 };
 
 struct client;
@@ -85,12 +97,19 @@ struct queue {
 	struct disk *disk;
 	struct ipc_conn *auth;
 	struct ipc_conn *deliver;
+	struct ipc_conn *relay;
+	struct destinations *destinations;
+	struct job *jobs; /* with relay */
+	struct job *new_jobs, **new_jobs_tail; /* made in this turn of the loop */
+	struct event *turn;
+	uint32_t last_job;
 	struct control_server *control;
 	struct client *clients;
 	struct channel *channels;
 	unsigned channel_count;
 	struct message *active[QUEUE_ACTIVE_BUCKETS];
 	unsigned active_count, active_max;
+	uint16_t senders[QUEUE_SENDERS + 1]; /* how many active messages each has */
 	unsigned handed_count, handed_max;
 	unsigned spare_count, spare_max; /* the three maxima leave descriptors for everything else */
 	struct waiting *heap;
@@ -159,6 +178,12 @@ int accept_own(struct queue *queue, struct span content, const struct spool_enve
     void (*done)(void *arg, int code), void *arg);
 
 /* ---- message.c ---- */
+/*
+ * May one more of this sender (a place in queue.senders) be active? Nobody has more than half of all places, and the last quarter is for
+ * those who have few: who sends a hundred thousand at once does not keep others' mail waiting.
+ */
+uint32_t message_sender(const struct queue *queue, const struct spool_envelope *envelope);
+bool message_has_room(const struct queue *queue, uint32_t sender);
 struct message *message_find(struct queue *queue, uint64_t id);
 /* From a file already read or just committed; owns fd and pool. */
 struct message *message_new(struct queue *queue, int fd, struct pool *pool, const struct spool_file *file);
@@ -170,6 +195,15 @@ void message_run(struct message *message);
 /* Something under way has ended. */
 void message_step(struct message *message);
 void target_result(struct target *target, int code, struct span text);
+/* The same with a whole reply, "450 4.2.0 ..." */
+void target_reply(struct target *target, int code, struct span line);
+/* Not tried, and not before `until` (seconds since 1970). why: as in target_reply, for the first time and when it is time to tell the sender. */
+void target_put_off(struct target *target, int64_t until, struct span why);
+/*
+ * The content for another process: into buffer (`size` octets), when it is small; else *fd is a new descriptor, read only, the
+ * caller's. A fault of this machine is temporary.
+ */
+int message_content(struct message *message, char *buffer, size_t size, struct span *small, int *fd);
 struct target *message_add_target(struct message *message, uint32_t recipient, uint64_t account, uint64_t quota,
     struct span address, struct span detail);
 
@@ -187,6 +221,8 @@ void expand_forget(struct message *message);
 
 /* ---- schedule.c ---- */
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
+/* Accepted a moment ago, when its sender had enough under way. */
+void schedule_new(struct queue *queue, uint64_t id, uint32_t sender);
 /* As its file says: held, at its sender's wish (RFC 4865), or when it is tried again. */
 void schedule_message(const struct message *message);
 /* The sender's wish is for a later time. */
