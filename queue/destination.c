@@ -55,13 +55,27 @@ uint64_t destination_number(const struct queue *queue, struct span key)
 	return number != 0 ? number : 1;
 }
 
-int64_t destination_busy_until(const struct queue *queue, uint64_t number)
+struct destination *destination_by_number(const struct queue *queue, uint64_t number)
 {
-	const struct destination *d = number != 0 ? queue->destinations->buckets[number % DESTINATION_BUCKETS] : NULL;
-	int64_t now = clock_wall();
+	struct destination *d = number != 0 ? queue->destinations->buckets[number % DESTINATION_BUCKETS] : NULL;
 
 	while (d != NULL && d->number != number)
 		d = d->next;
+	return d;
+}
+
+const char *destination_state(const struct destination *d)
+{
+	if (d == NULL)
+		return "open";
+	return d->paused ? "paused" : d->dead_until > clock_wall() ? "dead" : destination_is_full(d) ? "full" : "open";
+}
+
+int64_t destination_busy_until(const struct queue *queue, uint64_t number)
+{
+	const struct destination *d = destination_by_number(queue, number);
+	int64_t now = clock_wall();
+
 	if (d == NULL)
 		return 0;
 	if (d->paused || destination_is_full(d))

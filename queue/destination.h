@@ -52,6 +52,9 @@ struct destination *destination_get(struct queue *queue, struct span key);
 uint64_t destination_number(const struct queue *queue, struct span key);
 /* Until when nothing more for this one is of use (seconds since 1970); 0: something is. */
 int64_t destination_busy_until(const struct queue *queue, uint64_t number);
+struct destination *destination_by_number(const struct queue *queue, uint64_t number);
+/* "paused", "dead", "full" or "open"; of NULL, of which nothing is known, "open". Static. */
+const char *destination_state(const struct destination *destination);
 bool destination_is_dead(const struct destination *destination, int64_t now);
 /* No more jobs than it has: what comes stays in its file. */
 bool destination_is_full(const struct destination *destination);
@@ -70,11 +73,19 @@ void destination_each(struct queue *queue, void (*fn)(void *arg, struct destinat
 void outbound_target(struct target *target);
 /* Where all that is still to be sent of it goes: destination_number; 0: here, or to several. */
 uint64_t outbound_destination_of(const struct message *message);
+/* The same as a name, in out; empty for 0. */
+struct span outbound_destination_name(const struct message *message, char *out, size_t size);
 void outbound_service(struct queue *queue, int fd);
 int outbound_start(struct queue *queue, struct err *err);
 /* Something is under way at relay. */
 bool outbound_flying(const struct queue *queue);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
+
+/* ---- control_outbound.c ---- */
+void queue_control_stats(struct queue *queue, struct control_reply *reply);
+void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause);
+/* A row for each thing that was written down about it. */
+void queue_control_attempts(struct control_reply *reply, const struct message *message);
 
 #endif

@@ -571,6 +571,15 @@ static void note_done(struct message *m)
 	disk_submit(m->queue->disk, job);
 }
 
+void message_bounce(struct message *m)
+{
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (is_open(&m->states[i]))
+			set_status(m, i, SPOOL_FAILED, SPAN_LIT("550 5.0.0 the administrator of this server gave it up"));
+	m->held = false;
+	settle(m);
+}
+
 void message_step(struct message *m)
 {
 	if (m->busy > 0 && !m->writing && !m->deleted)

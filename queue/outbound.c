@@ -238,9 +238,8 @@ static struct span domain_of(struct span address, char *out, size_t size)
 	return span_of(out, domain.len);
 }
 
-uint64_t outbound_destination_of(const struct message *m)
+struct span outbound_destination_name(const struct message *m, char *name, size_t size)
 {
-	char name[256];
 	struct span domain = span_str("");
 
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
@@ -251,11 +250,19 @@ uint64_t outbound_destination_of(const struct message *m)
 		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
 			continue;
 		this = r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE ? span_str("") : domain_of(r->address, other, sizeof(other));
-		if (this.len == 0 || (domain.len > 0 && !span_eq(domain, this)))
-			return 0;
+		if (this.len == 0 || this.len > size || (domain.len > 0 && !span_eq(domain, this)))
+			return span_str("");
 		memcpy(name, this.ptr, this.len);
 		domain = span_of(name, this.len);
 	}
+	return domain;
+}
+
+uint64_t outbound_destination_of(const struct message *m)
+{
+	char name[256];
+	struct span domain = outbound_destination_name(m, name, sizeof(name));
+
 	return domain.len > 0 ? destination_number(m->queue, domain) : 0;
 }
 

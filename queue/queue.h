@@ -192,6 +192,8 @@ int message_load(struct queue *queue, uint64_t id, bool content_too, struct mess
 void message_free(struct message *message);
 /* Does whatever can be done now. */
 void message_run(struct message *message);
+/* An administrator gives it up: its sender is told. Not while something is under way. */
+void message_bounce(struct message *message);
 /* Something under way has ended. */
 void message_step(struct message *message);
 void target_result(struct target *target, int code, struct span text);
@@ -246,6 +248,7 @@ int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipi
 /* ---- recover.c, control.c ---- */
 int recover_start(struct queue *queue, struct err *err);
 struct control_reply;
+const char *queue_status_name(enum spool_status status);
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
     struct span secret);
 
