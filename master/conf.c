@@ -14,7 +14,8 @@ enum { CONF_FLAT_MAX = 4 * 1024 * 1024, FILE_MAX = 1024 * 1024 };
 static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
-} file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities}};
+} file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
+    {FILE_LOGIN, CONF_password_file}, {FILE_LOGIN, CONF_token_file}};
 
 static int seal(const char *name, struct span text, int *out, struct err *err)
 {
@@ -79,7 +80,7 @@ static struct master_file_copy *new_file(struct master_settings *settings, struc
 	struct master_file_copy *more = NULL;
 
 	if (settings->file_count == (size_t)2 * MASTER_CERTIFICATES) {
-		err_set(err, E_LIMIT, "more than %d certificates", MASTER_CERTIFICATES);
+		err_set(err, E_LIMIT, "more than %d certificates and passwords", MASTER_CERTIFICATES);
 		return NULL;
 	}
 	more = reallocarray(settings->files, settings->file_count + 1, sizeof(*more));
@@ -93,11 +94,12 @@ static struct master_file_copy *new_file(struct master_settings *settings, struc
 	return more;
 }
 
-/* where: the top level or a domain. */
+/* where: the top level, a domain or a transport. */
 static int seal_file(struct master_settings *settings, size_t kind, const struct conf_where *where, struct err *err)
 {
 	enum conf_setting setting = file_kinds[kind].setting;
 	const char *what = conf_setting_info(setting)->name;
+	struct span block = where->domain ? where->domain->name : where->transport ? where->transport->pattern : SPAN_LIT("");
 	struct master_file_copy *file;
 	struct buf content;
 	int r, number;
@@ -108,7 +110,7 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	if (file == NULL)
 		return err->code;
 	file->kind = file_kinds[kind].kind;
-	snprintf(file->name, sizeof(file->name), "%s%s%.*s", what, where->domain ? " " : "", SPAN_ARG(where->domain ? where->domain->name : SPAN_LIT("")));
+	snprintf(file->name, sizeof(file->name), "%s%s%.*s", what, block.len > 0 ? " " : "", SPAN_ARG(block));
 	span_copy(conf_text(settings->conf, setting, where), file->path, sizeof(file->path));
 	buf_init(&content, FILE_MAX + 1);
 	number = read_file(file, &content);
@@ -120,16 +122,26 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	return r;
 }
 
+/* Of one kind, wherever they may be named. */
+static int seal_kind(struct master_settings *settings, size_t kind, struct err *err)
+{
+	const struct conf *conf = settings->conf;
+	unsigned scopes = conf_setting_info(file_kinds[kind].setting)->scopes;
+	int r = scopes & CONF_SCOPE_GLOBAL ? seal_file(settings, kind, &(struct conf_where){0}, err) : 0;
+
+	for (size_t i = 0; scopes & CONF_SCOPE_DOMAIN && i < conf_domain_count(conf) && r == 0; i++)
+		r = seal_file(settings, kind, &(struct conf_where){.domain = conf_domain(conf, i)}, err);
+	for (size_t i = 0; scopes & CONF_SCOPE_TRANSPORT && i < conf_transport_count(conf) && r == 0; i++)
+		r = seal_file(settings, kind, &(struct conf_where){.transport = conf_transport(conf, i)}, err);
+	return r;
+}
+
 static int seal_files(struct master_settings *settings, struct err *err)
 {
 	int r = 0;
 
-	for (size_t kind = 0; kind < sizeof(file_kinds) / sizeof(file_kinds[0]) && r == 0; kind++) {
-		r = seal_file(settings, kind, &(struct conf_where){0}, err);
-		for (size_t i = 0; i < conf_domain_count(settings->conf) && r == 0; i++)
-			if (conf_setting_info(file_kinds[kind].setting)->scopes & CONF_SCOPE_DOMAIN)
-				r = seal_file(settings, kind, &(struct conf_where){.domain = conf_domain(settings->conf, i)}, err);
-	}
+	for (size_t kind = 0; kind < sizeof(file_kinds) / sizeof(file_kinds[0]) && r == 0; kind++)
+		r = seal_kind(settings, kind, err);
 	return r;
 }
 

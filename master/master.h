@@ -34,7 +34,7 @@ struct master_settings {
 };
 
 /* Which daemons are handed a file. */
-enum master_file_kind { FILE_CERTIFICATE = 1, FILE_KEY = 2, FILE_AUTHORITIES = 4 };
+enum master_file_kind { FILE_CERTIFICATE = 1, FILE_KEY = 2, FILE_AUTHORITIES = 4, FILE_LOGIN = 8 };
 
 struct master_file_copy {
 	enum master_file_kind kind;

@@ -219,6 +219,18 @@ def test_check_looks_into_the_files_of_tls(stopped):
     refused(stopped, 78, "tls-key", "No such file", verb="config check")
 
 
+def test_check_looks_into_the_files_of_logins(stopped):
+    password = os.path.join(stopped.root, "etc", "password")
+    edit(stopped, "transport * { host mx.example.com:587; login alice; password-file password }")
+    refused(stopped, 78, "password-file %s: No such file" % password, "mailwain.conf:", verb="config check")
+    with open(password, "w") as f:
+        f.write("\nsecret\n")
+    refused(stopped, 78, "password-file: the file's first line is empty", "mailwain.conf:", verb="config check")
+    with open(password, "w") as f:
+        f.write("secret\n")
+    assert "is right" in stopped.mw("config", "check").stdout
+
+
 def test_a_certificate_that_ends_soon_is_told(fresh):
     suite = fresh()
     etc = os.path.join(suite.root, "etc")
@@ -245,6 +257,11 @@ def test_explain_tells_value_place_default_and_meaning(stopped):
     assert stopped.mw("config", "explain", "postmaster").stdout.startswith("postmaster: not set, which is the default\n")
     row = json.loads(stopped.mw("config", "explain", "quota", "--domain", "example.net", "--json").stdout)
     assert (row["value"], row["default"], row["in"]) == ("5G", "0", "domain example.net") and row["origin"].startswith(stopped.conf)
+    edit(stopped, 'transport *.example.com { host "[::1]:25"; relay-tls verify }')
+    assert stopped.mw("config", "explain", "relay-tls", "--transport", "*.example.com").stdout.startswith("relay-tls: verify, from")
+    assert "in transport *.example.com: verify, from" in stopped.mw("config", "explain", "relay-tls").stdout
+    assert "stands in a transport block." in stopped.mw("config", "explain", "hold").stdout
+    refused(stopped, 65, "no block transport a.test", verb="config explain hold --transport a.test")
     refused(stopped, 65, "did you mean 'quota'?", verb="config explain qouta")
     refused(stopped, 65, "no block domain nowhere.test", verb="config explain quota --domain nowhere.test")
     refused(stopped, 64, "which setting?", verb="config explain")
