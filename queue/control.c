@@ -92,11 +92,11 @@ static bool has_reason(const struct message *m, struct span part)
 static bool matches(const struct message *m, const struct filter *f)
 {
 	bool recipient = f->recipient.len == 0;
-	char name[256];
+	struct route route;
 
 	if (f->before != 0 && m->file.envelope.arrived >= f->before)
 		return false;
-	if (f->destination.len > 0 && !span_caseeq(outbound_destination_name(m, name, sizeof(name)), f->destination))
+	if (f->destination.len > 0 && !span_caseeq(outbound_destination_name(m, &route), f->destination))
 		return false;
 	if (f->reason.len > 0 && !has_reason(m, f->reason))
 		return false;

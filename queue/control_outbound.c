@@ -77,7 +77,7 @@ static void add_name(struct queue *queue, struct buf *out, const struct stats_ro
 {
 	struct message *m;
 	struct err err;
-	char name[256];
+	struct route route;
 	bool loaded = message_find(queue, row->example) == NULL;
 
 	if (row->destination == 0) {
@@ -89,7 +89,7 @@ static void add_name(struct queue *queue, struct buf *out, const struct stats_ro
 		json_add_string(out, SPAN_LIT("(unknown)"));
 		return;
 	}
-	json_add_string(out, outbound_destination_name(m, name, sizeof(name)));
+	json_add_string(out, outbound_destination_name(m, &route));
 	if (loaded)
 		message_free(m);
 }

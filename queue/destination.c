@@ -68,7 +68,7 @@ const char *destination_state(const struct destination *d)
 {
 	if (d == NULL)
 		return "open";
-	return d->paused ? "paused" : d->dead_until > clock_wall() ? "dead" : destination_is_full(d) ? "full" : "open";
+	return d->kept ? "kept" : d->paused ? "paused" : d->dead_until > clock_wall() ? "dead" : destination_is_full(d) ? "full" : "open";
 }
 
 int64_t destination_busy_until(const struct queue *queue, uint64_t number)
@@ -78,7 +78,7 @@ int64_t destination_busy_until(const struct queue *queue, uint64_t number)
 
 	if (d == NULL)
 		return 0;
-	if (d->paused || destination_is_full(d))
+	if (d->paused || d->kept || destination_is_full(d))
 		return now + DESTINATION_BUSY_S;
 	return destination_is_dead(d, now) ? d->dead_until : 0;
 }
@@ -108,6 +108,18 @@ struct destination *destination_get(struct queue *queue, struct span key)
 	d->lanes_tail = &d->lanes;
 	d->next = *bucket;
 	*bucket = d;
+	return d;
+}
+
+struct destination *destination_of_route(struct queue *queue, const struct route *route)
+{
+	struct conf_where where = {.transport = route->transport};
+	struct destination *d = destination_get(queue, span_str(route->key));
+
+	if (d == NULL)
+		return NULL;
+	span_copy(route->transport != NULL ? route->transport->pattern : span_str(""), d->pattern, sizeof(d->pattern));
+	d->kept = route->transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &where);
 	return d;
 }
 
@@ -218,7 +230,9 @@ struct job *destination_take_any(struct destination *d)
 
 static unsigned most(const struct destination *d)
 {
-	uint64_t limit = conf_u64(daemon_conf(d->queue->daemon), CONF_relay_connections, NULL);
+	const struct conf *conf = daemon_conf(d->queue->daemon);
+	struct conf_where where = {.transport = d->pattern[0] != '\0' ? conf_transport_find(conf, span_str(d->pattern)) : NULL};
+	uint64_t limit = conf_u64(conf, CONF_relay_connections, &where);
 
 	return limit < 1 ? 1 : (unsigned)limit;
 }
@@ -232,7 +246,7 @@ static unsigned room(const struct destination *d)
 
 struct job *destination_take(struct destination *d)
 {
-	if (d->lanes == NULL || d->paused || d->in_flight >= room(d) || destination_is_dead(d, clock_wall()))
+	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || destination_is_dead(d, clock_wall()))
 		return NULL;
 	d->in_flight++;
 	return take_job(d);

@@ -9,6 +9,17 @@ enum {
 	JOB_REPEATS = 3,	/* times that what a host put off for their number is sent again at once */
 };
 
+enum { ROUTE_DOMAIN_MAX = 256, ROUTE_KEY_MAX = 640 };
+
+/* ---- route.c ---- */
+struct route {
+	const struct conf_transport *transport; /* NULL: MX records */
+	char domain[ROUTE_DOMAIN_MAX];		/* of the address, in small letters */
+	char key[ROUTE_KEY_MAX];		/* of the destination */
+};
+/* false: the address has no domain that mail could go to. */
+bool route_find(const struct conf *conf, struct span address, struct route *route);
+
 /* One message for some recipients at one destination. */
 struct job {
 	struct job *next;
@@ -17,6 +28,7 @@ struct job {
 	struct target *targets; /* by job_next, in the order of relay_deliver */
 	uint32_t id;		/* with relay; 0: it waits */
 	unsigned count, bytes;
+	char *domain; /* of the first recipient */
 	unsigned repeats;
 	bool tried_before;
 };
@@ -39,6 +51,8 @@ struct destination {
 	int64_t used;	    /* when there was last an answer */
 	uint64_t number;    /* destination_number of key */
 	bool paused;	    /* by an administrator */
+	char pattern[321];  /* of its transport block; "": none */
+	bool kept;	    /* by its transport block: what it has waits */
 	char why[200];	    /* the last failure, for people */
 	char key[];
 };
@@ -48,12 +62,14 @@ int destinations_new(struct queue *queue, struct err *err);
 struct destination *destination_find(struct queue *queue, struct span key);
 /* NULL: no memory. */
 struct destination *destination_get(struct queue *queue, struct span key);
+/* The same, as the configuration has it now. */
+struct destination *destination_of_route(struct queue *queue, const struct route *route);
 /* What stands for a name in struct waiting; never 0. */
 uint64_t destination_number(const struct queue *queue, struct span key);
 /* Until when nothing more for this one is of use (seconds since 1970); 0: something is. */
 int64_t destination_busy_until(const struct queue *queue, uint64_t number);
 struct destination *destination_by_number(const struct queue *queue, uint64_t number);
-/* "paused", "dead", "full" or "open"; of NULL, of which nothing is known, "open". Static. */
+/* "kept", "paused", "dead", "full" or "open"; of NULL, of which nothing is known, "open". Static. */
 const char *destination_state(const struct destination *destination);
 bool destination_is_dead(const struct destination *destination, int64_t now);
 /* No more jobs than it has: what comes stays in its file. */
@@ -74,7 +90,7 @@ void outbound_target(struct target *target);
 /* Where all that is still to be sent of it goes: destination_number; 0: here, or to several. */
 uint64_t outbound_destination_of(const struct message *message);
 /* The same as a name, in out; empty for 0. */
-struct span outbound_destination_name(const struct message *message, char *out, size_t size);
+struct span outbound_destination_name(const struct message *message, struct route *route);
 void outbound_service(struct queue *queue, int fd);
 int outbound_start(struct queue *queue, struct err *err);
 /* Something is under way at relay. */

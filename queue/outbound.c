@@ -16,6 +16,8 @@ enum {
 	JOB_BYTES = 20000, /* of recipients in one relay_deliver */
 	OUTBOUND_WAITING = 2 * 1024 * 1024, /* octets that wait for relay to read; then no more are sent */
 	OUTBOUND_NO_RELAY_S = 30,
+	OUTBOUND_KEPT_S = 30,
+	OUTBOUND_FULL_S = 10,
 	OUTBOUND_SPREAD = 4, /* what was put off comes again within a quarter of the wait behind it */
 };
 
@@ -26,6 +28,7 @@ static void job_free(struct job *job)
 {
 	struct message *m = job->message;
 
+	free(job->domain);
 	free(job);
 	m->busy--;
 	message_step(m);
@@ -48,10 +51,16 @@ static void job_add(struct job *job, struct target *t)
 	job->bytes += bytes_of(t);
 }
 
-static struct job *job_new(struct destination *d, struct message *m)
+static struct job *job_new(struct destination *d, struct message *m, const char *domain)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
+	if (job != NULL)
+		job->domain = strdup(domain);
+	if (job != NULL && job->domain == NULL) {
+		free(job);
+		job = NULL;
+	}
 	if (job != NULL) {
 		job->destination = d;
 		job->message = m;
@@ -114,7 +123,7 @@ static int send_job(struct queue *queue, struct job *job)
 	const struct message *m = job->message;
 	const struct spool_envelope *e = &m->file.envelope;
 	char id[SPOOL_ID_TEXT];
-	struct relay_deliver body = {.queue_id = span_of(id, SPOOL_ID_TEXT - 1), .domain = span_str(job->destination->key),
+	struct relay_deliver body = {.queue_id = span_of(id, SPOOL_ID_TEXT - 1), .domain = span_str(job->domain), .transport = span_str(job->destination->pattern),
 	    .size = m->file.content, .body = e->body, .smtputf8 = e->smtputf8, .requiretls = e->requiretls, .tls_optional = e->tls_optional,
 	    .ret = e->ret, .envid = e->envid, .sender = e->sender};
 	struct buf recipients;
@@ -174,8 +183,10 @@ static void settle_new(struct job *job)
 		job_put_off(job, clock_wall() + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
 	else if (destination_is_dead(d, clock_wall()))
 		put_off_dead(d, job);
+	else if (d->paused || d->kept)
+		job_put_off(job, clock_wall() + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
 	else if (destination_is_full(d))
-		job_put_off(job, clock_wall() + 10, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+		job_put_off(job, clock_wall() + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
 	else if (!destination_enter(d, job))
 		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
 	else
@@ -208,10 +219,10 @@ static struct job *find_new(struct queue *queue, const struct target *t, const s
 	return NULL;
 }
 
-static struct job *add_new(struct queue *queue, struct target *t, struct destination *d)
+static struct job *add_new(struct queue *queue, struct target *t, struct destination *d, const char *domain)
 {
 	struct timeval now = {0};
-	struct job *job = job_new(d, t->message);
+	struct job *job = job_new(d, t->message, domain);
 
 	if (job == NULL)
 		return NULL;
@@ -222,64 +233,69 @@ static struct job *add_new(struct queue *queue, struct target *t, struct destina
 	return job;
 }
 
-/* The domain of an address, in small letters; empty when it has none. */
-static struct span domain_of(struct span address, char *out, size_t size)
+static bool is_elsewhere(const struct message *m, const struct spool_recipient *r)
 {
-	size_t at = address.len;
-	struct span domain;
-
-	while (at > 0 && address.ptr[at - 1] != '@')
-		at--;
-	domain = span_from(address, at);
-	if (at == 0 || domain.len == 0 || domain.len >= size)
-		return span_str("");
-	for (size_t i = 0; i < domain.len; i++)
-		out[i] = (char)ascii_lower(domain.ptr[i]);
-	return span_of(out, domain.len);
+	return !r->local && m->file.envelope.source != SPOOL_FROM_BOUNCE;
 }
 
-struct span outbound_destination_name(const struct message *m, char *name, size_t size)
+struct span outbound_destination_name(const struct message *m, struct route *route)
 {
-	struct span domain = span_str("");
+	struct span key = span_str("");
 
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
 		const struct spool_recipient *r = &m->file.envelope.recipients[i];
-		char other[256];
-		struct span this;
+		struct route this;
 
 		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
 			continue;
-		this = r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE ? span_str("") : domain_of(r->address, other, sizeof(other));
-		if (this.len == 0 || this.len > size || (domain.len > 0 && !span_eq(domain, this)))
+		if (!is_elsewhere(m, r) || !route_find(daemon_conf(m->queue->daemon), r->address, &this))
 			return span_str("");
-		memcpy(name, this.ptr, this.len);
-		domain = span_of(name, this.len);
+		if (key.len > 0 && !span_eq(key, span_str(this.key)))
+			return span_str("");
+		*route = this;
+		key = span_str(route->key);
 	}
-	return domain;
+	return key;
 }
 
 uint64_t outbound_destination_of(const struct message *m)
 {
-	char name[256];
-	struct span domain = outbound_destination_name(m, name, sizeof(name));
+	struct route route;
+	struct span key = outbound_destination_name(m, &route);
 
-	return domain.len > 0 ? destination_number(m->queue, domain) : 0;
+	return key.len > 0 ? destination_number(m->queue, key) : 0;
+}
+
+/* "5.7.1 We do not write to them", of the transport block, as a reply. */
+static void refuse(struct target *t, struct span text)
+{
+	bool temporary = text.ptr[0] == '4';
+	char line[400];
+
+	snprintf(line, sizeof(line), "%s %.*s", temporary ? "450" : "550", SPAN_ARG(span_sub(text, 0, 380)));
+	target_reply(t, temporary ? E_UNAVAILABLE : E_CANNOT, span_str(line));
 }
 
 void outbound_target(struct target *t)
 {
 	struct queue *queue = t->message->queue;
-	char name[256];
-	struct span domain = domain_of(t->address, name, sizeof(name));
-	struct destination *d = domain.len > 0 ? destination_get(queue, domain) : NULL;
-	struct job *job = d != NULL ? find_new(queue, t, d) : NULL;
+	const struct conf *conf = daemon_conf(queue->daemon);
+	struct route route;
+	struct destination *d;
+	struct job *job;
 
-	if (domain.len == 0) {
-		target_reply(t, E_SYNTAX, SPAN_LIT("550 5.1.2 there is no domain in the address"));
+	if (!route_find(conf, t->address, &route)) {
+		target_reply(t, E_SYNTAX, SPAN_LIT("550 5.1.2 there is no domain in the address that mail could go to"));
 		return;
 	}
+	if (route.transport != NULL && conf_text(conf, CONF_transport_error, &(struct conf_where){.transport = route.transport}).len > 0) {
+		refuse(t, conf_text(conf, CONF_transport_error, &(struct conf_where){.transport = route.transport}));
+		return;
+	}
+	d = destination_of_route(queue, &route);
+	job = d != NULL ? find_new(queue, t, d) : NULL;
 	if (d != NULL && job == NULL)
-		job = add_new(queue, t, d);
+		job = add_new(queue, t, d, route.domain);
 	if (job == NULL) {
 		target_reply(t, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
 		return;
@@ -318,7 +334,7 @@ static void repeat_rest(struct job *job)
 		if (t->state != TARGET_AGAIN)
 			continue;
 		if (again == NULL)
-			again = job_new(job->destination, job->message);
+			again = job_new(job->destination, job->message, job->domain);
 		if (again == NULL) {
 			target_reply(t, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
 			continue;
