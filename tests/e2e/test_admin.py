@@ -295,7 +295,7 @@ def test_diff_shows_what_is_not_the_default(stopped):
         ("account list --root", 64, ["--root needs a directory"]),
         ("account quota alice@example.com", 64, ["SIZE|domain is missing"]),
         ("acount list", 64, ["there is no 'acount'; did you mean 'account'?"]),
-        ("queue list --status lost", 64, ["active, deferred or held"]),
+        ("queue list --status lost", 64, ["active, deferred, scheduled or held"]),
         ("queue show", 64, ["ID is missing", "usage: mailwain queue show ID"]),
         ("queue delete", 64, ["--all for all 0 of them"]),
         ("directory import", 64, ["a file name is missing"]),
