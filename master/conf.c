@@ -18,7 +18,7 @@ static const struct {
     {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret},
     {FILE_RESOLVER, CONF_resolver_trust_anchor}};
 
-static int seal(const char *name, struct span text, int *out, struct err *err)
+int settings_seal(const char *name, struct span text, int *out, struct err *err)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	int r;
@@ -45,7 +45,7 @@ static int seal_conf(struct master_settings *settings, struct err *err)
 	if (buf_failed(&text))
 		r = err_set(err, E_TOOBIG, "the configuration is larger than %d bytes", CONF_FLAT_MAX);
 	else
-		r = seal("mailwain.conf", buf_span(&text), &settings->conf_fd, err);
+		r = settings_seal("mailwain.conf", buf_span(&text), &settings->conf_fd, err);
 	buf_fini(&text);
 	return r;
 }
@@ -76,12 +76,12 @@ static int read_file(struct master_file_copy *file, struct buf *out)
 	return number;
 }
 
-static struct master_file_copy *new_file(struct master_settings *settings, struct err *err)
+struct master_file_copy *settings_new_file(struct master_settings *settings, struct err *err)
 {
 	struct master_file_copy *more = NULL;
 
-	if (settings->file_count == (size_t)2 * MASTER_CERTIFICATES) {
-		err_set(err, E_LIMIT, "more than %d certificates", MASTER_CERTIFICATES);
+	if (settings->file_count == MASTER_FILES) {
+		err_set(err, E_LIMIT, "more than %d certificates and other files", MASTER_FILES);
 		return NULL;
 	}
 	more = reallocarray(settings->files, settings->file_count + 1, sizeof(*more));
@@ -114,7 +114,7 @@ static int seal_content(struct master_file_copy *file, const char *what, struct 
 	if (number != 0)
 		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(origin), what, file->path);
 	else
-		r = seal(what, buf_span(&content), &file->fd, err);
+		r = settings_seal(what, buf_span(&content), &file->fd, err);
 	buf_fini_secret(&content);
 	return r;
 }
@@ -128,7 +128,7 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 
 	if (!conf_is_set(settings->conf, setting, where) && !is_default_file(setting))
 		return 0;
-	file = new_file(settings, err);
+	file = settings_new_file(settings, err);
 	if (file == NULL)
 		return err->code;
 	file->kind = file_kinds[kind].kind;
@@ -144,7 +144,7 @@ static int seal_resolv_conf(struct master_settings *settings, struct err *err)
 
 	if (!span_eq(conf_text(settings->conf, CONF_resolver, NULL), SPAN_LIT("system")))
 		return 0;
-	file = new_file(settings, err);
+	file = settings_new_file(settings, err);
 	if (file == NULL)
 		return err->code;
 	file->kind = FILE_RESOLVER;
@@ -167,7 +167,8 @@ static int seal_files(struct master_settings *settings, struct err *err)
 }
 
 /* Of what has been parsed: r says whether. */
-static int complete(const struct instance *instance, struct master_settings *settings, int r, struct master_settings *out, struct err *err)
+static int complete(const struct instance *instance, struct master_settings *settings, int r, const struct master_settings *now,
+    struct master_settings *out, struct err *err)
 {
 	if (r == 0)
 		r = conf_check(settings->conf, instance->conf, err);
@@ -176,18 +177,20 @@ static int complete(const struct instance *instance, struct master_settings *set
 	if (r == 0)
 		r = seal_files(settings, err);
 	if (r == 0)
+		r = settings_read_aliases(settings, now, err);
+	if (r == 0)
 		*out = *settings;
 	else
 		settings_free(settings);
 	return r;
 }
 
-int settings_load(const struct instance *instance, struct master_settings *out, struct err *err)
+int settings_load(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err)
 {
 	struct master_settings settings = {.conf_fd = -1};
 	int r = conf_load(instance->conf, &settings.conf, err);
 
-	return complete(instance, &settings, r, out, err);
+	return complete(instance, &settings, r, now, out, err);
 }
 
 int settings_renew(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err)
@@ -195,7 +198,7 @@ int settings_renew(const struct instance *instance, const struct master_settings
 	struct master_settings settings = {.conf_fd = -1};
 	int r = conf_load_fd(now->conf_fd, &settings.conf, err);
 
-	return complete(instance, &settings, r, out, err);
+	return complete(instance, &settings, r, now, out, err);
 }
 
 bool settings_files_changed(const struct master_settings *settings, uint64_t *seen)

@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 import subprocess
+import tempfile
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_status_says_when_users_are_not_separate(busy):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become an ordinary user")
-def test_as_an_ordinary_user(tmp_path):
+def test_as_an_ordinary_user():
     """The same suite, started by nobody in particular."""
     script = """
 set -e
@@ -147,14 +148,10 @@ $m stop
 """
     from mailwain import BIN, free_offset
 
-    home = tmp_path / "home"
-    home.mkdir()
-    os.chmod(tmp_path, 0o755)
-    os.chmod(tmp_path.parent, 0o755)
-    os.chmod(tmp_path.parent.parent, 0o755)
-    os.chown(home, 65534, 65534)
-    r = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", script, "sh", BIN, str(home / "mw"), str(free_offset())],
-        capture_output=True, text=True, timeout=60, cwd="/")
+    with tempfile.TemporaryDirectory(prefix="mailwain-test-") as home:  # pytest's own is for root alone
+        os.chown(home, 65534, 65534)
+        r = subprocess.run(
+            ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", script, "sh", BIN, os.path.join(home, "mw"), str(free_offset())],
+            capture_output=True, text=True, timeout=60, cwd="/")
     assert r.returncode == 0, r.stdout + r.stderr
     assert "This is a test mailing" in r.stdout and "nobody" in r.stdout

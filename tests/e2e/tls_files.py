@@ -16,7 +16,7 @@ KINDS = {
 
 
 def openssl(*args, check=True, input=None):
-    return subprocess.run(["openssl", *args], check=check, input=input, capture_output=True, text=True, timeout=TIMEOUT)
+    return subprocess.run(["openssl", *args], check=check, input=input, capture_output=True, text=True, timeout=3 * TIMEOUT)  # RSA of 4096 bits takes its time
 
 
 def make(etc, name, kind="p256", hosts=(), days=90, stem="tls"):

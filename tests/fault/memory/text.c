@@ -1,6 +1,7 @@
 /* Engines that only see text: configuration, SMTP, MIME, IMAP, messages between daemons. */
 #include "tests/fault/memory/memory.h"
 
+#include "alias/set.h"
 #include "conf/conf.h"
 #include "dns/dns.h"
 #include "imap/facts.h"
@@ -43,6 +44,27 @@ static int run_conf(void *state)
 	if (r == 0)
 		memory_must(conf_u64(conf, CONF_message_size, NULL) == 20 << 20 && conf_domain_count(conf) == 1 && conf_listener_count(conf) == 1);
 	conf_free(&conf);
+	return r;
+}
+
+/* ---- aliases: what is written is read, with its list ---- */
+
+static int run_aliases(void *state)
+{
+	struct alias_set *set = NULL;
+	struct err err = {0};
+	struct buf text;
+	int r;
+
+	(void)state;
+	buf_init(&text, 4096);
+	alias_set_add(&text, ALIAS_MARK_FILE, "/etc/aliases", SPAN_LIT("a: b, \"|c, d\"\nl: :include:/x\n"));
+	alias_set_add(&text, ALIAS_MARK_LIST, "/x", SPAN_LIT("e@example.org\nf (g)\n"));
+	r = buf_failed(&text) ? E_NOMEM : alias_set_load(buf_span(&text), &set, &err);
+	if (r == 0)
+		memory_must(alias_find(&set->file, SPAN_LIT("A"))->count == 2 && set->lists[0].list.count == 2);
+	alias_set_free(&set);
+	buf_fini(&text);
 	return r;
 }
 
@@ -320,6 +342,7 @@ static int run_dns(void *state)
 
 const struct scenario text_scenarios[] = {
     {.name = "configuration", .run = run_conf},
+    {.name = "aliases", .run = run_aliases},
     {.name = "SMTP dialogue", .run = run_smtp},
     {.name = "MIME structure", .run = run_structure},
     {.name = "MIME addresses", .run = run_addresses},
