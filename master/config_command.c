@@ -114,6 +114,7 @@ static int check_authorities(const struct conf *conf, struct err *err)
 	return r;
 }
 
+<<<<<<< ours
 /* What somebody logs in with at a smarthost: something in its first line. */
 static int check_secret(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, struct err *err)
 {
@@ -130,11 +131,23 @@ static int check_secret(const struct conf *conf, enum conf_setting setting, cons
 
 /* What is in it the resolver says. */
 static int check_anchor(const struct conf *conf, struct err *err)
+||||||| base
+/* What is in it the resolver says. */
+static int check_anchor(const struct conf *conf, struct err *err)
+=======
+/* What is in them their daemons say. */
+static int check_files(const struct conf *conf, struct err *err)
+>>>>>>> theirs
 {
-	int r = 0, fd = open_file(conf, CONF_resolver_trust_anchor, &(struct conf_where){0}, &r, err);
+	static const enum conf_setting files[] = {CONF_resolver_trust_anchor, CONF_fetch_authorities, CONF_oauth_client_secret};
+	int r = 0;
 
-	if (fd >= 0)
-		close(fd);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
+		int fd = open_file(conf, files[i], &(struct conf_where){0}, &r, err);
+
+		if (fd >= 0)
+			close(fd);
+	}
 	return r;
 }
 
@@ -204,9 +217,15 @@ static int check(struct request *q)
 	if (r == 0)
 		r = check_authorities(q->conf, &err);
 	if (r == 0)
+<<<<<<< ours
 		r = check_logins(q->conf, &err);
 	if (r == 0)
 		r = check_anchor(q->conf, &err);
+||||||| base
+		r = check_anchor(q->conf, &err);
+=======
+		r = check_files(q->conf, &err);
+>>>>>>> theirs
 	if (r == 0)
 		r = check_aliases(q->conf, &err);
 	if (r == 0)

@@ -465,7 +465,7 @@ def test_the_story_of_a_message_that_waits(suite, waiting):
     # Each daemon writes in its own time.
     assert sorted(l.split(" ")[0] for l in lines) == ["queue_admin"] * 3 + ["queue_deferred"] * 2 + ["smtp_queued"], lines
     deferred = [l for l in lines if l.startswith("queue_deferred")][0]
-    assert 'to=far@example.com mailbox=someone@elsewhere.test status="451 4.3.2' in deferred
+    assert 'to=far@example.com mailbox=someone@elsewhere.test status="450 4.4.1' in deferred
     assert 150 < int(deferred.rsplit("retry_in=", 1)[1]) < 450
 
 
