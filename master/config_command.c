@@ -114,7 +114,6 @@ static int check_authorities(const struct conf *conf, struct err *err)
 	return r;
 }
 
-<<<<<<< ours
 /* What somebody logs in with at a smarthost: something in its first line. */
 static int check_secret(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, struct err *err)
 {
@@ -129,15 +128,8 @@ static int check_secret(const struct conf *conf, enum conf_setting setting, cons
 	return r;
 }
 
-/* What is in it the resolver says. */
-static int check_anchor(const struct conf *conf, struct err *err)
-||||||| base
-/* What is in it the resolver says. */
-static int check_anchor(const struct conf *conf, struct err *err)
-=======
 /* What is in them their daemons say. */
 static int check_files(const struct conf *conf, struct err *err)
->>>>>>> theirs
 {
 	static const enum conf_setting files[] = {CONF_resolver_trust_anchor, CONF_fetch_authorities, CONF_oauth_client_secret};
 	int r = 0;
@@ -217,15 +209,9 @@ static int check(struct request *q)
 	if (r == 0)
 		r = check_authorities(q->conf, &err);
 	if (r == 0)
-<<<<<<< ours
 		r = check_logins(q->conf, &err);
 	if (r == 0)
-		r = check_anchor(q->conf, &err);
-||||||| base
-		r = check_anchor(q->conf, &err);
-=======
 		r = check_files(q->conf, &err);
->>>>>>> theirs
 	if (r == 0)
 		r = check_aliases(q->conf, &err);
 	if (r == 0)

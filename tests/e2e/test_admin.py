@@ -221,7 +221,7 @@ def test_check_looks_into_the_files_of_tls(stopped):
 
 def test_check_looks_into_the_files_of_logins(stopped):
     password = os.path.join(stopped.root, "etc", "password")
-    edit(stopped, "transport * { host mx.example.com:587; login alice; password-file password }")
+    edit(stopped, "transport far.test { host mx.example.com:587; login alice; password-file password }")
     refused(stopped, 78, "password-file %s: No such file" % password, "mailwain.conf:", verb="config check")
     with open(password, "w") as f:
         f.write("\nsecret\n")
@@ -460,7 +460,7 @@ def test_the_story_of_a_message_that_waits(suite, waiting):
     suite.mw("queue", "release", waiting)
     until(lambda: suite.log().count("queue_deferred qid=" + waiting) == 2)
     suite.mw("queue", "delete", waiting)
-    until(lambda: "action=delete" in suite.log())
+    until(lambda: "qid=%s action=delete" % waiting in suite.log())
     lines = [l.split("] ", 1)[1] for l in suite.log().splitlines() if waiting in l]
     # Each daemon writes in its own time.
     assert sorted(l.split(" ")[0] for l in lines) == ["queue_admin"] * 3 + ["queue_deferred"] * 2 + ["smtp_queued"], lines
