@@ -334,6 +334,34 @@ static void replies_without_end(void **state)
 	assert_true(relay.session_count <= 1);
 }
 
+static bool has_timed_out(void)
+{
+	return result_count > 0;
+}
+
+/* One that drips keeps within its patience with each line, and does not within that of the whole. */
+static void a_server_that_drips(void **state)
+{
+	static const struct script drips = {.greeting = "220-one\r\n"};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	servers[0].script = &drips;
+	send_to(&m, 1, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until(is_connected);
+	for (int i = 0; i < 3; i++) {
+		peer_say(servers[0].peers, "220-more\r\n");
+		conn_flush(servers[0].peers->conn);
+	}
+	assert_true(relay.sessions->phase_end_ms > clock_monotonic_ms() + RELAY_PHASE_MS - 10000);
+	relay.sessions->phase_end_ms = clock_monotonic_ms();
+	peer_say(servers[0].peers, "220-more\r\n");
+	conn_flush(servers[0].peers->conn);
+	run_until(has_timed_out);
+	assert_result(0, E_UNAVAILABLE, "451 4.4.2 the server did not answer in time");
+	assert_false(results[0].reached);
+}
+
 /* It talks although nobody asked: an idle connection that does is of no use. */
 static void a_server_that_talks_to_itself(void **state)
 {
@@ -424,6 +452,7 @@ int main(void)
 	    TEST(a_server_that_takes_seven_bits),
 	    TEST(one_session_and_one_answer),
 	    TEST(replies_without_end),
+	    TEST(a_server_that_drips),
 	    TEST(a_server_that_talks_to_itself),
 	    TEST(what_is_withdrawn_does_not_begin),
 	    TEST(messages_that_are_none),
