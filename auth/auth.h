@@ -12,12 +12,14 @@ struct marks;
 struct login;
 struct exchange;
 struct change;
+struct tokens;
 
 struct auth {
 	struct daemon *daemon;
 	struct directory *directory;
 	struct control_server *control;
 	struct password_pool *passwords;
+	struct tokens *tokens;
 	struct defence *defence;
 	struct marks *marks;
 	struct login *pending; /* being checked, or answered late */
@@ -27,6 +29,8 @@ struct auth {
 	unsigned exchange_count;
 	unsigned char secret[DIRECTORY_SECRET]; /* of SCRAM keys for accounts that do not exist, and of the defence: the same after a restart */
 	unsigned char grant_key[GRANT_KEY];
+	unsigned char program_key[GRANT_KEY];
+	struct alias_set *aliases; /* NULL: there are none */
 	struct auth_peer *peers; /* connected daemons */
 	uint64_t logins;
 	uint64_t highest; /* account number for which there is a directory of mail */
@@ -40,25 +44,55 @@ uint64_t numbers_highest(const char *store);
 
 /* ---- lookup.c: where does an address lead? ---- */
 
+/* As in agent.def. */
+enum program { PROGRAM_NONE, PROGRAM_PIPE, PROGRAM_FILE };
+
 struct recipient {
 	uint64_t account; /* 0: an alias, to be expanded */
 	uint64_t quota;
+	/* What is no address, of the alias `address`; for auth_expand_each only. name, text: of alias and target, borrowed until the call returns. */
+	enum program program;
+	struct span name, text;
+	int code; /* E_CANNOT: it may not have the message, or is no address */
+	struct span owner; /* who is told of failures in the sender's place, an address; empty: the sender. Borrowed as well */
 	char address[DIRECTORY_ADDRESS_MAX + 1]; /* of the account, or of the alias */
 	char detail[65];
 };
 
 /* 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. */
 int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err);
+/* The same without /etc/aliases: the mailbox that an alias calls by its own name. */
+int auth_lookup_mailbox(struct auth *auth, struct span address, struct recipient *out, struct err *err);
 /* 1, 0, or negative: the directory cannot be read. */
 int auth_domain_is_ours(struct auth *auth, struct span domain);
 uint64_t auth_quota(struct auth *auth, const struct account *account);
 
 /*
  * Where an address leads in the end: fn is called for each mailbox or remote address
- * (account 0), each once. E_LOOP when aliases go deeper than DIRECTORY_DEPTH_MAX, E_LIMIT.
+ * (account 0), each once, and for commands and files of /etc/aliases. E_LOOP when aliases go deeper than DIRECTORY_DEPTH_MAX, E_LIMIT;
+ * E_UNAVAILABLE when a list that is included cannot be read; E_CANNOT when all there is may not have mail. When it fails fn may have been called.
  */
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
     struct err *err);
+
+/* ---- aliases.c: /etc/aliases, for domains whose accounts are of the system ---- */
+struct alias;
+
+/* aliases_load.c: what master handed over last. An error leaves what was there. */
+int aliases_load(struct auth *auth, struct err *err);
+/* 1: out is the alias of the local part of this canonical address; 0: none; E_UNAVAILABLE: they cannot be read. */
+int aliases_find(struct auth *auth, struct span address, const struct alias **out, struct err *err);
+/* The address of "owner-NAME" in its domain, when that is an alias, too: aliases(5). out: DIRECTORY_ADDRESS_MAX + 1 bytes. */
+bool aliases_owner(struct auth *auth, const struct alias *alias, struct span address, char *out);
+/* What its targets are: fn gets each address, canonical; mailbox: this one as it is, whatever /etc/aliases says. other gets commands, files, and what is no address. */
+struct alias_walk {
+	struct span address; /* of the alias, canonical */
+	struct span detail;
+	int (*found)(void *arg, struct span address, bool mailbox, struct err *err);
+	int (*other)(void *arg, const struct recipient *r);
+	void *arg;
+};
+int aliases_each(struct auth *auth, const struct alias *alias, const struct alias_walk *walk, struct err *err);
 
 /* ---- sender.c ---- */
 
@@ -131,6 +165,11 @@ void login_by_certificate(struct login *login);
 bool login_may_prove(struct login *login);
 /* A proof was right, though the client has still to say so. */
 void login_is_right(struct login *login);
+/* A proof was wrong, though the client has still to be told: it has failed, also when it leaves now. login_end adds nothing to that. */
+void login_is_wrong(struct login *login, const char *reason);
+/* Is there such an account? Not to be found is no error: login_why_not says it then. */
+int login_find(struct login *login);
+const char *login_why_not(const struct login *login);
 /* The SCRAM keys of the account, or such as nobody's password has. */
 int login_keys(struct login *login, size_t size, struct scram_keys *out);
 /* Another name for the same account? */

@@ -38,6 +38,8 @@ struct login {
 	bool found;    /* there is an account of this name */
 	bool known;    /* and it has a password */
 	bool is_right; /* what was counted is settled */
+	bool is_wrong; /* so it is; and the log has it */
+	int64_t delay_ms; /* of is_wrong */
 	struct secret *parked; /* NULL: it does not wait to be checked */
 	int code;
 	struct span refusal; /* in words; empty: those of the code */
@@ -150,17 +152,30 @@ static void answer_later(struct login *login, int64_t ms)
 	evtimer_add(login->timer, &tv);
 }
 
+void login_is_wrong(struct login *login, const char *reason)
+{
+	if (login->is_wrong)
+		return;
+	login->is_wrong = true;
+	login->code = E_AUTHFAILED;
+	login_log(login, reason);
+	login->delay_ms = defence_wrong(login->auth->defence, &login->attempt, clock_monotonic_ms());
+}
+
 void login_end(struct login *login, int code, const char *reason)
 {
 	struct defence *defence = login->auth->defence;
 	int64_t wait_ms = 0;
 
 	login->code = code;
-	login_log(login, reason);
+	if (code == E_AUTHFAILED)
+		login_is_wrong(login, reason);
+	else
+		login_log(login, reason);
 	if (code == 0)
 		login_is_right(login);
 	else if (code == E_AUTHFAILED)
-		wait_ms = wait_of(login, defence_wrong(defence, &login->attempt, clock_monotonic_ms()));
+		wait_ms = wait_of(login, login->delay_ms);
 	else
 		defence_give_back(defence, &login->attempt);
 	unpark(login);
@@ -246,7 +261,8 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 		refuse(auth, conn, id, ask);
 		return NULL;
 	}
-	defence_attempt(auth->defence, ask->user, ask->remote, &login->attempt);
+	/* Those whose token alone says who they are have each address for themselves. */
+	defence_attempt(auth->defence, ask->user.len > 0 ? ask->user : ask->remote, ask->remote, &login->attempt);
 	login->attempt.exempt = conf_in_networks(daemon_conf(auth->daemon), CONF_unlimited_from, NULL, span_str(login->remote));
 	return login;
 }
@@ -385,6 +401,18 @@ void login_by_certificate(struct login *login)
 		login_proved(login);
 	else
 		login_end(login, E_AUTHFAILED, "unknown-user");
+}
+
+/* ---- by a token ---- */
+
+int login_find(struct login *login)
+{
+	return find_account(login);
+}
+
+const char *login_why_not(const struct login *login)
+{
+	return !login->found ? "unknown-user" : login->account.disabled ? "disabled" : NULL;
 }
 
 /* ---- by a proof ---- */

@@ -1,6 +1,7 @@
-/* Where an address leads: account, plus-addressing, alias, postmaster, catch-all, in this order. */
+/* Where an address leads: account, plus-addressing, alias, /etc/aliases, postmaster, catch-all, in this order. */
 #include "auth/auth.h"
 
+#include "alias/alias.h"
 #include "auth/address.h"
 #include "base/pool.h"
 
@@ -104,23 +105,49 @@ static enum directory_kind find_catch_all(struct auth *auth, struct span address
 	return directory_find(auth->directory, span_str(found), account, NULL);
 }
 
-/* Looks under `address` (canonical, a domain of ours) and everywhere else it may lead. */
-static enum directory_kind find_ours(struct auth *auth, struct span address, struct account *account, char *found,
+static enum directory_kind find_in_directory(struct auth *auth, struct span address, struct account *account)
+{
+	return directory_find(auth->directory, address, account, NULL);
+}
+
+static enum directory_kind find_in_aliases(struct auth *auth, struct span address, struct account *account)
+{
+	const struct alias *alias;
+	int r = aliases_find(auth, address, &alias, NULL);
+
+	(void)account;
+	return r < 0 ? DIRECTORY_ERROR : r > 0 ? DIRECTORY_ALIAS : DIRECTORY_NONE;
+}
+
+typedef enum directory_kind find_in(struct auth *auth, struct span address, struct account *account);
+
+/* As it is, then without what follows a '+'. */
+static enum directory_kind find_with_detail(struct auth *auth, find_in *find, struct span address, struct account *account, char *found,
     char detail[65])
 {
 	struct conf_where where = where_of(auth, address);
-	enum directory_kind kind;
+	enum directory_kind kind = find(auth, address, account);
 	char base[DIRECTORY_ADDRESS_MAX + 1];
 
 	span_copy(address, found, DIRECTORY_ADDRESS_MAX + 1);
-	kind = directory_find(auth->directory, address, account, NULL);
 	if (kind == DIRECTORY_NONE && conf_bool(daemon_conf(auth->daemon), CONF_plus_addressing, &where) &&
 	    without_detail(address, base, sizeof(base), detail)) {
-		kind = directory_find(auth->directory, span_str(base), account, NULL);
+		kind = find(auth, span_str(base), account);
 		snprintf(found, DIRECTORY_ADDRESS_MAX + 1, "%s", base);
 		if (kind == DIRECTORY_NONE)
 			detail[0] = '\0';
 	}
+	return kind;
+}
+
+/* Looks under `address` (canonical, a domain of ours) and everywhere else it may lead. mailbox: not in /etc/aliases. */
+static enum directory_kind find_ours(struct auth *auth, struct span address, bool mailbox, struct account *account, char *found,
+    char detail[65])
+{
+	enum directory_kind kind = find_with_detail(auth, find_in_directory, address, account, found, detail);
+
+	if (kind == DIRECTORY_NONE && !mailbox)
+		kind = find_with_detail(auth, find_in_aliases, address, account, found, detail);
 	if (kind == DIRECTORY_NONE && is_role(local_of(address)))
 		kind = find_role(auth, account, found);
 	if (kind == DIRECTORY_NONE)
@@ -128,7 +155,7 @@ static enum directory_kind find_ours(struct auth *auth, struct span address, str
 	return kind;
 }
 
-int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err)
+static int lookup(struct auth *auth, struct span address, bool mailbox, struct recipient *out, struct err *err)
 {
 	char canonical[DIRECTORY_ADDRESS_MAX + 1], found[DIRECTORY_ADDRESS_MAX + 1];
 	struct account account;
@@ -147,80 +174,33 @@ int auth_lookup(struct auth *auth, struct span address, struct recipient *out, s
 		return err_set(err, E_IO, "the directory cannot be read");
 	if (r == 0)
 		return err_set(err, E_DENIED, "the domain is not served here");
-	kind = find_ours(auth, span_str(canonical), &account, found, out->detail);
+	kind = find_ours(auth, span_str(canonical), mailbox, &account, found, out->detail);
 	if (kind == DIRECTORY_NONE)
 		return err_set(err, E_NOTFOUND, "no such user here");
 	if (kind == DIRECTORY_ERROR)
-		return err_set(err, E_IO, "the directory cannot be read");
+		return err_set(err, E_IO, "the directory or the file of aliases cannot be read");
 	return lead_to(auth, kind, &account, span_str(found), out, err);
+}
+
+int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err)
+{
+	return lookup(auth, address, false, out, err);
+}
+
+int auth_lookup_mailbox(struct auth *auth, struct span address, struct recipient *out, struct err *err)
+{
+	return lookup(auth, address, true, out, err);
 }
 
 /* ---- expansion ---- */
 
-/* Addresses seen so far, and those still to be looked at: breadth first, each once. */
-struct expansion {
-	struct pool *pool;
-	struct span *seen;
-	unsigned char *depth;
-	size_t count, next;
+/* One address. mailbox: /etc/aliases has said that this is the mailbox of this name. */
+struct step {
+	struct span address;
+	struct span owner; /* as in struct recipient */
+	unsigned char depth;
+	bool mailbox;
 };
-
-static int expansion_add(struct expansion *e, struct span address, unsigned depth, struct err *err)
-{
-	for (size_t i = 0; i < e->count; i++)
-		if (span_eq(e->seen[i], address))
-			return 0;
-	if (e->count == DIRECTORY_TARGETS_MAX)
-		return err_set(err, E_LIMIT, "the alias leads to more than %d addresses", DIRECTORY_TARGETS_MAX);
-	if (depth > DIRECTORY_DEPTH_MAX)
-		return err_set(err, E_LOOP, "aliases lead to aliases more than %d times", DIRECTORY_DEPTH_MAX);
-	e->seen[e->count] = pool_span(e->pool, address);
-	if (e->seen[e->count].ptr == NULL)
-		return err_set(err, E_NOMEM, "out of memory");
-	e->depth[e->count++] = (unsigned char)depth;
-	return 0;
-}
-
-static int expand_alias(struct auth *auth, struct expansion *e, const char *alias, unsigned depth, struct err *err)
-{
-	struct buf targets;
-	struct account account;
-	struct span rest;
-	int r = 0;
-
-	buf_init(&targets, DIRECTORY_ALIAS_MAX);
-	/* A target that is left out here would get no mail, and nobody would know. */
-	if (directory_find(auth->directory, span_str(alias), &account, &targets) == DIRECTORY_ERROR)
-		r = err_set(err, E_IO, "the directory cannot be read");
-	else if (buf_failed(&targets))
-		r = err_set(err, E_NOMEM, "out of memory");
-	for (rest = buf_span(&targets); rest.len > 0 && r == 0;) {
-		size_t end = span_find(rest, '\0');
-
-		r = expansion_add(e, span_sub(rest, 0, end), depth + 1, err);
-		rest = span_from(rest, end + 1);
-	}
-	buf_fini(&targets);
-	return r;
-}
-
-static int expand_one(struct auth *auth, struct expansion *e, int (*fn)(void *arg, const struct recipient *r), void *arg,
-    struct err *err)
-{
-	struct span address = e->seen[e->next];
-	unsigned depth = e->depth[e->next++];
-	struct recipient found;
-	int r = auth_lookup(auth, address, &found, err);
-
-	if (r == E_DENIED) { /* not ours: a remote target of an alias */
-		found = (struct recipient){0};
-		span_copy(address, found.address, sizeof(found.address));
-		return fn(arg, &found);
-	}
-	if (r == 0 && found.account == 0)
-		return expand_alias(auth, e, found.address, depth, err);
-	return r == 0 ? fn(arg, &found) : r;
-}
 
 /* Two addresses may lead to one mailbox (plus, catch-all): it gets one copy. */
 struct once {
@@ -228,13 +208,51 @@ struct once {
 	void *arg;
 	uint64_t *accounts;
 	size_t count;
+	struct program_seen *programs;
+	size_t program_count;
 	size_t given; /* remote ones too */
+	struct err bad; /* of what gets no mail */
 };
 
-static int give_once(void *arg, const struct recipient *r)
-{
-	struct once *once = arg;
+/* Borrowed from the aliases. */
+struct program_seen {
+	struct span name, text;
+};
 
+/* Addresses seen so far, and those still to be looked at: breadth first, each once. */
+struct expansion {
+	struct auth *auth;
+	struct pool *pool;
+	struct step *seen;
+	size_t count, next;
+	unsigned depth; /* of the alias whose targets are being added */
+	struct span owner; /* likewise */
+	struct once once;
+};
+
+static int expansion_add(struct expansion *e, struct span address, bool mailbox, struct err *err)
+{
+	for (size_t i = 0; i < e->count; i++)
+		if (e->seen[i].mailbox == mailbox && span_eq(e->seen[i].address, address))
+			return 0;
+	if (e->count == DIRECTORY_TARGETS_MAX)
+		return err_set(err, E_LIMIT, "the alias leads to more than %d addresses", DIRECTORY_TARGETS_MAX);
+	if (e->depth > DIRECTORY_DEPTH_MAX)
+		return err_set(err, E_LOOP, "aliases lead to aliases more than %d times", DIRECTORY_DEPTH_MAX);
+	e->seen[e->count] = (struct step){.address = pool_span(e->pool, address), .owner = e->owner, .depth = (unsigned char)e->depth, .mailbox = mailbox};
+	if (e->seen[e->count].address.ptr == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
+	e->count++;
+	return 0;
+}
+
+static int add_found(void *arg, struct span address, bool mailbox, struct err *err)
+{
+	return expansion_add(arg, address, mailbox, err);
+}
+
+static int give_once(struct once *once, const struct recipient *r)
+{
 	for (size_t i = 0; i < once->count && r->account != 0; i++)
 		if (once->accounts[i] == r->account)
 			return 0;
@@ -244,40 +262,156 @@ static int give_once(void *arg, const struct recipient *r)
 	return once->fn(once->arg, r);
 }
 
+/* An alias that leads to a command twice runs it once. */
+static bool is_new_program(struct once *once, const struct recipient *r)
+{
+	for (size_t i = 0; i < once->program_count; i++)
+		if (span_eq(once->programs[i].name, r->name) && span_eq(once->programs[i].text, r->text))
+			return false;
+	if (once->program_count < DIRECTORY_TARGETS_MAX)
+		once->programs[once->program_count++] = (struct program_seen){r->name, r->text};
+	return true;
+}
+
+static const char *what_is(enum program program)
+{
+	return program == PROGRAM_PIPE ? "to a command, which is not allowed here"
+				       : program == PROGRAM_FILE ? "to a file, which is not allowed here" : "to what is no address";
+}
+
+static int give_other(void *arg, const struct recipient *r)
+{
+	struct expansion *e = arg;
+	struct recipient owned = *r;
+
+	owned.owner = e->owner;
+	if (!is_new_program(&e->once, r))
+		return 0;
+	if (r->code == 0)
+		return give_once(&e->once, &owned);
+	err_set(&e->once.bad, r->code, "the alias %.*s leads %s", SPAN_ARG(r->name), what_is(r->program));
+	return e->once.fn(e->once.arg, &owned);
+}
+
+/* One of /etc/aliases; none: it has gone since. */
+static int expand_file_alias(struct expansion *e, const struct recipient *found, struct err *err)
+{
+	const struct alias *alias;
+	int r = aliases_find(e->auth, span_str(found->address), &alias, err);
+	struct alias_walk walk = {
+	    .address = span_str(found->address), .detail = span_str(found->detail), .found = add_found, .other = give_other, .arg = e};
+
+	char owner[DIRECTORY_ADDRESS_MAX + 1];
+
+	if (r > 0 && aliases_owner(e->auth, alias, span_str(found->address), owner)) {
+		e->owner = pool_span(e->pool, span_str(owner));
+		if (e->owner.ptr == NULL)
+			return err_set(err, E_NOMEM, "out of memory");
+	}
+	return r > 0 ? aliases_each(e->auth, alias, &walk, err) : r;
+}
+
+static int expand_alias(struct expansion *e, const struct recipient *found, struct err *err)
+{
+	enum directory_kind kind;
+	struct buf targets;
+	struct account account;
+	struct span rest;
+	int r = 0;
+
+	buf_init(&targets, DIRECTORY_ALIAS_MAX);
+	kind = directory_find(e->auth->directory, span_str(found->address), &account, &targets);
+	/* A target that is left out here would get no mail, and nobody would know. */
+	if (kind == DIRECTORY_ERROR)
+		r = err_set(err, E_IO, "the directory cannot be read");
+	else if (buf_failed(&targets))
+		r = err_set(err, E_NOMEM, "out of memory");
+	else if (kind == DIRECTORY_NONE)
+		r = expand_file_alias(e, found, err);
+	for (rest = buf_span(&targets); rest.len > 0 && r == 0;) {
+		size_t end = span_find(rest, '\0');
+
+		r = expansion_add(e, span_sub(rest, 0, end), false, err);
+		rest = span_from(rest, end + 1);
+	}
+	buf_fini(&targets);
+	return r;
+}
+
+static int expand_one(struct expansion *e, struct err *err)
+{
+	const struct step *step = &e->seen[e->next++];
+	struct recipient found;
+	int r = step->mailbox ? auth_lookup_mailbox(e->auth, step->address, &found, err) : auth_lookup(e->auth, step->address, &found, err);
+
+	e->depth = step->depth + 1U;
+	e->owner = found.owner = step->owner;
+	if (r == E_DENIED) { /* not ours: a remote target of an alias */
+		found = (struct recipient){.owner = step->owner};
+		span_copy(step->address, found.address, sizeof(found.address));
+		return give_once(&e->once, &found);
+	}
+	if (r == 0 && found.account == 0)
+		return expand_alias(e, &found, err);
+	return r == 0 ? give_once(&e->once, &found) : r;
+}
+
+static int expand_all(struct expansion *e, struct err *err)
+{
+	int r = 0;
+
+	while (r == 0 && e->next < e->count) {
+		r = expand_one(e, err);
+		/* One target that has gone does not take the others' mail away. */
+		if (r == E_NOTFOUND || r == E_DISABLED || r == E_SYNTAX) {
+			if (err != NULL)
+				e->once.bad = *err;
+			e->once.bad.code = r;
+			r = 0;
+		}
+	}
+	return r;
+}
+
+/* RFC 5321 section 4.5.1: postmaster is somebody, also where /etc/aliases sends it to a user who is none here. */
+static int expand_role(struct expansion *e, struct err *err)
+{
+	struct span local = local_of(e->seen[0].address);
+	struct account account;
+	struct recipient found = {0};
+	char address[DIRECTORY_ADDRESS_MAX + 1];
+
+	if (e->once.bad.code != E_NOTFOUND || !is_role(local) || find_role(e->auth, &account, address) != DIRECTORY_ACCOUNT)
+		return 0;
+	return lead_to(e->auth, DIRECTORY_ACCOUNT, &account, span_str(address), &found, err) == 0 ? give_once(&e->once, &found) : 0;
+}
+
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
     struct err *err)
 {
 	struct pool *pool = pool_new(NULL, 4 * 1024 * 1024);
-	struct expansion e = {.pool = pool};
-	struct once once = {.fn = fn, .arg = arg};
-	int r = 0, bad = 0;
-	struct err first = {0};
+	struct expansion e = {.auth = auth, .pool = pool, .once = {.fn = fn, .arg = arg}};
+	int r = 0;
 
 	if (pool != NULL) {
 		e.seen = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*e.seen));
-		e.depth = pool_array(pool, DIRECTORY_TARGETS_MAX, 1);
-		once.accounts = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*once.accounts));
+		e.once.accounts = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*e.once.accounts));
+		e.once.programs = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*e.once.programs));
 	}
-	if (e.seen == NULL || e.depth == NULL || once.accounts == NULL) {
+	if (e.seen == NULL || e.once.accounts == NULL || e.once.programs == NULL) {
 		pool_free(&pool);
 		return err_set(err, E_NOMEM, "out of memory");
 	}
-	r = expansion_add(&e, address, 0, err);
-	while (r == 0 && e.next < e.count) {
-		r = expand_one(auth, &e, give_once, &once, err);
-		/* One target that has gone does not take the others' mail away. */
-		if (r == E_NOTFOUND || r == E_DISABLED || r == E_SYNTAX) {
-			bad = r;
-			if (err != NULL)
-				first = *err;
-			r = 0;
-		}
-	}
-	if (r == 0 && once.given == 0 && bad != 0) {
-		r = bad;
+	r = expansion_add(&e, address, false, err);
+	if (r == 0)
+		r = expand_all(&e, err);
+	if (r == 0 && e.once.given == 0)
+		r = expand_role(&e, err);
+	if (r == 0 && e.once.given == 0 && e.once.bad.code != 0) {
+		r = e.once.bad.code;
 		if (err != NULL)
-			*err = first;
-	} else if (r == 0 && once.given == 0) {
+			*err = e.once.bad;
+	} else if (r == 0 && e.once.given == 0) {
 		r = err_set(err, E_LOOP, "the alias leads only to itself");
 	}
 	pool_free(&pool);

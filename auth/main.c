@@ -3,6 +3,7 @@
 
 #include "auth/defence.h"
 #include "auth/marks.h"
+#include "auth/token.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/control.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { PROGRAM_SECONDS = 86400 }; /* of a grant for a command: it is asked for anew with each attempt, and may have to wait its turn */
 enum { GRANT_SECONDS = 2 * 86400 }; /* longer than the largest message takes at the slowest pace that is allowed */
 
 /* What a role may ask: decided by who is connected, which master says, not by what the peer says. */
@@ -70,28 +72,46 @@ static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t 
 }
 
 struct expanding {
+	struct auth *auth;
 	struct ipc_conn *conn;
 	uint32_t id;
 };
 
 static int send_target(void *arg, const struct recipient *r)
 {
+	static const char *const refusals[] = {"an alias leads to what is no address", "an alias leads to a command, which is not allowed here",
+	    "an alias leads to a file, which is not allowed here"};
 	struct expanding *e = arg;
-	struct auth_target target = {.account = r->account,
+	unsigned char grant[GRANT_SIZE];
+	struct auth_target target = {.code = r->code,
+	    .account = r->account,
 	    .quota = r->quota,
 	    .address = span_str(r->address),
-	    .detail = span_str(r->detail)};
+	    .detail = span_str(r->detail),
+	    .sender = r->owner};
 
+	if (r->code != 0) {
+		target.text = span_str(refusals[r->program]);
+	} else if (r->program != PROGRAM_NONE) {
+		grant_make_program(e->auth->program_key, r->program, r->name, r->text, clock_wall() + PROGRAM_SECONDS, grant);
+		target.kind = r->program;
+		target.name = r->name;
+		target.program = r->text;
+		target.grant = span_of(grant, sizeof(grant));
+	}
 	return ipc_conn_send(e->conn, &ipc_auth_target, e->id, &target, -1);
 }
 
 static void answer_expand(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_expand *ask)
 {
-	struct expanding e = {.conn = conn, .id = id};
+	struct expanding e = {.auth = auth, .conn = conn, .id = id};
 	struct auth_expanded done = {0};
 	struct err err = {0};
 
-	done.code = auth_expand_each(auth, ask->address, send_target, &e, &err);
+	/* All or none: what was delivered before a failure would be delivered again. */
+	done.code = auth_expand_each(auth, ask->address, ignore_target, NULL, &err);
+	if (done.code == 0)
+		done.code = auth_expand_each(auth, ask->address, send_target, &e, &err);
 	done.text = span_str(err.text);
 	ipc_conn_send(conn, &ipc_auth_expanded, id, &done, -1);
 }
@@ -149,9 +169,13 @@ static const struct ipc_conn_callbacks auth_callbacks = {on_message, on_closed};
 
 static void auth_peer_came(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
-	struct auth_peer *peer = calloc(1, sizeof(*peer));
+	struct auth_peer *peer;
 
-	(void)service;
+	if (!serving && span_eq(service, SPAN_LIT("fetch"))) {
+		tokens_service(((struct auth *)daemon_state(daemon))->tokens, fd);
+		return;
+	}
+	peer = calloc(1, sizeof(*peer));
 	if (peer == NULL || !serving) {
 		free(peer);
 		close(fd);
@@ -203,6 +227,8 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	auth->daemon = daemon;
 	if (!daemon_secret(daemon, "grant", auth->grant_key, sizeof(auth->grant_key)))
 		return err_set(err, E_BUG, "master gave no key for grants");
+	if (!daemon_secret(daemon, "programs", auth->program_key, sizeof(auth->program_key)))
+		return err_set(err, E_BUG, "master gave no key for grants of programs");
 	r = directory_open(".", &auth->directory, err);
 	if (r == 0 && directory_is_damaged(auth->directory))
 		log_event(EV_auth_directory_error, daemon_log(daemon),
@@ -220,7 +246,11 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	if (r == 0 && (auth->defence == NULL || auth->marks == NULL))
 		r = err_set(err, E_NOMEM, "no memory for counting failed logins");
 	if (r == 0)
+		r = aliases_load(auth, err);
+	if (r == 0)
 		r = password_pool_new(auth, &auth->passwords, err);
+	if (r == 0)
+		r = tokens_new(auth, &auth->tokens, err);
 	if (r == 0)
 		auth->control = control_server_new(daemon, auth_control, auth);
 	return r;
@@ -229,9 +259,13 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 /* What holds for an address may be another thing now. */
 static int auth_reload(struct daemon *daemon, struct err *err)
 {
-	(void)err;
-	auth_changed(daemon_state(daemon));
-	return 0;
+	struct auth *auth = daemon_state(daemon);
+	int r = aliases_load(auth, err);
+
+	if (r != 0)
+		return r;
+	auth_changed(auth);
+	return tokens_reload(auth->tokens, err);
 }
 
 static void auth_halt(struct daemon *daemon)

@@ -373,7 +373,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 	if (why->code == E_TIMEOUT && (s->state == FRONT_LOGIN || s->state == FRONT_CHECKING)) {
 		static const char bye[] = "* BYE Login took too long\r\n";
 
-		if (!conn_is_tls(s->conn))
+		if (conn_is_plain(s->conn))
 			(void)!send(conn_fd(s->conn), bye, sizeof(bye) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
 	session_end(&s);
@@ -462,6 +462,7 @@ void front_session_start(struct front *front, const struct front_listener *liste
 		free(s);
 		return;
 	}
+	s->login.bearer = conf_takes_tokens(daemon_conf(front->daemon));
 	s->login.plain_login = conf_in_networks(daemon_conf(front->daemon), CONF_plain_login_from, &where,
 	    span_str(peer));
 	s->login.tls_offered = front->tls != NULL && !listener->implicit_tls;

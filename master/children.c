@@ -26,15 +26,18 @@ enum {
 const struct child_kind child_kinds[] = {
     {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},
     {.name = "resolve", .stop = STOP_SERVICES, .files = FILE_RESOLVER, .control = true, .workers = CONF_COUNT},
-    {.name = "auth", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
+    {.name = "auth", .stop = STOP_SERVICES, .files = FILE_ALIASES | FILE_CLIENT_SECRET, .grant = true, .programs = true, .control = true, .workers = CONF_COUNT},
+    {.name = "fetch", .stop = STOP_SERVICES, .files = FILE_WEB_AUTHORITIES, .control = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "relay", .stop = STOP_SERVICES, .files = FILE_RELAY, .control = true, .workers = CONF_COUNT},
     {.name = "deliver", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
     {.name = "smtpd", .listeners = {"smtp"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .workers = CONF_smtpd_workers},
     {.name = "submission", .listeners = {"submission", "submissions"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .only_with_listener = true, .workers = CONF_COUNT},
+    {.name = "pickup", .open_socket = "sendmail", .workers = CONF_COUNT},
     {.name = "imapd", .listeners = {"imap", "imaps"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .workers = CONF_imapd_workers},
     {.name = "lmtpd", .listeners = {"lmtp"}, .only_with_listener = true, .workers = CONF_COUNT},
+    {.name = "agent", .stop = STOP_SERVICES, .programs = true, .only_with_programs = true, .workers = CONF_COUNT},
     {.name = NULL},
 };
 
@@ -50,6 +53,7 @@ static const struct {
     {"submission", "auth", "auth"},
     {"submission", "queue", "queue"},
     {"smtpd", "keys", "keys"},
+    {"pickup", "queue", "queue"},
     {"queue", "auth", "auth"},
     {"queue", "deliver", "deliver"},
     {"queue", "relay", "relay"},
@@ -59,7 +63,10 @@ static const struct {
     {"imapd", "keys", "keys"},
     {"deliver", "auth", "auth"},
     {"lmtpd", "auth", "auth"},
+    {"auth", "fetch", "fetch"},
+    {"fetch", "resolve", "dns"},
     {"lmtpd", "deliver", "deliver"},
+    {"queue", "agent", "agent"},
 };
 
 static bool kind_takes(const struct child_kind *kind, struct span service)
@@ -106,6 +113,8 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 	    kind->workers == CONF_COUNT ? 1 : conf_u64(master->now.conf, kind->workers, NULL);
 
 	if (kind->only_with_listener && !kind_has_listener(kind, master->now.conf))
+		return 0;
+	if (kind->only_with_programs && span_eq(conf_text(master->now.conf, CONF_aliases_allow, NULL), SPAN_LIT("none")))
 		return 0;
 	for (uint64_t i = 0; i < workers; i++) {
 		struct child *child;
@@ -162,10 +171,19 @@ static int send_files(struct child *child)
 	for (size_t i = 0; i < now->file_count && r == 0; i++) {
 		struct master_file body = {.name = span_str(now->files[i].name)};
 
-		if (child->kind->files & now->files[i].kind)
+		if ((child->kind->files & now->files[i].kind) && now->files[i].fd >= 0)
 			r = ipc_conn_send(child->conn, &ipc_master_file, 0, &body, now->files[i].fd);
 	}
 	return r;
+}
+
+static bool kind_takes_socket(const struct child_kind *kind, const struct master_socket *s)
+{
+	if (strcmp(s->service, "control") == 0)
+		return kind->control && strcmp(s->address, kind->name) == 0;
+	if (strcmp(s->service, "open") == 0)
+		return kind->open_socket != NULL && strcmp(s->address, kind->open_socket) == 0;
+	return kind_takes(kind, span_str(s->service));
 }
 
 static int send_listeners(struct child *child, struct err *err)
@@ -175,12 +193,10 @@ static int send_listeners(struct child *child, struct err *err)
 
 	for (size_t i = 0; i < master->socket_count && r == 0; i++) {
 		struct master_socket *s = &master->sockets[i];
-		bool control = strcmp(s->service, "control") == 0;
 		struct master_listener body = {.name = span_str(s->service),
 		    .address = span_str(s->address)};
 
-		if (control ? child->kind->control && strcmp(s->address, child->kind->name) == 0
-			    : kind_takes(child->kind, span_str(s->service)))
+		if (kind_takes_socket(child->kind, s))
 			r = ipc_conn_send(child->conn, &ipc_master_listener, 0, &body, s->fd);
 	}
 	return r == 0 ? 0 : err_set(err, r, "listeners of %s: %s", child->kind->name, err_text(r));
@@ -206,6 +222,9 @@ static int send_secrets(struct child *child)
 	    .value = span_of(child->master->grant_key, MASTER_GRANT_KEY)};
 	int r = child->kind->grant ? ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1) : 0;
 
+	body = (struct master_secret){.name = SPAN_LIT("programs"), .value = span_of(child->master->program_key, MASTER_GRANT_KEY)};
+	if (r == 0 && child->kind->programs)
+		r = ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1);
 	return r == 0 && child->kind->tickets ? send_tickets(child) : r;
 }
 

@@ -16,9 +16,10 @@ static const struct {
 	enum conf_setting setting;
 } file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
     {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities},
+    {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret},
     {FILE_RESOLVER, CONF_resolver_trust_anchor}};
 
-static int seal(const char *name, struct span text, int *out, struct err *err)
+int settings_seal(const char *name, struct span text, int *out, struct err *err)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	int r;
@@ -45,7 +46,7 @@ static int seal_conf(struct master_settings *settings, struct err *err)
 	if (buf_failed(&text))
 		r = err_set(err, E_TOOBIG, "the configuration is larger than %d bytes", CONF_FLAT_MAX);
 	else
-		r = seal("mailwain.conf", buf_span(&text), &settings->conf_fd, err);
+		r = settings_seal("mailwain.conf", buf_span(&text), &settings->conf_fd, err);
 	buf_fini(&text);
 	return r;
 }
@@ -76,12 +77,12 @@ static int read_file(struct master_file_copy *file, struct buf *out)
 	return number;
 }
 
-static struct master_file_copy *new_file(struct master_settings *settings, struct err *err)
+struct master_file_copy *settings_new_file(struct master_settings *settings, struct err *err)
 {
 	struct master_file_copy *more = NULL;
 
-	if (settings->file_count == (size_t)2 * MASTER_CERTIFICATES) {
-		err_set(err, E_LIMIT, "more than %d certificates and passwords", MASTER_CERTIFICATES);
+	if (settings->file_count == MASTER_FILES) {
+		err_set(err, E_LIMIT, "more than %d certificates and other files", MASTER_FILES);
 		return NULL;
 	}
 	more = reallocarray(settings->files, settings->file_count + 1, sizeof(*more));
@@ -95,6 +96,14 @@ static struct master_file_copy *new_file(struct master_settings *settings, struc
 	return more;
 }
 
+/* A file that is taken when none is named: the machine may not have it. */
+static bool is_default_file(enum conf_setting setting)
+{
+	const char *path = conf_setting_info(setting)->default_text;
+
+	return path[0] != '\0' && access(path, R_OK) == 0;
+}
+
 /* file: its kind, name and path are set. */
 static int seal_content(struct master_file_copy *file, const char *what, struct span origin, struct err *err)
 {
@@ -106,7 +115,7 @@ static int seal_content(struct master_file_copy *file, const char *what, struct 
 	if (number != 0)
 		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(origin), what, file->path);
 	else
-		r = seal(what, buf_span(&content), &file->fd, err);
+		r = settings_seal(what, buf_span(&content), &file->fd, err);
 	buf_fini_secret(&content);
 	return r;
 }
@@ -119,9 +128,9 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	struct span block = where->domain ? where->domain->name : where->transport ? where->transport->pattern : SPAN_LIT("");
 	struct master_file_copy *file;
 
-	if (!conf_is_set(settings->conf, setting, where))
+	if (!conf_is_set(settings->conf, setting, where) && !is_default_file(setting))
 		return 0;
-	file = new_file(settings, err);
+	file = settings_new_file(settings, err);
 	if (file == NULL)
 		return err->code;
 	file->kind = file_kinds[kind].kind;
@@ -137,7 +146,7 @@ static int seal_resolv_conf(struct master_settings *settings, struct err *err)
 
 	if (!span_eq(conf_text(settings->conf, CONF_resolver, NULL), SPAN_LIT("system")))
 		return 0;
-	file = new_file(settings, err);
+	file = settings_new_file(settings, err);
 	if (file == NULL)
 		return err->code;
 	file->kind = FILE_RESOLVER;
@@ -170,7 +179,8 @@ static int seal_files(struct master_settings *settings, struct err *err)
 }
 
 /* Of what has been parsed: r says whether. */
-static int complete(const struct instance *instance, struct master_settings *settings, int r, struct master_settings *out, struct err *err)
+static int complete(const struct instance *instance, struct master_settings *settings, int r, const struct master_settings *now,
+    struct master_settings *out, struct err *err)
 {
 	if (r == 0)
 		r = conf_check(settings->conf, instance->conf, err);
@@ -179,18 +189,20 @@ static int complete(const struct instance *instance, struct master_settings *set
 	if (r == 0)
 		r = seal_files(settings, err);
 	if (r == 0)
+		r = settings_read_aliases(settings, now, err);
+	if (r == 0)
 		*out = *settings;
 	else
 		settings_free(settings);
 	return r;
 }
 
-int settings_load(const struct instance *instance, struct master_settings *out, struct err *err)
+int settings_load(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err)
 {
 	struct master_settings settings = {.conf_fd = -1};
 	int r = conf_load(instance->conf, &settings.conf, err);
 
-	return complete(instance, &settings, r, out, err);
+	return complete(instance, &settings, r, now, out, err);
 }
 
 int settings_renew(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err)
@@ -198,7 +210,7 @@ int settings_renew(const struct instance *instance, const struct master_settings
 	struct master_settings settings = {.conf_fd = -1};
 	int r = conf_load_fd(now->conf_fd, &settings.conf, err);
 
-	return complete(instance, &settings, r, out, err);
+	return complete(instance, &settings, r, now, out, err);
 }
 
 bool settings_files_changed(const struct master_settings *settings, uint64_t *seen)

@@ -365,7 +365,8 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 
 static bool is_status(struct span s)
 {
-	return s.len == 0 || span_eq(s, SPAN_LIT("active")) || span_eq(s, SPAN_LIT("deferred")) || span_eq(s, SPAN_LIT("held"));
+	return s.len == 0 || span_eq(s, SPAN_LIT("active")) || span_eq(s, SPAN_LIT("deferred")) || span_eq(s, SPAN_LIT("scheduled")) ||
+	       span_eq(s, SPAN_LIT("held"));
 }
 
 static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, size_t count,
@@ -403,7 +404,7 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 	if (!parse_filter(args, count, &filter, &ids)) {
 		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
 	} else if (!is_status(filter.status)) {
-		control_reply_done(reply, EX_USAGE, "a status is active, deferred or held");
+		control_reply_done(reply, EX_USAGE, "a status is active, deferred, scheduled or held");
 	} else if (span_eq(verb, SPAN_LIT("list"))) {
 		each_message(queue, list_one, &listing);
 		control_reply_done(reply, EX_OK, "%s", listing.count > 0 ? "" : filter.any ? "no message fits" : "the queue is empty");

@@ -83,6 +83,9 @@ bool conf_bool(const struct conf *conf, enum conf_setting setting, const struct 
 /* Is the address (sockaddr as text, "192.0.2.1" or IPv6) inside the networks of the setting? */
 bool conf_in_networks(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, struct span address);
 
+/* Is there somebody who can tell whether a bearer token is good? */
+bool conf_takes_tokens(const struct conf *conf);
+
 size_t conf_listener_count(const struct conf *conf);
 const struct conf_listener *conf_listener(const struct conf *conf, size_t i);
 /* By service and address as written; NULL. Daemons use it to find the block of a listener they hold. */

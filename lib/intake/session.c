@@ -203,7 +203,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 
 	if (why->code == E_NOMEM)
 		log_event(EV_smtp_failed, daemon_log(s->intake->daemon), F_STR("rip", conn_peer(conn)), F_ERR(why));
-	if (why->code == E_TIMEOUT && !conn_is_tls(conn))
+	if (why->code == E_TIMEOUT && conn_is_plain(conn))
 		(void)!send(conn_fd(conn), slow, sizeof(slow) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	session_end(&s);
 }
@@ -330,6 +330,7 @@ static struct smtp_server *make_server(struct session *s)
 	    .wall = clock_wall,
 	    .tls_offered = s->intake->tls != NULL,
 	    .submission = s->intake->kind->submission,
+	    .bearer = conf_takes_tokens(conf),
 	    .plain_login = conf_in_networks(conf, CONF_plain_login_from, &s->where, span_str(conn_peer(s->conn)))};
 
 	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));

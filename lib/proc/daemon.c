@@ -341,6 +341,9 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 	case TREE_STORE:
 		snprintf(out, size, "%.*s/store", SPAN_ARG(data));
 		return;
+	case TREE_DROP:
+		snprintf(out, size, "%.*s/drop", SPAN_ARG(data));
+		return;
 	case TREE_SPOOL:
 		span_copy(spool, out, size);
 		return;
@@ -386,6 +389,8 @@ static int confine_self(struct daemon *daemon, struct err *err)
 	bool landlock;
 	int r;
 
+	if (daemon->spec->profile == NULL)
+		return daemon->spec->confine(daemon, err);
 	tree_path(daemon, tree, sizeof(tree));
 	span_copy(prefix, user_prefix, sizeof(user_prefix));
 	r = check_tree(daemon->spec->profile, tree, user_prefix, err);

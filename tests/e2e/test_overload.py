@@ -62,6 +62,7 @@ class Slow:
             pass
 
 
+@pytest.mark.alone
 def test_15_slow_clients(hurried):
     """Thousands that send an octet now and then, in every state: all go at their deadline, and nobody else waits for them."""
     slow = [Slow(hurried, KINDS[n % len(KINDS)]) for n in range(SLOW)]
@@ -94,6 +95,7 @@ def test_15_slow_clients(hurried):
         s.sock.close()
 
 
+@pytest.mark.alone
 def test_15_more_messages_begun_than_files_can_be_had(hurried):
     """The queue hands out only so many files; who waits for one gets it when others are done, and nothing is stuck after it."""
     begun = [Slow(hurried, ("smtp", HELLO, b"", 2)) for _ in range(FILES + 100)]
@@ -108,6 +110,7 @@ def test_15_more_messages_begun_than_files_can_be_had(hurried):
         hurried.deliver("Subject: after\n\nx\n")
 
 
+@pytest.mark.alone
 def test_15_many_messages_begun_at_once(hurried):
     """Far more than the files kept ready: each gets its own."""
     begun = [Smtp(hurried.port("smtp")) for _ in range(600)]
@@ -125,6 +128,7 @@ def test_15_many_messages_begun_at_once(hurried):
         c.close()
 
 
+@pytest.mark.alone
 def test_15_failed_logins_buy_no_time(hurried):
     """What a client may take until it is logged in is for all its attempts together."""
     c = hurried.imap(login=False)
@@ -139,6 +143,7 @@ def test_15_failed_logins_buy_no_time(hurried):
     assert t.seconds < 4
 
 
+@pytest.mark.alone
 def test_15_a_slow_link_is_no_slow_client(hurried):
     """More than smtp-timeout in all, but faster than 500 octets a second: such a message is taken."""
     c = hurried.smtp()
@@ -164,6 +169,7 @@ def not_reading(port):
     return c
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("text", [b"NOOP\r\n" * 10000, (b"MAIL FROM:<a@b.test>\r\n" + b"RCPT TO:<alice+x@example.com>\r\n" * 900 + b"RSET\r\n") * 90], ids=["NOOP", "RCPT"])
 def test_16_replies_that_nobody_reads(hurried, text):
     """The server stops reading when a little more than 64 kB wait, of its own or of the kernel's memory, and closes in time."""
@@ -188,6 +194,7 @@ def test_16_replies_that_nobody_reads(hurried, text):
     hurried.deliver("Subject: next\n\nx\n")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("service", ["smtp", "imap"])
 def test_22_ten_thousand_connections_from_two_hundred_addresses(fresh, service):
     suite = fresh(conf_lines=["connections-per-address 45"])

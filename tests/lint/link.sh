@@ -22,6 +22,7 @@ lib/net/ipc_conn.o received
 lib/net/ipc_conn.o wire
 imapd/session_io.o buffer
 lmtp/worker.o worker_told_to_end
+lmtp/agent_run.o supervised
 lib/store/crash.o before
 lib/store/crash.o watched
 END
@@ -55,6 +56,13 @@ awk -F'[:|]' '$4 == "T" && $8 == ".text" { print $2 }' "$work/symbols" | sort -u
 for daemon in smtpd imapd lmtpd; do
 	nm -D -u "$B/libexec/$daemon" | grep -E 'PrivateKey_bio|PEM_read_bio_PrivateKey|d2i_.*PrivateKey' | awk '{ print $NF }' | sed "s/^/$daemon: contains /"
 done
+
+# ---- pickup has its own directory: nothing of the others', no connections, no other programs ----
+{
+	nm -D -u "$B/libexec/pickup"
+	nm --defined-only "$B/libexec/pickup"
+} | awk '{ print $NF }' | sed 's/@.*//' | grep -E '^(mdb_|pam_|idn2_|crypto_pwhash|store_|directory_|grant_|spool_(commit|append|read)$|fork$|exec|posix_spawn|system$|popen$|dlopen$|connect$|bind$)' |
+	sed "s/^/pickup: contains /"
 
 # ---- daemons of the network: no mail store, no directory, no spool, no other programs ----
 for daemon in smtpd imapd lmtpd; do

@@ -1,6 +1,7 @@
 /* Engines that only see text: configuration, SMTP, MIME, IMAP, messages between daemons. */
 #include "tests/fault/memory/memory.h"
 
+#include "alias/set.h"
 #include "conf/conf.h"
 #include "dns/dns.h"
 #include "imap/facts.h"
@@ -9,6 +10,10 @@
 #include "imap/set.h"
 #include "imap/utf7.h"
 #include "ipc/ipc.h"
+#include "local/arguments.h"
+#include "local/complete.h"
+#include "local/drop.h"
+#include "local/lines.h"
 #include "mime/charset.h"
 #include "mime/convert.h"
 #include "mime/encoding.h"
@@ -46,6 +51,27 @@ static int run_conf(void *state)
 	if (r == 0)
 		memory_must(conf_u64(conf, CONF_message_size, NULL) == 20 << 20 && conf_domain_count(conf) == 1 && conf_listener_count(conf) == 1);
 	conf_free(&conf);
+	return r;
+}
+
+/* ---- aliases: what is written is read, with its list ---- */
+
+static int run_aliases(void *state)
+{
+	struct alias_set *set = NULL;
+	struct err err = {0};
+	struct buf text;
+	int r;
+
+	(void)state;
+	buf_init(&text, 4096);
+	alias_set_add(&text, ALIAS_MARK_FILE, "/etc/aliases", SPAN_LIT("a: b, \"|c, d\"\nl: :include:/x\n"));
+	alias_set_add(&text, ALIAS_MARK_LIST, "/x", SPAN_LIT("e@example.org\nf (g)\n"));
+	r = buf_failed(&text) ? E_NOMEM : alias_set_load(buf_span(&text), &set, &err);
+	if (r == 0)
+		memory_must(alias_find(&set->file, SPAN_LIT("A"))->count == 2 && set->lists[0].list.count == 2);
+	alias_set_free(&set);
+	buf_fini(&text);
 	return r;
 }
 
@@ -383,6 +409,73 @@ static int run_ipc(void *state)
 	return r;
 }
 
+/* ---- sendmail: arguments, whole lines, recipients, domains, the file of the drop. No recipient is lost unseen ---- */
+
+static int run_recipients(struct span text, struct pool *pool, struct letter *letter)
+{
+	char *argv[] = {(char[]){"sendmail"}, (char[]){"-t"}, (char[]){"one, \"t w o\"@example.org"}, NULL};
+	struct sendmail_arguments a;
+	struct err err = {0};
+	int r = sendmail_arguments_parse(3, argv, pool, &a, &err);
+
+	if (r == 0)
+		r = recipients_extract(&a.recipients, span_sub(text, 0, local_header_length(text)), pool, &err);
+	if (r == 0)
+		memory_must(a.recipients.count == 3 && span_eq(a.recipients.addresses[2], SPAN_LIT("d@example.org")));
+	*letter = (struct letter){.recipients = a.recipients.addresses, .recipient_count = a.recipients.count};
+	return r;
+}
+
+static int run_drop(const struct letter *letter, struct pool *pool)
+{
+	struct letter back;
+	struct err err = {0};
+	struct buf head;
+	size_t len;
+	int r;
+
+	buf_init(&head, DROP_HEAD_MAX);
+	r = drop_encode(letter, &head);
+	if (r == 0)
+		r = drop_decode(buf_span(&head), pool, &back, &len, &err);
+	if (r == 0)
+		memory_must(back.recipient_count == 3 && len == buf_len(&head));
+	buf_fini(&head);
+	return r;
+}
+
+static int run_local(void *state)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct complete complete;
+	struct lines lines = {0};
+	struct letter letter;
+	struct buf text, out;
+	int r = pool != NULL ? 0 : E_NOMEM;
+
+	(void)state;
+	buf_init(&text, 8192);
+	buf_init(&out, 8192);
+	complete_init(&complete, SPAN_LIT("example.org"));
+	lines_feed(&lines, span_str(message), &text);
+	lines_end(&lines, &text);
+	complete_feed(&complete, buf_span(&text), &out);
+	complete_end(&complete, &out);
+	if (r == 0 && (buf_failed(&text) || buf_failed(&out)))
+		r = E_NOMEM;
+	if (r == 0)
+		memory_must(span_eq(buf_span(&out), span_str(message)));
+	if (r == 0)
+		r = run_recipients(buf_span(&out), pool, &letter);
+	if (r == 0)
+		r = run_drop(&letter, pool);
+	complete_fini(&complete);
+	buf_fini(&text);
+	buf_fini(&out);
+	pool_free(&pool);
+	return r;
+}
+
 /* ---- questions to the resolver ---- */
 
 static void on_answer(void *arg, const struct dns_answer *answer)
@@ -435,6 +528,7 @@ static int run_dns(void *state)
 
 const struct scenario text_scenarios[] = {
     {.name = "configuration", .run = run_conf},
+    {.name = "aliases", .run = run_aliases},
     {.name = "SMTP dialogue", .run = run_smtp},
     {.name = "SMTP client", .run = run_smtp_client, .may_be_less = true},
     {.name = "SASL client", .run = run_sasl_client},
@@ -448,6 +542,7 @@ const struct scenario text_scenarios[] = {
     {.name = "SEARCH", .run = run_search},
     {.name = "modified UTF-7", .run = run_utf7},
     {.name = "messages between daemons", .run = run_ipc},
+    {.name = "sendmail's message", .run = run_local},
     {.name = "questions to the resolver", .run = run_dns},
     {0},
 };
