@@ -215,6 +215,42 @@ static void what_the_settings_say(void **state)
 	assert_string_equal(servers[0].said, "[]|EHLO mail.own.test|MAIL FROM:<>|RCPT TO:<bob@a.test>|DATA|.|");
 }
 
+/* What a domain's administrator writes into DNS never leads back to this machine. */
+static void addresses_of_this_machine(void **state)
+{
+	static const struct {
+		const char *settings;
+		int family;
+		const char *address;
+		bool ours;
+	} table[] = {
+	    {"", AF_INET, "127.0.0.1", false}, {"", AF_INET, "0.0.0.0", true}, {"", AF_INET6, "::", true}, {"", AF_INET, "192.0.2.1", false},
+	    {"relay-port 25", AF_INET, "127.0.0.1", true}, {"relay-port 25", AF_INET, "127.9.9.9", true}, {"relay-port 25", AF_INET6, "::1", true},
+	    {"relay-port 25", AF_INET6, "::ffff:127.0.0.1", true}, {"relay-port 25", AF_INET, "192.0.2.1", false}, {"relay-port 25", AF_INET, "12.7.0.1", false},
+	    {"relay-port 25\nlisten smtp on 192.0.2.1:25 { }", AF_INET, "192.0.2.1", true}, {"relay-port 25\nlisten smtp on 192.0.2.1:2525 { }", AF_INET, "192.0.2.1", false},
+	    {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "127.0.0.7", true}, {"relay-port 2525\nlisten imap on 0.0.0.0:2525 { }", AF_INET, "127.0.0.7", false},
+	    {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "198.51.100.7", true}, {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "198.51.100.8", false},
+	};
+
+	(void)state;
+	relay.machine[0].ss_family = AF_INET;
+	inet_pton(AF_INET, "198.51.100.7", &((struct sockaddr_in *)(void *)&relay.machine[0])->sin_addr);
+	relay.machine_count = 1;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct sockaddr_storage a = {.ss_family = (sa_family_t)table[i].family};
+		char text[256];
+		struct err err;
+
+		snprintf(text, sizeof(text), "config-version 1\n%s\n", table[i].settings[0] != '\0' ? table[i].settings : "relay-port 2525");
+		conf_free(&conf);
+		if (conf_parse(span_str(text), "c", &conf, &err) != 0)
+			fail_msg("%s", err.text);
+		inet_pton(table[i].family, table[i].address, table[i].family == AF_INET ? (void *)&((struct sockaddr_in *)(void *)&a)->sin_addr : (void *)&((struct sockaddr_in6 *)(void *)&a)->sin6_addr);
+		if (settings_is_ours(&relay, &a) != table[i].ours)
+			fail_msg("row %zu: %s", i, table[i].address);
+	}
+}
+
 /* What cannot be sent is told without a word about the message; the connection is good for others. */
 static void what_the_server_cannot_take(void **state)
 {
@@ -448,6 +484,7 @@ int main(void)
 	    TEST(hosts_that_are_all_of_no_use),
 	    TEST(no_way_at_all),
 	    TEST(what_the_settings_say),
+	    TEST(addresses_of_this_machine),
 	    TEST(what_the_server_cannot_take),
 	    TEST(a_server_that_takes_seven_bits),
 	    TEST(one_session_and_one_answer),
