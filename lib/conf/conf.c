@@ -233,6 +233,17 @@ const struct conf_domain *conf_domain_find(const struct conf *conf, struct span 
 	return hit ? &(*hit)->domain : NULL;
 }
 
+bool conf_has_system_users(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->domain_count; i++) {
+		struct conf_where where = {.domain = conf_domain(conf, i)};
+
+		if (span_eq(conf_text(conf, CONF_accounts, &where), SPAN_LIT("system")))
+			return true;
+	}
+	return false;
+}
+
 static void dump_values(const struct conf_scope_values *scope, const char *indent, struct buf *out)
 {
 	for (size_t i = 0; i < CONF_COUNT; i++) {

@@ -82,6 +82,9 @@ size_t conf_domain_count(const struct conf *conf);
 const struct conf_domain *conf_domain(const struct conf *conf, size_t i);
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct span name);
 
+/* Does any domain have users of this machine (the setting accounts)? */
+bool conf_has_system_users(const struct conf *conf);
+
 /* Whether it is set in this scope itself, not taken over from the top level. */
 bool conf_is_set(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);
 /* Where a value came from: "file:line" or "default". Borrowed. */
