@@ -12,6 +12,8 @@ struct marks;
 struct login;
 struct exchange;
 struct change;
+struct question;
+struct system_users;
 
 struct auth {
 	struct daemon *daemon;
@@ -23,6 +25,8 @@ struct auth {
 	struct login *pending; /* being checked, or answered late */
 	unsigned pending_count, parked_count;
 	struct change *changes; /* of passwords, by their users */
+	struct question *questions; /* about addresses, that wait for auth-pam */
+	struct system_users *system; /* of this machine */
 	struct exchange *exchanges, **exchanges_tail; /* the tail NULL before the first */
 	unsigned exchange_count;
 	unsigned char secret[DIRECTORY_SECRET]; /* of SCRAM keys for accounts that do not exist, and of the defence: the same after a restart */
@@ -47,7 +51,10 @@ struct recipient {
 	char detail[65];
 };
 
-/* 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. */
+/*
+ * 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. E_AGAIN, and what else
+ * system_find() says, when it leads to a user of this machine; who has none yet gets an account by it.
+ */
 int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err);
 /* 1, 0, or negative: the directory cannot be read. */
 int auth_domain_is_ours(struct auth *auth, struct span domain);
@@ -55,7 +62,7 @@ uint64_t auth_quota(struct auth *auth, const struct account *account);
 
 /*
  * Where an address leads in the end: fn is called for each mailbox or remote address
- * (account 0), each once. E_LOOP when aliases go deeper than DIRECTORY_DEPTH_MAX, E_LIMIT.
+ * (account 0), each once, when all of them are known. E_LOOP when aliases go deeper than DIRECTORY_DEPTH_MAX, E_LIMIT; else as auth_lookup().
  */
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
     struct err *err);
@@ -64,11 +71,20 @@ int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg
 
 /*
  * May the account send as this address: its own, one that leads to it alone or to it among others (an alias), each also with
- * "+detail", or one that it was allowed? E_DENIED, E_IO.
+ * "+detail", or one that it was allowed? E_DENIED, E_IO, E_AGAIN as auth_lookup().
  */
 int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err);
 /* Its senders are these from here on: addresses and "*@domain". E_SYNTAX, E_TOOBIG. */
 int senders_set(struct account *account, const struct span *words, size_t count, struct err *err);
+
+/* ---- question.c: what daemons ask about addresses ---- */
+struct ipc_conn;
+struct ipc_type;
+
+/* Answered now, or when auth-pam has answered. type: auth_recipient, auth_expand or auth_sender; account: of the last. */
+void auth_question(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct ipc_type *type, struct span address, uint64_t account);
+/* The connection is gone: nobody is answered. */
+void auth_question_forget(struct auth *auth, struct ipc_conn *conn);
 
 /* ---- password.c: hashing beside the event loop ---- */
 
@@ -79,11 +95,15 @@ int senders_set(struct account *account, const struct span *words, size_t count,
 typedef void password_done(void *arg, int code, const struct credentials *made);
 
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
+struct system_login;
+
 /* Whose password it may be. */
 struct password_ask {
 	uint64_t source;  /* stands for who asks; sources are served in turns */
 	uint64_t account; /* its number, or what stands for one that does not exist */
 	const struct credentials *have; /* NULL: none; takes as long */
+	const struct system_login *outside; /* auth-pam knows; have is NULL */
+	struct span stamp; /* of outside: the present password's; empty: there is no such user, and nothing is remembered */
 	unsigned rank;	   /* sources of a lower one come first */
 	bool is_stranger; /* wrong guesses count for the defence */
 };
@@ -99,7 +119,6 @@ bool password_is_asked(struct password_pool *pool, const struct password_ask *as
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);
 
 /* ---- login.c: one attempt, from the first word to the answer, which may have to wait ---- */
-struct ipc_conn;
 struct scram_keys;
 
 /* Who wants in, from where. */

@@ -1,7 +1,8 @@
-/* Where an address leads: account, plus-addressing, alias, postmaster, catch-all, in this order. */
+/* Where an address leads: account or alias, user of this machine, the same without "+detail", postmaster, catch-all, in this order. */
 #include "auth/auth.h"
 
 #include "auth/address.h"
+#include "auth/system.h"
 #include "base/pool.h"
 
 #include <stdio.h>
@@ -40,19 +41,66 @@ uint64_t auth_quota(struct auth *auth, const struct account *account)
 	return account->quota != UINT64_MAX ? account->quota : conf_u64(daemon_conf(auth->daemon), CONF_quota, &where);
 }
 
-static int lead_to(struct auth *auth, enum directory_kind kind, const struct account *account, struct span found,
-    struct recipient *out, struct err *err)
+/* What stands at an address, or at the one that it leads to. */
+struct found {
+	enum directory_kind kind; /* none, account or alias */
+	struct account account;
+	char address[DIRECTORY_ADDRESS_MAX + 1];
+	char detail[65];
+};
+
+static int lead_to(struct auth *auth, const struct found *f, struct recipient *out, struct err *err)
 {
-	if (kind == DIRECTORY_ALIAS) {
+	const struct account *account = &f->account;
+
+	memcpy(out->detail, f->detail, sizeof(out->detail));
+	if (f->kind == DIRECTORY_ALIAS) {
 		out->account = 0;
 		out->quota = 0;
-		span_copy(found, out->address, sizeof(out->address));
+		memcpy(out->address, f->address, sizeof(out->address));
 		return 0;
 	}
 	out->account = account->id;
 	out->quota = auth_quota(auth, account);
 	snprintf(out->address, sizeof(out->address), "%s", account->address);
 	return account->disabled ? err_set(err, E_DISABLED, "the account %s is disabled", account->address) : 0;
+}
+
+/* ---- one address ---- */
+
+/*
+ * In a domain with users of this machine, under an address that is no alias and no account of the directory's own: is there a user of this
+ * name? Who has no mailbox for his number is low. An account whose user has gone has gone, too, until he is back.
+ */
+static int find_user(struct auth *auth, struct span address, struct found *f, bool *low)
+{
+	struct system_user user;
+	int r = system_find(auth->system, local_of(address), &user);
+
+	if (r != 0 || !system_has_mailbox(auth, &user)) {
+		*low = r == 0;
+		f->kind = DIRECTORY_NONE;
+		return r == E_NOTFOUND ? 0 : r;
+	}
+	if (f->kind == DIRECTORY_ACCOUNT)
+		return 0;
+	r = system_account_make(auth, address, &user, &f->account, NULL);
+	if (r == 0)
+		f->kind = DIRECTORY_ACCOUNT;
+	return r;
+}
+
+/* What stands under this very address (canonical, a domain of ours). 0, E_IO, and of users what system_find() says. */
+static int find_at(struct auth *auth, struct span address, struct found *f, bool *low)
+{
+	span_copy(address, f->address, sizeof(f->address));
+	f->kind = directory_find(auth->directory, address, &f->account, NULL);
+	if (f->kind == DIRECTORY_ERROR)
+		return E_IO;
+	if (f->kind == DIRECTORY_ALIAS || (f->kind == DIRECTORY_ACCOUNT && !f->account.system))
+		return 0;
+	/* Here, before the user, is the place of what aliases(5) says of the name. */
+	return system_is_domain(auth, domain_of(address)) ? find_user(auth, address, f, low) : 0;
 }
 
 /* alice+lists@example.org: what follows the first '+' is the detail. */
@@ -74,65 +122,73 @@ static bool is_role(struct span local)
 	return span_eq(local, SPAN_LIT("postmaster")) || span_eq(local, SPAN_LIT("abuse"));
 }
 
-static enum directory_kind find_role(struct auth *auth, struct account *account, char *address)
+static int find_role(struct auth *auth, struct found *f)
 {
 	struct span configured = conf_text(daemon_conf(auth->daemon), CONF_postmaster, NULL);
-	enum directory_kind kind = DIRECTORY_NONE;
+	char address[DIRECTORY_ADDRESS_MAX + 1];
+	bool low = false;
 	int r = configured.len > 0 ? address_canonical(configured, address, NULL) : E_NOTFOUND;
 
+	if (r == 0)
+		r = find_at(auth, span_str(address), f, &low);
 	if (r != 0 && err_is_temp(r))
-		return DIRECTORY_ERROR;
+		return r;
+	if (r == 0 && f->kind != DIRECTORY_NONE)
+		return 0;
+	r = directory_account_first(auth->directory, &f->account);
 	if (r == 0)
-		kind = directory_find(auth->directory, span_str(address), account, NULL);
-	if (kind != DIRECTORY_NONE)
-		return kind;
-	r = directory_account_first(auth->directory, account);
-	if (r == 0)
-		snprintf(address, DIRECTORY_ADDRESS_MAX + 1, "%s", account->address);
-	return r == 0 ? DIRECTORY_ACCOUNT : r == E_NOTFOUND ? DIRECTORY_NONE : DIRECTORY_ERROR;
+		snprintf(f->address, sizeof(f->address), "%s", f->account.address);
+	f->kind = r == 0 ? DIRECTORY_ACCOUNT : DIRECTORY_NONE;
+	return r == E_NOTFOUND ? 0 : r;
 }
 
-static enum directory_kind find_catch_all(struct auth *auth, struct span address, struct account *account, char *found)
+static int find_catch_all(struct auth *auth, struct span address, struct found *f)
 {
 	struct conf_where where = where_of(auth, address);
 	struct span target = where.domain ? conf_text(daemon_conf(auth->daemon), CONF_catch_all, &where) : span_str("");
-
-	int r = target.len > 0 ? address_canonical(target, found, NULL) : E_NOTFOUND;
+	char canonical[DIRECTORY_ADDRESS_MAX + 1];
+	bool low = false;
+	int r = target.len > 0 ? address_canonical(target, canonical, NULL) : E_NOTFOUND;
 
 	if (r != 0)
-		return err_is_temp(r) ? DIRECTORY_ERROR : DIRECTORY_NONE;
-	return directory_find(auth->directory, span_str(found), account, NULL);
+		return err_is_temp(r) ? r : 0;
+	return find_at(auth, span_str(canonical), f, &low);
 }
 
-/* Looks under `address` (canonical, a domain of ours) and everywhere else it may lead. */
-static enum directory_kind find_ours(struct auth *auth, struct span address, struct account *account, char *found,
-    char detail[65])
+/* Looks under `address` (canonical, a domain of ours) and everywhere else it may lead. As find_at(). */
+static int find_ours(struct auth *auth, struct span address, struct found *f)
 {
 	struct conf_where where = where_of(auth, address);
-	enum directory_kind kind;
 	char base[DIRECTORY_ADDRESS_MAX + 1];
+	bool low = false;
+	int r = find_at(auth, address, f, &low);
 
-	span_copy(address, found, DIRECTORY_ADDRESS_MAX + 1);
-	kind = directory_find(auth->directory, address, account, NULL);
-	if (kind == DIRECTORY_NONE && conf_bool(daemon_conf(auth->daemon), CONF_plus_addressing, &where) &&
-	    without_detail(address, base, sizeof(base), detail)) {
-		kind = directory_find(auth->directory, span_str(base), account, NULL);
-		snprintf(found, DIRECTORY_ADDRESS_MAX + 1, "%s", base);
-		if (kind == DIRECTORY_NONE)
-			detail[0] = '\0';
+	if (r == 0 && f->kind == DIRECTORY_NONE && conf_bool(daemon_conf(auth->daemon), CONF_plus_addressing, &where) &&
+	    without_detail(address, base, sizeof(base), f->detail)) {
+		r = find_at(auth, span_str(base), f, &low);
+		if (f->kind == DIRECTORY_NONE)
+			f->detail[0] = '\0';
 	}
-	if (kind == DIRECTORY_NONE && is_role(local_of(address)))
-		kind = find_role(auth, account, found);
-	if (kind == DIRECTORY_NONE)
-		kind = find_catch_all(auth, address, account, found);
-	return kind;
+	if (r == 0 && f->kind == DIRECTORY_NONE && (low || is_role(local_of(address))))
+		r = find_role(auth, f);
+	if (r == 0 && f->kind == DIRECTORY_NONE)
+		r = find_catch_all(auth, address, f);
+	return r;
+}
+
+static int explain(int code, struct err *err)
+{
+	if (code == E_AGAIN)
+		return err_set(err, code, "it is being asked whether this machine has such a user");
+	if (code == E_IO)
+		return err_set(err, code, "the directory cannot be read");
+	return err_set(err, code, "it cannot be known now whether this machine has such a user: %s", err_text(code));
 }
 
 int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err)
 {
-	char canonical[DIRECTORY_ADDRESS_MAX + 1], found[DIRECTORY_ADDRESS_MAX + 1];
-	struct account account;
-	enum directory_kind kind;
+	char canonical[DIRECTORY_ADDRESS_MAX + 1];
+	struct found found = {0};
 	int r;
 
 	*out = (struct recipient){0};
@@ -147,12 +203,12 @@ int auth_lookup(struct auth *auth, struct span address, struct recipient *out, s
 		return err_set(err, E_IO, "the directory cannot be read");
 	if (r == 0)
 		return err_set(err, E_DENIED, "the domain is not served here");
-	kind = find_ours(auth, span_str(canonical), &account, found, out->detail);
-	if (kind == DIRECTORY_NONE)
+	r = find_ours(auth, span_str(canonical), &found);
+	if (r != 0)
+		return explain(r, err);
+	if (found.kind == DIRECTORY_NONE)
 		return err_set(err, E_NOTFOUND, "no such user here");
-	if (kind == DIRECTORY_ERROR)
-		return err_set(err, E_IO, "the directory cannot be read");
-	return lead_to(auth, kind, &account, span_str(found), out, err);
+	return lead_to(auth, &found, out, err);
 }
 
 /* ---- expansion ---- */
@@ -223,25 +279,58 @@ static int expand_one(struct auth *auth, struct expansion *e, int (*fn)(void *ar
 }
 
 /* Two addresses may lead to one mailbox (plus, catch-all): it gets one copy. */
-struct once {
-	int (*fn)(void *arg, const struct recipient *r);
-	void *arg;
-	uint64_t *accounts;
-	size_t count;
-	size_t given; /* remote ones too */
+struct target {
+	struct target *next;
+	struct recipient recipient;
 };
 
-static int give_once(void *arg, const struct recipient *r)
-{
-	struct once *once = arg;
+struct targets {
+	struct pool *pool;
+	struct target *first, **tail;
+};
 
-	for (size_t i = 0; i < once->count && r->account != 0; i++)
-		if (once->accounts[i] == r->account)
+static int keep_once(void *arg, const struct recipient *r)
+{
+	struct targets *targets = arg;
+	struct target *t;
+
+	for (t = targets->first; t != NULL && r->account != 0; t = t->next)
+		if (t->recipient.account == r->account)
 			return 0;
-	if (r->account != 0)
-		once->accounts[once->count++] = r->account;
-	once->given++;
-	return once->fn(once->arg, r);
+	t = pool_new_object(targets->pool, struct target);
+	if (t == NULL)
+		return E_NOMEM;
+	t->recipient = *r;
+	*targets->tail = t;
+	targets->tail = &t->next;
+	return 0;
+}
+
+/* One target that has gone does not take the others' mail away. Of users who are not known all are asked for at once. */
+static int expand_all(struct auth *auth, struct expansion *e, struct targets *targets, struct err *err)
+{
+	struct err one = {0}, first = {0};
+	int r = 0, bad = 0, again = 0;
+
+	while (r == 0 && e->next < e->count) {
+		one.text[0] = '\0';
+		r = expand_one(auth, e, keep_once, targets, &one);
+		if (r == E_AGAIN) {
+			again = r;
+			r = 0;
+		} else if (r == E_NOTFOUND || r == E_DISABLED || r == E_SYNTAX) {
+			bad = r;
+			first = one;
+			r = 0;
+		}
+	}
+	if (r != 0)
+		return err_set(err, r, "%s", one.text[0] != '\0' ? one.text : err_text(r));
+	if (again != 0)
+		return explain(again, err);
+	if (targets->first != NULL)
+		return 0;
+	return bad != 0 ? err_set(err, bad, "%s", first.text) : err_set(err, E_LOOP, "the alias leads only to itself");
 }
 
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
@@ -249,37 +338,22 @@ int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg
 {
 	struct pool *pool = pool_new(NULL, 4 * 1024 * 1024);
 	struct expansion e = {.pool = pool};
-	struct once once = {.fn = fn, .arg = arg};
-	int r = 0, bad = 0;
-	struct err first = {0};
+	struct targets targets = {.pool = pool, .tail = &targets.first};
+	int r;
 
 	if (pool != NULL) {
 		e.seen = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*e.seen));
 		e.depth = pool_array(pool, DIRECTORY_TARGETS_MAX, 1);
-		once.accounts = pool_array(pool, DIRECTORY_TARGETS_MAX, sizeof(*once.accounts));
 	}
-	if (e.seen == NULL || e.depth == NULL || once.accounts == NULL) {
+	if (e.seen == NULL || e.depth == NULL) {
 		pool_free(&pool);
 		return err_set(err, E_NOMEM, "out of memory");
 	}
 	r = expansion_add(&e, address, 0, err);
-	while (r == 0 && e.next < e.count) {
-		r = expand_one(auth, &e, give_once, &once, err);
-		/* One target that has gone does not take the others' mail away. */
-		if (r == E_NOTFOUND || r == E_DISABLED || r == E_SYNTAX) {
-			bad = r;
-			if (err != NULL)
-				first = *err;
-			r = 0;
-		}
-	}
-	if (r == 0 && once.given == 0 && bad != 0) {
-		r = bad;
-		if (err != NULL)
-			*err = first;
-	} else if (r == 0 && once.given == 0) {
-		r = err_set(err, E_LOOP, "the alias leads only to itself");
-	}
+	if (r == 0)
+		r = expand_all(auth, &e, &targets, err);
+	for (struct target *t = targets.first; t != NULL && r == 0; t = t->next)
+		r = fn(arg, &t->recipient);
 	pool_free(&pool);
 	return r;
 }

@@ -26,6 +26,7 @@ enum {
 const struct child_kind child_kinds[] = {
     {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},
     {.name = "auth", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
+    {.name = "auth-pam", .stop = STOP_SERVICES, .only_with_system_users = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "deliver", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
@@ -56,6 +57,7 @@ static const struct {
     {"deliver", "auth", "auth"},
     {"lmtpd", "auth", "auth"},
     {"lmtpd", "deliver", "deliver"},
+    {"auth", "auth-pam", "pam"},
 };
 
 static bool kind_takes(const struct child_kind *kind, struct span service)
@@ -82,6 +84,11 @@ static bool kind_has_listener(const struct child_kind *kind, const struct conf *
 	return false;
 }
 
+static bool kind_is_wanted(const struct child_kind *kind, const struct conf *conf)
+{
+	return (!kind->only_with_listener || kind_has_listener(kind, conf)) && (!kind->only_with_system_users || conf_has_system_users(conf));
+}
+
 static void on_restart(evutil_socket_t fd, short what, void *arg)
 {
 	struct child *child = arg;
@@ -101,7 +108,7 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 	uint64_t workers =
 	    kind->workers == CONF_COUNT ? 1 : conf_u64(master->now.conf, kind->workers, NULL);
 
-	if (kind->only_with_listener && !kind_has_listener(kind, master->now.conf))
+	if (!kind_is_wanted(kind, master->now.conf))
 		return 0;
 	for (uint64_t i = 0; i < workers; i++) {
 		struct child *child;
