@@ -57,10 +57,10 @@ master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
              password.o hash.o app.o defence.o marks.o login.o sasl.o sender.o change.o control.o control_alias.o control_app.o control_failures.o export.o \
-             question.o system.o user_name.o) \
+             question.o system.o machine_user.o) \
              lib/store/pages.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
-auth-pam_O := $(DAEMON) $(addprefix auth/,pam_main.o pam_tasks.o pam_child.o user_name.o)
+auth-pam_O := $(DAEMON) $(addprefix auth/,pam_main.o pam_tasks.o pam_child.o machine_user.o)
 auth-pam_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(PAM_LIBS)
 keys_O    := $(DAEMON) $(addprefix lib/tls/,certificate.o key.o) $(addprefix keys/,main.o ring.o)
 keys_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
@@ -161,7 +161,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o control.o control_alias.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o system.o user_name.o pam_tasks.o) queue/dsn.o
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o system.o machine_user.o pam_tasks.o) queue/dsn.o
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -367,16 +367,16 @@ SYSTEMDDIR  ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 PAMDIR      ?= /etc/pam.d
 FILL = sed -e 's,@BINDIR@,$(BINDIR),g' -e 's,@SYSCONFDIR@,$(SYSCONFDIR),g'
-# Every installed path, for install and uninstall alike.
+# Every installed path, for install and uninstall alike. The file for PAM is configuration: it stays.
 INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword $(subst :, ,$l))) \
             $(DAEMONS:%=$(LIBEXECDIR)/%) $(foreach p,$(PAGES),$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p)) \
-            $(SYSTEMDDIR)/mailwain.service $(SYSUSERSDIR)/mailwain.conf $(PAMDIR)/mailwain
+            $(SYSTEMDDIR)/mailwain.service $(SYSUSERSDIR)/mailwain.conf
 
 install: all
 	@[ "$(PREFIX)" = "$(CONFIGURED_PREFIX)" ] || \
 	{ echo "The programs were built for $(CONFIGURED_PREFIX): run ./configure --prefix=$(PREFIX) && make" >&2; exit 1; }
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBEXECDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
-		$(SYSTEMDDIR) $(SYSUSERSDIR) $(PAMDIR))
+		$(SYSTEMDDIR) $(SYSUSERSDIR))
 	install $(COMMAND_BINS) $(DESTDIR)$(BINDIR)
 	install $(DAEMON_BINS) $(DESTDIR)$(LIBEXECDIR)
 	$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(DESTDIR)$(BINDIR)/$(firstword $(subst :, ,$l)) &&) :
@@ -385,7 +385,8 @@ install: all
 	sed 's/^u mw-/u $(USER_PREFIX)/' packaging/mailwain.sysusers >$(B)/mailwain.sysusers
 	install -m 644 $(B)/mailwain.service $(DESTDIR)$(SYSTEMDDIR)/mailwain.service
 	install -m 644 $(B)/mailwain.sysusers $(DESTDIR)$(SYSUSERSDIR)/mailwain.conf
-	[ -e $(DESTDIR)$(PAMDIR)/mailwain ] || install -m 644 packaging/pam/mailwain $(DESTDIR)$(PAMDIR)/mailwain
+	@[ -e $(DESTDIR)$(PAMDIR)/mailwain ] || { mkdir -p $(DESTDIR)$(PAMDIR) && install -m 644 packaging/pam/mailwain $(DESTDIR)$(PAMDIR)/mailwain; } || \
+	echo "Users of this machine need $(PAMDIR)/mailwain, which root may write: see packaging/pam." >&2
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))

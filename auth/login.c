@@ -4,6 +4,7 @@
 #include "auth/address.h"
 #include "auth/app.h"
 #include "auth/defence.h"
+#include "auth/machine_user.h"
 #include "auth/marks.h"
 #include "auth/system.h"
 #include "base/clock.h"
@@ -259,6 +260,14 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 	return login;
 }
 
+/* Could it be the address of a user of this machine? */
+static bool is_machine_name(struct auth *auth, struct span canonical)
+{
+	struct span name = span_sub(canonical, 0, span_find(canonical, '@'));
+
+	return machine_user_name_is_valid(name) && system_is_domain(auth, span_from(canonical, name.len + 1));
+}
+
 /* Not to be found is no error: the password is checked all the same, so that it takes as long. */
 static int find_account(struct login *login)
 {
@@ -274,8 +283,7 @@ static int find_account(struct login *login)
 	login->found = kind == DIRECTORY_ACCOUNT;
 	login->known = login->found && !login->account.system && login->account.credentials.hash[0] != '\0';
 	/* An alias takes the mail of the user of its name, who has no mailbox then. */
-	login->system = r == 0 && (kind == DIRECTORY_NONE || (login->found && login->account.system)) &&
-			system_is_domain(auth, span_from(span_str(canonical), span_find(span_str(canonical), '@') + 1));
+	login->system = r == 0 && (kind == DIRECTORY_NONE || (login->found && login->account.system)) && is_machine_name(auth, span_str(canonical));
 	if (login->found)
 		login->attempt.known = marks_is_known(auth->marks, login->account.id, login->attempt.source);
 	return r != 0 && err_is_temp(r) ? r : 0;
@@ -384,8 +392,7 @@ static bool keep_password(struct login *login, struct span password)
 	if (login->parked == NULL)
 		return false;
 	auth->parked_count++;
-	secret_set(login->parked, password);
-	return true;
+	return secret_set(login->parked, password);
 }
 
 /*

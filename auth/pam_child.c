@@ -1,7 +1,7 @@
 /* The process of one question: NSS and PAM are called here and nowhere else. What it says may be the last that is heard of it. */
 #include "auth/pam_daemon.h"
 
-#include "auth/user_name.h"
+#include "auth/machine_user.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -56,7 +56,7 @@ static const struct passwd *find(const char *user)
 	const struct passwd *pw;
 
 	errno = 0;
-	if (!user_name_is_valid(span_str(user)))
+	if (!machine_user_name_is_valid(span_str(user)))
 		return NULL;
 	pw = getpwnam(user);
 	if (pw == NULL)
@@ -213,7 +213,7 @@ static int talk(const struct pam_question *q, const char *service, char text[PAM
 static int answer_login(const struct pam_question *q, const struct pam_settings *settings, struct pam_result *out)
 {
 	const struct passwd *pw = find(q->user);
-	bool may = pw != NULL && pw->pw_uid >= settings->first_uid;
+	bool may = pw != NULL && machine_user_has_mailbox(pw->pw_uid, settings->first_uid);
 	int r;
 
 	if (pw == NULL && !is_absent(errno))

@@ -15,19 +15,22 @@ struct pam_daemon {
 	struct ipc_conn *auth; /* its only client; NULL while there is none */
 };
 
-static int take_login(struct pam_daemon *pam, struct ipc_conn *conn, uint32_t id, const struct pam_login *ask)
+static void take_login(struct pam_daemon *pam, struct ipc_conn *conn, uint32_t id, const struct pam_login *ask)
 {
 	struct pam_question question = {.proved = ask->proved};
 
 	span_copy(ask->user, question.user, sizeof(question.user));
 	span_copy(ask->service, question.service, sizeof(question.service));
 	span_copy(ask->remote, question.remote, sizeof(question.remote));
-	/* PAM's strings end with NUL: what stands behind one would not be looked at. */
-	if (memchr(ask->password.ptr, '\0', ask->password.len) != NULL || !secret_set(&question.password, ask->password))
-		return E_PROTO;
+	/* PAM's strings end with NUL, and what stands behind one would not be looked at: nobody has such a password. */
+	if (memchr(ask->password.ptr, '\0', ask->password.len) != NULL || !secret_set(&question.password, ask->password)) {
+		struct pam_login_answer wrong = {.code = E_AUTHFAILED};
+
+		ipc_conn_send(conn, &ipc_pam_login_answer, id, &wrong, -1);
+		return;
+	}
 	pam_tasks_add(pam->tasks, conn, id, &question);
 	secret_wipe(&question.password);
-	return 0;
 }
 
 static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
@@ -35,10 +38,10 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct pam_daemon *pam = arg;
 	struct pam_question find = {.find = true};
 
-	if (m->type == &ipc_pam_login)
-		return take_login(pam, conn, m->id, (const void *)m->body);
-	if (m->type != &ipc_pam_find)
-		return E_PROTO;
+	if (m->type == &ipc_pam_login) {
+		take_login(pam, conn, m->id, (const void *)m->body);
+		return 0;
+	}
 	span_copy(((const struct pam_find *)(const void *)m->body)->user, find.user, sizeof(find.user));
 	pam_tasks_add(pam->tasks, conn, m->id, &find);
 	return 0;

@@ -118,6 +118,9 @@ static _Noreturn void child_main(const struct task *task, int pipe_fd)
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
+	/* A module that looks around finds one password, and it is the one it is given. */
+	for (struct task *other = tasks->logins.waiting; other != NULL; other = other->next)
+		secret_wipe(&other->question.password);
 	if (dup2(pipe_fd, CHILD_PIPE) < 0)
 		_exit(EX_OSERR);
 	fcntl(CHILD_PIPE, F_SETFD, FD_CLOEXEC);

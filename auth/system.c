@@ -1,7 +1,7 @@
 #include "auth/system.h"
 
 #include "auth/auth.h"
-#include "auth/user_name.h"
+#include "auth/machine_user.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
@@ -28,7 +28,7 @@ struct known {
 	int code;
 	int64_t until_ms;
 	struct system_user user;
-	char name[USER_NAME_MAX + 1];
+	char name[MACHINE_USER_NAME_MAX + 1];
 };
 
 struct login_asked {
@@ -70,7 +70,7 @@ bool system_is_domain(const struct auth *auth, struct span domain)
 
 bool system_has_mailbox(const struct auth *auth, const struct system_user *user)
 {
-	return user->uid >= conf_u64(daemon_conf(auth->daemon), CONF_system_first_uid, NULL);
+	return machine_user_has_mailbox(user->uid, conf_u64(daemon_conf(auth->daemon), CONF_system_first_uid, NULL));
 }
 
 /* ---- what is known ---- */
@@ -176,7 +176,7 @@ int system_find(struct system_users *users, struct span name, struct system_user
 {
 	struct known *k;
 
-	if (!user_name_is_valid(name))
+	if (!machine_user_name_is_valid(name))
 		return E_NOTFOUND;
 	if (users == NULL)
 		return E_CLOSED;

@@ -1,4 +1,5 @@
 """Users of the machine: they log in through PAM and get mail, beside accounts of the directory."""
+import base64
 import imaplib
 import os
 import shutil
@@ -11,6 +12,7 @@ import pytest
 
 import mailwain
 from mailwain import BUILD, PASSWORD, ROOT, Instance, tls_context, until
+from test_sasl import gsasl
 
 AS_ROOT = os.geteuid() == 0
 SYSTEM = "users.example.com"
@@ -200,6 +202,16 @@ def test_what_commands_say_of_users(real):
 
 
 @needs_root
+def test_no_scram_for_users(real):
+    """As with a wrong password: PAM has no keys."""
+    assert real.login(user("good"), password("good")) is None
+    for word in (password("good"), "wrong"):
+        assert gsasl(real.suite, "SCRAM-SHA-256", user=user("good"), password=word)[0] != 0
+    failed = [line for line in real.suite.log().splitlines() if "auth_failed user=%s" % user("good") in line]
+    assert len(failed) >= 2 and all("reason=proof" in line for line in failed[-2:]), failed
+
+
+@needs_root
 def test_app_passwords_of_users(real):
     real.login(user("good"), password("good"))
     word = real.suite.mw("account", "app-password", "add", user("good"), "--name", "phone").stdout.split()[-1]
@@ -243,6 +255,8 @@ MODULE = """#!/bin/sh
 @pytest.fixture(scope="module")
 def wrapped(tmp_path_factory):
     """The suite with another libexec, in which auth-pam sees PAM and NSS as the test wants it."""
+    if os.environ.get("SANITIZED"):
+        pytest.skip("a sanitizer wants to be the first library of a process")
     preload = "%s:%s" % (wrapper("libpam_wrapper.so"), wrapper("libnss_wrapper.so"))
     matrix = wrapper("pam_wrapper/pam_matrix.so")
     top = tempfile.mkdtemp(prefix="mailwain-test-pam-")
@@ -288,6 +302,27 @@ def test_modules_decide(wrapped):
     until(lambda: wrapped.inbox("quick@" + SYSTEM, "pw") == [b"hello"])
 
 
+def test_what_is_no_name_of_a_user(wrapped):
+    """PAM is not asked, and the answer is the same."""
+    before = wrapped.suite.rows("status")
+    for name in ("x" * 200, "-rf", "5002", "quick ", "quick+tag", "../quick"):
+        assert "AUTHENTICATIONFAILED" in wrapped.login('"%s@%s"' % (name, SYSTEM), "pw")
+    asked = [{row["name"]: row["total"] for row in rows}["auth-pam"] for rows in (before, wrapped.suite.rows("status"))]
+    assert asked[0] == asked[1]
+
+
+def test_a_password_with_nul_is_wrong(wrapped):
+    """The LOGIN mechanism carries any octets. Those behind it are not compared by PAM, so there is no such password."""
+    c = wrapped.suite.imap(tls=True, login=False)
+    c.send(b"a AUTHENTICATE LOGIN\r\n")
+    for word in (b"quick@" + SYSTEM.encode(), b"pw\0x"):
+        c.line()
+        c.send(base64.b64encode(word) + b"\r\n")
+    assert c.line().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    assert wrapped.login("quick@" + SYSTEM, "pw") is None
+    assert "ipc_bad_message" not in wrapped.suite.log()
+
+
 def test_one_that_hangs_holds_nobody_up(wrapped):
     said = []
     t = threading.Thread(target=lambda: said.append(wrapped.login("slow@" + SYSTEM, "pw")))
@@ -308,3 +343,17 @@ def test_a_crash_costs_one_login(wrapped):
     assert "UNAVAILABLE" in wrapped.login("crash@" + SYSTEM, "pw")
     assert "pam_failed user=crash" in wrapped.suite.log()
     assert wrapped.login("quick@" + SYSTEM, "pw") is None
+
+
+def test_the_first_such_domain_waits_for_a_restart():
+    with Instance().running() as i:
+        assert "auth-pam" not in i.daemons()
+        with open(i.conf, "a") as f:
+            f.write("domain %s { accounts system }\n" % SYSTEM)
+        assert "waits for a restart: the first domain with accounts system" in i.mw("reload").stdout
+        m = Machine(i)
+        assert m.verdict("somebody@" + SYSTEM)[0] == 451
+        assert "UNAVAILABLE" in m.login("somebody@" + SYSTEM, "x")
+        i.stop()
+        i.start()
+        assert m.verdict("no.such.user@" + SYSTEM)[0] == 550
