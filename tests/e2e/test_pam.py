@@ -13,6 +13,7 @@ import pytest
 import mailwain
 from mailwain import BUILD, PASSWORD, ROOT, Instance, tls_context, until
 from test_sasl import gsasl
+from tls_files import issued
 
 AS_ROOT = os.geteuid() == 0
 SYSTEM = "users.example.com"
@@ -244,6 +245,7 @@ PASSWD = """slow:x:5001:5001:Slow:/:/bin/false
 quick:x:5002:5002:Quick,here:/:/bin/false
 crash:x:5003:5003::/:/bin/false
 daemonish:x:99:99::/:/bin/false
+barred:x:5004:5004::/:/bin/false
 """
 # What a module may do: hang, or crash.
 MODULE = """#!/bin/sh
@@ -262,7 +264,7 @@ def wrapped(tmp_path_factory):
     top = tempfile.mkdtemp(prefix="mailwain-test-pam-")
     os.chmod(top, 0o755)
     d = {"dir": top, "matrix": matrix}
-    files = {"passwd": PASSWD, "group": "", "shadow": "", "passdb": "slow:pw:mail\nquick:pw:mail\ncrash:pw:mail\ndaemonish:pw:mail\n", "module": MODULE % d,
+    files = {"passwd": PASSWD, "group": "", "shadow": "", "passdb": "slow:pw:mail\nquick:pw:mail\ncrash:pw:mail\ndaemonish:pw:mail\nbarred:pw:elsewhere\n", "module": MODULE % d,
              "pam.d/mail": """auth optional pam_exec.so quiet %(dir)s/module
 auth required %(matrix)s passdb=%(dir)s/passdb
 account required %(matrix)s passdb=%(dir)s/passdb
@@ -285,7 +287,10 @@ exec %s
     before = mailwain.BIN
     mailwain.BIN = os.path.join(top, "bin", "mailwain")
     try:
-        with Instance(conf_lines=["pam-service mail", "domain %s { accounts system }" % SYSTEM]).running("alice") as i:
+        i = Instance(conf_lines=["pam-service mail", "domain %s { accounts system }" % SYSTEM, "tls-client-authorities ca.pem"])
+        for name in ("quick", "barred"):
+            issued(os.path.join(i.root, "etc"), name, name, email="%s@%s" % (name, SYSTEM))
+        with i.running("alice"):
             m = Machine(i)
             m.dir = top
             yield m
@@ -298,8 +303,20 @@ def test_modules_decide(wrapped):
     assert wrapped.login("quick@" + SYSTEM, "pw") is None
     assert wrapped.login("quick@" + SYSTEM, "wrong")
     assert wrapped.login("daemonish@" + SYSTEM, "pw"), "below system-first-uid"
+    assert wrapped.login("barred@" + SYSTEM, "pw"), "the account phase says no"
+    assert "pam_refused user=barred service=imap rip=127.0.0.1" in wrapped.suite.log()
     wrapped.suite.deliver("Subject: x\n\nhello\n", to=["quick@" + SYSTEM])
     until(lambda: wrapped.inbox("quick@" + SYSTEM, "pw") == [b"hello"])
+
+
+@pytest.mark.parametrize("name,code", [("quick", 235), ("barred", 535)])
+def test_a_certificate_is_no_way_round_the_account_phase(wrapped, name, code):
+    context = tls_context()
+    context.load_cert_chain(*("%s/etc/%s.%s" % (wrapped.suite.root, name, end) for end in ("pem", "key")))
+    c = smtplib.SMTP_SSL("127.0.0.1", wrapped.suite.port("submissions"), context=context, timeout=30)
+    c.ehlo()
+    assert c.docmd("AUTH EXTERNAL =")[0] == code
+    c.close()
 
 
 def test_what_is_no_name_of_a_user(wrapped):
