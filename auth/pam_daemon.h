@@ -15,10 +15,11 @@ enum {
 	PAM_USER_MAX = 64,
 	PAM_STAMP = 16,
 	PAM_TEXT_MAX = 256,
-	PAM_LOGINS_MAX = 32,	      /* conversations at once */
-	PAM_FINDS_MAX = 8,	      /* of those who ask for users, whom no login that hangs may hold up */
-	PAM_WAITING_MAX = 256,	      /* of each kind */
-	PAM_DEADLINE_MS = 20 * 1000,  /* from the question to the answer */
+	PAM_LOGINS_MAX = 32,		/* conversations at once */
+	PAM_LOGINS_WAITING_MAX = 256,
+	PAM_FINDS_MAX = 8,		/* questions for users, whom no login that hangs may hold up */
+	PAM_FINDS_WAITING_MAX = 4096,	/* an alias asks for all users that it leads to at once */
+	PAM_DEADLINE_MS = 20 * 1000,	/* from the question to the answer */
 };
 
 /* One question. */

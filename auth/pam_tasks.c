@@ -35,7 +35,7 @@ struct task {
 struct lane {
 	struct task *waiting, **waiting_tail;
 	struct task *running;
-	unsigned waiting_count, running_count, most;
+	unsigned waiting_count, waiting_most, running_count, running_most;
 };
 
 struct pam_tasks {
@@ -230,7 +230,7 @@ static void task_start(struct lane *lane, struct task *task)
 
 static void lane_go_on(struct lane *lane)
 {
-	while (lane->waiting != NULL && lane->running_count < lane->most)
+	while (lane->waiting != NULL && lane->running_count < lane->running_most)
 		task_start(lane, lane_take(lane, &lane->waiting));
 }
 
@@ -258,7 +258,7 @@ void pam_tasks_add(struct pam_tasks *tasks, struct ipc_conn *conn, uint32_t id, 
 	const struct timeval deadline = {.tv_sec = tasks->deadline_ms / 1000, .tv_usec = tasks->deadline_ms % 1000 * 1000};
 	struct task none = {.tasks = tasks, .conn = conn, .id = id, .question = {.find = question->find}};
 	struct lane *lane = lane_of(&none);
-	struct task *task = lane->waiting_count < PAM_WAITING_MAX ? malloc(sizeof(*task)) : NULL;
+	struct task *task = lane->waiting_count < lane->waiting_most ? malloc(sizeof(*task)) : NULL;
 
 	tasks->total++;
 	if (task == NULL) {
@@ -339,8 +339,8 @@ struct pam_tasks *pam_tasks_new(struct daemon *daemon, int64_t deadline_ms)
 	tasks->daemon = daemon;
 	tasks->deadline_ms = deadline_ms;
 	tasks->self = getpid();
-	tasks->logins = (struct lane){.most = PAM_LOGINS_MAX, .waiting_tail = &tasks->logins.waiting};
-	tasks->finds = (struct lane){.most = PAM_FINDS_MAX, .waiting_tail = &tasks->finds.waiting};
+	tasks->logins = (struct lane){.running_most = PAM_LOGINS_MAX, .waiting_most = PAM_LOGINS_WAITING_MAX, .waiting_tail = &tasks->logins.waiting};
+	tasks->finds = (struct lane){.running_most = PAM_FINDS_MAX, .waiting_most = PAM_FINDS_WAITING_MAX, .waiting_tail = &tasks->finds.waiting};
 	randombytes_buf(tasks->stamp_key, sizeof(tasks->stamp_key));
 	tasks->child_event = evsignal_new(daemon_base(daemon), SIGCHLD, on_child, tasks);
 	if (tasks->child_event == NULL || event_add(tasks->child_event, NULL) != 0) {

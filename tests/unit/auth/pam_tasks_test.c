@@ -204,7 +204,7 @@ static void helpers_hold_nothing_up(void **state)
 static void places_and_those_who_wait_are_counted(void **state)
 {
 	struct world *w = *state;
-	uint32_t all = PAM_LOGINS_MAX + PAM_WAITING_MAX;
+	uint32_t all = PAM_LOGINS_MAX + PAM_LOGINS_WAITING_MAX;
 
 	for (uint32_t id = 0; id < all; id++)
 		ask(w, id, false, "hangs", "right");
