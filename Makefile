@@ -8,6 +8,7 @@ B          ?= build
 PREFIX     ?= /usr/local
 LIBEXECDIR ?= $(PREFIX)/libexec/mailwain
 BINDIR     ?= $(PREFIX)/bin
+SBINDIR    ?= $(PREFIX)/sbin
 MANDIR     ?= $(PREFIX)/share/man
 SYSCONFDIR ?= /etc
 USER_PREFIX ?= mw-
@@ -33,7 +34,7 @@ CRYPT_LIBS    ?= -lcrypt
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
-BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o secret.o span.o utf8.o)
+BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
 CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o value.o)
 GRANT   := lib/proc/grant.o
@@ -46,8 +47,9 @@ NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) $(TLS)
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
-SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o) $(SASLLINE)
+SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
+LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
@@ -69,6 +71,9 @@ INTAKE    := $(addprefix lib/intake/,daemon.o session.o room.o login.o sender.o 
 smtpd_O   := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) smtpd/main.o
 submission_O := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) submission/main.o
 submission_L = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
+pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/spool/id.o lib/spool/envelope.o lib/intake/mend.o \
+             $(addprefix lib/local/,address.o complete.o drop.o extract.o lines.o) lib/mime/header.o $(addprefix submission/,pickup.o pickup_job.o pickup_message.o pickup_client.o pickup_drop.o)
+pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
@@ -104,17 +109,22 @@ mailwain-queue_O   := $(COMMAND) queue/command.o
 mailwain-queue_L    = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
+sendmail_O := $(COMMAND) $(CONF) lib/conf/file.o $(LOCAL) $(SMTP) $(addprefix submission/,sendmail.o sendmail_content.o sendmail_handover.o sendmail_queue.o sendmail_smtp.o)
+sendmail_L  = $(JANSSON_LIBS)
 
-DAEMONS  := master keys auth auth-pam smtpd submission queue deliver lmtpd imapd imap-session
+DAEMONS  := master keys auth auth-pam smtpd submission pickup queue deliver lmtpd imapd imap-session
 COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-store
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
 
 DAEMON_BINS  := $(DAEMONS:%=$(B)/libexec/%)
 COMMAND_BINS := $(COMMANDS:%=$(B)/bin/%)
+LOCAL_PROGRAMS := sendmail
+# Its other names are links to it: sbin/sendmail, bin/mailq, bin/newaliases, lib/sendmail.
+SENDMAIL_BINS := $(B)/sbin/sendmail $(B)/bin/mailq $(B)/bin/newaliases
 LINK_BINS    := $(foreach l,$(LINKS),$(B)/bin/$(firstword $(subst :, ,$l)))
 
-all: $(DAEMON_BINS) $(COMMAND_BINS) $(LINK_BINS) $(B)/man/mailwain.conf.5 $(B)/man/mailwain-log.5
+all: $(DAEMON_BINS) $(COMMAND_BINS) $(LINK_BINS) $(SENDMAIL_BINS) $(B)/man/mailwain.conf.5 $(B)/man/mailwain-log.5
 
 define binary
 $(1): $$(addprefix $$(B)/obj/,$$($(2)_O))
@@ -123,6 +133,10 @@ $(1): $$(addprefix $$(B)/obj/,$$($(2)_O))
 endef
 $(foreach d,$(DAEMONS),$(eval $(call binary,$(B)/libexec/$(d),$(d))))
 $(foreach c,$(COMMANDS),$(eval $(call binary,$(B)/bin/$(c),$(c))))
+
+$(eval $(call binary,$(B)/sbin/sendmail,sendmail))
+$(B)/bin/mailq $(B)/bin/newaliases: $(B)/sbin/sendmail
+	@ln -sf ../sbin/sendmail $@
 
 $(LINK_BINS): $(COMMAND_BINS)
 	@$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(B)/bin/$(firstword $(subst :, ,$l));)
@@ -135,7 +149,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) lib/intake/mend.o $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread
@@ -368,6 +382,13 @@ SYSTEMDDIR  ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 PAMDIR      ?= /etc/pam.d
 FILL = sed -e 's,@BINDIR@,$(BINDIR),g' -e 's,@SYSCONFDIR@,$(SYSCONFDIR),g'
+# sendmail(1) under its names. Another mail server's file of such a name is neither replaced nor removed.
+SENDMAIL ?= yes
+ifneq ($(SENDMAIL),no)
+SENDMAIL_FILES := $(SBINDIR)/sendmail $(BINDIR)/mailq $(BINDIR)/newaliases $(PREFIX)/lib/sendmail $(MANDIR)/man1/mailq.1 $(MANDIR)/man1/newaliases.1
+endif
+foreign = { [ -e "$$f" ] || [ -L "$$f" ]; } && [ "$$(readlink "$$f")" != $(SBINDIR)/sendmail ] && ! grep -qs -e mailwain-drop -e man1/sendmail "$$f"
+
 # Every installed path, for install and uninstall alike. The file for PAM is configuration: it stays.
 INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword $(subst :, ,$l))) \
             $(DAEMONS:%=$(LIBEXECDIR)/%) $(foreach p,$(PAGES),$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p)) \
@@ -376,12 +397,25 @@ INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword
 install: all
 	@[ "$(PREFIX)" = "$(CONFIGURED_PREFIX)" ] || \
 	{ echo "The programs were built for $(CONFIGURED_PREFIX): run ./configure --prefix=$(PREFIX) && make" >&2; exit 1; }
+	@for f in $(addprefix $(DESTDIR),$(SENDMAIL_FILES)); do \
+		if $(foreign); then \
+			echo "$$f is another mail server's: remove that, or run ./configure --without-sendmail" >&2; exit 1; \
+		fi; \
+	done
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBEXECDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
 		$(SYSTEMDDIR) $(SYSUSERSDIR))
 	install $(COMMAND_BINS) $(DESTDIR)$(BINDIR)
 	install $(DAEMON_BINS) $(DESTDIR)$(LIBEXECDIR)
 	$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(DESTDIR)$(BINDIR)/$(firstword $(subst :, ,$l)) &&) :
 	$(foreach s,1 5 8,install -m 644 $(filter %.$s,$(PAGES)) $(DESTDIR)$(MANDIR)/man$s &&) :
+ifneq ($(SENDMAIL),no)
+	install -d $(addprefix $(DESTDIR),$(SBINDIR) $(PREFIX)/lib)
+	install $(B)/sbin/sendmail $(DESTDIR)$(SBINDIR)/sendmail
+	ln -sf $(SBINDIR)/sendmail $(DESTDIR)$(PREFIX)/lib/sendmail
+	ln -sf $(SBINDIR)/sendmail $(DESTDIR)$(BINDIR)/mailq
+	ln -sf $(SBINDIR)/sendmail $(DESTDIR)$(BINDIR)/newaliases
+	for name in mailq newaliases; do echo '.so man1/sendmail.1' >$(DESTDIR)$(MANDIR)/man1/$$name.1; done
+endif
 	$(FILL) packaging/mailwain.service.in >$(B)/mailwain.service
 	sed 's/^u mw-/u $(USER_PREFIX)/' packaging/mailwain.sysusers >$(B)/mailwain.sysusers
 	install -m 644 $(B)/mailwain.service $(DESTDIR)$(SYSTEMDDIR)/mailwain.service
@@ -390,6 +424,9 @@ install: all
 	echo "Users of this machine need $(PAMDIR)/mailwain, which root may write: see packaging/pam." >&2
 
 uninstall:
+	@for f in $(addprefix $(DESTDIR),$(SENDMAIL_FILES)); do \
+		if $(foreign); then echo "$$f is another mail server's and stays"; else rm -f "$$f"; fi; \
+	done
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
 	@echo "Configuration, mail, queue and the daemons' users stay."

@@ -373,7 +373,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 	if (why->code == E_TIMEOUT && (s->state == FRONT_LOGIN || s->state == FRONT_CHECKING)) {
 		static const char bye[] = "* BYE Login took too long\r\n";
 
-		if (!conn_is_tls(s->conn))
+		if (conn_is_plain(s->conn))
 			(void)!send(conn_fd(s->conn), bye, sizeof(bye) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
 	session_end(&s);

@@ -32,6 +32,7 @@ const struct child_kind child_kinds[] = {
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
     {.name = "smtpd", .listeners = {"smtp"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .workers = CONF_smtpd_workers},
     {.name = "submission", .listeners = {"submission", "submissions"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .only_with_listener = true, .workers = CONF_COUNT},
+    {.name = "pickup", .open_socket = "sendmail", .workers = CONF_COUNT},
     {.name = "imapd", .listeners = {"imap", "imaps"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .workers = CONF_imapd_workers},
     {.name = "lmtpd", .listeners = {"lmtp"}, .only_with_listener = true, .workers = CONF_COUNT},
     {.name = NULL},
@@ -49,6 +50,7 @@ static const struct {
     {"submission", "auth", "auth"},
     {"submission", "queue", "queue"},
     {"smtpd", "keys", "keys"},
+    {"pickup", "queue", "queue"},
     {"queue", "auth", "auth"},
     {"queue", "deliver", "deliver"},
     {"imapd", "auth", "auth"},
@@ -171,6 +173,15 @@ static int send_files(struct child *child)
 	return r;
 }
 
+static bool kind_takes_socket(const struct child_kind *kind, const struct master_socket *s)
+{
+	if (strcmp(s->service, "control") == 0)
+		return kind->control && strcmp(s->address, kind->name) == 0;
+	if (strcmp(s->service, "open") == 0)
+		return kind->open_socket != NULL && strcmp(s->address, kind->open_socket) == 0;
+	return kind_takes(kind, span_str(s->service));
+}
+
 static int send_listeners(struct child *child, struct err *err)
 {
 	struct master *master = child->master;
@@ -178,12 +189,10 @@ static int send_listeners(struct child *child, struct err *err)
 
 	for (size_t i = 0; i < master->socket_count && r == 0; i++) {
 		struct master_socket *s = &master->sockets[i];
-		bool control = strcmp(s->service, "control") == 0;
 		struct master_listener body = {.name = span_str(s->service),
 		    .address = span_str(s->address)};
 
-		if (control ? child->kind->control && strcmp(s->address, child->kind->name) == 0
-			    : kind_takes(child->kind, span_str(s->service)))
+		if (kind_takes_socket(child->kind, s))
 			r = ipc_conn_send(child->conn, &ipc_master_listener, 0, &body, s->fd);
 	}
 	return r == 0 ? 0 : err_set(err, r, "listeners of %s: %s", child->kind->name, err_text(r));

@@ -38,6 +38,7 @@ struct child_kind {
 	bool tickets;				 /* has a secret for session tickets, one for all processes of its kind */
 	bool grant;				 /* knows the key of grants */
 	bool control;				 /* has a control socket run/<name>.sock */
+	const char *open_socket;		 /* NULL, or: has a socket run/<open_socket>.sock for everybody on this machine */
 	enum conf_setting workers;		 /* CONF_COUNT: one process */
 };
 

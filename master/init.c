@@ -1,5 +1,6 @@
 #include "master/init.h"
 
+#include "local/drop.h"
 #include "master/save.h"
 
 #include <errno.h>
@@ -64,7 +65,7 @@ static int make_directory(const char *path, struct err *err)
 }
 
 static int make_owned(const struct init_options *options, const char *parent, const char *name,
-    const char *user, struct err *err)
+    const char *user, unsigned mode, struct err *err)
 {
 	char path[PATH_SIZE];
 	uid_t uid = 0;
@@ -76,7 +77,7 @@ static int make_owned(const struct init_options *options, const char *parent, co
 	if (r == 0)
 		r = make_directory_of(path, uid, err);
 	if (r == 0)
-		r = init_own(path, uid, gid, 0700, err);
+		r = init_own(path, uid, gid, mode, err);
 	return r == 0 ? save_directory(path, err) : r;
 }
 
@@ -93,11 +94,13 @@ static int make_directories(const struct instance *instance, const struct init_o
 	if (r == 0)
 		r = make_directory(path, err);
 	if (r == 0)
-		r = make_owned(options, instance->data, "directory", "auth", err);
+		r = make_owned(options, instance->data, "directory", "auth", 0700, err);
 	if (r == 0)
-		r = make_owned(options, instance->data, "store", "store", err);
+		r = make_owned(options, instance->data, "store", "store", 0700, err);
 	if (r == 0)
-		r = make_owned(options, instance->spool, "", "queue", err);
+		r = make_owned(options, instance->data, "drop", "pickup", DROP_DIRECTORY_MODE, err);
+	if (r == 0)
+		r = make_owned(options, instance->spool, "", "queue", 0700, err);
 	if (r == 0 && options->trial) {
 		snprintf(path, sizeof(path), "%s/log", instance->root);
 		r = make_directory(path, err);

@@ -139,15 +139,11 @@ static int control_group(const struct conf *conf, gid_t *gid, struct err *err)
 	return 0;
 }
 
-int control_socket_open(struct master *master, const char *name, int *out, struct err *err)
+static int open_socket(struct master *master, const char *name, mode_t mode, gid_t gid, int *out, struct err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	gid_t gid;
 	int fd, r;
 
-	r = control_group(master->now.conf, &gid, err);
-	if (r != 0)
-		return r;
 	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.sock", master->instance.run, name) >=
 	    (int)sizeof(address.sun_path))
 		return err_set(err, E_TOOBIG, "run-directory %s: the path is too long for a socket; use a shorter --root",
@@ -155,9 +151,9 @@ int control_socket_open(struct master *master, const char *name, int *out, struc
 	unlink(address.sun_path);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    chmod(address.sun_path, gid == (gid_t)-1 ? 0600 : 0660) != 0 ||
+	    chmod(address.sun_path, mode) != 0 ||
 	    (gid != (gid_t)-1 && chown(address.sun_path, 0, gid) != 0) || listen(fd, CONTROL_BACKLOG) != 0) {
-		r = err_set_errno(err, errno, "control socket %s", address.sun_path);
+		r = err_set_errno(err, errno, "socket %s", address.sun_path);
 		if (fd >= 0)
 			close(fd);
 		return r;
@@ -166,27 +162,45 @@ int control_socket_open(struct master *master, const char *name, int *out, struc
 	return 0;
 }
 
-static int open_controls(struct master *master, struct err *err)
+int control_socket_open(struct master *master, const char *name, int *out, struct err *err)
 {
-	for (const struct child_kind *kind = child_kinds; kind->name != NULL; kind++) {
-		struct master_socket *s = socket_find(master, SPAN_LIT("control"), span_str(kind->name));
-		int fd, r;
+	gid_t gid;
+	int r = control_group(master->now.conf, &gid, err);
 
-		if (!kind->control)
-			continue;
+	return r == 0 ? open_socket(master, name, gid == (gid_t)-1 ? 0600 : 0660, gid, out, err) : r;
+}
+
+/* service: control, for administrators, or open, for everybody. */
+static int want_socket(struct master *master, const char *service, const char *name, struct err *err)
+{
+	struct master_socket *s = socket_find(master, span_str(service), span_str(name));
+	int fd, r;
+
+	if (s == NULL) {
+		r = strcmp(service, "open") == 0 ? open_socket(master, name, 0666, (gid_t)-1, &fd, err) : control_socket_open(master, name, &fd, err);
+		if (r != 0)
+			return r;
+		s = socket_add(master, span_str(service), span_str(name), fd);
 		if (s == NULL) {
-			r = control_socket_open(master, kind->name, &fd, err);
-			if (r != 0)
-				return r;
-			s = socket_add(master, SPAN_LIT("control"), span_str(kind->name), fd);
-			if (s == NULL) {
-				close(fd);
-				return err_set(err, E_LIMIT, "more than %d listeners", MASTER_LISTENERS);
-			}
+			close(fd);
+			return err_set(err, E_LIMIT, "more than %d listeners", MASTER_LISTENERS);
 		}
-		s->wanted = true;
 	}
+	s->wanted = true;
 	return 0;
+}
+
+static int open_local(struct master *master, struct err *err)
+{
+	int r = 0;
+
+	for (const struct child_kind *kind = child_kinds; kind->name != NULL && r == 0; kind++) {
+		if (kind->control)
+			r = want_socket(master, "control", kind->name, err);
+		if (r == 0 && kind->open_socket != NULL)
+			r = want_socket(master, "open", kind->open_socket, err);
+	}
+	return r;
 }
 
 /* What the configuration no longer names is closed. */
@@ -211,7 +225,7 @@ int listeners_open(struct master *master, struct err *err)
 		master->sockets[i].wanted = false;
 	r = open_ports(master, err);
 	if (r == 0)
-		r = open_controls(master, err);
+		r = open_local(master, err);
 	if (r == 0)
 		drop_unwanted(master);
 	return r;
@@ -224,7 +238,7 @@ void listeners_close(struct master *master)
 		char path[4200];
 
 		close(s->fd);
-		if (strcmp(s->service, "control") == 0) {
+		if (strcmp(s->service, "control") == 0 || strcmp(s->service, "open") == 0) {
 			snprintf(path, sizeof(path), "%s/%s.sock", master->instance.run, s->address);
 			unlink(path);
 		}

@@ -254,7 +254,8 @@ static const struct {
 	const char *role;
 	enum spool_source source;
 	bool remote;
-} sources[] = {{"smtpd", SPOOL_FROM_SMTP, false}, {"submission", SPOOL_FROM_SUBMISSION, true}};
+} sources[] = {{"smtpd", SPOOL_FROM_SMTP, false}, {"submission", SPOOL_FROM_SUBMISSION, true},
+    {"pickup", SPOOL_FROM_LOCAL, true}};
 
 /* From the internet's side only recipients that auth has called ours, by its signature: smtpd cannot invent one. */
 static int check_envelope(struct client *client, const struct spool_envelope *e, struct err *err)

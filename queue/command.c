@@ -2,7 +2,7 @@
 #include "control/command.h"
 
 static const struct control_verb verbs[] = {
-    {"queue", "list", "[--sender A] [--recipient A] [--status S]", "Shows the messages that wait; a status is active, deferred or held.", false, false},
+    {"queue", "list", "[--sender A] [--recipient A] [--status S]", "Shows the messages that wait; a status is active, deferred, scheduled or held.", false, false},
     {"queue", "show", "ID", "Shows a message's envelope and what happened to each recipient.", false, false},
     {"queue", "cat", "ID", "Prints the message as it will be sent.", false, false},
     {"queue", "flush", "ID ... | --sender A | --recipient A | --all", "Tries again now.", false, false},

@@ -19,7 +19,7 @@ struct filter {
 
 static const char *status_name(enum spool_status s)
 {
-	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned"};
+	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept"};
 
 	return names[s];
 }
@@ -28,6 +28,8 @@ static const char *message_status(const struct message *m)
 {
 	if (m->held)
 		return "held";
+	if (schedule_is_early(m))
+		return "scheduled";
 	return m->busy > 0 || m->dsn_pending ? "active" : "deferred";
 }
 
@@ -240,9 +242,12 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 {
 	static const char *const names[] = {"flush", "hold", "release", "delete"};
 	char id[SPOOL_ID_TEXT];
-	int r = action == ACTION_FLUSH ? 0 : action == ACTION_DELETE ? remove_file(m, err) : keep_held(queue, m, action == ACTION_HOLD, err);
+	int r;
 
 	spool_id_format(m->id, id);
+	if (action == ACTION_FLUSH && schedule_is_early(m))
+		return err_set(err, E_CANNOT, "%s is not sent before the time its sender asked for, see 'next' of 'mailwain queue show'", id);
+	r = action == ACTION_FLUSH ? 0 : action == ACTION_DELETE ? remove_file(m, err) : keep_held(queue, m, action == ACTION_HOLD, err);
 	if (r != 0) {
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]), F_ERR(err));
 		return r;
@@ -251,8 +256,9 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 	if (m->busy > 0 || m->dsn_pending || m->writing)
 		return 0;
 	schedule_remove(queue, m->id);
+	m->next = clock_wall();
 	if (action != ACTION_DELETE)
-		schedule_add(queue, m->id, clock_wall(), m->held);
+		schedule_message(m);
 	return 0;
 }
 
@@ -284,7 +290,7 @@ static void change_one(void *arg, struct message *m)
 {
 	struct change *c = arg;
 
-	if (matches(m, c->filter))
+	if (matches(m, c->filter) && !(c->action == ACTION_FLUSH && schedule_is_early(m)))
 		change_message(c, m);
 }
 
@@ -359,7 +365,8 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 
 static bool is_status(struct span s)
 {
-	return s.len == 0 || span_eq(s, SPAN_LIT("active")) || span_eq(s, SPAN_LIT("deferred")) || span_eq(s, SPAN_LIT("held"));
+	return s.len == 0 || span_eq(s, SPAN_LIT("active")) || span_eq(s, SPAN_LIT("deferred")) || span_eq(s, SPAN_LIT("scheduled")) ||
+	       span_eq(s, SPAN_LIT("held"));
 }
 
 static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, size_t count,
@@ -397,7 +404,7 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 	if (!parse_filter(args, count, &filter, &ids)) {
 		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
 	} else if (!is_status(filter.status)) {
-		control_reply_done(reply, EX_USAGE, "a status is active, deferred or held");
+		control_reply_done(reply, EX_USAGE, "a status is active, deferred, scheduled or held");
 	} else if (span_eq(verb, SPAN_LIT("list"))) {
 		each_message(queue, list_one, &listing);
 		control_reply_done(reply, EX_OK, "%s", listing.count > 0 ? "" : filter.any ? "no message fits" : "the queue is empty");

@@ -212,7 +212,7 @@ static int flight_send(struct channel *channel, struct flight *flight)
 	struct deliver_message body = {.key = span_of(key, sizeof(key)),
 	    .size = m->file.content,
 	    .quota = t->quota,
-	    .arrived = e->arrived,
+	    .arrived = schedule_begin(e),
 	    .sender = e->sender,
 	    .recipient = t->address,
 	    .detail = t->detail};

@@ -30,7 +30,7 @@ size_t dsn_due(struct message *m, enum dsn_kind kind, uint32_t *recipients)
 	int64_t warn = conf_ms(daemon_conf(m->queue->daemon), CONF_queue_warn_after, NULL) / 1000;
 	size_t count = 0;
 
-	if (kind == DSN_DELAY && (m->warned || warn == 0 || clock_wall() - e->arrived < warn || e->sender.len == 0))
+	if (kind == DSN_DELAY && (m->warned || warn == 0 || clock_wall() - schedule_begin(e) < warn || e->sender.len == 0))
 		return 0;
 	if (kind == DSN_SUCCESS && e->sender.len == 0)
 		return 0;
@@ -130,6 +130,12 @@ static void add_status(struct buf *out, const struct message *m, enum dsn_kind k
 	}
 	buf_printf(out, "Reporting-MTA: dns; %.*s\r\nArrival-Date: %s\r\n",
 	    SPAN_ARG(conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL)), clock_format_rfc5322(e->arrived, date));
+	if (e->release != 0) {
+		char until[CLOCK_RFC3339_MAX];
+
+		clock_format_rfc3339(e->release, until);
+		buf_printf(out, "Future-Release-Request: until;%s\r\n", until);
+	}
 	for (size_t i = 0; i < count; i++) {
 		const struct spool_recipient *r = &e->recipients[recipients[i]];
 		struct span text = m->states[recipients[i]].text, status = status_of(text, kind);

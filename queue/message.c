@@ -260,7 +260,7 @@ static void expire(struct message *m)
 {
 	int64_t life = conf_ms(daemon_conf(m->queue->daemon), CONF_queue_lifetime, NULL) / 1000;
 
-	if (clock_wall() - m->file.envelope.arrived < life)
+	if (clock_wall() - schedule_begin(&m->file.envelope) < life)
 		return;
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
 		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty && m->states[i].attempts > 1) {
@@ -288,8 +288,47 @@ static void remove_message(struct message *m)
 
 static void rest(struct message *m)
 {
-	schedule_add(m->queue, m->id, m->next, m->held);
+	schedule_message(m);
 	message_free(m);
+}
+
+static void on_kept(struct disk_job *job)
+{
+	struct message *m = job->arg;
+
+	if (job->code != 0)
+		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	m->writing = false;
+	if (m->deleted)
+		remove_message(m);
+	else
+		rest(m);
+}
+
+/*
+ * Too early for it (RFC 4865). The record gives the file the mark of one that rests: should it be damaged until its time has
+ * come, it is set aside, and not taken for one that nobody was told of.
+ */
+static void keep(struct message *m)
+{
+	struct disk_job *job = m->file.record_count == 0 ? calloc(1, sizeof(*job)) : NULL;
+
+	if (job != NULL)
+		job->records = calloc(1, sizeof(*job->records));
+	if (job == NULL || job->records == NULL) {
+		free(job);
+		rest(m);
+		return;
+	}
+	*job->records = (struct spool_record){.status = SPOOL_KEPT, .recipient = UINT32_MAX, .when = clock_wall(), .next = m->file.envelope.release};
+	job->record_count = 1;
+	m->writing = true;
+	job->kind = DISK_APPEND;
+	job->id = m->id;
+	job->fd = m->fd;
+	job->done = on_kept;
+	job->arg = m;
+	disk_submit(m->queue->disk, job);
 }
 
 static void on_appended(struct disk_job *job)
@@ -413,7 +452,8 @@ static void start_recipient(struct message *m, uint32_t i)
 		t = message_add_target(m, i, r->account, r->quota, r->canonical, r->detail);
 		if (t != NULL)
 			deliver_target(t);
-	} else if (r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE) {
+	} else if (r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE || m->file.envelope.source == SPOOL_FROM_LOCAL) {
+		/* For pickup nobody has asked auth yet: its letters are taken while auth is away. */
 		expand_recipient(m, i);
 	} else {
 		t = message_add_target(m, i, 0, 0, r->address, span_str(""));
@@ -426,6 +466,10 @@ void message_run(struct message *m)
 {
 	if (m->held) {
 		rest(m);
+		return;
+	}
+	if (schedule_is_early(m)) {
+		keep(m);
 		return;
 	}
 	m->busy++; /* an answer that comes at once must not end the loop early */

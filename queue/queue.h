@@ -73,7 +73,8 @@ struct message {
 /* A waiting message: 16 bytes of the heap. next is INT64_MAX while it is held. */
 struct waiting {
 	int64_t next;
-	uint64_t id;
+	uint64_t id : 63;
+	uint64_t wished : 1; /* next is the sender's wish, however far ahead */
 };
 
 struct client;
@@ -186,6 +187,15 @@ void expand_forget(struct message *message);
 
 /* ---- schedule.c ---- */
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
+/* As its file says: held, at its sender's wish (RFC 4865), or when it is tried again. */
+void schedule_message(const struct message *message);
+/* The sender's wish is for a later time. */
+bool schedule_is_early(const struct message *message);
+/* When its life in the queue begins: it is warned of and given up from there on. */
+static inline int64_t schedule_begin(const struct spool_envelope *envelope)
+{
+	return envelope->release > envelope->arrived ? envelope->release : envelope->arrived;
+}
 bool schedule_remove(struct queue *queue, uint64_t id);
 void schedule_start(struct queue *queue);
 /* Seconds until attempt number `attempts` + 1: doubling, with jitter. */

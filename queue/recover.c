@@ -116,8 +116,10 @@ static void recover_one(struct queue *queue, struct recovery *r, uint64_t id)
 		for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
 			open |= m->states[i].status == SPOOL_PENDING || m->states[i].status == SPOOL_DEFERRED ||
 				(!m->states[i].told && m->states[i].status >= SPOOL_FAILED);
-		*(m->held ? &r->held : m->next > clock_wall() ? &r->deferred : &r->ready) += 1;
-		schedule_add(queue, id, open ? m->next : 0, m->held);
+		*(m->held ? &r->held : m->next > clock_wall() || schedule_is_early(m) ? &r->deferred : &r->ready) += 1;
+		if (!open)
+			m->next = 0;
+		schedule_message(m);
 		message_free(m);
 	} else if (code == E_NOTFOUND) {
 		queue_path(id, path);

@@ -8,17 +8,19 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+static const uint64_t WAITING_ID = UINT64_MAX >> 1;
+
 enum { SCHEDULE_BURST = 200, SCHEDULE_SLEEP_MAX = 3600 };
 
 /*
- * Nothing is put off for longer than queue-retry-max and a quarter. What is due later than twice that was put
+ * But for senders' wishes nothing is put off for longer than queue-retry-max and a quarter. What is due later than twice that was put
  * off while the clock was wrong, and would wait for it for ever.
  */
-static bool is_due(struct queue *queue, int64_t next)
+static bool is_due(struct queue *queue, const struct waiting *w)
 {
-	int64_t now = clock_wall(), most = 2 * conf_ms(daemon_conf(queue->daemon), CONF_queue_retry_max, NULL) / 1000;
+	int64_t next = w->next, now = clock_wall(), most = 2 * conf_ms(daemon_conf(queue->daemon), CONF_queue_retry_max, NULL) / 1000;
 
-	return next <= now || (next != INT64_MAX && next > now + (most > SCHEDULE_SLEEP_MAX ? most : SCHEDULE_SLEEP_MAX));
+	return next <= now || (!w->wished && next != INT64_MAX && next > now + (most > SCHEDULE_SLEEP_MAX ? most : SCHEDULE_SLEEP_MAX));
 }
 
 static bool before(const struct waiting *a, const struct waiting *b)
@@ -63,14 +65,14 @@ static void arm(struct queue *queue)
 
 	if (queue->timer == NULL || queue->heap_count == 0 || queue->heap[0].next == INT64_MAX)
 		return;
-	wait = is_due(queue, queue->heap[0].next) ? 0 : queue->heap[0].next - clock_wall();
+	wait = is_due(queue, &queue->heap[0]) ? 0 : queue->heap[0].next - clock_wall();
 	if (wait < 1 && queue->active_count >= queue->active_max)
 		wait = 1; /* there is no room for it now */
 	tv.tv_sec = wait < 0 ? 0 : wait > SCHEDULE_SLEEP_MAX ? SCHEDULE_SLEEP_MAX : wait;
 	evtimer_add(queue->timer, &tv);
 }
 
-void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held)
+static void add(struct queue *queue, struct waiting waiting)
 {
 	if (queue->heap_count == queue->heap_size) {
 		size_t size = queue->heap_size ? queue->heap_size * 2 : 256;
@@ -84,10 +86,28 @@ void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held)
 		queue->heap = heap;
 		queue->heap_size = size;
 	}
-	queue->heap[queue->heap_count] = (struct waiting){.next = held ? INT64_MAX : next, .id = id};
+	queue->heap[queue->heap_count] = waiting;
 	sift_up(queue->heap, queue->heap_count++);
-	if (queue->heap[0].id == id)
+	if (queue->heap[0].id == waiting.id)
 		arm(queue);
+}
+
+void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held)
+{
+	add(queue, (struct waiting){.next = held ? INT64_MAX : next, .id = id & WAITING_ID});
+}
+
+bool schedule_is_early(const struct message *m)
+{
+	return m->file.envelope.release > clock_wall();
+}
+
+void schedule_message(const struct message *m)
+{
+	bool early = schedule_is_early(m);
+	int64_t next = m->held ? INT64_MAX : early ? m->file.envelope.release : m->next;
+
+	add(m->queue, (struct waiting){.next = next, .id = m->id & WAITING_ID, .wished = early});
 }
 
 static void remove_at(struct queue *queue, size_t i)
@@ -139,7 +159,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	for (int i = 0; i < SCHEDULE_BURST && queue->heap_count > 0 && !queue->halting; i++) {
-		if (!is_due(queue, queue->heap[0].next) || queue->active_count >= queue->active_max)
+		if (!is_due(queue, &queue->heap[0]) || queue->active_count >= queue->active_max)
 			break;
 		run_first(queue);
 	}

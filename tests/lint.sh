@@ -76,7 +76,7 @@ done <"$work/sources"
 # ---- includes: lib/ downwards only; a daemon from lib/ and its own folder ----
 files 'lib/*.[ch]' | xargs grep -nE '^#include "[a-z]+/' | awk -F'[:"]' '
 	BEGIN {
-		split("base 0 ipc 1 conf 1 proc 1 control 1 net 2 tls 2 dns 2 smtp 3 imap 3 mime 3 sasl 3 spool 4 store 4 intake 5", w, " ")
+		split("base 0 ipc 1 conf 1 proc 1 control 1 net 2 tls 2 dns 2 smtp 3 imap 3 mime 3 sasl 3 spool 4 store 4 intake 5 local 5", w, " ")
 		for (i = 1; i in w; i += 2)
 			level[w[i]] = w[i + 1]
 	}
@@ -112,14 +112,14 @@ for page in $pages; do
 done
 
 # A page for each program, a program for each page.
-make -pn B="$B" 2>/dev/null | sed -n 's/^\(DAEMONS\|COMMANDS\|LINKS\) := //p' | tr ' ' '\n' |
+make -pn B="$B" 2>/dev/null | sed -n 's/^\(DAEMONS\|COMMANDS\|LINKS\|LOCAL_PROGRAMS\) := //p' | tr ' ' '\n' |
 	sed -e 's/:.*//' -e 's/^mailwain-//' -e '/^$/d' | sort -u >"$work/programs"
 for page in man/*.[18]; do
 	name=$(basename "${page%.*}")
 	grep -qx "${name#mailwain-}" "$work/programs" || fault "$page: there is no program of this name"
 done
 while IFS= read -r program; do
-	[ "$program" = mailwain ] || [ -f "man/mailwain-$program.8" ] || fault "$program: has no manual page"
+	[ "$program" = mailwain ] || [ -f "man/mailwain-$program.8" ] || [ -f "man/$program.1" ] || fault "$program: has no manual page"
 done <"$work/programs"
 
 # Each setting and each event is in its page.

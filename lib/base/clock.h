@@ -48,4 +48,10 @@ enum { CLOCK_RFC5322_MAX = 40 };
  */
 char *clock_format_rfc5322(int64_t wall, char *out);
 
+enum { CLOCK_RFC3339_MAX = 40 };
+
+/* "2030-01-31T08:00:00Z" (RFC 3339 section 5.6) to and from seconds since 1970; false: it is none, or of before 1970. */
+bool clock_parse_rfc3339(struct span text, int64_t *wall);
+void clock_format_rfc3339(int64_t wall, char out[CLOCK_RFC3339_MAX]);
+
 #endif

@@ -90,11 +90,11 @@ static void put_text(struct span text, FILE *out)
 	}
 }
 
-/* With --json standard output holds rows and nothing else. */
-static int finish(const struct control_done *done, bool json)
+/* With --json standard output holds rows and nothing else; who takes the rows says the rest too. */
+static int finish(const struct control_done *done, const struct control_request_options *o)
 {
-	if (done->text.len > 0) {
-		FILE *out = done->exit == EX_OK && !json ? stdout : stderr;
+	if (done->text.len > 0 && (o->row == NULL || done->exit != EX_OK)) {
+		FILE *out = done->exit == EX_OK && !o->json ? stdout : stderr;
 
 		fputs(done->exit == EX_OK ? "" : "mailwain: ", out);
 		put_text(done->text, out);
@@ -107,6 +107,10 @@ static void show_row(struct span row, const struct control_request_options *o, s
 {
 	struct buf other;
 
+	if (o->row != NULL) {
+		o->row(o->arg, row);
+		return;
+	}
 	buf_init(&other, IPC_MESSAGE_MAX);
 	if (o->shown != NULL) {
 		o->shown(row, &other);
@@ -139,7 +143,7 @@ static int receive_answer(int fd, struct table *table, const struct control_requ
 			put_text(text, stdout);
 		} else {
 			table_print(table, stdout);
-			return finish((const void *)m.body, o->json);
+			return finish((const void *)m.body, o);
 		}
 	}
 }

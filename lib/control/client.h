@@ -15,6 +15,9 @@ struct control_request_options {
 	bool json;		    /* rows as they are, one a line, and nothing else on stdout; else as a table */
 	/* What is shown of a row in its place: for what only the command can read. NULL: the row itself. */
 	void (*shown)(struct span row, struct buf *out);
+	/* NULL, or: rows are given to it, and nothing is printed when all is well. */
+	void (*row)(void *arg, struct span row);
+	void *arg;
 };
 
 /*

@@ -49,8 +49,8 @@ static void find_binaries(struct instance *instance)
 		return;
 	*slash = '\0';
 	slash = strrchr(self, '/');
-	/* build/bin/X or build/libexec/X */
-	if (slash == NULL || (strcmp(slash, "/bin") != 0 && strcmp(slash, "/libexec") != 0))
+	/* build/bin/X, build/sbin/X or build/libexec/X */
+	if (slash == NULL || (strcmp(slash, "/bin") != 0 && strcmp(slash, "/sbin") != 0 && strcmp(slash, "/libexec") != 0))
 		return;
 	*slash = '\0';
 	if (strlen(self) + 20 > sizeof(self))

@@ -9,6 +9,8 @@ static void add_missing(const struct mend *m, struct buf *out)
 {
 	if (!m->has_date)
 		buf_printf(out, "Date: %s\r\n", m->date);
+	if (!m->has_from && m->from != NULL)
+		buf_printf(out, "From: %s\r\n", m->from);
 	if (!m->has_message_id)
 		buf_printf(out, "Message-ID: %s\r\n", m->message_id);
 }
@@ -28,6 +30,7 @@ static void take_name(struct mend *m, struct buf *out)
 
 	m->has_date |= span_caseeq(name, SPAN_LIT("Date"));
 	m->has_message_id |= span_caseeq(name, SPAN_LIT("Message-ID"));
+	m->has_from |= span_caseeq(name, SPAN_LIT("From"));
 	m->dropping = span_caseeq(name, SPAN_LIT("Bcc")) || span_caseeq(name, SPAN_LIT("Resent-Bcc"));
 	if (!m->dropping)
 		buf_add(out, m->name, m->name_len);
@@ -49,13 +52,11 @@ static bool name_octet(struct mend *m, char c, struct buf *out)
 		take_name(m, out);
 		return false; /* the colon goes with the field */
 	}
-	if (!may_be_in_name(m, c)) {
+	if (!may_be_in_name(m, c) || m->name_len == MEND_NAME) {
 		end_early(m, out);
 		return false;
 	}
 	m->name[m->name_len++] = c;
-	if (m->name_len == MEND_NAME)
-		take_name(m, out); /* none of those that matter */
 	return true;
 }
 

@@ -70,6 +70,9 @@ static const struct ipc_type *const dns_types[] = {
 static const struct ipc_type *const fetch_types[] = {
 #include "ipc/fetch.def"
     NULL};
+static const struct ipc_type *const pickup_types[] = {
+#include "ipc/pickup.def"
+    NULL};
 static const struct ipc_type *const pam_types[] = {
 #include "ipc/pam.def"
     NULL};
@@ -86,9 +89,10 @@ const struct ipc_service ipc_service_keys = {"keys", keys_types};
 const struct ipc_service ipc_service_control = {"control", control_types};
 const struct ipc_service ipc_service_dns = {"dns", dns_types};
 const struct ipc_service ipc_service_fetch = {"fetch", fetch_types};
+const struct ipc_service ipc_service_pickup = {"pickup", pickup_types};
 const struct ipc_service ipc_service_pam = {"pam", pam_types};
 
 const struct ipc_service *const ipc_services[] = {&ipc_service_master, &ipc_service_auth,
     &ipc_service_queue, &ipc_service_deliver, &ipc_service_session, &ipc_service_wake,
     &ipc_service_keep, &ipc_service_keys, &ipc_service_control, &ipc_service_dns, &ipc_service_fetch,
-    &ipc_service_pam, NULL};
+    &ipc_service_pickup, &ipc_service_pam, NULL};

@@ -464,6 +464,11 @@ bool conn_is_tls(const struct conn *conn)
 	return conn->tls != NULL && !conn->handshaking;
 }
 
+bool conn_is_plain(const struct conn *conn)
+{
+	return conn->tls == NULL;
+}
+
 const char *conn_tls_version(const struct conn *conn)
 {
 	return conn_is_tls(conn) ? tls_session_version(conn->tls) : "";

@@ -63,6 +63,8 @@ int64_t conn_time_left(const struct conn *conn);
 /* Begins a handshake as server. Input received before it is dropped: nothing protected it. 0 or E_NOMEM. */
 int conn_start_tls(struct conn *conn, struct tls_context *context);
 bool conn_is_tls(const struct conn *conn);
+/* Whether words still mean something to the client: no TLS, and no handshake under way either. */
+bool conn_is_plain(const struct conn *conn);
 const char *conn_tls_version(const struct conn *conn);
 const char *conn_tls_cipher(const struct conn *conn);
 /* The address of the client's certificate, "" without one: tls_session_client. */

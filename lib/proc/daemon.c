@@ -341,6 +341,9 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 	case TREE_STORE:
 		snprintf(out, size, "%.*s/store", SPAN_ARG(data));
 		return;
+	case TREE_DROP:
+		snprintf(out, size, "%.*s/drop", SPAN_ARG(data));
+		return;
 	case TREE_SPOOL:
 		span_copy(spool, out, size);
 		return;

@@ -130,7 +130,7 @@ static int add_ioctl(scmp_filter_ctx filter)
 static int add_fcntl(scmp_filter_ctx filter)
 {
 	static const int allowed[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
-	    F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW};
+	    F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GET_SEALS};
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && r == 0; i++)

@@ -203,6 +203,8 @@ static void greet_extended(struct smtp_server *s, struct span args, const char *
 		sasl_put_offers(out, " ", (struct sasl_terms){s->tls, s->certificate});
 		buf_add_str(out, "\r\n");
 	}
+	if (s->config.submission && s->config.limits.future_release > 0)
+		smtp_release_offer(s);
 	buf_add_str(out, "250 ENHANCEDSTATUSCODES\r\n");
 }
 

@@ -34,6 +34,7 @@ struct smtp_limits {
 	uint32_t received_lines;
 	uint32_t recipients;
 	uint32_t errors; /* then 421 */
+	uint32_t future_release; /* seconds that a submitted message may be kept (RFC 4865); 0: not offered */
 };
 
 struct smtp_recipient {
@@ -52,6 +53,7 @@ struct smtp_transaction {
 	uint32_t ret; /* 0, 1 FULL, 2 HDRS */
 	enum smtp_body body;
 	bool smtputf8;
+	int64_t release; /* seconds since 1970: not before that; 0: at once */
 	uint64_t declared_size;
 	uint64_t size; /* bytes of content so far */
 	struct smtp_recipient *recipients, **recipients_tail;
@@ -91,6 +93,7 @@ struct smtp_server_config {
 	bool tls_offered;
 	bool submission;  /* AUTH before MAIL (RFC 6409 section 4.3) */
 	bool plain_login; /* AUTH also without TLS */
+	int64_t (*wall)(void); /* seconds since 1970; needed with limits.future_release */
 };
 
 enum smtp_event {

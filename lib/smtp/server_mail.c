@@ -138,6 +138,9 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 		tx->envid = decode_xtext(tx->pool, value);
 		if (tx->envid.ptr == NULL)
 			return err_set(err, E_NOMEM, "out of memory");
+	} else if (s->config.submission && s->config.limits.future_release > 0 &&
+		   (span_caseeq(name, SPAN_LIT("HOLDFOR")) || span_caseeq(name, SPAN_LIT("HOLDUNTIL")))) {
+		return smtp_release_take(s, span_caseeq(name, SPAN_LIT("HOLDUNTIL")), value, err);
 	} else if (s->config.submission && span_caseeq(name, SPAN_LIT("AUTH"))) {
 		/* RFC 4954 section 5: who says that another has submitted it is not believed, but may say so. */
 		if (seen->auth || !is_xtext(value))

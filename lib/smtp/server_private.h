@@ -72,6 +72,10 @@ void smtp_end_transaction(struct smtp_server *s);
 /* server_mail.c */
 void smtp_command_mail(struct smtp_server *s, struct span args);
 void smtp_command_rcpt(struct smtp_server *s, struct span args);
+/* server_release.c */
+void smtp_release_offer(const struct smtp_server *s);
+/* HOLDFOR, or HOLDUNTIL. E_SYNTAX. */
+int smtp_release_take(struct smtp_server *s, bool until, struct span value, struct err *err);
 /* server_auth.c */
 void smtp_command_auth(struct smtp_server *s, struct span args);
 void smtp_auth_line(struct smtp_server *s, struct span line);

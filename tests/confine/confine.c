@@ -234,6 +234,7 @@ static const char *tree_of(const struct trees *trees, enum profile_tree tree)
 	case TREE_DIRECTORY:
 		return trees->directory;
 	case TREE_SPOOL:
+	case TREE_DROP:
 		return trees->spool;
 	case TREE_STORE:
 	case TREE_ACCOUNT:

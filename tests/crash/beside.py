@@ -141,7 +141,7 @@ def replay(directory, place, acknowledged, points, seed):
         try:
             found = held(place)
         finally:
-            disk.run("umount", place)
+            disk.unmount(place)
         lost.append(sum(1 for end, key in acknowledged if end <= log.ends[cut] and key not in found))
     return len(cuts), sum(1 for n in lost if n), max(lost, default=0)
 

@@ -24,6 +24,33 @@ def run(*args):
     return r.stdout.strip()
 
 
+def users(place):
+    """Who holds something below place: "name (pid)" of each."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        links = ["/proc/%s/%s" % (pid, name) for name in ("cwd", "root", "exe")]
+        try:
+            links += ["/proc/%s/fd/%s" % (pid, fd) for fd in os.listdir("/proc/%s/fd" % pid)]
+            if any(os.path.lexists(link) and os.readlink(link).startswith(place) for link in links):
+                with open("/proc/%s/comm" % pid) as f:
+                    found.append("%s (%s)" % (f.read().strip(), pid))
+        except OSError:
+            continue
+    return found
+
+
+def unmount(place, seconds=20):
+    """What has just been killed may hold it for a moment more, and the kernel has no other word for its going."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return run("umount", place)
+        except RuntimeError as e:
+            if time.monotonic() > deadline:
+                raise RuntimeError("%s; it is used by %s" % (e, ", ".join(users(place)) or "nobody that can be seen")) from None
+        time.sleep(0.05)
+
+
 class RecordedDisk:
     """A new file system of a kind, mounted at place; from here on its disk remembers. All files lie in directory."""
 
@@ -51,7 +78,7 @@ class RecordedDisk:
         return os.fstat(self.fd).st_size
 
     def close(self):
-        run("umount", self.place)
+        unmount(self.place)
         run("losetup", "-d", self.loop)
         os.close(self.fd)
         run("fusermount3", "-u", self.fuse)

@@ -9,7 +9,7 @@ import sys
 
 import notes
 import wake
-from disk import Record, Replay, run
+from disk import unmount, Record, Replay, run
 from load import ACCOUNTS
 from mailwain import ROOT, Instance
 
@@ -58,7 +58,7 @@ def look(facts, image, ledger, whole):
         found, problems = awake(facts) if whole else order(facts["root"])
         return problems + (ledger.problems(found) if found else [])
     finally:
-        run("umount", facts["place"])
+        unmount(facts["place"])
 
 
 def main():

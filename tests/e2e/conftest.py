@@ -8,6 +8,19 @@ from mailwain import Instance
 from tools import small_disk  # noqa: F401
 
 
+# With several at once, those that take longest begin first.
+LONGEST = ["test_faults", "test_hostile_smtp", "test_hostile_imap", "test_guessing", "test_tls", "test_sasl", "test_keys", "test_hibernate", "test_others", "test_admin"]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures time, or takes the whole machine: runs while no other test does")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def suite():
     """One running instance with two accounts that most tests share."""
@@ -39,5 +52,5 @@ def account(suite):
     """A new account's name."""
     _count[0] += 1
     name = "user%d" % _count[0]
-    suite.add(name)
+    suite.add_cheap(name)
     return name

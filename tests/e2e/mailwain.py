@@ -17,25 +17,50 @@ BIN = os.path.join(BUILD, "bin", "mailwain")
 PORTS = {"lmtp": 24, "smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
 DOMAIN = "example.com"
 PASSWORD = "correct horse"
+# Argon2id of it with the least memory there is.
+CHEAP_HASH = "$argon2id$v=19$m=8,t=1,p=1$Y22Guo7YSA/pM5BOkq6sNQ$8GQOLmdWsT9y4WhadsyBho6I/drpT2xj3vnQ/yD4cII"
+SCRAM_KEYS = (
+    "scram=SCRAM-SHA-1$32768:LHcusDHCN5ZSrRX9iQjQcw==$eMCWzM1WaKQnvAJXa/hCDAjTp54=:cTWU7xT/YVKmC99QONAZfRDkc1Y= "
+    "scram=SCRAM-SHA-256$32768:levlNuNaj6iypwmlGiIEQw==$Uc5gAMmnfMjTbPvj9OP0SPioOaf//b1QM9No7+CktHY=:fnHevix1XHaewRwrw8XZmX/w/zmpPJKW2dTIyptjv38="
+)
 TIMEOUT = 20
 
 
-def free_offset():
-    """A port offset whose ports are all free now."""
-    while True:
-        offset = random.randrange(10000, 60000)
-        sockets = []
-        try:
-            for port in PORTS.values():
-                s = socket.socket()
-                sockets.append(s)
+def claimed(offset):
+    """
+    Sockets whose names tell every other test that these ports are ours for as long as they are open; None when a port is
+    somebody's. That a port is free now says little: another test may be about to listen there.
+    """
+    held = []
+    try:
+        for port in PORTS.values():
+            held.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            held[-1].bind("\0mailwain-test-port-%d" % (port + offset))
+            with socket.socket() as s:
                 s.bind(("127.0.0.1", port + offset))
+        return held
+    except OSError:
+        for s in held:
+            s.close()
+        return None
+
+
+_claims = {}
+
+
+def free_offset():
+    """A port offset that is ours until it is given back or this process ends. All ports are below those that clients get."""
+    while True:
+        offset = random.randrange(10000, 31000)
+        held = claimed(offset)
+        if held:
+            _claims[offset] = held
             return offset
-        except OSError:
-            continue
-        finally:
-            for s in sockets:
-                s.close()
+
+
+def give_back(offset):
+    for s in _claims.pop(offset, ()):
+        s.close()
 
 
 def full(name):
@@ -104,6 +129,10 @@ class Instance:
     def add(self, name, password=PASSWORD):
         self.mw("account", "add", full(name), "--password-stdin", input=password + "\n")
 
+    def add_cheap(self, *names):
+        """Accounts whose password is this one, and costs a hundredth to check: for tests of what comes after the login."""
+        self.mw("directory", "import", "-", input="".join("account %s hash=%s %s\n" % (full(name), CHEAP_HASH, SCRAM_KEYS) for name in names))
+
     def close(self):
         try:
             self.stop()
@@ -113,6 +142,7 @@ class Instance:
         finally:
             if os.environ.get("MAILWAIN_KEEP") is None:
                 shutil.rmtree(self.root, ignore_errors=True)
+            give_back(self.offset)
 
     def log(self):
         path = os.path.join(self.root, "log", "mailwain.log")

@@ -38,6 +38,42 @@ def channels(pid):
     return out
 
 
+def ends():
+    """Of every pair of Unix sockets: inode -> inode of the other end (sock_diag(7))."""
+    out, at_most = {}, 0xFFFFFFFF
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 4) as s:
+        s.sendall(struct.pack("=IHHIIBBHIIIII", 40, 20, 0x301, 1, 0, socket.AF_UNIX, 0, 0, at_most, 0, 4, at_most, at_most))
+        while True:
+            data = s.recv(1 << 20)
+            while data:
+                length, kind = struct.unpack("=IH", data[:6])
+                assert kind != 2, "sock_diag: an error"
+                if kind == 3:
+                    return out
+                inode, attributes = struct.unpack("=I", data[20:24])[0], data[32:length]
+                while len(attributes) >= 4:
+                    size, name = struct.unpack("=HH", attributes[:4])
+                    if name == 2:
+                        out[inode] = struct.unpack("=I", attributes[4:8])[0]
+                    attributes = attributes[(size + 3) & ~3 :]
+                data = data[(length + 3) & ~3 :]
+
+
+def channel_to(pid, other):
+    """The daemon's connection to another one; None when there is none now."""
+    pairs, theirs = ends(), channels(other)
+    inodes = {os.fstat(s.fileno()).st_ino for s in theirs.values()}
+    found = None
+    for s in channels(pid).values():
+        if found is None and pairs.get(os.fstat(s.fileno()).st_ino) in inodes:
+            found = s
+        else:
+            s.close()
+    for s in theirs.values():
+        s.close()
+    return found
+
+
 class Raw(bytes):
     """A field as it came."""
 

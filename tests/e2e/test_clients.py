@@ -1,15 +1,16 @@
 """Mail clients of Debian log in by every mechanism that they and the suite have in common (doc/logins.md is the table)."""
 import os
 import shutil
+import smtplib
 import subprocess
 
 import pytest
 
-from mailwain import PASSWORD, until
+from mailwain import PASSWORD, tls_context, until
 
 USER = "alice@example.com"
 MECHANISMS = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256"]
-PLUS = ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"]
+TWO = ["PLAIN", "LOGIN"]
 
 
 def run(*command, input="", env=None, where=None):
@@ -58,7 +59,7 @@ from %s
     arrives(suite, subject)
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("mechanism", TWO)
 @pytest.mark.parametrize("service", ["submission", "submissions"])
 def test_swaks_over_tls(suite, service, mechanism):
     subject = "swaks %s %s" % (service, mechanism)
@@ -70,7 +71,34 @@ def test_swaks_over_tls(suite, service, mechanism):
     arrives(suite, subject)
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("mechanism", TWO)
+@pytest.mark.parametrize("service", ["submission", "submissions"])
+def test_curl_sends(suite, service, mechanism):
+    subject = "curl %s %s" % (service, mechanism)
+    r = run("curl", "-sSkv", "--url", "%s://127.0.0.1:%d" % ("smtp" if service == "submission" else "smtps", suite.port(service)), "--ssl-reqd", "-u", USER + ":" + PASSWORD, "--login-options", "AUTH=" + mechanism,
+            "--mail-from", USER, "--mail-rcpt", "carol@example.com", "-T", "-", input="Subject: %s\r\n\r\nx\r\n" % subject)
+    assert r.returncode == 0 and "> AUTH " + mechanism in r.stderr, r.stderr
+    arrives(suite, subject)
+
+
+@pytest.mark.parametrize("mechanism", TWO)
+@pytest.mark.parametrize("service", ["submission", "submissions"])
+def test_smtplib(suite, service, mechanism):
+    subject = "smtplib %s %s" % (service, mechanism)
+    if service == "submission":
+        s = smtplib.SMTP("127.0.0.1", suite.port(service))
+        s.starttls(context=tls_context())
+    else:
+        s = smtplib.SMTP_SSL("127.0.0.1", suite.port(service), context=tls_context())
+    s.ehlo()
+    s.user, s.password = USER, PASSWORD
+    assert s.auth(mechanism, s.auth_plain if mechanism == "PLAIN" else s.auth_login)[0] == 235
+    s.sendmail(USER, ["carol@example.com"], "Subject: %s\r\n\r\nx\r\n" % subject)
+    s.quit()
+    arrives(suite, subject)
+
+
+@pytest.mark.parametrize("mechanism", TWO)
 def test_s_nail(suite, tmp_path, mechanism):
     subject = "s-nail " + mechanism
     r = run("s-nail", "-n", "-S", "v15-compat", "-S", "mta=submission://alice%%40example.com:%s@127.0.0.1:%d" % (PASSWORD.replace(" ", "%20"), suite.port("submission")),
@@ -98,19 +126,20 @@ set ssl_starttls=yes
     arrives(suite, subject)
 
 
-def test_git_send_email(suite, tmp_path):
+@pytest.mark.parametrize("mechanism", TWO)
+@pytest.mark.parametrize("service", ["submission", "submissions"])
+def test_git_send_email(suite, tmp_path, service, mechanism):
+    subject = "git send-email %s %s" % (service, mechanism)
     env = {"HOME": str(tmp_path), "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": USER, "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": USER}
-    for command in (("git", "init", "-q"), ("git", "commit", "-q", "--allow-empty", "-m", "nothing"), ("git", "commit", "-q", "--allow-empty", "-m", "by git send-email")):
-        assert run(*command, env=env, where=tmp_path).returncode == 0
     (tmp_path / "f").write_text("x\n")
-    run("git", "add", "f", env=env, where=tmp_path)
-    run("git", "commit", "-q", "-m", "by git send-email", env=env, where=tmp_path)
-    r = run("git", "-c", "sendemail.smtpsslcertpath=", "send-email", "--smtp-server=127.0.0.1", "--smtp-server-port=%d" % suite.port("submission"), "--smtp-encryption=tls", "--smtp-user=" + USER, "--smtp-pass=" + PASSWORD,
-            "--from=" + USER, "--to=carol@example.com", "--confirm=never", "--suppress-cc=all", "HEAD^", env=env, where=tmp_path)
+    for command in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "nothing"), ("add", "f"), ("commit", "-q", "-m", subject)):
+        assert run("git", *command, env=env, where=tmp_path).returncode == 0
+    r = run("git", "-c", "sendemail.smtpsslcertpath=", "send-email", "--smtp-server=127.0.0.1", "--smtp-server-port=%d" % suite.port(service), "--smtp-encryption=" + ("tls" if service == "submission" else "ssl"),
+            "--smtp-user=" + USER, "--smtp-pass=" + PASSWORD, "--smtp-auth=" + mechanism, "--smtp-debug=1", "--from=" + USER, "--to=carol@example.com", "--confirm=never", "--suppress-cc=all", "HEAD^", env=env, where=tmp_path)
     if "is not a git command" in r.stderr:
         pytest.skip("no git send-email here")
-    assert r.returncode == 0, r.stdout + r.stderr
-    arrives(suite, "by git send-email")
+    assert r.returncode == 0 and ">>> AUTH " + mechanism in r.stderr, r.stdout + r.stderr
+    arrives(suite, subject)
 
 
 # ---- IMAP ----
@@ -133,3 +162,11 @@ push "<exit>"
     command = "mutt -n -F %s -R -f imaps://127.0.0.1:%d/INBOX" % (conf, suite.port("imaps"))
     r = run("script", "-qec", command, "/dev/null", env={"HOME": str(tmp_path), "TERM": "xterm"})
     assert suite.log().count("imap_login user=" + USER) == before + 1, r.stdout[-2000:] + r.stderr
+
+
+def test_s_nail_reads(suite, tmp_path):
+    """Its own way is the LOGIN command."""
+    before = suite.log().count("imap_login user=" + USER)
+    url = "imaps://alice%%40example.com:%s@127.0.0.1:%d/INBOX" % (PASSWORD.replace(" ", "%20"), suite.port("imaps"))
+    r = run("s-nail", "-n", "-R", "-S", "v15-compat", "-S", "tls-verify=ignore", "-S", "imap-auth=login", "-f", url, input="from\nxit\n", env={"HOME": str(tmp_path)})
+    assert r.returncode == 0 and suite.log().count("imap_login user=" + USER) == before + 1, r.stdout + r.stderr

@@ -189,5 +189,5 @@ def test_smtp(suite, path):
 @pytest.mark.parametrize("path", cases("imapd"))
 def test_imap(suite, path):
     dialog = Dialog(path, suite, "imap")
-    suite.add(dialog.account)
+    suite.add_cheap(dialog.account)
     dialog.run()

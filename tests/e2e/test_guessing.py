@@ -83,6 +83,19 @@ def test_proofs_count_like_passwords(guarded):
     assert gsasl(guarded, "SCRAM-SHA-256", user="bob@example.com", password=PASSWORD)[0] == 0
 
 
+@pytest.mark.alone
+def test_a_clock_does_not_tell_who_there_is(guarded):
+    """Refusals are on a grid of 250 ms, with an account and without; tests/load/timing.py looks closer, and at more kinds."""
+    times = {"alice": [], "nobody": []}
+    for n in range(4):
+        for number, name in enumerate(times):
+            begun = time.monotonic()
+            assert login(guarded, name + "@example.com", "wrong", "127.0.%d.%d" % (10 + n, 1 + number)) == "AUTHENTICATIONFAILED"
+            times[name].append(time.monotonic() - begun)
+    known, unknown = (min(seconds) for seconds in times.values())  # what the machine does beside only adds
+    assert min(known, unknown) > 0.24 and max(known, unknown) / min(known, unknown) < 1.1, times
+
+
 def test_what_the_administrator_sees_and_forgets(guarded):
     assert failures(guarded) == []
     login(guarded, "alice@example.com", "wrong", "127.0.2.1")
@@ -152,6 +165,7 @@ def test_fail2ban_counts_guesses_only(tmp_path):
 # ---- at the size of a botnet: tests/load/guessing.py, for a moment ----
 
 
+@pytest.mark.alone
 def test_a_botnet_is_not_noticed_by_owners():
     sys.path.insert(0, os.path.join(ROOT, "tests", "load"))
     import measure

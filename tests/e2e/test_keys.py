@@ -16,7 +16,7 @@ from mailwain import BUILD, until
 from tls_files import context, der_of, handshake, make, openssl, secrets_of
 
 AS_ROOT = os.geteuid() == 0
-NETWORK = ["smtpd", "imapd", "lmtpd"]
+NETWORK = {"smtpd", "submission", "imapd", "lmtpd"}
 
 
 def memory_of(pid):
@@ -35,9 +35,9 @@ def memory_of(pid):
     return out
 
 
-def held(pid, octets):
+def held(memory, octets):
     """As OpenSSL keeps numbers, lowest octet first, or as they are written."""
-    return any(octets in piece or octets[::-1] in piece for piece in memory_of(pid))
+    return any(octets in piece or octets[::-1] in piece for piece in memory)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_no_daemon_but_keys_has_a_copy(suite, kind):
     etc = os.path.join(suite.root, "etc")
     pem, key = make(etc, "mail.example.com", kind)
     suite.mw("reload")
-    for service in ("imaps", "smtp"):
+    for service in ("imaps", "smtp", "submission", "submissions"):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             for _ in range(3):
                 connection, shown = handshake(suite, service, version=version)
@@ -65,11 +65,15 @@ def test_no_daemon_but_keys_has_a_copy(suite, kind):
     assert set(secrets) == ({"priv"} if kind in ("p256", "ed25519") else {"privateExponent", "prime1", "prime2"})
     with open(key) as f:
         secrets["text"] = f.read().splitlines()[1].encode()
+    assert NETWORK < set(daemons)
     for name, octets in secrets.items():
         if name != "text":
-            assert held(daemons["keys"], octets), "the test sees it where it must be: " + name
-        for daemon in set(daemons) - {"keys"}:
-            assert not held(daemons[daemon], octets), (daemon, name)
+            assert held(memory_of(daemons["keys"]), octets), "the test sees it where it must be: " + name
+    for daemon in set(daemons) - {"keys"}:
+        seen = memory_of(daemons[daemon])
+        assert held(seen, b"mail.example.com"), "the test sees nothing in " + daemon
+        for name, octets in secrets.items():
+            assert not held(seen, octets), (daemon, name)
 
 
 def test_no_handshake_fails_while_keys_starts_again(suite):
@@ -201,7 +205,7 @@ def test_only_its_users_are_answered(tmp_path, pair):
         for role in ("auth", "queue", "lmtpd", "deliver", "imap-session", "", "smtpd2"):
             assert keys.peer(role).recv(100) == b"", role
         assert keys.peer("smtpd", serving=False).recv(100) == b""
-        for role in ("smtpd", "imapd"):
+        for role in ("smtpd", "submission", "imapd"):
             code, signature = ask(keys.peer(role), fingerprint, b"d" * 32)
             assert code == 0
             (tmp_path / "s").write_bytes(signature)

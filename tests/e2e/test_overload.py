@@ -62,6 +62,7 @@ class Slow:
             pass
 
 
+@pytest.mark.alone
 def test_15_slow_clients(hurried):
     """Thousands that send an octet now and then, in every state: all go at their deadline, and nobody else waits for them."""
     slow = [Slow(hurried, KINDS[n % len(KINDS)]) for n in range(SLOW)]
@@ -94,6 +95,7 @@ def test_15_slow_clients(hurried):
         s.sock.close()
 
 
+@pytest.mark.alone
 def test_15_more_messages_begun_than_files_can_be_had(hurried):
     """The queue hands out only so many files; who waits for one gets it when others are done, and nothing is stuck after it."""
     begun = [Slow(hurried, ("smtp", HELLO, b"", 2)) for _ in range(FILES + 100)]
@@ -108,6 +110,7 @@ def test_15_more_messages_begun_than_files_can_be_had(hurried):
         hurried.deliver("Subject: after\n\nx\n")
 
 
+@pytest.mark.alone
 def test_15_many_messages_begun_at_once(hurried):
     """Far more than the files kept ready: each gets its own."""
     begun = [Smtp(hurried.port("smtp")) for _ in range(600)]
@@ -188,6 +191,7 @@ def test_16_replies_that_nobody_reads(hurried, text):
     hurried.deliver("Subject: next\n\nx\n")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("service", ["smtp", "imap"])
 def test_22_ten_thousand_connections_from_two_hundred_addresses(fresh, service):
     suite = fresh(conf_lines=["connections-per-address 45"])

@@ -10,7 +10,7 @@ import pytest
 from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
-CONFINED = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "submission", "imapd", "lmtpd"]
+CONFINED = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
 # Runs code of others as root, and has rules of its own.
 OTHERS = "auth-pam"
 # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, SETGID, SETUID, AUDIT_WRITE
@@ -88,7 +88,7 @@ def test_own_users_and_roots(busy):
         assert int(s["CapBnd"], 16) == 0, name
         assert os.readlink("/proc/%d/root" % pid) != "/", name
         users[name] = pwd.getpwuid(int(uids.pop())).pw_name
-    assert len({users[n] for n in ("keys", "smtpd", "submission", "imapd", "auth", "queue", "deliver", "lmtpd")}) == 8
+    assert len({users[n] for n in ("keys", "smtpd", "submission", "pickup", "imapd", "auth", "queue", "deliver", "lmtpd")}) == 9
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the roots are empty only when started as root")

@@ -23,15 +23,28 @@ IMPORTED = {
 }
 
 
-def gsasl(suite, mechanism, user="alice@example.com", password=PASSWORD, authzid="", tls=True):
-    """GNU SASL as an IMAP client: its exit status, and what both said."""
-    command = ["gsasl", "--imap", "--connect=127.0.0.1:%d" % suite.port("imap"), "--mechanism=" + mechanism, "--authentication-id=" + user,
+def gsasl(suite, mechanism, user="alice@example.com", password=PASSWORD, authzid="", tls=True, protocol="imap", version=None):
+    """GNU SASL as a client of IMAP or (protocol "smtp") of submission: its exit status, and what both said."""
+    command = ["gsasl", "--" + protocol, "--connect=127.0.0.1:%d" % suite.port("imap" if protocol == "imap" else "submission"), "--mechanism=" + mechanism, "--authentication-id=" + user,
                "--authorization-id=" + authzid, "--password=" + password, "--x509-ca-file="]
     command += ["--starttls"] if tls else ["--no-starttls"]
+    if version:
+        command.append("--priority=NORMAL:-VERS-ALL:+VERS-TLS" + version)
     if not mechanism.endswith("PLUS"):
         command.append("--no-cb")
     r = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     return r.returncode, r.stdout + r.stderr
+
+
+def base64_words(said):
+    """What the lines of a conversation hold when they are decoded."""
+    out = []
+    for word in re.findall(r"[A-Za-z0-9+/]{8,}={0,2}", said):
+        try:
+            out.append(base64.b64decode(word + "=" * (-len(word) % 4)).decode("latin-1"))
+        except ValueError:
+            pass
+    return "\n".join(out)
 
 
 def hashed(kind):
@@ -52,6 +65,18 @@ def test_gnu_sasl_logs_in(suite, mechanism):
     assert code != 0 and "NO [AUTHENTICATIONFAILED]" in said, said
     code, said = gsasl(suite, mechanism, user="nobody-%s@example.com" % mechanism.lower())
     assert code != 0 and "NO [AUTHENTICATIONFAILED] User name or password is wrong" in said, said
+
+
+@pytest.mark.parametrize("protocol", ["imap", "smtp"])
+@pytest.mark.parametrize("mechanism", MECHANISMS[:2])
+def test_gnu_sasl_is_bound_to_the_channel(suite, mechanism, protocol):
+    """By tls-exporter, over TLS 1.3: the log tells which TLS it was."""
+    event = "imap_login" if protocol == "imap" else "smtp_login"
+    before = len(re.findall(event + r" user=alice@example.com .*tls=TLSv1\.3", suite.log()))
+    code, said = gsasl(suite, mechanism, protocol=protocol, version="1.3")
+    assert code == 0, said
+    assert "tls-exporter" in base64_words(said), said
+    assert len(re.findall(event + r" user=alice@example.com .*tls=TLSv1\.3", suite.log())) == before + 1
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN"])
@@ -107,6 +132,53 @@ def test_the_unknown_have_salts_of_their_own(suite):
 
     assert salt(b"unknown@example.com") == salt(b"unknown@example.com") != salt(b"unknown2@example.com")
     assert salt(b"unknown@example.com")[1] == salt(b"alice@example.com")[1]
+
+
+@pytest.mark.parametrize("asked", ["i=1", "i=2147483648", "i=0", "i=-1"])
+def test_the_client_does_not_choose_how_often_is_hashed(suite, asked):
+    """What it puts behind its first message is no count, and its last message has no place for one."""
+    suite.add_cheap("counted")
+    stored = re.search(r"SCRAM-SHA-256\$(\d+):", exported(suite, "counted@example.com")).group(1)
+    c = suite.imap(login=False)
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,,n=counted@example.com,r=abc," + asked.encode()).decode())
+    line = c.line()
+    first = base64.b64decode(line[2:]).decode() if line.startswith(b"+ ") else None
+    assert line.startswith(b"a NO") or re.fullmatch(r"r=abc[^,]+,s=[^,]+,i=" + stored, first), line
+    if first:
+        c.send(base64.b64encode(("c=biws,%s,%s,p=AAAA" % (first.split(",")[0], asked)).encode()) + b"\r\n")
+        assert c.line().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    text = exported(suite, "counted@example.com")
+    for count in ("1", "0", "2147483648", "4294967296"):
+        changed = re.sub(r"(SCRAM-SHA-256\$)\d+:", r"\g<1>%s:" % count, text)
+        assert changed != text and suite.mw("directory", "import", "-", input=changed + "\n", check=False).returncode != 0, count
+    assert exported(suite, "counted@example.com") == text
+
+
+PASSWORDS = {
+    "NUL quoted": b'"a\0b"', "NUL": b"{3+}\r\na\0b", "right one and NUL": b"{%d+}\r\n%s\0" % (len(PASSWORD) + 1, PASSWORD.encode()), "no UTF-8": b"{2+}\r\n\xff\xfe", "overlong UTF-8": b"{2+}\r\n\xc0\x80",
+    "surrogate": b"{3+}\r\n\xed\xa0\x80", "1025 octets": b"{1025+}\r\n" + b"p" * 1025, "nothing": b'""',
+}
+
+
+@pytest.mark.parametrize("what", PASSWORDS)
+def test_passwords_that_are_none(suite, what):
+    c = suite.imap(login=False)
+    c.send(b"a LOGIN alice@example.com " + PASSWORDS[what] + b"\r\n")
+    assert re.match(rb"a (NO|BAD)", c.line())
+    c.ok('LOGIN alice@example.com "%s"' % PASSWORD)
+
+
+@pytest.mark.parametrize("form", ["{1048576}", "{1048576+}", "quoted"])
+def test_a_password_of_a_megabyte(suite, form):
+    c = suite.imap(login=False)
+    c.send(b"a LOGIN alice@example.com " + (b'"' if form == "quoted" else form.encode() + b"\r\n"))
+    try:
+        if form != "{1048576}":  # that one is not asked for
+            c.send(b"p" * 1048576 + (b'"' if form == "quoted" else b"") + b"\r\n")
+    except OSError:
+        pass  # it may be closed before all of it is sent
+    assert c.line().startswith(b"* BYE") and c.at_end()
+    suite.imap("alice").ok("NOOP")
 
 
 @pytest.mark.parametrize("kind", IMPORTED)

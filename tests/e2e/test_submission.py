@@ -155,6 +155,61 @@ def test_an_exchange_that_is_given_up(server):
     c.expect(plain("alice@example.com"), 235)
 
 
+@pytest.fixture
+def patient(server):
+    """A client in the middle of its own login while another one misbehaves."""
+    c = Smtp(server.port("submission"))
+    c.hello()
+    c.expect("AUTH PLAIN", 334)
+    yield c
+    c.expect(plain("alice@example.com"), 235)
+
+
+def encoded(octets):
+    return base64.b64encode(octets).decode()
+
+
+RIGHT = PASSWORD.encode()
+NO_LOGINS = {
+    "no base64": ("!!!!", 501), "cut base64": ("AGF", 501), "padding alone": ("====", 501), "padding in the middle": ("AG==AG==", 501), "given up": ("*", 501), "empty": ("", 501), "3 NULs": (encoded(b"\0\0\0"), 501),
+    "4 NULs": (encoded(b"\0\0\0\0"), 501), "NUL user": (encoded(b"\0\0alice\0x"), 501), "no user": (encoded(b"\0\0" + RIGHT), 501), "no password": (encoded(b"\0alice@example.com\0"), 501),
+    "NUL behind the password": (encoded(b"\0alice@example.com\0" + RIGHT + b"\0"), 501), "NUL behind the user": (encoded(b"\0alice@example.com\0\0" + RIGHT), 501), "no UTF-8": (encoded(b"\0\xff\xc0\x80@example.com\0x"), 535),
+    "password of no UTF-8": (encoded(b"\0alice@example.com\0\xed\xa0\x80"), 535), "another's name": (encoded(b"carol@example.com\0alice@example.com\0" + RIGHT), 535),
+    "user of 400": (encoded(b"\0" + b"u" * 400 + b"\0x"), 501), "password of 2000": (encoded(b"\0alice@example.com\0" + b"p" * 2000), 501), "line end in it": (encoded(b"\0alice@example.com\r\nMAIL FROM:<x>\0x"), 535),
+    "format": (encoded(b"\0%n%s%n@example.com\0%n"), 535),
+}
+
+
+@pytest.mark.parametrize("initial", [True, False])
+@pytest.mark.parametrize("what", NO_LOGINS)
+def test_what_is_no_login(server, patient, what, initial):
+    response, code = NO_LOGINS[what]
+    c = Smtp(server.port("submission"))
+    c.hello()
+    if initial:
+        assert c.command("AUTH PLAIN " + (response or "="))[0] == code
+    else:
+        c.expect("AUTH PLAIN", 334)
+        assert c.command(response)[0] == code
+    c.expect("MAIL FROM:<alice@example.com>", 530)
+    c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
+
+
+@pytest.mark.parametrize("initial", [True, False])
+@pytest.mark.parametrize("response", ["A" * 1048576, encoded(b"\0" + b"u" * 65536 + b"\0x"), encoded(b"\0alice@example.com\0" + b"p" * 1048576), "!" * 65536, "\0" * 65536],
+                         ids=["1 MB of base64", "user of 64 kB", "password of 1 MB", "no base64", "NUL"])
+def test_a_login_that_is_too_long(server, patient, response, initial):
+    c = Smtp(server.port("submission"))
+    c.hello()
+    if not initial:
+        c.expect("AUTH PLAIN", 334)
+    try:
+        c.send(("AUTH PLAIN " if initial else "") + response + "\r\n")
+    except OSError:
+        pass  # it may be closed before all of it is sent
+    assert c.reply()[0] == 500 and c.at_end()
+
+
 def test_an_hour_has_its_share(fresh):
     suite = fresh(conf_lines=["messages-per-hour 3", "recipients-per-hour 5"])
     suite.add("alice")

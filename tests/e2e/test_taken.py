@@ -1,5 +1,7 @@
 """What a daemon that was taken over gets when it asks for more than its part."""
+import base64
 import os
+import random
 import re
 import signal
 import socket
@@ -9,8 +11,8 @@ import time
 
 import pytest
 
-from mailwain import BUILD, Imap, until
-from taken import Raw, channels, descriptor, message
+from mailwain import BUILD, PASSWORD, Imap, Smtp, until
+from taken import Raw, channel_to, channels, descriptor, message
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take a daemon's sockets")
 
@@ -116,6 +118,68 @@ def test_a_broken_channel_is_made_again(fresh, name):
     until(serves if name != "imapd" else logs_in)
     suite.wait_empty()
     assert suite.daemons() == pids
+
+
+LOGIN, SASL_BEGIN = 6, 9
+FOUR_GIB = struct.pack(">I", 0xFFFFFFFF)
+
+
+def frames():
+    """What no daemon says to auth: each closes the channel it comes on."""
+    rng = random.Random(49)
+    whole = message(LOGIN, "imap", "alice@example.com", PASSWORD, "127.0.0.1", True)
+    begin = message(SASL_BEGIN, "imap", "PLAIN", "127.0.0.1", True, b"", b"", "", False, b"")
+    return [b"\0", b"\0\6\0\0\0", whole[:6], whole[:6] + FOUR_GIB, whole[:6] + FOUR_GIB + b"x" * 60000, whole[:-1], whole[: len(whole) // 2], whole + b"\0",
+            message(LOGIN, "imap", "u" * 321, PASSWORD, "127.0.0.1", True), message(LOGIN, "imap", "alice@example.com", "p" * 1025, "127.0.0.1", True),
+            begin[:-1] + FOUR_GIB[:1], message(7, 0, 1, 0, "", b"", ""), message(0xFFFF), message(3, "alice@example.com")] + [rng.randbytes(n) for n in (7, 64, 1000, 60000)]
+
+
+@pytest.mark.parametrize("name", ["imapd", "submission"])
+def test_auth_outlives_whatever_a_daemon_says(fresh, name):
+    """That daemon's channel is closed, and made again; who is in the middle of a login by another daemon notices nothing."""
+    suite = fresh()
+    suite.add("alice")
+    pids = suite.daemons()
+    good = base64.b64encode(("\0alice@example.com\0" + PASSWORD).encode()).decode()
+    mail = Smtp(suite.port("submission"))
+    mail.hello()
+    box = suite.imap(login=False)
+    patient = mail if name == "imapd" else box
+    patient.send("AUTH LOGIN\r\n" if patient is mail else "a AUTHENTICATE LOGIN\r\n")
+    patient.line()
+
+    def logs_in():
+        if name == "imapd":
+            return suite.imap(login=False).run('LOGIN alice@example.com "%s"' % PASSWORD)[1].startswith(b"OK")
+        c = Smtp(suite.port("submission"))
+        c.hello()
+        return c.command("AUTH PLAIN " + good)[0] == 235
+
+    for number, wire in enumerate(frames(), 1):
+        s = until(lambda: channel_to(pids[name], pids["auth"]))
+        s.send(wire)
+        s.close()
+        until(lambda: suite.log().count("ipc_bad_message") == number, what="the channel is not closed for %r" % wire[:40])
+        until(logs_in)
+    for word in ("alice@example.com", PASSWORD):
+        patient.send(base64.b64encode(word.encode()) + b"\r\n")
+        line = patient.line()
+    assert line.startswith((b"235", b"a OK")), line
+    assert suite.daemons() == pids
+
+
+def test_half_a_message_and_gone(fresh):
+    """A daemon that dies in the middle of what it says."""
+    suite = fresh()
+    suite.add("alice")
+    pids = suite.daemons()
+    s = channel_to(pids["imapd"], pids["auth"])
+    s.send(message(LOGIN, "imap", "alice@example.com")[:-3])
+    os.kill(pids["imapd"], signal.SIGKILL)
+    s.close()
+    until(lambda: suite.daemons().get("imapd", pids["imapd"]) != pids["imapd"])
+    assert suite.daemons()["auth"] == pids["auth"]
+    suite.imap("alice").ok("NOOP")
 
 
 def children(pid):

@@ -68,7 +68,7 @@ def context(version=None):
 def handshake(suite, service="imaps", name=None, version=None, ctx=None, timeout=TIMEOUT):
     """A TLS connection to the service, and the certificate in DER that it showed."""
     s = socket.create_connection(("127.0.0.1", suite.port(service)), timeout=timeout)
-    if service == "smtp":
+    if service in ("smtp", "submission"):
         s.recv(1000)
         s.sendall(b"EHLO x\r\n")
         s.recv(1000)

@@ -1,6 +1,6 @@
 /*
  * Dates: of messages (RFC 5322 sections 3.3 and 4.3), of IMAP (RFC 3501 section 9),
- * and ours. A date that is written is read again as the same moment.
+ * of the internet (RFC 3339) and ours. A date that is written is read again as the same moment.
  *
  * Input: the text of a date.
  */
@@ -26,6 +26,17 @@ static void try_message_date(struct span input)
 	clock_format_rfc5322(when, text);
 	fuzz_assert(strlen(text) < CLOCK_RFC5322_MAX);
 	fuzz_assert(mime_date_parse(span_str(text), &again) && again == when);
+}
+
+static void try_internet_date(struct span input)
+{
+	char text[CLOCK_RFC3339_MAX];
+	int64_t when, again;
+
+	if (!clock_parse_rfc3339(input, &when) || when > INT64_C(253402300799))
+		return;
+	clock_format_rfc3339(when, text);
+	fuzz_assert(clock_parse_rfc3339(span_str(text), &again) && again == when);
 }
 
 static void try_imap_dates(struct span input)
@@ -57,6 +68,7 @@ static void try_imap_dates(struct span input)
 
 void fuzz_one(struct span input)
 {
+	try_internet_date(input);
 	try_message_date(input);
 	try_imap_dates(input);
 }

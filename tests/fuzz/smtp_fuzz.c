@@ -276,12 +276,18 @@ static const struct smtp_server_callbacks callbacks = {.rcpt = on_rcpt, .data_be
 
 /* ---- the client ---- */
 
+static int64_t at_noon(void)
+{
+	return 1795521600;
+}
+
 static void talk_begin(struct talk *t, unsigned options, bool later)
 {
 	struct smtp_server_config config = {.hostname = SPAN_LIT("mx.example"), .lmtp = options & OPTION_LMTP,
 	    .tls_offered = options & OPTION_TLS, .submission = (options & OPTION_SUBMISSION) && !(options & OPTION_LMTP), .plain_login = options & OPTION_SHUTDOWN,
 	    .limits = {.message_size = MESSAGE_SIZE, .header_size = HEADER_SIZE, .received_lines = RECEIVED_LINES,
-		.recipients = RECIPIENTS, .errors = ERRORS}};
+		.recipients = RECIPIENTS, .errors = ERRORS, .future_release = 86400},
+	    .wall = at_noon};
 
 	*t = (struct talk){.later = later, .submission = config.submission};
 	buf_init(&t->out, 16 * 1024 * 1024);

@@ -61,6 +61,13 @@ for daemon in $(cd "$B/libexec" && ls); do
 	[ "$daemon" = auth-pam ] || nm -D -u "$B/libexec/$daemon" 2>/dev/null | grep -E ' pam_' | awk '{ print $NF }' | sed "s/^/$daemon: contains /"
 done
 
+# ---- pickup has its own directory: nothing of the others', no connections, no other programs ----
+{
+	nm -D -u "$B/libexec/pickup"
+	nm --defined-only "$B/libexec/pickup"
+} | awk '{ print $NF }' | sed 's/@.*//' | grep -E '^(mdb_|idn2_|crypto_pwhash|store_|directory_|grant_|spool_(commit|append|read)$|fork$|exec|posix_spawn|system$|popen$|dlopen$|connect$|bind$)' |
+	sed "s/^/pickup: contains /"
+
 # ---- daemons of the network: no mail store, no directory, no spool, no other programs ----
 for daemon in smtpd imapd lmtpd; do
 	[ -x "$B/libexec/$daemon" ] || {

@@ -15,6 +15,7 @@ static const struct {
     {"To: c@d.test\r\nBCC:\r\n a@b.test,\r\n\te@f.test\r\nDate: d\r\n\r\n", "To: c@d.test\r\nDate: d\r\n" ID "\r\n"},
     {"Resent-Bcc: a@b.test\r\nX-Bcc: kept\r\nBccc: kept\r\n\r\nBcc: kept\r\n", "X-Bcc: kept\r\nBccc: kept\r\n" DATE ID "\r\nBcc: kept\r\n"},
     {"Subject: a\r\n Bcc: folded, kept\r\n\r\n", "Subject: a\r\n Bcc: folded, kept\r\n" DATE ID "\r\n"},
+    {"a-first-word-that-is-rather-long, and no field\r\nBcc: kept\r\n", DATE ID "\r\na-first-word-that-is-rather-long, and no field\r\nBcc: kept\r\n"},
     {"A-Name-That-Is-Longer-Than-Any: x\r\n\r\n", "A-Name-That-Is-Longer-Than-Any: x\r\n" DATE ID "\r\n"},
     {"\r\nDate: in the body\r\n", DATE ID "\r\nDate: in the body\r\n"},
     {"no header at all\r\n", DATE ID "\r\nno header at all\r\n"},
@@ -62,11 +63,31 @@ static void mending_twice_changes_nothing(void **state)
 		check(rows[i].out, rows[i].out, 0, 0);
 }
 
+static void from_is_added_when_it_is_missing(void **state)
+{
+	static const char *const texts[][2] = {{"Subject: x\r\n\r\n", "Subject: x\r\n" DATE "From: me\r\n" ID "\r\n"}, {"FROM: you\r\n\r\n", "FROM: you\r\n" DATE ID "\r\n"}};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct mend m;
+		struct buf result;
+
+		buf_init(&result, 4096);
+		mend_init(&m, "today", "<new@here>");
+		m.from = "me";
+		mend_feed(&m, span_str(texts[i][0]), &result);
+		mend_end(&m, &result);
+		assert_span_equal(buf_span(&result), texts[i][1]);
+		buf_fini(&result);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(messages_are_mended_in_all_pieces),
 	    cmocka_unit_test(mending_twice_changes_nothing),
+	    cmocka_unit_test(from_is_added_when_it_is_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

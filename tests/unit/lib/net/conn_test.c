@@ -353,10 +353,13 @@ static void the_handover_to_tls(void **state)
 {
 	(void)state;
 	seen.on_input = START_TLS;
+	assert_true(conn_is_plain(conn));
 	say("STARTTLS\r\nMAIL FROM:<injected@x.test>\r\n");
 	turn();
 	assert_string_equal(got(), "220 go\r\n");
+	assert_false(conn_is_plain(conn) || conn_is_tls(conn));
 	assert_int_equal(shake(), 1);
+	assert_true(conn_is_tls(conn) && !conn_is_plain(conn));
 	assert_input("");
 	assert_int_equal(SSL_write(ssl, "EHLO", 4), 4);
 	turn();

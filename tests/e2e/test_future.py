@@ -1,0 +1,94 @@
+"""FUTURERELEASE (RFC 4865): a submitted message that waits for its time, whatever happens meanwhile."""
+import calendar
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from mailwain import until
+from test_submission import client, newest, server  # noqa: F401
+
+ALICE = "alice@example.com"
+
+
+def send(c, parameter, subject, to=ALICE):
+    c.expect("MAIL FROM:<%s> %s" % (ALICE, parameter), 250)
+    c.expect("RCPT TO:<%s>" % to, 250)
+    c.expect("DATA", 354)
+    return c.expect("Subject: %s\r\n\r\nLater.\r\n." % subject, 250).split()[-1]
+
+
+def row(suite, qid):
+    return next((r for r in suite.rows("queue", "list") if r["id"] == qid), None)
+
+
+def at(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+
+
+def test_what_is_offered(server):  # noqa: F811
+    c = client(server)
+    offer = re.search(r"FUTURERELEASE (\d+) (\S+)Z", c.hello())
+    until_when = calendar.timegm(time.strptime(offer[2], "%Y-%m-%dT%H:%M:%S"))
+    assert int(offer[1]) == 60 * 86400
+    assert abs(until_when - time.time() - 60 * 86400) < 10
+
+
+@pytest.mark.parametrize("parameter", [
+    "HOLDFOR=5184001", "HOLDFOR=", "HOLDFOR=-1", "HOLDFOR=1x", "HOLDFOR=9999999999", "HOLDFOR=60 HOLDFOR=60",
+    "HOLDFOR=60 HOLDUNTIL=2026-12-24T00:00:00Z", "HOLDUNTIL=tomorrow", "HOLDUNTIL=2020-01-01T00:00:00Z", "HOLDUNTIL=2199-01-01T00:00:00Z",
+])
+def test_what_is_refused(server, parameter):  # noqa: F811
+    c = client(server)
+    assert "5.5.4" in c.expect("MAIL FROM:<%s> %s" % (ALICE, parameter), 501)
+    c.expect("MAIL FROM:<%s> HOLDFOR=60" % ALICE, 250)
+
+
+def test_it_comes_at_its_time(server):  # noqa: F811
+    c = client(server)
+    begun = time.time()
+    qid = send(c, "HOLDFOR=2", "held for a moment")
+    assert row(server, qid)["status"] == "scheduled"
+    assert "held for a moment" in newest(server, ALICE, "held for a moment")
+    assert time.time() - begun >= 1.9
+    until(lambda: row(server, qid) is None)
+
+
+def test_neither_a_flush_nor_a_restart_sends_it(server):  # noqa: F811
+    c = client(server)
+    qid = send(c, "HOLDUNTIL=" + at(86400), "tomorrow")
+    c.close()
+    assert "before the time" in server.mw("queue", "flush", qid, check=False).stderr
+    server.mw("queue", "flush", "--all")
+    server.mw("queue", "hold", qid)
+    assert row(server, qid)["status"] == "held"
+    server.mw("queue", "release", qid)
+    os.kill(server.daemons()["queue"], signal.SIGKILL)
+    until(lambda: row(server, qid))
+    waiting = row(server, qid)
+    assert waiting["status"] == "scheduled" and abs(waiting["next"] - time.time() - 86400) < 60
+    assert not [r for r in server.rows("queue", "show", qid) if r["attempts"]]
+    server.mw("queue", "delete", qid)
+
+
+def test_a_notification_says_what_was_asked(server):  # noqa: F811
+    c = client(server)
+    until_when = at(2)
+    c.expect("MAIL FROM:<%s> HOLDUNTIL=%s" % (ALICE, until_when), 250)
+    c.expect("RCPT TO:<%s> NOTIFY=SUCCESS" % ALICE, 250)
+    c.expect("DATA", 354)
+    c.expect("Subject: told\r\n\r\nLater.\r\n.", 250)
+    assert "Future-Release-Request: until;" + until_when in until(lambda: notification(server))
+
+
+def notification(suite):
+    imap = suite.imap(ALICE)
+    imap.ok("SELECT INBOX")
+    lines, _ = imap.run('UID SEARCH HEADER CONTENT-TYPE "delivery-status"')
+    for uid in lines[0].split()[2:]:
+        text = b"\r\n".join(imap.run("UID FETCH %s BODY.PEEK[]" % uid.decode())[0]).decode()
+        if "Future-Release-Request" in text:
+            return text
+    return None
