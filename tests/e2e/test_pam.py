@@ -1,5 +1,6 @@
 """Users of the machine: they log in through PAM and get mail, beside accounts of the directory."""
 import base64
+import glob
 import imaplib
 import os
 import shutil
@@ -261,6 +262,7 @@ def wrapped(tmp_path_factory):
         pytest.skip("a sanitizer wants to be the first library of a process")
     preload = "%s:%s" % (wrapper("libpam_wrapper.so"), wrapper("libnss_wrapper.so"))
     matrix = wrapper("pam_wrapper/pam_matrix.so")
+    before_us = set(glob.glob("/tmp/pam.?"))
     top = tempfile.mkdtemp(prefix="mailwain-test-pam-")
     os.chmod(top, 0o755)
     d = {"dir": top, "matrix": matrix}
@@ -296,7 +298,9 @@ exec %s
             yield m
     finally:
         mailwain.BIN = before
-        shutil.rmtree(top, ignore_errors=True)
+        # The wrapper's own, of which it leaves one for each process that was killed, and can make a few dozen.
+        for left in [top] + sorted(set(glob.glob("/tmp/pam.?")) - before_us):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def test_modules_decide(wrapped):
