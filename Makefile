@@ -31,12 +31,14 @@ UTF8PROC_LIBS ?= -lutf8proc
 JANSSON_LIBS  ?= -ljansson
 PAM_LIBS      ?= -lpam
 CRYPT_LIBS    ?= -lcrypt
+CURL_LIBS     ?= -lcurl
+UNBOUND_LIBS  ?= -lunbound
 CMOCKA_LIBS   ?= -lcmocka
 
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
-CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o value.o)
+CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o server.o value.o)
 GRANT   := lib/proc/grant.o
 CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o
@@ -50,23 +52,33 @@ SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
 SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
 LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
+DNS     := $(addprefix lib/dns/,client.o record.o)
+ALIAS   := $(addprefix lib/alias/,parse.o set.o)
+OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
-             $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o)
+             $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o) \
+             $(ALIAS) master/aliases.o master/alias_files.o
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
-auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) lib/net/control_daemon.o \
+auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
-             password.o hash.o app.o defence.o marks.o login.o sasl.o sender.o change.o control.o control_alias.o control_app.o control_failures.o export.o \
-             question.o system.o machine_user.o) \
-             lib/store/pages.o
-auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) -lpthread
+             password.o hash.o app.o defence.o marks.o login.o sasl.o token.o token_keys.o sender.o change.o control.o control_alias.o control_app.o \
+             control_failures.o export.o question.o system.o machine_user.o) \
+             lib/store/pages.o $(ALIAS) auth/aliases.o auth/aliases_load.o
+auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) $(JANSSON_LIBS) -lpthread -lm
 auth-pam_O := $(DAEMON) $(addprefix auth/,pam_main.o pam_tasks.o pam_child.o machine_user.o)
 # crypt(3) is pam_unix's, which comes later: a sanitizer must know it from the beginning.
 auth-pam_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(PAM_LIBS) $(CRYPT_LIBS)
 keys_O    := $(DAEMON) $(addprefix lib/tls/,certificate.o key.o) $(addprefix keys/,main.o ring.o)
 keys_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
+fetch_O   := $(DAEMON) $(CONTROL) $(DNS) lib/dns/name.o lib/net/control_daemon.o $(addprefix fetch/,main.o address.o control.o header.o loop.o transfer.o)
+fetch_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(CURL_LIBS) $(TLS_LIBS) $(IDN_LIBS)
+RESOLVER  := $(addprefix resolve/,packet.o present.o)
+resolve_O := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(addprefix lib/dns/,record.o name.o) $(RESOLVER) \
+             $(addprefix resolve/,main.o peer.o control.o flights.o context.o settings.o)
+resolve_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) $(UNBOUND_LIBS)
 INTAKE    := $(addprefix lib/intake/,daemon.o session.o room.o login.o sender.o rate.o mend.o recipients.o content.o)
 smtpd_O   := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) smtpd/main.o
 submission_O := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) submission/main.o
@@ -77,7 +89,7 @@ pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
-             recover.o schedule.o)
+             recover.o schedule.o) queue/agent.o
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o groups.o messages.o log.o change.o files.o known.o orphans.o pages.o \
              check.o care.o) \
@@ -89,6 +101,8 @@ deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
+agent_O   := $(DAEMON) $(GRANT) $(addprefix lmtp/,agent.o agent_run.o agent_user.o agent_file.o)
+agent_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(TLSDAEMON) $(SASLLINE) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
@@ -99,21 +113,27 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
-mailwain-config_O  := $(BASE) $(CONF) lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
+mailwain-aliases_O := $(COMMAND) $(CONF) lib/conf/file.o $(ALIAS) master/alias_files.o master/aliases_command.o
+mailwain-aliases_L  = $(JANSSON_LIBS)
+mailwain-config_O  := $(BASE) $(CONF) $(ALIAS) master/alias_files.o lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-tls_O     := $(COMMAND) lib/tls/certificate.o master/tls_command.o
 mailwain-tls_L      = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-account_O := $(COMMAND) auth/command.o
 mailwain-account_L  = $(JANSSON_LIBS)
+mailwain-fetch_O   := $(COMMAND) fetch/command.o
+mailwain-fetch_L    = $(JANSSON_LIBS)
 mailwain-queue_O   := $(COMMAND) queue/command.o
 mailwain-queue_L    = $(JANSSON_LIBS)
+mailwain-resolve_O := $(COMMAND) resolve/command.o
+mailwain-resolve_L  = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
 mailwain-store_L    = $(JANSSON_LIBS)
 sendmail_O := $(COMMAND) $(CONF) lib/conf/file.o $(LOCAL) $(SMTP) $(addprefix submission/,sendmail.o sendmail_content.o sendmail_handover.o sendmail_queue.o sendmail_smtp.o)
 sendmail_L  = $(JANSSON_LIBS)
 
-DAEMONS  := master keys auth auth-pam smtpd submission pickup queue deliver lmtpd imapd imap-session
-COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-queue mailwain-store
+DAEMONS  := master keys resolve auth auth-pam fetch smtpd submission pickup queue deliver lmtpd imapd imap-session agent
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-fetch mailwain-queue mailwain-store mailwain-aliases mailwain-resolve
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
 
@@ -124,7 +144,7 @@ LOCAL_PROGRAMS := sendmail
 SENDMAIL_BINS := $(B)/sbin/sendmail $(B)/bin/mailq $(B)/bin/newaliases
 LINK_BINS    := $(foreach l,$(LINKS),$(B)/bin/$(firstword $(subst :, ,$l)))
 
-all: $(DAEMON_BINS) $(COMMAND_BINS) $(LINK_BINS) $(SENDMAIL_BINS) $(B)/man/mailwain.conf.5 $(B)/man/mailwain-log.5
+all: $(DAEMON_BINS) $(COMMAND_BINS) $(LINK_BINS) $(SENDMAIL_BINS) $(B)/libexec/newaliases $(B)/man/mailwain.conf.5 $(B)/man/mailwain-log.5
 
 define binary
 $(1): $$(addprefix $$(B)/obj/,$$($(2)_O))
@@ -138,6 +158,10 @@ $(eval $(call binary,$(B)/sbin/sendmail,sendmail))
 $(B)/bin/mailq $(B)/bin/newaliases: $(B)/sbin/sendmail
 	@ln -sf ../sbin/sendmail $@
 
+# What sendmail -bi runs.
+$(B)/libexec/newaliases: $(B)/bin/mailwain-aliases
+	@ln -sf ../bin/mailwain-aliases $@
+
 $(LINK_BINS): $(COMMAND_BINS)
 	@$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(B)/bin/$(firstword $(subst :, ,$l));)
 
@@ -149,21 +173,21 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
-              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread
+              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
 
 $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
-$(filter $(B)/tests/auth/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -175,8 +199,10 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o control.o control_alias.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o system.o machine_user.o pam_tasks.o) queue/dsn.o
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
+           control_failures.o defence.o directory.o directory_env.o \
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o \
+           fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 REPLAYS    := $(FUZZ_NAMES:%=$(B)/tests/fuzz/%)
@@ -218,7 +244,12 @@ fuzz-coverage: deps
 $(B)/tests/confine: $(B)/obj/tests/confine/confine.o $(B)/lib.a
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine
+# A client of resolve alone (tests/e2e/test_resolve.py).
+$(B)/tests/asker: $(B)/obj/tests/e2e/asker.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker
 
 # Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
 damage_O := $(LIB_OBJS) auth/directory.o auth/directory_env.o auth/directory_app.o auth/directory_place.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
@@ -237,6 +268,10 @@ check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
 check-linear: deps all $(B)/tests/lib/linear_time_test
 	@$(RIG_ENV) tests/linear/linear.py $(RIG)
+# What testssl.sh says of the ports with TLS.
+check-testssl: deps all
+	@tests/install-deps.sh --testssl
+	@MAILWAIN_BUILD=$(abspath $(B)) tests/testssl.py
 # The clients of check-load and check-soak: thousands in one process.
 LOAD_CLIENTS := $(addprefix $(B)/tests/,idlers senders)
 $(LOAD_CLIENTS): $(B)/tests/%: $(addprefix $(B)/obj/tests/load/,%.o peer.o)
@@ -338,7 +373,7 @@ fuzz:
 
 # Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
 FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
-              mime_words imap_facts ipc
+              mime_words imap_facts ipc dns_records dns_packet jwt jwks
 fuzzers-short:
 	@tests/install-deps.sh --fuzz
 	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)
@@ -391,7 +426,7 @@ foreign = { [ -e "$$f" ] || [ -L "$$f" ]; } && [ "$$(readlink "$$f")" != $(SBIND
 
 # Every installed path, for install and uninstall alike. The file for PAM is configuration: it stays.
 INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword $(subst :, ,$l))) \
-            $(DAEMONS:%=$(LIBEXECDIR)/%) $(foreach p,$(PAGES),$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p)) \
+            $(DAEMONS:%=$(LIBEXECDIR)/%) $(LIBEXECDIR)/newaliases $(foreach p,$(PAGES),$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p)) \
             $(SYSTEMDDIR)/mailwain.service $(SYSUSERSDIR)/mailwain.conf
 
 install: all
@@ -406,6 +441,7 @@ install: all
 		$(SYSTEMDDIR) $(SYSUSERSDIR))
 	install $(COMMAND_BINS) $(DESTDIR)$(BINDIR)
 	install $(DAEMON_BINS) $(DESTDIR)$(LIBEXECDIR)
+	ln -sf $(BINDIR)/mailwain-aliases $(DESTDIR)$(LIBEXECDIR)/newaliases
 	$(foreach l,$(LINKS),ln -sf $(lastword $(subst :, ,$l)) $(DESTDIR)$(BINDIR)/$(firstword $(subst :, ,$l)) &&) :
 	$(foreach s,1 5 8,install -m 644 $(filter %.$s,$(PAGES)) $(DESTDIR)$(MANDIR)/man$s &&) :
 ifneq ($(SENDMAIL),no)
@@ -445,4 +481,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall
+.PHONY: all bench check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall

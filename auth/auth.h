@@ -14,12 +14,14 @@ struct exchange;
 struct change;
 struct question;
 struct system_users;
+struct tokens;
 
 struct auth {
 	struct daemon *daemon;
 	struct directory *directory;
 	struct control_server *control;
 	struct password_pool *passwords;
+	struct tokens *tokens;
 	struct defence *defence;
 	struct marks *marks;
 	struct login *pending; /* being checked, or answered late */
@@ -31,6 +33,8 @@ struct auth {
 	unsigned exchange_count;
 	unsigned char secret[DIRECTORY_SECRET]; /* of SCRAM keys for accounts that do not exist, and of the defence: the same after a restart */
 	unsigned char grant_key[GRANT_KEY];
+	unsigned char program_key[GRANT_KEY];
+	struct alias_set *aliases; /* NULL: there are none */
 	struct auth_peer *peers; /* connected daemons */
 	uint64_t logins;
 	uint64_t highest; /* account number for which there is a directory of mail */
@@ -44,28 +48,59 @@ uint64_t numbers_highest(const char *store);
 
 /* ---- lookup.c: where does an address lead? ---- */
 
+/* As in agent.def. */
+enum program { PROGRAM_NONE, PROGRAM_PIPE, PROGRAM_FILE };
+
 struct recipient {
 	uint64_t account; /* 0: an alias, to be expanded */
 	uint64_t quota;
+	/* What is no address, of the alias `address`; for auth_expand_each only. name, text: of alias and target, borrowed until the call returns. */
+	enum program program;
+	struct span name, text;
+	int code; /* E_CANNOT: it may not have the message, or is no address */
+	struct span owner; /* who is told of failures in the sender's place, an address; empty: the sender. Borrowed as well */
 	char address[DIRECTORY_ADDRESS_MAX + 1]; /* of the account, or of the alias */
 	char detail[65];
 };
 
 /*
- * 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. E_AGAIN, and what else
- * system_find() says, when it leads to a user of this machine; who has none yet gets an account by it.
+ * 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO; E_UNAVAILABLE: /etc/aliases
+ * cannot be read. E_AGAIN, and what else system_find() says, when it leads to a user of this machine; who has none yet gets an account by it.
  */
 int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err);
+/* The same without /etc/aliases: the mailbox that an alias calls by its own name. */
+int auth_lookup_mailbox(struct auth *auth, struct span address, struct recipient *out, struct err *err);
 /* 1, 0, or negative: the directory cannot be read. */
 int auth_domain_is_ours(struct auth *auth, struct span domain);
 uint64_t auth_quota(struct auth *auth, const struct account *account);
 
 /*
  * Where an address leads in the end: fn is called for each mailbox or remote address
- * (account 0), each once, when all of them are known. E_LOOP when aliases go deeper than DIRECTORY_DEPTH_MAX, E_LIMIT; else as auth_lookup().
+ * (account 0), each once, and for commands and files of /etc/aliases; when all of them are known, or not at all. E_LOOP when aliases go
+ * deeper than DIRECTORY_DEPTH_MAX, E_LIMIT; E_UNAVAILABLE when a list that is included cannot be read; E_CANNOT when all there is may not
+ * have mail; else as auth_lookup(). E_AGAIN: all users that are not known have been asked for.
  */
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
     struct err *err);
+
+/* ---- aliases.c: /etc/aliases, for domains whose accounts are of the system ---- */
+struct alias;
+
+/* aliases_load.c: what master handed over last. An error leaves what was there. */
+int aliases_load(struct auth *auth, struct err *err);
+/* 1: out is the alias of the local part of this canonical address; 0: none; E_UNAVAILABLE: they cannot be read. */
+int aliases_find(struct auth *auth, struct span address, const struct alias **out, struct err *err);
+/* The address of "owner-NAME" in its domain, when that is an alias, too: aliases(5). out: DIRECTORY_ADDRESS_MAX + 1 bytes. */
+bool aliases_owner(struct auth *auth, const struct alias *alias, struct span address, char *out);
+/* What its targets are: fn gets each address, canonical; mailbox: this one as it is, whatever /etc/aliases says. other gets commands, files, and what is no address. */
+struct alias_walk {
+	struct span address; /* of the alias, canonical */
+	struct span detail;
+	int (*found)(void *arg, struct span address, bool mailbox, struct err *err);
+	int (*other)(void *arg, const struct recipient *r);
+	void *arg;
+};
+int aliases_each(struct auth *auth, const struct alias *alias, const struct alias_walk *walk, struct err *err);
 
 /* ---- sender.c ---- */
 
@@ -144,12 +179,17 @@ void login_by_own_password(struct login *login, struct span password);
 /* The client has proved that it is this user, or not: reason says in the log what was wrong. code: 0, E_AUTHFAILED, or what kept us from finding out. */
 void login_end(struct login *login, int code, const char *reason);
 void login_proved(struct login *login);
-/* A certificate of the client's, which the daemon that has the connection has checked, says who it is. */
-void login_by_certificate(struct login *login);
+/* Somebody says who it is: a certificate, which the daemon that has the connection has checked, or the identity provider. */
+void login_vouched(struct login *login);
 /* Before a proof is looked at; false: it must not be, and the login has been refused. */
 bool login_may_prove(struct login *login);
 /* A proof was right, though the client has still to say so. */
 void login_is_right(struct login *login);
+/* A proof was wrong, though the client has still to be told: it has failed, also when it leaves now. login_end adds nothing to that. */
+void login_is_wrong(struct login *login, const char *reason);
+/* Is there such an account, or could there be such a user of this machine? Not to be found is no error: login_why_not says it then. */
+int login_find(struct login *login);
+const char *login_why_not(const struct login *login);
 /* The SCRAM keys of the account, or such as nobody's password has. */
 int login_keys(struct login *login, size_t size, struct scram_keys *out);
 /* Another name for the same account? */

@@ -44,7 +44,9 @@ static int show_target(void *arg, const struct recipient *r)
 	buf_init(&row, 4096);
 	buf_add_str(&row, "{\"address\":");
 	json_add_string(&row, span_str(r->address));
-	buf_printf(&row, ",\"local\":%s,\"account\":%llu}", r->account ? "true" : "false", (unsigned long long)r->account);
+	buf_printf(&row, ",\"local\":%s,\"account\":%llu,\"program\":", r->account ? "true" : "false", (unsigned long long)r->account);
+	json_add_string(&row, r->text);
+	buf_add_char(&row, '}');
 	control_reply_row(((struct request *)arg)->reply, buf_span(&row));
 	buf_fini(&row);
 	return 0;

@@ -40,6 +40,8 @@ struct login {
 	bool found;    /* there is an account of this name */
 	bool known;    /* and it has a password */
 	bool is_right; /* what was counted is settled */
+	bool is_wrong; /* so it is; and the log has it */
+	int64_t delay_ms; /* of is_wrong */
 	bool system;   /* a user of this machine, or nobody: PAM knows the password */
 	bool user_known; /* it is a user: */
 	struct system_user machine_user;
@@ -157,17 +159,30 @@ static void answer_later(struct login *login, int64_t ms)
 	evtimer_add(login->timer, &tv);
 }
 
+void login_is_wrong(struct login *login, const char *reason)
+{
+	if (login->is_wrong)
+		return;
+	login->is_wrong = true;
+	login->code = E_AUTHFAILED;
+	login_log(login, reason);
+	login->delay_ms = defence_wrong(login->auth->defence, &login->attempt, clock_monotonic_ms());
+}
+
 void login_end(struct login *login, int code, const char *reason)
 {
 	struct defence *defence = login->auth->defence;
 	int64_t wait_ms = 0;
 
 	login->code = code;
-	login_log(login, reason);
+	if (code == E_AUTHFAILED)
+		login_is_wrong(login, reason);
+	else
+		login_log(login, reason);
 	if (code == 0)
 		login_is_right(login);
 	else if (code == E_AUTHFAILED)
-		wait_ms = wait_of(login, defence_wrong(defence, &login->attempt, clock_monotonic_ms()));
+		wait_ms = wait_of(login, login->delay_ms);
 	else
 		defence_give_back(defence, &login->attempt);
 	unpark(login);
@@ -200,8 +215,6 @@ void login_proved(struct login *login)
 
 /* ---- who it is ---- */
 
-static void take_password(struct login *login, struct span password);
-
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct login *login = arg;
@@ -209,7 +222,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (login->parked != NULL)
-		take_password(login, secret_span(login->parked));
+		login_by_password(login, secret_span(login->parked));
 	else
 		login_answer(login);
 }
@@ -255,7 +268,8 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 		refuse(auth, conn, id, ask);
 		return NULL;
 	}
-	defence_attempt(auth->defence, ask->user, ask->remote, &login->attempt);
+	/* Those whose token alone says who they are have each address for themselves. */
+	defence_attempt(auth->defence, ask->user.len > 0 ? ask->user : ask->remote, ask->remote, &login->attempt);
 	login->attempt.exempt = conf_in_networks(daemon_conf(auth->daemon), CONF_unlimited_from, NULL, span_str(login->remote));
 	return login;
 }
@@ -269,7 +283,7 @@ static bool is_machine_name(struct auth *auth, struct span canonical)
 }
 
 /* Not to be found is no error: the password is checked all the same, so that it takes as long. */
-static int find_account(struct login *login)
+int login_find(struct login *login)
 {
 	struct auth *auth = login->auth;
 	char canonical[DIRECTORY_ADDRESS_MAX + 1];
@@ -460,7 +474,13 @@ static bool by_app_password(struct login *login, struct span password)
 	return true;
 }
 
-static void on_user_known(void *arg);
+/* What it found before may have changed. */
+static void on_user_known(void *arg)
+{
+	struct login *login = arg;
+
+	login_by_password(login, secret_span(login->parked));
+}
 
 /* False: it cannot wait for auth-pam. */
 static bool wait_for_user(struct login *login, struct span password)
@@ -468,9 +488,9 @@ static bool wait_for_user(struct login *login, struct span password)
 	return login->rounds++ < SYSTEM_ROUNDS_MAX && keep_password(login, password) && system_wait(login->auth->system, on_user_known, login) == 0;
 }
 
-static void take_password(struct login *login, struct span password)
+void login_by_password(struct login *login, struct span password)
 {
-	int r = find_account(login);
+	int r = login_find(login);
 
 	if (r == 0)
 		r = find_machine_user(login);
@@ -484,35 +504,22 @@ static void take_password(struct login *login, struct span password)
 		check(login, password);
 }
 
-/* What it found before may have changed. */
-static void on_user_known(void *arg)
-{
-	struct login *login = arg;
-
-	take_password(login, secret_span(login->parked));
-}
-
 void login_by_own_password(struct login *login, struct span password)
 {
 	login->own = true;
-	take_password(login, password);
+	login_by_password(login, password);
 }
 
-void login_by_password(struct login *login, struct span password)
-{
-	take_password(login, password);
-}
+/* ---- by the word of another ---- */
 
-/* ---- by a certificate ---- */
-
-static void take_certificate(void *arg)
+static void take_word(void *arg)
 {
 	struct login *login = arg;
-	int r = find_account(login);
+	int r = login_find(login);
 
 	if (r == 0)
 		r = find_machine_user(login);
-	if (r == E_AGAIN && login->rounds++ < SYSTEM_ROUNDS_MAX && system_wait(login->auth->system, take_certificate, login) == 0)
+	if (r == E_AGAIN && login->rounds++ < SYSTEM_ROUNDS_MAX && system_wait(login->auth->system, take_word, login) == 0)
 		return;
 	if (r == E_AGAIN)
 		login_end(login, E_UNAVAILABLE, "overload");
@@ -526,9 +533,18 @@ static void take_certificate(void *arg)
 		login_end(login, E_AUTHFAILED, "unknown-user");
 }
 
-void login_by_certificate(struct login *login)
+void login_vouched(struct login *login)
 {
-	take_certificate(login);
+	take_word(login);
+}
+
+/* ---- by a token ---- */
+
+const char *login_why_not(const struct login *login)
+{
+	if (!login->found && !login->system)
+		return "unknown-user";
+	return login->account.disabled ? "disabled" : NULL;
 }
 
 /* ---- by a proof ---- */
@@ -536,7 +552,7 @@ void login_by_certificate(struct login *login)
 int login_keys(struct login *login, size_t size, struct scram_keys *out)
 {
 	const struct credentials *have = &login->account.credentials;
-	int r = find_account(login);
+	int r = login_find(login);
 
 	if (r != 0)
 		return r;

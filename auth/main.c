@@ -4,6 +4,7 @@
 #include "auth/defence.h"
 #include "auth/marks.h"
 #include "auth/system.h"
+#include "auth/token.h"
 #include "base/log.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
@@ -88,6 +89,10 @@ static void auth_peer_came(struct daemon *daemon, struct span service, struct sp
 {
 	struct auth_peer *peer;
 
+	if (!serving && span_eq(service, SPAN_LIT("fetch"))) {
+		tokens_service(((struct auth *)daemon_state(daemon))->tokens, fd);
+		return;
+	}
 	if (!serving && span_eq(service, SPAN_LIT("pam"))) {
 		system_connect(((struct auth *)daemon_state(daemon))->system, fd);
 		return;
@@ -144,6 +149,8 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	auth->daemon = daemon;
 	if (!daemon_secret(daemon, "grant", auth->grant_key, sizeof(auth->grant_key)))
 		return err_set(err, E_BUG, "master gave no key for grants");
+	if (!daemon_secret(daemon, "programs", auth->program_key, sizeof(auth->program_key)))
+		return err_set(err, E_BUG, "master gave no key for grants of programs");
 	r = directory_open(".", &auth->directory, err);
 	if (r == 0 && directory_is_damaged(auth->directory))
 		log_event(EV_auth_directory_error, daemon_log(daemon),
@@ -162,7 +169,11 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	if (r == 0 && (auth->defence == NULL || auth->marks == NULL || auth->system == NULL))
 		r = err_set(err, E_NOMEM, "no memory for counting failed logins and for users of this machine");
 	if (r == 0)
+		r = aliases_load(auth, err);
+	if (r == 0)
 		r = password_pool_new(auth, &auth->passwords, err);
+	if (r == 0)
+		r = tokens_new(auth, &auth->tokens, err);
 	if (r == 0)
 		auth->control = control_server_new(daemon, auth_control, auth);
 	return r;
@@ -172,11 +183,13 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 static int auth_reload(struct daemon *daemon, struct err *err)
 {
 	struct auth *auth = daemon_state(daemon);
+	int r = aliases_load(auth, err);
 
-	(void)err;
+	if (r != 0)
+		return r;
 	system_forget(auth->system);
 	auth_changed(auth);
-	return 0;
+	return tokens_reload(auth->tokens, err);
 }
 
 static void auth_halt(struct daemon *daemon)

@@ -11,7 +11,10 @@
 
 #include <stdlib.h>
 
-enum { GRANT_SECONDS = 2 * 86400 }; /* longer than the largest message takes at the slowest pace that is allowed */
+enum {
+	GRANT_SECONDS = 2 * 86400, /* longer than the largest message takes at the slowest pace that is allowed */
+	PROGRAM_SECONDS = 86400,   /* of a grant for a command: it is asked for anew with each attempt, and may have to wait its turn */
+};
 
 struct question {
 	struct question *next, **link; /* auth->questions */
@@ -116,12 +119,26 @@ static void answer_recipient(const struct question *q)
 
 static int send_target(void *arg, const struct recipient *r)
 {
+	static const char *const refusals[] = {"an alias leads to what is no address", "an alias leads to a command, which is not allowed here",
+	    "an alias leads to a file, which is not allowed here"};
 	const struct question *q = arg;
-	struct auth_target target = {.account = r->account,
+	unsigned char grant[GRANT_SIZE];
+	struct auth_target target = {.code = r->code,
+	    .account = r->account,
 	    .quota = r->quota,
 	    .address = span_str(r->address),
-	    .detail = span_str(r->detail)};
+	    .detail = span_str(r->detail),
+	    .sender = r->owner};
 
+	if (r->code != 0) {
+		target.text = span_str(refusals[r->program]);
+	} else if (r->program != PROGRAM_NONE) {
+		grant_make_program(q->auth->program_key, r->program, r->name, r->text, clock_wall() + PROGRAM_SECONDS, grant);
+		target.kind = r->program;
+		target.name = r->name;
+		target.program = r->text;
+		target.grant = span_of(grant, sizeof(grant));
+	}
 	return ipc_conn_send(q->conn, &ipc_auth_target, q->id, &target, -1);
 }
 

@@ -1,6 +1,7 @@
 /* SASL exchanges under way: the engine's questions are answered from the directory, and its end is a login like any other. */
 #include "auth/auth.h"
 
+#include "auth/token.h"
 #include "net/ipc_conn.h"
 #include "sasl/sasl.h"
 
@@ -17,6 +18,8 @@ struct exchange {
 	struct sasl *sasl;
 	struct login *login; /* once it is known who wants in; NULL: not yet */
 	bool proved;	     /* SCRAM: the proof was right */
+	bool refused;	     /* its token was not good: the client has still to answer that */
+	struct token_check *check; /* NULL: nobody is being asked about its token */
 	char service[17];
 	char remote[65];
 };
@@ -29,6 +32,8 @@ static void exchange_free(struct exchange *x)
 	else
 		x->auth->exchanges_tail = x->link;
 	x->auth->exchange_count--;
+	if (x->check != NULL)
+		token_check_drop(x->check);
 	if (x->login != NULL)
 		login_drop(x->login);
 	sasl_free(&x->sasl);
@@ -80,6 +85,7 @@ static void check_password(struct exchange *x)
 	exchange_free(x);
 }
 
+/* A certificate, or who gave the token, says who it is; of users of the machine PAM may still have another opinion. */
 static void take_identity(struct exchange *x)
 {
 	struct login *login = take_login(x);
@@ -87,9 +93,97 @@ static void take_identity(struct exchange *x)
 	if (login != NULL && !may_act_as(x, login))
 		login_end(login, E_AUTHFAILED, "acts-for-another");
 	else if (login != NULL)
-		login_by_certificate(login);
+		login_vouched(login);
 	exchange_free(x);
 }
+
+/* ---- bearer tokens ---- */
+
+static void send_challenge(struct exchange *x)
+{
+	struct auth_sasl_challenge body = {.challenge = sasl_challenge(x->sasl)};
+
+	ipc_conn_send(x->conn, &ipc_auth_sasl_challenge, x->id, &body, -1);
+}
+
+/* It has failed now: a client that leaves before it is told has guessed all the same. */
+static void refuse_token(struct exchange *x, const char *reason, const char *status)
+{
+	char configuration[TOKEN_CONFIGURATION_MAX];
+	const struct sasl_refusal refusal = token_refusal(daemon_conf(x->auth->daemon), status, configuration);
+
+	login_is_wrong(x->login, reason);
+	x->refused = true;
+	if (sasl_refuse_token(x->sasl, &refusal) == SASL_CHALLENGE)
+		send_challenge(x);
+	else
+		finish(x, E_AUTHFAILED, reason);
+}
+
+/* Who did not say who it is, is whom the token names. */
+static bool take_name_of_token(struct exchange *x, const char *user)
+{
+	struct login_ask ask = {.service = span_str(x->service), .user = span_str(user), .remote = span_str(x->remote)};
+
+	login_drop(x->login);
+	x->login = login_new(x->auth, x->conn, x->id, &ask);
+	return x->login != NULL && login_find(x->login) == 0;
+}
+
+static void take_token(struct exchange *x, const char *user)
+{
+	if (sasl_user(x->sasl).len == 0 && !take_name_of_token(x, user)) {
+		if (x->login != NULL)
+			finish(x, E_IO, err_text(E_IO));
+		else
+			exchange_free(x); /* the login has answered */
+	} else if (!login_is_user(x->login, span_str(user))) {
+		refuse_token(x, "token-of-another", "invalid_token");
+	} else if (login_why_not(x->login) != NULL) {
+		refuse_token(x, login_why_not(x->login), "invalid_token");
+	} else {
+		take_identity(x);
+	}
+}
+
+static void on_token(void *arg, const struct token_word *word)
+{
+	struct exchange *x = arg;
+
+	x->check = NULL;
+	if (word->code == 0)
+		take_token(x, word->user);
+	else if (word->code == E_AUTHFAILED)
+		refuse_token(x, word->reason, word->status);
+	else
+		finish(x, word->code, word->reason);
+}
+
+static void check_token(struct exchange *x)
+{
+	int r;
+
+	x->login = take_login(x);
+	if (x->login == NULL) {
+		exchange_free(x);
+		return;
+	}
+	r = login_find(x->login);
+	if (r != 0) {
+		finish(x, r, err_text(r));
+		return;
+	}
+	if (!login_may_prove(x->login)) {
+		x->login = NULL; /* answered */
+		exchange_free(x);
+		return;
+	}
+	x->check = token_check_new(x->auth->tokens, sasl_secret(x->sasl), on_token, x);
+	if (x->check == NULL)
+		finish(x, E_UNAVAILABLE, "overload");
+}
+
+/* ---- keys ---- */
 
 /* 0: *step is the next one. */
 static int give_keys(struct exchange *x, enum sasl_step *step)
@@ -105,13 +199,6 @@ static int give_keys(struct exchange *x, enum sasl_step *step)
 		*step = sasl_keys(x->sasl, &keys);
 	explicit_bzero(&keys, sizeof(keys));
 	return r;
-}
-
-static void send_challenge(struct exchange *x)
-{
-	struct auth_sasl_challenge body = {.challenge = sasl_challenge(x->sasl)};
-
-	ipc_conn_send(x->conn, &ipc_auth_sasl_challenge, x->id, &body, -1);
 }
 
 static void go_on(struct exchange *x, enum sasl_step step)
@@ -136,6 +223,9 @@ static void go_on(struct exchange *x, enum sasl_step step)
 	case SASL_IDENTITY:
 		take_identity(x);
 		break;
+	case SASL_TOKEN:
+		check_token(x);
+		break;
 	case SASL_DONE:
 		finish(x, 0, NULL);
 		break;
@@ -145,7 +235,7 @@ static void go_on(struct exchange *x, enum sasl_step step)
 	case SASL_STARVED:
 		finish(x, E_NOMEM, err_text(E_NOMEM));
 		break;
-	default: /* tokens, too: nothing here knows them */
+	default:
 		finish(x, E_SYNTAX, "malformed");
 		break;
 	}
@@ -234,6 +324,8 @@ void auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struc
 
 	if (x == NULL)
 		answer_busy(conn, id);
+	else if (x->refused)
+		finish(x, E_AUTHFAILED, "token"); /* whatever it says (RFC 7628 section 3.2.3) */
 	else if (x->login == NULL)
 		go_on(x, sasl_respond(x->sasl, response));
 	else

@@ -183,9 +183,10 @@ int system_find(struct system_users *users, struct span name, struct system_user
 	k = known_find(users, name);
 	if (k == NULL || (!k->asked && k->until_ms < clock_monotonic_ms()))
 		return ask(users, name, k);
-	users->last = k;
-	if (k->asked)
+	if (k->asked) {
+		users->last = k;
 		return E_AGAIN;
+	}
 	if (k->code == 0)
 		*out = k->user;
 	return k->code;

@@ -44,7 +44,7 @@ bool system_has_mailbox(const struct auth *auth, const struct system_user *user)
  * auth-pam said: it cannot be known now.
  */
 int system_find(struct system_users *users, struct span name, struct system_user *out);
-/* Of the user that was looked for last: fn is called once, when there is an answer or there will be none. E_LIMIT, E_NOMEM. */
+/* Of the user for whom system_find() said E_AGAIN last: fn is called once, when there is an answer or there will be none. E_LIMIT, E_NOMEM. */
 int system_wait(struct system_users *users, void (*fn)(void *arg), void *arg);
 
 /*

@@ -462,6 +462,7 @@ void front_session_start(struct front *front, const struct front_listener *liste
 		free(s);
 		return;
 	}
+	s->login.bearer = conf_takes_tokens(daemon_conf(front->daemon));
 	s->login.plain_login = conf_in_networks(daemon_conf(front->daemon), CONF_plain_login_from, &where,
 	    span_str(peer));
 	s->login.tls_offered = front->tls != NULL && !listener->implicit_tls;

@@ -19,7 +19,7 @@ void prelogin_fini(struct prelogin *login)
 
 static struct sasl_terms terms(const struct prelogin *login)
 {
-	return (struct sasl_terms){login->tls, login->certificate};
+	return (struct sasl_terms){login->tls, login->certificate, login->bearer};
 }
 
 static void put_capabilities(const struct prelogin *login, struct buf *out)

@@ -38,6 +38,7 @@ struct prelogin {
 	bool certificate;	/* and the client has shown a certificate with an address in it */
 	bool tls_offered;	/* there is a certificate */
 	bool plain_login;	/* LOGIN without TLS is allowed from this address */
+	bool bearer;		/* bearer tokens can be checked */
 	bool authenticating;	/* the next line is the answer to "+" */
 	enum sasl_mechanism mechanism;
 	bool has_response; /* an initial one, which may be empty (RFC 4959) */

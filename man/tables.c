@@ -80,7 +80,7 @@ static void print_range(const char *values)
 
 static void print_setting(const struct conf_setting_info *s)
 {
-	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path"};
+	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path", "item ..."};
 	static const char *const places[] = {NULL, "At the top level.", "In a domain block.",
 	    "At the top level or in a domain block.", "In a listen block.",
 	    "At the top level or in a listen block.", NULL, "Anywhere."};

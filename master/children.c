@@ -25,8 +25,10 @@ enum {
 
 const struct child_kind child_kinds[] = {
     {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},
-    {.name = "auth", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
+    {.name = "resolve", .stop = STOP_SERVICES, .files = FILE_RESOLVER, .control = true, .workers = CONF_COUNT},
+    {.name = "auth", .stop = STOP_SERVICES, .files = FILE_ALIASES | FILE_CLIENT_SECRET, .grant = true, .programs = true, .control = true, .workers = CONF_COUNT},
     {.name = "auth-pam", .stop = STOP_SERVICES, .only_with_system_users = true, .workers = CONF_COUNT},
+    {.name = "fetch", .stop = STOP_SERVICES, .files = FILE_WEB_AUTHORITIES, .control = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "deliver", .stop = STOP_SERVICES, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "imap-session", .grant = true, .workers = CONF_COUNT},
@@ -35,6 +37,7 @@ const struct child_kind child_kinds[] = {
     {.name = "pickup", .open_socket = "sendmail", .workers = CONF_COUNT},
     {.name = "imapd", .listeners = {"imap", "imaps"}, .files = FILE_CERTIFICATE | FILE_AUTHORITIES, .tickets = true, .workers = CONF_imapd_workers},
     {.name = "lmtpd", .listeners = {"lmtp"}, .only_with_listener = true, .workers = CONF_COUNT},
+    {.name = "agent", .stop = STOP_SERVICES, .programs = true, .only_with_programs = true, .workers = CONF_COUNT},
     {.name = NULL},
 };
 
@@ -58,8 +61,11 @@ static const struct {
     {"imapd", "keys", "keys"},
     {"deliver", "auth", "auth"},
     {"lmtpd", "auth", "auth"},
+    {"auth", "fetch", "fetch"},
+    {"fetch", "resolve", "dns"},
     {"lmtpd", "deliver", "deliver"},
     {"auth", "auth-pam", "pam"},
+    {"queue", "agent", "agent"},
 };
 
 static bool kind_takes(const struct child_kind *kind, struct span service)
@@ -88,7 +94,8 @@ static bool kind_has_listener(const struct child_kind *kind, const struct conf *
 
 static bool kind_is_wanted(const struct child_kind *kind, const struct conf *conf)
 {
-	return (!kind->only_with_listener || kind_has_listener(kind, conf)) && (!kind->only_with_system_users || conf_has_system_users(conf));
+	return (!kind->only_with_listener || kind_has_listener(kind, conf)) && (!kind->only_with_system_users || conf_has_system_users(conf)) &&
+	    (!kind->only_with_programs || !span_eq(conf_text(conf, CONF_aliases_allow, NULL), SPAN_LIT("none")));
 }
 
 static void on_restart(evutil_socket_t fd, short what, void *arg)
@@ -167,7 +174,7 @@ static int send_files(struct child *child)
 	for (size_t i = 0; i < now->file_count && r == 0; i++) {
 		struct master_file body = {.name = span_str(now->files[i].name)};
 
-		if (child->kind->files & now->files[i].kind)
+		if ((child->kind->files & now->files[i].kind) && now->files[i].fd >= 0)
 			r = ipc_conn_send(child->conn, &ipc_master_file, 0, &body, now->files[i].fd);
 	}
 	return r;
@@ -218,6 +225,9 @@ static int send_secrets(struct child *child)
 	    .value = span_of(child->master->grant_key, MASTER_GRANT_KEY)};
 	int r = child->kind->grant ? ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1) : 0;
 
+	body = (struct master_secret){.name = SPAN_LIT("programs"), .value = span_of(child->master->program_key, MASTER_GRANT_KEY)};
+	if (r == 0 && child->kind->programs)
+		r = ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1);
 	return r == 0 && child->kind->tickets ? send_tickets(child) : r;
 }
 

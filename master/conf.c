@@ -14,9 +14,11 @@ enum { CONF_FLAT_MAX = 4 * 1024 * 1024, FILE_MAX = 1024 * 1024 };
 static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
-} file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities}};
+} file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
+    {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret},
+    {FILE_RESOLVER, CONF_resolver_trust_anchor}};
 
-static int seal(const char *name, struct span text, int *out, struct err *err)
+int settings_seal(const char *name, struct span text, int *out, struct err *err)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	int r;
@@ -43,7 +45,7 @@ static int seal_conf(struct master_settings *settings, struct err *err)
 	if (buf_failed(&text))
 		r = err_set(err, E_TOOBIG, "the configuration is larger than %d bytes", CONF_FLAT_MAX);
 	else
-		r = seal("mailwain.conf", buf_span(&text), &settings->conf_fd, err);
+		r = settings_seal("mailwain.conf", buf_span(&text), &settings->conf_fd, err);
 	buf_fini(&text);
 	return r;
 }
@@ -74,12 +76,12 @@ static int read_file(struct master_file_copy *file, struct buf *out)
 	return number;
 }
 
-static struct master_file_copy *new_file(struct master_settings *settings, struct err *err)
+struct master_file_copy *settings_new_file(struct master_settings *settings, struct err *err)
 {
 	struct master_file_copy *more = NULL;
 
-	if (settings->file_count == (size_t)2 * MASTER_CERTIFICATES) {
-		err_set(err, E_LIMIT, "more than %d certificates", MASTER_CERTIFICATES);
+	if (settings->file_count == MASTER_FILES) {
+		err_set(err, E_LIMIT, "more than %d certificates and other files", MASTER_FILES);
 		return NULL;
 	}
 	more = reallocarray(settings->files, settings->file_count + 1, sizeof(*more));
@@ -93,36 +95,67 @@ static struct master_file_copy *new_file(struct master_settings *settings, struc
 	return more;
 }
 
+/* A file that is taken when none is named: the machine may not have it. */
+static bool is_default_file(enum conf_setting setting)
+{
+	const char *path = conf_setting_info(setting)->default_text;
+
+	return path[0] != '\0' && access(path, R_OK) == 0;
+}
+
+/* file: its kind, name and path are set. */
+static int seal_content(struct master_file_copy *file, const char *what, struct span origin, struct err *err)
+{
+	struct buf content;
+	int r, number;
+
+	buf_init(&content, FILE_MAX + 1);
+	number = read_file(file, &content);
+	if (number != 0)
+		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(origin), what, file->path);
+	else
+		r = settings_seal(what, buf_span(&content), &file->fd, err);
+	buf_fini_secret(&content);
+	return r;
+}
+
 /* where: the top level or a domain. */
 static int seal_file(struct master_settings *settings, size_t kind, const struct conf_where *where, struct err *err)
 {
 	enum conf_setting setting = file_kinds[kind].setting;
 	const char *what = conf_setting_info(setting)->name;
 	struct master_file_copy *file;
-	struct buf content;
-	int r, number;
 
-	if (!conf_is_set(settings->conf, setting, where))
+	if (!conf_is_set(settings->conf, setting, where) && !is_default_file(setting))
 		return 0;
-	file = new_file(settings, err);
+	file = settings_new_file(settings, err);
 	if (file == NULL)
 		return err->code;
 	file->kind = file_kinds[kind].kind;
 	snprintf(file->name, sizeof(file->name), "%s%s%.*s", what, where->domain ? " " : "", SPAN_ARG(where->domain ? where->domain->name : SPAN_LIT("")));
 	span_copy(conf_text(settings->conf, setting, where), file->path, sizeof(file->path));
-	buf_init(&content, FILE_MAX + 1);
-	number = read_file(file, &content);
-	if (number != 0)
-		r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(conf_origin(settings->conf, setting, where)), what, file->path);
-	else
-		r = seal(what, buf_span(&content), &file->fd, err);
-	buf_fini_secret(&content);
-	return r;
+	return seal_content(file, what, conf_origin(settings->conf, setting, where), err);
+}
+
+/* `resolver system`: another one, of a network that this machine has come to, is taken over as a new certificate is. */
+static int seal_resolv_conf(struct master_settings *settings, struct err *err)
+{
+	struct master_file_copy *file;
+
+	if (!span_eq(conf_text(settings->conf, CONF_resolver, NULL), SPAN_LIT("system")))
+		return 0;
+	file = settings_new_file(settings, err);
+	if (file == NULL)
+		return err->code;
+	file->kind = FILE_RESOLVER;
+	strcpy(file->name, "resolv.conf");
+	strcpy(file->path, "/etc/resolv.conf");
+	return seal_content(file, "resolver system", conf_origin(settings->conf, CONF_resolver, NULL), err);
 }
 
 static int seal_files(struct master_settings *settings, struct err *err)
 {
-	int r = 0;
+	int r = seal_resolv_conf(settings, err);
 
 	for (size_t kind = 0; kind < sizeof(file_kinds) / sizeof(file_kinds[0]) && r == 0; kind++) {
 		r = seal_file(settings, kind, &(struct conf_where){0}, err);
@@ -134,7 +167,8 @@ static int seal_files(struct master_settings *settings, struct err *err)
 }
 
 /* Of what has been parsed: r says whether. */
-static int complete(const struct instance *instance, struct master_settings *settings, int r, struct master_settings *out, struct err *err)
+static int complete(const struct instance *instance, struct master_settings *settings, int r, const struct master_settings *now,
+    struct master_settings *out, struct err *err)
 {
 	if (r == 0)
 		r = conf_check(settings->conf, instance->conf, err);
@@ -143,18 +177,20 @@ static int complete(const struct instance *instance, struct master_settings *set
 	if (r == 0)
 		r = seal_files(settings, err);
 	if (r == 0)
+		r = settings_read_aliases(settings, now, err);
+	if (r == 0)
 		*out = *settings;
 	else
 		settings_free(settings);
 	return r;
 }
 
-int settings_load(const struct instance *instance, struct master_settings *out, struct err *err)
+int settings_load(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err)
 {
 	struct master_settings settings = {.conf_fd = -1};
 	int r = conf_load(instance->conf, &settings.conf, err);
 
-	return complete(instance, &settings, r, out, err);
+	return complete(instance, &settings, r, now, out, err);
 }
 
 int settings_renew(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err)
@@ -162,7 +198,7 @@ int settings_renew(const struct instance *instance, const struct master_settings
 	struct master_settings settings = {.conf_fd = -1};
 	int r = conf_load_fd(now->conf_fd, &settings.conf, err);
 
-	return complete(instance, &settings, r, out, err);
+	return complete(instance, &settings, r, now, out, err);
 }
 
 bool settings_files_changed(const struct master_settings *settings, uint64_t *seen)

@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "control/paths.h"
 #include "control/table.h"
+#include "master/alias_files.h"
 #include "tls/certificate.h"
 #include "tls/key.h"
 #include "tls/tls.h"
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <jansson.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +114,16 @@ static int check_authorities(const struct conf *conf, struct err *err)
 	return r;
 }
 
+/* What is in it the resolver says. */
+static int check_anchor(const struct conf *conf, struct err *err)
+{
+	int r = 0, fd = open_file(conf, CONF_resolver_trust_anchor, &(struct conf_where){0}, &r, err);
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 static int check_group(const struct conf *conf, struct err *err)
 {
 	struct span name = conf_text(conf, CONF_control_group, NULL);
@@ -122,6 +134,34 @@ static int check_group(const struct conf *conf, struct err *err)
 		return 0;
 	return err_set(err, E_NOTFOUND, "%.*s: control-group: there is no group %s; groupadd(8) makes one",
 	    SPAN_ARG(conf_origin(conf, CONF_control_group, NULL)), text);
+}
+
+/* Only when there is something for it to run. */
+static int check_aliases_user(const struct conf *conf, struct err *err)
+{
+	char text[64];
+
+	span_copy(conf_text(conf, CONF_aliases_user, NULL), text, sizeof(text));
+	if (span_eq(conf_text(conf, CONF_aliases_allow, NULL), SPAN_LIT("none")) || getpwnam(text) != NULL)
+		return 0;
+	return err_set(err, E_NOTFOUND, "%.*s: aliases-user: there is no user %s", SPAN_ARG(conf_origin(conf, CONF_aliases_user, NULL)), text);
+}
+
+static int check_aliases(const struct conf *conf, struct err *err)
+{
+	struct alias_files files;
+	char path[ALIAS_PATH_MAX];
+	int r;
+
+	if (!conf_is_set(conf, CONF_aliases, NULL))
+		return 0;
+	span_copy(conf_text(conf, CONF_aliases, NULL), path, sizeof(path));
+	r = alias_files_read(path, &files, err);
+	for (size_t i = 0; i < files.count && r == 0; i++)
+		if (files.sources[i].err.code != 0)
+			fprintf(stderr, "mailwain: warning: %s\n", files.sources[i].err.text);
+	alias_files_free(&files);
+	return r;
 }
 
 static int check(struct request *q)
@@ -135,6 +175,12 @@ static int check(struct request *q)
 		r = check_tls(q->conf, &(struct conf_where){.domain = conf_domain(q->conf, i)}, &err);
 	if (r == 0)
 		r = check_authorities(q->conf, &err);
+	if (r == 0)
+		r = check_anchor(q->conf, &err);
+	if (r == 0)
+		r = check_aliases(q->conf, &err);
+	if (r == 0)
+		r = check_aliases_user(q->conf, &err);
 	if (r == 0)
 		r = check_group(q->conf, &err);
 	if (r != 0)

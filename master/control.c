@@ -95,6 +95,7 @@ static void status_finish(struct status *status)
 	if (!master->separate_users)
 		buf_add_str(&note, "user separation is off: started by an ordinary user");
 	reload_pending_restart(master, &note);
+	aliases_note(master, &note);
 	status_row(status->reply, "master", NULL, getpid(), master->started_ms, buf_span(&note));
 	buf_fini(&note);
 	for (size_t i = 0; i < master->child_count; i++) {

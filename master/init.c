@@ -185,6 +185,8 @@ static void write_settings(FILE *file, const struct instance *instance, const st
 	fputs(" key ", file);
 	write_value(file, key);
 	fputc('\n', file);
+	if (!options->trial)
+		write_setting(file, "aliases", "/etc/aliases");
 	if (options->domain != NULL)
 		fprintf(file, "\ndomain %s { }\n", options->domain);
 	if (options->trial)

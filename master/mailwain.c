@@ -25,6 +25,7 @@ static const struct {
     {"status", "shows every daemon", true},
     {"account", "add, remove, list, show, passwd, disable, enable, quota", false},
     {"alias", "add, remove, list, show", false},
+    {"aliases", "check, list, show, reload", false},
     {"domain", "add, remove, list", false},
     {"directory", "export, import", false},
     {"queue", "list, show, cat, flush, hold, release, delete", false},

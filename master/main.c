@@ -305,6 +305,7 @@ static int master_run(struct master *master, struct err *err)
 	int r = 0;
 
 	randombytes_buf(master->grant_key, sizeof(master->grant_key));
+	randombytes_buf(master->program_key, sizeof(master->program_key));
 	randombytes_buf(master->ticket_key, sizeof(master->ticket_key));
 	master->separate_users = geteuid() == 0;
 	master->started_ms = clock_monotonic_ms();
@@ -371,7 +372,7 @@ int main(int argc, char **argv)
 	umask(022);
 	r = instance_find(&master->instance, root, &err);
 	if (r == 0)
-		r = settings_load(&master->instance, &master->now, &err);
+		r = settings_load(&master->instance, NULL, &master->now, &err);
 	master->started = master->now.conf;
 	master->generation = 1;
 	if (r == 0)

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-enum { MASTER_LISTENERS = 64, MASTER_GRANT_KEY = 32, MASTER_CERTIFICATES = 400 };
+enum { MASTER_LISTENERS = 64, MASTER_GRANT_KEY = 32, MASTER_CERTIFICATES = 400, MASTER_FILES = 2 * MASTER_CERTIFICATES + 128 };
 
 struct control_reply;
 
@@ -31,16 +31,18 @@ struct master_settings {
 	int conf_fd; /* the flattened text */
 	struct master_file_copy *files;
 	size_t file_count;
+	struct err aliases; /* why the file of aliases is not the one that holds; code 0: it does */
 };
 
 /* Which daemons are handed a file. */
-enum master_file_kind { FILE_CERTIFICATE = 1, FILE_KEY = 2, FILE_AUTHORITIES = 4 };
+enum master_file_kind { FILE_CERTIFICATE = 1, FILE_KEY = 2, FILE_AUTHORITIES = 4, FILE_RESOLVER = 8, FILE_ALIASES = 16,
+	FILE_WEB_AUTHORITIES = 32, FILE_CLIENT_SECRET = 64 };
 
 struct master_file_copy {
 	enum master_file_kind kind;
 	char name[300]; /* what the daemons know it by */
 	char path[4096];
-	int fd;
+	int fd; /* -1: part of another one, and watched only */
 	/* Of the file as it was read: by them a change is seen. */
 	dev_t device;
 	ino_t inode;
@@ -57,6 +59,8 @@ struct master_reload {
 	struct err failure;
 	struct event *watch;
 	uint64_t seen, tried; /* changes of files: as last looked at, and as last handed out */
+	int64_t span_ms, last_ms; /* since when changes are counted, and of the last one: monotonic */
+	unsigned changes;
 };
 
 struct master {
@@ -69,6 +73,7 @@ struct master {
 	struct master_socket sockets[MASTER_LISTENERS];
 	size_t socket_count;
 	unsigned char grant_key[MASTER_GRANT_KEY];
+	unsigned char program_key[MASTER_GRANT_KEY]; /* of grants for commands and files, which queue cannot make */
 	unsigned char ticket_key[MASTER_GRANT_KEY]; /* of which each kind of daemon has a secret for its session tickets */
 	struct sink *sink;
 	int sink_fd;	 /* where our own lines go */
@@ -85,13 +90,25 @@ struct master {
 	char libexec[4096];
 };
 
-/* conf.c: reads configuration and files; *out is untouched when something is wrong with them. */
-int settings_load(const struct instance *instance, struct master_settings *out, struct err *err);
+/*
+ * conf.c: reads configuration and files; *out is untouched when something is wrong with them. now: those that hold, or NULL; a
+ * file of aliases that cannot be used is no error: the aliases of now stay.
+ */
+int settings_load(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err);
 /* The same configuration once more, with the files as they are now. */
 int settings_renew(const struct instance *instance, const struct master_settings *now, struct master_settings *out, struct err *err);
 void settings_free(struct master_settings *settings);
+/* Room for one more file; NULL and *err when there are too many. For aliases.c. */
+struct master_file_copy *settings_new_file(struct master_settings *settings, struct err *err);
+/* A sealed copy in memory. */
+int settings_seal(const char *name, struct span text, int *out, struct err *err);
 /* Is one of the files another than the one that was read? Then *seen, by which one change is told from the next. */
 bool settings_files_changed(const struct master_settings *settings, uint64_t *seen);
+
+/* Adds what is wrong with the file of aliases; nothing when it is right. */
+void aliases_note(const struct master *master, struct buf *out);
+/* aliases.c: the file of the setting aliases and its lists, as one sealed text. What is wrong with them is logged. */
+int settings_read_aliases(struct master_settings *settings, const struct master_settings *now, struct err *err);
 
 /*
  * reload.c: reads the configuration again and hands it to all daemons. What one of them refuses

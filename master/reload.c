@@ -1,6 +1,7 @@
 /* A reload: all daemons take over the new settings, or all keep the old ones. */
 #include "master/master.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/control.h"
 
@@ -10,13 +11,17 @@
 enum {
 	RELOAD_WAIT = 10, /* seconds; a daemon that has not answered by then has refused */
 	RELOAD_LOOK = 2,  /* seconds between two looks at the files */
+	/* A list that aliases include may be a user's, who could have everything read again all the time. */
+	RELOAD_OFTEN = 20,		/* changes within RELOAD_SPAN_MS, past which they are taken over every RELOAD_SLOW_MS */
+	RELOAD_SPAN_MS = 600 * 1000,
+	RELOAD_SLOW_MS = 60 * 1000,
 };
 
 /* ---- what only a restart changes ---- */
 
 static const enum conf_setting laid_out_at_start[] = {CONF_data_directory, CONF_spool_directory, CONF_run_directory,
     CONF_user_prefix, CONF_control_group, CONF_log_format, CONF_smtpd_workers, CONF_imapd_workers, CONF_spool_syncs,
-    CONF_durability, CONF_password_hashes};
+    CONF_durability, CONF_password_hashes, CONF_aliases_allow};
 
 static void add_item(struct buf *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -97,8 +102,9 @@ static void reply_reloaded(struct master *master)
 
 	if (master->reload.reply == NULL)
 		return;
-	buf_init(&text, 1024);
+	buf_init(&text, 2048);
 	reload_pending_restart(master, &text);
+	aliases_note(master, &text);
 	control_reply_done(master->reload.reply, EX_OK, "reloaded%s%.*s", buf_len(&text) > 0 ? "; " : "", SPAN_ARG(buf_span(&text)));
 	buf_fini(&text);
 }
@@ -174,7 +180,7 @@ void reload_child_changed(struct master *master, const struct child *child)
 
 static int load(struct master *master, struct master_settings *next, struct err *err)
 {
-	int r = settings_load(&master->instance, next, err);
+	int r = settings_load(&master->instance, &master->now, next, err);
 
 	if (r != 0)
 		return r;
@@ -220,7 +226,22 @@ void master_reload(struct master *master, struct control_reply *reply)
 	begin(master, &next, reply);
 }
 
-/* ---- certificates that others renew ---- */
+/* ---- certificates and aliases that others change ---- */
+
+static bool is_too_often(struct master_reload *reload)
+{
+	int64_t now = clock_monotonic_ms();
+
+	if (now - reload->span_ms > RELOAD_SPAN_MS) {
+		reload->span_ms = now;
+		reload->changes = 0;
+	}
+	if (reload->changes >= RELOAD_OFTEN && now - reload->last_ms < RELOAD_SLOW_MS)
+		return true;
+	reload->changes++;
+	reload->last_ms = now;
+	return false;
+}
 
 /*
  * A change is taken over when it has been at rest for one look: certificate and key are two files. The configuration is not read again:
@@ -237,7 +258,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (master->stopping || reload->running || !settings_files_changed(&master->now, &reload->seen) || reload->seen != before ||
-	    reload->seen == reload->tried)
+	    reload->seen == reload->tried || is_too_often(reload))
 		return;
 	reload->tried = reload->seen;
 	log_event(EV_tls_reload, NULL, F_U64("generation", master->generation + 1));

@@ -193,7 +193,7 @@ static int read_small(const struct message *m, char *buffer, struct span *out)
  * A worker sees one account only, but lives longer than one message: a descriptor it kept must never show another
  * message. So a file whose descriptor was lent is not used again; small messages, which are most, are copied.
  */
-static int lend(struct message *m, int *fd)
+int deliver_lend(struct message *m, int *fd)
 {
 	struct err err;
 	int r = queue_open_file(m->id, O_RDONLY, fd, &err);
@@ -213,13 +213,13 @@ static int flight_send(struct channel *channel, struct flight *flight)
 	    .size = m->file.content,
 	    .quota = t->quota,
 	    .arrived = schedule_begin(e),
-	    .sender = e->sender,
+	    .sender = target_sender(t),
 	    .recipient = t->address,
 	    .detail = t->detail};
 	int fd = -1, r;
 
 	delivery_key(t, key);
-	r = m->file.content <= sizeof(small) ? read_small(m, small, &body.content) : lend(m, &fd);
+	r = m->file.content <= sizeof(small) ? read_small(m, small, &body.content) : deliver_lend(m, &fd);
 	if (r != 0)
 		return r;
 	flight->id = ++channel->last_id;
@@ -422,6 +422,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 		channel_give_up(c, E_UNAVAILABLE, "the account's worker does not answer");
 		channel_free(c);
 	}
+	agent_look(queue);
 	queue_try_finish(queue);
 }
 

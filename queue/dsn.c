@@ -45,10 +45,19 @@ size_t dsn_due(struct message *m, enum dsn_kind kind, uint32_t *recipients)
 			due = s->status == SPOOL_DELIVERED && wants(r, SPOOL_NOTIFY_SUCCESS, false);
 		else
 			due = s->status == SPOOL_DEFERRED && wants(r, SPOOL_NOTIFY_DELAY, true);
-		if (due && !s->told)
+		/* One notification has one addressee; those of others come next. */
+		if (due && !s->told && (kind != DSN_FAILURE || count == 0 || span_eq(s->owner, m->states[recipients[0]].owner)))
 			recipients[count++] = i;
 	}
 	return count;
+}
+
+/* Failures behind an alias that has an owner are the owner's: the sender can do nothing about a list's members. */
+static struct span addressee(const struct message *m, enum dsn_kind kind, uint32_t recipient)
+{
+	struct span sender = m->file.envelope.sender, owner = m->states[recipient].owner;
+
+	return kind == DSN_FAILURE && sender.len > 0 && owner.len > 0 ? owner : sender;
 }
 
 /* Text from elsewhere, made harmless for a header or a body line. */
@@ -239,7 +248,7 @@ static struct dsn *dsn_new(struct message *m, enum dsn_kind kind, const uint32_t
 
 int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
 {
-	struct span sender = m->file.envelope.sender;
+	struct span sender = addressee(m, kind, recipients[0]);
 	struct span host = conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL);
 	struct spool_recipient to = {.address = sender};
 	struct spool_envelope envelope = {.source = SPOOL_FROM_BOUNCE, .arrived = clock_wall(),

@@ -93,9 +93,16 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	(void)conn;
 	if (m->type == &ipc_auth_target && message != NULL) {
 		const struct auth_target *body = (const void *)m->body;
-		struct target *t = message_add_target(message, e->recipient, body->account, body->quota, body->address, body->detail);
+		struct target *t = body->kind != 0 ? message_add_program(message, e->recipient, body)
+						   : message_add_target(message, e->recipient, body->account, body->quota, body->address, body->detail);
 
-		if (t != NULL && body->account != 0)
+		if (t != NULL && body->sender.len > 0)
+			t->sender = pool_span(message->pool, body->sender);
+		if (t != NULL && body->code != 0)
+			target_result(t, body->code, body->text);
+		else if (t != NULL && body->kind != 0)
+			agent_target(t);
+		else if (t != NULL && body->account != 0)
 			deliver_target(t);
 		else if (t != NULL && is_relaying(e, body->address))
 			target_result(t, E_DENIED, SPAN_LIT("this host does not relay"));

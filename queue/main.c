@@ -9,7 +9,7 @@
 
 void queue_try_finish(struct queue *queue)
 {
-	if (queue->halting && disk_waiting(queue->disk) == 0 && !deliver_flying(queue))
+	if (queue->halting && disk_waiting(queue->disk) == 0 && !deliver_flying(queue) && !agent_flying(queue))
 		daemon_finished(queue->daemon);
 }
 
@@ -23,6 +23,8 @@ static void queue_peer(struct daemon *daemon, struct span service, struct span r
 		auth_service(queue, fd);
 	else if (span_eq(service, SPAN_LIT("deliver")))
 		deliver_service(queue, fd);
+	else if (span_eq(service, SPAN_LIT("agent")))
+		agent_service(queue, fd);
 	else
 		close(fd);
 }

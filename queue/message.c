@@ -37,7 +37,7 @@ static void apply_records(struct message *m)
 			m->warned = true;
 		else if (s != NULL && r->status == SPOOL_DSN_SENT)
 			s->told = true;
-		else if (s != NULL) {
+		else if (s != NULL && r->status != SPOOL_TARGET_DONE) {
 			s->status = r->status;
 			s->attempts = r->attempts;
 			s->text = r->text;
@@ -109,6 +109,7 @@ void message_free(struct message *m)
 	struct pool *pool = m->pool;
 
 	deliver_forget(m);
+	agent_forget(m);
 	expand_forget(m);
 	while (*link != m)
 		link = &(*link)->bucket_next;
@@ -142,6 +143,29 @@ struct target *message_add_target(struct message *m, uint32_t recipient, uint64_
 	t->next = m->targets;
 	m->targets = t;
 	return t;
+}
+
+struct span target_sender(const struct target *t)
+{
+	struct span sender = t->message->file.envelope.sender;
+
+	return sender.len > 0 && t->sender.len > 0 ? t->sender : sender;
+}
+
+struct target *message_add_program(struct message *m, uint32_t recipient, const struct auth_target *body)
+{
+	struct target *t = message_add_target(m, recipient, 0, 0, body->address, body->detail);
+
+	if (t == NULL)
+		return NULL;
+	t->kind = body->kind;
+	t->name = pool_span(m->pool, body->name);
+	t->program = pool_span(m->pool, body->program);
+	t->grant = pool_span(m->pool, body->grant);
+	if (t->name.ptr != NULL && t->program.ptr != NULL && t->grant.ptr != NULL)
+		return t;
+	m->states[recipient].incomplete = true;
+	return NULL;
 }
 
 static bool is_open(const struct recipient_state *s)
@@ -233,6 +257,8 @@ static void gather(struct message *m)
 				deferred = t;
 		}
 		s->attempts++;
+		if (failed != NULL || deferred != NULL)
+			s->owner = (deferred != NULL ? deferred : failed)->sender;
 		if (s->incomplete)
 			set_status(m, i, SPOOL_DEFERRED, SPAN_LIT("451 4.3.0 not enough memory for all the addresses it leads to"));
 		else if (count == 0)
@@ -346,6 +372,24 @@ static void on_appended(struct disk_job *job)
 		rest(m);
 }
 
+/* The commands and files that have had the message: what else its recipient leads to is tried again without them. */
+static void add_done(const struct message *m, struct disk_job *job)
+{
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		if (t->kind != 0 && t->state == TARGET_DONE && is_open(&m->states[t->recipient]) && !agent_was_done(t))
+			job->records[job->record_count++] = (struct spool_record){
+			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = clock_wall(), .text = agent_done_text(t)};
+}
+
+static size_t count_programs(const struct message *m)
+{
+	size_t count = 0;
+
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		count += t->kind != 0;
+	return count;
+}
+
 /* Writes down what changed; the message rests when it is durable. */
 static void record_and_rest(struct message *m)
 {
@@ -361,7 +405,7 @@ static void record_and_rest(struct message *m)
 		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty)
 			log_deferred(m, i);
 	if (job != NULL)
-		job->records = calloc(2 * count + 1, sizeof(*job->records));
+		job->records = calloc(2 * count + count_programs(m) + 1, sizeof(*job->records));
 	if (job == NULL || job->records == NULL) {
 		free(job);
 		rest(m);
@@ -377,6 +421,7 @@ static void record_and_rest(struct message *m)
 			job->records[job->record_count++] =
 			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = clock_wall()};
 	}
+	add_done(m, job);
 	if (m->warned)
 		job->records[job->record_count++] =
 		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = clock_wall()};

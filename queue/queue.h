@@ -23,6 +23,8 @@ enum {
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 8000,       /* messages in memory, an open file each; past it they wait in their files */
 	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed */
+	QUEUE_RUNS_MAX = 16,	       /* commands of aliases at once */
+	QUEUE_RUNS_EACH = 4,	       /* of one alias: slow ones leave room for others */
 	QUEUE_PATH = 32,
 	QUEUE_DIRECTORIES = 32,	       /* one a base32 digit */
 };
@@ -38,6 +40,10 @@ struct target {
 	uint64_t quota;
 	struct span address;
 	struct span detail;
+	struct span sender; /* in place of the envelope's: the owner of an alias; empty: none */
+	/* A command or a file of an alias (agent.def), by auth's word. */
+	uint32_t kind; /* 0: neither */
+	struct span name, program, grant;
 	enum target_state state;
 	struct span text; /* the last answer */
 };
@@ -48,6 +54,7 @@ struct recipient_state {
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
 	bool incomplete; /* there was no memory for all its targets */
+	struct span owner; /* who is told of its failure, when that is not the sender */
 	struct span text;
 };
 
@@ -79,6 +86,7 @@ struct waiting {
 
 struct client;
 struct channel;
+struct run;
 
 struct queue {
 	struct daemon *daemon;
@@ -89,6 +97,10 @@ struct queue {
 	struct client *clients;
 	struct channel *channels;
 	unsigned channel_count;
+	struct ipc_conn *agent;
+	struct run *runs, *runs_waiting, **runs_tail; /* the agent has them; they wait, oldest first */
+	unsigned run_count;
+	uint32_t last_run;
 	struct message *active[QUEUE_ACTIVE_BUCKETS];
 	unsigned active_count, active_max;
 	unsigned handed_count, handed_max;
@@ -172,8 +184,25 @@ void message_step(struct message *message);
 void target_result(struct target *target, int code, struct span text);
 struct target *message_add_target(struct message *message, uint32_t recipient, uint64_t account, uint64_t quota,
     struct span address, struct span detail);
+/* Who is the sender of this copy. The null sender stays: nothing answers a notification. */
+struct span target_sender(const struct target *target);
+/* One that takes messages by the agent; what it is stands in body. */
+struct target *message_add_program(struct message *message, uint32_t recipient, const struct auth_target *body);
+
+/* ---- agent.c: commands and files of aliases ---- */
+void agent_target(struct target *target);
+void agent_service(struct queue *queue, int fd);
+void agent_forget(struct message *message);
+bool agent_flying(const struct queue *queue);
+/* What waits for an agent that does not come is put off. */
+void agent_look(struct queue *queue);
+/* Has this command or file had the message at an earlier attempt? And the text of the record that says so. */
+bool agent_was_done(const struct target *target);
+struct span agent_done_text(const struct target *target);
 
 /* ---- deliver.c ---- */
+/* A descriptor of the message's file, read only; the file is not used again. */
+int deliver_lend(struct message *message, int *fd);
 void deliver_target(struct target *target);
 void deliver_service(struct queue *queue, int fd);
 int deliver_watch(struct queue *queue, struct err *err);

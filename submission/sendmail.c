@@ -202,13 +202,14 @@ static int ask_queue(const struct caller *caller, int (*ask)(const struct caller
 
 static int rebuild_aliases(const struct caller *caller)
 {
-	char path[INSTANCE_PATH + 32], name[] = "newaliases";
-	char *argv[] = {name, NULL};
+	char path[INSTANCE_PATH + 32], root[INSTANCE_PATH], name[] = "newaliases", option[] = "--root";
+	char *argv[] = {name, caller->instance.root[0] != '\0' ? option : NULL, root, NULL};
 
+	snprintf(root, sizeof(root), "%s", caller->instance.root);
 	snprintf(path, sizeof(path), "%s/newaliases", caller->instance.libexec);
 	execv(path, argv);
-	puts("There is nothing to rebuild: `mailwain alias` changes aliases at once.");
-	return EX_OK;
+	fprintf(stderr, "%s: %s\n", path, strerror(errno));
+	return EX_UNAVAILABLE;
 }
 
 static int run(const struct caller *caller, struct sendmail_arguments *a, struct pool *pool)

@@ -2,12 +2,14 @@
 # Installs the Debian packages that a build and its tests need, when run as
 # root; otherwise names what is missing and stops. With --bench also the mail
 # servers that make bench runs beside the suite; with --fuzz clang's libFuzzer;
-# with --rigs what the rigs of doc/reliability.md need.
+# with --rigs what the rigs of doc/reliability.md need; with --testssl testssl.sh.
 set -eu
 packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
-libidn2-dev libutf8proc-dev libjansson-dev libcrypt-dev libpam0g-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist swaks curl gsasl openssl strace \
+libidn2-dev libutf8proc-dev libjansson-dev libcrypt-dev libpam0g-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist swaks curl gsasl openssl strace \
 libpam-wrapper libnss-wrapper msmtp s-nail mutt git-email libmailtools-perl libnet-ssleay-perl libauthen-sasl-perl libnet-smtp-ssl-perl php-cli"
+packages="$packages libunbound-dev nsd ldnsutils"
 [ "${1:-}" != --rigs ] || packages="$packages fuse3 libfuse3-dev xfsprogs btrfs-progs"
+[ "${1:-}" != --testssl ] || packages="$packages testssl.sh"
 [ "${1:-}" != --fuzz ] || packages="$packages clang libclang-rt-dev"
 [ "${1:-}" != --bench ] || packages="$packages postfix dovecot-core dovecot-imapd dovecot-lmtpd"
 missing=""
@@ -19,9 +21,9 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "Missing packages; as root: apt-get install$missing" >&2
 	exit 1
 fi
-# make bench starts its own Postfix and Dovecot; the packages' services stay off while they are installed.
+# Tests start their own nsd, make bench its own Postfix and Dovecot; the packages' services stay off while they are installed.
 policy=/usr/sbin/policy-rc.d
-if [ "${1:-}" = --bench ] && [ ! -e "$policy" ]; then
+if [ ! -e "$policy" ]; then
 	trap 'rm -f "$policy"' EXIT
 	trap 'exit 1' INT TERM
 	printf '#!/bin/sh\nexit 101\n' >"$policy"

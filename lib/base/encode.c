@@ -64,6 +64,27 @@ int base64_decode(struct buf *out, struct span in)
 	return buf_failed(out) ? E_TOOBIG : 0;
 }
 
+int base64url_decode(struct buf *out, struct span in)
+{
+	struct buf usual;
+	int r = 0;
+
+	buf_init(&usual, in.len + 4);
+	for (size_t i = 0; i < in.len && r == 0; i++) {
+		char c = in.ptr[i];
+
+		if (c == '+' || c == '/' || c == '=')
+			r = E_SYNTAX;
+		buf_add_char(&usual, c == '-' ? '+' : c == '_' ? '/' : c);
+	}
+	while (buf_len(&usual) % 4 != 0 && !buf_failed(&usual))
+		buf_add_char(&usual, '=');
+	if (r == 0)
+		r = buf_failed(&usual) ? E_NOMEM : base64_decode(out, buf_span(&usual));
+	buf_fini_secret(&usual);
+	return r;
+}
+
 static int hex_value(char c)
 {
 	c = ascii_lower(c);

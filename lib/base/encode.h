@@ -9,6 +9,9 @@ void base64_encode(struct buf *out, struct span in);
 /* Strict: padding required, no blanks, no stray bits. 0 or E_SYNTAX or E_TOOBIG (out's maximum). */
 int base64_decode(struct buf *out, struct span in);
 
+/* The same in the alphabet of URLs, without padding (RFC 4648 section 5); E_NOMEM as well. */
+int base64url_decode(struct buf *out, struct span in);
+
 /* Exactly 2 * size hex digits; E_SYNTAX otherwise. */
 int hex_decode(struct span in, unsigned char *out, size_t size);
 

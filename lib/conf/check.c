@@ -33,6 +33,39 @@ static bool is_log_target(struct span text)
 	return span_eq(text, SPAN_LIT("syslog")) || span_eq(text, SPAN_LIT("stderr")) || span_startswith(text, SPAN_LIT("file:/"));
 }
 
+/* fetch says the rest when it is asked for. */
+static bool is_https_url(struct span text)
+{
+	struct span rest = span_from(text, strlen("https://"));
+
+	return span_startswith(text, SPAN_LIT("https://")) && span_find(rest, '/') > 0 && span_find(text, ' ') == text.len && text.len <= 2048;
+}
+
+/* system, which stands alone, or servers. */
+static bool are_resolvers(struct span list)
+{
+	struct conf_server server;
+	struct span item;
+
+	if (span_eq(list, SPAN_LIT("system")))
+		return true;
+	while (conf_list_next(&list, &item))
+		if (!conf_server_parse(item, 53, &server))
+			return false;
+	return true;
+}
+
+static bool are_zones(struct span list, bool servers)
+{
+	struct conf_server server;
+	struct span item, zone;
+
+	while (conf_list_next(&list, &item))
+		if (servers ? !conf_zone_server_parse(item, &zone, &server) : !span_is_host_name(item))
+			return false;
+	return true;
+}
+
 static int check_value(enum conf_setting setting, const struct conf_value *v, struct err *err)
 {
 	const char *name = conf_setting_info(setting)->name;
@@ -41,10 +74,18 @@ static int check_value(enum conf_setting setting, const struct conf_value *v, st
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a host name such as mail.example.org", name, SPAN_ARG(v->text));
 	if (setting == CONF_log && !is_log_target(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: syslog stderr file:/PATH", name, SPAN_ARG(v->text));
+	if ((setting == CONF_oauth_introspection || setting == CONF_oauth_jwks) && v->text.len > 0 && !is_https_url(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a URL such as https://id.example.org/keys", name, SPAN_ARG(v->text));
 	if ((setting == CONF_catch_all || setting == CONF_postmaster) && v->text.len > 0 && !is_address(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not an address such as alice@example.org", name, SPAN_ARG(v->text));
 	if (setting == CONF_pam_service && (v->text.len == 0 || span_find(v->text, '/') < v->text.len))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not the name of a file in /etc/pam.d", name, SPAN_ARG(v->text));
+	if (setting == CONF_resolver && !are_resolvers(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is neither system nor a list such as 192.0.2.53 [2001:db8::53]:5353", name, SPAN_ARG(v->text));
+	if (setting == CONF_resolver_zones && !are_zones(v->text, true))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a list such as corp.example=192.0.2.53 corp.example=[2001:db8::53]:53", name, SPAN_ARG(v->text));
+	if (setting == CONF_resolver_insecure && !are_zones(v->text, false))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a list of zones such as corp.example", name, SPAN_ARG(v->text));
 	return 0;
 }
 
@@ -107,6 +148,22 @@ static int check_domain(const struct conf_block *block, bool tls, struct err *er
 	return r == 0 ? check_domain_tls(block, tls, err) : r;
 }
 
+/* ---- bearer tokens ---- */
+
+/* Without issuer and audience every token of the provider's, for whatever program, would open a mailbox. */
+static int check_tokens(const struct conf_scope_values *scope, struct err *err)
+{
+	const struct conf_value *all = scope->values, *ask = &all[CONF_oauth_introspection], *keys = &all[CONF_oauth_jwks];
+
+	if (ask->set && keys->set)
+		return fail_at(keys->origin, keys->column, err, "tokens are checked by oauth-introspection (%.*s) or by oauth-jwks, not by both", SPAN_ARG(ask->origin));
+	if (ask->set && (!all[CONF_oauth_client_id].set || !all[CONF_oauth_client_secret].set))
+		return fail_at(ask->origin, ask->column, err, "oauth-introspection needs oauth-client-id and oauth-client-secret");
+	if (keys->set && (!all[CONF_oauth_issuer].set || !all[CONF_oauth_audience].set))
+		return fail_at(keys->origin, keys->column, err, "oauth-jwks needs oauth-issuer and oauth-audience: else any token of the provider would do");
+	return 0;
+}
+
 /* ---- the whole ---- */
 
 int conf_check(const struct conf *conf, const char *path, struct err *err)
@@ -119,6 +176,8 @@ int conf_check(const struct conf *conf, const char *path, struct err *err)
 	r = check_scope(conf->global, err);
 	if (r == 0)
 		r = check_pair(conf->global, &tls, err);
+	if (r == 0)
+		r = check_tokens(conf->global, err);
 	for (const struct conf_block *b = conf->domains; b != NULL && r == 0; b = b->next)
 		r = check_domain(b, tls, err);
 	for (const struct conf_block *b = conf->listeners; b != NULL && r == 0; b = b->next)

@@ -192,6 +192,11 @@ struct span conf_origin(const struct conf *conf, enum conf_setting setting, cons
 	return find_value(conf, setting, where)->origin;
 }
 
+bool conf_takes_tokens(const struct conf *conf)
+{
+	return conf_text(conf, CONF_oauth_introspection, NULL).len > 0 || conf_text(conf, CONF_oauth_jwks, NULL).len > 0;
+}
+
 size_t conf_listener_count(const struct conf *conf)
 {
 	return conf->listener_count;

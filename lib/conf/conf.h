@@ -22,7 +22,7 @@ enum conf_setting {
 };
 
 enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_WORD, CONF_TYPE_NUMBER, CONF_TYPE_SIZE, CONF_TYPE_TIME, CONF_TYPE_BOOL,
-	CONF_TYPE_NETWORKS, CONF_TYPE_PATH };
+	CONF_TYPE_NETWORKS, CONF_TYPE_PATH, CONF_TYPE_LIST };
 
 /* Where a setting may stand; bits. */
 enum conf_scope { CONF_SCOPE_GLOBAL = 1, CONF_SCOPE_DOMAIN = 2, CONF_SCOPE_LISTENER = 4 };
@@ -74,6 +74,9 @@ bool conf_bool(const struct conf *conf, enum conf_setting setting, const struct 
 /* Is the address (sockaddr as text, "192.0.2.1" or IPv6) inside the networks of the setting? */
 bool conf_in_networks(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, struct span address);
 
+/* Is there somebody who can tell whether a bearer token is good? */
+bool conf_takes_tokens(const struct conf *conf);
+
 size_t conf_listener_count(const struct conf *conf);
 const struct conf_listener *conf_listener(const struct conf *conf, size_t i);
 /* By service and address as written; NULL. Daemons use it to find the block of a listener they hold. */
@@ -93,6 +96,19 @@ struct span conf_origin(const struct conf *conf, enum conf_setting setting, cons
 /* A size in bytes, "500M"; a time in milliseconds, "5m", as values of the settings are written. */
 bool conf_parse_size(struct span text, uint64_t *bytes);
 bool conf_parse_time(struct span text, uint64_t *ms);
+
+/* The next item of a LIST, taken off it; false after the last. */
+bool conf_list_next(struct span *list, struct span *item);
+
+/* A server of others: 192.0.2.1, 192.0.2.1:53, 2001:db8::1 or [2001:db8::1]:53. */
+struct conf_server {
+	char host[64]; /* an address */
+	uint16_t port;
+};
+/* port: when none is written. */
+bool conf_server_parse(struct span text, uint16_t port, struct conf_server *out);
+/* ZONE=SERVER, a name server's. zone: borrowed from text. */
+bool conf_zone_server_parse(struct span text, struct span *zone, struct conf_server *out);
 
 /* The schema itself, for documents and commands. */
 struct conf_setting_info {

@@ -96,7 +96,7 @@ static bool begins_another(const struct parser *p, const struct conf_token *word
 		return true;
 	if (count < 2 || !conf_setting_find(words[0].text, &setting, NULL))
 		return false;
-	return conf_setting_info(setting)->type != CONF_TYPE_NETWORKS || conf_setting_find(p->lex.token.text, &next, NULL);
+	return !conf_type_is_list(conf_setting_info(setting)->type) || conf_setting_find(p->lex.token.text, &next, NULL);
 }
 
 /* Words up to the statement's end. open_line: of the brace of the block that it stands in. */
@@ -161,7 +161,7 @@ static int take_setting(struct parser *p, struct conf_scope_values *scope, unsig
 		return r;
 	if (count < 2)
 		return conf_fail(&p->lex, &words[0], err, "%s needs a value", conf_setting_info(setting)->name);
-	if (count > 2 && conf_setting_info(setting)->type != CONF_TYPE_NETWORKS)
+	if (count > 2 && !conf_type_is_list(conf_setting_info(setting)->type))
 		return conf_fail(&p->lex, &words[2], err, "%s takes one value; quote it if it has blanks", conf_setting_info(setting)->name);
 	r = join_words(p, words + 1, count - 1, &text, err);
 	return r == 0 ? set_value(p, scope, setting, text, &words[0], err) : r;

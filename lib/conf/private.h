@@ -82,4 +82,10 @@ int conf_parse_source(struct conf *conf, const struct conf_source *source, struc
 /* All of an open file into a buffer whose maximum is CONF_READ more than the file's; E_TOOBIG, E_IO. */
 int conf_read(int fd, const char *name, struct buf *out, struct err *err);
 
+/* Of settings whose values may go on for several words. */
+static inline bool conf_type_is_list(enum conf_type type)
+{
+	return type == CONF_TYPE_NETWORKS || type == CONF_TYPE_LIST;
+}
+
 #endif

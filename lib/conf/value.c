@@ -198,6 +198,7 @@ int conf_value_parse(struct pool *pool, enum conf_setting setting, struct span t
 	case CONF_TYPE_PATH:
 		return parse_path(pool, text, directory, out, err);
 	case CONF_TYPE_TEXT:
+	case CONF_TYPE_LIST:
 		break;
 	}
 	return 0;

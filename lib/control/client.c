@@ -93,7 +93,7 @@ static void put_text(struct span text, FILE *out)
 /* With --json standard output holds rows and nothing else; who takes the rows says the rest too. */
 static int finish(const struct control_done *done, const struct control_request_options *o)
 {
-	if (done->text.len > 0 && (o->row == NULL || done->exit != EX_OK)) {
+	if (done->text.len > 0 && !(o->quiet && done->exit == EX_OK) && (o->row == NULL || done->exit != EX_OK)) {
 		FILE *out = done->exit == EX_OK && !o->json ? stdout : stderr;
 
 		fputs(done->exit == EX_OK ? "" : "mailwain: ", out);

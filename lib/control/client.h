@@ -13,6 +13,7 @@ struct control_request_options {
 	struct span secret;	    /* a password, or empty */
 	struct span input;	    /* a long input, or empty */
 	bool json;		    /* rows as they are, one a line, and nothing else on stdout; else as a table */
+	bool quiet; /* no closing sentence when all went well */
 	/* What is shown of a row in its place: for what only the command can read. NULL: the row itself. */
 	void (*shown)(struct span row, struct buf *out);
 	/* NULL, or: rows are given to it, and nothing is printed when all is well. */

@@ -51,6 +51,7 @@ enum dns_result {
 struct dns_answer {
 	enum dns_result result;
 	bool secure;	       /* validated, the denial of DNS_NO_DATA and DNS_NO_NAME included */
+	bool cut;	       /* there were more records than fit */
 	uint32_t ttl;	       /* seconds */
 	struct span name;      /* what was asked */
 	enum dns_type type;
@@ -70,7 +71,13 @@ struct dns;
 struct dns *dns_new(struct event_base *base);
 /* The channel to the resolver that master made; fd is owned. A second takes the place of the first, whose questions are asked again. */
 int dns_service(struct dns *dns, int fd);
-/* No answer comes any more. */
+typedef void dns_lost(void *arg);
+/*
+ * Called when the channel has ended: a daemon says so to master (daemon_peer_lost), which makes another one. What waits is asked again
+ * when it comes.
+ */
+void dns_on_lost(struct dns *dns, dns_lost *lost, void *arg);
+/* No answer comes any more. May be called from a callback. */
 void dns_free(struct dns **dns);
 /*
  * Asks; done is called once, never before this returns. deadline_ms 0: DNS_DEADLINE_MS. Number of the question, for
@@ -83,7 +90,7 @@ void dns_cancel(struct dns *dns, uint32_t question);
 
 /* The next record's RDATA, false after the last. */
 bool dns_record_next(struct span *records, struct span *rdata);
-/* A whole, uncompressed name in wire form to presentation form; takes it off wire. E_SYNTAX: also a name with octets a host's never has. */
+/* A whole, uncompressed name in wire form to presentation form in lower case; takes it off wire. E_SYNTAX: also a name with octets a host's never has. */
 int dns_name_parse(struct span *wire, char out[DNS_NAME_TEXT]);
 
 struct dns_mx {

@@ -330,6 +330,7 @@ static struct smtp_server *make_server(struct session *s)
 	    .wall = clock_wall,
 	    .tls_offered = s->intake->tls != NULL,
 	    .submission = s->intake->kind->submission,
+	    .bearer = conf_takes_tokens(conf),
 	    .plain_login = conf_in_networks(conf, CONF_plain_login_from, &s->where, span_str(conn_peer(s->conn)))};
 
 	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));

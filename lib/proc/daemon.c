@@ -394,6 +394,8 @@ static int confine_self(struct daemon *daemon, struct err *err)
 	bool landlock;
 	int r;
 
+	if (daemon->spec->profile == NULL)
+		return daemon->spec->confine(daemon, err);
 	tree_path(daemon, tree, sizeof(tree));
 	span_copy(prefix, user_prefix, sizeof(user_prefix));
 	r = check_tree(daemon->spec->profile, tree, user_prefix, err);

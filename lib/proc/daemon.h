@@ -22,7 +22,9 @@ struct daemon;
 
 struct daemon_spec {
 	const char *name;		/* "smtpd"; the name in profiles.def */
-	const struct profile *profile;	/* user, root directory, sandbox */
+	const struct profile *profile;	/* user, root directory, sandbox; NULL: it has confine */
+	/* In place of a profile, for a daemon that must be able to become any user: keeps what it needs of root's powers. */
+	int (*confine)(struct daemon *daemon, struct err *err);
 
 	/* Before the privileges are dropped; may be NULL. 0 or an error that ends the start. */
 	int (*prepare)(struct daemon *daemon, struct err *err);

@@ -40,3 +40,30 @@ bool grant_check(const unsigned char key[GRANT_KEY], enum grant_purpose purpose,
 	grant_sign(key, purpose, numbers, address, mac);
 	return sodium_memcmp(mac, grant.ptr + sizeof(numbers[2]), GRANT_MAC) == 0;
 }
+
+/* A name has no NUL in it: where it ends is certain. */
+static struct span program_text(char buffer[GRANT_PROGRAM_MAX], struct span name, struct span program)
+{
+	size_t first = name.len < 70 ? name.len : 70, second = program.len < 1024 ? program.len : 1024;
+
+	memcpy(buffer, name.ptr, first);
+	buffer[first] = '\0';
+	memcpy(buffer + first + 1, program.ptr, second);
+	return span_of(buffer, first + 1 + second);
+}
+
+void grant_make_program(const unsigned char key[GRANT_KEY], uint32_t kind, struct span name, struct span program, int64_t until,
+    unsigned char out[GRANT_SIZE])
+{
+	char text[GRANT_PROGRAM_MAX];
+
+	grant_make(key, GRANT_PROGRAM, kind, 0, program_text(text, name, program), until, out);
+}
+
+bool grant_check_program(const unsigned char key[GRANT_KEY], uint32_t kind, struct span name, struct span program, int64_t now,
+    struct span grant)
+{
+	char text[GRANT_PROGRAM_MAX];
+
+	return grant_check(key, GRANT_PROGRAM, kind, 0, program_text(text, name, program), now, grant);
+}

@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 enum { GRANT_KEY = 32, GRANT_SIZE = 24 };
-enum grant_purpose { GRANT_RECIPIENT = 1, GRANT_LOGIN = 2 };
+enum grant_purpose { GRANT_RECIPIENT = 1, GRANT_LOGIN = 2, GRANT_PROGRAM = 3 };
+enum { GRANT_PROGRAM_MAX = 1100 };
 
 /* until: seconds since 1970. address is part of what is signed; out: GRANT_SIZE bytes. */
 void grant_make(const unsigned char key[GRANT_KEY], enum grant_purpose purpose, uint64_t account,
@@ -20,5 +21,11 @@ void grant_make(const unsigned char key[GRANT_KEY], enum grant_purpose purpose, 
 /* False when forged, for something else, or past its time (now: seconds since 1970). */
 bool grant_check(const unsigned char key[GRANT_KEY], enum grant_purpose purpose, uint64_t account,
     uint64_t quota, struct span address, int64_t now, struct span grant);
+
+/* What is signed for a command or a file of an alias: the key is another one, which auth and agent alone have. kind: as in agent.def. */
+void grant_make_program(const unsigned char key[GRANT_KEY], uint32_t kind, struct span name, struct span program, int64_t until,
+    unsigned char out[GRANT_SIZE]);
+bool grant_check_program(const unsigned char key[GRANT_KEY], uint32_t kind, struct span name, struct span program, int64_t now,
+    struct span grant);
 
 #endif

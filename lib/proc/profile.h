@@ -19,7 +19,7 @@ enum profile_calls {
 	CALLS_FILE = 4,		/* open, rename, unlink, fsync: below the Landlock rules */
 	CALLS_THREAD = 8,	/* clone for threads, futex */
 	CALLS_FORK = 16,	/* fork without exec, waitpid */
-	CALLS_CONNECT = 32,	/* socket(AF_INET), connect: relay and fetch only */
+	CALLS_CONNECT = 32,	/* sockets of UDP and TCP, connect, bind: who has to do with other hosts */
 	CALLS_INOTIFY = 64,	/* the session spawner's watch on indexes */
 	CALLS_MMAP_FILE = 128,	/* shared mappings and file locks: LMDB */
 	CALLS_CONFINE = 256,	/* landlock and seccomp once more: spawners */

@@ -139,6 +139,39 @@ static int add_fcntl(scmp_filter_ctx filter)
 	return r;
 }
 
+/* Of UDP and TCP and nothing else: no raw packets, no talk with the kernel's own services. */
+static int add_socket(scmp_filter_ctx filter)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+	const uint64_t type_mask = UINT32_MAX & ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int r = 0;
+
+	for (size_t f = 0; f < 2 && r == 0; f++)
+		for (size_t t = 0; t < 2 && r == 0; t++)
+			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+			    SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)families[f]),
+			    SCMP_A1(SCMP_CMP_MASKED_EQ, type_mask, (scmp_datum_t)types[t]));
+	return r;
+}
+
+/* What those who make sockets ask of them: which are shared, how a datagram is cut, how much waits. */
+static int add_socket_options(scmp_filter_ctx filter)
+{
+	static const struct {
+		int level, option;
+	} allowed[] = {{SOL_SOCKET, SO_REUSEADDR}, {SOL_SOCKET, SO_RCVBUF}, {SOL_SOCKET, SO_SNDBUF}, {SOL_SOCKET, SO_KEEPALIVE},
+	    {IPPROTO_IP, IP_MTU_DISCOVER}, {IPPROTO_IP, IP_TOS}, {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT}, {IPPROTO_IPV6, IPV6_V6ONLY}, {IPPROTO_IPV6, IPV6_MTU_DISCOVER},
+	    {IPPROTO_IPV6, IPV6_MTU}, {IPPROTO_IPV6, IPV6_TCLASS}};
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)allowed[i].level),
+		    SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)allowed[i].option));
+	return r;
+}
+
 /*
  * TCP's own, and a spawner's buffer for the channels it makes. Not SO_LINGER: a descriptor that is sent away with it
  * would make its receiver wait when it closes it.
@@ -169,7 +202,9 @@ static int add_rest(scmp_filter_ctx filter, const struct profile *profile)
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, 0));
 	if (r == 0 && (profile->calls & CALLS_CONNECT))
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0);
+		r = add_socket(filter);
+	if (r == 0 && (profile->calls & CALLS_CONNECT))
+		r = add_socket_options(filter);
 	if (r == 0)
 		r = add_ioctl(filter);
 	if (r == 0)

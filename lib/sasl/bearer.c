@@ -1,6 +1,8 @@
 /* OAUTHBEARER (RFC 7628) and XOAUTH2, which came before it: a token stands for the password. */
 #include "sasl/private.h"
 
+#include "base/json.h"
+
 /* RFC 6750 section 2.1: b64token */
 static bool is_token(struct span token)
 {
@@ -82,9 +84,26 @@ enum sasl_step bearer_respond(struct sasl *s, struct span response)
 	return s->mechanism == SASL_OAUTHBEARER ? oauthbearer(s, response) : xoauth2(s, response);
 }
 
-enum sasl_step bearer_refused(struct sasl *s)
+static void add_member(struct buf *out, const char *name, struct span value)
 {
+	if (value.len == 0)
+		return;
+	buf_printf(out, "%c\"%s\":", buf_len(out) == 0 ? '{' : ',', name);
+	json_add_string(out, value);
+}
+
+/* RFC 7628 section 3.2.2; XOAUTH2 has a status of HTTP, as its first server has. */
+enum sasl_step bearer_refused(struct sasl *s, const struct sasl_refusal *refusal)
+{
+	bool standard = s->mechanism == SASL_OAUTHBEARER;
+
 	buf_clear(&s->challenge);
-	buf_add_str(&s->challenge, s->mechanism == SASL_OAUTHBEARER ? "{\"status\":\"invalid_token\"}" : "{\"status\":\"401\",\"schemes\":\"bearer\"}");
+	add_member(&s->challenge, "status", standard ? span_str(refusal->status) : SPAN_LIT("401"));
+	if (!standard)
+		add_member(&s->challenge, "schemes", SPAN_LIT("bearer"));
+	add_member(&s->challenge, "scope", refusal->scope);
+	if (standard)
+		add_member(&s->challenge, "openid-configuration", refusal->configuration);
+	buf_add_char(&s->challenge, '}');
 	return sasl_challenge_made(s);
 }

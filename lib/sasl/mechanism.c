@@ -36,7 +36,7 @@ bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism)
 
 /* In the order of preference, which some clients take from us. Without TLS nothing is bound to anything. */
 static const enum sasl_mechanism offered[] = {SASL_EXTERNAL, SASL_SCRAM_SHA_256_PLUS, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_1_PLUS, SASL_SCRAM_SHA_1, SASL_PLAIN,
-    SASL_LOGIN};
+    SASL_LOGIN, SASL_OAUTHBEARER, SASL_XOAUTH2};
 
 bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms terms)
 {
@@ -48,6 +48,7 @@ bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms 
 		return terms.tls;
 	case SASL_OAUTHBEARER:
 	case SASL_XOAUTH2:
+		return terms.bearer;
 	case SASL_MECHANISMS:
 		return false;
 	default:

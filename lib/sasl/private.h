@@ -32,7 +32,7 @@ enum sasl_step external_respond(struct sasl *s, struct span response);
 enum sasl_step scram_respond(struct sasl *s, struct span response);
 enum sasl_step scram_keys_given(struct sasl *s, const struct scram_keys *keys);
 enum sasl_step bearer_respond(struct sasl *s, struct span response);
-enum sasl_step bearer_refused(struct sasl *s);
+enum sasl_step bearer_refused(struct sasl *s, const struct sasl_refusal *refusal);
 
 /* A name of at most SASL_USER_MAX bytes without NUL. */
 bool sasl_take_name(struct span name, char out[SASL_USER_MAX + 1]);

@@ -131,6 +131,11 @@ enum sasl_step sasl_respond(struct sasl *s, struct span response)
 	return step;
 }
 
+static bool is_bearer(const struct sasl *s)
+{
+	return s->mechanism == SASL_OAUTHBEARER || s->mechanism == SASL_XOAUTH2;
+}
+
 enum sasl_step sasl_decide(struct sasl *s, bool right)
 {
 	if (!s->asked)
@@ -138,7 +143,15 @@ enum sasl_step sasl_decide(struct sasl *s, bool right)
 	s->asked = false;
 	if (right)
 		return SASL_DONE;
-	return s->mechanism == SASL_OAUTHBEARER || s->mechanism == SASL_XOAUTH2 ? bearer_refused(s) : SASL_WRONG;
+	return is_bearer(s) ? bearer_refused(s, &(struct sasl_refusal){.status = "invalid_token"}) : SASL_WRONG;
+}
+
+enum sasl_step sasl_refuse_token(struct sasl *s, const struct sasl_refusal *refusal)
+{
+	if (!s->asked || !is_bearer(s))
+		return SASL_MALFORMED;
+	s->asked = false;
+	return bearer_refused(s, refusal);
 }
 
 enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys)

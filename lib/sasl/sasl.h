@@ -41,11 +41,13 @@ const char *sasl_mechanism_name(enum sasl_mechanism mechanism);
 /* The password itself travels: not without TLS. */
 bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism);
 
-/* What decides which mechanisms a client is offered: -PLUS needs TLS, EXTERNAL a certificate of the client's with an address in it. */
+/*
+ * What decides which mechanisms a client is offered: -PLUS needs TLS, EXTERNAL a certificate of the client's with an address in
+ * it, bearer tokens somebody who can tell whether they are good.
+ */
 struct sasl_terms {
-	bool tls, certificate;
+	bool tls, certificate, bearer;
 };
-/* Bearer tokens are not offered yet. */
 bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms terms);
 /* All that are, each behind `prefix`. */
 void sasl_put_offers(struct buf *out, const char *prefix, struct sasl_terms terms);
@@ -90,6 +92,12 @@ enum sasl_step sasl_begin(struct sasl *sasl);
 enum sasl_step sasl_respond(struct sasl *sasl, struct span response);
 /* The owner's word after SASL_PASSWORD, SASL_TOKEN and SASL_IDENTITY. */
 enum sasl_step sasl_decide(struct sasl *sasl, bool right);
+/* Of a token that is not good: in place of sasl_decide(false), with more for the client (RFC 7628 section 3.2.2). */
+struct sasl_refusal {
+	const char *status;		  /* "invalid_token" */
+	struct span scope, configuration; /* empty: nothing is said of it */
+};
+enum sasl_step sasl_refuse_token(struct sasl *sasl, const struct sasl_refusal *refusal);
 /* After SASL_KEYS. The size must be that of the mechanism. */
 enum sasl_step sasl_keys(struct sasl *sasl, const struct scram_keys *keys);
 

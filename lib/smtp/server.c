@@ -200,7 +200,7 @@ static void greet_extended(struct smtp_server *s, struct span args, const char *
 		buf_add_str(out, "250-STARTTLS\r\n");
 	if (s->config.submission && (s->tls || s->config.plain_login)) {
 		buf_add_str(out, "250-AUTH");
-		sasl_put_offers(out, " ", (struct sasl_terms){s->tls, s->certificate});
+		sasl_put_offers(out, " ", (struct sasl_terms){s->tls, s->certificate, s->config.bearer});
 		buf_add_str(out, "\r\n");
 	}
 	if (s->config.submission && s->config.limits.future_release > 0)

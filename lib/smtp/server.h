@@ -93,6 +93,7 @@ struct smtp_server_config {
 	bool tls_offered;
 	bool submission;  /* AUTH before MAIL (RFC 6409 section 4.3) */
 	bool plain_login; /* AUTH also without TLS */
+	bool bearer;	  /* and by bearer tokens */
 	int64_t (*wall)(void); /* seconds since 1970; needed with limits.future_release */
 };
 

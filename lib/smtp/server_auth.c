@@ -47,7 +47,7 @@ void smtp_command_auth(struct smtp_server *s, struct span args)
 	name = span_sub(args, 0, span_find(args, ' '));
 	response = span_trim(span_from(args, name.len));
 	initial = response.len > 0;
-	if (!sasl_mechanism_find(name, &mechanism) || !sasl_mechanism_is_offered(mechanism, (struct sasl_terms){s->tls, s->certificate})) {
+	if (!sasl_mechanism_find(name, &mechanism) || !sasl_mechanism_is_offered(mechanism, (struct sasl_terms){s->tls, s->certificate, s->config.bearer})) {
 		smtp_refuse(s, 504, "5.5.4", "The mechanism is not one of those that EHLO names");
 		return;
 	}

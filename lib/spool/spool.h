@@ -91,7 +91,7 @@ int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64
 
 enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED, SPOOL_EXPIRED,
 	SPOOL_HOLD, SPOOL_RELEASE, SPOOL_DSN_SENT, SPOOL_WARNED,
-	/* One address behind an alias has its copy, others not yet; text: "ACCOUNT DETAIL". */
+	/* One target behind an alias has its copy, others not yet; text: doc/spool.md. */
 	SPOOL_TARGET_DONE,
 	/* It waits for the time its sender wished: whole, and found again as such; of the whole message. */
 	SPOOL_KEPT };

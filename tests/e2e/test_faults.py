@@ -227,7 +227,7 @@ def test_24_delivery_cannot_write(fresh, call, error):
     with Strace(suite.daemons()["deliver"], "%s:error=%s:when=2+3" % (call, error)) as tracer:
         for n in range(1, 8):
             assert attempt(suite, n)[0] == 250
-        time.sleep(0.5)
+        until(tracer.seen)
     assert tracer.injected
     until(lambda: suite.mw("queue", "flush", "--all", check=False) and not suite.rows("queue", "list"), 30, "deliveries did not resume")
     found = read_all(suite, "alice")

@@ -132,7 +132,7 @@ def test_silence_ends_it(sleepy):
     begun = time.monotonic()
     asleep(sleepy)
     assert c.line() == b"* BYE Silent for too long"
-    assert 7 < time.monotonic() - begun < 10
+    assert 7 < time.monotonic() - begun < 20
     leave(sleepy, c)
 
 

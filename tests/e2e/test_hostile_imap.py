@@ -248,6 +248,7 @@ def test_52_nesting(imap, command):
     imap.ok("NOOP")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("login", [True, False])
 @pytest.mark.parametrize("command", ["SEARCH ", "FETCH 1 ", "FETCH 1 BODY[HEADER.FIELDS ", "STORE 1 FLAGS ", "ID ", "LIST ", "BODYSTRUCTURE "])
 def test_52_a_million_levels(suite, account, command, login):
@@ -258,6 +259,7 @@ def test_52_a_million_levels(suite, account, command, login):
     assert t.seconds < 2
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("field", [b"From: ", b"To: ", b"Content-Type: text/plain", b"Content-Type: ", b"Content-Disposition: inline", b"Date: ", b"Message-ID: ", b"Content-Language: "])
 def test_52_nested_comments_of_a_message(imap, field):
     text = field + b"(" * 200000 + b"x" + b")" * 200000
@@ -275,6 +277,7 @@ def test_52_nesting_before_login(suite):
     c.ok("NOOP")
 
 
+@pytest.mark.alone
 def test_52_nested_message(suite, account, imap):
     deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(10000))
     deep += b"Content-Type: message/rfc822\r\n\r\n" * 10000
@@ -285,6 +288,7 @@ def test_52_nested_message(suite, account, imap):
     assert time.monotonic() - start < 2
 
 
+@pytest.mark.alone
 def test_54_a_very_long_set(imap):
     command = b"UID SEARCH UID " + b"1:4294967295," * 4900 + b"1"
     start = time.monotonic()
@@ -293,6 +297,7 @@ def test_54_a_very_long_set(imap):
     assert time.monotonic() - start < 2
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("command", [b"SEARCH UID ", b"UID SEARCH UID ", b"UID FETCH ", b"UID STORE ", b"UID MOVE ", b"SEARCH "])
 def test_54_a_million_ranges(imap, command):
     with Clock() as t:

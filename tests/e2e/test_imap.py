@@ -310,6 +310,7 @@ def test_changes_of_others(suite, account, filled):
     other.ok("LOGOUT")
 
 
+@pytest.mark.alone
 def test_idle_is_told_at_once(suite, account, filled):
     tag = filled.begin("IDLE")
     assert filled.line().startswith(b"+ ")

@@ -199,6 +199,7 @@ def test_guessing_does_not_keep_others_from_logging_in(fresh):
     assert sum(answered(c) for c in guessers) < 40
 
 
+@pytest.mark.alone
 def test_one_address_that_tries_many_accounts_is_slowed_down(fresh):
     suite = fresh()
     with open(suite.conf) as f:
@@ -211,4 +212,4 @@ def test_one_address_that_tries_many_accounts_is_slowed_down(fresh):
         guess(c, n)
     until(lambda: suite.log().count("auth_failed") == 24)
     time.sleep(0.3)
-    assert sum(answered(c) for c in guessers) == 20
+    assert 20 <= sum(answered(c) for c in guessers) < 24  # the first of those who wait may have been answered meanwhile

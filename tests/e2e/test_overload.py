@@ -128,6 +128,7 @@ def test_15_many_messages_begun_at_once(hurried):
         c.close()
 
 
+@pytest.mark.alone
 def test_15_failed_logins_buy_no_time(hurried):
     """What a client may take until it is logged in is for all its attempts together."""
     c = hurried.imap(login=False)
@@ -142,6 +143,7 @@ def test_15_failed_logins_buy_no_time(hurried):
     assert t.seconds < 4
 
 
+@pytest.mark.alone
 def test_15_a_slow_link_is_no_slow_client(hurried):
     """More than smtp-timeout in all, but faster than 500 octets a second: such a message is taken."""
     c = hurried.smtp()
@@ -167,6 +169,7 @@ def not_reading(port):
     return c
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("text", [b"NOOP\r\n" * 10000, (b"MAIL FROM:<a@b.test>\r\n" + b"RCPT TO:<alice+x@example.com>\r\n" * 900 + b"RSET\r\n") * 90], ids=["NOOP", "RCPT"])
 def test_16_replies_that_nobody_reads(hurried, text):
     """The server stops reading when a little more than 64 kB wait, of its own or of the kernel's memory, and closes in time."""

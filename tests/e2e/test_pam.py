@@ -12,8 +12,11 @@ import threading
 import pytest
 
 import mailwain
+from idp import Provider, claims, token
 from mailwain import BUILD, PASSWORD, ROOT, Instance, tls_context, until
+from test_aliases import file, status_of, taken, write
 from test_sasl import gsasl
+from test_tokens import imap as imap_by_token
 from tls_files import issued
 
 AS_ROOT = os.geteuid() == 0
@@ -81,7 +84,14 @@ def real():
             subprocess.run(["chpasswd"], input="%s:%s\n" % (name, "pw of " + name), text=True, check=True)
         subprocess.run(["chage", "-E", "0", NAMES["expired"]], check=True)
         subprocess.run(["usermod", "-L", NAMES["locked"]], check=True)
-        with Instance(conf_lines=lines).running("alice") as i:
+        i = Instance(conf_lines=lines + ["aliases-allow pipes"])
+        i.aliases, i.out = (os.path.join(i.root, name) for name in ("aliases", "out"))
+        with open(i.conf, "a") as f:
+            f.write("aliases %s\n" % i.aliases)
+        os.mkdir(i.out)
+        os.chmod(i.out, 0o777)
+        write(i, "")
+        with i.running("alice"):
             yield Machine(i)
     finally:
         for name in NAMES.values():
@@ -150,6 +160,57 @@ def test_aliases_lead_to_users(real):
     real.suite.deliver("Subject: x\n\nfor the team\n", to=["team@example.com"])
     for who, word in ((user("other"), password("other")), (user("good"), password("good")), ("alice@example.com", PASSWORD)):
         until(lambda: b"for the team" in real.inbox(who, word))
+
+
+def has(m, who, text):
+    box = (user(who), password(who)) if who in NAMES else ("alice@example.com", PASSWORD)
+    return text.encode() in m.inbox(*box)
+
+
+@pytest.fixture
+def machine_aliases(real):
+    """For one test."""
+    yield lambda text: taken(real.suite, text % NAMES)
+    taken(real.suite, "")
+
+
+@needs_root
+def test_aliases_of_the_machine_come_before_its_users(real, machine_aliases):
+    machine_aliases("%(good)s: %(good)s, alice@example.com\n%(other)s: \\%(other)s\n%(locked)s: %(good)s\n")
+    shown = {row["address"] for row in real.suite.rows("alias", "show", user("good"))}
+    assert shown == {user("good"), "alice@example.com"}
+    for to, text, whose in ((user("good"), "to himself and her", ("good", "alice")), (user("other"), "as it is", ("other",)),
+                            (user("locked"), "to another", ("good", "alice")), (user("good").replace("@", "+x@"), "with a detail, too", ("good", "alice"))):
+        real.suite.deliver("Subject: x\n\n%s\n" % text, to=[to])
+        for who in whose:
+            until(lambda: has(real, who, text), what="%s for %s" % (text, who))
+    assert not has(real, "alice", "as it is")
+    # An address of its own is none of the alias's.
+    machine_aliases("%(good)s+x: alice@example.com\n")
+    assert [row["address"] for row in real.suite.rows("alias", "show", user("good").replace("@", "+x@"))] == ["alice@example.com"]
+
+
+@needs_root
+def test_an_alias_for_root_comes_before_postmaster(real, machine_aliases):
+    machine_aliases("root: %(other)s\ndaemon: root\n")
+    for name in ("root", "daemon"):
+        real.suite.deliver("Subject: x\n\nby /etc/aliases to %s\n" % name, to=["%s@%s" % (name, SYSTEM)])
+        until(lambda: has(real, "other", "by /etc/aliases to " + name))
+        assert not has(real, "alice", "by /etc/aliases to " + name)
+    machine_aliases("root: no-such-user, \\root\n")
+    real.suite.deliver("Subject: x\n\nroot as it is\n", to=["root@" + SYSTEM])
+    until(lambda: has(real, "alice", "root as it is"))
+
+
+@needs_root
+def test_a_command_beside_a_mailbox(real, machine_aliases):
+    """It runs as the user whose name the alias has. One that leads to nobody holds up neither."""
+    machine_aliases('%(other)s: nobody-of-this-name, \\%(other)s, "|id -un > OUT/who", %(good)s\n')
+    qid = real.suite.deliver("Subject: x\n\nbeside a command\n", to=[user("other")])
+    assert file(real.suite, "who").split() == [NAMES["other"]]
+    for who in ("other", "good"):
+        until(lambda: has(real, who, "beside a command"))
+    assert status_of(real.suite, qid)[0] == "queue_delivered"
 
 
 @needs_root
@@ -263,6 +324,8 @@ def wrapped(tmp_path_factory):
     preload = "%s:%s" % (wrapper("libpam_wrapper.so"), wrapper("libnss_wrapper.so"))
     matrix = wrapper("pam_wrapper/pam_matrix.so")
     before_us = set(glob.glob("/tmp/pam.?"))
+    provider = Provider()
+    provider.keys = [provider.key("ES256", "es256")]
     top = tempfile.mkdtemp(prefix="mailwain-test-pam-")
     os.chmod(top, 0o755)
     d = {"dir": top, "matrix": matrix}
@@ -289,14 +352,15 @@ exec %s
     before = mailwain.BIN
     mailwain.BIN = os.path.join(top, "bin", "mailwain")
     try:
-        i = Instance(conf_lines=["pam-service mail", "domain %s { accounts system }" % SYSTEM, "tls-client-authorities ca.pem"])
+        i = Instance(conf_lines=["pam-service mail", "domain %s { accounts system }" % SYSTEM, "tls-client-authorities ca.pem"] + provider.with_keys())
         for name in ("quick", "barred"):
             issued(os.path.join(i.root, "etc"), name, name, email="%s@%s" % (name, SYSTEM))
         with i.running("alice"):
             m = Machine(i)
-            m.dir = top
+            m.dir, m.provider = top, provider
             yield m
     finally:
+        provider.__exit__()
         mailwain.BIN = before
         # The wrapper's own, of which it leaves one for each process that was killed, and can make a few dozen.
         for left in [top] + sorted(set(glob.glob("/tmp/pam.?")) - before_us):
@@ -321,6 +385,18 @@ def test_a_certificate_is_no_way_round_the_account_phase(wrapped, name, code):
     c.ehlo()
     assert c.docmd("AUTH EXTERNAL =")[0] == code
     c.close()
+
+
+@pytest.mark.parametrize("says_who", [True, False])
+def test_nor_is_a_token(wrapped, says_who):
+    def said(name):
+        address = "%s@%s" % (name, SYSTEM)
+        return imap_by_token(wrapped.suite, token(wrapped.provider.keys[0], claims(address)), user=address if says_who else "")[0]
+
+    assert said("quick").startswith("a OK ")
+    for name in ("barred", "daemonish", "nobodyhere"):
+        assert said(name).startswith("a NO [AUTHENTICATIONFAILED] User name or password is wrong"), name
+    wrapped.suite.mw("auth", "failures", "clear")
 
 
 def test_what_is_no_name_of_a_user(wrapped):

@@ -4,13 +4,14 @@ import os
 import pwd
 import re
 import subprocess
+import tempfile
 
 import pytest
 
 from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
-CONFINED = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
+CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
 # Runs code of others as root, and has rules of its own.
 OTHERS = "auth-pam"
 # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, SETGID, SETUID, AUDIT_WRITE
@@ -88,18 +89,18 @@ def test_own_users_and_roots(busy):
         assert int(s["CapBnd"], 16) == 0, name
         assert os.readlink("/proc/%d/root" % pid) != "/", name
         users[name] = pwd.getpwuid(int(uids.pop())).pw_name
-    assert len({users[n] for n in ("keys", "smtpd", "submission", "pickup", "imapd", "auth", "queue", "deliver", "lmtpd")}) == 9
+    assert len({users[n] for n in ("keys", "resolve", "smtpd", "submission", "pickup", "imapd", "auth", "fetch", "queue", "deliver", "lmtpd")}) == 11
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the roots are empty only when started as root")
 def test_network_daemons_see_an_empty_directory(busy):
-    for name in ("smtpd", "submission", "imapd", "lmtpd"):
+    for name in ("smtpd", "submission", "imapd", "lmtpd", "fetch", "resolve"):
         assert os.listdir("/proc/%d/root/" % busy.daemons()[name]) == []
 
 
 def test_descriptors_are_few_and_known(busy):
     """A network daemon has sockets, pipes and its event loop open, no file and no directory."""
-    for name in ("smtpd", "submission", "imapd", "lmtpd"):
+    for name in ("smtpd", "submission", "imapd", "lmtpd", "fetch", "resolve"):
         pid = busy.daemons()[name]
         for link in glob.glob("/proc/%d/fd/*" % pid):
             target = os.readlink(link)
@@ -129,7 +130,7 @@ def trees(tmp_path):
 def test_forbidden_acts_are_refused(busy, tmp_path):
     r = subprocess.run([os.path.join(BUILD, "tests", "confine"), *trees(tmp_path)], capture_output=True, text=True, timeout=120)
     assert r.returncode == 0, r.stdout + r.stderr
-    assert re.search(r"2[0-9][0-9] acts tried, 0 succeeded", r.stdout)
+    assert re.search(r"[23][0-9][0-9] acts tried, 0 succeeded", r.stdout)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="most acts need root to succeed")
@@ -147,7 +148,7 @@ def test_status_says_when_users_are_not_separate(busy):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root to become an ordinary user")
-def test_as_an_ordinary_user(tmp_path):
+def test_as_an_ordinary_user():
     """The same suite, started by nobody in particular."""
     script = """
 set -e
@@ -166,14 +167,10 @@ $m stop
 """
     from mailwain import BIN, free_offset
 
-    home = tmp_path / "home"
-    home.mkdir()
-    os.chmod(tmp_path, 0o755)
-    os.chmod(tmp_path.parent, 0o755)
-    os.chmod(tmp_path.parent.parent, 0o755)
-    os.chown(home, 65534, 65534)
-    r = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", script, "sh", BIN, str(home / "mw"), str(free_offset())],
-        capture_output=True, text=True, timeout=60, cwd="/")
+    with tempfile.TemporaryDirectory(prefix="mailwain-test-") as home:  # pytest's own is for root alone
+        os.chown(home, 65534, 65534)
+        r = subprocess.run(
+            ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", script, "sh", BIN, os.path.join(home, "mw"), str(free_offset())],
+            capture_output=True, text=True, timeout=60, cwd="/")
     assert r.returncode == 0, r.stdout + r.stderr
     assert "This is a test mailing" in r.stdout and "nobody" in r.stdout

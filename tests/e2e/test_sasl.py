@@ -219,9 +219,10 @@ def test_who_leaves_in_the_middle_costs_nothing(suite):
     assert gsasl(suite, "SCRAM-SHA-256")[0] == 0
 
 
+@pytest.mark.alone
 def test_thousands_who_never_answer(fresh):
     """More exchanges than auth keeps (4096): the oldest go, whoever means it gets in, and who went is told to try again."""
-    suite = fresh(conf_lines=["connections-per-address 5000"])
+    suite = fresh(conf_lines=["connections-per-address 5000", "login-timeout 10m"])
     suite.add("alice")
     first = base64.b64encode(b"n,,n=alice@example.com,r=abc").decode()
     dawdlers = []

@@ -63,8 +63,14 @@ def nothing_ran(suite, logins):
 
 @pytest.fixture(scope="module")
 def suite():
+    with Instance(listeners=["lmtp"]).running("alice") as i:
+        yield i
+
+
+@pytest.fixture(scope="module")
+def hasty_suite():
     """Quick to end a handshake that does not come."""
-    with Instance(conf_lines=["login-timeout 2s", "smtp-timeout 2s"], listeners=["lmtp"]).running("alice") as i:
+    with Instance(conf_lines=["login-timeout 2s", "smtp-timeout 2s"]).running("alice") as i:
         yield i
 
 
@@ -73,6 +79,13 @@ def untouched(suite):
     before = suite.log().count("_login user=")
     yield
     nothing_ran(suite, before)
+
+
+@pytest.fixture
+def hasty(hasty_suite):
+    before = hasty_suite.log().count("_login user=")
+    yield hasty_suite
+    nothing_ran(hasty_suite, before)
 
 
 def is_forgotten(c, service):
@@ -114,18 +127,18 @@ def hello_of_a_client():
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_with_the_handshake_behind_it(suite, untouched, service):
+def test_with_the_handshake_behind_it(hasty, service):
     """As somebody on the way puts it together for a client that does not wait for the answer."""
-    c = connect(suite, service)
+    c = connect(hasty, service)
     c.send((starttls(service) + TAILS[service][0]).encode() + hello_of_a_client())
     said = rest(c)
     assert re.fullmatch(rb"554 5\.5\.1 [^\r]*\r\n" if service in SMTP else rb"a OK [^\r]*\r\n", said), said
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_handshake_alone_behind_it(suite, service):
+def test_the_handshake_alone_behind_it(hasty, service):
     """A client that does not wait has no handshake: it is not told apart from the others."""
-    c = connect(suite, service)
+    c = connect(hasty, service)
     c.send(starttls(service).encode() + hello_of_a_client())
     said = rest(c)
     assert said.startswith(b"554 " if service in SMTP else b"a OK ") and said.count(b"\r\n") == 1
@@ -168,14 +181,14 @@ def test_the_command_itself_in_pieces(suite, service):
 
 @pytest.mark.parametrize("service", SERVICES + ("submissions", "imaps"))
 @pytest.mark.parametrize("instead", ["EHLO x\r\n", "i1 NOOP\r\n", "\r\n", "STARTTLS\r\n", "i1 STARTTLS\r\n"])
-def test_text_in_place_of_the_handshake(suite, untouched, service, instead):
+def test_text_in_place_of_the_handshake(hasty, service, instead):
     """Text is answered with no text, the end for want of a handshake included."""
     if service in SERVICES:
-        c = connect(suite, service)
+        c = connect(hasty, service)
         c.send(starttls(service))
         assert c.line().startswith(b"220 " if service in SMTP else b"a OK")
     else:
-        c = Smtp(suite.port(service), greeting=False)
+        c = Smtp(hasty.port(service), greeting=False)
     c.send(instead)
     said = rest(c)
     assert re.fullmatch(rb"(\x15\x03.*)?", said, re.S), said

@@ -33,7 +33,7 @@ static void exchanged(struct talk *t, enum prelogin_event event)
 	struct span response = buf_span(&t->login.response);
 
 	fuzz_assert(t->login.tls || t->login.plain_login);
-	fuzz_assert(sasl_mechanism_is_offered(t->login.mechanism, (struct sasl_terms){t->login.tls, t->login.certificate}) && response.len <= SASL_RESPONSE_MAX);
+	fuzz_assert(sasl_mechanism_is_offered(t->login.mechanism, (struct sasl_terms){t->login.tls, t->login.certificate, t->login.bearer}) && response.len <= SASL_RESPONSE_MAX);
 	if (event == PRELOGIN_SASL) {
 		fuzz_assert(!t->in_exchange);
 		buf_printf(&t->out, "%s %s %d ", t->login.tag, sasl_mechanism_name(t->login.mechanism), t->login.has_response);

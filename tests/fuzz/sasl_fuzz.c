@@ -18,6 +18,7 @@ static bool is_question(enum sasl_step step)
 
 static enum sasl_step answer(struct sasl *s, enum sasl_mechanism mechanism, enum sasl_step step, bool yes)
 {
+	const struct sasl_refusal refusal = {"invalid_token", SPAN_LIT("a \"b\""), SPAN_LIT("https://id.test/")};
 	struct scram_keys keys;
 
 	fuzz_assert(sasl_user(s).len <= SASL_USER_MAX && sasl_authzid(s).len <= SASL_USER_MAX);
@@ -25,7 +26,7 @@ static enum sasl_step answer(struct sasl *s, enum sasl_mechanism mechanism, enum
 	if (step != SASL_KEYS) {
 		if (step != SASL_IDENTITY)
 			fuzz_assert(sasl_secret(s).len > 0 && sasl_secret(s).len <= SASL_RESPONSE_MAX);
-		return sasl_decide(s, yes);
+		return yes || mechanism < SASL_OAUTHBEARER ? sasl_decide(s, yes) : sasl_refuse_token(s, &refusal);
 	}
 	scram_make_up(scram_size(mechanism), secret, sasl_user(s), &keys);
 	keys.iterations = 4096;

@@ -22,6 +22,7 @@ lib/net/ipc_conn.o received
 lib/net/ipc_conn.o wire
 imapd/session_io.o buffer
 lmtp/worker.o worker_told_to_end
+lmtp/agent_run.o supervised
 lib/store/crash.o before
 lib/store/crash.o watched
 END

@@ -1,7 +1,9 @@
 /* Engines that only see text: configuration, SMTP, MIME, IMAP, messages between daemons. */
 #include "tests/fault/memory/memory.h"
 
+#include "alias/set.h"
 #include "conf/conf.h"
+#include "dns/dns.h"
 #include "imap/facts.h"
 #include "imap/fetch.h"
 #include "imap/search.h"
@@ -16,9 +18,11 @@
 #include "mime/words.h"
 #include "smtp/server.h"
 
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char message[] = "From: \"A. Person\" <a@example.org>, Group: b@example.org, c@example.org;\r\nTo: d@example.org\r\n"
 			      "Subject: =?utf-8?q?caf=C3=A9?= and more\r\nDate: Tue, 1 Jul 2025 10:00:00 +0200\r\n"
@@ -40,6 +44,27 @@ static int run_conf(void *state)
 	if (r == 0)
 		memory_must(conf_u64(conf, CONF_message_size, NULL) == 20 << 20 && conf_domain_count(conf) == 1 && conf_listener_count(conf) == 1);
 	conf_free(&conf);
+	return r;
+}
+
+/* ---- aliases: what is written is read, with its list ---- */
+
+static int run_aliases(void *state)
+{
+	struct alias_set *set = NULL;
+	struct err err = {0};
+	struct buf text;
+	int r;
+
+	(void)state;
+	buf_init(&text, 4096);
+	alias_set_add(&text, ALIAS_MARK_FILE, "/etc/aliases", SPAN_LIT("a: b, \"|c, d\"\nl: :include:/x\n"));
+	alias_set_add(&text, ALIAS_MARK_LIST, "/x", SPAN_LIT("e@example.org\nf (g)\n"));
+	r = buf_failed(&text) ? E_NOMEM : alias_set_load(buf_span(&text), &set, &err);
+	if (r == 0)
+		memory_must(alias_find(&set->file, SPAN_LIT("A"))->count == 2 && set->lists[0].list.count == 2);
+	alias_set_free(&set);
+	buf_fini(&text);
 	return r;
 }
 
@@ -265,8 +290,59 @@ static int run_ipc(void *state)
 	return r;
 }
 
+/* ---- questions to the resolver ---- */
+
+static void on_answer(void *arg, const struct dns_answer *answer)
+{
+	*(int *)arg = answer->result == DNS_FOUND ? 0 : E_NOMEM;
+}
+
+/* What does not get there must be told at once: a deadline would come much later. */
+static int ask_resolver(struct event_base *base, struct dns *dns, int resolver)
+{
+	static char buffer[IPC_MESSAGE_MAX];
+	const struct dns_reply reply = {.records = SPAN_LIT("\1\0x")};
+	struct ipc_message m;
+	struct err err;
+	int result = E_TIMEOUT;
+	uint32_t number = dns_ask(dns, SPAN_LIT("example.org"), DNS_MX, 0, on_answer, &result);
+
+	if (number == 0)
+		return E_NOMEM;
+	memory_must(result == E_TIMEOUT);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	if (result == E_NOMEM)
+		return result;
+	memory_must(ipc_receive(resolver, &ipc_service_dns, TO_SERVICE, buffer, &m, &err) == 0 && m.id == number);
+	memory_rest(); /* the resolver's own */
+	memory_must(ipc_send(resolver, &ipc_dns_reply, number, &reply, -1) == 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	return result;
+}
+
+static int run_dns(void *state)
+{
+	struct event_base *base = event_base_new();
+	struct dns *dns = dns_new(base);
+	struct err err;
+	int fds[2], r;
+
+	(void)state;
+	memory_must(base != NULL && ipc_pair(fds, &err) == 0);
+	if (dns == NULL)
+		close(fds[0]);
+	r = dns != NULL ? dns_service(dns, fds[0]) : E_NOMEM;
+	if (r == 0)
+		r = ask_resolver(base, dns, fds[1]);
+	dns_free(&dns);
+	close(fds[1]);
+	event_base_free(base);
+	return r;
+}
+
 const struct scenario text_scenarios[] = {
     {.name = "configuration", .run = run_conf},
+    {.name = "aliases", .run = run_aliases},
     {.name = "SMTP dialogue", .run = run_smtp},
     {.name = "MIME structure", .run = run_structure},
     {.name = "MIME addresses", .run = run_addresses},
@@ -277,5 +353,6 @@ const struct scenario text_scenarios[] = {
     {.name = "SEARCH", .run = run_search},
     {.name = "modified UTF-7", .run = run_utf7},
     {.name = "messages between daemons", .run = run_ipc},
+    {.name = "questions to the resolver", .run = run_dns},
     {0},
 };

@@ -1,6 +1,7 @@
 /* Users of the machine as auth sees them: asked for once, answered late, and where they stand among accounts and aliases. */
 #include "tests/unit/test.h"
 
+#include "alias/set.h"
 #include "auth/auth.h"
 #include "auth/system.h"
 #include "net/ipc_conn.h"
@@ -274,6 +275,98 @@ static void an_alias_to_a_thousand_users(void **state)
 	assert_true(rounds < SYSTEM_ROUNDS_MAX);
 }
 
+static int append(void *arg, const struct recipient *r)
+{
+	struct buf *out = arg;
+
+	buf_printf(out, "%s%s%.*s", buf_len(out) > 0 ? " " : "", r->program != PROGRAM_NONE ? "|" : r->code != 0 ? "!" : r->address, SPAN_ARG(r->text));
+	return 0;
+}
+
+/* As question.c does it: nothing is given before all is known. */
+static void expands_to(struct world *w, const char *address, int code, const char *expected)
+{
+	struct buf out;
+	int r;
+
+	buf_init(&out, 4096);
+	while ((r = auth_expand_each(&w->auth, span_str(address), append, &out, NULL)) == E_AGAIN) {
+		unsigned before = w->told;
+
+		assert_int_equal(buf_len(&out), 0);
+		assert_int_equal(system_wait(w->auth.system, on_known, w), 0);
+		while (w->told == before)
+			event_base_loop(base, EVLOOP_ONCE);
+	}
+	assert_int_equal(r, code);
+	buf_add_char(&out, '\0');
+	assert_string_equal(buf_span(&out).ptr, expected);
+	buf_fini(&out);
+}
+
+static void has_aliases(struct world *w, enum alias_mark mark, const char *text)
+{
+	struct buf set;
+	struct err err;
+
+	buf_init(&set, ALIAS_SET_MAX);
+	alias_set_add(&set, mark, "/etc/aliases", span_str(text));
+	alias_set_free(&w->auth.aliases);
+	assert_int_equal(alias_set_load(buf_span(&set), &w->auth.aliases, &err), 0);
+	buf_fini(&set);
+}
+
+static void aliases_stand_between_accounts_and_users(void **state)
+{
+	struct world *w = *state;
+	struct recipient found;
+
+	has_aliases(w, ALIAS_MARK_FILE,
+	    "own: anna\nroot: anna\nanna: anna, elsewhere@example.net\nberta: \\berta\nberta+x: anna\nno-user: berta\n"
+	    "postmaster: no-one\n");
+	leads_to(w, "own@machine.example", "own@machine.example"); /* an account of the directory's own */
+	expands_to(w, "root@machine.example", 0, "anna@machine.example elsewhere@example.net");
+	expands_to(w, "anna@machine.example", 0, "anna@machine.example elsewhere@example.net");
+	expands_to(w, "anna@machine.example", 0, "anna@machine.example elsewhere@example.net"); /* who has an account since */
+	expands_to(w, "anna+x@machine.example", 0, "anna@machine.example elsewhere@example.net");
+	expands_to(w, "berta@machine.example", 0, "berta@machine.example");
+	expands_to(w, "berta+x@machine.example", 0, "anna@machine.example elsewhere@example.net");
+	expands_to(w, "berta+y@machine.example", 0, "berta@machine.example");
+	expands_to(w, "no-user@machine.example", 0, "berta@machine.example");
+	expands_to(w, "daemon@virtual.example", E_NOTFOUND, "");
+	/* What the domain's catch-all takes is not lost on the way. */
+	expands_to(w, "postmaster@machine.example", 0, "rest@virtual.example");
+	assert_int_equal(lookup(w, "daemon@machine.example", &found), 0);
+	assert_int_equal(found.account != 0, true);
+}
+
+/* One who is known behind one who is not: who waits is told all the same. */
+static void programs_and_users_are_given_together(void **state)
+{
+	struct world *w = *state;
+
+	has_aliases(w, ALIAS_MARK_FILE, "mixed: carla, anna, \"|run\"\nnothing: \"|run\", /file\n");
+	leads_to(w, "anna@machine.example", "anna@machine.example");
+	expands_to(w, "mixed@machine.example", 0, "|run carla@machine.example anna@machine.example");
+	expands_to(w, "nothing@machine.example", E_CANNOT, "");
+	w->code = E_TIMEOUT;
+	system_forget(w->auth.system);
+	expands_to(w, "mixed@machine.example", E_TIMEOUT, "");
+	expands_to(w, "nothing@machine.example", E_CANNOT, "");
+}
+
+static void aliases_that_cannot_be_read_keep_users_waiting(void **state)
+{
+	struct world *w = *state;
+	struct recipient found;
+
+	has_aliases(w, ALIAS_MARK_NO_FILE, "it is wrong");
+	leads_to(w, "own@machine.example", "own@machine.example");
+	assert_int_equal(lookup(w, "anna@machine.example", &found), E_UNAVAILABLE);
+	assert_int_equal(auth_lookup_mailbox(&w->auth, SPAN_LIT("anna@machine.example"), &found, NULL), E_AGAIN);
+	leads_to(w, "boss@virtual.example", "boss@virtual.example");
+}
+
 /* However many names are asked for, so many are kept. */
 static void names_without_end(void **state)
 {
@@ -310,6 +403,9 @@ int main(void)
 	    cmocka_unit_test_setup(what_is_not_known_is_put_off, begin),
 	    cmocka_unit_test_setup(auth_pam_dies, begin),
 	    cmocka_unit_test_setup(an_alias_to_a_thousand_users, begin),
+	    cmocka_unit_test_setup(aliases_stand_between_accounts_and_users, begin),
+	    cmocka_unit_test_setup(programs_and_users_are_given_together, begin),
+	    cmocka_unit_test_setup(aliases_that_cannot_be_read_keep_users_waiting, begin),
 	    cmocka_unit_test_setup(names_without_end, begin),
 	};
 

@@ -8,6 +8,7 @@
  */
 #include "tests/unit/test.h"
 
+#include "alias/alias.h"
 #include "base/encode.h"
 #include "base/utf8.h"
 #include "imap/facts.h"
@@ -214,6 +215,44 @@ static void messages(void **state)
 	    {"empty lines", "Subject: x\r\n\r\n", "\r\n", "", facts, 1},
 	    {"parameters", "Content-Type: a/b", "; p#=x", "\r\n\r\n", facts, 0},
 	    {"parameters without a value", "Content-Type: a/b", ";", "\r\n\r\n", facts, 0},
+	};
+
+	(void)state;
+	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
+}
+
+/* ---- aliases ---- */
+
+static void aliases(struct span input)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct alias_file file;
+
+	alias_file_parse(input, "aliases", pool, &file, NULL);
+	pool_free(&pool);
+}
+
+static void alias_list(struct span input)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct alias list;
+
+	alias_list_parse(input, "list", pool, &list, NULL);
+	pool_free(&pool);
+}
+
+static void names_of_this_machine(void **state)
+{
+	static const struct shape shapes[] = {
+	    {"names", "", "n#:a@example.org,b\n", "", aliases, 2},
+	    {"a name in many lines", "a: b", "\n ", ",c\n", aliases, 1},
+	    {"comments within a name", "a: b", "\n# x", "\n ,c\n", aliases, 2},
+	    {"names with empty lines and blanks behind", "", "n#:a\n\n", "     \t\t", aliases, 2},
+	    {"open comments", "a: ", "(", "\n", aliases, 1},
+	    {"nested comments", "a: x ", "((", "))))", aliases, 1},
+	    {"commas", "a: x", ",", "\n", aliases, 1},
+	    {"empty targets", "a: x", ",\"\"", "\n", aliases, 2},
+	    {"lines of a list that say nothing", "", "# x\n \n", "a", alias_list, 2},
 	};
 
 	(void)state;
@@ -477,6 +516,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(messages),
+	    cmocka_unit_test(names_of_this_machine),
 	    cmocka_unit_test(texts),
 	    cmocka_unit_test(commands),
 	    cmocka_unit_test(figures),

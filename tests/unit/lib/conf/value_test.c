@@ -161,6 +161,60 @@ static void a_list_of_networks_has_an_end(void **state)
 	assert_string_equal(error, "unlimited-from: more than 1024 networks");
 }
 
+static void servers(void **state)
+{
+	static const struct {
+		const char *text, *host;
+		unsigned port;
+	} right[] = {{"192.0.2.1", "192.0.2.1", 53}, {"192.0.2.1:5353", "192.0.2.1", 5353}, {"2001:db8::1", "2001:db8::1", 53},
+	    {"[2001:db8::1]", "2001:db8::1", 53}, {"[2001:db8::1]:5353", "2001:db8::1", 5353}, {"::1", "::1", 53}};
+	static const char *const wrong[] = {"", "ns.example.org", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:x", "192.0.2.1@53", "[::1", "[::1]53", "[]",
+	    "::1]:53", "192.0.2.256", "[", ":", ":53", "fe80::1%eth0"};
+	struct conf_server server;
+	struct span zone;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
+		if (!conf_server_parse(span_str(right[i].text), 53, &server))
+			fail_msg("refused: %s", right[i].text);
+		assert_string_equal(server.host, right[i].host);
+		assert_int_equal(server.port, right[i].port);
+	}
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		if (conf_server_parse(span_str(wrong[i]), 53, &server))
+			fail_msg("accepted: %s", wrong[i]);
+	assert_true(conf_zone_server_parse(SPAN_LIT("corp.example=[::1]:5353"), &zone, &server));
+	assert_span_equal(zone, "corp.example");
+	assert_int_equal(server.port, 5353);
+	assert_false(conf_zone_server_parse(SPAN_LIT("corp.example"), &zone, &server));
+	assert_false(conf_zone_server_parse(SPAN_LIT("=192.0.2.1"), &zone, &server));
+	assert_false(conf_zone_server_parse(SPAN_LIT("a..b=192.0.2.1"), &zone, &server));
+}
+
+/* Of as many words as there are, in a block of one line up to the next setting. */
+static void lists(void **state)
+{
+	struct conf *conf;
+	struct span list, item;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(conf_parse(SPAN_LIT("config-version 1\nresolver 192.0.2.1   ::1\nresolver-insecure a.example\n"), "c", &conf, &err), 0);
+	list = conf_text(conf, CONF_resolver, NULL);
+	assert_true(conf_list_next(&list, &item));
+	assert_span_equal(item, "192.0.2.1");
+	assert_true(conf_list_next(&list, &item));
+	assert_span_equal(item, "::1");
+	assert_false(conf_list_next(&list, &item));
+	list = conf_text(conf, CONF_resolver_zones, NULL);
+	assert_false(conf_list_next(&list, &item));
+	list = SPAN_LIT("  a ");
+	assert_true(conf_list_next(&list, &item));
+	assert_span_equal(item, "a");
+	assert_false(conf_list_next(&list, &item));
+	conf_free(&conf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +224,8 @@ int main(void)
 	    cmocka_unit_test(yes_and_no),
 	    cmocka_unit_test(networks),
 	    cmocka_unit_test(a_list_of_networks_has_an_end),
+	    cmocka_unit_test(servers),
+	    cmocka_unit_test(lists),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

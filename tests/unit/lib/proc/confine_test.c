@@ -106,6 +106,10 @@ ACT(act_getpid, getpid() > 0)
 ACT(act_open, open("inside", O_RDONLY) >= 0)
 ACT(act_unlink, unlink("inside") == 0)
 ACT(act_socket, socket(AF_INET, SOCK_STREAM, 0) >= 0)
+ACT(act_socket_udp, socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) >= 0)
+ACT(act_socket_unix, socket(AF_UNIX, SOCK_STREAM, 0) >= 0)
+ACT(act_socket_netlink, socket(AF_NETLINK, SOCK_DGRAM, 0) >= 0)
+ACT(act_socket_raw, socket(AF_INET, SOCK_RAW, 1) >= 0)
 ACT(act_socketpair, socketpair(AF_UNIX, SOCK_STREAM, 0, (int[2]){0}) == 0)
 ACT(act_fork, make_child())
 ACT(act_thread, make_thread())
@@ -134,6 +138,10 @@ static void calls_are_those_of_the_profile(void **state)
 	    {act_open, CALLS_FILE, EPERM},
 	    {act_unlink, CALLS_FILE, EPERM},
 	    {act_socket, CALLS_CONNECT, EPERM},
+	    {act_socket_udp, CALLS_CONNECT, EPERM},
+	    {act_socket_unix, 0, EPERM},
+	    {act_socket_netlink, 0, EPERM},
+	    {act_socket_raw, 0, EPERM},
 	    {act_socketpair, CALLS_NET, EPERM},
 	    {act_fork, CALLS_FORK, EPERM},
 	    {act_thread, CALLS_THREAD, EPERM},

@@ -26,9 +26,25 @@ static void a_grant_is_for_one_thing_only(void **state)
 	}
 }
 
+static void a_command_is_signed_with_its_name(void **state)
+{
+	unsigned char key[GRANT_KEY] = {1}, grant[GRANT_SIZE];
+	struct span name = SPAN_LIT("ticket"), program = SPAN_LIT("/bin/ticket -q"), g = {(const char *)grant, sizeof(grant)};
+
+	(void)state;
+	grant_make_program(key, 1, name, program, 1000, grant);
+	assert_true(grant_check_program(key, 1, name, program, 1000, g));
+	assert_false(grant_check_program(key, 1, name, program, 1001, g));
+	assert_false(grant_check_program(key, 2, name, program, 999, g));
+	assert_false(grant_check_program(key, 1, SPAN_LIT("root"), program, 999, g));
+	assert_false(grant_check_program(key, 1, name, SPAN_LIT("/bin/ticket -"), 999, g));
+	assert_false(grant_check_program(key, 1, SPAN_LIT("ticke"), SPAN_LIT("t/bin/ticket -q"), 999, g));
+	assert_false(grant_check(key, GRANT_RECIPIENT, 1, 0, SPAN_LIT("ticket\0/bin/ticket -q"), 999, g));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(a_grant_is_for_one_thing_only)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(a_grant_is_for_one_thing_only), cmocka_unit_test(a_command_is_signed_with_its_name)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
