@@ -38,18 +38,21 @@ CMOCKA_LIBS   ?= -lcmocka
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
-CONF    := $(addprefix lib/conf/,check.o conf.o lex.o parse.o server.o value.o)
+CONF    := $(addprefix lib/conf/,block.o check.o conf.o lex.o parse.o server.o value.o)
 GRANT   := lib/proc/grant.o
 CONFINE := $(addprefix lib/proc/,confine.o landlock.o profile.o seccomp.o)
 NETIPC  := lib/net/ipc_conn.o
 DAEMON  := $(BASE) $(IPC) $(CONF) $(CONFINE) $(NETIPC) $(addprefix lib/proc/,daemon.o handover.o)
 CONTROL := lib/net/control.o lib/net/listener.o
-TLS     := $(addprefix lib/tls/,authorities.o certificate.o context.o provider.o ticket.o tls.o)
+TLS     := $(addprefix lib/tls/,authorities.o certificate.o client.o context.o provider.o ticket.o tls.o)
 NET     := $(addprefix lib/net/,conn.o listener.o peer_count.o) $(TLS)
+CONNECT := lib/net/connect.o
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
 SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
+SASLCLIENT := $(SASLLINE) $(addprefix lib/sasl/,client.o client_scram.o keys.o prepare.o)
+SMTPCLIENT := $(addprefix lib/smtp/,address.o framing.o reply.o client.o client_auth.o client_command.o client_content.o client_hello.o client_mail.o) $(SASLCLIENT)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
 LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 DNS     := $(addprefix lib/dns/,client.o record.o)
@@ -88,17 +91,21 @@ pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/spool/id.o lib/
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
-             $(addprefix queue/,main.o accept.o control.o deliver.o disk.o dsn.o expand.o files.o message.o \
-             recover.o schedule.o) queue/agent.o
+             $(addprefix queue/,main.o accept.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
+             recover.o route.o schedule.o agent.o done.o record.o target.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o groups.o messages.o log.o change.o files.o known.o orphans.o pages.o \
              check.o care.o) \
              $(addprefix lib/mime/,header.o structure.o parts.o) $(addprefix lib/imap/,body.o facts.o)
 MIMETEXT  := $(addprefix lib/mime/,charset.o encoding.o fold.o words.o)
+MIMECONVERT := $(addprefix lib/mime/,convert.o encode.o encoding.o header.o structure.o)
 IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o search.o set.o utf7.o)
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o convert.o dane.o destination.o dial.o job.o policy.o recipients.o result.o route.o session.o settings.o)
+relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(NET) $(CONNECT) $(DNS) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) $(RELAY) relay/main.o
+relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 agent_O   := $(DAEMON) $(GRANT) $(addprefix lmtp/,agent.o agent_run.o agent_user.o agent_file.o)
@@ -125,6 +132,8 @@ mailwain-fetch_O   := $(COMMAND) fetch/command.o
 mailwain-fetch_L    = $(JANSSON_LIBS)
 mailwain-queue_O   := $(COMMAND) queue/command.o
 mailwain-queue_L    = $(JANSSON_LIBS)
+mailwain-relay_O   := $(COMMAND) relay/command.o
+mailwain-relay_L    = $(JANSSON_LIBS)
 mailwain-resolve_O := $(COMMAND) resolve/command.o
 mailwain-resolve_L  = $(JANSSON_LIBS)
 mailwain-store_O   := $(COMMAND) lmtp/command.o
@@ -132,8 +141,8 @@ mailwain-store_L    = $(JANSSON_LIBS)
 sendmail_O := $(COMMAND) $(CONF) lib/conf/file.o $(LOCAL) $(SMTP) $(addprefix submission/,sendmail.o sendmail_content.o sendmail_handover.o sendmail_queue.o sendmail_smtp.o)
 sendmail_L  = $(JANSSON_LIBS)
 
-DAEMONS  := master keys resolve auth auth-pam fetch smtpd submission pickup queue deliver lmtpd imapd imap-session agent
-COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-fetch mailwain-queue mailwain-store mailwain-aliases mailwain-resolve
+DAEMONS  := master keys resolve auth auth-pam fetch smtpd submission pickup queue deliver relay lmtpd imapd imap-session agent
+COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-fetch mailwain-queue mailwain-relay mailwain-store mailwain-aliases mailwain-resolve
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
 
@@ -173,7 +182,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) lib/intake/mend.o $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
@@ -182,12 +191,20 @@ $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
 $(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
+$(B)/relay.a: $(addprefix $(B)/obj/,$(RELAY)) Makefile
+	@rm -f $@
+	ar rcs $@ $(filter %.o,$^)
+
+$(filter $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/relay.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -201,7 +218,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
            control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o \
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
@@ -372,7 +389,7 @@ fuzz:
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
 
 # Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
-FUZZ_SHORT := smtp smtp_framing smtp_address imap_session prelogin imap_lex imap_reader mime_structure mime_header \
+FUZZ_SHORT := smtp smtp_framing smtp_address smtp_reply smtp_client imap_session prelogin imap_lex imap_reader mime_structure mime_header \
               mime_words imap_facts ipc dns_records dns_packet jwt jwks
 fuzzers-short:
 	@tests/install-deps.sh --fuzz

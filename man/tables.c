@@ -14,6 +14,7 @@ enum { TABLE_LINE = 512, TABLE_WIDTH = 78 };
 #define G CONF_SCOPE_GLOBAL
 #define D CONF_SCOPE_DOMAIN
 #define L CONF_SCOPE_LISTENER
+#define T CONF_SCOPE_TRANSPORT
 
 static const struct conf_setting_info settings[] = {
 #define SETTING(id, name, type, values, scopes, default_text, sentence)                                    \
@@ -81,9 +82,9 @@ static void print_range(const char *values)
 static void print_setting(const struct conf_setting_info *s)
 {
 	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path", "item ..."};
-	static const char *const places[] = {NULL, "At the top level.", "In a domain block.",
-	    "At the top level or in a domain block.", "In a listen block.",
-	    "At the top level or in a listen block.", NULL, "Anywhere."};
+	static const char *const places[] = {[G] = "At the top level.", [D] = "In a domain block.", [L] = "In a listen block.", [T] = "In a transport block.",
+	    [G | D] = "At the top level or in a domain block.", [G | L] = "At the top level or in a listen block.",
+	    [G | T] = "At the top level or in a transport block."};
 
 	printf(".It Ic %s Ar %s\n", s->name, s->type == CONF_TYPE_WORD ? s->values : types[s->type]);
 	print_text(s->sentence);

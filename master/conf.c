@@ -16,6 +16,7 @@ static const struct {
 	enum conf_setting setting;
 } file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
     {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret},
+    {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities},
     {FILE_RESOLVER, CONF_resolver_trust_anchor}};
 
 int settings_seal(const char *name, struct span text, int *out, struct err *err)
@@ -81,7 +82,7 @@ struct master_file_copy *settings_new_file(struct master_settings *settings, str
 	struct master_file_copy *more = NULL;
 
 	if (settings->file_count == MASTER_FILES) {
-		err_set(err, E_LIMIT, "more than %d certificates and other files", MASTER_FILES);
+		err_set(err, E_LIMIT, "more than %d certificates, passwords and other files", MASTER_FILES);
 		return NULL;
 	}
 	more = reallocarray(settings->files, settings->file_count + 1, sizeof(*more));
@@ -119,11 +120,12 @@ static int seal_content(struct master_file_copy *file, const char *what, struct 
 	return r;
 }
 
-/* where: the top level or a domain. */
+/* where: the top level, a domain or a transport. */
 static int seal_file(struct master_settings *settings, size_t kind, const struct conf_where *where, struct err *err)
 {
 	enum conf_setting setting = file_kinds[kind].setting;
 	const char *what = conf_setting_info(setting)->name;
+	struct span block = where->domain ? where->domain->name : where->transport ? where->transport->pattern : SPAN_LIT("");
 	struct master_file_copy *file;
 
 	if (!conf_is_set(settings->conf, setting, where) && !is_default_file(setting))
@@ -132,7 +134,7 @@ static int seal_file(struct master_settings *settings, size_t kind, const struct
 	if (file == NULL)
 		return err->code;
 	file->kind = file_kinds[kind].kind;
-	snprintf(file->name, sizeof(file->name), "%s%s%.*s", what, where->domain ? " " : "", SPAN_ARG(where->domain ? where->domain->name : SPAN_LIT("")));
+	snprintf(file->name, sizeof(file->name), "%s%s%.*s", what, block.len > 0 ? " " : "", SPAN_ARG(block));
 	span_copy(conf_text(settings->conf, setting, where), file->path, sizeof(file->path));
 	return seal_content(file, what, conf_origin(settings->conf, setting, where), err);
 }
@@ -153,16 +155,26 @@ static int seal_resolv_conf(struct master_settings *settings, struct err *err)
 	return seal_content(file, "resolver system", conf_origin(settings->conf, CONF_resolver, NULL), err);
 }
 
+/* Of one kind, wherever they may be named. */
+static int seal_kind(struct master_settings *settings, size_t kind, struct err *err)
+{
+	const struct conf *conf = settings->conf;
+	unsigned scopes = conf_setting_info(file_kinds[kind].setting)->scopes;
+	int r = scopes & CONF_SCOPE_GLOBAL ? seal_file(settings, kind, &(struct conf_where){0}, err) : 0;
+
+	for (size_t i = 0; scopes & CONF_SCOPE_DOMAIN && i < conf_domain_count(conf) && r == 0; i++)
+		r = seal_file(settings, kind, &(struct conf_where){.domain = conf_domain(conf, i)}, err);
+	for (size_t i = 0; scopes & CONF_SCOPE_TRANSPORT && i < conf_transport_count(conf) && r == 0; i++)
+		r = seal_file(settings, kind, &(struct conf_where){.transport = conf_transport(conf, i)}, err);
+	return r;
+}
+
 static int seal_files(struct master_settings *settings, struct err *err)
 {
 	int r = seal_resolv_conf(settings, err);
 
-	for (size_t kind = 0; kind < sizeof(file_kinds) / sizeof(file_kinds[0]) && r == 0; kind++) {
-		r = seal_file(settings, kind, &(struct conf_where){0}, err);
-		for (size_t i = 0; i < conf_domain_count(settings->conf) && r == 0; i++)
-			if (conf_setting_info(file_kinds[kind].setting)->scopes & CONF_SCOPE_DOMAIN)
-				r = seal_file(settings, kind, &(struct conf_where){.domain = conf_domain(settings->conf, i)}, err);
-	}
+	for (size_t kind = 0; kind < sizeof(file_kinds) / sizeof(file_kinds[0]) && r == 0; kind++)
+		r = seal_kind(settings, kind, err);
 	return r;
 }
 

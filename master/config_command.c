@@ -26,14 +26,14 @@ static const char usage_text[] =
     "usage: mailwain [--root DIR] config VERB\n"
     "  check\n      Reads the configuration and the files it names, and tells the first error with its place.\n"
     "  show\n      Prints every setting that was given, includes taken in, with the place it comes from.\n"
-    "  explain SETTING [--domain NAME | --listen ADDRESS:PORT] [--json]\n"
+    "  explain SETTING [--domain NAME | --listen ADDRESS:PORT | --transport PATTERN] [--json]\n"
     "      Tells a setting's value, where it comes from, its default and its meaning.\n"
     "  diff [--json]\n      Shows what differs from the defaults.\n";
 
 struct request {
 	struct instance instance;
 	struct conf *conf;
-	const char *root, *verb, *setting, *domain, *listen;
+	const char *root, *verb, *setting, *domain, *listen, *transport;
 	bool json, help;
 };
 
@@ -114,13 +114,46 @@ static int check_authorities(const struct conf *conf, struct err *err)
 	return r;
 }
 
-/* What is in it the resolver says. */
-static int check_anchor(const struct conf *conf, struct err *err)
+/* What somebody logs in with at a smarthost: something in its first line. */
+static int check_secret(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, struct err *err)
 {
-	int r = 0, fd = open_file(conf, CONF_resolver_trust_anchor, &(struct conf_where){0}, &r, err);
+	char first = '\n';
+	int r = 0, fd = open_file(conf, setting, where, &r, err);
 
+	if (fd >= 0 && (read(fd, &first, 1) != 1 || first == '\n' || first == '\r'))
+		r = err_set(err, E_SYNTAX, "%.*s: %s: the file's first line is empty", SPAN_ARG(conf_origin(conf, setting, where)), conf_setting_info(setting)->name);
+	explicit_bzero(&first, 1);
 	if (fd >= 0)
 		close(fd);
+	return r;
+}
+
+/* What is in them their daemons say. */
+static int check_files(const struct conf *conf, struct err *err)
+{
+	static const enum conf_setting files[] = {CONF_resolver_trust_anchor, CONF_fetch_authorities, CONF_oauth_client_secret};
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
+		int fd = open_file(conf, files[i], &(struct conf_where){0}, &r, err);
+
+		if (fd >= 0)
+			close(fd);
+	}
+	return r;
+}
+
+static int check_logins(const struct conf *conf, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < conf_transport_count(conf) && r == 0; i++) {
+		const struct conf_where where = {.transport = conf_transport(conf, i)};
+
+		r = check_secret(conf, CONF_password_file, &where, err);
+		if (r == 0)
+			r = check_secret(conf, CONF_token_file, &where, err);
+	}
 	return r;
 }
 
@@ -176,7 +209,9 @@ static int check(struct request *q)
 	if (r == 0)
 		r = check_authorities(q->conf, &err);
 	if (r == 0)
-		r = check_anchor(q->conf, &err);
+		r = check_logins(q->conf, &err);
+	if (r == 0)
+		r = check_files(q->conf, &err);
 	if (r == 0)
 		r = check_aliases(q->conf, &err);
 	if (r == 0)
@@ -213,12 +248,19 @@ static void where_text(const struct conf_where *where, char out[WHERE_MAX])
 		snprintf(out, WHERE_MAX, "domain %.*s", SPAN_ARG(where->domain->name));
 	else if (where->listener != NULL)
 		snprintf(out, WHERE_MAX, "listen %.*s on %.*s", SPAN_ARG(where->listener->service), SPAN_ARG(where->listener->address));
+	else if (where->transport != NULL)
+		snprintf(out, WHERE_MAX, "transport %.*s", SPAN_ARG(where->transport->pattern));
+}
+
+static bool is_top(const struct conf_where *where)
+{
+	return where->domain == NULL && where->listener == NULL && where->transport == NULL;
 }
 
 /* Set in this scope itself, not taken over from the top level. */
 static bool is_set_in(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
 {
-	struct span above = where->domain == NULL && where->listener == NULL ? SPAN_LIT("default") : conf_origin(conf, setting, NULL);
+	struct span above = is_top(where) ? SPAN_LIT("default") : conf_origin(conf, setting, NULL);
 
 	return !span_eq(conf_origin(conf, setting, where), above);
 }
@@ -231,6 +273,8 @@ static void each_scope(struct request *q, void (*fn)(struct request *q, const st
 		fn(q, &(struct conf_where){.domain = conf_domain(q->conf, i)}, arg);
 	for (size_t i = 0; i < conf_listener_count(q->conf); i++)
 		fn(q, &(struct conf_where){.listener = conf_listener(q->conf, i)}, arg);
+	for (size_t i = 0; i < conf_transport_count(q->conf); i++)
+		fn(q, &(struct conf_where){.transport = conf_transport(q->conf, i)}, arg);
 }
 
 static json_t *json_text(struct span s)
@@ -331,11 +375,10 @@ static void print_place(struct request *q, enum conf_setting setting, const stru
 static void print_kind(enum conf_setting setting)
 {
 	static const char *const types[] = {"A text", NULL, "A number", "A size such as 500K, 10M or 5G", "A time such as 30s, 5m, 4h or 5d", "yes or no",
-	    "Addresses and networks with blanks between them", "A path"};
-	static const char *const places[] = {NULL, "at the top level", "in a domain block", "at the top level or in a domain block",
-	    "in a listen block", "at the top level or in a listen block", NULL, "anywhere"};
+	    "Addresses and networks with blanks between them", "A path", "Items with blanks between them"};
 	const struct conf_setting_info *info = conf_setting_info(setting);
 	size_t dash = strcspn(info->values, "-");
+	char places[CONF_PLACES];
 
 	if (info->type == CONF_TYPE_WORD)
 		printf("One of: %s", info->values);
@@ -347,7 +390,8 @@ static void print_kind(enum conf_setting setting)
 		if (info->values[dash + 1] != '\0')
 			printf(", at most %s", info->values + dash + 1);
 	}
-	printf("; stands %s.\n", places[info->scopes]);
+	conf_places(info->scopes, places);
+	printf("; stands %s.\n", places);
 }
 
 static void explain_block(struct request *q, const struct conf_where *where, void *arg)
@@ -355,7 +399,7 @@ static void explain_block(struct request *q, const struct conf_where *where, voi
 	enum conf_setting setting = *(enum conf_setting *)arg;
 	char in[WHERE_MAX];
 
-	if ((where->domain == NULL && where->listener == NULL) || !is_set_in(q->conf, setting, where))
+	if (is_top(where) || !is_set_in(q->conf, setting, where))
 		return;
 	where_text(where, in);
 	printf("    in %s: ", in);
@@ -368,7 +412,7 @@ static void explain_as_text(struct request *q, enum conf_setting setting, const 
 
 	printf("%s: ", info->name);
 	print_place(q, setting, where);
-	if (where->domain == NULL && where->listener == NULL)
+	if (is_top(where))
 		each_scope(q, explain_block, &setting);
 	if (!span_eq(conf_origin(q->conf, setting, where), SPAN_LIT("default")))
 		printf("    Default: %s\n", info->default_text[0] != '\0' ? info->default_text : "not set");
@@ -384,6 +428,24 @@ static const struct conf_listener *find_listener(const struct conf *conf, struct
 	return NULL;
 }
 
+/* The block that was asked for; the top level when none was. */
+static int find_where(struct request *q, struct conf_where *where)
+{
+	const char *kind = q->domain != NULL ? "domain" : q->listen != NULL ? "listen ... on" : "transport";
+	const char *name = q->domain != NULL ? q->domain : q->listen != NULL ? q->listen : q->transport;
+
+	if (q->domain != NULL)
+		where->domain = conf_domain_find(q->conf, span_str(q->domain));
+	else if (q->listen != NULL)
+		where->listener = find_listener(q->conf, span_str(q->listen));
+	else if (q->transport != NULL)
+		where->transport = conf_transport_find(q->conf, span_str(q->transport));
+	if (name == NULL || !is_top(where))
+		return EX_OK;
+	fprintf(stderr, "mailwain: the configuration has no block %s %s: what holds there is what stands at the top level\n", kind, name);
+	return EX_DATAERR;
+}
+
 static int explain(struct request *q)
 {
 	struct conf_where where = {0};
@@ -392,21 +454,14 @@ static int explain(struct request *q)
 	json_t *row;
 
 	if (q->setting == NULL)
-		return fail(EX_USAGE, "which setting? usage: mailwain config explain SETTING [--domain NAME | --listen ADDRESS:PORT]");
+		return fail(EX_USAGE, "which setting? usage: mailwain config explain SETTING [--domain NAME | --listen ADDRESS:PORT | --transport PATTERN]");
 	if (!conf_setting_find(span_str(q->setting), &setting, &near)) {
 		fprintf(stderr, "mailwain: there is no setting '%s'%s%s%s\n", q->setting, near != NULL ? "; did you mean '" : "",
 		    near != NULL ? near : "", near != NULL ? "'?" : "; mailwain.conf(5) has all");
 		return EX_DATAERR;
 	}
-	if (q->domain != NULL)
-		where.domain = conf_domain_find(q->conf, span_str(q->domain));
-	if (q->listen != NULL)
-		where.listener = find_listener(q->conf, span_str(q->listen));
-	if ((q->domain != NULL && where.domain == NULL) || (q->listen != NULL && where.listener == NULL)) {
-		fprintf(stderr, "mailwain: the configuration has no block %s %s: what holds there is what stands at the top level\n",
-		    q->domain != NULL ? "domain" : "listen ... on", q->domain != NULL ? q->domain : q->listen);
+	if (find_where(q, &where) != EX_OK)
 		return EX_DATAERR;
-	}
 	if (!q->json) {
 		explain_as_text(q, setting, &where);
 		return EX_OK;
@@ -453,7 +508,11 @@ static int run(struct request *q, size_t verb)
 
 static const char **option(struct request *q, const char *word)
 {
-	return strcmp(word, "--root") == 0 ? &q->root : strcmp(word, "--domain") == 0 ? &q->domain : strcmp(word, "--listen") == 0 ? &q->listen : NULL;
+	return strcmp(word, "--root") == 0	  ? &q->root
+	       : strcmp(word, "--domain") == 0	  ? &q->domain
+	       : strcmp(word, "--listen") == 0	  ? &q->listen
+	       : strcmp(word, "--transport") == 0 ? &q->transport
+						  : NULL;
 }
 
 /* NULL, or the first word that is too many or unknown. */
@@ -506,8 +565,8 @@ int main(int argc, char **argv)
 		return usage("config has no verb", q.verb);
 	if (q.setting != NULL && !verbs[verb].takes_setting)
 		return usage("not understood:", q.setting);
-	if ((q.domain != NULL || q.listen != NULL) && !verbs[verb].takes_setting)
-		return usage("not understood:", q.domain != NULL ? "--domain" : "--listen");
+	if ((q.domain != NULL || q.listen != NULL || q.transport != NULL) && !verbs[verb].takes_setting)
+		return usage("not understood:", q.domain != NULL ? "--domain" : q.listen != NULL ? "--listen" : "--transport");
 	if (q.json && !verbs[verb].takes_json)
 		return usage("not understood:", "--json");
 	return run(&q, verb);

@@ -36,7 +36,7 @@ struct master_settings {
 
 /* Which daemons are handed a file. */
 enum master_file_kind { FILE_CERTIFICATE = 1, FILE_KEY = 2, FILE_AUTHORITIES = 4, FILE_RESOLVER = 8, FILE_ALIASES = 16,
-	FILE_WEB_AUTHORITIES = 32, FILE_CLIENT_SECRET = 64 };
+	FILE_WEB_AUTHORITIES = 32, FILE_CLIENT_SECRET = 64, FILE_RELAY = 128 };
 
 struct master_file_copy {
 	enum master_file_kind kind;
@@ -52,8 +52,9 @@ struct master_file_copy {
 
 struct master_reload {
 	bool running;
-	bool again;		       /* asked for meanwhile, by a signal */
+	bool again;		       /* asked for meanwhile */
 	struct control_reply *reply;   /* NULL: nobody waits for the outcome */
+	struct control_reply *next;    /* waits for the outcome of the one after this one; NULL: nobody */
 	struct event *timer;	       /* for a daemon that does not answer */
 	struct master_settings before; /* what comes back when a daemon refuses */
 	struct err failure;

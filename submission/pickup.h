@@ -26,15 +26,15 @@ enum {
 	PICKUP_CLIENTS_ROOT = 100,	/* of them kept for root */
 	PICKUP_CLIENTS_USER = 50,	/* of one user, who is not root: past it the client uses the drop */
 	PICKUP_CLIENT_MS = 60000,	/* from connecting to a whole letter */
-	PICKUP_FILE_MS = 10000,		/* a letter waits so long for queue */
+	PICKUP_FILE_MS = 4000,		/* a letter waits so long for queue */
 	PICKUP_SLICE = 256 * 1024,	/* of content, then others have their turn */
 	PICKUP_COMPLETE_MAX = 8 * PICKUP_SLICE, /* a slice whose addresses have got their domains */
 	PICKUP_REMEMBERED = 4096,	/* letters that came lately */
 	PICKUP_DROP_JOBS = 32,		/* letters of the drop at once */
-	PICKUP_DROP_USER = 8,		/* of one user, who is not root */
-	PICKUP_DROP_TURN = 64,		/* names looked at in one turn of the loop */
+	PICKUP_DROP_USER = 16,		/* of one user, who is not root */
+	PICKUP_DROP_TURN = 256,		/* names looked at in one turn of the loop */
 	PICKUP_DROP_SOON_MS = 20,	/* others wait for their place */
-	PICKUP_DROP_RETRY_MS = 5000,	/* queue could not take one */
+	PICKUP_DROP_RETRY_MS = 2000,	/* queue could not take one */
 	PICKUP_DROP_WRITING_S = 86400,	/* an unfinished file is that old: its writer is gone */
 };
 

@@ -32,8 +32,10 @@ struct dropped {
 struct drop {
 	struct pickup *pickup;
 	DIR *pass;	/* NULL: none is under way */
-	bool again;	/* another one must follow */
-	bool troubled;	/* queue took one not */
+	/* Another one must follow: */
+	bool soon;	/* for letters that found no place */
+	bool later;	/* for one that its owner does not let us open */
+	bool troubled;	/* later all the same: queue took one not */
 	bool full;	/* the pass waits for a letter to end */
 	struct event *turn, *news;
 	int watch;
@@ -82,14 +84,11 @@ static const char *fault_of(const struct stat *st, uint64_t message_size)
 	return NULL;
 }
 
-/* The name may stand for something else by the time it is opened: what was opened counts. Opening never waits (O_NONBLOCK: a pipe, a lease). */
+/* st: what the name stood for. By the time it is opened it may be something else: what was opened counts. Opening never waits (O_NONBLOCK: a pipe, a lease). */
 static int open_file(const char *name, uint64_t message_size, struct stat *st, const char **fault)
 {
 	int fd;
 
-	*fault = NULL;
-	if (lstat(name, st) != 0)
-		return -1;
 	*fault = fault_of(st, message_size);
 	if (*fault != NULL)
 		return -1;
@@ -132,6 +131,14 @@ static struct dropped **find_busy(struct drop *drop, const char *name)
 	return link;
 }
 
+/* The pass may be over by now. */
+static void put_off(struct drop *drop)
+{
+	drop->troubled = true;
+	if (drop->pass == NULL)
+		turn_in(drop, PICKUP_DROP_RETRY_MS);
+}
+
 static void on_done(void *arg, int code, const char *qid, const char *text)
 {
 	struct dropped *d = arg;
@@ -144,7 +151,7 @@ static void on_done(void *arg, int code, const char *qid, const char *text)
 	if (code == 0 && unlink(d->name) != 0 && errno != ENOENT)
 		log_event(EV_pickup_bad_file, daemon_log(d->pickup->daemon), F_STR("file", d->name), F_U64("uid", d->uid), F_STR("reason", strerror(errno)));
 	if (code != 0 && err_is_temp(code))
-		drop->troubled = drop->again = true;
+		put_off(drop);
 	else if (code != 0)
 		set_aside(drop, d->name, d->uid, text);
 	free(d);
@@ -176,7 +183,7 @@ static void take_letter(struct drop *drop, const char *name, int fd, const struc
 		r = E_BUSY; /* its sender has not waited for an answer that will come */
 	if (r != 0) {
 		if (err_is_temp(r))
-			drop->troubled = drop->again = true;
+			drop->troubled = true;
 		else
 			set_aside(drop, name, st->st_uid, err.text);
 		pool_free(&pool);
@@ -187,7 +194,7 @@ static void take_letter(struct drop *drop, const char *name, int fd, const struc
 	if (st->st_mtim.tv_sec > 0 && st->st_mtim.tv_sec < clock_wall())
 		letter.written = st->st_mtim.tv_sec;
 	*d = (struct dropped){.next = drop->busy, .pickup = drop->pickup, .uid = st->st_uid};
-	snprintf(d->name, sizeof(d->name), "%s", name);
+	span_copy(span_str(name), d->name, sizeof(d->name));
 	drop->busy = d;
 	drop->busy_count++;
 	job_start(drop->pickup, &letter, pool, st->st_uid, fd, head, (uint64_t)st->st_size, on_done, d);
@@ -200,17 +207,18 @@ static void look_at(struct drop *drop, const char *name)
 	struct stat st = {0};
 	int fd;
 
-	if (*find_busy(drop, name) != NULL)
+	if (*find_busy(drop, name) != NULL || lstat(name, &st) != 0)
 		return;
+	if (!has_room(drop, st.st_uid)) {
+		drop->soon = true;
+		return;
+	}
 	fd = open_file(name, size, &st, &fault);
 	if (fd < 0 && fault != NULL)
 		set_aside(drop, name, st.st_uid, fault);
 	else if (fd < 0)
-		drop->troubled = drop->again = errno != ENOENT;
-	else if (!has_room(drop, st.st_uid)) {
-		drop->again = true;
-		close(fd);
-	} else
+		drop->later |= errno != ENOENT;
+	else
 		take_letter(drop, name, fd, &st);
 }
 
@@ -247,13 +255,15 @@ static void pass_end(struct drop *drop)
 {
 	closedir(drop->pass);
 	drop->pass = NULL;
-	if (drop->again)
-		turn_in(drop, drop->troubled ? PICKUP_DROP_RETRY_MS : PICKUP_DROP_SOON_MS);
+	if (drop->troubled || (drop->later && !drop->soon))
+		turn_in(drop, PICKUP_DROP_RETRY_MS);
+	else if (drop->soon)
+		turn_in(drop, PICKUP_DROP_SOON_MS);
 }
 
 static void pass_begin(struct drop *drop)
 {
-	drop->again = drop->troubled = false;
+	drop->soon = drop->later = drop->troubled = false;
 	drop->pass = opendir(".");
 	if (drop->pass == NULL)
 		turn_in(drop, PICKUP_DROP_RETRY_MS);
@@ -293,7 +303,7 @@ static void on_news(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	while (read(fd, events, sizeof(events)) > 0)
 		;
-	drop->again = true;
+	drop->soon = true;
 	if (drop->pass == NULL)
 		turn_in(drop, 0);
 }

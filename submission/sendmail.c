@@ -12,7 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 1024 * 1024, POOL_MAX = 32 * 1024 * 1024 };
+enum { HEAD_MAX = 1024 * 1024, POOL_MAX = 0 /* its input has a most, and the memory is the caller's */ };
 
 static int fail(int status, const char *text)
 {
@@ -95,6 +95,15 @@ static int caller_find(struct caller *caller, struct err *err)
 
 /* ---- a message ---- */
 
+static int extract(struct sendmail_arguments *a, struct span head, struct pool *pool, struct err *err)
+{
+	size_t len = local_header_length(head);
+
+	if (len == HEAD_MAX)
+		return err_set(err, E_TOOBIG, "the header section is longer than %d octets", HEAD_MAX);
+	return recipients_extract(&a->recipients, span_sub(head, 0, len), pool, err);
+}
+
 /* What pickup would refuse is told at once, also when only the drop can take it. */
 static int check_addresses(const struct letter *letter, struct err *err)
 {
@@ -175,9 +184,9 @@ static int take_message(const struct caller *caller, struct sendmail_arguments *
 	if (r == 0)
 		r = content_read(&content, caller->message_size, a->dot, &head, &err);
 	if (r == 0 && a->extract)
-		r = recipients_extract(&a->recipients, span_sub(buf_span(&head), 0, local_header_length(buf_span(&head))), pool, &err);
+		r = extract(a, buf_span(&head), pool, &err);
 	if (r != 0)
-		status = fail(status_of(r), err.text[0] != '\0' ? err.text : err_text(r));
+		status = fail(r == E_LIMIT ? EX_DATAERR : status_of(r), err.text[0] != '\0' ? err.text : err_text(r));
 	else if (!fill_letter(caller, a, pool, &letter))
 		status = fail(EX_USAGE, "no recipient addresses found in the message's header");
 	else

@@ -46,8 +46,9 @@ static int take(struct content *content, uint64_t most, const struct buf *piece,
 		return err_set(err, E_NOMEM, "out of memory");
 	if (content->size + bytes.len > most)
 		return err_set(err, E_TOOBIG, "the message is larger than the %llu octets allowed here", (unsigned long long)most);
-	if (!buf_failed(head))
-		buf_add_span(head, span_sub(bytes, 0, head->max - buf_len(head)));
+	buf_add_span(head, span_sub(bytes, 0, head->max - buf_len(head)));
+	if (buf_failed(head))
+		return err_set(err, E_NOMEM, "out of memory");
 	return content_write(content, bytes, err);
 }
 

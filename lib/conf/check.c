@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+enum { REFUSAL_MAX = 400 }; /* octets of what error says */
+
 static int fail_at(struct span origin, unsigned column, struct err *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -39,6 +41,58 @@ static bool is_https_url(struct span text)
 	struct span rest = span_from(text, strlen("https://"));
 
 	return span_startswith(text, SPAN_LIT("https://")) && span_find(rest, '/') > 0 && span_find(text, ' ') == text.len && text.len <= 2048;
+}
+
+static bool is_host(struct span text)
+{
+	unsigned char binary[16];
+	struct span host;
+	uint16_t port;
+
+	if (!conf_parse_host(text, &host, &port))
+		return false;
+	if (conf_address_parse(host, binary)) /* in brackets when it has colons */
+		return (span_find(host, ':') < host.len) == span_startswith(text, SPAN_LIT("["));
+	return span_is_host_name(host) && host.ptr == text.ptr;
+}
+
+/* "5.7.1 text" (RFC 3463 section 2), which becomes the text of a reply. */
+static bool is_refusal(struct span text)
+{
+	size_t at = 2;
+
+	if (text.len < 2 || (text.ptr[0] != '4' && text.ptr[0] != '5') || text.ptr[1] != '.')
+		return false;
+	for (size_t number = 0; number < 2; number++) {
+		size_t begin = at;
+
+		while (at < text.len && ascii_is_digit(text.ptr[at]))
+			at++;
+		if (at == begin || at > begin + 3 || at + 1 >= text.len || text.ptr[at++] != (number == 0 ? '.' : ' '))
+			return false;
+	}
+	for (size_t i = at; i < text.len; i++)
+		if ((unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 0x7f)
+			return false;
+	return text.len <= REFUSAL_MAX;
+}
+
+/* One address of a family, no networks. */
+static int check_senders(const struct conf_value *v, struct err *err)
+{
+	unsigned seen = 0;
+
+	for (size_t i = 0; i < v->network_count; i++) {
+		static const struct conf_network v4 = {.address = {[10] = 0xff, [11] = 0xff}, .bits = 96};
+		unsigned family = conf_network_contains(&v4, v->networks[i].address) ? 1 : 2;
+
+		if (v->networks[i].bits != 128)
+			return fail_at(v->origin, v->column, err, "send-from: write addresses, not networks");
+		if (seen & family)
+			return fail_at(v->origin, v->column, err, "send-from: one address of IPv4 and one of IPv6, not two of one");
+		seen |= family;
+	}
+	return 0;
 }
 
 /* system, which stands alone, or servers. */
@@ -86,7 +140,13 @@ static int check_value(enum conf_setting setting, const struct conf_value *v, st
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a list such as corp.example=192.0.2.53 corp.example=[2001:db8::53]:53", name, SPAN_ARG(v->text));
 	if (setting == CONF_resolver_insecure && !are_zones(v->text, false))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a list of zones such as corp.example", name, SPAN_ARG(v->text));
-	return 0;
+	if (setting == CONF_send_as && !span_is_host_name(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a host name such as mail.example.org", name, SPAN_ARG(v->text));
+	if ((setting == CONF_transport_host || setting == CONF_transport_lmtp) && !is_host(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: mail.example.org:25 192.0.2.1:25 [2001:db8::1]:25", name, SPAN_ARG(v->text));
+	if (setting == CONF_transport_error && !is_refusal(v->text))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a status and a text, as in: \"5.7.1 We do not write to them\"", name, SPAN_ARG(v->text));
+	return setting == CONF_send_from ? check_senders(v, err) : 0;
 }
 
 static int check_scope(const struct conf_scope_values *scope, struct err *err)
@@ -164,11 +224,40 @@ static int check_tokens(const struct conf_scope_values *scope, struct err *err)
 	return 0;
 }
 
+/* At most one of the ways that mail can take, and a login where it can be used and is kept from listeners. */
+static int check_transport(const struct conf *conf, const struct conf_block *block, struct err *err)
+{
+	static const enum conf_setting ways[] = {CONF_transport_host, CONF_transport_lmtp, CONF_transport_error, CONF_transport_hold};
+	const struct conf_where where = {.transport = &block->transport};
+	const struct conf_value *values = block->scope->values, *way = NULL;
+	const struct conf_value *login = &values[CONF_login], *password = &values[CONF_password_file], *token = &values[CONF_token_file];
+	const struct conf_value *secret = password->set ? password : token;
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		const struct conf_value *v = &values[ways[i]];
+
+		if (!v->set || (ways[i] == CONF_transport_hold && v->number == 0))
+			continue;
+		if (way != NULL)
+			return fail_at(v->origin, v->column, err, "mail can take one way: one of host, lmtp, error and hold; the other is at %.*s", SPAN_ARG(way->origin));
+		way = v;
+	}
+	if (login->set && !values[CONF_transport_host].set)
+		return fail_at(login->origin, login->column, err, "login needs a host to log in at; write: host mail.example.org:587");
+	if (secret->set && !login->set)
+		return fail_at(secret->origin, secret->column, err, "a %s without login", password->set ? "password-file" : "token-file");
+	if (login->set && password->set == token->set)
+		return fail_at(login->origin, login->column, err, "login needs either password-file or token-file");
+	if (login->set && span_eq(conf_text(conf, CONF_relay_tls, &where), SPAN_LIT("none")))
+		return fail_at(login->origin, login->column, err, "login needs TLS, but relay-tls is none, from %.*s", SPAN_ARG(conf_origin(conf, CONF_relay_tls, &where)));
+	return check_scope(block->scope, err);
+}
+
 /* ---- the whole ---- */
 
 int conf_check(const struct conf *conf, const char *path, struct err *err)
 {
-	bool tls;
+	bool tls = false;
 	int r;
 
 	if (!conf->global->values[CONF_hostname].set)
@@ -178,9 +267,11 @@ int conf_check(const struct conf *conf, const char *path, struct err *err)
 		r = check_pair(conf->global, &tls, err);
 	if (r == 0)
 		r = check_tokens(conf->global, err);
-	for (const struct conf_block *b = conf->domains; b != NULL && r == 0; b = b->next)
+	for (const struct conf_block *b = conf->blocks[BLOCK_DOMAIN].first; b != NULL && r == 0; b = b->next)
 		r = check_domain(b, tls, err);
-	for (const struct conf_block *b = conf->listeners; b != NULL && r == 0; b = b->next)
+	for (const struct conf_block *b = conf->blocks[BLOCK_TRANSPORT].first; b != NULL && r == 0; b = b->next)
+		r = check_transport(conf, b, err);
+	for (const struct conf_block *b = conf->blocks[BLOCK_LISTENER].first; b != NULL && r == 0; b = b->next)
 		r = check_listener(b, tls, err);
 	return r;
 }

@@ -1,4 +1,4 @@
-/* The schema, look-ups, and the flattened text that daemons get. */
+/* The schema, values by scope, and the flattened text that daemons get. */
 #include "conf/private.h"
 
 #include "base/near.h"
@@ -9,6 +9,7 @@
 #define G CONF_SCOPE_GLOBAL
 #define D CONF_SCOPE_DOMAIN
 #define L CONF_SCOPE_LISTENER
+#define T CONF_SCOPE_TRANSPORT
 
 static const struct conf_setting_info conf_settings[CONF_COUNT] = {
 #define SETTING(id, name, type, values, scopes, default_text, sentence)                                    \
@@ -61,8 +62,8 @@ struct conf *conf_new(struct err *err)
 	conf->pool = pool;
 	conf->global = pool_new_object(pool, struct conf_scope_values);
 	conf->defaults = pool_new_object(pool, struct conf_scope_values);
-	conf->listener_tail = &conf->listeners;
-	conf->domain_tail = &conf->domains;
+	for (size_t kind = 0; kind < BLOCK_KINDS; kind++)
+		conf->blocks[kind].tail = &conf->blocks[kind].first;
 	if (conf->global == NULL || conf->defaults == NULL)
 		goto fail;
 	if (fill_defaults(conf, err) == 0)
@@ -83,63 +84,39 @@ void conf_free(struct conf **conf)
 	pool_free(&pool);
 }
 
-static int compare_domains(const void *a, const void *b)
-{
-	const struct conf_block *const *x = a, *const *y = b;
-	struct span s = (*x)->domain.name, t = (*y)->domain.name;
-	int c = memcmp(s.ptr, t.ptr, s.len < t.len ? s.len : t.len);
-
-	return c ? c : (s.len > t.len) - (s.len < t.len);
-}
-
-static int conf_index(struct conf *conf, struct err *err)
-{
-	size_t i = 0;
-
-	conf->listener_index = pool_array(conf->pool, conf->listener_count + 1, sizeof(struct conf_block *));
-	conf->domain_index = pool_array(conf->pool, conf->domain_count + 1, sizeof(struct conf_block *));
-	if (conf->listener_index == NULL || conf->domain_index == NULL)
-		return err_set(err, E_NOMEM, "out of memory");
-	for (struct conf_block *b = conf->listeners; b != NULL; b = b->next)
-		conf->listener_index[i++] = b;
-	i = 0;
-	for (struct conf_block *b = conf->domains; b != NULL; b = b->next)
-		conf->domain_index[i++] = b;
-	qsort(conf->domain_index, conf->domain_count, sizeof(struct conf_block *), compare_domains);
-	for (i = 0; i < conf->listener_count; i++)
-		conf->listener_index[i]->listener.index = (uint32_t)i;
-	for (i = 0; i < conf->domain_count; i++)
-		conf->domain_index[i]->domain.index = (uint32_t)i;
-	return 0;
-}
-
 int conf_finish(struct conf *conf, int r, struct conf **out, struct err *err)
 {
 	if (r == 0)
-		r = conf_index(conf, err);
+		r = conf_blocks_index(conf, err);
 	if (r != 0)
 		conf_free(&conf);
 	*out = conf;
 	return r;
 }
 
-static const struct conf_value *find_value(const struct conf *conf, enum conf_setting setting,
-    const struct conf_where *where)
+/* The blocks of where, the first to be looked in first. */
+static size_t find_scopes(const struct conf *conf, const struct conf_where *where, const struct conf_scope_values *out[BLOCK_KINDS])
 {
-	const struct conf_value *value;
+	size_t count = 0;
 
-	if (where != NULL && where->domain != NULL) {
-		value = &conf->domain_index[where->domain->index]->scope->values[setting];
-		if (value->set)
-			return value;
-	}
-	if (where != NULL && where->listener != NULL) {
-		value = &conf->listener_index[where->listener->index]->scope->values[setting];
-		if (value->set)
-			return value;
-	}
-	value = &conf->global->values[setting];
-	return value->set ? value : &conf->defaults->values[setting];
+	if (where != NULL && where->domain != NULL)
+		out[count++] = conf->blocks[BLOCK_DOMAIN].index[where->domain->index]->scope;
+	if (where != NULL && where->listener != NULL)
+		out[count++] = conf->blocks[BLOCK_LISTENER].index[where->listener->index]->scope;
+	if (where != NULL && where->transport != NULL)
+		out[count++] = conf->blocks[BLOCK_TRANSPORT].index[where->transport->index]->scope;
+	return count;
+}
+
+static const struct conf_value *find_value(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
+{
+	const struct conf_scope_values *scopes[BLOCK_KINDS];
+	size_t count = find_scopes(conf, where, scopes);
+
+	for (size_t i = 0; i < count; i++)
+		if (scopes[i]->values[setting].set)
+			return &scopes[i]->values[setting];
+	return conf->global->values[setting].set ? &conf->global->values[setting] : &conf->defaults->values[setting];
 }
 
 struct span conf_text(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
@@ -178,13 +155,9 @@ bool conf_in_networks(const struct conf *conf, enum conf_setting setting, const 
 
 bool conf_is_set(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
 {
-	const struct conf_scope_values *scope = conf->global;
+	const struct conf_scope_values *scopes[BLOCK_KINDS];
 
-	if (where != NULL && where->domain != NULL)
-		scope = conf->domain_index[where->domain->index]->scope;
-	else if (where != NULL && where->listener != NULL)
-		scope = conf->listener_index[where->listener->index]->scope;
-	return scope->values[setting].set;
+	return (find_scopes(conf, where, scopes) > 0 ? scopes[0] : conf->global)->values[setting].set;
 }
 
 struct span conf_origin(const struct conf *conf, enum conf_setting setting, const struct conf_where *where)
@@ -197,50 +170,37 @@ bool conf_takes_tokens(const struct conf *conf)
 	return conf_text(conf, CONF_oauth_introspection, NULL).len > 0 || conf_text(conf, CONF_oauth_jwks, NULL).len > 0;
 }
 
-size_t conf_listener_count(const struct conf *conf)
+void conf_places(unsigned scopes, char out[CONF_PLACES])
 {
-	return conf->listener_count;
-}
+	static const char *const names[] = {"domain", "listen", "transport"};
+	bool top = (scopes & CONF_SCOPE_GLOBAL) != 0;
+	unsigned blocks = scopes >> 1;
+	int len = snprintf(out, CONF_PLACES, "%s%s", top ? "at the top level" : "", top && blocks != 0 ? " or " : "");
 
-const struct conf_listener *conf_listener(const struct conf *conf, size_t i)
-{
-	return i < conf->listener_count ? &conf->listener_index[i]->listener : NULL;
-}
+	if (blocks != 0)
+		len += snprintf(out + len, CONF_PLACES - (size_t)len, "in a ");
+	for (size_t i = 0; i < 3; i++, blocks >>= 1) {
+		unsigned rest = blocks >> 1;
 
-const struct conf_listener *conf_listener_find(const struct conf *conf, struct span service, struct span address)
-{
-	for (size_t i = 0; i < conf->listener_count; i++) {
-		const struct conf_listener *l = &conf->listener_index[i]->listener;
-
-		if (span_eq(l->service, service) && span_eq(l->address, address))
-			return l;
+		if (blocks & 1)
+			len += snprintf(out + len, CONF_PLACES - (size_t)len, "%s%s", names[i], rest == 0 ? " block" : rest & (rest - 1) ? ", " : " or ");
 	}
-	return NULL;
 }
 
-size_t conf_domain_count(const struct conf *conf)
+static void dump_quoted(struct span text, struct buf *out)
 {
-	return conf->domain_count;
-}
-
-const struct conf_domain *conf_domain(const struct conf *conf, size_t i)
-{
-	return i < conf->domain_count ? &conf->domain_index[i]->domain : NULL;
-}
-
-const struct conf_domain *conf_domain_find(const struct conf *conf, struct span name)
-{
-	struct conf_block wanted = {.domain.name = name}, *key = &wanted, **hit;
-
-	if (name.len == 0 || conf->domain_count == 0)
-		return NULL;
-	hit = bsearch(&key, conf->domain_index, conf->domain_count, sizeof(*hit), compare_domains);
-	return hit ? &(*hit)->domain : NULL;
+	buf_add_char(out, '"');
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] == '"' || text.ptr[i] == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, text.ptr[i]);
+	}
+	buf_add_char(out, '"');
 }
 
 bool conf_has_system_users(const struct conf *conf)
 {
-	for (size_t i = 0; i < conf->domain_count; i++) {
+	for (size_t i = 0; i < conf_domain_count(conf); i++) {
 		struct conf_where where = {.domain = conf_domain(conf, i)};
 
 		if (span_eq(conf_text(conf, CONF_accounts, &where), SPAN_LIT("system")))
@@ -256,30 +216,33 @@ static void dump_values(const struct conf_scope_values *scope, const char *inden
 
 		if (!v->set)
 			continue;
-		buf_printf(out, "%s#@ %.*s\n%s%s \"", indent, SPAN_ARG(v->origin), indent, conf_settings[i].name);
-		for (size_t k = 0; k < v->text.len; k++) {
-			if (v->text.ptr[k] == '"' || v->text.ptr[k] == '\\')
-				buf_add_char(out, '\\');
-			buf_add_char(out, v->text.ptr[k]);
-		}
-		buf_add_str(out, "\"\n");
+		buf_printf(out, "%s#@ %.*s\n%s%s ", indent, SPAN_ARG(v->origin), indent, conf_settings[i].name);
+		dump_quoted(v->text, out);
+		buf_add_char(out, '\n');
 	}
+}
+
+static void dump_head(const struct conf_block *block, enum conf_block_kind kind, struct buf *out)
+{
+	if (kind == BLOCK_LISTENER)
+		buf_printf(out, "listen %.*s on %.*s", SPAN_ARG(block->listener.service), SPAN_ARG(block->listener.address));
+	else if (kind == BLOCK_DOMAIN)
+		buf_printf(out, "domain %.*s", SPAN_ARG(block->domain.name));
+	else
+		buf_add_str(out, "transport ");
+	if (kind == BLOCK_TRANSPORT)
+		dump_quoted(block->transport.pattern, out);
 }
 
 void conf_dump(const struct conf *conf, struct buf *out)
 {
 	buf_add_str(out, "config-version 1\n");
 	dump_values(conf->global, "", out);
-	for (size_t i = 0; i < conf->domain_count; i++) {
-		buf_printf(out, "domain %.*s {\n", SPAN_ARG(conf->domain_index[i]->domain.name));
-		dump_values(conf->domain_index[i]->scope, "\t", out);
-		buf_add_str(out, "}\n");
-	}
-	for (size_t i = 0; i < conf->listener_count; i++) {
-		const struct conf_listener *l = &conf->listener_index[i]->listener;
-
-		buf_printf(out, "listen %.*s on %.*s {\n", SPAN_ARG(l->service), SPAN_ARG(l->address));
-		dump_values(conf->listener_index[i]->scope, "\t", out);
-		buf_add_str(out, "}\n");
-	}
+	for (size_t kind = 0; kind < BLOCK_KINDS; kind++)
+		for (size_t i = 0; i < conf->blocks[kind].count; i++) {
+			dump_head(conf->blocks[kind].index[i], (enum conf_block_kind)kind, out);
+			buf_add_str(out, " {\n");
+			dump_values(conf->blocks[kind].index[i]->scope, "\t", out);
+			buf_add_str(out, "}\n");
+		}
 }

@@ -2,8 +2,8 @@
  * The configuration: one text file, read into a checked tree.
  *
  * All settings stand in schema.def; the parser, `config explain`, the man page
- * and the completion are made from it. Values are found by scope: domain or
- * listener block first, then the top level, then the default. Setting something
+ * and the completion are made from it. Values are found by scope: domain, listener
+ * or transport block first, then the top level, then the default. Setting something
  * twice in one scope is an error that names both places.
  */
 #ifndef MW_CONF_CONF_H
@@ -25,7 +25,9 @@ enum conf_type { CONF_TYPE_TEXT, CONF_TYPE_WORD, CONF_TYPE_NUMBER, CONF_TYPE_SIZ
 	CONF_TYPE_NETWORKS, CONF_TYPE_PATH, CONF_TYPE_LIST };
 
 /* Where a setting may stand; bits. */
-enum conf_scope { CONF_SCOPE_GLOBAL = 1, CONF_SCOPE_DOMAIN = 2, CONF_SCOPE_LISTENER = 4 };
+enum conf_scope { CONF_SCOPE_GLOBAL = 1, CONF_SCOPE_DOMAIN = 2, CONF_SCOPE_LISTENER = 4, CONF_SCOPE_TRANSPORT = 8 };
+
+enum { CONF_PLACES = 80, CONF_PATTERN_MAX = 254 };
 
 /* `listen SERVICE on ADDRESS:PORT { ... }` */
 struct conf_listener {
@@ -42,10 +44,17 @@ struct conf_domain {
 	uint32_t index;
 };
 
+/* `transport PATTERN { ... }` */
+struct conf_transport {
+	struct span pattern; /* "example.com", "*.example.com", "user@example.com" or "*", in lower case */
+	uint32_t index;
+};
+
 /* Which scope to look in first. {0} is the top level alone. */
 struct conf_where {
 	const struct conf_domain *domain;
 	const struct conf_listener *listener;
+	const struct conf_transport *transport;
 };
 
 /*
@@ -88,6 +97,15 @@ const struct conf_domain *conf_domain_find(const struct conf *conf, struct span 
 /* Does any domain have users of this machine (the setting accounts)? */
 bool conf_has_system_users(const struct conf *conf);
 
+size_t conf_transport_count(const struct conf *conf);
+const struct conf_transport *conf_transport(const struct conf *conf, size_t i);
+const struct conf_transport *conf_transport_find(const struct conf *conf, struct span pattern);
+/*
+ * The block that holds for an address, its domain in A-labels: that of the address, else of its domain, else of the nearest
+ * domain above with an asterisk, else of the asterisk alone; NULL. Letters of the local part count alike.
+ */
+const struct conf_transport *conf_transport_for(const struct conf *conf, struct span address);
+
 /* Whether it is set in this scope itself, not taken over from the top level. */
 bool conf_is_set(const struct conf *conf, enum conf_setting setting, const struct conf_where *where);
 /* Where a value came from: "file:line" or "default". Borrowed. */
@@ -96,6 +114,8 @@ struct span conf_origin(const struct conf *conf, enum conf_setting setting, cons
 /* A size in bytes, "500M"; a time in milliseconds, "5m", as values of the settings are written. */
 bool conf_parse_size(struct span text, uint64_t *bytes);
 bool conf_parse_time(struct span text, uint64_t *ms);
+/* "mail.example.org:587", "192.0.2.1:25", "[2001:db8::1]:25"; host without the brackets. Borrows text. */
+bool conf_parse_host(struct span text, struct span *host, uint16_t *port);
 
 /* The next item of a LIST, taken off it; false after the last. */
 bool conf_list_next(struct span *list, struct span *item);
@@ -121,6 +141,8 @@ struct conf_setting_info {
 };
 
 const struct conf_setting_info *conf_setting_info(enum conf_setting setting);
+/* "at the top level or in a domain block". */
+void conf_places(unsigned scopes, char out[CONF_PLACES]);
 /* By name; false when there is none, and then *near is the one that is probably meant, or NULL. */
 bool conf_setting_find(struct span name, enum conf_setting *out, const char **near);
 

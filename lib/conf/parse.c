@@ -2,7 +2,7 @@
  * The language:
  *   file      = *(statement / block / comment)
  *   statement = name 1*value (newline / ";"); within a one-line block also where another name stands
- *   block     = ("domain" name / "listen" service "on" address) "{" *statement "}"
+ *   block     = ("domain" name / "transport" pattern / "listen" service "on" address) "{" *statement "}"
  */
 #include "conf/lex.h"
 #include "conf/private.h"
@@ -75,13 +75,13 @@ static int set_value(struct parser *p, struct conf_scope_values *scope, enum con
 static int check_scope(struct parser *p, enum conf_setting setting, unsigned scope, const struct conf_token *name,
     struct err *err)
 {
-	static const char *const places[] = {NULL, "at the top level", "in a domain block", "at the top level or in a domain block",
-	    "in a listen block", "at the top level or in a listen block", "in a domain or listen block", NULL};
 	unsigned allowed = conf_setting_info(setting)->scopes;
+	char places[CONF_PLACES];
 
 	if (allowed & scope)
 		return 0;
-	return conf_fail(&p->lex, name, err, "%s does not belong here but %s", conf_setting_info(setting)->name, places[allowed]);
+	conf_places(allowed, places);
+	return conf_fail(&p->lex, name, err, "%s does not belong here but %s", conf_setting_info(setting)->name, places);
 }
 
 /*
@@ -171,13 +171,11 @@ static int take_setting(struct parser *p, struct conf_scope_values *scope, unsig
 
 static const char *const services[] = {"smtp", "submission", "submissions", "imap", "imaps", "lmtp"};
 
-static int parse_listener(struct parser *p, const struct conf_token *words, size_t count, struct conf_listener *out,
-    struct err *err)
+static int parse_listener(struct parser *p, const struct conf_token *words, size_t count, struct conf_block *block, struct err *err)
 {
+	struct conf_listener *out = &block->listener;
 	struct span address, host;
 	unsigned char binary[16];
-	size_t colon;
-	uint64_t port;
 	bool known = false;
 
 	if (count != 4 || !span_eq(words[2].text, SPAN_LIT("on")))
@@ -188,36 +186,20 @@ static int parse_listener(struct parser *p, const struct conf_token *words, size
 		return conf_fail(&p->lex, &words[1], err, "unknown service '%.*s'; there are smtp, submission, submissions, imap, imaps and lmtp",
 		    SPAN_ARG(span_sub(words[1].text, 0, 40)));
 	address = words[3].text;
-	for (colon = address.len; colon > 0 && address.ptr[colon - 1] != ':'; colon--)
-		;
-	if (colon == 0 || !span_u64(span_from(address, colon), 65535, &port) || port == 0)
+	if (!conf_parse_host(address, &host, &out->port))
 		return conf_fail(&p->lex, &words[3], err, "the address needs a port: 0.0.0.0:25 or [::]:25");
-	host = span_sub(address, 0, colon - 1);
-	if (host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
-		host = span_sub(host, 1, host.len - 2);
 	if (!conf_address_parse(host, binary))
 		return conf_fail(&p->lex, &words[3], err, "'%.*s' is not an IP address", SPAN_ARG(span_sub(host, 0, 60)));
-	*out = (struct conf_listener){.service = pool_span(p->conf->pool, words[1].text),
-	    .address = pool_span(p->conf->pool, address),
-	    .host = pool_span(p->conf->pool, host),
-	    .port = (uint16_t)port};
+	out->service = pool_span(p->conf->pool, words[1].text);
+	out->address = pool_span(p->conf->pool, address);
+	out->host = pool_span(p->conf->pool, host);
 	if (out->service.ptr == NULL || out->address.ptr == NULL || out->host.ptr == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
+	block->name = out->address;
 	return 0;
 }
 
-static int check_new_block(struct parser *p, const struct conf_block *list, const struct conf_block *block,
-    const struct conf_token *t, struct err *err)
-{
-	for (; list != NULL; list = list->next)
-		if (block->domain.name.len > 0 ? span_eq(list->domain.name, block->domain.name)
-					       : span_eq(list->listener.address, block->listener.address))
-			return conf_fail(&p->lex, t, err, "there is a block for this already, at %.*s", SPAN_ARG(list->scope->origin));
-	return 0;
-}
-
-static int parse_domain(struct parser *p, const struct conf_token *words, size_t count, struct conf_domain *out,
-    struct err *err)
+static int parse_domain(struct parser *p, const struct conf_token *words, size_t count, struct conf_block *block, struct err *err)
 {
 	char *name;
 
@@ -232,7 +214,37 @@ static int parse_domain(struct parser *p, const struct conf_token *words, size_t
 			return conf_fail(&p->lex, &words[1], err, "'%.*s' is not a domain name%s", SPAN_ARG(words[1].text),
 			    (unsigned char)name[i] >= 0x80 ? "; write it as an A-label: xn--..." : "");
 	}
-	out->name = span_of(name, words[1].text.len);
+	block->name = block->domain.name = span_of(name, words[1].text.len);
+	return 0;
+}
+
+static int parse_transport(struct parser *p, const struct conf_token *words, size_t count, struct conf_block *block, struct err *err)
+{
+	struct err why = {0};
+	int r;
+
+	if (count != 2)
+		return conf_fail(&p->lex, &words[0], err, "write: transport PATTERN { }");
+	if (!utf8_is_valid(words[1].text))
+		return conf_fail(&p->lex, &words[1], err, "the pattern is not UTF-8 text");
+	r = conf_pattern_parse(p->conf->pool, words[1].text, &block->transport.pattern, &why);
+	block->name = block->transport.pattern;
+	if (r == E_SYNTAX)
+		return conf_fail(&p->lex, &words[1], err, "'%.*s' %s", SPAN_ARG(span_sub(words[1].text, 0, 80)), why.text);
+	return r == 0 ? 0 : err_set(err, r, "%s", why.text);
+}
+
+static int check_new_block(struct parser *p, enum conf_block_kind kind, const struct conf_block *block, const struct conf_token *t, struct err *err)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < BLOCK_KINDS; i++)
+		count += p->conf->blocks[i].count;
+	if (count == CONF_BLOCKS_MAX)
+		return err_set(err, E_NOMEM, "more than %d blocks", CONF_BLOCKS_MAX);
+	for (const struct conf_block *b = p->conf->blocks[kind].first; b != NULL; b = b->next)
+		if (span_eq(b->name, block->name))
+			return conf_fail(&p->lex, t, err, "there is a block for this already, at %.*s", SPAN_ARG(b->scope->origin));
 	return 0;
 }
 
@@ -258,39 +270,49 @@ static int take_block_body(struct parser *p, struct conf_scope_values *scope, un
 	return r == 0 ? conf_lex_next(&p->lex, err) : r;
 }
 
-static int take_block(struct parser *p, const struct conf_token *words, size_t count, struct err *err)
+static const struct {
+	const char *name;
+	unsigned scope;
+	int (*parse)(struct parser *p, const struct conf_token *words, size_t count, struct conf_block *block, struct err *err);
+} block_kinds[BLOCK_KINDS] = {
+    [BLOCK_DOMAIN] = {"domain", CONF_SCOPE_DOMAIN, parse_domain},
+    [BLOCK_LISTENER] = {"listen", CONF_SCOPE_LISTENER, parse_listener},
+    [BLOCK_TRANSPORT] = {"transport", CONF_SCOPE_TRANSPORT, parse_transport},
+};
+
+/* BLOCK_KINDS: the word begins none. */
+static enum conf_block_kind find_kind(struct span name)
 {
-	struct conf *conf = p->conf;
-	struct conf_block *block = pool_new_object(conf->pool, struct conf_block);
-	bool domain = span_eq(words[0].text, SPAN_LIT("domain"));
+	size_t kind = 0;
+
+	while (kind < BLOCK_KINDS && !span_eq(name, span_str(block_kinds[kind].name)))
+		kind++;
+	return (enum conf_block_kind)kind;
+}
+
+static int take_block(struct parser *p, enum conf_block_kind kind, const struct conf_token *words, size_t count, struct err *err)
+{
+	struct conf_blocks *blocks = &p->conf->blocks[kind];
+	struct conf_block *block = pool_new_object(p->conf->pool, struct conf_block);
 	int r;
 
 	if (block != NULL)
-		block->scope = pool_new_object(conf->pool, struct conf_scope_values);
-	if (block == NULL || block->scope == NULL || conf->domain_count + conf->listener_count == CONF_BLOCKS_MAX)
-		return err_set(err, E_NOMEM, "more than %d blocks, or out of memory", CONF_BLOCKS_MAX);
-	if (domain)
-		r = parse_domain(p, words, count, &block->domain, err);
-	else
-		r = parse_listener(p, words, count, &block->listener, err);
+		block->scope = pool_new_object(p->conf->pool, struct conf_scope_values);
+	if (block == NULL || block->scope == NULL)
+		return err_set(err, E_NOMEM, "out of memory for blocks");
+	r = block_kinds[kind].parse(p, words, count, block, err);
 	if (r == 0)
-		r = check_new_block(p, domain ? conf->domains : conf->listeners, block, &words[0], err);
+		r = check_new_block(p, kind, block, &words[0], err);
 	if (r != 0)
 		return r;
 	block->scope->origin = make_origin(p, words[0].line);
 	if (block->scope->origin.ptr == NULL)
 		return err_set(err, E_NOMEM, "out of memory");
 	block->scope->column = words[0].column;
-	if (domain) {
-		*conf->domain_tail = block;
-		conf->domain_tail = &block->next;
-		conf->domain_count++;
-	} else {
-		*conf->listener_tail = block;
-		conf->listener_tail = &block->next;
-		conf->listener_count++;
-	}
-	return take_block_body(p, block->scope, domain ? CONF_SCOPE_DOMAIN : CONF_SCOPE_LISTENER, &words[0], err);
+	*blocks->tail = block;
+	blocks->tail = &block->next;
+	blocks->count++;
+	return take_block_body(p, block->scope, block_kinds[kind].scope, &words[0], err);
 }
 
 static int take_include(struct parser *p, const struct conf_token *words, size_t count, struct err *err)
@@ -323,17 +345,18 @@ static int fail_block(const struct parser *p, const struct conf_token *name, str
 {
 	struct near near = near_begin(name->text);
 
-	near_try(&near, "domain");
-	near_try(&near, "listen");
+	for (size_t kind = 0; kind < BLOCK_KINDS; kind++)
+		near_try(&near, block_kinds[kind].name);
 	if (near.best != NULL && near.least > 0)
 		return conf_fail(&p->lex, name, err, "unknown block '%.*s'; did you mean '%s'?", SPAN_ARG(span_sub(name->text, 0, 60)), near.best);
-	return conf_fail(&p->lex, &p->lex.token, err, "only domain and listen have a block");
+	return conf_fail(&p->lex, &p->lex.token, err, "only domain, listen and transport have a block");
 }
 
 static int take_statement(struct parser *p, struct conf_scope_values *scope, unsigned scope_bit, unsigned open_line,
     struct err *err)
 {
 	struct conf_token words[CONF_WORDS_MAX];
+	enum conf_block_kind kind;
 	struct span name;
 	size_t count;
 	int r = take_words(p, open_line, words, &count, err);
@@ -341,19 +364,17 @@ static int take_statement(struct parser *p, struct conf_scope_values *scope, uns
 	if (r != 0)
 		return r;
 	name = words[0].text;
+	kind = scope_bit == CONF_SCOPE_GLOBAL ? find_kind(name) : BLOCK_KINDS;
 	if (!p->conf->version_seen && !span_eq(name, SPAN_LIT("config-version")))
 		return fail_version(p, &words[0], err);
-	if (p->lex.token.kind == TOKEN_OPEN) {
-		if (scope_bit == CONF_SCOPE_GLOBAL && (span_eq(name, SPAN_LIT("domain")) || span_eq(name, SPAN_LIT("listen"))))
-			return take_block(p, words, count, err);
-		return fail_block(p, &words[0], err);
-	}
+	if (p->lex.token.kind == TOKEN_OPEN)
+		return kind == BLOCK_KINDS ? fail_block(p, &words[0], err) : take_block(p, kind, words, count, err);
 	if (scope_bit == CONF_SCOPE_GLOBAL) {
 		if (span_eq(name, SPAN_LIT("config-version")))
 			return take_version(p, words, count, err);
 		if (span_eq(name, SPAN_LIT("include")))
 			return take_include(p, words, count, err);
-		if (span_eq(name, SPAN_LIT("domain")) || span_eq(name, SPAN_LIT("listen")))
+		if (kind != BLOCK_KINDS)
 			return conf_fail(&p->lex, &words[0], err, "%.*s needs a block: { }", SPAN_ARG(name));
 	}
 	if (span_eq(name, SPAN_LIT("tls")) && scope_bit != CONF_SCOPE_LISTENER)
@@ -374,7 +395,7 @@ int conf_parse_source(struct conf *conf, const struct conf_source *source, struc
 		else if (p.lex.token.kind == TOKEN_LINE || p.lex.token.kind == TOKEN_SEMICOLON)
 			r = conf_lex_next(&p.lex, err);
 		else
-			r = conf_fail(&p.lex, &p.lex.token, err, "a brace without domain or listen");
+			r = conf_fail(&p.lex, &p.lex.token, err, "a brace without domain, listen or transport");
 	}
 	return r != 0 || conf->version_seen ? r : fail_version(&p, &p.lex.token, err);
 }

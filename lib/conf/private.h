@@ -9,7 +9,7 @@ enum {
 	CONF_FILE_MAX = 1024 * 1024, /* bytes of one file */
 	CONF_READ = 16 * 1024,	     /* at once */
 	CONF_DEPTH_MAX = 8,	     /* includes within includes */
-	CONF_BLOCKS_MAX = 4096,	     /* domain and listen blocks */
+	CONF_BLOCKS_MAX = 4096,	     /* of all kinds */
 	CONF_MEMORY_MAX = 32 * 1024 * 1024,
 	CONF_NETWORKS_MAX = 1024,    /* networks in one list */
 };
@@ -30,29 +30,37 @@ struct conf_value {
 	size_t network_count;
 };
 
-/* The settings of one scope: the top level, a domain or a listener. */
+/* The settings of one scope: the top level or a block. */
 struct conf_scope_values {
 	struct conf_value values[CONF_COUNT];
 	struct span origin; /* of the block */
 	unsigned column;
 };
 
+enum conf_block_kind { BLOCK_DOMAIN, BLOCK_TRANSPORT, BLOCK_LISTENER, BLOCK_KINDS };
+
 struct conf_block {
 	struct conf_block *next;
 	struct conf_scope_values *scope;
-	struct conf_listener listener;
-	struct conf_domain domain;
+	struct span name; /* what there is one block for: a domain, a pattern, an address with its port */
+	union {
+		struct conf_listener listener;
+		struct conf_domain domain;
+		struct conf_transport transport;
+	};
+};
+
+struct conf_blocks {
+	struct conf_block *first, **tail;
+	struct conf_block **index; /* made when parsing is done: by name, of listeners in the order of the file */
+	size_t count;
 };
 
 struct conf {
 	struct pool *pool;
 	struct conf_scope_values *global;
 	struct conf_scope_values *defaults;
-	struct conf_block *listeners, **listener_tail;
-	struct conf_block *domains, **domain_tail;
-	struct conf_block **listener_index; /* made when parsing is done */
-	struct conf_block **domain_index;
-	size_t listener_count, domain_count;
+	struct conf_blocks blocks[BLOCK_KINDS];
 	bool version_seen;
 };
 
@@ -62,6 +70,11 @@ int conf_value_parse(struct pool *pool, enum conf_setting setting, struct span t
 bool conf_network_contains(const struct conf_network *network, const unsigned char address[16]);
 /* "192.0.2.1" or "2001:db8::1" to 16 bytes. */
 bool conf_address_parse(struct span text, unsigned char out[16]);
+
+/* block.c: after it blocks can be found. */
+int conf_blocks_index(struct conf *conf, struct err *err);
+/* A transport block's pattern in lower case. 0; E_SYNTAX with what is wrong (no place); E_NOMEM. */
+int conf_pattern_parse(struct pool *pool, struct span text, struct span *out, struct err *err);
 
 /* conf.c: an empty conf with the defaults filled in. */
 struct conf *conf_new(struct err *err);

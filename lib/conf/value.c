@@ -61,6 +61,22 @@ bool conf_address_parse(struct span text, unsigned char out[16])
 	return inet_pton(AF_INET6, copy, out) == 1;
 }
 
+bool conf_parse_host(struct span text, struct span *host, uint16_t *port)
+{
+	size_t colon = text.len;
+	uint64_t number;
+
+	while (colon > 0 && text.ptr[colon - 1] != ':')
+		colon--;
+	if (colon == 0 || !span_u64(span_from(text, colon), 65535, &number) || number == 0)
+		return false;
+	*host = span_sub(text, 0, colon - 1);
+	if (host->len >= 2 && host->ptr[0] == '[' && host->ptr[host->len - 1] == ']')
+		*host = span_sub(*host, 1, host->len - 2);
+	*port = (uint16_t)number;
+	return true;
+}
+
 static bool parse_network(struct span text, struct conf_network *out)
 {
 	size_t slash = span_find(text, '/');

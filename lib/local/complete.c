@@ -178,6 +178,8 @@ static void field_ends(struct complete *c, struct buf *out)
 	struct span field = buf_span(&c->field);
 	size_t colon = span_find(field, ':');
 
+	if (buf_failed(&c->field))
+		out->failed = out->starved = true;
 	if (local_header_length(field) != field.len)
 		c->over = true;
 	if (!c->over && holds_addresses(span_trim(span_sub(field, 0, colon)))) {
@@ -196,12 +198,14 @@ static size_t take_piece(struct complete *c, struct span bytes, struct buf *out)
 	size_t end = span_find(bytes, '\n'), len = end < bytes.len ? end + 1 : end;
 
 	if (buf_len(&c->field) + len > COMPLETE_FIELD_MAX) {
+		if (buf_failed(&c->field))
+			out->failed = out->starved = true;
 		buf_add_span(out, buf_span(&c->field));
 		buf_clear(&c->field);
 		c->over = true;
 		return 0;
 	}
-	buf_add_span(&c->field, span_sub(bytes, 0, len));
+	buf_add_span(&c->field, span_sub(bytes, 0, len)); /* looked at when it is over */
 	c->line_ended = end < bytes.len;
 	return len;
 }
@@ -216,8 +220,6 @@ void complete_feed(struct complete *c, struct span bytes, struct buf *out)
 	}
 	if (c->over)
 		buf_add_span(out, bytes);
-	if (buf_failed(&c->field))
-		out->failed = out->starved = true;
 }
 
 void complete_end(struct complete *c, struct buf *out)

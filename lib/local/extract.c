@@ -65,9 +65,15 @@ static int add_one(struct recipient_list *list, const struct mime_address *addre
 int recipients_add(struct recipient_list *list, struct span text, struct pool *pool, struct err *err)
 {
 	struct mime_address *addresses;
-	size_t count = mime_addresses_parse(text, pool, &addresses);
+	size_t count;
 	int r = 0;
 
+	/* What the parser left out would be a recipient who gets nothing. */
+	if (text.len > MIME_VALUE_MAX)
+		return err_set(err, E_LIMIT, "a list of recipients longer than %d octets", MIME_VALUE_MAX);
+	count = mime_addresses_parse(text, pool, &addresses);
+	if (pool_starved(pool))
+		return err_set(err, E_NOMEM, "out of memory");
 	for (size_t i = 0; i < count && r == 0; i++)
 		if (addresses[i].kind == MIME_ADDRESS)
 			r = add_one(list, &addresses[i], pool, err);

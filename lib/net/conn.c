@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "tls/tls.h"
+#include "tls/client.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -180,7 +180,7 @@ static ssize_t conn_read_some(struct conn *conn, struct err *err)
 	} else {
 		n = recv(conn->fd, at, room, MSG_DONTWAIT);
 		if (n == 0)
-			n = err_set(err, E_CLOSED, "closed by the client");
+			n = err_set(err, E_CLOSED, "closed by the other side");
 		else if (n < 0)
 			n = err_set_errno(err, errno, "read");
 	}
@@ -325,7 +325,7 @@ void conn_flush(struct conn *conn)
 		if (conn->out.starved)
 			err_set(&err, E_NOMEM, "no memory for output");
 		else
-			err_set(&err, E_LIMIT, "the client does not read");
+			err_set(&err, E_LIMIT, "the other side does not read");
 		conn_fail(conn, &err);
 	}
 	while (!conn->dead && buf_len(&conn->out) > 0 && (n = conn_write_some(conn, &err)) > 0)
@@ -336,6 +336,9 @@ void conn_flush(struct conn *conn)
 		event_add(conn->write_event, NULL);
 	else if (!conn->dead && (n > 0 || conn->finishing))
 		conn_written(conn);
+	/* What drained() has added goes in a turn of its own. */
+	if (!conn->dead && !conn->freed && buf_len(&conn->out) > 0)
+		event_add(conn->write_event, NULL);
 	if (conn_leave(conn))
 		conn_update_read(conn);
 }
@@ -457,6 +460,25 @@ int conn_start_tls(struct conn *conn, struct tls_context *context)
 	tls_session_on_signed(conn->tls, conn_on_signed, conn);
 	conn->handshaking = true;
 	return 0;
+}
+
+int conn_start_tls_client(struct conn *conn, struct tls_context *context, const struct tls_peer *peer, struct err *err)
+{
+	int r;
+
+	buf_clear(&conn->in);
+	conn_flush_plain(conn);
+	r = tls_session_connect(context, conn->fd, peer, &conn->tls, err);
+	if (r != 0)
+		return r;
+	conn->handshaking = true;
+	event_active(conn->write_event, EV_WRITE, 0); /* the client has the first word */
+	return 0;
+}
+
+struct tls_ticket *conn_tls_ticket(struct conn *conn)
+{
+	return conn_is_tls(conn) ? tls_session_ticket(conn->tls) : NULL;
 }
 
 bool conn_is_tls(const struct conn *conn)

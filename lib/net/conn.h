@@ -1,5 +1,5 @@
 /*
- * A client's connection on the event loop: bytes in, bytes out, plain or TLS.
+ * A connection on the event loop, a client's or one to a server: bytes in, bytes out, plain or TLS.
  *
  * Input is gathered in one bounded buffer and shown whole; what is not consumed
  * is shown again with the next bytes. When it is full, or when the client does
@@ -15,6 +15,8 @@ struct conn;
 struct event_base;
 struct tls_context;
 struct tls_bindings;
+struct tls_peer;
+struct tls_ticket;
 
 enum {
 	CONN_INPUT_MAX = 64 * 1024,
@@ -26,7 +28,7 @@ enum {
 struct conn_callbacks {
 	/* There is input: look at conn_input, conn_consume what was understood. May free the conn. */
 	void (*input)(void *arg, struct conn *conn);
-	/* The end: closed by the client, error or time-out (why->code E_TIMEOUT). Free the conn. */
+	/* The end: closed by the other side, error or time-out (why->code E_TIMEOUT). Free the conn. */
 	void (*closed)(void *arg, struct conn *conn, const struct err *why);
 	/* The output buffer has become empty. May be NULL. */
 	void (*drained)(void *arg, struct conn *conn);
@@ -60,6 +62,12 @@ void conn_timeout(struct conn *conn, int64_t ms);
 /* Milliseconds until then; negative when it is overdue. */
 int64_t conn_time_left(const struct conn *conn);
 
+/*
+ * Begins a handshake as client; peer is borrowed for the call. Input received before it is dropped. 0 or what tls_session_connect says.
+ */
+int conn_start_tls_client(struct conn *conn, struct tls_context *context, const struct tls_peer *peer, struct err *err);
+/* Of a client: as tls_session_ticket. */
+struct tls_ticket *conn_tls_ticket(struct conn *conn);
 /* Begins a handshake as server. Input received before it is dropped: nothing protected it. 0 or E_NOMEM. */
 int conn_start_tls(struct conn *conn, struct tls_context *context);
 bool conn_is_tls(const struct conn *conn);

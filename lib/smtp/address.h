@@ -6,6 +6,8 @@
 #include "base/span.h"
 
 enum { SMTP_LOCAL_MAX = 64, SMTP_DOMAIN_MAX = 255, SMTP_PATH_MAX = 320 };
+/* Encoded values of ORCPT and ENVID (RFC 3461 sections 4.2 and 4.4). */
+enum { SMTP_XTEXT_MAX = 500, SMTP_ENVID_MAX = 100 };
 
 enum smtp_path_flags {
 	SMTP_PATH_NULL = 1,	  /* "<>" is allowed */

@@ -20,8 +20,6 @@ enum {
 	SMTP_LINE_MAX = 2048,	       /* a command, with what extensions add (RFC 5321 section 4.5.3.1.4) */
 	SMTP_ENDLESS_LINE = 64 * 1024, /* a longer one is refused; past this the session ends */
 	SMTP_TEXT_LINE_MAX = 64 * 1024, /* a line of a message */
-	SMTP_XTEXT_MAX = 500,
-	SMTP_ENVID_MAX = 100,
 	SMTP_IDLE_MAX = 100, /* commands that bring no mail, from one message to the next: then 421 */
 };
 

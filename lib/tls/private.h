@@ -48,6 +48,7 @@ struct tls_session {
 	struct tls_session *next, **link; /* of those who are starved; link NULL: is not */
 	bool client_refused; /* its certificate is not of an authority of ours */
 	char *client;	     /* NULL: there is none */
+	SSL_SESSION *ticket; /* of a client: the last one its server gave; NULL */
 };
 
 struct tls_name {
@@ -58,6 +59,7 @@ struct tls_name {
 struct tls_context {
 	unsigned refs; /* its owner, and each session */
 	struct tls_signer *signer;
+	bool client; /* its sessions begin handshakes */
 	int authorities;
 	SSL_CTX **all; /* the first is for clients that name nobody */
 	size_t count;

@@ -17,7 +17,10 @@ struct tls_session *tls_session_new(struct tls_context *context, int fd)
 		tls_session_free(&session);
 		return NULL;
 	}
-	SSL_set_accept_state(session->ssl);
+	if (context->client)
+		SSL_set_connect_state(session->ssl);
+	else
+		SSL_set_accept_state(session->ssl);
 	if (context->signer != NULL)
 		SSL_set_mode(session->ssl, SSL_MODE_ASYNC);
 	return session;
@@ -124,7 +127,19 @@ void tls_session_free(struct tls_session **sessionp)
 	SSL_free(session->ssl);
 	tls_context_free(&session->context);
 	free(session->client);
+	SSL_SESSION_free(session->ticket);
 	free(session);
+}
+
+/* Of a server whose certificate will not do, what is wrong with it is what its administrator must know. */
+static int client_error(struct tls_session *session, struct err *err)
+{
+	long verified = SSL_get_verify_result(session->ssl);
+
+	if (SSL_is_init_finished(session->ssl) || verified == X509_V_OK || (SSL_get_verify_mode(session->ssl) & SSL_VERIFY_PEER) == 0)
+		return tls_error(err, E_PROTO, "TLS");
+	ERR_clear_error();
+	return err_set(err, E_DENIED, "its certificate: %s", X509_verify_cert_error_string(verified));
 }
 
 /* What a call that returned r <= 0 means. */
@@ -146,12 +161,12 @@ static int tls_result(struct tls_session *session, int r, enum tls_want *want, s
 		*want = TLS_WANT_SIGNATURE;
 		return E_AGAIN;
 	case SSL_ERROR_ZERO_RETURN:
-		return err_set(err, E_CLOSED, "TLS closed by the client");
+		return err_set(err, E_CLOSED, "TLS closed by the other side");
 	case SSL_ERROR_SYSCALL:
 		ERR_clear_error();
 		return err_set(err, E_CLOSED, "connection lost");
 	default:
-		return tls_error(err, E_PROTO, "TLS");
+		return session->context->client ? client_error(session, err) : tls_error(err, E_PROTO, "TLS");
 	}
 }
 
@@ -182,7 +197,8 @@ int tls_session_handshake(struct tls_session *session, enum tls_want *want, stru
 		return tls_result(session, r, want, err);
 	/* From here on each read and write would have a stack of its own. */
 	SSL_clear_mode(session->ssl, SSL_MODE_ASYNC);
-	take_client(session);
+	if (!session->context->client)
+		take_client(session);
 	ERR_clear_error();
 	return 0;
 }
@@ -251,6 +267,6 @@ void tls_session_bindings(const struct tls_session *session, struct tls_bindings
 	if (SSL_version(session->ssl) == TLS1_3_VERSION &&
 	    SSL_export_keying_material(session->ssl, out->exporter, TLS_EXPORTER, label, sizeof(label) - 1, NULL, 0, 0) == 1)
 		out->exporter_len = TLS_EXPORTER;
-	out->endpoint_len = endpoint_of(SSL_get_certificate(session->ssl), out->endpoint);
+	out->endpoint_len = endpoint_of(session->context->client ? SSL_get0_peer_certificate(session->ssl) : SSL_get_certificate(session->ssl), out->endpoint);
 	ERR_clear_error();
 }

@@ -49,7 +49,8 @@ struct tls_session *tls_session_new(struct tls_context *context, int fd);
 void tls_session_on_signed(struct tls_session *session, void (*wake)(void *arg), void *arg);
 void tls_session_free(struct tls_session **session);
 
-/* All three: bytes done (handshake: 0), E_AGAIN with *want set, E_CLOSED at an orderly end, E_PROTO. */
+/* All three: bytes done (handshake: 0), E_AGAIN with *want set, E_CLOSED at an orderly end, E_PROTO; of a client's handshake E_DENIED, the
+ * server's certificate will not do. */
 int tls_session_handshake(struct tls_session *session, enum tls_want *want, struct err *err);
 ssize_t tls_session_read(struct tls_session *session, void *data, size_t size, enum tls_want *want,
     struct err *err);

@@ -11,7 +11,7 @@ import pytest
 from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
-CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
+CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "relay", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
 # Runs code of others as root, and has rules of its own.
 OTHERS = "auth-pam"
 # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, SETGID, SETUID, AUDIT_WRITE

@@ -285,6 +285,7 @@ def test_large(local):
     (["-bd"], "", USAGE, "mailwain start"),
     (["-bv", "alice"], "", USAGE, "not supported"),
     (["-bt"], "", USAGE, "not supported"),
+    (["-t"], "To: %s\n\nx\n" % ", ".join("a%d@remote.test" % n for n in range(1001)), DATAERR, "more than 1000 recipients"),
     (["alice"], "".join("Received: by x\n" for _ in range(101)) + "\nx\n", DATAERR, "going in circles"),
 ])
 def test_refused(local, args, input, status, words):
@@ -408,6 +409,20 @@ def test_kills_lose_nothing(fresh):
     until(lambda: not safe - {int(n) for m in mails(i) for n in re.findall(rb"Subject: number (\d+)\.", m)}, what="lost")
 
 
+def test_a_letter_of_the_drop_that_queue_cannot_take_is_tried_again(fresh):
+    """queue is stopped, not dead: pickup waits for a file of its, gives up, and comes back by itself."""
+    i = fresh()
+    i.add("alice")
+    pid = i.daemons()["queue"]
+    os.kill(pid, signal.SIGSTOP)
+    lay(i, "new.waits", letter(95, subject="when queue is back"))
+    until(lambda: "pickup_failed" in i.log())
+    assert dropped(i) == ["new.waits"]
+    os.kill(pid, signal.SIGCONT)
+    arrives(i, "when queue is back")
+    until(lambda: not dropped(i))
+
+
 def test_bs_when_down(fresh):
     i = fresh()
     i.add("alice")
@@ -500,6 +515,23 @@ def test_bad_files_are_set_aside(local, tmp_path):
         os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.remove(path)
 
 
+def test_a_lease_keeps_nobody_waiting(local):
+    """Whoever opens the file would wait until its owner gives the lease up."""
+    path = os.path.join(drop(local), "tmp.leased")
+    with open(path, "w") as f:
+        f.write(letter(85, subject="the leased one"))
+    os.chmod(path, 0o640)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    f = open(path, "r+")
+    fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    os.rename(path, os.path.join(drop(local), "new.leased"))
+    lay(local, "new.other", letter(86, subject="beside the lease"))
+    arrives(local, "beside the lease")
+    assert dropped(local) == ["new.leased"]
+    f.close()
+    arrives(local, "the leased one")
+
+
 def test_unfinished_files_go_when_they_are_old(local):
     old, young = (os.path.join(drop(local), "tmp." + n) for n in ("old", "young"))
     for path in (old, young):
@@ -517,7 +549,7 @@ def test_many_files_of_one_user_do_not_keep_another_waiting(fresh):
     i.add("alice")
     i.add("carol")
     i.stop()
-    for n in range(600):
+    for n in range(200):
         lay(i, "new.%032x" % n, letter(1000 + n, recipient="carol"), uid=NOBODY)
     lay(i, "new.z", letter(5, subject="root's own").replace("user nobody", "user root"))
     i.start()

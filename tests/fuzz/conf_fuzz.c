@@ -28,7 +28,8 @@ static void compare(const struct conf *a, const struct conf *b, const struct con
 
 static void compare_blocks(const struct conf *a, const struct conf *b)
 {
-	fuzz_assert(conf_domain_count(a) == conf_domain_count(b) && conf_listener_count(a) == conf_listener_count(b));
+	fuzz_assert(conf_domain_count(a) == conf_domain_count(b) && conf_listener_count(a) == conf_listener_count(b) &&
+		    conf_transport_count(a) == conf_transport_count(b));
 	for (size_t i = 0; i < conf_domain_count(a) && i < 8; i++) {
 		struct conf_where in_a = {.domain = conf_domain(a, i)}, in_b = {.domain = conf_domain(b, i)};
 
@@ -41,6 +42,13 @@ static void compare_blocks(const struct conf *a, const struct conf *b)
 
 		fuzz_assert_same(in_a.listener->address, in_b.listener->address);
 		fuzz_assert(conf_listener_find(a, in_a.listener->service, in_a.listener->address) == in_a.listener);
+		compare(a, b, &in_a, &in_b);
+	}
+	for (size_t i = 0; i < conf_transport_count(a) && i < 8; i++) {
+		struct conf_where in_a = {.transport = conf_transport(a, i)}, in_b = {.transport = conf_transport(b, i)};
+
+		fuzz_assert_same(in_a.transport->pattern, in_b.transport->pattern);
+		fuzz_assert(conf_transport_find(a, in_a.transport->pattern) == in_a.transport);
 		compare(a, b, &in_a, &in_b);
 	}
 }
@@ -62,6 +70,8 @@ void fuzz_one(struct span input)
 	fuzz_assert_same(buf_span(&text), buf_span(&second));
 	compare(conf, again, NULL, NULL);
 	compare_blocks(conf, again);
+	fuzz_assert((conf_transport_for(conf, input) == NULL) == (conf_transport_for(again, input) == NULL));
+	conf_check(conf, "input", &err);
 	buf_fini(&second);
 	buf_fini(&text);
 	conf_free(&again);

@@ -10,12 +10,19 @@
 #include "imap/set.h"
 #include "imap/utf7.h"
 #include "ipc/ipc.h"
+#include "local/arguments.h"
+#include "local/complete.h"
+#include "local/drop.h"
+#include "local/lines.h"
 #include "mime/charset.h"
+#include "mime/convert.h"
 #include "mime/encoding.h"
 #include "mime/fold.h"
 #include "mime/header.h"
 #include "mime/structure.h"
 #include "mime/words.h"
+#include "sasl/client.h"
+#include "smtp/client.h"
 #include "smtp/server.h"
 
 #include <event2/event.h>
@@ -143,7 +150,119 @@ static int run_smtp(void *state)
 	return r;
 }
 
+/* A client: what it could not say or keep ends the session with E_NOMEM; only the words of a verdict may be lost. */
+
+static const struct smtp_client_recipient recipients[] = {{.address = SPAN_LIT("b@example.org"), .orcpt = SPAN_LIT("rfc822;x+y@example.org"), .notify = 4},
+    {.address = SPAN_LIT("c@example.org")}};
+static const struct smtp_client_message sent = {.sender = SPAN_LIT("a@example.org"), .envid = SPAN_LIT("x+y"), .recipients = recipients, .recipient_count = 2};
+
+static int client_act(struct smtp_client *client, enum smtp_client_event event)
+{
+	struct err err = {0};
+	int r = 0;
+
+	if (event == SMTP_CLIENT_READY)
+		r = smtp_client_send(client, &sent, &err);
+	else if (event == SMTP_CLIENT_CONTENT)
+		smtp_client_content(client, SPAN_LIT("Subject: x\r\n\r\n.text\r\n"), true);
+	else if (event == SMTP_CLIENT_CLOSED)
+		r = smtp_client_failure(client, NULL, NULL);
+	return r;
+}
+
+static int client_results(struct smtp_client *client)
+{
+	const struct smtp_client_result *result = smtp_client_result(client, 0);
+	bool words = result->reply.code == 250;
+
+	memory_must(result->code == 0 && strcmp(result->command, "end of DATA") == 0);
+	result = smtp_client_result(client, 1);
+	memory_must(result->code == E_CANNOT);
+	return words && result->reply.code == 550 ? 0 : MEMORY_LESS;
+}
+
+static int run_smtp_client(void *state)
+{
+	static const struct smtp_client_config config = {.helo = SPAN_LIT("we.example"), .tls_done = true, .login = {.user = SPAN_LIT("u"), .password = SPAN_LIT("p")}};
+	static const char *const lines[] = {"220 mx.example\r\n", "250-mx.example\r\n250-PIPELINING\r\n250-DSN\r\n250 AUTH PLAIN\r\n", "235 in\r\n",
+	    "250 1\r\n250 2\r\n550 5.1.1 no\r\n354 go on\r\n", "250 queued\r\n"};
+	enum smtp_client_event event = SMTP_CLIENT_MORE;
+	struct smtp_client *client;
+	struct buf out;
+	size_t used;
+	int r = 0;
+
+	(void)state;
+	buf_init(&out, SMTP_CLIENT_OUT_MIN);
+	client = smtp_client_new(&config, &out);
+	if (client == NULL)
+		r = E_NOMEM;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]) && r == 0; i++) {
+		event = smtp_client_feed(client, span_str(lines[i]), &used);
+		r = client_act(client, event);
+		if (r == 0 && event != SMTP_CLIENT_CLOSED && smtp_client_feed(client, span_str(""), &used) == SMTP_CLIENT_CLOSED)
+			r = smtp_client_failure(client, NULL, NULL);
+		if (r == 0 && i == 3)
+			memory_must(memmem(buf_span(&out).ptr, buf_len(&out), "ENVID=x+2By", 11) != NULL && memmem(buf_span(&out).ptr, buf_len(&out), "ORCPT=", 6) != NULL);
+	}
+	memory_must(r != 0 || event == SMTP_CLIENT_DONE);
+	if (r == 0)
+		r = client_results(client);
+	smtp_client_free(&client);
+	buf_fini(&out);
+	return r;
+}
+
+/* The example of RFC 5802 has a nonce of its own; here the challenge repeats the client's. */
+static int run_sasl_client(void *state)
+{
+	static const struct sasl_channel channel = {.exporter = SPAN_LIT("exporter"), .plus_offered = true};
+	struct sasl_client *client = sasl_client_new(SASL_SCRAM_SHA_256_PLUS, SPAN_LIT("j\303\266"), SPAN_LIT("p\303\266"), &channel);
+	struct buf out, challenge;
+	struct err err = {0};
+	bool has_initial;
+	int r = client != NULL ? 0 : E_NOMEM;
+
+	(void)state;
+	buf_init(&out, SASL_RESPONSE_MAX);
+	buf_init(&challenge, SASL_RESPONSE_MAX);
+	if (r == 0)
+		r = sasl_client_begin(client, &out, &has_initial, &err);
+	if (r == 0) {
+		const char *nonce = memmem(buf_span(&out).ptr, buf_len(&out), ",r=", 3);
+
+		memory_must(nonce != NULL);
+		buf_printf(&challenge, "%.*sxyz,s=QSXCR+Q6sek8bf92,i=4096", (int)(buf_span(&out).ptr + buf_len(&out) - nonce - 1), nonce + 1);
+		buf_clear(&out);
+		r = buf_failed(&challenge) ? E_NOMEM : sasl_client_respond(client, buf_span(&challenge), &out, &err);
+	}
+	if (r == 0)
+		memory_must(memmem(buf_span(&out).ptr, buf_len(&out), ",p=", 3) != NULL);
+	sasl_client_free(&client);
+	buf_fini(&out);
+	buf_fini(&challenge);
+	return r;
+}
+
 /* ---- MIME ---- */
+
+static int run_convert(void *state)
+{
+	static const char text[] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ncaf\303\251\r\n--b\r\nContent-Type: a/b\r\n\r\n\303\r\n--b--\r\n";
+	struct mime_converter *converter = mime_converter_new(span_str(text));
+	struct buf out;
+	int r = converter != NULL ? 1 : E_NOMEM;
+
+	(void)state;
+	buf_init(&out, 10000);
+	while (r == 1)
+		r = mime_converter_next(converter, &out);
+	if (r == 0)
+		memory_must(memmem(buf_span(&out).ptr, buf_len(&out), "caf=C3=A9", 9) != NULL && memmem(buf_span(&out).ptr, buf_len(&out), "ww==", 4) != NULL);
+	mime_converter_free(&converter);
+	buf_fini(&out);
+	return r;
+}
 
 static int run_structure(void *state)
 {
@@ -290,6 +409,73 @@ static int run_ipc(void *state)
 	return r;
 }
 
+/* ---- sendmail: arguments, whole lines, recipients, domains, the file of the drop. No recipient is lost unseen ---- */
+
+static int run_recipients(struct span text, struct pool *pool, struct letter *letter)
+{
+	char *argv[] = {(char[]){"sendmail"}, (char[]){"-t"}, (char[]){"one, \"t w o\"@example.org"}, NULL};
+	struct sendmail_arguments a;
+	struct err err = {0};
+	int r = sendmail_arguments_parse(3, argv, pool, &a, &err);
+
+	if (r == 0)
+		r = recipients_extract(&a.recipients, span_sub(text, 0, local_header_length(text)), pool, &err);
+	if (r == 0)
+		memory_must(a.recipients.count == 3 && span_eq(a.recipients.addresses[2], SPAN_LIT("d@example.org")));
+	*letter = (struct letter){.recipients = a.recipients.addresses, .recipient_count = a.recipients.count};
+	return r;
+}
+
+static int run_drop(const struct letter *letter, struct pool *pool)
+{
+	struct letter back;
+	struct err err = {0};
+	struct buf head;
+	size_t len;
+	int r;
+
+	buf_init(&head, DROP_HEAD_MAX);
+	r = drop_encode(letter, &head);
+	if (r == 0)
+		r = drop_decode(buf_span(&head), pool, &back, &len, &err);
+	if (r == 0)
+		memory_must(back.recipient_count == 3 && len == buf_len(&head));
+	buf_fini(&head);
+	return r;
+}
+
+static int run_local(void *state)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct complete complete;
+	struct lines lines = {0};
+	struct letter letter;
+	struct buf text, out;
+	int r = pool != NULL ? 0 : E_NOMEM;
+
+	(void)state;
+	buf_init(&text, 8192);
+	buf_init(&out, 8192);
+	complete_init(&complete, SPAN_LIT("example.org"));
+	lines_feed(&lines, span_str(message), &text);
+	lines_end(&lines, &text);
+	complete_feed(&complete, buf_span(&text), &out);
+	complete_end(&complete, &out);
+	if (r == 0 && (buf_failed(&text) || buf_failed(&out)))
+		r = E_NOMEM;
+	if (r == 0)
+		memory_must(span_eq(buf_span(&out), span_str(message)));
+	if (r == 0)
+		r = run_recipients(buf_span(&out), pool, &letter);
+	if (r == 0)
+		r = run_drop(&letter, pool);
+	complete_fini(&complete);
+	buf_fini(&text);
+	buf_fini(&out);
+	pool_free(&pool);
+	return r;
+}
+
 /* ---- questions to the resolver ---- */
 
 static void on_answer(void *arg, const struct dns_answer *answer)
@@ -344,6 +530,9 @@ const struct scenario text_scenarios[] = {
     {.name = "configuration", .run = run_conf},
     {.name = "aliases", .run = run_aliases},
     {.name = "SMTP dialogue", .run = run_smtp},
+    {.name = "SMTP client", .run = run_smtp_client, .may_be_less = true},
+    {.name = "SASL client", .run = run_sasl_client},
+    {.name = "MIME made 7 bit", .run = run_convert},
     {.name = "MIME structure", .run = run_structure},
     {.name = "MIME addresses", .run = run_addresses},
     {.name = "encoded words, case folding", .run = run_words},
@@ -353,6 +542,7 @@ const struct scenario text_scenarios[] = {
     {.name = "SEARCH", .run = run_search},
     {.name = "modified UTF-7", .run = run_utf7},
     {.name = "messages between daemons", .run = run_ipc},
+    {.name = "sendmail's message", .run = run_local},
     {.name = "questions to the resolver", .run = run_dns},
     {0},
 };

@@ -6,7 +6,7 @@
  *
  * The Makefile links buf_add_char through __wrap_: appending as strcat does must be found.
  */
-#include "tests/unit/test.h"
+#include "tests/unit/lib/linear_time.h"
 
 #include "alias/alias.h"
 #include "base/encode.h"
@@ -15,167 +15,15 @@
 #include "imap/set.h"
 #include "imap/utf7.h"
 #include "mime/charset.h"
+#include "mime/convert.h"
 #include "mime/encoding.h"
 #include "mime/fold.h"
 #include "mime/structure.h"
 #include "mime/words.h"
+#include "smtp/client.h"
 #include "smtp/server.h"
 
-#include <malloc.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-
-/* The sanitizer looks at all that is left of a text at each call of iconv or memmem: its time is not ours, and is not judged. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { LONGEST = 512 * 1024 };
-static const double ratio_max = 1000;
-#else
-enum { LONGEST = 16 * 1024 * 1024 };
-static const double ratio_max = 2.3;
-#endif
-enum { DOUBLINGS = 4, TRIES = 32 };
-
-/* An input: head, then `again` as often as it fits (a number in it counts up), then tail. */
-struct shape {
-	const char *name;
-	const char *head, *again, *tail;
-	void (*run)(struct span input);
-	unsigned halves; /* for make check the sizes are halved so often */
-};
-
-/* `again` up to size octets or a little more; where it ends. */
-static size_t repeat(char *text, size_t at, size_t size, const char *again)
-{
-	size_t len = strlen(again);
-	unsigned n = 0;
-
-	if (strchr(again, '#') == NULL) {
-		for (; at < size; at += len)
-			memcpy(text + at, again, len);
-		return at;
-	}
-	while (at < size)
-		for (const char *p = again; *p != '\0'; p++)
-			if (*p == '#')
-				at += (size_t)sprintf(text + at, "%u", n++);
-			else
-				text[at++] = *p;
-	return at;
-}
-
-static struct span make(const struct shape *shape, size_t size)
-{
-	size_t head = strlen(shape->head), tail = strlen(shape->tail), at;
-	char *text = malloc(size + head + tail + 512);
-
-	assert_non_null(text);
-	memcpy(text, shape->head, head);
-	at = repeat(text, head, size, shape->again);
-	memcpy(text + at, shape->tail, tail);
-	return span_of(text, at + tail);
-}
-
-static double once(const struct shape *shape, struct span input)
-{
-	struct timespec a, b;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
-	shape->run(input);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
-	return (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
-}
-
-/*
- * What takes less than 4 ms, or two nanoseconds an octet, says nothing: at that caches and memory take part, which have their
- * own steps, and no input costs more than it may.
- */
-static double ratio_of(double shorter, double longer, size_t len)
-{
-	double least_ms = 4 + (double)len * 2e-6;
-
-	return longer / (shorter > least_ms ? shorter : least_ms);
-}
-
-/* Both again and again; other work only slows, so that the shortest of each is nearest to the truth. */
-static double ratio_after_all(const struct shape *shape, struct span shorter, struct span longer)
-{
-	double least_shorter = once(shape, shorter), least_longer = once(shape, longer), ratio = 0;
-
-	for (int try = 0; try < TRIES; try++) {
-		double one = once(shape, shorter), other = once(shape, longer);
-
-		least_shorter = one < least_shorter ? one : least_shorter;
-		least_longer = other < least_longer ? other : least_longer;
-		ratio = ratio_of(least_shorter, least_longer, shorter.len);
-		if (try > 0 && ratio <= ratio_max)
-			break;
-	}
-	return ratio;
-}
-
-static size_t longest_of(const struct shape *shape)
-{
-	const char *mb = getenv("LINEAR_MB");
-
-	return mb != NULL ? (size_t)strtoul(mb, NULL, 10) * 1024 * 1024 : (size_t)LONGEST >> shape->halves;
-}
-
-/* The highest ratio of two sizes; what it was is in report. */
-static double highest_ratio(const struct shape *shape, size_t longest, char *report, size_t room)
-{
-	struct span inputs[DOUBLINGS + 1];
-	double took[DOUBLINGS + 1], highest = 0;
-
-	for (int i = 0; i <= DOUBLINGS; i++) {
-		double ratio;
-
-		inputs[i] = make(shape, longest >> (DOUBLINGS - i));
-		took[i] = once(shape, inputs[i]);
-		ratio = i > 0 ? ratio_of(took[i - 1], took[i], inputs[i - 1].len) : 0;
-		if (ratio > ratio_max)
-			ratio = ratio_after_all(shape, inputs[i - 1], inputs[i]);
-		if (i == 0 || ratio > highest) {
-			highest = ratio;
-			snprintf(report, room, "%s: %zu octets take %.2f times as long as %zu octets (%.1f ms and %.1f ms)", shape->name,
-			    inputs[i].len, ratio, i > 0 ? inputs[i - 1].len : 0, took[i], i > 0 ? took[i - 1] : 0);
-		}
-		/* Nothing that is longer is tried: it would take too long. */
-		if (ratio > ratio_max) {
-			for (int n = 0; n <= i; n++)
-				free((void *)(uintptr_t)inputs[n].ptr);
-			return highest;
-		}
-	}
-	if (getenv("LINEAR_VERBOSE") != NULL)
-		print_message("%-40s %10zu octets %8.1f ms, ratio %.2f\n", shape->name, inputs[DOUBLINGS].len, took[DOUBLINGS], highest);
-	for (int i = 0; i <= DOUBLINGS; i++)
-		free((void *)(uintptr_t)inputs[i].ptr);
-	return highest;
-}
-
-static double highest_of_all;
-static size_t shapes_checked;
-
-static void check(const struct shape *shape)
-{
-	char report[256];
-	double ratio = highest_ratio(shape, longest_of(shape), report, sizeof(report));
-
-	if (ratio > ratio_max)
-		fail_msg("%s", report);
-	highest_of_all = ratio > highest_of_all ? ratio : highest_of_all;
-	shapes_checked++;
-}
-
-static void check_all(const struct shape *shapes, size_t count)
-{
-	const char *only = getenv("LINEAR_SHAPE");
-
-	for (size_t i = 0; i < count; i++)
-		if (only == NULL || strcmp(only, shapes[i].name) == 0)
-			check(&shapes[i]);
-}
 
 /* ---- messages ---- */
 
@@ -476,6 +324,99 @@ static void commands(void **state)
 	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
 }
 
+/* ---- what other servers say, and what is sent to them ---- */
+
+static const struct smtp_client_recipient recipient = {.address = SPAN_LIT("a@b")};
+static const struct smtp_client_message outgoing = {.sender = SPAN_LIT("c@d"), .recipients = &recipient, .recipient_count = 1};
+
+/* In pieces as they come from a connection; the owner sends one message after the other. */
+static void replies(struct span input)
+{
+	const struct smtp_client_config config = {.helo = SPAN_LIT("we.example")};
+	enum smtp_client_event event = SMTP_CLIENT_MORE;
+	struct smtp_client *client;
+	struct buf in, out;
+
+	buf_init(&in, 65536);
+	buf_init(&out, 64 * 1024 * 1024);
+	client = smtp_client_new(&config, &out);
+	while (event != SMTP_CLIENT_CLOSED && (input.len > 0 || buf_len(&in) > 0)) {
+		struct span piece = span_sub(input, 0, buf_len(&in) < 4096 ? 16384 : 0);
+		size_t line, consumed;
+
+		buf_add_span(&in, piece);
+		input = span_from(input, piece.len);
+		line = span_find(buf_span(&in), '\n') + 1;
+		event = smtp_client_feed(client, span_sub(buf_span(&in), 0, line), &consumed);
+		buf_take(&in, consumed);
+		if (event == SMTP_CLIENT_READY)
+			assert_int_equal(smtp_client_send(client, &outgoing, NULL), 0);
+		else if (event == SMTP_CLIENT_CONTENT)
+			smtp_client_content(client, SPAN_LIT("x\r\n"), true);
+		else if (event == SMTP_CLIENT_MORE && consumed == 0)
+			break;
+		buf_clear(&out);
+	}
+	smtp_client_free(&client);
+	buf_fini(&in);
+	buf_fini(&out);
+}
+
+static void content(struct span input)
+{
+	const struct smtp_client_config config = {.helo = SPAN_LIT("we.example")};
+	struct smtp_client *client;
+	struct buf out;
+	size_t consumed;
+
+	buf_init(&out, 64 * 1024);
+	client = smtp_client_new(&config, &out);
+	smtp_client_feed(client, SPAN_LIT("220 x\r\n250 x\r\n"), &consumed);
+	assert_int_equal(smtp_client_send(client, &outgoing, NULL), 0);
+	assert_int_equal(smtp_client_feed(client, SPAN_LIT("250 x\r\n250 x\r\n354 x\r\n"), &consumed), SMTP_CLIENT_CONTENT);
+	for (; input.len > 0; input = span_from(input, 16384)) {
+		buf_clear(&out);
+		smtp_client_content(client, span_sub(input, 0, 16384), input.len <= 16384);
+		assert_false(buf_failed(&out));
+	}
+	smtp_client_free(&client);
+	buf_fini(&out);
+}
+
+static void made_7bit(struct span input)
+{
+	struct mime_converter *c = mime_converter_new(input);
+	struct buf out;
+
+	if (c == NULL) /* more parts than there may be */
+		return;
+	buf_init(&out, MIME_CONVERT_PIECE);
+	while (mime_converter_next(c, &out) == 1)
+		buf_clear(&out);
+	mime_converter_free(&c);
+	buf_fini(&out);
+}
+
+static void other_servers(void **state)
+{
+	static const struct shape shapes[] = {
+	    {"replies", "220 x\r\n250 x\r\n", "250 1\r\n250 2\r\n354 3\r\n250 4\r\n", "", replies, 5},
+	    {"refusals", "220 x\r\n250 x\r\n", "250 1\r\n550 2\r\n250 4\r\n", "", replies, 5},
+	    {"lines of dots", "", "..\r\n", "", content, 3},
+	    {"empty lines", "", "\r\n", "", content, 3},
+	    {"lone carriage returns", "", "\r", "", content, 3},
+	    {"8 bit text", "\r\n", "\303\251", "", made_7bit, 3},
+	    {"blanks", "\r\n\303", " ", "", made_7bit, 3},
+	    {"8 bit parts", "Content-Type: multipart/mixed; boundary=x\r\n\r\n", "--x\r\n\r\n\303\r\n", "--x--\r\n", made_7bit, 3},
+	    {"8 bit lines that are no parts", "Content-Type: multipart/mixed; boundary=x\r\n\r\n", "--\303\r\ny\r\n", "\r\n--x\r\n", made_7bit, 3},
+	    {"nested 8 bit parts", "", "Content-Type: multipart/mixed; boundary=b#\r\n\r\n--b#\r\n", "\303", made_7bit, 3},
+	    {"fields about the encoding", "", "Content-Transfer-Encoding: 8bit\r\n", "\r\n\303", made_7bit, 3},
+	};
+
+	(void)state;
+	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
+}
+
 /* ---- a planted fault ---- */
 
 static bool planted;
@@ -519,6 +460,7 @@ int main(void)
 	    cmocka_unit_test(names_of_this_machine),
 	    cmocka_unit_test(texts),
 	    cmocka_unit_test(commands),
+	    cmocka_unit_test(other_servers),
 	    cmocka_unit_test(figures),
 	    cmocka_unit_test(a_quadratic_parser_is_found),
 	};

@@ -38,7 +38,7 @@ static void values_are_found_by_scope(void **state)
 	struct conf_where a = {.domain = conf_domain_find(conf, SPAN_LIT("a.test"))};
 	struct conf_where smtp = {.listener = conf_listener_find(conf, SPAN_LIT("smtp"), SPAN_LIT("127.0.0.1:25"))};
 	struct conf_where imaps = {.listener = conf_listener_find(conf, SPAN_LIT("imaps"), SPAN_LIT("[::1]:993"))};
-	struct conf_where both = {z.domain, smtp.listener};
+	struct conf_where both = {.domain = z.domain, .listener = smtp.listener};
 
 	(void)state;
 	assert_int_equal(conf_u64(conf, CONF_quota, NULL), 1 << 30);

@@ -212,15 +212,15 @@ static void nothing_is_set_twice(void **state)
 static void blocks_that_are_none(void **state)
 {
 	static const struct mistake rows[] = {
-	    {V "{ }", "c:2:1: a brace without domain or listen"},
-	    {V "}", "c:2:1: a brace without domain or listen"},
-	    {V "hostname a { }", "c:2:12: only domain and listen have a block"},
+	    {V "{ }", "c:2:1: a brace without domain, listen or transport"},
+	    {V "}", "c:2:1: a brace without domain, listen or transport"},
+	    {V "hostname a { }", "c:2:12: only domain, listen and transport have a block"},
 	    {V "domain a.test", "c:2:1: domain needs a block: { }"},
 	    {V "domain a.test\n{ }", "c:2:1: domain needs a block: { }"},
 	    {V "listen smtp on 127.0.0.1:25", "c:2:1: listen needs a block: { }"},
 	    {V "domain a.test {\n  quota 5G\n", "c:2:1: the block that begins here is not closed with }"},
 	    {V "domain a.test {\n{ } }", "c:3:1: a block inside a block"},
-	    {V "domain a.test { domain b.test { } }", "c:2:31: only domain and listen have a block"},
+	    {V "domain a.test { domain b.test { } }", "c:2:31: only domain, listen and transport have a block"},
 	    {V "domain { }", "c:2:1: write: domain NAME { }"},
 	    {V "domain a b { }", "c:2:1: write: domain NAME { }"},
 	    {V "domain \"\" { }", "c:2:1: write: domain NAME { }"},

@@ -143,7 +143,7 @@ static void output_past_its_maximum_ends_the_connection(void **state)
 	assert_null(conn);
 	assert_int_equal(seen.closed_calls, 1);
 	assert_int_equal(seen.closed_code, E_LIMIT);
-	assert_string_equal(seen.closed_text, "the client does not read");
+	assert_string_equal(seen.closed_text, "the other side does not read");
 }
 
 static void reading_can_be_paused(void **state)

@@ -38,6 +38,7 @@ static bool goes_out(const char *name)
 	static const char *const names[] = {
 	    "resolve",
 	    "fetch",
+	    "relay",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

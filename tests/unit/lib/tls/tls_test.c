@@ -517,7 +517,7 @@ static void sessions_end(void **state)
 			SSL_shutdown(client);
 			assert_int_equal(tls_session_read(server, got, sizeof(got), &want, &err), 4);
 			assert_int_equal(tls_session_read(server, got, sizeof(got), &want, &err), E_CLOSED);
-			assert_string_equal(err.text, "TLS closed by the client");
+			assert_string_equal(err.text, "TLS closed by the other side");
 			break;
 		case CUT:
 			shutdown(pair[1], SHUT_WR);

@@ -1,0 +1,196 @@
+/* Sessions of a client: authorities, DANE by OpenSSL, names, tickets. */
+#include "tls/client.h"
+#include "tls/private.h"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { CLIENT_DEPTH = 10 }; /* certificates of a chain */
+
+/* ---- contexts ---- */
+
+static int read_authorities(SSL_CTX *ssl, int fd, struct err *err)
+{
+	BIO *bio = tls_file(fd);
+	int count = 0;
+	X509 *cert;
+
+	while (bio != NULL && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), cert) == 1;
+		X509_free(cert);
+	}
+	BIO_free(bio);
+	ERR_clear_error();
+	return count > 0 ? 0 : err_set(err, E_SYNTAX, "relay-authorities has no PEM certificate");
+}
+
+/* Where distributions keep them. Their directories of single files are no use to who has no file system. */
+static void read_system(SSL_CTX *ssl)
+{
+	const char *const paths[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		if (access(paths[i], R_OK) == 0 && SSL_CTX_load_verify_file(ssl, paths[i]) == 1)
+			break;
+	ERR_clear_error();
+}
+
+static int on_ticket(SSL *ssl, SSL_SESSION *ticket)
+{
+	struct tls_session *session = SSL_get_app_data(ssl);
+
+	SSL_SESSION_free(session->ticket);
+	session->ticket = ticket;
+	return 1; /* it is ours now */
+}
+
+static void set_policy(SSL_CTX *ssl)
+{
+	SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+	SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ssl, on_ticket);
+	SSL_CTX_set_verify_depth(ssl, CLIENT_DEPTH);
+}
+
+int tls_context_client(int authorities, struct tls_context **out, struct err *err)
+{
+	struct tls_context *context = calloc(1, sizeof(*context));
+	SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
+	int r = 0;
+
+	*out = context;
+	if (context != NULL)
+		context->all = calloc(1, sizeof(SSL_CTX *));
+	if (context == NULL || ssl == NULL || context->all == NULL || SSL_CTX_dane_enable(ssl) != 1) {
+		SSL_CTX_free(ssl);
+		if (context != NULL)
+			free(context->all);
+		free(context);
+		*out = NULL;
+		return err_set(err, E_NOMEM, "no memory for TLS");
+	}
+	context->refs = 1;
+	context->client = true;
+	context->authorities = -1;
+	context->all[context->count++] = ssl;
+	set_policy(ssl);
+	if (authorities >= 0)
+		r = read_authorities(ssl, authorities, err);
+	else
+		read_system(ssl);
+	if (r != 0)
+		tls_context_free(out);
+	return r;
+}
+
+/* ---- whom we speak with ---- */
+
+static bool is_address(const char *name)
+{
+	unsigned char binary[16];
+
+	return inet_pton(AF_INET, name, binary) == 1 || inet_pton(AF_INET6, name, binary) == 1;
+}
+
+/* RFC 6125 section 6.4.3: an asterisk stands for a whole label. The subject's common name counts for nothing beside names. */
+static int expect_names(SSL *ssl, const struct tls_peer *peer)
+{
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	for (size_t i = 0; i < peer->name_count; i++) {
+		int ok = is_address(peer->names[i]) ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), peer->names[i]) : SSL_add1_host(ssl, peer->names[i]);
+
+		if (ok != 1)
+			return E_NOMEM;
+	}
+	return 0;
+}
+
+bool tls_tlsa_is_usable(const struct tls_tlsa *record)
+{
+	static const size_t lengths[] = {0, 32, 64};
+
+	return (record->usage == 2 || record->usage == 3) && record->selector <= 1 && record->matching <= 2 &&
+	       (record->matching == 0 ? record->data.len > 0 : record->data.len == lengths[record->matching]);
+}
+
+/* Sets the first name and drops others. RFC 7672 sections 3.2.3 and 3.1.1: the names are looked at with usage 2; with 3 the key is all that counts, dates included. */
+static int expect_tlsa(SSL *ssl, const struct tls_peer *peer, struct err *err)
+{
+	size_t used = 0;
+
+	if (SSL_dane_enable(ssl, peer->name_count > 0 ? peer->names[0] : NULL) != 1)
+		return err_set(err, E_NOMEM, "no memory for TLS");
+	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	for (size_t i = 0; i < peer->tlsa_count; i++) {
+		const struct tls_tlsa *t = &peer->tlsa[i];
+
+		used += tls_tlsa_is_usable(t) && SSL_dane_tlsa_add(ssl, (uint8_t)t->usage, (uint8_t)t->selector, (uint8_t)t->matching,
+						     (const unsigned char *)t->data.ptr, t->data.len) == 1;
+	}
+	ERR_clear_error();
+	return used > 0 ? 0 : err_set(err, E_SYNTAX, "none of its TLSA records can be used");
+}
+
+static int expect(struct tls_session *session, const struct tls_peer *peer, struct err *err)
+{
+	SSL *ssl = session->ssl;
+	int r = peer->trust == TLS_DANE ? expect_tlsa(ssl, peer, err) : 0;
+
+	if (r != 0)
+		return r;
+	if (peer->trust != TLS_ANYBODY)
+		r = expect_names(ssl, peer);
+	if (r == 0 && peer->name_count > 0 && !is_address(peer->names[0]) && SSL_set_tlsext_host_name(ssl, peer->names[0]) != 1)
+		r = E_NOMEM;
+	if (r != 0)
+		return err_set(err, r, "no memory for TLS");
+	if (peer->trust != TLS_DANE && peer->ticket != NULL)
+		SSL_set_session(ssl, (SSL_SESSION *)peer->ticket);
+	SSL_set_verify(ssl, peer->trust == TLS_ANYBODY ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+	ERR_clear_error();
+	return 0;
+}
+
+int tls_session_connect(struct tls_context *context, int fd, const struct tls_peer *peer, struct tls_session **out, struct err *err)
+{
+	int r;
+
+	*out = tls_session_new(context, fd);
+	if (*out == NULL)
+		return err_set(err, E_NOMEM, "no memory for TLS");
+	r = expect(*out, peer, err);
+	if (r != 0)
+		tls_session_free(out);
+	return r;
+}
+
+/* ---- coming again ---- */
+
+struct tls_ticket *tls_session_ticket(struct tls_session *session)
+{
+	SSL_SESSION *ticket = session->ticket;
+
+	session->ticket = NULL;
+	if (ticket != NULL && SSL_SESSION_is_resumable(ticket) != 1) {
+		SSL_SESSION_free(ticket);
+		ticket = NULL;
+	}
+	return (struct tls_ticket *)ticket;
+}
+
+void tls_ticket_free(struct tls_ticket **ticket)
+{
+	SSL_SESSION_free((SSL_SESSION *)*ticket);
+	*ticket = NULL;
+}
+
+bool tls_session_resumed(const struct tls_session *session)
+{
+	return SSL_session_reused(session->ssl) == 1;
+}

@@ -1,0 +1,223 @@
+/* From the route to a session: host after host, address after address, until one is of use. */
+#include "relay/relay.h"
+
+#include "base/log.h"
+#include "net/connect.h"
+
+#include <stdio.h>
+
+static void try_host(struct job *job);
+
+/* ---- the end of the road ---- */
+
+/* A refusal for good counts only when nobody has anything else to say (RFC 5321 section 5.1). */
+static void exhausted(struct job *job)
+{
+	char text[ERR_TEXT_MAX + 64];
+
+	if (job->failure.text[0] == '\0') {
+		result_all(job, E_UNAVAILABLE, false, "4.4.1 no address of its hosts can be reached from the addresses of send-from");
+		return;
+	}
+	if (job->only_refused) {
+		result_all(job, job->failure.code, job->failure.code == E_CANNOT, job->failure.text);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s%s", job->failure.text[0] == '4' ? "" : "4.4.0 none of its hosts takes mail now; the last: ", job->failure.text);
+	result_all(job, E_UNAVAILABLE, false, text);
+}
+
+void attempt_next(struct job *job)
+{
+	job_trace(job, "  %s", job->failure.text);
+	job->only_refused &= !err_is_temp(job->failure.code);
+	job->in_clear = false;
+	if (job->cancelled)
+		result_all(job, E_UNAVAILABLE, true, "4.7.0 the message was withdrawn");
+	else if (job->attempts >= RELAY_ATTEMPTS_MAX)
+		exhausted(job);
+	else
+		try_host(job);
+}
+
+/* ---- connections ---- */
+
+static void on_dialled(void *arg, int fd, size_t which, const struct err *why)
+{
+	struct job *job = arg;
+	struct route_host *host = &job->route->hosts[job->host];
+	size_t place = job->dialled[which];
+
+	job->dial = NULL;
+	job->attempts++;
+	connect_text(&host->addresses[place], job->failure_address);
+	snprintf(job->failure_host, sizeof(job->failure_host), "%s", host->name);
+	host->tried[place] = true;
+	if (fd >= 0) {
+		job_trace(job, "connected to %s [%s]:%u", host->name, job->failure_address, job->way.port);
+		job->clear_address = place;
+		job->session = session_new(job, fd, job->failure_address, &job->failure);
+		if (job->session == NULL) {
+			char text[ERR_TEXT_MAX];
+
+			snprintf(text, sizeof(text), "%s", job->failure.text);
+			err_set(&job->failure, E_UNAVAILABLE, "4.3.0 %.200s", text);
+			attempt_next(job);
+		}
+		return;
+	}
+	for (size_t i = 0; i < job->dialled_count; i++)
+		host->tried[job->dialled[i]] = true;
+	err_set(&job->failure, E_UNAVAILABLE, "4.4.1 %s", why->text);
+	job->relay->failed_sessions++;
+	log_event(EV_relay_session_failed, daemon_log(job->relay->daemon), F_STR("host", host->name), F_STR("address", job->failure_address), F_STR("tls", ""),
+	    F_STR("error", why->text));
+	attempt_next(job);
+}
+
+/* False: mail must not leave from another address than those that are set, and none is of this family. */
+static bool make_address(const struct job *job, const struct sockaddr_storage *to, struct dial_address *out)
+{
+	const struct sockaddr_storage *from = &job->way.from[to->ss_family == AF_INET6];
+
+	out->to = *to;
+	connect_port(&out->to, job->way.port);
+	out->from = *from;
+	return !job->way.bound || from->ss_family != AF_UNSPEC;
+}
+
+static void dial(struct job *job, const struct dial_address *addresses)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	for (size_t i = 0; i < job->dialled_count; i++) {
+		connect_text(&addresses[i].to, text);
+		job_trace(job, "%s %s [%s]:%u, TLS: %s", i == 0 ? "connecting to" : "  or", job->route->hosts[job->host].name, text, job->way.port,
+		    policy_name(&job->policy));
+	}
+	job->dial = dial_begin(daemon_base(job->relay->daemon), addresses, job->dialled_count, on_dialled, job);
+	if (job->dial == NULL)
+		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
+}
+
+void attempt_in_clear(struct job *job)
+{
+	struct route_host *host = &job->route->hosts[job->host];
+	struct dial_address address;
+
+	job->in_clear = true;
+	job->policy = (struct policy){SMTP_TLS_NEVER, TLS_ANYBODY, false};
+	job->dialled[0] = job->clear_address;
+	job->dialled_count = 1;
+	if (make_address(job, &host->addresses[job->clear_address], &address))
+		dial(job, &address);
+}
+
+/* ---- hosts ---- */
+
+static int decide(struct job *job, struct err *err)
+{
+	const struct way *way = &job->way;
+	struct policy_facts facts = {.setting = way->tls,
+	    .login = way->login.len > 0,
+	    .implicit = way->implicit_tls,
+	    .requiretls = job->message.requiretls && job->message.sender.len > 0,
+	    .tls_optional = job->tls_optional,
+	    .trusted_name = job->route->secure,
+	    .dane = job->dane_says};
+
+	return policy_decide(&facts, &job->policy, err);
+}
+
+static size_t collect(struct job *job, struct dial_address *out)
+{
+	const struct route_host *host = &job->route->hosts[job->host];
+
+	job->dialled_count = 0;
+	for (size_t i = 0; i < host->address_count; i++)
+		if (!host->tried[i] && make_address(job, &host->addresses[i], &out[job->dialled_count]))
+			job->dialled[job->dialled_count++] = i;
+	return job->dialled_count;
+}
+
+void attempt_skip(struct job *job)
+{
+	struct route_host *host = &job->route->hosts[job->host];
+
+	snprintf(job->failure_host, sizeof(job->failure_host), "%s", host->name);
+	job->failure_address[0] = '\0';
+	for (size_t i = 0; i < host->address_count; i++)
+		host->tried[i] = true;
+	attempt_next(job);
+}
+
+void attempt_with_dane(struct job *job)
+{
+	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
+
+	if (collect(job, addresses) > 0 && decide(job, &job->failure) == 0)
+		dial(job, addresses);
+	else
+		attempt_skip(job);
+}
+
+static void try_host(struct job *job)
+{
+	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
+
+	while (job->host < job->route->count && collect(job, addresses) == 0)
+		job->host++;
+	if (job->host == job->route->count)
+		exhausted(job);
+	else if (!dane_begin(job))
+		attempt_with_dane(job);
+}
+
+/* ---- the route ---- */
+
+static void on_route(void *arg, struct route *route, const struct err *why)
+{
+	struct job *job = arg;
+
+	job->finder = NULL;
+	job->route = route;
+	if (route == NULL) {
+		/* Who has no hosts is as dead as who has none that answer; but what is for good is said of the address. */
+		result_all(job, why->code, !err_is_temp(why->code), why->text);
+		return;
+	}
+	try_host(job);
+}
+
+static void on_note(void *arg, const char *text)
+{
+	job_trace(arg, "%s", text);
+}
+
+void attempt_begin(struct job *job)
+{
+	struct relay *relay = job->relay;
+	bool fixed = job->way.kind != WAY_MX;
+	struct route_request request = {.dns = relay->dns,
+	    .domain = fixed ? job->way.host : job->domain,
+	    .fixed = fixed,
+	    .self = &relay->self,
+	    .seed = relay->seed += 0x9e3779b9U,
+	    .done = on_route,
+	    .note = job->owner->trace != NULL ? on_note : NULL,
+	    .arg = job};
+
+	route_free(&job->route);
+	job->host = 0;
+	job->finder = route_find(daemon_base(relay->daemon), &request);
+	if (job->finder == NULL)
+		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
+}
+
+void attempt_stop(struct job *job)
+{
+	route_cancel(&job->finder);
+	dane_drop(job);
+	dial_cancel(&job->dial);
+	route_free(&job->route);
+}

@@ -1,0 +1,319 @@
+/* A job from its beginning to its results. attempt.c makes the connections, session.c has the conversation. */
+#include "relay/relay.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { JOB_POOL_MAX = 512 * 1024 };
+
+struct job *job_new(struct relay *relay, const struct job_owner *owner, void *arg)
+{
+	struct pool *pool = pool_new(NULL, JOB_POOL_MAX);
+	struct job *job = pool ? pool_new_object(pool, struct job) : NULL;
+
+	if (job == NULL) {
+		pool_free(&pool);
+		return NULL;
+	}
+	job->pool = pool;
+	job->relay = relay;
+	job->owner = owner;
+	job->arg = arg;
+	job->fd = -1;
+	job->began_ms = clock_monotonic_ms();
+	job->next = relay->jobs;
+	job->link = &relay->jobs;
+	if (job->next != NULL)
+		job->next->link = &job->next;
+	relay->jobs = job;
+	relay->job_count++;
+	return job;
+}
+
+static void stop_waiting(struct job *job)
+{
+	struct relay *relay = job->relay;
+	struct job **at = &relay->waiting;
+
+	while (job->waits && *at != job)
+		at = &(*at)->waiting_next;
+	if (job->waits) {
+		*at = job->waiting_next;
+		if (*at == NULL)
+			relay->waiting_tail = at;
+	}
+	job->waits = false;
+}
+
+void job_free(struct job *job)
+{
+	struct relay *relay = job->relay;
+	struct pool *pool = job->pool;
+
+	stop_waiting(job);
+	attempt_stop(job);
+	convert_free(&job->conversion);
+	*job->link = job->next;
+	if (job->next != NULL)
+		job->next->link = job->link;
+	relay->job_count--;
+	if (job->destination != NULL)
+		job->destination->jobs--;
+	if (job->fd >= 0)
+		close(job->fd);
+	if (job->way.secret.len > 0)
+		explicit_bzero((void *)(uintptr_t)job->way.secret.ptr, job->way.secret.len);
+	pool_free(&pool);
+	relay_try_finish(relay);
+}
+
+void job_trace(const struct job *job, const char *fmt, ...)
+{
+	char text[2200];
+	va_list ap;
+
+	if (job == NULL || job->arg == NULL || job->owner->trace == NULL)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	job->owner->trace(job->arg, job, text);
+}
+
+/* ---- begin ---- */
+
+static void go(struct job *job)
+{
+	struct session *idle = job->destination->idle_first;
+
+	if (idle != NULL && !job->message.probe)
+		session_take(idle, job);
+	else
+		attempt_begin(job);
+}
+
+static bool has_room(const struct job *job)
+{
+	return job->relay->session_count < RELAY_SESSIONS_MAX || job->destination->idle_first != NULL;
+}
+
+void job_wake_waiting(struct relay *relay)
+{
+	while (relay->waiting != NULL && has_room(relay->waiting)) {
+		struct job *job = relay->waiting;
+
+		stop_waiting(job);
+		go(job);
+	}
+	if (relay->waiting != NULL && relay->idle != NULL)
+		session_quit(relay->idle); /* its place is for those that wait */
+}
+
+static void wait_for_room(struct job *job)
+{
+	struct relay *relay = job->relay;
+
+	job->waits = true;
+	job->waiting_next = NULL;
+	*relay->waiting_tail = job;
+	relay->waiting_tail = &job->waiting_next;
+	if (relay->idle != NULL)
+		session_quit(relay->idle);
+}
+
+static void start_by_settings(struct job *job)
+{
+	char text[512];
+
+	span_copy(job->way.error, text, sizeof(text));
+	if (job->way.kind == WAY_HOLD)
+		result_all(job, E_UNAVAILABLE, true, "4.7.0 mail for this address is held back by the configuration");
+	else
+		result_all(job, text[0] == '4' ? E_UNAVAILABLE : E_CANNOT, true, text);
+}
+
+void job_start(struct job *job)
+{
+	struct relay *relay = job->relay;
+
+	if (job->way.kind == WAY_ERROR || job->way.kind == WAY_HOLD) {
+		start_by_settings(job);
+		return;
+	}
+	if (relay->job_count > RELAY_JOBS_MAX || relay->halting) {
+		result_all(job, E_BUSY, true, relay->halting ? "4.3.2 this server is being stopped" : "4.3.2 too much is on its way at once");
+		return;
+	}
+	job->destination = destination_get(relay, job);
+	job->only_refused = true;
+	if (job->destination == NULL)
+		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
+	else if (has_room(job))
+		go(job);
+	else
+		wait_for_room(job);
+}
+
+void job_cancel(struct job *job)
+{
+	job->cancelled = true;
+	if (job->sent)
+		return;
+	if (job->session != NULL) {
+		session_release(job->session);
+		job->session = NULL;
+	}
+	result_all(job, E_UNAVAILABLE, true, "4.7.0 the message was withdrawn");
+}
+
+/* ---- content ---- */
+
+int job_read(struct job *job, struct span *piece, bool *last, struct err *err)
+{
+	char *buffer = job->relay->piece;
+	uint64_t left = job->message.size - job->offset;
+	ssize_t n;
+
+	if (job->conversion != NULL)
+		return convert_read(job->conversion, piece, last, err);
+	*last = true;
+	*piece = job->content;
+	if (job->fd < 0)
+		return 0;
+	n = pread(job->fd, buffer, left < RELAY_PIECE ? (size_t)left : RELAY_PIECE, (off_t)job->offset);
+	if (n < 0)
+		return err_set_errno(err, errno, "the message's file");
+	if (n == 0 && left > 0)
+		return err_set(err, E_CORRUPT, "the message's file is shorter than its envelope says");
+	job->offset += (uint64_t)n;
+	*piece = span_of(buffer, (size_t)n);
+	*last = job->offset == job->message.size;
+	return 0;
+}
+
+/* ---- what its session says ---- */
+
+static void cannot_send(struct job *job, int code, const struct err *err)
+{
+	static const struct {
+		int code;
+		const char *status;
+	} rows[] = {{E_TOOBIG, "5.3.4"}, {E_CONTENT, "5.6.3"}, {E_SYNTAX, "5.1.3"}, {E_UNSUPPORTED, "5.6.7"}};
+	const char *status = "4.3.0";
+	char text[ERR_TEXT_MAX + 16];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].code == code)
+			status = rows[i].status;
+	snprintf(text, sizeof(text), "%s %s", status, err->text);
+	result_all(job, code, true, text);
+}
+
+static void note_session(struct job *job, const struct session *s)
+{
+	snprintf(job->failure_host, sizeof(job->failure_host), "%s", s->host);
+	snprintf(job->failure_address, sizeof(job->failure_address), "%s", s->address);
+}
+
+void job_session_ready(struct job *job)
+{
+	struct session *s = job->session;
+	struct err err = {0};
+	int r;
+
+	convert_free(&job->conversion); /* of another server */
+	if (job->original.recipients != NULL)
+		job->message = job->original;
+	job->original = job->message;
+	job->offset = 0;
+	/* RFC 8689 section 5: a notification goes its way all the same. */
+	if (job->message.requiretls && job->message.sender.len == 0 && !smtp_client_offers(s->client)->requiretls)
+		job->message.requiretls = false;
+	r = session_send(s, &err);
+	if (r == E_CONTENT && job->conversion == NULL) {
+		r = convert_begin(job, &err);
+		if (r == 0)
+			r = session_send(s, &err);
+	}
+	if (r == 0) {
+		job->sent = true;
+		return;
+	}
+	note_session(job, s);
+	session_release(s);
+	job->session = NULL;
+	if (r == E_UNSUPPORTED && job->message.requiretls && !smtp_client_offers(s->client)->requiretls) {
+		err_set(&job->failure, E_DENIED, "5.7.30 %.200s", err.text);
+		attempt_next(job);
+	} else {
+		cannot_send(job, r, &err);
+	}
+}
+
+void job_session_done(struct job *job)
+{
+	struct session *s = job->session;
+
+	session_release(s);
+	job->session = NULL;
+	result_transaction(job, s);
+}
+
+/* A connection that was idle had been closed meanwhile, as it is the server's right: nothing has happened. */
+static bool was_stale(const struct job *job, const struct session *s)
+{
+	const struct smtp_client_result *first;
+
+	if (!s->reused || !job->sent)
+		return s->reused;
+	first = smtp_client_result(s->client, 0);
+	return !first->maybe && strcmp(first->command, "MAIL") == 0 && (first->reply.code == 0 || first->reply.code == 421);
+}
+
+/* Why the host is of no use, with a status that says so for now. */
+static void take_failure(struct job *job, const struct session *s)
+{
+	const struct smtp_client_reply *reply = NULL;
+	struct err failure = s->ended;
+	const char *status = "4.4.2";
+
+	if (s->client != NULL)
+		smtp_client_failure(s->client, &failure, &reply);
+	if (s->tls_failed || failure.code == E_DENIED)
+		status = "4.7.5";
+	else if (failure.code == E_AUTHFAILED || failure.code == E_UNSUPPORTED)
+		status = "4.7.8";
+	else if (failure.code == E_REMOTE)
+		status = "4.5.0";
+	if (!s->tls_failed && failure.code == E_CANNOT && reply != NULL && reply->code != 0)
+		err_set(&job->failure, E_CANNOT, "%s %.220s", reply->enhanced[0] != '\0' ? reply->enhanced : "5.0.0", failure.text);
+	else if (job->message.requiretls && job->message.sender.len > 0 && strcmp(status, "4.7.5") == 0)
+		err_set(&job->failure, E_DENIED, "5.7.10 %.220s", failure.text);
+	else
+		err_set(&job->failure, E_UNAVAILABLE, "%s %.220s", status, failure.text);
+	note_session(job, s);
+}
+
+void job_session_failed(struct job *job)
+{
+	struct session *s = job->session;
+
+	job->session = NULL;
+	if (was_stale(job, s)) {
+		job->sent = false;
+		attempt_begin(job);
+	} else if (job->sent) {
+		result_transaction(job, s);
+	} else if (s->tls_failed && job->policy.in_clear_after_failure) {
+		job_trace(job, "  %s; once again without TLS", s->ended.text);
+		attempt_in_clear(job);
+	} else {
+		take_failure(job, s);
+		attempt_next(job);
+	}
+}

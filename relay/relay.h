@@ -1,0 +1,287 @@
+/*
+ * The relay's own state. A job is one message for recipients of one destination. It finds a session that is idle, or its way to a new
+ * one: the route (hosts, addresses), for each host the TLS it must have, a connection, a conversation. A session belongs to a
+ * destination and outlives its jobs.
+ */
+#ifndef MW_RELAY_RELAY_H
+#define MW_RELAY_RELAY_H
+
+#include "base/pool.h"
+#include "net/connect.h"
+#include "proc/daemon.h"
+#include "relay/dial.h"
+#include "relay/policy.h"
+#include "relay/recipients.h"
+#include "relay/route.h"
+
+struct conn;
+struct control_server;
+struct event;
+struct ipc_conn;
+
+enum {
+	RELAY_SESSIONS_MAX = 8000,	/* connections at once; further jobs wait */
+	RELAY_JOBS_MAX = 16000,		/* what is handed in beyond is put off */
+	RELAY_DESTINATIONS_MAX = 4000,	/* that are kept in mind when they have no connection */
+	RELAY_IDLE_MS = 5000,		/* a connection without work is kept for so long */
+	RELAY_SESSION_MESSAGES = 200,	/* of one connection; then it is closed */
+	RELAY_SESSION_MS = 300000,	/* nothing new is begun on a connection that is older */
+	RELAY_ATTEMPTS_MAX = 12,	/* connections that one job makes until one is of use */
+	RELAY_PHASE_MS = 1200000,	/* for the greeting with all up to READY, an envelope, an end of data: however diligently a server drips */
+	RELAY_RATE_MIN = 500,		/* octets a second: the content's phase is longer by its size */
+	RELAY_PIECE = 16 * 1024,	/* of a content, read at once */
+	RELAY_QUIT_MS = 5000,		/* for the answer to QUIT */
+	RELAY_KEY_MAX = 1200,
+	RELAY_MACHINE_MAX = 256,	/* addresses of this machine that are kept in mind */
+	RELAY_CONVERT_MAX = 256 * 1024 * 1024, /* octets of all messages that are converted at once */
+	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
+};
+
+enum { DANE_RECORDS_MAX = 16, DANE_DATA_MAX = 4096 /* of all of them */ };
+
+/* What a host must show (RFC 7672). */
+struct dane {
+	char base[DNS_NAME_TEXT]; /* whose records they are */
+	struct tls_tlsa records[DANE_RECORDS_MAX];
+	size_t count, used;
+	char data[DANE_DATA_MAX];
+};
+
+enum way_kind { WAY_MX, WAY_HOST, WAY_LMTP, WAY_ERROR, WAY_HOLD };
+
+/* How a job's mail goes, by the configuration as it was when the job came. Pooled with it. */
+struct way {
+	enum way_kind kind;
+	struct span host;     /* of WAY_HOST and WAY_LMTP; an address has no brackets */
+	uint16_t port;
+	struct span error;    /* of WAY_ERROR: "5.7.1 text" */
+	struct span tls;      /* relay-tls */
+	bool implicit_tls;
+	struct span login, secret; /* empty login: none */
+	bool is_token;
+	struct span helo;
+	struct sockaddr_storage from[2]; /* IPv4, IPv6; ss_family AF_UNSPEC: not set */
+	bool bound;	      /* mail leaves from these and no other address */
+};
+
+struct conversion;
+struct destination;
+struct job;
+struct session;
+
+/* What becomes of a recipient; as relay_result. */
+struct job_result {
+	uint32_t recipient;
+	int code;
+	bool maybe, reached, last;
+	const char *host, *address, *tls;
+	const char *text; /* "450 4.2.0 …" */
+};
+
+struct job_owner {
+	void (*result)(void *arg, const struct job *job, const struct job_result *result); /* the last one ends the job */
+	void (*trace)(void *arg, const struct job *job, const char *text);		   /* NULL: nobody looks on */
+};
+
+struct job {
+	struct job *next, **link; /* of all */
+	struct job *waiting_next; /* of those that wait for a session */
+	struct relay *relay;
+	struct pool *pool;
+	const struct job_owner *owner;
+	void *arg; /* the owner's; NULL: it has gone, what is on its way goes on */
+	uint32_t id;
+	struct span queue_id, domain;
+	struct way way;
+	struct smtp_client_message message;
+	struct smtp_client_recipient *recipients;
+	bool tls_optional;
+	bool waits;	/* for a session */
+	bool cancelled;
+	bool sent;	/* a transaction has begun */
+	/* content: all of it, or in a file */
+	struct span content;
+	int fd; /* owned; -1: none */
+	uint64_t offset;
+	struct conversion *conversion; /* NULL: it goes as it is */
+	struct smtp_client_message original; /* before a conversion */
+	/* on its way */
+	struct destination *destination;
+	struct route_finder *finder;
+	struct route *route;
+	struct dial *dial;
+	struct session *session;
+	size_t host;		      /* of the route, that is tried */
+	size_t dialled[DIAL_ADDRESSES_MAX]; /* places of its addresses */
+	size_t dialled_count;
+	uint32_t dane_question; /* 0: not under way */
+	enum policy_dane dane_says;
+	struct dane *dane; /* of the host that is tried; a session takes it */
+	struct policy policy;
+	unsigned attempts;
+	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
+	size_t clear_address;	/* of the host, that it is made to */
+	struct err failure;	/* of the last attempt, "4.4.1 text" */
+	bool only_refused;	/* every attempt ended with something that is for good */
+	char failure_host[DNS_NAME_TEXT], failure_address[INET6_ADDRSTRLEN];
+	int64_t began_ms;
+};
+
+struct relay {
+	struct daemon *daemon;
+	struct dns *dns;
+	struct route_self self;
+	struct sockaddr_storage machine[RELAY_MACHINE_MAX]; /* its addresses at the start */
+	size_t machine_count;
+	char piece[RELAY_PIECE]; /* of a content, for job_read */
+	struct tls_context *system, *own; /* whose authorities vouch; own: those of relay-authorities, or NULL */
+	struct job *jobs;
+	struct job *waiting, **waiting_tail;
+	unsigned job_count;
+	struct session *sessions;
+	unsigned session_count;
+	size_t converting; /* octets of messages that are converted */
+	struct session *idle, **idle_tail; /* the longest idle first */
+	struct event *sweep;
+	struct destination *destinations; /* the newest first */
+	struct destination **table;	  /* by hash */
+	unsigned destination_count;
+	struct channel *channels;
+	struct control_server *control;
+	uint32_t seed;
+	uint64_t sent, deferred, refused, failed_sessions;
+	bool halting;
+};
+
+/* ---- main.c ---- */
+/* After halt: done when the last job has ended. */
+void relay_try_finish(struct relay *relay);
+
+/* ---- settings.c ---- */
+/* Of this machine: while its interfaces may be looked at. */
+void settings_read_addresses(struct relay *relay);
+/* Before the sandbox, and at a reload. */
+int settings_load(struct relay *relay, struct err *err);
+/* The way of mail from sender, by the transport block `pattern` ("": none). Pooled. E_NOMEM; E_UNAVAILABLE: the password is not there. */
+int settings_way(struct relay *relay, struct pool *pool, struct span pattern, struct span sender, struct way *out, struct err *err);
+struct tls_context *settings_tls(const struct relay *relay);
+/* An address that a listener of ours takes mail at. */
+bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
+
+/* ---- channel.c: queue ---- */
+void channel_new(struct relay *relay, int fd);
+
+/* ---- job.c ---- */
+/* NULL: no memory. */
+struct job *job_new(struct relay *relay, const struct job_owner *owner, void *arg);
+/* Everything but what is on its way is filled in. Results come from here on, perhaps before it returns. */
+void job_start(struct job *job);
+void job_free(struct job *job);
+/* It does not begin a transaction any more; one that has begun goes on. */
+void job_cancel(struct job *job);
+void job_trace(const struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A session has room: the next of those that wait. */
+void job_wake_waiting(struct relay *relay);
+/* Its session says: */
+void job_session_ready(struct job *job);
+void job_session_done(struct job *job);
+/* It has ended, and is gone when this returns. */
+void job_session_failed(struct job *job);
+/* The next piece of the content; borrowed until the next call. E_CORRUPT, E_IO. */
+int job_read(struct job *job, struct span *piece, bool *last, struct err *err);
+
+/* ---- attempt.c: from the route to a session ---- */
+void attempt_begin(struct job *job);
+/* The host that was tried is of no use; why is in job->failure. */
+void attempt_next(struct job *job);
+void attempt_in_clear(struct job *job);
+void attempt_stop(struct job *job);
+/* The host's records are known; or it is passed over, for what is in job->failure. */
+void attempt_with_dane(struct job *job);
+void attempt_skip(struct job *job);
+
+/* ---- convert.c ---- */
+/* The content will be that for a server that takes 7 bits. E_CONTENT: it cannot; E_BUSY, E_NOMEM, E_IO, E_CORRUPT. */
+int convert_begin(struct job *job, struct err *err);
+/* As job_read. */
+int convert_read(struct conversion *conversion, struct span *piece, bool *last, struct err *err);
+void convert_free(struct conversion **conversion);
+
+/* ---- dane.c ---- */
+/* Asks for the records of the job's host. False: they would not count. True: attempt_with_dane or attempt_skip is called, perhaps before it returns. */
+bool dane_begin(struct job *job);
+void dane_drop(struct job *job);
+
+/* ---- result.c ---- */
+/* Both end the job. All recipients get this one; text: "5.1.2 …" */
+void result_all(struct job *job, int code, bool reached, const char *text);
+/* What the engine says of each. */
+void result_transaction(struct job *job, const struct session *session);
+
+/* ---- session.c ---- */
+struct session {
+	struct session *next, **link; /* of all */
+	struct session *idle_next, **idle_link; /* of the relay's idle ones */
+	struct session *mate_next, **mate_link; /* of its destination's idle ones */
+	struct relay *relay;
+	struct destination *destination;
+	struct job *job;		 /* NULL: idle */
+	struct conn *conn;
+	struct smtp_client *client;
+	struct policy policy;
+	struct dane *dane; /* NULL: none */
+	char domain[DNS_NAME_TEXT]; /* that mail is for */
+	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
+	unsigned messages;
+	int64_t began_ms, idle_ms, phase_end_ms;
+	bool reused;	  /* the job did not make it */
+	bool handshaking, tls_failed;
+	bool content;	  /* it is being sent */
+	bool quitting;
+	bool worn;	  /* nothing is to be begun on it any more */
+	bool hides;	  /* the next line out is a secret */
+	struct err ended; /* why the connection has ended */
+};
+
+/* fd: owned; connected for the job's host. NULL: no memory. */
+struct session *session_new(struct job *job, int fd, const char *address, struct err *err);
+void session_free(struct session **session);
+/* An idle session takes on a job. Afterwards session and job may be gone. */
+void session_take(struct session *session, struct job *job);
+/* In job_session_ready; as smtp_client_send. */
+int session_send(struct session *session, struct err *err);
+/* The job needs it no more. */
+void session_release(struct session *session);
+void session_quit(struct session *session);
+/* Those that have been idle for too long. */
+void session_sweep(struct relay *relay);
+/* Those that nobody waits for, however far they have come. */
+void session_drop_unused(struct relay *relay);
+
+/* ---- destination.c ---- */
+struct destination {
+	struct destination *next, **link; /* of all */
+	struct destination *table_next;
+	uint32_t hash;
+	unsigned jobs, sessions;
+	uint64_t messages;
+	struct session *idle_first; /* the one that worked last */
+	char *key;
+	char ticket_host[DNS_NAME_TEXT];
+	struct tls_ticket *ticket; /* of the last session with that host; NULL */
+};
+
+struct destination *destination_get(struct relay *relay, const struct job *job);
+/* Now and then: not more than there is room for. */
+void destination_trim(struct relay *relay);
+/* It has become idle, or is it no more. */
+void destination_idle(struct session *session);
+void destination_unidle(struct session *session);
+/* No session that is there is used by a job that comes: the settings have changed. */
+void destinations_forget(struct relay *relay);
+void destinations_free(struct relay *relay);
+
+/* ---- control.c ---- */
+int control_open(struct relay *relay);
+
+#endif

@@ -1,0 +1,189 @@
+/* What the configuration says of a message's way, and what master has handed over for it. */
+#include "relay/relay.h"
+
+#include "net/connect.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- TLS ---- */
+
+int settings_load(struct relay *relay, struct err *err)
+{
+	const struct conf *conf = daemon_conf(relay->daemon);
+	struct tls_context *own = NULL;
+	int r = relay->system != NULL ? 0 : tls_context_client(-1, &relay->system, err);
+
+	if (r == 0 && conf_is_set(conf, CONF_relay_authorities, NULL))
+		r = tls_context_client(daemon_file(relay->daemon, "relay-authorities"), &own, err);
+	if (r != 0)
+		return r;
+	tls_context_free(&relay->own);
+	relay->own = own;
+	return 0;
+}
+
+struct tls_context *settings_tls(const struct relay *relay)
+{
+	return relay->own != NULL ? relay->own : relay->system;
+}
+
+/* ---- ourselves ---- */
+
+void settings_read_addresses(struct relay *relay)
+{
+	struct ifaddrs *all = NULL;
+
+	if (getifaddrs(&all) != 0)
+		return;
+	for (const struct ifaddrs *a = all; a != NULL && relay->machine_count < RELAY_MACHINE_MAX; a = a->ifa_next) {
+		if (a->ifa_addr == NULL || (a->ifa_addr->sa_family != AF_INET && a->ifa_addr->sa_family != AF_INET6))
+			continue;
+		memcpy(&relay->machine[relay->machine_count++], a->ifa_addr, a->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+	}
+	freeifaddrs(all);
+}
+
+static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	char x[INET6_ADDRSTRLEN], y[INET6_ADDRSTRLEN];
+
+	connect_text(a, x);
+	connect_text(b, y);
+	return strcmp(x, y) == 0;
+}
+
+static bool is_of_machine(const struct relay *relay, const struct sockaddr_storage *address)
+{
+	for (size_t i = 0; i < relay->machine_count; i++)
+		if (same_address(&relay->machine[i], address))
+			return true;
+	return false;
+}
+
+/* The address itself, or all addresses of this machine. */
+bool settings_is_ours(void *arg, const struct sockaddr_storage *address)
+{
+	struct relay *relay = arg;
+	const struct conf *conf = daemon_conf(relay->daemon);
+	uint64_t port = conf_u64(conf, CONF_relay_port, NULL);
+	char text[INET6_ADDRSTRLEN];
+
+	connect_text(address, text);
+	for (size_t i = 0; i < conf_listener_count(conf); i++) {
+		const struct conf_listener *l = conf_listener(conf, i);
+		bool every = span_eq(l->host, address->ss_family == AF_INET ? SPAN_LIT("0.0.0.0") : SPAN_LIT("::"));
+
+		if (!span_eq(l->service, SPAN_LIT("smtp")) || l->port != port)
+			continue;
+		if (span_eq(l->host, span_str(text)) || (every && is_of_machine(relay, address)))
+			return true;
+	}
+	return false;
+}
+
+/* ---- the way of a message ---- */
+
+static int take_secret(struct relay *relay, struct pool *pool, struct span pattern, struct way *out, struct err *err)
+{
+	const char *kind = out->is_token ? "token-file" : "password-file";
+	char name[CONF_PATTERN_MAX + 32], *text = pool_alloc(pool, RELAY_SECRET_MAX);
+	ssize_t n;
+	int fd;
+
+	snprintf(name, sizeof(name), "%s %.*s", kind, SPAN_ARG(pattern));
+	fd = daemon_file(relay->daemon, name);
+	if (text == NULL)
+		return err_set(err, E_NOMEM, "4.3.0 out of memory");
+	n = fd >= 0 ? pread(fd, text, RELAY_SECRET_MAX, 0) : -1;
+	out->secret = span_of(text, n > 0 ? (size_t)n : 0);
+	out->secret.len = span_find(span_sub(out->secret, 0, span_find(out->secret, '\n')), '\r');
+	return out->secret.len > 0 ? 0 : err_set(err, E_UNAVAILABLE, "4.3.5 there is no password in the %s of transport %.*s", kind, SPAN_ARG(pattern));
+}
+
+static int take_login(struct relay *relay, struct pool *pool, const struct conf_where *where, struct way *out, struct err *err)
+{
+	const struct conf *conf = daemon_conf(relay->daemon);
+	struct span login = conf_text(conf, CONF_login, where);
+
+	if (login.len == 0)
+		return 0;
+	out->login = pool_span(pool, login);
+	out->is_token = conf_is_set(conf, CONF_token_file, where);
+	return take_secret(relay, pool, where->transport->pattern, out, err);
+}
+
+static void take_host(struct relay *relay, struct pool *pool, const struct conf_where *where, struct way *out)
+{
+	const struct conf *conf = daemon_conf(relay->daemon);
+	struct span text = conf_text(conf, CONF_transport_host, where), host = {0};
+
+	out->kind = WAY_MX;
+	out->port = (uint16_t)conf_u64(conf, CONF_relay_port, NULL);
+	if (where->transport == NULL)
+		return;
+	if (text.len > 0) {
+		out->kind = WAY_HOST;
+	} else if (text = conf_text(conf, CONF_transport_lmtp, where), text.len > 0) {
+		out->kind = WAY_LMTP;
+	} else if (text = conf_text(conf, CONF_transport_error, where), text.len > 0) {
+		out->kind = WAY_ERROR;
+		out->error = pool_span(pool, text);
+		return;
+	} else if (conf_bool(conf, CONF_transport_hold, where)) {
+		out->kind = WAY_HOLD;
+		return;
+	} else {
+		return;
+	}
+	conf_parse_host(text, &host, &out->port);
+	out->host = pool_span(pool, host);
+	out->implicit_tls = conf_bool(conf, CONF_transport_implicit_tls, where);
+}
+
+static void take_senders(struct span text, struct way *out)
+{
+	while (text.len > 0) {
+		size_t end = span_find(text, ' ');
+		char one[INET6_ADDRSTRLEN];
+		struct sockaddr_in *v4 = (void *)&out->from[0];
+		struct sockaddr_in6 *v6 = (void *)&out->from[1];
+
+		span_copy(span_sub(text, 0, end), one, sizeof(one));
+		if (inet_pton(AF_INET, one, &v4->sin_addr) == 1)
+			v4->sin_family = AF_INET;
+		else if (inet_pton(AF_INET6, one, &v6->sin6_addr) == 1)
+			v6->sin6_family = AF_INET6;
+		out->bound = true;
+		text = span_from(text, end + 1);
+	}
+}
+
+static struct span domain_of(struct span address)
+{
+	size_t at = address.len;
+
+	while (at > 0 && address.ptr[at - 1] != '@')
+		at--;
+	return span_from(address, at);
+}
+
+int settings_way(struct relay *relay, struct pool *pool, struct span pattern, struct span sender, struct way *out, struct err *err)
+{
+	const struct conf *conf = daemon_conf(relay->daemon);
+	const struct conf_where to = {.transport = pattern.len > 0 ? conf_transport_find(conf, pattern) : NULL};
+	const struct conf_where from = {.domain = conf_domain_find(conf, domain_of(sender))};
+	struct span as = conf_text(conf, CONF_send_as, &from);
+	int r;
+
+	*out = (struct way){0};
+	take_host(relay, pool, &to, out);
+	out->tls = pool_span(pool, conf_text(conf, CONF_relay_tls, &to));
+	out->helo = pool_span(pool, as.len > 0 ? as : conf_text(conf, CONF_hostname, NULL));
+	take_senders(conf_text(conf, CONF_send_from, &from), out);
+	r = to.transport != NULL ? take_login(relay, pool, &to, out, err) : 0;
+	return r == 0 && pool_starved(pool) ? err_set(err, E_NOMEM, "4.3.0 out of memory") : r;
+}

@@ -1,0 +1,161 @@
+"""The relay in a world of its own: name servers with signed zones, and hosts on 127.0.0.x. Until queue hands it mail, `relay test` drives it."""
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from dns import Dns, Zone
+from mailwain import Instance, until
+
+AS_ROOT = os.geteuid() == 0
+
+
+def free_everywhere():
+    """A port that is free on all of 127.0.0.x."""
+    with socket.socket() as s:
+        s.bind(("0.0.0.0", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def sink(host, port, *options):
+    """Postfix's smtp-sink, which takes all and keeps nothing."""
+    user = ["-u", "nobody"] if AS_ROOT else []
+    process = subprocess.Popen(["smtp-sink", *user, *options, "%s:%d" % (host, port), "100"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+
+        def answers():
+            with contextlib.suppress(OSError), socket.create_connection((host, port), 1) as s:
+                return s.recv(3) == b"220"
+
+        until(answers)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def remote():
+    """Another suite: a host that offers TLS."""
+    with Instance().running("bob") as i:
+        yield i
+
+
+@pytest.fixture(scope="module")
+def world(remote):
+    pem = os.path.join(remote.root, "etc", "tls.pem")
+    key = subprocess.run(["openssl", "x509", "-in", pem, "-noout", "-pubkey"], check=True, capture_output=True).stdout
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=key, check=True, capture_output=True).stdout
+    digest = subprocess.run(["openssl", "dgst", "-sha256"], input=der, check=True, capture_output=True).stdout.decode().split()[-1]
+    port = remote.port("smtp")
+    zones = {
+        "plain.test": Zone(["@ MX 10 mx", "mx A 127.0.0.2"], signed=False),
+        "two.test": Zone(["@ MX 10 first", "@ MX 20 second", "first A 127.0.0.9", "second A 127.0.0.2"], signed=False),
+        "no.test": Zone(["@ MX 10 mx", "mx A 127.0.0.3"], signed=False),
+        "later.test": Zone(["@ MX 10 mx", "mx A 127.0.0.4"], signed=False),
+        "null.test": ["@ MX 0 ."],
+        "own.test": ["@ MX 10 mail.example.com."],
+        "empty.test": ["@ TXT x"],
+        "broken.test": Zone(["@ MX 10 mx", "mx A 127.0.0.2"], fault="wrong"),
+        "dane.test": ["@ MX 10 mx", "mx A 127.0.0.1", "_%d._tcp.mx TLSA 3 1 1 %s" % (port, digest)],
+        "deceived.test": ["@ MX 10 mx", "mx A 127.0.0.1", "_%d._tcp.mx TLSA 3 1 1 %s" % (port, "ab" * 32)],
+        "tls.test": Zone(["@ MX 10 mx", "mx A 127.0.0.1"], signed=False),
+    }
+    with Dns(zones).running() as dns:
+        yield dns
+
+
+@pytest.fixture(scope="module")
+def suite(world, remote):
+    """Its port for other hosts is the remote's; smtp-sink has the same one on other addresses."""
+    lines = world.conf_lines() + ["relay-port %d" % remote.port("smtp"), 'transport error.test { error "5.7.1 We do not write to them" }']
+    with Instance(conf_lines=lines).running() as i:
+        yield i
+
+
+@pytest.fixture(scope="module")
+def hosts(remote):
+    port = remote.port("smtp")
+    with sink("127.0.0.2", port), sink("127.0.0.3", port, "-f", "RCPT"), sink("127.0.0.4", port, "-r", "RCPT"):
+        yield port
+
+
+def probe(suite, address, status=0, *options):
+    r = suite.mw("relay", "test", address, *options, check=False)
+    assert r.returncode == status, (address, r.returncode, r.stdout, r.stderr)
+    return r.stdout + r.stderr
+
+
+def test_every_step_is_shown(suite, hosts):
+    said = probe(suite, "bob@plain.test", 0, "--from", "ann@example.com").splitlines()
+    assert "plain.test has MX 10 mx.plain.test" in said
+    assert "mx.plain.test has the addresses 127.0.0.2" in said
+    assert "connected to mx.plain.test [127.0.0.2]:%d" % hosts in said
+    for line in ("> EHLO mail.example.com", "> MAIL FROM:<ann@example.com>", "> RCPT TO:<bob@plain.test>", "> RSET"):
+        assert line in said
+    assert "> DATA" not in said
+    assert said[-1] == "bob@plain.test would be taken by mx.plain.test [127.0.0.2], TLS: none"
+
+
+def test_refusals_and_what_is_put_off(suite, hosts):
+    assert "bob@no.test at mx.no.test: 500 5.3.0 " in probe(suite, "bob@no.test", 69)
+    assert "bob@later.test at mx.later.test: 450 4.3.0 " in probe(suite, "bob@later.test", 75)
+    assert "550 5.7.1 We do not write to them" in probe(suite, "bob@error.test", 69)
+
+
+def test_the_next_host_when_the_first_does_not_answer(suite, hosts):
+    said = probe(suite, "bob@two.test")
+    assert "connecting to first.two.test [127.0.0.9]" in said and "4.4.1 Connection refused" in said
+    assert "would be taken by second.two.test" in said
+
+
+def test_domains_without_hosts(suite):
+    assert "556 5.1.10 null.test takes no mail" in probe(suite, "bob@null.test", 69)
+    assert "550 5.1.2 there is no domain nothing.test" in probe(suite, "bob@nothing.test", 68)
+    assert "554 5.4.4 empty.test has neither mail hosts (MX) nor an address" in probe(suite, "bob@empty.test", 69)
+    assert "554 5.4.6 " in probe(suite, "bob@own.test", 69)
+    assert "450 4.7.5 the mail hosts of broken.test cannot be believed" in probe(suite, "bob@broken.test", 75)
+
+
+def test_tls_where_it_is_offered(suite, remote):
+    said = probe(suite, "bob@tls.test", 69)
+    assert "> STARTTLS" in said and "TLSv1.3, TLS_" in said
+    assert "DNSSEC" not in said
+
+
+def test_records_vouch_for_the_key(suite, remote):
+    said = probe(suite, "bob@dane.test", 69)
+    assert "dane.test has MX 10 mx.dane.test (DNSSEC)" in said
+    assert "1 TLSA records, of which 1 can be used (DNSSEC)" in said
+    assert "TLS: dane" in said and "TLSv1.3 DANE" in said
+    assert "> RCPT TO:<bob@dane.test>" in said
+
+
+def test_a_wrong_key_gets_no_mail(suite, remote):
+    said = probe(suite, "bob@deceived.test", 75)
+    assert "450 4.7.5 its certificate: " in said
+    assert "> MAIL" not in said
+
+
+def test_words_that_are_none(suite):
+    for words, text in (((), "ADDRESS is missing"), (("bob",), "that is no address"), (("bob@a.test", "--from", "x y"), "that is no address")):
+        r = suite.mw("relay", "test", *words, check=False)
+        assert r.returncode == 64 and text in r.stderr
+    assert "0 connections" in suite.mw("relay", "status").stderr + suite.mw("relay", "status").stdout
+
+
+def test_it_comes_back_and_so_does_its_resolver(suite, hosts):
+    for name in ("relay", "resolve"):
+        pid = suite.daemons()[name]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: suite.daemons().get(name) not in (None, pid))
+
+        def works():
+            return suite.mw("relay", "test", "bob@plain.test", check=False).returncode == 0
+
+        until(works)

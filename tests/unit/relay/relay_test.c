@@ -1,0 +1,433 @@
+/* Messages on their way: hosts one after the other, connections kept, answers told apart. */
+#include "tests/unit/relay/fixture.h"
+
+static const struct fake_row rows[] = {
+    {"a.test", DNS_MX, "10 mx1.test", false}, {"mx1.test", DNS_A, "127.0.0.1", false}, {"mx1.test", DNS_AAAA, "", false},
+    {"b.test", DNS_MX, "10 mx1.test", false}, {"b.test", DNS_MX, "20 mx2.test", false}, {"b.test", DNS_MX, "30 mx3.test", false},
+    {"mx2.test", DNS_A, "127.0.0.2", false}, {"mx2.test", DNS_AAAA, "", false}, {"mx3.test", DNS_A, "127.0.0.3", false}, {"mx3.test", DNS_AAAA, "", false},
+    {"null.test", DNS_MX, "0 .", false}, {0}};
+
+static int setup(void **state)
+{
+	(void)state;
+	return relay_begin(rows);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return relay_end();
+}
+
+static void a_message_goes(void **state)
+{
+	struct relay_deliver m = message_to("a.test", "Subject: x\r\n\r\n.dot\r\n");
+
+	(void)state;
+	deliver_one(&m, "bob@a.test");
+	assert_result(0, 0, "250 2.0.0 kept");
+	assert_string_equal(results[0].host, "mx1.test");
+	assert_string_equal(results[0].address, "127.0.0.1");
+	assert_string_equal(results[0].tls, "none");
+	assert_true(results[0].reached);
+	assert_string_equal(servers[0].said, "[]|EHLO mail.own.test|MAIL FROM:<ann@own.test>|RCPT TO:<bob@a.test>|DATA|.|");
+	assert_span_equal(buf_span(&servers[0].content), "Subject: x\r\n\r\n..dot\r\n");
+}
+
+/* The next one finds the connection, until it has been idle for too long. */
+static void a_connection_serves_again(void **state)
+{
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		deliver_one(&m, "bob@a.test");
+	assert_int_equal(servers[0].connections, 1);
+	assert_int_equal(servers[0].transactions, 3);
+	run_until(is_idle);
+	relay.idle->idle_ms -= RELAY_IDLE_MS;
+	session_sweep(&relay);
+	run_until(is_without_sessions);
+	assert_non_null(strstr(servers[0].said, "QUIT|"));
+	deliver_one(&m, "bob@a.test");
+	assert_int_equal(servers[0].connections, 2);
+}
+
+/* Many at once have a connection each; what comes afterwards shares them. */
+static void many_at_once(void **state)
+{
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	for (uint32_t i = 0; i < 8; i++)
+		send_to(&m, 100 + i, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until_results(8);
+	assert_int_equal(servers[0].connections, 8);
+	for (size_t i = 0; i < 8; i++)
+		assert_result(i, 0, "250");
+}
+
+/* A server may end an idle connection at any time: nobody hears of it. */
+static void an_idle_connection_that_is_gone(void **state)
+{
+	static const struct script farewell = {.rows = {{"MAIL FROM:<again", "421 4.3.2 too long\r\n"}}};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	deliver_one(&m, "bob@a.test");
+	peer_close(servers[0].peers);
+	deliver_one(&m, "bob@a.test");
+	assert_result(1, 0, "250");
+	assert_int_equal(servers[0].connections, 2);
+	/* With 421 to MAIL on a connection that was idle; on a new one it is an answer. */
+	servers[0].script = &farewell;
+	m.sender = SPAN_LIT("again@own.test");
+	deliver_one(&m, "bob@a.test");
+	assert_int_equal(servers[0].connections, 3);
+	assert_result(2, E_UNAVAILABLE, "421 4.3.2 too long");
+	assert_true(results[2].reached);
+}
+
+static void a_file_is_sent_in_pieces(void **state)
+{
+	struct relay_deliver m = message_to("a.test", "");
+	int fd = memfd_create("content", MFD_CLOEXEC);
+	size_t lines = 20000;
+
+	(void)state;
+	for (size_t i = 0; i < lines; i++)
+		assert_int_equal(write(fd, "a line of twenty-two..\r\n", 24), 24);
+	m.size = lines * 24;
+	send_to(&m, 7, (const char *const[]){"bob@a.test", NULL}, fd);
+	run_until_results(1);
+	assert_result(0, 0, "250");
+	assert_int_equal(buf_len(&servers[0].content), m.size);
+	/* One that is shorter than its envelope says is never taken for whole. */
+	m.size += 1;
+	send_to(&m, 8, (const char *const[]){"bob@a.test", NULL}, fd);
+	run_until_results(2);
+	assert_true(results[1].code != 0 && err_is_temp(results[1].code));
+	assert_false(results[1].maybe);
+	assert_int_equal(servers[0].transactions, 1);
+	close(fd);
+}
+
+static void recipients_have_answers_of_their_own(void **state)
+{
+	static const struct script script = {.rows = {{"RCPT TO:<no@", "550 5.1.1 nobody\r\n"}, {"RCPT TO:<later@", "450 4.2.1 busy\r\n"}, {"RCPT TO:<many@", "452 4.5.3 too many\r\n"}}};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	servers[0].script = &script;
+	send_to(&m, 9, (const char *const[]){"yes@a.test", "no@a.test", "later@a.test", "many@a.test", NULL}, -1);
+	run_until_results(4);
+	assert_result(0, 0, "250 2.0.0 kept");
+	assert_result(1, E_CANNOT, "550 5.1.1 nobody");
+	assert_result(2, E_UNAVAILABLE, "450 4.2.1 busy");
+	assert_result(3, E_LIMIT, "452 4.5.3 too many");
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(results[i].id, 9);
+		assert_int_equal(results[i].recipient, i);
+		assert_int_equal(results[i].last, i == 3);
+	}
+}
+
+/* Nothing listens at the first, the second has no time, the third takes it. */
+static void hosts_one_after_the_other(void **state)
+{
+	static const struct script busy = {.greeting = "421 4.3.2 no time\r\n"};
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+
+	(void)state;
+	server_begin(1, &busy);
+	server_begin(2, NULL);
+	event_free(servers[0].event);
+	close(servers[0].fd);
+	servers[0] = (struct server){0};
+	deliver_one(&m, "bob@b.test");
+	assert_result(0, 0, "250");
+	assert_string_equal(results[0].host, "mx3.test");
+	assert_int_equal(servers[1].connections, 1);
+	server_begin(0, NULL);
+}
+
+static void hosts_that_are_all_of_no_use(void **state)
+{
+	static const struct script busy = {.greeting = "421 4.3.2 no time\r\n"}, never = {.greeting = "554 5.7.1 not from you\r\n"};
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+
+	(void)state;
+	server_begin(0, &never);
+	server_begin(1, &busy);
+	server_begin(2, &never);
+	deliver_one(&m, "bob@b.test");
+	assert_result(0, E_UNAVAILABLE, "451 4.4.0 none of its hosts takes mail now; the last: 5.7.1 ");
+	assert_non_null(strstr(results[0].text, "not from you"));
+	assert_false(results[0].reached);
+	/* When all say so it is for good. */
+	servers[1].script = &never;
+	deliver_one(&m, "bob@b.test");
+	assert_result(1, E_CANNOT, "550 5.7.1 ");
+	assert_string_equal(results[1].host, "mx3.test");
+}
+
+static void no_way_at_all(void **state)
+{
+	struct relay_deliver m = message_to("null.test", "x\r\n");
+
+	(void)state;
+	deliver_one(&m, "bob@null.test");
+	assert_result(0, E_CANNOT, "556 5.1.10 ");
+	m.domain = SPAN_LIT("gone.test");
+	deliver_one(&m, "bob@gone.test");
+	assert_result(1, E_NOTFOUND, "550 5.1.2 ");
+}
+
+static void what_the_settings_say(void **state)
+{
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+	char text[512];
+
+	(void)state;
+	snprintf(text, sizeof(text), "transport a.test { error \"5.7.1 not there\" }\ntransport b.test { error \"4.7.1 not now\" }\ntransport c.test { hold yes }\n"
+				     "transport d.test { lmtp 127.0.0.1:%u }\ntransport e.test { host mx1.test:%u }\ndomain own.test { send-as out.own.test; send-from 127.0.0.9 }\n", port, port);
+	configure(text);
+	m.transport = SPAN_LIT("a.test");
+	deliver_one(&m, "bob@a.test");
+	assert_result(0, E_CANNOT, "550 5.7.1 not there");
+	m.transport = SPAN_LIT("b.test");
+	deliver_one(&m, "bob@a.test");
+	assert_result(1, E_UNAVAILABLE, "450 4.7.1 not now");
+	m.transport = SPAN_LIT("c.test");
+	deliver_one(&m, "bob@a.test");
+	assert_result(2, E_UNAVAILABLE, "450 4.7.0 ");
+	assert_int_equal(servers[0].connections, 0);
+	m.transport = SPAN_LIT("d.test");
+	deliver_one(&m, "bob@a.test");
+	assert_result(3, 0, "250");
+	assert_string_equal(servers[0].said, "[127.0.0.9]|LHLO out.own.test|MAIL FROM:<ann@own.test>|RCPT TO:<bob@a.test>|DATA|.|");
+	servers[0].said[0] = '\0';
+	m.transport = SPAN_LIT("e.test");
+	m.sender = SPAN_LIT("");
+	deliver_one(&m, "bob@a.test");
+	assert_result(4, 0, "250");
+	assert_string_equal(results[4].host, "mx1.test");
+	assert_string_equal(servers[0].said, "[]|EHLO mail.own.test|MAIL FROM:<>|RCPT TO:<bob@a.test>|DATA|.|");
+}
+
+/* What cannot be sent is told without a word about the message; the connection is good for others. */
+static void what_the_server_cannot_take(void **state)
+{
+	static const struct script small = {.rows = {{"EHLO", "250-host\r\n250 SIZE 10\r\n"}}};
+	struct relay_deliver m = message_to("a.test", "a message that is longer than that\r\n");
+
+	(void)state;
+	servers[0].script = &small;
+	deliver_one(&m, "bob@a.test");
+	assert_result(0, E_TOOBIG, "554 5.3.4 ");
+	m = message_to("a.test", "x\r\n");
+	m.smtputf8 = true;
+	deliver_one(&m, "bob@a.test");
+	assert_result(1, E_UNSUPPORTED, "554 5.6.7 ");
+	m.smtputf8 = false;
+	deliver_one(&m, "bob@a.test");
+	assert_result(2, 0, "250");
+	assert_int_equal(servers[0].connections, 1);
+}
+
+/* Without 8BITMIME the content is made fit, from memory and from a file; what cannot be is told in clear words. */
+static void a_server_that_takes_seven_bits(void **state)
+{
+	static const struct script seven = {.rows = {{"EHLO", "250-host\r\n250-CHUNKING\r\n250 SIZE 100000\r\n"}}};
+	static const char text[] = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ncaf\303\251\r\n";
+	struct relay_deliver m = message_to("a.test", text);
+	int fd = memfd_create("content", MFD_CLOEXEC);
+
+	(void)state;
+	servers[0].script = &seven;
+	m.body = 1;
+	deliver_one(&m, "bob@a.test");
+	assert_result(0, 0, "250");
+	buf_add_char(&servers[0].content, '\0');
+	assert_non_null(strstr(buf_span(&servers[0].content).ptr, "Content-Transfer-Encoding: quoted-printable"));
+	assert_non_null(strstr(buf_span(&servers[0].content).ptr, "\r\n\r\ncaf=C3=A9\r\n"));
+	assert_null(strstr(servers[0].said, "BODY="));
+	assert_null(strstr(servers[0].said, "BDAT"));
+	buf_clear(&servers[0].content);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	m.content = SPAN_LIT("");
+	send_to(&m, 2, (const char *const[]){"bob@a.test", NULL}, fd);
+	run_until_results(2);
+	assert_result(1, 0, "250");
+	buf_add_char(&servers[0].content, '\0');
+	assert_non_null(strstr(buf_span(&servers[0].content).ptr, "\r\n\r\ncaf=C3=A9\r\n"));
+	assert_int_equal(relay.converting, 0);
+	m = message_to("a.test", "Subject: caf\303\251\r\n\r\nx\r\n");
+	m.body = 1;
+	deliver_one(&m, "bob@a.test");
+	assert_result(2, E_CONTENT, "554 5.6.3 The server does not take 8BITMIME");
+	close(fd);
+}
+
+/* ---- servers that do not mean well ---- */
+
+static void one_session_and_one_answer(void **state)
+{
+	static const struct {
+		struct script script;
+		int code; /* 0: whatever is temporary */
+		bool maybe;
+	} table[] = {
+	    {{.greeting = "hello\r\n"}, 0, false},
+	    {{.greeting = "220 a\1b\r\n"}, 0, false},
+	    {{.rows = {{"EHLO", "250-x\r\n251 y\r\n"}}}, 0, false},
+	    {{.rows = {{"EHLO", NULL}}}, 0, false},
+	    {{.rows = {{"MAIL", NULL}}}, E_CLOSED, false},
+	    {{.rows = {{"MAIL", "250-half"}, {"RCPT", NULL}}}, E_CLOSED, false},
+	    {{.rows = {{"DATA", "250 fine\r\n"}}}, 0, false},
+	    {{.rows = {{"DATA", "250 fine\r\n250 again\r\n"}}}, 0, false},
+	    {{.rows = {{".", NULL}}}, E_CLOSED, true},
+	    {{.rows = {{".", "354 more\r\n"}}}, 0, true},
+	    {{.rows = {{".", "999 what\r\n"}}}, 0, true},
+	    {{.rows = {{"RCPT", "550 5.1.1 no\r\n"}, {"DATA", "354 go on\r\n"}}}, E_CANNOT, false},
+	    {{.rows = {{"RCPT", "550 no\r\n"}, {"DATA", "554 no recipients\r\n"}}}, E_CANNOT, false},
+	};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		servers[0].script = &table[i].script;
+		servers[0].transactions = 0;
+		deliver_one(&m, "bob@a.test");
+		if (results[i].code == 0 || (table[i].code != 0 && results[i].code != table[i].code) || results[i].maybe != table[i].maybe ||
+		    (table[i].code != E_CANNOT && !err_is_temp(results[i].code)))
+			fail_msg("row %zu: %d %s%s", i, results[i].code, results[i].text, results[i].maybe ? " (maybe)" : "");
+		while (relay.sessions != NULL) {
+			struct session *s = relay.sessions;
+
+			session_free(&s);
+		}
+	}
+}
+
+static void replies_without_end(void **state)
+{
+	static char line[1200000], lines[1200000];
+	struct script script = {.rows = {{"MAIL", line}}};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	memset(line, 'a', sizeof(line) - 1);
+	memcpy(line, "250 ", 4);
+	line[1000000] = '\0';
+	servers[0].script = &script;
+	deliver_one(&m, "bob@a.test");
+	assert_int_equal(results[0].code, E_REMOTE);
+	for (size_t i = 0; i + 8 < sizeof(lines) - 200000; i += 8)
+		memcpy(lines + i, "250-x y\n", 8);
+	for (size_t i = 0; i + 10 < 1000000; i += 10)
+		memcpy(lines + i, "250-xyz \r\n", 10);
+	script.rows[0].reply = lines;
+	lines[999990] = '\0';
+	deliver_one(&m, "bob@a.test");
+	assert_int_equal(results[1].code, E_REMOTE);
+	assert_true(relay.session_count <= 1);
+}
+
+/* It talks although nobody asked: an idle connection that does is of no use. */
+static void a_server_that_talks_to_itself(void **state)
+{
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	deliver_one(&m, "bob@a.test");
+	run_until(is_idle);
+	peer_say(servers[0].peers, "250 by the way\r\n");
+	conn_flush(servers[0].peers->conn);
+	run_until(is_without_sessions);
+	deliver_one(&m, "bob@a.test");
+	assert_result(1, 0, "250");
+}
+
+/* ---- queue's side ---- */
+
+static void what_is_withdrawn_does_not_begin(void **state)
+{
+	static const struct script slow = {.greeting = ""};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+	struct relay_cancel body = {0};
+
+	(void)state;
+	servers[0].script = &slow;
+	send_to(&m, 5, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until(is_connected);
+	ipc_conn_send(queue, &ipc_relay_cancel, 5, &body, -1);
+	run_until_results(1);
+	assert_result(0, E_UNAVAILABLE, "450 4.7.0 ");
+	assert_int_equal(relay.job_count, 0);
+	/* Queue dies: neither does what it has asked for. */
+	send_to(&m, 6, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until(is_connected);
+	ipc_conn_free(&queue);
+	run_until(is_without_jobs);
+	for (struct peer *p = servers[0].peers; p != NULL; p = p->next) {
+		peer_say(p, "220 at last\r\n");
+		conn_flush(p->conn);
+	}
+	run_until(is_idle);
+	assert_null(strstr(servers[0].said, "MAIL"));
+	queue_begin();
+}
+
+static void messages_that_are_none(void **state)
+{
+	static const struct {
+		const char *packed;
+		size_t len;
+	} rows_[] = {{"", 0}, {"\0", 1}, {"\3\0ab", 4}, {"\1\0a\0\0", 5}, {"\0\0\0\0\0", 5}, {"\1\0a\0\0\20", 6}, {"\1\0a\1\0\0\0\0", 6}, {"\1\0\0\0\0\0", 6}};
+	struct pool *pool = pool_new(NULL, 100000);
+	struct smtp_client_recipient *out;
+	size_t count;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows_) / sizeof(rows_[0]); i++)
+		if (recipients_decode(pool, span_of(rows_[i].packed, rows_[i].len), &out, &count) != E_PROTO)
+			fail_msg("row %zu", i);
+	assert_int_equal(recipients_decode(pool, span_of("\1\0a\2\0bc\3\1\0d\0\0\0", 14), &out, &count), 0);
+	assert_int_equal(count, 2);
+	assert_span_equal(out[0].orcpt, "bc");
+	assert_int_equal(out[0].notify, 3);
+	assert_span_equal(out[1].address, "d");
+	pool_free(&pool);
+	/* Such a message costs the channel. */
+	ipc_conn_send(queue, &ipc_relay_deliver, 1, &(struct relay_deliver){.domain = SPAN_LIT("a.test")}, -1);
+	run_until(is_without_queue);
+	queue_begin();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_message_goes),
+	    TEST(a_connection_serves_again),
+	    TEST(many_at_once),
+	    TEST(an_idle_connection_that_is_gone),
+	    TEST(a_file_is_sent_in_pieces),
+	    TEST(recipients_have_answers_of_their_own),
+	    TEST(hosts_one_after_the_other),
+	    TEST(hosts_that_are_all_of_no_use),
+	    TEST(no_way_at_all),
+	    TEST(what_the_settings_say),
+	    TEST(what_the_server_cannot_take),
+	    TEST(a_server_that_takes_seven_bits),
+	    TEST(one_session_and_one_answer),
+	    TEST(replies_without_end),
+	    TEST(a_server_that_talks_to_itself),
+	    TEST(what_is_withdrawn_does_not_begin),
+	    TEST(messages_that_are_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
