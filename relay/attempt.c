@@ -123,7 +123,7 @@ static int decide(struct job *job, struct err *err)
 	    .implicit = way->implicit_tls,
 	    .requiretls = job->message.requiretls && job->message.sender.len > 0,
 	    .tls_optional = job->tls_optional,
-	    .trusted_name = job->route->secure,
+	    .trusted_name = job->route->secure || (!job->route->from_mx && !job->route->literal), /* the domain is the host: nobody names another */
 	    .dane = job->dane_says};
 
 	return policy_decide(&facts, &job->policy, err);

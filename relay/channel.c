@@ -11,6 +11,7 @@ struct channel {
 	struct channel *next, **link;
 	struct relay *relay;
 	struct ipc_conn *conn;
+	bool failed; /* a result had no room: queue must learn that it will not come */
 };
 
 /* ---- jobs ---- */
@@ -21,7 +22,8 @@ static void on_result(void *arg, const struct job *job, const struct job_result 
 	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last,
 	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
 
-	ipc_conn_send(channel->conn, &ipc_relay_result, job->id, &body, -1);
+	if (ipc_conn_send(channel->conn, &ipc_relay_result, job->id, &body, -1) != 0)
+		channel->failed = true;
 }
 
 static const struct job_owner owner = {on_result, NULL};
@@ -125,6 +127,21 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 	if (channel->next != NULL)
 		channel->next->link = channel->link;
 	free(channel);
+}
+
+void channel_sweep(struct relay *relay)
+{
+	struct channel *channel = relay->channels;
+
+	while (channel != NULL) {
+		struct channel *next = channel->next;
+
+		if (channel->failed) {
+			ipc_conn_free(&channel->conn);
+			on_closed(channel, NULL);
+		}
+		channel = next;
+	}
 }
 
 static const struct ipc_conn_callbacks callbacks = {on_message, on_closed};

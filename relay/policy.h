@@ -19,7 +19,7 @@ struct policy_facts {
 	bool implicit;	     /* TLS begins with the connection */
 	bool requiretls;     /* RFC 8689 section 4.2.1; not of a message without a sender */
 	bool tls_optional;   /* "TLS-Required: No", RFC 8689 section 4.2.2 */
-	bool trusted_name;   /* the host's name is configured or comes from validated MX records */
+	bool trusted_name;   /* the host's name is configured, the domain's, or comes from validated MX records */
 	enum policy_dane dane;
 };
 

@@ -26,7 +26,7 @@ enum {
 	RELAY_IDLE_MS = 5000,		/* a connection without work is kept for so long */
 	RELAY_SESSION_MESSAGES = 200,	/* of one connection; then it is closed */
 	RELAY_SESSION_MS = 300000,	/* nothing new is begun on a connection that is older */
-	RELAY_ATTEMPTS_MAX = 12,	/* connections that one job makes until one is of use */
+	RELAY_ATTEMPTS_MAX = 5,		/* connections that one job makes until one is of use */
 	RELAY_PHASE_MS = 1200000,	/* for the greeting with all up to READY, an envelope, an end of data: however diligently a server drips */
 	RELAY_RATE_MIN = 500,		/* octets a second: the content's phase is longer by its size */
 	RELAY_PIECE = 16 * 1024,	/* of a content, read at once */
@@ -165,11 +165,13 @@ int settings_load(struct relay *relay, struct err *err);
 /* The way of mail from sender, by the transport block `pattern` ("": none). Pooled. E_NOMEM; E_UNAVAILABLE: the password is not there. */
 int settings_way(struct relay *relay, struct pool *pool, struct span pattern, struct span sender, struct way *out, struct err *err);
 struct tls_context *settings_tls(const struct relay *relay);
-/* An address that a listener of ours takes mail at. */
+/* An address that a listener of ours takes mail at, or where nobody outside has any business: this machine's own. */
 bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
 
 /* ---- channel.c: queue ---- */
 void channel_new(struct relay *relay, int fd);
+/* Ends those that have lost a result: queue asks for another one and tries again. */
+void channel_sweep(struct relay *relay);
 
 /* ---- job.c ---- */
 /* NULL: no memory. */

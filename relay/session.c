@@ -182,6 +182,7 @@ static void on_closed(void *arg, struct conn *conn, const struct err *why)
 	size_t none;
 
 	(void)conn;
+	s->tls_failed |= s->handshaking;
 	if (s->ended.code == 0)
 		err_set(&s->ended, code_of_end(why), "%s", why->code == E_TIMEOUT ? "the server did not answer in time" : why->code == 0 ? "the connection was closed" : why->text);
 	if (s->client != NULL) {

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { RELAY_SMTP_PORT = 25 /* with another one relay-port has been set for a network of its own */ };
+
 /* ---- TLS ---- */
 
 int settings_load(struct relay *relay, struct err *err)
@@ -64,6 +66,17 @@ static bool is_of_machine(const struct relay *relay, const struct sockaddr_stora
 	return false;
 }
 
+/* What others have in DNS must not lead to who trusts this machine. */
+static bool is_unspecified(const char *text)
+{
+	return strcmp(text, "0.0.0.0") == 0 || strcmp(text, "::") == 0 || strcmp(text, "::ffff:0.0.0.0") == 0;
+}
+
+static bool is_loopback(const char *text)
+{
+	return strncmp(text, "127.", 4) == 0 || strcmp(text, "::1") == 0 || strncmp(text, "::ffff:127.", 11) == 0;
+}
+
 /* The address itself, or all addresses of this machine. */
 bool settings_is_ours(void *arg, const struct sockaddr_storage *address)
 {
@@ -73,13 +86,15 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address)
 	char text[INET6_ADDRSTRLEN];
 
 	connect_text(address, text);
+	if (is_unspecified(text) || (is_loopback(text) && port == RELAY_SMTP_PORT))
+		return true;
 	for (size_t i = 0; i < conf_listener_count(conf); i++) {
 		const struct conf_listener *l = conf_listener(conf, i);
 		bool every = span_eq(l->host, address->ss_family == AF_INET ? SPAN_LIT("0.0.0.0") : SPAN_LIT("::"));
 
 		if (!span_eq(l->service, SPAN_LIT("smtp")) || l->port != port)
 			continue;
-		if (span_eq(l->host, span_str(text)) || (every && is_of_machine(relay, address)))
+		if (span_eq(l->host, span_str(text)) || (every && (is_loopback(text) || is_of_machine(relay, address))))
 			return true;
 	}
 	return false;

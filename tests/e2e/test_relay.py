@@ -42,7 +42,7 @@ def sink(host, port, *options):
 @pytest.fixture(scope="module")
 def remote():
     """Another suite: a host that offers TLS."""
-    with Instance().running("bob") as i:
+    with Instance(listeners=["lmtp"]).running("bob") as i:
         yield i
 
 
@@ -73,7 +73,7 @@ def world(remote):
 @pytest.fixture(scope="module")
 def suite(world, remote):
     """Its port for other hosts is the remote's; smtp-sink has the same one on other addresses."""
-    lines = world.conf_lines() + ["relay-port %d" % remote.port("smtp"), 'transport error.test { error "5.7.1 We do not write to them" }']
+    lines = world.conf_lines() + ["relay-port %d" % remote.port("smtp"), 'transport error.test { error "5.7.1 We do not write to them" }', 'transport lmtp.test { lmtp 127.0.0.1:%d }' % remote.port("lmtp")]
     with Instance(conf_lines=lines).running() as i:
         yield i
 
@@ -140,6 +140,11 @@ def test_a_wrong_key_gets_no_mail(suite, remote):
     said = probe(suite, "bob@deceived.test", 75)
     assert "450 4.7.5 its certificate: " in said
     assert "> MAIL" not in said
+
+
+def test_lmtp(suite, remote):
+    said = probe(suite, "bob@lmtp.test", 69)
+    assert "> LHLO mail.example.com" in said and "> RCPT TO:<bob@lmtp.test>" in said
 
 
 def test_words_that_are_none(suite):

@@ -215,6 +215,42 @@ static void what_the_settings_say(void **state)
 	assert_string_equal(servers[0].said, "[]|EHLO mail.own.test|MAIL FROM:<>|RCPT TO:<bob@a.test>|DATA|.|");
 }
 
+/* What a domain's administrator writes into DNS never leads back to this machine. */
+static void addresses_of_this_machine(void **state)
+{
+	static const struct {
+		const char *settings;
+		int family;
+		const char *address;
+		bool ours;
+	} table[] = {
+	    {"", AF_INET, "127.0.0.1", false}, {"", AF_INET, "0.0.0.0", true}, {"", AF_INET6, "::", true}, {"", AF_INET, "192.0.2.1", false},
+	    {"relay-port 25", AF_INET, "127.0.0.1", true}, {"relay-port 25", AF_INET, "127.9.9.9", true}, {"relay-port 25", AF_INET6, "::1", true},
+	    {"relay-port 25", AF_INET6, "::ffff:127.0.0.1", true}, {"relay-port 25", AF_INET, "192.0.2.1", false}, {"relay-port 25", AF_INET, "12.7.0.1", false},
+	    {"relay-port 25\nlisten smtp on 192.0.2.1:25 { }", AF_INET, "192.0.2.1", true}, {"relay-port 25\nlisten smtp on 192.0.2.1:2525 { }", AF_INET, "192.0.2.1", false},
+	    {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "127.0.0.7", true}, {"relay-port 2525\nlisten imap on 0.0.0.0:2525 { }", AF_INET, "127.0.0.7", false},
+	    {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "198.51.100.7", true}, {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "198.51.100.8", false},
+	};
+
+	(void)state;
+	relay.machine[0].ss_family = AF_INET;
+	inet_pton(AF_INET, "198.51.100.7", &((struct sockaddr_in *)(void *)&relay.machine[0])->sin_addr);
+	relay.machine_count = 1;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct sockaddr_storage a = {.ss_family = (sa_family_t)table[i].family};
+		char text[256];
+		struct err err;
+
+		snprintf(text, sizeof(text), "config-version 1\n%s\n", table[i].settings[0] != '\0' ? table[i].settings : "relay-port 2525");
+		conf_free(&conf);
+		if (conf_parse(span_str(text), "c", &conf, &err) != 0)
+			fail_msg("%s", err.text);
+		inet_pton(table[i].family, table[i].address, table[i].family == AF_INET ? (void *)&((struct sockaddr_in *)(void *)&a)->sin_addr : (void *)&((struct sockaddr_in6 *)(void *)&a)->sin6_addr);
+		if (settings_is_ours(&relay, &a) != table[i].ours)
+			fail_msg("row %zu: %s", i, table[i].address);
+	}
+}
+
 /* What cannot be sent is told without a word about the message; the connection is good for others. */
 static void what_the_server_cannot_take(void **state)
 {
@@ -334,6 +370,34 @@ static void replies_without_end(void **state)
 	assert_true(relay.session_count <= 1);
 }
 
+static bool has_timed_out(void)
+{
+	return result_count > 0;
+}
+
+/* One that drips keeps within its patience with each line, and does not within that of the whole. */
+static void a_server_that_drips(void **state)
+{
+	static const struct script drips = {.greeting = "220-one\r\n"};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	servers[0].script = &drips;
+	send_to(&m, 1, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until(is_connected);
+	for (int i = 0; i < 3; i++) {
+		peer_say(servers[0].peers, "220-more\r\n");
+		conn_flush(servers[0].peers->conn);
+	}
+	assert_true(relay.sessions->phase_end_ms > clock_monotonic_ms() + RELAY_PHASE_MS - 10000);
+	relay.sessions->phase_end_ms = clock_monotonic_ms();
+	peer_say(servers[0].peers, "220-more\r\n");
+	conn_flush(servers[0].peers->conn);
+	run_until(has_timed_out);
+	assert_result(0, E_UNAVAILABLE, "451 4.4.2 the server did not answer in time");
+	assert_false(results[0].reached);
+}
+
 /* It talks although nobody asked: an idle connection that does is of no use. */
 static void a_server_that_talks_to_itself(void **state)
 {
@@ -420,10 +484,12 @@ int main(void)
 	    TEST(hosts_that_are_all_of_no_use),
 	    TEST(no_way_at_all),
 	    TEST(what_the_settings_say),
+	    TEST(addresses_of_this_machine),
 	    TEST(what_the_server_cannot_take),
 	    TEST(a_server_that_takes_seven_bits),
 	    TEST(one_session_and_one_answer),
 	    TEST(replies_without_end),
+	    TEST(a_server_that_drips),
 	    TEST(a_server_that_talks_to_itself),
 	    TEST(what_is_withdrawn_does_not_begin),
 	    TEST(messages_that_are_none),

@@ -68,6 +68,11 @@ static int teardown(void **state)
 
 static struct relay_deliver m;
 
+static bool is_handshaking(void)
+{
+	return relay.sessions != NULL && relay.sessions->handshaking;
+}
+
 static void deliver_to(const char *domain)
 {
 	m = message_to(domain, "x\r\n");
@@ -107,6 +112,24 @@ static void a_ticket_is_kept(void **state)
 	assert_non_null(relay.destinations->ticket);
 	deliver_to("a.test");
 	assert_result(1, 0, "250");
+}
+
+/* A handshake that is not answered is as one that fails. */
+static void a_handshake_that_nobody_answers(void **state)
+{
+	static const struct script silent = {.rows = {{"EHLO", "250-host\r\n250 STARTTLS\r\n"}, {"STARTTLS", "220 go\r\n"}, {"\26", ""}}};
+
+	(void)state;
+	servers[0].script = &silent;
+	m = message_to("a.test", "x\r\n");
+	send_to(&m, 1, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until(is_handshaking);
+	conn_timeout(relay.sessions->conn, 1);
+	servers[0].script = NULL;
+	run_until_results(1);
+	assert_result(0, 0, "250");
+	assert_string_equal(results[0].tls, "none");
+	assert_int_equal(servers[0].connections, 2);
 }
 
 /* What is said behind the answer to STARTTLS is never read as if it had come by TLS; without TLS on another connection, if that is allowed. */
@@ -268,6 +291,7 @@ int main(void)
 	    TEST(it_is_used_when_it_is_offered),
 	    TEST(a_ticket_is_kept),
 	    TEST(a_handshake_that_fails),
+	    TEST(a_handshake_that_nobody_answers),
 	    TEST(certificates_that_are_verified),
 	    TEST(records_decide),
 	    TEST(records_bind),
