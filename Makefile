@@ -29,6 +29,7 @@ SECCOMP_LIBS  ?= -lseccomp
 IDN_LIBS      ?= -lidn2
 UTF8PROC_LIBS ?= -lutf8proc
 JANSSON_LIBS  ?= -ljansson
+PAM_LIBS      ?= -lpam
 CRYPT_LIBS    ?= -lcrypt
 CURL_LIBS     ?= -lcurl
 UNBOUND_LIBS  ?= -lunbound
@@ -66,9 +67,13 @@ master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/con
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
-             password.o hash.o app.o defence.o marks.o login.o sasl.o token.o token_keys.o sender.o change.o control.o control_app.o control_failures.o export.o) \
+             password.o hash.o app.o defence.o marks.o login.o sasl.o token.o token_keys.o sender.o change.o control.o control_alias.o control_app.o \
+             control_failures.o export.o question.o system.o machine_user.o) \
              lib/store/pages.o $(ALIAS) auth/aliases.o auth/aliases_load.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) $(JANSSON_LIBS) -lpthread -lm
+auth-pam_O := $(DAEMON) $(addprefix auth/,pam_main.o pam_tasks.o pam_child.o machine_user.o)
+# crypt(3) is pam_unix's, which comes later: a sanitizer must know it from the beginning.
+auth-pam_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(PAM_LIBS) $(CRYPT_LIBS)
 keys_O    := $(DAEMON) $(addprefix lib/tls/,certificate.o key.o) $(addprefix keys/,main.o ring.o)
 keys_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 fetch_O   := $(DAEMON) $(CONTROL) $(DNS) lib/dns/name.o lib/net/control_daemon.o $(addprefix fetch/,main.o address.o control.o header.o loop.o transfer.o)
@@ -136,7 +141,7 @@ mailwain-store_L    = $(JANSSON_LIBS)
 sendmail_O := $(COMMAND) $(CONF) lib/conf/file.o $(LOCAL) $(SMTP) $(addprefix submission/,sendmail.o sendmail_content.o sendmail_handover.o sendmail_queue.o sendmail_smtp.o)
 sendmail_L  = $(JANSSON_LIBS)
 
-DAEMONS  := master keys resolve auth fetch smtpd submission pickup queue deliver relay lmtpd imapd imap-session agent
+DAEMONS  := master keys resolve auth auth-pam fetch smtpd submission pickup queue deliver relay lmtpd imapd imap-session agent
 COMMANDS := mailwain mailwain-control mailwain-config mailwain-tls mailwain-account mailwain-fetch mailwain-queue mailwain-relay mailwain-store mailwain-aliases mailwain-resolve
 LINKS    := mailwain-alias:mailwain-account mailwain-domain:mailwain-account \
             mailwain-directory:mailwain-account mailwain-auth:mailwain-account mailwain-mailbox:mailwain-store
@@ -211,8 +216,9 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
-           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_app.o control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o) queue/dsn.o relay/recipients.o \
+           cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
+           control_failures.o defence.o directory.o directory_env.o \
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
@@ -426,6 +432,7 @@ $(B)/man/%: man/%.in $(B)/man/tables
 # ---- install: DESTDIR stages it below another root; no user is made and nothing is started ----
 SYSTEMDDIR  ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+PAMDIR      ?= /etc/pam.d
 FILL = sed -e 's,@BINDIR@,$(BINDIR),g' -e 's,@SYSCONFDIR@,$(SYSCONFDIR),g'
 # sendmail(1) under its names. Another mail server's file of such a name is neither replaced nor removed.
 SENDMAIL ?= yes
@@ -434,7 +441,7 @@ SENDMAIL_FILES := $(SBINDIR)/sendmail $(BINDIR)/mailq $(BINDIR)/newaliases $(PRE
 endif
 foreign = { [ -e "$$f" ] || [ -L "$$f" ]; } && [ "$$(readlink "$$f")" != $(SBINDIR)/sendmail ] && ! grep -qs -e mailwain-drop -e man1/sendmail "$$f"
 
-# Every installed path, for install and uninstall alike.
+# Every installed path, for install and uninstall alike. The file for PAM is configuration: it stays.
 INSTALLED = $(COMMANDS:%=$(BINDIR)/%) $(foreach l,$(LINKS),$(BINDIR)/$(firstword $(subst :, ,$l))) \
             $(DAEMONS:%=$(LIBEXECDIR)/%) $(LIBEXECDIR)/newaliases $(foreach p,$(PAGES),$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p)) \
             $(SYSTEMDDIR)/mailwain.service $(SYSUSERSDIR)/mailwain.conf
@@ -466,6 +473,8 @@ endif
 	sed 's/^u mw-/u $(USER_PREFIX)/' packaging/mailwain.sysusers >$(B)/mailwain.sysusers
 	install -m 644 $(B)/mailwain.service $(DESTDIR)$(SYSTEMDDIR)/mailwain.service
 	install -m 644 $(B)/mailwain.sysusers $(DESTDIR)$(SYSUSERSDIR)/mailwain.conf
+	@[ -e $(DESTDIR)$(PAMDIR)/mailwain ] || { mkdir -p $(DESTDIR)$(PAMDIR) && install -m 644 packaging/pam/mailwain $(DESTDIR)$(PAMDIR)/mailwain; } || \
+	echo "Users of this machine need $(PAMDIR)/mailwain, which root may write: see packaging/pam." >&2
 
 uninstall:
 	@for f in $(addprefix $(DESTDIR),$(SENDMAIL_FILES)); do \

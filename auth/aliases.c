@@ -3,6 +3,7 @@
 
 #include "alias/set.h"
 #include "auth/address.h"
+#include "auth/system.h"
 
 #include <stdio.h>
 
@@ -15,20 +16,12 @@ static struct span domain_of(struct span address)
 	return span_from(address, at);
 }
 
-static bool hold_in(struct auth *auth, struct span domain)
-{
-	const struct conf *conf = daemon_conf(auth->daemon);
-	struct conf_where where = {.domain = conf_domain_find(conf, domain)};
-
-	return where.domain != NULL && span_eq(conf_text(conf, CONF_accounts, &where), SPAN_LIT("system"));
-}
-
 int aliases_find(struct auth *auth, struct span address, const struct alias **out, struct err *err)
 {
 	struct span domain = domain_of(address);
 
 	*out = NULL;
-	if (auth->aliases == NULL || domain.len == address.len || !hold_in(auth, domain))
+	if (auth->aliases == NULL || domain.len == address.len || !system_is_domain(auth, domain))
 		return 0;
 	if (auth->aliases->why != NULL)
 		return err_set(err, E_UNAVAILABLE, "the aliases cannot be read now");

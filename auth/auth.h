@@ -12,6 +12,8 @@ struct marks;
 struct login;
 struct exchange;
 struct change;
+struct question;
+struct system_users;
 struct tokens;
 
 struct auth {
@@ -25,6 +27,8 @@ struct auth {
 	struct login *pending; /* being checked, or answered late */
 	unsigned pending_count, parked_count;
 	struct change *changes; /* of passwords, by their users */
+	struct question *questions; /* about addresses, that wait for auth-pam */
+	struct system_users *system; /* of this machine */
 	struct exchange *exchanges, **exchanges_tail; /* the tail NULL before the first */
 	unsigned exchange_count;
 	unsigned char secret[DIRECTORY_SECRET]; /* of SCRAM keys for accounts that do not exist, and of the defence: the same after a restart */
@@ -59,7 +63,10 @@ struct recipient {
 	char detail[65];
 };
 
-/* 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO. */
+/*
+ * 0; E_NOTFOUND (unknown user of a domain of ours), E_DENIED (domain not ours), E_DISABLED, E_SYNTAX, E_IO; E_UNAVAILABLE: /etc/aliases
+ * cannot be read. E_AGAIN, and what else system_find() says, when it leads to a user of this machine; who has none yet gets an account by it.
+ */
 int auth_lookup(struct auth *auth, struct span address, struct recipient *out, struct err *err);
 /* The same without /etc/aliases: the mailbox that an alias calls by its own name. */
 int auth_lookup_mailbox(struct auth *auth, struct span address, struct recipient *out, struct err *err);
@@ -69,8 +76,9 @@ uint64_t auth_quota(struct auth *auth, const struct account *account);
 
 /*
  * Where an address leads in the end: fn is called for each mailbox or remote address
- * (account 0), each once, and for commands and files of /etc/aliases. E_LOOP when aliases go deeper than DIRECTORY_DEPTH_MAX, E_LIMIT;
- * E_UNAVAILABLE when a list that is included cannot be read; E_CANNOT when all there is may not have mail. When it fails fn may have been called.
+ * (account 0), each once, and for commands and files of /etc/aliases; when all of them are known, or not at all. E_LOOP when aliases go
+ * deeper than DIRECTORY_DEPTH_MAX, E_LIMIT; E_UNAVAILABLE when a list that is included cannot be read; E_CANNOT when all there is may not
+ * have mail; else as auth_lookup(). E_AGAIN: all users that are not known have been asked for.
  */
 int auth_expand_each(struct auth *auth, struct span address, int (*fn)(void *arg, const struct recipient *r), void *arg,
     struct err *err);
@@ -98,11 +106,20 @@ int aliases_each(struct auth *auth, const struct alias *alias, const struct alia
 
 /*
  * May the account send as this address: its own, one that leads to it alone or to it among others (an alias), each also with
- * "+detail", or one that it was allowed? E_DENIED, E_IO.
+ * "+detail", or one that it was allowed? E_DENIED, E_IO, E_AGAIN as auth_lookup().
  */
 int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err);
 /* Its senders are these from here on: addresses and "*@domain". E_SYNTAX, E_TOOBIG. */
 int senders_set(struct account *account, const struct span *words, size_t count, struct err *err);
+
+/* ---- question.c: what daemons ask about addresses ---- */
+struct ipc_conn;
+struct ipc_type;
+
+/* Answered now, or when auth-pam has answered. type: auth_recipient, auth_expand or auth_sender; account: of the last. */
+void auth_question(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct ipc_type *type, struct span address, uint64_t account);
+/* The connection is gone: nobody is answered. */
+void auth_question_forget(struct auth *auth, struct ipc_conn *conn);
 
 /* ---- password.c: hashing beside the event loop ---- */
 
@@ -113,11 +130,15 @@ int senders_set(struct account *account, const struct span *words, size_t count,
 typedef void password_done(void *arg, int code, const struct credentials *made);
 
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
+struct system_login;
+
 /* Whose password it may be. */
 struct password_ask {
 	uint64_t source;  /* stands for who asks; sources are served in turns */
 	uint64_t account; /* its number, or what stands for one that does not exist */
 	const struct credentials *have; /* NULL: none; takes as long */
+	const struct system_login *outside; /* auth-pam knows; have is NULL */
+	struct span stamp; /* of outside: the present password's; empty: there is no such user, and nothing is remembered */
 	unsigned rank;	   /* sources of a lower one come first */
 	bool is_stranger; /* wrong guesses count for the defence */
 };
@@ -133,7 +154,6 @@ bool password_is_asked(struct password_pool *pool, const struct password_ask *as
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);
 
 /* ---- login.c: one attempt, from the first word to the answer, which may have to wait ---- */
-struct ipc_conn;
 struct scram_keys;
 
 /* Who wants in, from where. */
@@ -159,15 +179,15 @@ void login_by_own_password(struct login *login, struct span password);
 /* The client has proved that it is this user, or not: reason says in the log what was wrong. code: 0, E_AUTHFAILED, or what kept us from finding out. */
 void login_end(struct login *login, int code, const char *reason);
 void login_proved(struct login *login);
-/* A certificate of the client's, which the daemon that has the connection has checked, says who it is. */
-void login_by_certificate(struct login *login);
+/* Somebody says who it is: a certificate, which the daemon that has the connection has checked, or the identity provider. */
+void login_vouched(struct login *login);
 /* Before a proof is looked at; false: it must not be, and the login has been refused. */
 bool login_may_prove(struct login *login);
 /* A proof was right, though the client has still to say so. */
 void login_is_right(struct login *login);
 /* A proof was wrong, though the client has still to be told: it has failed, also when it leaves now. login_end adds nothing to that. */
 void login_is_wrong(struct login *login, const char *reason);
-/* Is there such an account? Not to be found is no error: login_why_not says it then. */
+/* Is there such an account, or could there be such a user of this machine? Not to be found is no error: login_why_not says it then. */
 int login_find(struct login *login);
 const char *login_why_not(const struct login *login);
 /* The SCRAM keys of the account, or such as nobody's password has. */

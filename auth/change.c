@@ -69,6 +69,10 @@ static void on_login(void *arg, int code, struct span text, const struct account
 		change_end(change, code, text);
 		return;
 	}
+	if (account->system) {
+		change_end(change, E_UNSUPPORTED, SPAN_LIT("This is the password of a user of the machine, which is changed there: passwd(1)"));
+		return;
+	}
 	change->account = *account;
 	if (password_make(change->auth->passwords, secret_span(&change->wanted), on_made, change) != 0)
 		change_end(change, E_UNAVAILABLE, SPAN_LIT("The password cannot be changed now; try again later"));

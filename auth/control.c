@@ -3,6 +3,7 @@
 
 #include "auth/address.h"
 #include "auth/request.h"
+#include "auth/system.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
@@ -40,8 +41,7 @@ void request_changed(struct request *q, const char *change, const char *object)
 	    F_STR("object", object));
 }
 
-/* what: for the log, and for people unless words are given. */
-static void done_change(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object)
+void request_done(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object)
 {
 	if (code != 0) {
 		request_failed(q, code, err);
@@ -74,9 +74,9 @@ static void row_account(struct control_reply *reply, struct auth *auth, const st
 	buf_init(&row, 8192);
 	buf_add_str(&row, "{\"address\":");
 	json_add_string(&row, span_str(a->address));
-	buf_printf(&row, ",\"id\":%llu,\"quota\":%llu,\"disabled\":%s,\"password\":%s,\"created\":%lld,\"name\":",
+	buf_printf(&row, ",\"id\":%llu,\"quota\":%llu,\"disabled\":%s,\"password\":%s,\"system\":%s,\"created\":%lld,\"name\":",
 	    (unsigned long long)a->id, (unsigned long long)auth_quota(auth, a), a->disabled ? "true" : "false",
-	    a->credentials.hash[0] ? "true" : "false", (long long)a->created);
+	    a->credentials.hash[0] ? "true" : "false", a->system ? "true" : "false", (long long)a->created);
 	json_add_string(&row, span_str(a->name));
 	buf_add_str(&row, ",\"senders\":");
 	json_add_string(&row, span_str(a->senders));
@@ -87,20 +87,50 @@ static void row_account(struct control_reply *reply, struct auth *auth, const st
 
 /* ---- accounts ---- */
 
+/* An account of this name would keep a user of the machine from the own mail. 0, E_EXISTS, or what system_find() says. */
+static int check_machine_user(struct request *q, struct err *err)
+{
+	struct span address = span_str(q->account.address), name = span_sub(address, 0, span_find(address, '@'));
+	struct system_user user;
+	int r = system_is_domain(q->auth, span_from(address, name.len + 1)) ? system_find(q->auth->system, name, &user) : E_NOTFOUND;
+
+	if (r == E_NOTFOUND)
+		return 0;
+	if (r == 0)
+		return err_set(err, E_EXISTS, "%s is a user of this machine, who logs in with the password there%s", q->account.address,
+		    system_has_mailbox(q->auth, &user) ? " and has an account from the first mail or login on" : "; system-first-uid says that it has no mailbox");
+	return r == E_AGAIN ? r : err_set(err, r, "it cannot be known now whether %s is a user of this machine: %s", q->account.address, err_text(r));
+}
+
+static void store_credentials(void *arg)
+{
+	struct request *q = arg;
+	struct err err = {0};
+	int r = q->add ? check_machine_user(q, &err) : 0;
+
+	if (r == E_AGAIN && q->round++ < SYSTEM_ROUNDS_MAX && system_wait(q->auth->system, store_credentials, q) == 0)
+		return;
+	if (r == E_AGAIN)
+		err_set(&err, E_UNAVAILABLE, "too much is asked of auth-pam");
+	if (r == 0)
+		r = q->add ? directory_account_add(q->auth->directory, &q->account, &err)
+			   : directory_credentials_put(q->auth->directory, q->account.id, NULL, &q->account.credentials, &err);
+	request_done(q, r, &err, q->add ? "added" : "password", q->add ? NULL : "has a new password", q->account.address);
+	free(q);
+}
+
 static void on_hashed(void *arg, int code, const struct credentials *made)
 {
 	struct request *q = arg;
 	struct err err = {0};
-	int r = code;
 
-	if (r == 0) {
+	if (code == 0) {
 		q->account.credentials = *made;
-		r = q->add ? directory_account_add(q->auth->directory, &q->account, &err)
-			   : directory_credentials_put(q->auth->directory, q->account.id, NULL, made, &err);
-	} else {
-		err_set(&err, r, "the password could not be hashed: %s", err_text(r));
+		store_credentials(q);
+		return;
 	}
-	done_change(q, r, &err, q->add ? "added" : "password", q->add ? NULL : "has a new password", q->account.address);
+	err_set(&err, code, "the password could not be hashed: %s", err_text(code));
+	request_failed(q, code, &err);
 	free(q);
 }
 
@@ -172,7 +202,22 @@ static void account_senders(struct request *q)
 	r = senders_set(&q->account, q->args + 3, none ? 0 : q->count - 3, &err);
 	if (r == 0)
 		r = directory_account_put(q->auth->directory, &q->account, &err);
-	done_change(q, r, &err, "senders", none ? "sends as itself alone" : "may send as these, too", q->account.address);
+	request_done(q, r, &err, "senders", none ? "sends as itself alone" : "may send as these, too", q->account.address);
+}
+
+static void account_remove(struct request *q)
+{
+	struct err err = {0};
+	int r = directory_account_remove(q->auth->directory, span_str(q->account.address), &err);
+
+	if (r != 0) {
+		request_failed(q, r, &err);
+		return;
+	}
+	request_changed(q, "removed", q->account.address);
+	control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory%s", q->account.address,
+	    (unsigned)(q->account.id & 255), (unsigned long long)q->account.id,
+	    q->account.system ? "; while the machine has this user, the next mail or login makes a new, empty account: `account disable` keeps it closed" : "");
 }
 
 static void account_change(struct request *q, struct span verb)
@@ -186,23 +231,18 @@ static void account_change(struct request *q, struct span verb)
 		row_account(q->reply, q->auth, &q->account);
 		control_reply_done(q->reply, EX_OK, "%s", "");
 	} else if (span_eq(verb, SPAN_LIT("passwd"))) {
-		if (q->secret.len == 0)
+		if (q->account.system)
+			control_reply_done(q->reply, EX_CANTCREAT, "%s is a user of this machine: passwd(1) changes the password", q->account.address);
+		else if (q->secret.len == 0)
 			control_reply_done(q->reply, EX_USAGE, "a password is needed");
 		else
 			hash_then_store(q, false);
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
-		r = directory_account_remove(q->auth->directory, span_str(q->account.address), &err);
-		if (r == 0) {
-			request_changed(q, "removed", q->account.address);
-			control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory",
-			    q->account.address, (unsigned)(q->account.id & 255), (unsigned long long)q->account.id);
-		} else {
-			request_failed(q, r, &err);
-		}
+		account_remove(q);
 	} else if (span_eq(verb, SPAN_LIT("disable")) || span_eq(verb, SPAN_LIT("enable"))) {
 		q->account.disabled = span_eq(verb, SPAN_LIT("disable"));
 		r = directory_account_put(q->auth->directory, &q->account, &err);
-		done_change(q, r, &err, q->account.disabled ? "disabled" : "enabled", NULL, q->account.address);
+		request_done(q, r, &err, q->account.disabled ? "disabled" : "enabled", NULL, q->account.address);
 	} else if (span_eq(verb, SPAN_LIT("quota")) && q->count == 4) {
 		if (span_eq(q->args[3], SPAN_LIT("domain")))
 			q->account.quota = UINT64_MAX;
@@ -211,7 +251,7 @@ static void account_change(struct request *q, struct span verb)
 			return;
 		}
 		r = directory_account_put(q->auth->directory, &q->account, &err);
-		done_change(q, r, &err, "quota", "has a new quota", q->account.address);
+		request_done(q, r, &err, "quota", "has a new quota", q->account.address);
 	} else {
 		control_reply_done(q->reply, EX_USAGE, "see `mailwain account --help`");
 	}
@@ -274,129 +314,6 @@ static void do_account(struct request *q, struct span verb)
 	}
 	if (request_account(q, q->args[2]))
 		account_change(q, verb);
-}
-
-/* ---- aliases ---- */
-
-static void row_alias(struct control_reply *reply, struct span address, struct span targets)
-{
-	struct buf row;
-
-	buf_init(&row, 2 * DIRECTORY_ALIAS_MAX);
-	buf_add_str(&row, "{\"address\":");
-	json_add_string(&row, address);
-	buf_add_str(&row, ",\"targets\":[");
-	for (bool first = true; targets.len > 0; first = false) {
-		size_t end = span_find(targets, '\0');
-
-		if (!first)
-			buf_add_char(&row, ',');
-		json_add_string(&row, span_sub(targets, 0, end));
-		targets = span_from(targets, end + 1);
-	}
-	buf_add_str(&row, "]}");
-	control_reply_row(reply, buf_span(&row));
-	buf_fini(&row);
-}
-
-static int list_alias(void *arg, struct span address, struct span targets)
-{
-	row_alias(((struct request *)arg)->reply, address, targets);
-	return 0;
-}
-
-static int show_target(void *arg, const struct recipient *r)
-{
-	struct buf row;
-
-	buf_init(&row, 4096);
-	buf_add_str(&row, "{\"address\":");
-	json_add_string(&row, span_str(r->address));
-	buf_printf(&row, ",\"local\":%s,\"account\":%llu,\"program\":", r->account ? "true" : "false", (unsigned long long)r->account);
-	json_add_string(&row, r->text);
-	buf_add_char(&row, '}');
-	control_reply_row(((struct request *)arg)->reply, buf_span(&row));
-	buf_fini(&row);
-	return 0;
-}
-
-static int ignore_target(void *arg, const struct recipient *r)
-{
-	(void)arg;
-	(void)r;
-	return 0;
-}
-
-/* One that leads only to itself is taken back; one that leads nowhere yet may be made before its target. */
-static void alias_added(struct request *q, const char *address)
-{
-	struct err err = {0}, ignored;
-	int r = auth_expand_each(q->auth, span_str(address), ignore_target, NULL, &err);
-
-	if (r == E_LOOP) {
-		directory_alias_remove(q->auth->directory, span_str(address), &ignored);
-		control_reply_done(q->reply, EX_DATAERR, "%s is not added: %s", address, err.text);
-		return;
-	}
-	request_changed(q, "added", address);
-	if (r != 0 && !err_is_temp(r))
-		control_reply_done(q->reply, EX_OK, "%s added, but it leads nowhere yet (%s): mail for it is refused", address, err.text);
-	else
-		control_reply_done(q->reply, EX_OK, "%s added", address);
-}
-
-static void alias_add(struct request *q, const char *address)
-{
-	struct buf targets;
-	struct err err = {0};
-	int r;
-
-	buf_init(&targets, DIRECTORY_ALIAS_MAX);
-	r = address_check(address, &err);
-	if (r == 0)
-		r = q->count < 4 ? err_set(&err, E_SYNTAX, "an alias needs at least one target")
-				 : addresses_canonical(q->args + 3, q->count - 3, &targets, &err);
-	if (r == 0 && !auth_domain_is_ours(q->auth, span_str(strrchr(address, '@') + 1)))
-		r = err_set(&err, E_SYNTAX, "%s is not a domain of this server; `mailwain domain add` makes it one", strrchr(address, '@') + 1);
-	if (r == 0)
-		r = directory_alias_put(q->auth->directory, span_str(address), buf_span(&targets), false, &err);
-	buf_fini(&targets);
-	if (r != 0)
-		request_failed(q, r, &err);
-	else
-		alias_added(q, address);
-}
-
-static void do_alias(struct request *q, struct span verb)
-{
-	char address[DIRECTORY_ADDRESS_MAX + 1];
-	struct err err = {0};
-	int r;
-
-	if (span_eq(verb, SPAN_LIT("list"))) {
-		directory_alias_each(q->auth->directory, list_alias, q);
-		control_reply_done(q->reply, EX_OK, "%s", "");
-		return;
-	}
-	if (q->count < 3) {
-		control_reply_done(q->reply, EX_USAGE, "an address is missing");
-		return;
-	}
-	r = address_canonical(q->args[2], address, &err);
-	if (r != 0) {
-		request_failed(q, r, &err);
-	} else if (span_eq(verb, SPAN_LIT("add"))) {
-		alias_add(q, address);
-	} else if (span_eq(verb, SPAN_LIT("remove"))) {
-		r = directory_alias_remove(q->auth->directory, span_str(address), &err);
-		done_change(q, r, &err, "removed", NULL, address);
-	} else {
-		r = auth_expand_each(q->auth, span_str(address), show_target, q, &err);
-		if (r == 0)
-			control_reply_done(q->reply, EX_OK, "%s", "");
-		else
-			request_failed(q, r, &err);
-	}
 }
 
 /* ---- domains ---- */
@@ -492,7 +409,7 @@ static void do_domain(struct request *q, struct span verb)
 		request_failed(q, r, &err);
 	} else if (span_eq(verb, SPAN_LIT("add"))) {
 		r = directory_domain_add(q->auth->directory, span_str(name), &err);
-		done_change(q, r, &err, "added", NULL, name);
+		request_done(q, r, &err, "added", NULL, name);
 	} else if (conf_domain_find(conf, span_str(name)) != NULL && !directory_domain_has(q->auth->directory, span_str(name))) {
 		control_reply_done(q->reply, EX_DATAERR, "%s stands in the configuration: remove its block and reload", name);
 	} else {
@@ -510,7 +427,7 @@ void auth_control(void *arg, struct control_reply *reply, const struct span *arg
 	else if (span_eq(args[0], span_str(q.kind = "account")))
 		do_account(&q, args[1]);
 	else if (span_eq(args[0], span_str(q.kind = "alias")))
-		do_alias(&q, args[1]);
+		control_alias(&q, args[1]);
 	else if (span_eq(args[0], span_str(q.kind = "domain")))
 		do_domain(&q, args[1]);
 	else if (span_eq(args[0], span_str(q.kind = "auth")) && span_eq(args[1], SPAN_LIT("failures")))

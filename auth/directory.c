@@ -19,8 +19,11 @@ struct record {
 	int64_t created;
 };
 
+enum { RECORD_SYSTEM = 1, RECORD_FLAGS = RECORD_SYSTEM };
+
 struct record_more {
-	uint16_t scram_sha_1_len, scram_sha_256_len, senders_len, zero;
+	uint16_t scram_sha_1_len, scram_sha_256_len, senders_len;
+	uint16_t flags; /* RECORD_ */
 };
 
 static struct span span_val(MDB_val v)
@@ -67,6 +70,9 @@ static int decode_account(MDB_val value, struct account *out)
 		at += sizeof(more);
 		left -= sizeof(more);
 	}
+	if ((more.flags & ~RECORD_FLAGS) != 0)
+		return E_CORRUPT;
+	out->system = (more.flags & RECORD_SYSTEM) != 0;
 	out->id = record.id;
 	out->quota = record.quota;
 	out->created = record.created;
@@ -96,7 +102,7 @@ static int put_account(struct directory *d, MDB_txn *txn, const struct account *
 {
 	const struct credentials *c = &a->credentials;
 	struct record_more more = {.scram_sha_1_len = (uint16_t)strlen(c->scram_sha_1), .scram_sha_256_len = (uint16_t)strlen(c->scram_sha_256),
-	    .senders_len = (uint16_t)strlen(a->senders)};
+	    .senders_len = (uint16_t)strlen(a->senders), .flags = a->system ? RECORD_SYSTEM : 0};
 	struct record record = {.version = DIRECTORY_RECORD_VERSION,
 	    .disabled = a->disabled,
 	    .address_len = (uint16_t)strlen(a->address),

@@ -44,6 +44,7 @@ struct account {
 	uint64_t quota; /* bytes; UINT64_MAX: what the domain says */
 	int64_t created;
 	bool disabled;
+	bool system; /* a user of this machine, whose password PAM checks: it has no credentials here */
 	char address[DIRECTORY_ADDRESS_MAX + 1];
 	char name[DIRECTORY_NAME_MAX + 1];
 	struct credentials credentials;

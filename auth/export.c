@@ -22,6 +22,8 @@ static int export_account(void *arg, const struct account *a)
 		buf_printf(out, " quota=%llu", (unsigned long long)a->quota);
 	if (a->disabled)
 		buf_add_str(out, " disabled");
+	if (a->system)
+		buf_add_str(out, " system");
 	if (a->senders[0]) {
 		buf_add_str(out, " senders=");
 		for (const char *c = a->senders; *c != '\0'; c++)
@@ -163,6 +165,10 @@ static int take_word(struct span word, struct account *account, struct err *err)
 		return take_senders(span_from(word, 8), account, err);
 	if (span_eq(word, SPAN_LIT("disabled"))) {
 		account->disabled = true;
+		return 0;
+	}
+	if (span_eq(word, SPAN_LIT("system"))) {
+		account->system = true;
 		return 0;
 	}
 	r = take_credential(word, &account->credentials);

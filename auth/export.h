@@ -2,7 +2,7 @@
  * The directory as text (mailwain-directory(8)), a line each:
  *
  *   domain NAME
- *   account ADDRESS id=NUMBER [quota=BYTES] [disabled] [hash=TEXT] [name=TEXT to the end of the line]
+ *   account ADDRESS id=NUMBER [quota=BYTES] [disabled] [system] [hash=TEXT] [name=TEXT to the end of the line]
  *   app-password ADDRESS protocols=LIST [created=SECONDS] hash=TEXT name=LABEL to the end of the line
  *   alias ADDRESS TARGET...
  */

@@ -1,10 +1,12 @@
-/* One login: look up, ask the defence, hash beside the loop, answer what failed late, and what is right with a grant. */
+/* One login: look up, ask the defence, have the password checked beside the loop or by auth-pam, answer what failed late, and what is right with a grant. */
 #include "auth/auth.h"
 
 #include "auth/address.h"
 #include "auth/app.h"
 #include "auth/defence.h"
+#include "auth/machine_user.h"
 #include "auth/marks.h"
+#include "auth/system.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -21,7 +23,7 @@ enum {
 	LOGIN_GRID_MS = 250,	  /* refusals are answered so long after the question, or twice so long: when tells nothing of why */
 	LOGIN_RANK_STRANGER = 16, /* behind so many of somebody who belongs here */
 	LOGIN_RANK_MAX = 64,
-	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account */
+	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account, or for what auth-pam says of the user */
 	LOGIN_PARK_STEP_MS = 100,
 	LOGIN_PARK_MS = 10 * 1000,
 };
@@ -40,7 +42,12 @@ struct login {
 	bool is_right; /* what was counted is settled */
 	bool is_wrong; /* so it is; and the log has it */
 	int64_t delay_ms; /* of is_wrong */
-	struct secret *parked; /* NULL: it does not wait to be checked */
+	bool system;   /* a user of this machine, or nobody: PAM knows the password */
+	bool user_known; /* it is a user: */
+	struct system_user machine_user;
+	bool own;      /* not by an app password */
+	unsigned rounds; /* of waiting for what auth-pam says of the user */
+	struct secret *parked; /* the password; NULL: it does not wait to be checked */
 	int code;
 	struct span refusal; /* in words; empty: those of the code */
 	char app[DIRECTORY_LABEL_MAX + 1]; /* the app password that it was; "": none */
@@ -215,7 +222,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (login->parked != NULL)
-		login_by_own_password(login, secret_span(login->parked)); /* what it found before may have changed */
+		login_by_password(login, secret_span(login->parked));
 	else
 		login_answer(login);
 }
@@ -267,20 +274,95 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 	return login;
 }
 
+/* Could it be the address of a user of this machine? */
+static bool is_machine_name(struct auth *auth, struct span canonical)
+{
+	struct span name = span_sub(canonical, 0, span_find(canonical, '@'));
+
+	return machine_user_name_is_valid(name) && system_is_domain(auth, span_from(canonical, name.len + 1));
+}
+
 /* Not to be found is no error: the password is checked all the same, so that it takes as long. */
-static int find_account(struct login *login)
+int login_find(struct login *login)
 {
 	struct auth *auth = login->auth;
 	char canonical[DIRECTORY_ADDRESS_MAX + 1];
+	enum directory_kind kind = DIRECTORY_NONE;
 	int r = address_canonical(span_str(login->user), canonical, NULL);
 
 	if (r == 0)
-		r = directory_account_get(auth->directory, span_str(canonical), &login->account);
-	login->found = r == 0;
-	login->known = r == 0 && login->account.credentials.hash[0] != '\0';
+		kind = directory_find(auth->directory, span_str(canonical), &login->account, NULL);
+	if (kind == DIRECTORY_ERROR)
+		return E_IO;
+	login->found = kind == DIRECTORY_ACCOUNT;
+	login->known = login->found && !login->account.system && login->account.credentials.hash[0] != '\0';
+	/* An alias takes the mail of the user of its name, who has no mailbox then. */
+	login->system = r == 0 && (kind == DIRECTORY_NONE || (login->found && login->account.system)) && is_machine_name(auth, span_str(canonical));
 	if (login->found)
 		login->attempt.known = marks_is_known(auth->marks, login->account.id, login->attempt.source);
-	return err_is_temp(r) ? r : 0;
+	return r != 0 && err_is_temp(r) ? r : 0;
+}
+
+/* The canonical local part. */
+static struct span machine_name(const struct login *login)
+{
+	struct span user = span_str(login->attempt.user);
+
+	return span_sub(user, 0, span_find(user, '@'));
+}
+
+/* 0, E_AGAIN, or what system_find() says. */
+static int find_machine_user(struct login *login)
+{
+	int r = login->system ? system_find(login->auth->system, machine_name(login), &login->machine_user) : E_NOTFOUND;
+
+	login->user_known = r == 0 && system_has_mailbox(login->auth, &login->machine_user);
+	return r == E_NOTFOUND ? 0 : r;
+}
+
+static struct system_login ask_of(const struct login *login, bool proved)
+{
+	return (struct system_login){.user = machine_name(login),
+	    .service = span_str(login->service),
+	    .remote = span_str(login->remote),
+	    .proved = proved};
+}
+
+/* Who logs in before any mail has come has a mailbox from now on. */
+static int have_account(struct login *login)
+{
+	struct err err = {0};
+
+	if (login->found)
+		return 0;
+	if (!login->user_known)
+		return E_AUTHFAILED;
+	return system_account_make(login->auth, span_str(login->attempt.user), &login->machine_user, &login->account, &err);
+}
+
+/* PAM has no objection, or has; or it cannot be known. */
+static void machine_user_may(void *arg, int code, int64_t spent_us)
+{
+	struct login *login = arg;
+	int r = code == 0 ? have_account(login) : code;
+
+	(void)spent_us;
+	if (r == 0)
+		login_proved(login);
+	else if (r == E_DISABLED || r == E_AUTHFAILED)
+		login_end(login, E_AUTHFAILED, r == E_DISABLED ? "disabled" : "unknown-user");
+	else
+		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
+}
+
+/* Who has proved to be this user in another way may still be one whom the machine does not let in. */
+static void ask_whether_may(struct login *login)
+{
+	struct system_login ask = ask_of(login, true);
+	int r = system_login(login->auth->system, &ask, span_str(""), machine_user_may, login);
+
+	if (r != 0)
+		login_end(login, r, err_text(r));
 }
 
 /* ---- by a password ---- */
@@ -304,11 +386,27 @@ static void on_checked(void *arg, int code, const struct credentials *made)
 
 	if (made != NULL)
 		renew(login, made);
-	if (code == 0)
+	if (login->system && code != E_AUTHFAILED)
+		machine_user_may(login, code, 0);
+	else if (code == 0)
 		login_proved(login);
 	else
 		login_end(login, code, code == E_UNAVAILABLE ? "overload" : code != E_AUTHFAILED ? err_text(code)
-			: login->known ? "password" : "unknown-user");
+			: login->known || login->user_known ? "password" : "unknown-user");
+}
+
+/* For as long as the login waits. */
+static bool keep_password(struct login *login, struct span password)
+{
+	struct auth *auth = login->auth;
+
+	if (login->parked != NULL)
+		return true;
+	login->parked = auth->parked_count < LOGIN_PARKED_MAX ? calloc(1, sizeof(*login->parked)) : NULL;
+	if (login->parked == NULL)
+		return false;
+	auth->parked_count++;
+	return secret_set(login->parked, password);
 }
 
 /*
@@ -317,17 +415,8 @@ static void on_checked(void *arg, int code, const struct credentials *made)
  */
 static bool park(struct login *login, struct span password)
 {
-	struct auth *auth = login->auth;
-
-	if (!login->attempt.may_wait || clock_monotonic_ms() - login->begun_ms > LOGIN_PARK_MS)
+	if (!login->attempt.may_wait || clock_monotonic_ms() - login->begun_ms > LOGIN_PARK_MS || !keep_password(login, password))
 		return false;
-	if (login->parked == NULL) {
-		login->parked = auth->parked_count < LOGIN_PARKED_MAX ? calloc(1, sizeof(*login->parked)) : NULL;
-		if (login->parked == NULL)
-			return false;
-		auth->parked_count++;
-		secret_set(login->parked, password);
-	}
 	answer_later(login, LOGIN_PARK_STEP_MS);
 	return true;
 }
@@ -343,6 +432,7 @@ static void check_now(struct login *login, const struct password_ask *ask, struc
 static void check(struct login *login, struct span password)
 {
 	struct auth *auth = login->auth;
+	struct system_login outside = ask_of(login, false);
 	int64_t now = clock_monotonic_ms();
 	unsigned failures = defence_failures(auth->defence, &login->attempt, now);
 	struct password_ask ask = {.source = login->attempt.source,
@@ -350,8 +440,14 @@ static void check(struct login *login, struct span password)
 	    .have = login->known ? &login->account.credentials : NULL,
 	    .rank = login->attempt.known ? 0 : LOGIN_RANK_STRANGER + (failures < LOGIN_RANK_MAX ? failures : LOGIN_RANK_MAX),
 	    .is_stranger = !login->attempt.known};
-	const char *refused = password_is_asked(auth->passwords, &ask, password) ? NULL : defence_ask(auth->defence, &login->attempt, now);
+	const char *refused;
 
+	if (login->system) {
+		ask.account = login->attempt.account; /* the same before and after it has one */
+		ask.outside = &outside;
+		ask.stamp = login->user_known ? span_of(login->machine_user.stamp, SYSTEM_STAMP) : span_str("");
+	}
+	refused = password_is_asked(auth->passwords, &ask, password) ? NULL : defence_ask(auth->defence, &login->attempt, now);
 	if (refused != NULL && park(login, password))
 		return;
 	if (refused == NULL)
@@ -361,58 +457,94 @@ static void check(struct login *login, struct span password)
 	unpark(login);
 }
 
-void login_by_own_password(struct login *login, struct span password)
-{
-	int r = find_account(login);
-
-	if (r == 0)
-		check(login, password);
-	else
-		login_end(login, r, err_text(r));
-}
-
 /* An app password cannot be guessed: whoever knows one gets in, whatever others do. */
-void login_by_password(struct login *login, struct span password)
+static bool by_app_password(struct login *login, struct span password)
 {
 	struct app_password app;
-	int r = find_account(login);
 
-	if (r != 0) {
-		login_end(login, r, err_text(r));
-	} else if (login->found && !login->account.disabled &&
-		   app_password_find(login->auth->directory, login->account.id, span_str(login->service), password, &app)) {
-		memcpy(login->app, app.label, sizeof(login->app));
+	if (login->own || !login->found || login->account.disabled ||
+	    !app_password_find(login->auth->directory, login->account.id, span_str(login->service), password, &app))
+		return false;
+	memcpy(login->app, app.label, sizeof(login->app));
+	marks_app(login->auth->marks, login->account.id, &app, span_str(login->remote));
+	if (login->system)
+		ask_whether_may(login);
+	else
 		login_end(login, 0, NULL);
-		marks_app(login->auth->marks, login->account.id, &app, span_str(login->remote));
-	} else {
-		check(login, password);
-	}
+	return true;
 }
 
-/* ---- by a certificate ---- */
-
-void login_by_certificate(struct login *login)
+/* What it found before may have changed. */
+static void on_user_known(void *arg)
 {
-	int r = find_account(login);
+	struct login *login = arg;
 
-	if (r != 0)
+	login_by_password(login, secret_span(login->parked));
+}
+
+/* False: it cannot wait for auth-pam. */
+static bool wait_for_user(struct login *login, struct span password)
+{
+	return login->rounds++ < SYSTEM_ROUNDS_MAX && keep_password(login, password) && system_wait(login->auth->system, on_user_known, login) == 0;
+}
+
+void login_by_password(struct login *login, struct span password)
+{
+	int r = login_find(login);
+
+	if (r == 0)
+		r = find_machine_user(login);
+	if (r == E_AGAIN && wait_for_user(login, password))
+		return;
+	if (r == E_AGAIN)
+		login_end(login, E_UNAVAILABLE, "overload");
+	else if (r != 0)
 		login_end(login, r, err_text(r));
-	else if (login->found)
+	else if (!by_app_password(login, password))
+		check(login, password);
+}
+
+void login_by_own_password(struct login *login, struct span password)
+{
+	login->own = true;
+	login_by_password(login, password);
+}
+
+/* ---- by the word of another ---- */
+
+static void take_word(void *arg)
+{
+	struct login *login = arg;
+	int r = login_find(login);
+
+	if (r == 0)
+		r = find_machine_user(login);
+	if (r == E_AGAIN && login->rounds++ < SYSTEM_ROUNDS_MAX && system_wait(login->auth->system, take_word, login) == 0)
+		return;
+	if (r == E_AGAIN)
+		login_end(login, E_UNAVAILABLE, "overload");
+	else if (r != 0)
+		login_end(login, r, err_text(r));
+	else if (login->user_known)
+		ask_whether_may(login);
+	else if (login->found && !login->account.system)
 		login_proved(login);
 	else
 		login_end(login, E_AUTHFAILED, "unknown-user");
 }
 
-/* ---- by a token ---- */
-
-int login_find(struct login *login)
+void login_vouched(struct login *login)
 {
-	return find_account(login);
+	take_word(login);
 }
+
+/* ---- by a token ---- */
 
 const char *login_why_not(const struct login *login)
 {
-	return !login->found ? "unknown-user" : login->account.disabled ? "disabled" : NULL;
+	if (!login->found && !login->system)
+		return "unknown-user";
+	return login->account.disabled ? "disabled" : NULL;
 }
 
 /* ---- by a proof ---- */
@@ -420,7 +552,7 @@ const char *login_why_not(const struct login *login)
 int login_keys(struct login *login, size_t size, struct scram_keys *out)
 {
 	const struct credentials *have = &login->account.credentials;
-	int r = find_account(login);
+	int r = login_find(login);
 
 	if (r != 0)
 		return r;

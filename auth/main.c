@@ -3,8 +3,8 @@
 
 #include "auth/defence.h"
 #include "auth/marks.h"
+#include "auth/system.h"
 #include "auth/token.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
@@ -13,9 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-enum { PROGRAM_SECONDS = 86400 }; /* of a grant for a command: it is asked for anew with each attempt, and may have to wait its turn */
-enum { GRANT_SECONDS = 2 * 86400 }; /* longer than the largest message takes at the slowest pace that is allowed */
 
 /* What a role may ask: decided by who is connected, which master says, not by what the peer says. */
 enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8, MAY_SENDER = 16, MAY_CHANGE = 32 };
@@ -36,117 +33,37 @@ struct auth_peer {
 	unsigned may;
 };
 
-static int ignore_target(void *arg, const struct recipient *r)
+static int take_login(struct auth_peer *peer, struct ipc_conn *conn, struct ipc_message *m)
 {
-	(void)arg;
-	(void)r;
+	if (m->type == &ipc_auth_login)
+		auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_sasl_begin)
+		auth_sasl_start(peer->auth, conn, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_sasl_response)
+		auth_sasl_next(peer->auth, conn, m->id, ((const struct auth_sasl_response *)(const void *)m->body)->response);
+	else if (m->type == &ipc_auth_sasl_cancel)
+		auth_sasl_end(peer->auth, conn, m->id);
+	else
+		return E_DENIED;
 	return 0;
-}
-
-static void answer_recipient(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_recipient *ask)
-{
-	struct auth_recipient_answer answer = {0};
-	unsigned char grant[GRANT_SIZE];
-	struct recipient found = {0};
-	struct err err = {0};
-
-	answer.code = auth_lookup(auth, ask->address, &found, &err);
-	/* An alias that leads nowhere is refused while the sender is still there. */
-	if (answer.code == 0 && found.account == 0)
-		answer.code = auth_expand_each(auth, ask->address, ignore_target, NULL, &err);
-	if (answer.code == 0) {
-		answer.account = found.account;
-		answer.quota = found.quota;
-		answer.address = span_str(found.address);
-		answer.detail = span_str(found.detail);
-		grant_make(auth->grant_key, GRANT_RECIPIENT, found.account, found.quota, answer.address,
-		    clock_wall() + GRANT_SECONDS, grant);
-		answer.grant = span_of(grant, sizeof(grant));
-	} else {
-		answer.account = answer.code == E_DISABLED ? found.account : 0; /* its mail can still be looked after */
-		answer.text = span_str(err.text);
-		if (err_class(answer.code) != ERR_CLASS_PERM)
-			log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(&err));
-	}
-	ipc_conn_send(conn, &ipc_auth_recipient_answer, id, &answer, -1);
-}
-
-struct expanding {
-	struct auth *auth;
-	struct ipc_conn *conn;
-	uint32_t id;
-};
-
-static int send_target(void *arg, const struct recipient *r)
-{
-	static const char *const refusals[] = {"an alias leads to what is no address", "an alias leads to a command, which is not allowed here",
-	    "an alias leads to a file, which is not allowed here"};
-	struct expanding *e = arg;
-	unsigned char grant[GRANT_SIZE];
-	struct auth_target target = {.code = r->code,
-	    .account = r->account,
-	    .quota = r->quota,
-	    .address = span_str(r->address),
-	    .detail = span_str(r->detail),
-	    .sender = r->owner};
-
-	if (r->code != 0) {
-		target.text = span_str(refusals[r->program]);
-	} else if (r->program != PROGRAM_NONE) {
-		grant_make_program(e->auth->program_key, r->program, r->name, r->text, clock_wall() + PROGRAM_SECONDS, grant);
-		target.kind = r->program;
-		target.name = r->name;
-		target.program = r->text;
-		target.grant = span_of(grant, sizeof(grant));
-	}
-	return ipc_conn_send(e->conn, &ipc_auth_target, e->id, &target, -1);
-}
-
-static void answer_expand(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_expand *ask)
-{
-	struct expanding e = {.auth = auth, .conn = conn, .id = id};
-	struct auth_expanded done = {0};
-	struct err err = {0};
-
-	/* All or none: what was delivered before a failure would be delivered again. */
-	done.code = auth_expand_each(auth, ask->address, ignore_target, NULL, &err);
-	if (done.code == 0)
-		done.code = auth_expand_each(auth, ask->address, send_target, &e, &err);
-	done.text = span_str(err.text);
-	ipc_conn_send(conn, &ipc_auth_expanded, id, &done, -1);
-}
-
-static void answer_sender(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sender *ask)
-{
-	struct err err = {0};
-	struct auth_sender_answer answer = {.code = auth_may_send_as(auth, ask->account, ask->address, &err)};
-
-	answer.text = span_str(err.text);
-	if (answer.code != 0 && err_class(answer.code) != ERR_CLASS_PERM)
-		log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(&err));
-	ipc_conn_send(conn, &ipc_auth_sender_answer, id, &answer, -1);
 }
 
 static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct auth_peer *peer = arg;
 
+	const struct auth_sender *sender = (const void *)m->body;
+
 	if (m->type == &ipc_auth_recipient && (peer->may & MAY_RECIPIENT))
-		answer_recipient(peer->auth, conn, m->id, (const void *)m->body);
+		auth_question(peer->auth, conn, m->id, m->type, ((const struct auth_recipient *)(const void *)m->body)->address, 0);
 	else if (m->type == &ipc_auth_expand && (peer->may & MAY_EXPAND))
-		answer_expand(peer->auth, conn, m->id, (const void *)m->body);
-	else if (m->type == &ipc_auth_login && (peer->may & MAY_LOGIN))
-		auth_login_begin(peer->auth, conn, m->id, (const void *)m->body);
+		auth_question(peer->auth, conn, m->id, m->type, ((const struct auth_expand *)(const void *)m->body)->address, 0);
 	else if (m->type == &ipc_auth_sender && (peer->may & MAY_SENDER))
-		answer_sender(peer->auth, conn, m->id, (const void *)m->body);
-	else if (m->type == &ipc_auth_sasl_begin && (peer->may & MAY_LOGIN))
-		auth_sasl_start(peer->auth, conn, m->id, (const void *)m->body);
-	else if (m->type == &ipc_auth_sasl_response && (peer->may & MAY_LOGIN))
-		auth_sasl_next(peer->auth, conn, m->id, ((const struct auth_sasl_response *)(const void *)m->body)->response);
-	else if (m->type == &ipc_auth_sasl_cancel && (peer->may & MAY_LOGIN))
-		auth_sasl_end(peer->auth, conn, m->id);
+		auth_question(peer->auth, conn, m->id, m->type, sender->address, sender->account);
 	else if (m->type == &ipc_auth_password_change && (peer->may & MAY_CHANGE))
 		auth_change_begin(peer->auth, conn, m->id, (const void *)m->body);
+	else if (peer->may & MAY_LOGIN)
+		return take_login(peer, conn, m);
 	else
 		return E_DENIED;
 	return 0;
@@ -159,6 +76,7 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 	auth_sasl_forget(peer->auth, conn);
 	auth_login_forget(peer->auth, conn);
 	auth_change_forget(peer->auth, conn);
+	auth_question_forget(peer->auth, conn);
 	*peer->link = peer->next;
 	if (peer->next != NULL)
 		peer->next->link = peer->link;
@@ -173,6 +91,10 @@ static void auth_peer_came(struct daemon *daemon, struct span service, struct sp
 
 	if (!serving && span_eq(service, SPAN_LIT("fetch"))) {
 		tokens_service(((struct auth *)daemon_state(daemon))->tokens, fd);
+		return;
+	}
+	if (!serving && span_eq(service, SPAN_LIT("pam"))) {
+		system_connect(((struct auth *)daemon_state(daemon))->system, fd);
 		return;
 	}
 	peer = calloc(1, sizeof(*peer));
@@ -242,9 +164,10 @@ static int auth_confined(struct daemon *daemon, struct err *err)
 	if (r == 0) {
 		auth->defence = defence_new(auth->secret);
 		auth->marks = marks_new(auth);
+		auth->system = system_users_new(auth);
 	}
-	if (r == 0 && (auth->defence == NULL || auth->marks == NULL))
-		r = err_set(err, E_NOMEM, "no memory for counting failed logins");
+	if (r == 0 && (auth->defence == NULL || auth->marks == NULL || auth->system == NULL))
+		r = err_set(err, E_NOMEM, "no memory for counting failed logins and for users of this machine");
 	if (r == 0)
 		r = aliases_load(auth, err);
 	if (r == 0)
@@ -264,6 +187,7 @@ static int auth_reload(struct daemon *daemon, struct err *err)
 
 	if (r != 0)
 		return r;
+	system_forget(auth->system);
 	auth_changed(auth);
 	return tokens_reload(auth->tokens, err);
 }

@@ -7,11 +7,14 @@
  * second of any. So one that guesses waits for itself, and when there is no more
  * room it is its last one that is shed. Who asks the same of the same account
  * while that is being hashed waits for its end: clients come back all at once.
+ *
+ * Passwords of this machine's users are checked by auth-pam; who asks for one, and what is remembered, is the same.
  */
 #include "auth/auth.h"
 
 #include "auth/defence.h"
 #include "auth/hash.h"
+#include "auth/system.h"
 #include "base/clock.h"
 #include "base/secret.h"
 
@@ -34,11 +37,12 @@ enum {
 
 struct job {
 	struct job *next;
+	struct password_pool *pool;
 	struct job *followers; /* under lock; they ask the same and get its answer */
 	uint64_t source; /* 0: an administrator */
 	unsigned turn;	 /* how many of its source were there before it, and its rank */
 	unsigned rank;
-	bool make, is_stranger;
+	bool make, is_stranger, may_keep;
 	int64_t spent_us;
 	struct credentials have; /* to check against, and then those to have from now on */
 	bool renewed;
@@ -64,6 +68,7 @@ struct password_pool {
 	struct job *waiting[PASSWORD_WAITING_MAX]; /* under lock; by turn, then by arrival */
 	struct job *running[PASSWORD_THREADS_MAX]; /* under lock */
 	struct job *finished;			   /* under lock */
+	struct job *outside;			   /* that auth-pam is at; of the event loop alone */
 	unsigned waiting_count;
 	unsigned threads;
 	int wake_fd;
@@ -168,15 +173,18 @@ static struct remembered *cache_slot(struct password_pool *pool, const unsigned 
 	return oldest;
 }
 
-/* The key is the whole tuple: account, its present hash, the password. */
-static void digest_of(struct password_pool *pool, uint64_t account, const char *hash, struct span password,
+/* The key is the whole tuple: account, its present hash, the password. Of users of this machine their stamp is the hash. */
+static void digest_of(struct password_pool *pool, const struct password_ask *ask, struct span password,
     unsigned char out[PASSWORD_DIGEST])
 {
 	crypto_generichash_state state;
+	const char *hash = ask->have != NULL ? ask->have->hash : ask->outside != NULL ? "outside" : "";
 
 	crypto_generichash_init(&state, pool->key, sizeof(pool->key), PASSWORD_DIGEST);
-	crypto_generichash_update(&state, (const unsigned char *)&account, sizeof(account));
+	crypto_generichash_update(&state, (const unsigned char *)&ask->account, sizeof(ask->account));
 	crypto_generichash_update(&state, (const unsigned char *)hash, strlen(hash) + 1);
+	if (ask->outside != NULL)
+		crypto_generichash_update(&state, (const unsigned char *)ask->stamp.ptr, ask->stamp.len);
 	crypto_generichash_update(&state, (const unsigned char *)password.ptr, password.len);
 	crypto_generichash_final(&state, out, PASSWORD_DIGEST);
 }
@@ -192,10 +200,33 @@ static void job_free(struct job *job)
 	free(job);
 }
 
+/* On the event loop: all who asked are told. */
+static void job_tell(struct password_pool *pool, struct job *job)
+{
+	int64_t keep = conf_ms(daemon_conf(pool->auth->daemon), CONF_password_cache, NULL);
+
+	if (!job->make && job->code == 0 && keep > 0 && job->may_keep) {
+		struct remembered *slot = cache_slot(pool, job->digest);
+
+		memcpy(slot->digest, job->digest, PASSWORD_DIGEST);
+		slot->until_ms = clock_monotonic_ms() + keep;
+	}
+	if (job->is_stranger && job->code == E_AUTHFAILED)
+		defence_spent(pool->auth->defence, job->spent_us, clock_monotonic_ms());
+	while (job->followers != NULL) {
+		struct job *follower = job->followers;
+
+		job->followers = follower->next;
+		follower->done(follower->arg, job->code, NULL);
+		job_free(follower);
+	}
+	job->done(job->arg, job->code, made_by(job));
+	job_free(job);
+}
+
 static void on_finished(evutil_socket_t fd, short what, void *arg)
 {
 	struct password_pool *pool = arg;
-	int64_t keep = conf_ms(daemon_conf(pool->auth->daemon), CONF_password_cache, NULL);
 	struct job *list;
 	uint64_t n;
 
@@ -210,23 +241,7 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 		struct job *job = list;
 
 		list = job->next;
-		if (!job->make && job->code == 0 && keep > 0) {
-			struct remembered *slot = cache_slot(pool, job->digest);
-
-			memcpy(slot->digest, job->digest, PASSWORD_DIGEST);
-			slot->until_ms = clock_monotonic_ms() + keep;
-		}
-		if (job->is_stranger && job->code == E_AUTHFAILED)
-			defence_spent(pool->auth->defence, job->spent_us, clock_monotonic_ms());
-		while (job->followers != NULL) {
-			struct job *follower = job->followers;
-
-			job->followers = follower->next;
-			follower->done(follower->arg, job->code, NULL);
-			job_free(follower);
-		}
-		job->done(job->arg, job->code, made_by(job));
-		job_free(job);
+		job_tell(pool, job);
 	}
 }
 
@@ -351,6 +366,44 @@ static int job_add(struct password_pool *pool, struct job *job)
 	return E_UNAVAILABLE;
 }
 
+/* ---- checks that are auth-pam's ---- */
+
+static void on_outside(void *arg, int code, int64_t spent_us)
+{
+	struct job *job = arg, **link = &job->pool->outside;
+
+	while (*link != job)
+		link = &(*link)->next;
+	*link = job->next;
+	job->code = code;
+	job->spent_us = spent_us;
+	job_tell(job->pool, job);
+}
+
+static int job_outside(struct password_pool *pool, struct job *job, const struct password_ask *ask)
+{
+	int r;
+
+	for (struct job *leader = pool->outside; leader != NULL; leader = leader->next)
+		if (job_is_same(leader, job)) {
+			secret_wipe(&job->password);
+			job->next = leader->followers;
+			leader->followers = job;
+			return 0;
+		}
+	r = system_login(pool->auth->system, ask->outside, secret_span(&job->password), on_outside, job);
+	if (r != 0) {
+		job_free(job);
+		return r;
+	}
+	secret_wipe(&job->password);
+	job->next = pool->outside;
+	pool->outside = job;
+	return 0;
+}
+
+/* ---- what is asked ---- */
+
 static bool is_asked_by(const struct job *job, const struct job *same, uint64_t source)
 {
 	bool found = job_is_same(job, same) && job->source == source;
@@ -365,7 +418,9 @@ bool password_is_asked(struct password_pool *pool, const struct password_ask *as
 	struct job same = {0};
 	bool found = false;
 
-	digest_of(pool, ask->account, ask->have ? ask->have->hash : "", password, same.digest);
+	digest_of(pool, ask, password, same.digest);
+	for (const struct job *job = pool->outside; job != NULL && !found; job = job->next)
+		found = is_asked_by(job, &same, ask->source);
 	pthread_mutex_lock(&pool->lock);
 	for (unsigned i = 0; i < PASSWORD_THREADS_MAX && !found; i++)
 		found = is_asked_by(pool->running[i], &same, ask->source);
@@ -377,13 +432,14 @@ bool password_is_asked(struct password_pool *pool, const struct password_ask *as
 
 int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg)
 {
+	bool may_keep = ask->have != NULL || (ask->outside != NULL && ask->stamp.len > 0);
 	unsigned char digest[PASSWORD_DIGEST];
 	struct remembered *slot;
 	struct job *job;
 
-	digest_of(pool, ask->account, ask->have ? ask->have->hash : "", password, digest);
+	digest_of(pool, ask, password, digest);
 	slot = cache_slot(pool, digest);
-	if (ask->have != NULL && slot->until_ms > clock_monotonic_ms() &&
+	if (may_keep && slot->until_ms > clock_monotonic_ms() &&
 	    sodium_memcmp(slot->digest, digest, PASSWORD_DIGEST) == 0) {
 		done(arg, 0, NULL);
 		return 0;
@@ -393,6 +449,8 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 		free(job);
 		return E_NOMEM;
 	}
+	job->pool = pool;
+	job->may_keep = may_keep;
 	job->source = ask->source;
 	job->rank = ask->rank;
 	job->is_stranger = ask->is_stranger;
@@ -401,7 +459,7 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 	memcpy(job->digest, digest, sizeof(digest));
 	job->done = done;
 	job->arg = arg;
-	return job_add(pool, job);
+	return ask->outside != NULL ? job_outside(pool, job, ask) : job_add(pool, job);
 }
 
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg)

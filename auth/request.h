@@ -14,6 +14,8 @@ struct request {
 	struct span input, secret;
 	struct account account; /* of add and passwd, until the hash is there */
 	bool add;
+	unsigned round; /* of waiting for what auth-pam says of a user */
+	void (*then)(struct request *q);
 };
 
 /* The sysexits(3) value of an error. */
@@ -23,11 +25,15 @@ void request_failed(struct request *q, int code, const struct err *err);
 struct span request_option(const struct request *q, const char *name);
 /* What was changed: the caches of others are told, and the log. */
 void request_changed(struct request *q, const char *change, const char *object);
+/* The end of a change. what: for the log, and for people unless words are given. */
+void request_done(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object);
 /* The account of this address into q->account. False: there is none, and that was answered. */
 bool request_account(struct request *q, struct span address);
 
 /* control_app.c: account app-password add | list | revoke. */
 void control_app_password(struct request *q);
+/* control_alias.c: alias add | remove | list | show. */
+void control_alias(struct request *q, struct span verb);
 /* control_failures.c: auth failures list | clear. */
 void control_failures(struct request *q);
 

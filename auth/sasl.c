@@ -85,6 +85,7 @@ static void check_password(struct exchange *x)
 	exchange_free(x);
 }
 
+/* A certificate, or who gave the token, says who it is; of users of the machine PAM may still have another opinion. */
 static void take_identity(struct exchange *x)
 {
 	struct login *login = take_login(x);
@@ -92,7 +93,7 @@ static void take_identity(struct exchange *x)
 	if (login != NULL && !may_act_as(x, login))
 		login_end(login, E_AUTHFAILED, "acts-for-another");
 	else if (login != NULL)
-		login_by_certificate(login);
+		login_vouched(login);
 	exchange_free(x);
 }
 
@@ -141,7 +142,7 @@ static void take_token(struct exchange *x, const char *user)
 	} else if (login_why_not(x->login) != NULL) {
 		refuse_token(x, login_why_not(x->login), "invalid_token");
 	} else {
-		finish(x, 0, NULL);
+		take_identity(x);
 	}
 }
 

@@ -27,6 +27,7 @@ const struct child_kind child_kinds[] = {
     {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},
     {.name = "resolve", .stop = STOP_SERVICES, .files = FILE_RESOLVER, .control = true, .workers = CONF_COUNT},
     {.name = "auth", .stop = STOP_SERVICES, .files = FILE_ALIASES | FILE_CLIENT_SECRET, .grant = true, .programs = true, .control = true, .workers = CONF_COUNT},
+    {.name = "auth-pam", .stop = STOP_SERVICES, .only_with_system_users = true, .workers = CONF_COUNT},
     {.name = "fetch", .stop = STOP_SERVICES, .files = FILE_WEB_AUTHORITIES, .control = true, .workers = CONF_COUNT},
     {.name = "queue", .stop = STOP_QUEUE, .grant = true, .control = true, .workers = CONF_COUNT},
     {.name = "relay", .stop = STOP_SERVICES, .files = FILE_RELAY, .control = true, .workers = CONF_COUNT},
@@ -66,6 +67,7 @@ static const struct {
     {"auth", "fetch", "fetch"},
     {"fetch", "resolve", "dns"},
     {"lmtpd", "deliver", "deliver"},
+    {"auth", "auth-pam", "pam"},
     {"queue", "agent", "agent"},
 };
 
@@ -93,6 +95,12 @@ static bool kind_has_listener(const struct child_kind *kind, const struct conf *
 	return false;
 }
 
+static bool kind_is_wanted(const struct child_kind *kind, const struct conf *conf)
+{
+	return (!kind->only_with_listener || kind_has_listener(kind, conf)) && (!kind->only_with_system_users || conf_has_system_users(conf)) &&
+	    (!kind->only_with_programs || !span_eq(conf_text(conf, CONF_aliases_allow, NULL), SPAN_LIT("none")));
+}
+
 static void on_restart(evutil_socket_t fd, short what, void *arg)
 {
 	struct child *child = arg;
@@ -112,9 +120,7 @@ static int plan_kind(struct master *master, const struct child_kind *kind, struc
 	uint64_t workers =
 	    kind->workers == CONF_COUNT ? 1 : conf_u64(master->now.conf, kind->workers, NULL);
 
-	if (kind->only_with_listener && !kind_has_listener(kind, master->now.conf))
-		return 0;
-	if (kind->only_with_programs && span_eq(conf_text(master->now.conf, CONF_aliases_allow, NULL), SPAN_LIT("none")))
+	if (!kind_is_wanted(kind, master->now.conf))
 		return 0;
 	for (uint64_t i = 0; i < workers; i++) {
 		struct child *child;

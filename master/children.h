@@ -33,6 +33,7 @@ struct child_kind {
 	const char *listeners[CHILD_SERVICES];	 /* services of `listen` it takes */
 	enum child_stage stop;			 /* when in a stop it is told to end */
 	bool only_with_listener;		 /* not started without one */
+	bool only_with_system_users;		 /* not started unless a domain has users of this machine */
 	unsigned files;				 /* enum master_file_kind: those it is handed */
 	bool tickets;				 /* has a secret for session tickets, one for all processes of its kind */
 	bool only_with_programs;		 /* not started when aliases lead to neither commands nor files */

@@ -54,6 +54,8 @@ static void list_changes(const struct conf *now, const struct conf *then, struct
 	for (size_t i = 0; i < sizeof(laid_out_at_start) / sizeof(laid_out_at_start[0]); i++)
 		if (!span_eq(conf_text(now, laid_out_at_start[i], NULL), conf_text(then, laid_out_at_start[i], NULL)))
 			add_item(out, "%s", conf_setting_info(laid_out_at_start[i])->name);
+	if (conf_has_system_users(now) && !conf_has_system_users(then))
+		add_item(out, "the first domain with accounts system");
 	add_listeners(now, then, "new", out);
 	add_listeners(then, now, "removed", out);
 	if (!conf_is_set(now, CONF_tls_certificate, NULL) && conf_is_set(then, CONF_tls_certificate, NULL))

@@ -40,6 +40,8 @@ int init_users(const char *prefix, struct err *err)
 		char name[64];
 		int r;
 
+		if (p->user == NULL)
+			continue;
 		snprintf(name, sizeof(name), "%s%s", prefix, p->user);
 		if (getpwnam(name) != NULL)
 			continue;

@@ -132,6 +132,8 @@ static int check_value(enum conf_setting setting, const struct conf_value *v, st
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a URL such as https://id.example.org/keys", name, SPAN_ARG(v->text));
 	if ((setting == CONF_catch_all || setting == CONF_postmaster) && v->text.len > 0 && !is_address(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not an address such as alice@example.org", name, SPAN_ARG(v->text));
+	if (setting == CONF_pam_service && (v->text.len == 0 || span_find(v->text, '/') < v->text.len))
+		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not the name of a file in /etc/pam.d", name, SPAN_ARG(v->text));
 	if (setting == CONF_resolver && !are_resolvers(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is neither system nor a list such as 192.0.2.53 [2001:db8::53]:5353", name, SPAN_ARG(v->text));
 	if (setting == CONF_resolver_zones && !are_zones(v->text, true))

@@ -198,6 +198,17 @@ static void dump_quoted(struct span text, struct buf *out)
 	buf_add_char(out, '"');
 }
 
+bool conf_has_system_users(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf_domain_count(conf); i++) {
+		struct conf_where where = {.domain = conf_domain(conf, i)};
+
+		if (span_eq(conf_text(conf, CONF_accounts, &where), SPAN_LIT("system")))
+			return true;
+	}
+	return false;
+}
+
 static void dump_values(const struct conf_scope_values *scope, const char *indent, struct buf *out)
 {
 	for (size_t i = 0; i < CONF_COUNT; i++) {

@@ -94,6 +94,9 @@ size_t conf_domain_count(const struct conf *conf);
 const struct conf_domain *conf_domain(const struct conf *conf, size_t i);
 const struct conf_domain *conf_domain_find(const struct conf *conf, struct span name);
 
+/* Does any domain have users of this machine (the setting accounts)? */
+bool conf_has_system_users(const struct conf *conf);
+
 size_t conf_transport_count(const struct conf *conf);
 const struct conf_transport *conf_transport(const struct conf *conf, size_t i);
 const struct conf_transport *conf_transport_find(const struct conf *conf, struct span pattern);

@@ -71,7 +71,7 @@ struct ipc_service {
 
 extern const struct ipc_service ipc_service_master, ipc_service_auth, ipc_service_queue,
     ipc_service_deliver, ipc_service_session, ipc_service_wake, ipc_service_keep, ipc_service_keys, ipc_service_control, ipc_service_dns, ipc_service_fetch,
-    ipc_service_pickup, ipc_service_agent, ipc_service_relay;
+    ipc_service_pickup, ipc_service_pam, ipc_service_agent, ipc_service_relay;
 /* All of them, ended by NULL: for the fuzz target and the tests. */
 extern const struct ipc_service *const ipc_services[];
 

@@ -73,6 +73,9 @@ static const struct ipc_type *const fetch_types[] = {
 static const struct ipc_type *const pickup_types[] = {
 #include "ipc/pickup.def"
     NULL};
+static const struct ipc_type *const pam_types[] = {
+#include "ipc/pam.def"
+    NULL};
 static const struct ipc_type *const agent_types[] = {
 #include "ipc/agent.def"
     NULL};
@@ -93,10 +96,11 @@ const struct ipc_service ipc_service_control = {"control", control_types};
 const struct ipc_service ipc_service_dns = {"dns", dns_types};
 const struct ipc_service ipc_service_fetch = {"fetch", fetch_types};
 const struct ipc_service ipc_service_pickup = {"pickup", pickup_types};
+const struct ipc_service ipc_service_pam = {"pam", pam_types};
 const struct ipc_service ipc_service_agent = {"agent", agent_types};
 const struct ipc_service ipc_service_relay = {"relay", relay_types};
 
 const struct ipc_service *const ipc_services[] = {&ipc_service_master, &ipc_service_auth,
     &ipc_service_queue, &ipc_service_deliver, &ipc_service_session, &ipc_service_wake,
     &ipc_service_keep, &ipc_service_keys, &ipc_service_control, &ipc_service_dns, &ipc_service_fetch,
-    &ipc_service_pickup, &ipc_service_agent, &ipc_service_relay, NULL};
+    &ipc_service_pickup, &ipc_service_pam, &ipc_service_agent, &ipc_service_relay, NULL};

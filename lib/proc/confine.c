@@ -140,6 +140,64 @@ static int confine_tree(const struct profile *profile, const char *path, bool *l
 	return r;
 }
 
+/* ---- where code of others runs as root ---- */
+
+/* What PAM's modules need to read and write their files, to become a user and to tell the audit. */
+static const int capabilities_of_others[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_SETGID, CAP_SETUID,
+    CAP_AUDIT_WRITE};
+
+static bool others_need(int cap)
+{
+	for (size_t i = 0; i < sizeof(capabilities_of_others) / sizeof(capabilities_of_others[0]); i++)
+		if (capabilities_of_others[i] == cap)
+			return true;
+	return false;
+}
+
+/* Of those that this process has; programs that are started have no others. */
+static int confine_capabilities_others(struct err *err)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+
+	for (int cap = 0; cap <= CAPABILITY_LAST; cap++)
+		if (!others_need(cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EINVAL)
+			return err_set_errno(err, errno, "dropping capability %d", cap);
+	if (syscall(SYS_capget, &header, data) != 0)
+		return err_set_errno(err, errno, "capget");
+	for (int cap = 0; cap <= CAPABILITY_LAST; cap++)
+		if (!others_need(cap)) {
+			data[cap / 32].effective &= ~(1U << cap % 32);
+			data[cap / 32].permitted &= ~(1U << cap % 32);
+			data[cap / 32].inheritable &= ~(1U << cap % 32);
+		}
+	return syscall(SYS_capset, &header, data) == 0 ? 0 : err_set_errno(err, errno, "capset");
+}
+
+/*
+ * No root directory, no user and no Landlock rules of its own: the modules are the machine's and want to see it. An ordinary
+ * user's process keeps what it has, which is little.
+ */
+static int confine_others(const struct profile *profile, const char *tree, struct err *err)
+{
+	bool root = geteuid() == 0;
+	int r = confine_limits(profile, err);
+
+	if (r == 0 && chdir(tree) != 0)
+		r = err_set_errno(err, errno, "chdir %s", tree);
+	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0)
+		r = err_set_errno(err, errno, "PR_SET_PDEATHSIG");
+	if (r == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+		r = err_set_errno(err, errno, "PR_SET_DUMPABLE");
+	if (r == 0 && root)
+		r = confine_seccomp(profile, err);
+	if (r == E_DENIED) /* a container's root: less to be afraid of, and PAM works */
+		r = 0;
+	if (r == 0 && root)
+		r = confine_capabilities_others(err);
+	return r;
+}
+
 int proc_confine(const struct profile *profile, const char *tree, const char *user_prefix,
     bool *landlock, struct err *err)
 {
@@ -149,6 +207,10 @@ int proc_confine(const struct profile *profile, const char *tree, const char *us
 	int r = 0;
 
 	umask(077);
+	if (profile->user == NULL) {
+		*landlock = true; /* it is not missed */
+		return confine_others(profile, tree, err);
+	}
 	if (root)
 		r = confine_user(user_prefix, profile->user, &uid, &gid, err);
 	if (r == 0)

@@ -11,7 +11,10 @@
  */
 int confine_landlock(const struct profile *profile, int tree, bool *active, struct err *err);
 
-/* From here on only the profile's system calls work: others fail with EPERM, the dangerous ones kill. */
+/*
+ * From here on only the profile's system calls work: others fail with EPERM, the dangerous ones kill. With CALLS_OTHERS all
+ * but the dangerous ones work, and E_DENIED tells of a root that may not ask for that.
+ */
 int confine_seccomp(const struct profile *profile, struct err *err);
 
 #endif

@@ -347,6 +347,9 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 	case TREE_SPOOL:
 		span_copy(spool, out, size);
 		return;
+	case TREE_MACHINE:
+		snprintf(out, size, "/");
+		return;
 	default:
 		snprintf(out, size, "%.*s/empty", SPAN_ARG(run));
 	}
@@ -375,6 +378,8 @@ static int check_tree(const struct profile *profile, const char *tree, const cha
 	if (stat(tree, &st) != 0)
 		return err_set(err, err_from_errno(errno), "%s: %s; is the setting %s right, and the disk mounted?", tree, strerror(errno),
 		    tree_setting(profile->tree));
+	if (profile->user == NULL)
+		return 0;
 	snprintf(user, sizeof(user), "%s%s", user_prefix, profile->user);
 	pw = geteuid() == 0 && profile->tree != TREE_NONE ? getpwnam(user) : NULL;
 	if (pw == NULL || (st.st_uid == pw->pw_uid && (st.st_mode & S_IRWXU) == S_IRWXU))

@@ -23,6 +23,7 @@ enum profile_calls {
 	CALLS_INOTIFY = 64,	/* the session spawner's watch on indexes */
 	CALLS_MMAP_FILE = 128,	/* shared mappings and file locks: LMDB */
 	CALLS_CONFINE = 256,	/* landlock and seccomp once more: spawners */
+	CALLS_OTHERS = 1024,	/* whatever code of others needs, programs included, but nothing that only an intruder wants: auth-pam */
 	CALLS_TALK = 512,	/* of CALLS_NET what a socket that is there needs: sendmsg, recvmsg */
 };
 
@@ -34,11 +35,12 @@ enum profile_tree {
 	TREE_DROP,	/* data/drop */
 	TREE_STORE,	/* data/store: the spawners */
 	TREE_ACCOUNT,	/* one account's directory: set by proc_confine_account() */
+	TREE_MACHINE,	/* all there is: auth-pam */
 };
 
 struct profile {
 	const char *name;
-	const char *user;	/* after the prefix */
+	const char *user;	/* after the prefix; NULL: root stays root, with PAM's capabilities alone */
 	enum profile_tree tree;
 	unsigned calls;		/* enum profile_calls bits */
 	uint64_t files;		/* RLIMIT_NOFILE */

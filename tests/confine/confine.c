@@ -188,7 +188,11 @@ static bool act_take_memory(void)
 #endif
 }
 
-enum { ACCOUNTS_ONLY = 1, NETWORK = 2 /* the work of those who open connections */ };
+/*
+ * NETWORK: the work of those who open connections. Of a process that runs code of others as root, so that most acts are its right, only
+ * what is marked FORBIDDEN_TO_OTHERS.
+ */
+enum { ACCOUNTS_ONLY = 1, NETWORK = 2, FORBIDDEN_TO_OTHERS = 4 };
 
 static const struct act {
 	const char *name;
@@ -203,17 +207,17 @@ static const struct act {
     {"bind a port", act_listen, NETWORK},
     {"make a raw socket", act_raw_socket, 0},
     {"execute a program", act_exec, 0},
-    {"trace a process", act_ptrace, 0},
+    {"trace a process", act_ptrace, FORBIDDEN_TO_OTHERS},
     {"kill a sibling", act_kill, 0},
     {"become root", act_regain, 0},
     {"become root's group", act_regain_group, 0},
-    {"mount", act_mount, 0},
-    {"make a namespace", act_namespace, 0},
-    {"change the root directory", act_chroot, 0},
+    {"mount", act_mount, FORBIDDEN_TO_OTHERS},
+    {"make a namespace", act_namespace, FORBIDDEN_TO_OTHERS},
+    {"change the root directory", act_chroot, FORBIDDEN_TO_OTHERS},
     {"make a device", act_device, 0},
     {"add a key", act_keyring, 0},
-    {"use bpf or io_uring", act_bpf, 0},
-    {"load a module", act_module, 0},
+    {"use bpf or io_uring", act_bpf, FORBIDDEN_TO_OTHERS},
+    {"load a module", act_module, FORBIDDEN_TO_OTHERS},
     {"limit a sibling", act_limit_sibling, 0},
     {"have the kernel signal a sibling", act_signal_by_descriptor, 0},
     {"make the close of a socket wait", act_close_slowly, 0},
@@ -238,6 +242,8 @@ static const char *tree_of(const struct trees *trees, enum profile_tree tree)
 	case TREE_STORE:
 	case TREE_ACCOUNT:
 		return trees->store;
+	case TREE_MACHINE:
+		return "/";
 	case TREE_NONE:
 		break;
 	}
@@ -296,8 +302,8 @@ static void sibling_start(const struct profile *profile)
 	int ready[2];
 	char byte;
 
-	snprintf(name, sizeof(name), "mw-%s", profile->user);
-	pw = getpwnam(name);
+	snprintf(name, sizeof(name), "mw-%s", profile->user != NULL ? profile->user : "");
+	pw = getpwnam(name); /* NULL: none of its own */
 	if (pipe(ready) != 0)
 		exit(71);
 	sibling = fork();
@@ -342,6 +348,9 @@ int main(int argc, char **argv)
 		sibling_start(p);
 		for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
 			if ((acts[i].flags & ACCOUNTS_ONLY) != 0 && p->tree != TREE_ACCOUNT)
+				continue;
+			/* An ordinary user's has nothing that it could give up. */
+			if (p->tree == TREE_MACHINE && ((acts[i].flags & FORBIDDEN_TO_OTHERS) == 0 || geteuid() != 0))
 				continue;
 			if ((acts[i].flags & NETWORK) != 0 && (p->calls & CALLS_CONNECT) != 0)
 				continue;

@@ -37,9 +37,15 @@ def write(i, text):
 
 
 def taken(i, text):
-    """Writes the aliases and has them read."""
+    """Writes the aliases and has them read; master may have seen the change and be at it."""
     write(i, text)
-    return i.mw("aliases", "reload")
+
+    def reloaded():
+        r = i.mw("aliases", "reload", check=False)
+        return "a reload is under way" not in r.stderr and r
+    r = until(reloaded)
+    assert r.returncode == 0, r.stderr
+    return r
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,16 @@ from mailwain import BUILD, DOMAIN, Instance, until
 
 AS_ROOT = os.geteuid() == 0
 CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "relay", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]
+# Runs code of others as root, and has rules of its own.
+OTHERS = "auth-pam"
+# CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, SETGID, SETUID, AUDIT_WRITE
+OTHERS_CAPABILITIES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 7 | 1 << 29
 
 
 @pytest.fixture(scope="module")
 def busy():
     """An instance with a session process and a delivery worker."""
-    with Instance(listeners=["lmtp"]).running("alice") as i:
+    with Instance(conf_lines=["domain users.example.com { accounts system }"], listeners=["lmtp"]).running("alice") as i:
         i.deliver("Subject: x\n\nx\n")
         c = i.imap("alice", tls=True)
         c.ok("SELECT INBOX")
@@ -31,9 +35,9 @@ def children(pid):
 
 
 def processes(suite):
-    """(name, pid) of everything but master, children of the spawners too."""
+    """(name, pid) of everything but master and auth-pam, children of the spawners too."""
     daemons = suite.daemons()
-    out = [(name, pid) for name, pid in daemons.items() if name != "master"]
+    out = [(name, pid) for name, pid in daemons.items() if name not in ("master", OTHERS)]
     for name in ("deliver", "imap-session"):
         kids = children(daemons[name])
         assert kids, name
@@ -47,7 +51,22 @@ def status(pid):
 
 
 def test_all_are_there(busy):
-    assert set(busy.daemons()) == set(CONFINED) | {"master"}
+    assert set(busy.daemons()) == set(CONFINED) | {"master", OTHERS}
+
+
+def test_where_modules_of_others_run(busy):
+    """PAM sees the machine; it has none of root's rights but those that its modules need, and no_new_privs is off for their helpers."""
+    pid = busy.daemons()[OTHERS]
+    s = status(pid)
+    assert s["NoNewPrivs"] == "0"
+    if AS_ROOT:
+        assert s["Seccomp"] == "2"
+        assert int(s["CapBnd"], 16) & ~OTHERS_CAPABILITIES == 0
+        assert int(s["CapEff"], 16) == int(s["CapBnd"], 16)
+    else:
+        assert "pam_unprivileged lacks=root" in busy.log()
+    for link in glob.glob("/proc/%d/fd/*" % pid):
+        assert re.match(r"socket:|pipe:|anon_inode:|/dev/null|/memfd:|.*mailwain\.conf", os.readlink(link)), os.readlink(link)
 
 
 def test_no_privileges(busy):

@@ -16,6 +16,7 @@
 static const char base_text[] = "domain example.org\naccount a@example.org quota=10M name=A. Person\n"
 				"app-password a@example.org protocols=imap hash=AAAAAAAAAAAAAAAAAAAAAA==:"
 				"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= name=my phone\n"
+				"account s@example.org system\n"
 				"alias b@example.org a@example.org c@example.net\n";
 static const char config[] = "config-version 1\nhostname mx.example\ndomain example.com { }\n";
 
@@ -35,10 +36,22 @@ const struct conf *daemon_conf(struct daemon *daemon)
 	return conf;
 }
 
+struct event_base *daemon_base(struct daemon *daemon)
+{
+	(void)daemon;
+	return NULL;
+}
+
 const struct log_ctx *daemon_log(struct daemon *daemon)
 {
 	(void)daemon;
 	return NULL;
+}
+
+void daemon_peer_lost(struct daemon *daemon, const char *service)
+{
+	(void)daemon;
+	(void)service;
 }
 
 void auth_changed(struct auth *auth)

@@ -58,11 +58,16 @@ for daemon in smtpd imapd lmtpd; do
 	nm -D -u "$B/libexec/$daemon" | grep -E 'PrivateKey_bio|PEM_read_bio_PrivateKey|d2i_.*PrivateKey' | awk '{ print $NF }' | sed "s/^/$daemon: contains /"
 done
 
+# ---- PAM is called by auth-pam alone ----
+for daemon in $(cd "$B/libexec" && ls); do
+	[ "$daemon" = auth-pam ] || nm -D -u "$B/libexec/$daemon" 2>/dev/null | grep -E ' pam_' | awk '{ print $NF }' | sed "s/^/$daemon: contains /"
+done
+
 # ---- pickup has its own directory: nothing of the others', no connections, no other programs ----
 {
 	nm -D -u "$B/libexec/pickup"
 	nm --defined-only "$B/libexec/pickup"
-} | awk '{ print $NF }' | sed 's/@.*//' | grep -E '^(mdb_|pam_|idn2_|crypto_pwhash|store_|directory_|grant_|spool_(commit|append|read)$|fork$|exec|posix_spawn|system$|popen$|dlopen$|connect$|bind$)' |
+} | awk '{ print $NF }' | sed 's/@.*//' | grep -E '^(mdb_|idn2_|crypto_pwhash|store_|directory_|grant_|spool_(commit|append|read)$|fork$|exec|posix_spawn|system$|popen$|dlopen$|connect$|bind$)' |
 	sed "s/^/pickup: contains /"
 
 # ---- daemons of the network: no mail store, no directory, no spool, no other programs ----
@@ -74,6 +79,6 @@ for daemon in smtpd imapd lmtpd; do
 	{
 		nm -D -u "$B/libexec/$daemon"
 		nm --defined-only "$B/libexec/$daemon"
-	} | awk '{ print $NF }' | sed 's/@.*//' | grep -E '^(mdb_|pam_|idn2_|crypto_pwhash|store_|directory_|grant_|spool_(commit|append|read)$|fork$|exec|posix_spawn|system$|popen$|dlopen$|glob$|fopen|opendir$|unlink|rename|mkdir|connect$|bind$)' |
+	} | awk '{ print $NF }' | sed 's/@.*//' | grep -E '^(mdb_|pam_(start|authenticate|acct_mgmt|end)$|idn2_|crypto_pwhash|store_|directory_|grant_|spool_(commit|append|read)$|fork$|exec|posix_spawn|system$|popen$|dlopen$|glob$|fopen|opendir$|unlink|rename|mkdir|connect$|bind$)' |
 		sed "s/^/$daemon: contains /"
 done

@@ -39,6 +39,12 @@ const struct log_ctx *daemon_log(struct daemon *daemon)
 	return NULL;
 }
 
+void daemon_peer_lost(struct daemon *daemon, const char *service)
+{
+	(void)daemon;
+	(void)service;
+}
+
 void auth_changed(struct auth *auth)
 {
 	(void)auth;
