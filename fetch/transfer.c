@@ -201,6 +201,17 @@ static int code_of(const struct transfer *t, CURLcode result)
 	}
 }
 
+static const char *words_of(const struct transfer *t, int code, CURLcode result)
+{
+	bool is_certificate = result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_ISSUER_ERROR;
+
+	if (code == E_TOOBIG)
+		return "its answer is too long";
+	if (code == E_DENIED && !is_certificate)
+		return t->why;
+	return t->problem[0] != '\0' ? t->problem : curl_easy_strerror(result);
+}
+
 void transfer_finished(struct transfer *t, CURLcode result)
 {
 	struct fetch_answer body = {.code = code_of(t, result), .max_age = t->max_age};
@@ -208,7 +219,7 @@ void transfer_finished(struct transfer *t, CURLcode result)
 	long status = 0;
 
 	if (body.code != 0) {
-		fail(t, body.code, body.code == E_TOOBIG ? "its answer is too long" : t->refused ? t->why : t->problem[0] ? t->problem : curl_easy_strerror(result));
+		fail(t, body.code, words_of(t, body.code, result));
 		return;
 	}
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);

@@ -15,8 +15,8 @@ static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
 } file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
-    {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities},
     {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret},
+    {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities},
     {FILE_RESOLVER, CONF_resolver_trust_anchor}};
 
 int settings_seal(const char *name, struct span text, int *out, struct err *err)
@@ -82,7 +82,7 @@ struct master_file_copy *settings_new_file(struct master_settings *settings, str
 	struct master_file_copy *more = NULL;
 
 	if (settings->file_count == MASTER_FILES) {
-		err_set(err, E_LIMIT, "more than %d certificates and other files", MASTER_FILES);
+		err_set(err, E_LIMIT, "more than %d certificates, passwords and other files", MASTER_FILES);
 		return NULL;
 	}
 	more = reallocarray(settings->files, settings->file_count + 1, sizeof(*more));

@@ -128,13 +128,18 @@ static int check_secret(const struct conf *conf, enum conf_setting setting, cons
 	return r;
 }
 
-/* What is in it the resolver says. */
-static int check_anchor(const struct conf *conf, struct err *err)
+/* What is in them their daemons say. */
+static int check_files(const struct conf *conf, struct err *err)
 {
-	int r = 0, fd = open_file(conf, CONF_resolver_trust_anchor, &(struct conf_where){0}, &r, err);
+	static const enum conf_setting files[] = {CONF_resolver_trust_anchor, CONF_fetch_authorities, CONF_oauth_client_secret};
+	int r = 0;
 
-	if (fd >= 0)
-		close(fd);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
+		int fd = open_file(conf, files[i], &(struct conf_where){0}, &r, err);
+
+		if (fd >= 0)
+			close(fd);
+	}
 	return r;
 }
 
@@ -206,7 +211,7 @@ static int check(struct request *q)
 	if (r == 0)
 		r = check_logins(q->conf, &err);
 	if (r == 0)
-		r = check_anchor(q->conf, &err);
+		r = check_files(q->conf, &err);
 	if (r == 0)
 		r = check_aliases(q->conf, &err);
 	if (r == 0)

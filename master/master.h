@@ -52,8 +52,9 @@ struct master_file_copy {
 
 struct master_reload {
 	bool running;
-	bool again;		       /* asked for meanwhile, by a signal */
+	bool again;		       /* asked for meanwhile */
 	struct control_reply *reply;   /* NULL: nobody waits for the outcome */
+	struct control_reply *next;    /* waits for the outcome of the one after this one; NULL: nobody */
 	struct event *timer;	       /* for a daemon that does not answer */
 	struct master_settings before; /* what comes back when a daemon refuses */
 	struct err failure;

@@ -138,8 +138,11 @@ static void finish(struct master *master)
 	}
 	reload->reply = NULL;
 	if (reload->again) {
+		struct control_reply *next = reload->next;
+
 		reload->again = false;
-		master_reload(master, NULL);
+		reload->next = NULL;
+		master_reload(master, next);
 	}
 }
 
@@ -209,8 +212,11 @@ void master_reload(struct master *master, struct control_reply *reply)
 	struct master_settings next;
 	struct err err = {0};
 
-	if (reload->running && reply == NULL) {
+	/* What is being handed out may be older than what is asked for now. */
+	if (reload->running && (reply == NULL || reload->next == NULL)) {
 		reload->again = true;
+		if (reply != NULL)
+			reload->next = reply;
 		return;
 	}
 	if (reload->running) {

@@ -332,6 +332,7 @@ static void on_committed(struct disk_job *job)
 	struct queue *queue = commit->queue;
 	struct spool_file file = {.id = job->id, .content = job->content, .envelope = commit->envelope};
 	uint32_t client = commit->client != NULL ? commit->client->number : 0;
+	uint32_t sender = message_sender(queue, &commit->envelope);
 	struct message *message = NULL;
 
 	if (job->code != 0) {
@@ -344,14 +345,14 @@ static void on_committed(struct disk_job *job)
 		send_committed(commit->client, job->id, 0, "");
 	if (commit->done != NULL)
 		commit->done(commit->arg, 0);
-	if (queue->active_count < queue->active_max) {
+	if (message_has_room(queue, sender)) {
 		message = message_new(queue, job->fd, commit->pool, &file);
 		commit->pool = NULL; /* the message's, or gone with it */
 	}
 	commit_free(commit);
 	if (message == NULL) {
 		close(job->fd);
-		schedule_add(queue, file.id, clock_wall() + 1, false);
+		schedule_new(queue, file.id, sender);
 		return;
 	}
 	message->client = client;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { DONE_HASH = 16, KIND_FILE = 2 };
+enum { KIND_FILE = 2 };
 
 /* One message for one command or file. */
 struct run {
@@ -20,36 +20,6 @@ struct run {
 	struct target *target; /* NULL: nobody waits for the result any more */
 	uint32_t id;
 };
-
-/* ---- what has had the message ---- */
-
-struct span agent_done_text(const struct target *t)
-{
-	crypto_generichash_state state;
-	unsigned char hash[DONE_HASH];
-	char hex[2 * DONE_HASH + 1], text[2 * DONE_HASH + 8];
-	int n;
-
-	crypto_generichash_init(&state, NULL, 0, DONE_HASH);
-	crypto_generichash_update(&state, (const unsigned char *)t->name.ptr, t->name.len);
-	crypto_generichash_update(&state, (const unsigned char *)"", 1);
-	crypto_generichash_update(&state, (const unsigned char *)t->program.ptr, t->program.len);
-	crypto_generichash_final(&state, hash, DONE_HASH);
-	sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
-	n = snprintf(text, sizeof(text), "%s %s", t->kind == KIND_FILE ? "file" : "pipe", hex);
-	return pool_span(t->message->pool, span_of(text, (size_t)n));
-}
-
-bool agent_was_done(const struct target *t)
-{
-	const struct spool_file *file = &t->message->file;
-	struct span text = agent_done_text(t);
-
-	for (size_t i = 0; i < file->record_count; i++)
-		if (file->records[i].status == SPOOL_TARGET_DONE && file->records[i].recipient == t->recipient && span_eq(file->records[i].text, text))
-			return true;
-	return false;
-}
 
 /* ---- runs ---- */
 
@@ -88,7 +58,7 @@ static int run_send(struct queue *queue, struct run *run)
 	    .name = t->name,
 	    .program = t->program,
 	    .grant = t->grant};
-	int fd, r = deliver_lend(m, &fd);
+	int fd, r = message_lend(m, &fd);
 
 	if (r != 0)
 		return r;
@@ -146,7 +116,7 @@ void agent_target(struct target *t)
 	struct run *run;
 
 	/* It asks for no rights. */
-	if (agent_was_done(t) || (t->kind == KIND_FILE && span_eq(t->program, SPAN_LIT("/dev/null")))) {
+	if (target_was_done(t) || (t->kind == KIND_FILE && span_eq(t->program, SPAN_LIT("/dev/null")))) {
 		target_result(t, 0, SPAN_LIT("done"));
 		return;
 	}

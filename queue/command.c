@@ -2,13 +2,18 @@
 #include "control/command.h"
 
 static const struct control_verb verbs[] = {
-    {"queue", "list", "[--sender A] [--recipient A] [--status S]", "Shows the messages that wait; a status is active, deferred, scheduled or held.", false, false},
+    {"queue", "list", "[--sender A] [--recipient A] [--destination D] [--older TIME] [--reason TEXT] [--status S]", "Shows the messages that wait; a status is active, deferred, scheduled or held.", false, false},
     {"queue", "show", "ID", "Shows a message's envelope and what happened to each recipient.", false, false},
+    {"queue", "attempts", "ID", "Shows what was tried for a message and what was answered.", false, false},
     {"queue", "cat", "ID", "Prints the message as it will be sent.", false, false},
-    {"queue", "flush", "ID ... | --sender A | --recipient A | --all", "Tries again now.", false, false},
-    {"queue", "hold", "ID ... | --sender A | --recipient A | --all", "Keeps messages until they are released.", false, false},
-    {"queue", "release", "ID ... | --sender A | --recipient A | --all", "Undoes hold.", false, false},
-    {"queue", "delete", "ID ... | --sender A | --recipient A | --all", "Removes messages without telling the sender.", false, false},
+    {"queue", "flush", "ID ... | --sender A | --recipient A | --destination D | --older TIME | --reason TEXT | --all", "Tries again now.", false, false},
+    {"queue", "hold", "ID ... | --sender A | --recipient A | --destination D | --older TIME | --reason TEXT | --all", "Keeps messages until they are released.", false, false},
+    {"queue", "release", "ID ... | --sender A | --recipient A | --destination D | --older TIME | --reason TEXT | --all", "Undoes hold.", false, false},
+    {"queue", "delete", "ID ... | --sender A | --recipient A | --destination D | --older TIME | --reason TEXT | --all", "Removes messages without telling the sender.", false, false},
+    {"queue", "bounce", "ID ... | --sender A | --recipient A | --destination D | --older TIME | --reason TEXT | --all", "Gives messages up and tells their senders.", false, false},
+    {"queue", "stats", "", "Shows how many messages wait for each destination, and since when.", false, false},
+    {"queue", "pause", "DESTINATION", "Sends nothing more to a destination for now.", false, false},
+    {"queue", "resume", "DESTINATION", "Undoes pause.", false, false},
     {0},
 };
 

@@ -1,5 +1,5 @@
 /* The control requests: list, show, cat, flush, hold, release, delete. */
-#include "queue/queue.h"
+#include "queue/destination.h"
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 struct filter {
-	struct span sender, recipient, status;
+	struct span sender, recipient, status, destination, reason;
+	int64_t before; /* came before that, seconds since 1970; 0: whenever */
 	bool any; /* one of them, or --all */
 };
 
-static const char *status_name(enum spool_status s)
+const char *queue_status_name(enum spool_status s)
 {
 	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept"};
 
@@ -76,14 +77,29 @@ static void row_recipient(struct control_reply *reply, const struct message *m, 
 	struct buf row;
 
 	row_begin(&row, m, i);
-	buf_printf(&row, ",\"recipient_status\":\"%s\",\"attempts\":%u", status_name(m->states[i].status), m->states[i].attempts);
+	buf_printf(&row, ",\"recipient_status\":\"%s\",\"attempts\":%u", queue_status_name(m->states[i].status), m->states[i].attempts);
 	row_end(reply, &row, m->states[i].text);
+}
+
+static bool has_reason(const struct message *m, struct span part)
+{
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (memmem(m->states[i].text.ptr, m->states[i].text.len, part.ptr, part.len) != NULL)
+			return true;
+	return false;
 }
 
 static bool matches(const struct message *m, const struct filter *f)
 {
 	bool recipient = f->recipient.len == 0;
+	struct route route;
 
+	if (f->before != 0 && m->file.envelope.arrived >= f->before)
+		return false;
+	if (f->destination.len > 0 && !span_caseeq(outbound_destination_name(m, &route), f->destination))
+		return false;
+	if (f->reason.len > 0 && !has_reason(m, f->reason))
+		return false;
 	for (size_t i = 0; i < m->file.envelope.recipient_count && !recipient; i++)
 		recipient = span_caseeq(m->file.envelope.recipients[i].address, f->recipient);
 	return recipient && !m->deleted && (f->sender.len == 0 || span_caseeq(m->file.envelope.sender, f->sender)) &&
@@ -124,7 +140,7 @@ static size_t each_message(struct queue *queue, void (*fn)(void *arg, struct mes
 		fn(arg, m);
 		seen++;
 		m = message_find(queue, copy[i].id);
-		if (m != NULL && m->busy == 0 && !m->dsn_pending)
+		if (m != NULL && m->busy == 0 && !m->dsn_pending && !m->writing)
 			message_free(m);
 	}
 out:
@@ -191,7 +207,9 @@ static unsigned exit_of(int code)
 	return err_is_temp(code) ? EX_TEMPFAIL : EX_DATAERR;
 }
 
-static void do_show(struct queue *queue, struct control_reply *reply, struct span id, bool content)
+enum show { SHOW_RECIPIENTS, SHOW_CONTENT, SHOW_ATTEMPTS };
+
+static void do_show(struct queue *queue, struct control_reply *reply, struct span id, enum show what)
 {
 	struct message *m;
 	struct err err = {0};
@@ -202,8 +220,10 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 		control_reply_done(reply, exit_of(r), "%s", err.text);
 		return;
 	}
-	if (content)
+	if (what == SHOW_CONTENT)
 		send_content(reply, m);
+	else if (what == SHOW_ATTEMPTS)
+		queue_control_attempts(reply, m);
 	else
 		for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
 			row_recipient(reply, m, i);
@@ -214,7 +234,7 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 
 /* ---- changes ---- */
 
-enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE };
+enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE, ACTION_BOUNCE };
 
 static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
 {
@@ -237,25 +257,37 @@ static int remove_file(struct message *m, struct err *err)
 	return 0;
 }
 
+static bool is_under_way(const struct message *m)
+{
+	return m->busy > 0 || m->dsn_pending || m->writing;
+}
+
 /* After disk_settle: no thread is writing into the file. What is under way takes it into account when it ends. */
 static int act(struct queue *queue, struct message *m, enum action action, struct err *err)
 {
-	static const char *const names[] = {"flush", "hold", "release", "delete"};
+	static const char *const names[] = {"flush", "hold", "release", "delete", "bounce"};
 	char id[SPOOL_ID_TEXT];
 	int r;
 
 	spool_id_format(m->id, id);
 	if (action == ACTION_FLUSH && schedule_is_early(m))
 		return err_set(err, E_CANNOT, "%s is not sent before the time its sender asked for, see 'next' of 'mailwain queue show'", id);
-	r = action == ACTION_FLUSH ? 0 : action == ACTION_DELETE ? remove_file(m, err) : keep_held(queue, m, action == ACTION_HOLD, err);
+	if (action == ACTION_BOUNCE && is_under_way(m))
+		return err_set(err, E_BUSY, "%s is being delivered now; hold it first, or try again", id);
+	r = action == ACTION_FLUSH || action == ACTION_BOUNCE ? 0 : action == ACTION_DELETE ? remove_file(m, err)
+		: keep_held(queue, m, action == ACTION_HOLD, err);
 	if (r != 0) {
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]), F_ERR(err));
 		return r;
 	}
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]));
-	if (m->busy > 0 || m->dsn_pending || m->writing)
+	if (is_under_way(m))
 		return 0;
 	schedule_remove(queue, m->id);
+	if (action == ACTION_BOUNCE) {
+		message_bounce(m);
+		return 0;
+	}
 	m->next = clock_wall();
 	if (action != ACTION_DELETE)
 		schedule_message(m);
@@ -325,6 +357,7 @@ static void change_ids(struct change *c, const struct span *ids, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct message *m;
+		uint64_t id;
 		bool loaded;
 		int r = with_message(c->queue, ids[i], &m, &loaded, &c->err);
 
@@ -333,18 +366,26 @@ static void change_ids(struct change *c, const struct span *ids, size_t count)
 			c->failed++;
 			continue;
 		}
+		id = m->id;
 		change_message(c, m);
-		if (loaded)
+		m = message_find(c->queue, id); /* it may be gone, or its notification on the way */
+		if (loaded && m != NULL && !is_under_way(m))
 			message_free(m);
 	}
 }
 
 static bool parse_filter(const struct span *args, size_t count, struct filter *f, size_t *ids)
 {
+	struct span older = span_str("");
+	uint64_t ms;
+
 	*ids = 0;
 	for (size_t i = 2; i < count; i++) {
 		struct span *value = span_eq(args[i], SPAN_LIT("--sender")) ? &f->sender
 			: span_eq(args[i], SPAN_LIT("--recipient")) ? &f->recipient
+			: span_eq(args[i], SPAN_LIT("--destination")) ? &f->destination
+			: span_eq(args[i], SPAN_LIT("--reason")) ? &f->reason
+			: span_eq(args[i], SPAN_LIT("--older")) ? &older
 			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status : NULL;
 
 		if (span_eq(args[i], SPAN_LIT("--all"))) {
@@ -360,6 +401,9 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 			(*ids)++;
 		}
 	}
+	if (older.len > 0 && !conf_parse_time(older, &ms))
+		return false;
+	f->before = older.len > 0 ? clock_wall() - (int64_t)(ms / 1000) : 0;
 	return true;
 }
 
@@ -408,8 +452,18 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 	} else if (span_eq(verb, SPAN_LIT("list"))) {
 		each_message(queue, list_one, &listing);
 		control_reply_done(reply, EX_OK, "%s", listing.count > 0 ? "" : filter.any ? "no message fits" : "the queue is empty");
-	} else if ((span_eq(verb, SPAN_LIT("show")) || span_eq(verb, SPAN_LIT("cat"))) && ids == 1) {
-		do_show(queue, reply, args[2], span_eq(verb, SPAN_LIT("cat")));
+	} else if (span_eq(verb, SPAN_LIT("show")) && ids == 1) {
+		do_show(queue, reply, args[2], SHOW_RECIPIENTS);
+	} else if (span_eq(verb, SPAN_LIT("cat")) && ids == 1) {
+		do_show(queue, reply, args[2], SHOW_CONTENT);
+	} else if (span_eq(verb, SPAN_LIT("attempts")) && ids == 1) {
+		do_show(queue, reply, args[2], SHOW_ATTEMPTS);
+	} else if (span_eq(verb, SPAN_LIT("stats")) && count == 2) {
+		queue_control_stats(queue, reply);
+	} else if ((span_eq(verb, SPAN_LIT("pause")) || span_eq(verb, SPAN_LIT("resume"))) && ids == 1) {
+		queue_control_pause(queue, reply, args[2], span_eq(verb, SPAN_LIT("pause")));
+	} else if (span_eq(verb, SPAN_LIT("bounce"))) {
+		do_change(queue, reply, args, count, &filter, ids, ACTION_BOUNCE);
 	} else if (span_eq(verb, SPAN_LIT("flush"))) {
 		do_change(queue, reply, args, count, &filter, ids, ACTION_FLUSH);
 	} else if (span_eq(verb, SPAN_LIT("hold"))) {

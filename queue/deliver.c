@@ -180,28 +180,6 @@ static void delivery_key(const struct target *t, unsigned char out[16])
 	crypto_generichash_final(&state, out, 16);
 }
 
-/* The content, when it is small enough to travel in the message itself. */
-static int read_small(const struct message *m, char *buffer, struct span *out)
-{
-	ssize_t n = pread(m->fd, buffer, (size_t)m->file.content, 0);
-
-	*out = span_of(buffer, n > 0 ? (size_t)n : 0);
-	return out->len == m->file.content ? 0 : E_IO;
-}
-
-/*
- * A worker sees one account only, but lives longer than one message: a descriptor it kept must never show another
- * message. So a file whose descriptor was lent is not used again; small messages, which are most, are copied.
- */
-int deliver_lend(struct message *m, int *fd)
-{
-	struct err err;
-	int r = queue_open_file(m->id, O_RDONLY, fd, &err);
-
-	m->lent = true;
-	return r == 0 || err_is_temp(r) ? r : E_IO; /* a fault of this machine is never the sender's */
-}
-
 static int flight_send(struct channel *channel, struct flight *flight)
 {
 	static char small[QUEUE_INLINE_MAX];
@@ -219,7 +197,7 @@ static int flight_send(struct channel *channel, struct flight *flight)
 	int fd = -1, r;
 
 	delivery_key(t, key);
-	r = m->file.content <= sizeof(small) ? read_small(m, small, &body.content) : deliver_lend(m, &fd);
+	r = message_content(m, small, sizeof(small), &body.content, &fd);
 	if (r != 0)
 		return r;
 	flight->id = ++channel->last_id;

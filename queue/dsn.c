@@ -157,7 +157,7 @@ static void add_status(struct buf *out, const struct message *m, enum dsn_kind k
 		}
 		buf_printf(out, "Final-Recipient: %s; ", e->smtputf8 ? "utf-8" : "rfc822");
 		add_clean(out, r->address);
-		buf_printf(out, "\r\nAction: %s\r\nStatus: %.*s\r\nDiagnostic-Code: smtp; ", actions[kind], SPAN_ARG(status));
+		buf_printf(out, "\r\nAction: %s\r\nStatus: %.*s\r\nDiagnostic-Code: smtp; ", kind == DSN_SUCCESS && !r->local ? "relayed" : actions[kind], SPAN_ARG(status));
 		add_clean(out, text);
 		buf_add_str(out, "\r\n");
 	}

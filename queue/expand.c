@@ -1,5 +1,5 @@
 /* Where a recipient leads: auth is asked, and its answer makes targets. */
-#include "queue/queue.h"
+#include "queue/destination.h"
 
 #include "base/log.h"
 #include "net/ipc_conn.h"
@@ -66,9 +66,9 @@ static void expansion_failed(struct expansion *e, int code, struct span text)
 
 	if (t == NULL)
 		return;
-	/* A notification for somebody elsewhere waits for the relay; it is not a failure. */
+	/* A notification for somebody elsewhere. */
 	if (code == E_DENIED)
-		target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
+		outbound_target(t);
 	else
 		target_result(t, code, text);
 }
@@ -107,7 +107,7 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		else if (t != NULL && is_relaying(e, body->address))
 			target_result(t, E_DENIED, SPAN_LIT("this host does not relay"));
 		else if (t != NULL)
-			target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
+			outbound_target(t);
 	} else if (m->type == &ipc_auth_expanded && e != NULL) {
 		const struct auth_expanded *body = (const void *)m->body;
 

@@ -1,5 +1,5 @@
 /* queue: the spool's only writer, and the schedule. */
-#include "queue/queue.h"
+#include "queue/destination.h"
 
 #include "net/control.h"
 
@@ -9,7 +9,7 @@
 
 void queue_try_finish(struct queue *queue)
 {
-	if (queue->halting && disk_waiting(queue->disk) == 0 && !deliver_flying(queue) && !agent_flying(queue))
+	if (queue->halting && disk_waiting(queue->disk) == 0 && !deliver_flying(queue) && !agent_flying(queue) && !outbound_flying(queue))
 		daemon_finished(queue->daemon);
 }
 
@@ -25,6 +25,8 @@ static void queue_peer(struct daemon *daemon, struct span service, struct span r
 		deliver_service(queue, fd);
 	else if (span_eq(service, SPAN_LIT("agent")))
 		agent_service(queue, fd);
+	else if (span_eq(service, SPAN_LIT("relay")))
+		outbound_service(queue, fd);
 	else
 		close(fd);
 }
@@ -58,6 +60,8 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 		    span_eq(conf_text(conf, CONF_durability, NULL), SPAN_LIT("strict")), &queue->disk, err);
 	if (r == 0)
 		r = deliver_watch(queue, err);
+	if (r == 0)
+		r = outbound_start(queue, err);
 	if (r == 0)
 		r = recover_start(queue, err);
 	if (r != 0)

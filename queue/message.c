@@ -1,6 +1,7 @@
 /* A message while something is done with it: recipients to targets, results to records, then rest or removal. */
-#include "queue/queue.h"
+#include "queue/destination.h"
 
+#include "base/checksum.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MESSAGE_POOL_MAX = 8 * 1024 * 1024 };
+enum { MESSAGE_POOL_MAX = 8 * 1024 * 1024, MESSAGE_FEW = 32 };
 
 static struct message **bucket_of(struct queue *queue, uint64_t id)
 {
@@ -47,6 +48,14 @@ static void apply_records(struct message *m)
 	}
 }
 
+uint32_t message_sender(const struct queue *queue, const struct spool_envelope *e)
+{
+	uint64_t seed;
+
+	memcpy(&seed, queue->key, sizeof(seed)); /* strangers choose senders, but not whose place they share */
+	return (uint32_t)((e->submitter != 0 ? checksum(&e->submitter, sizeof(e->submitter), seed) : checksum(e->sender.ptr, e->sender.len, seed)) % QUEUE_SENDERS);
+}
+
 struct message *message_new(struct queue *queue, int fd, struct pool *pool, const struct spool_file *file)
 {
 	struct message *m = pool_new_object(pool, struct message);
@@ -67,6 +76,8 @@ struct message *message_new(struct queue *queue, int fd, struct pool *pool, cons
 	m->bucket_next = *bucket;
 	*bucket = m;
 	queue->active_count++;
+	m->sender = message_sender(queue, &file->envelope);
+	queue->senders[m->sender]++;
 	return m;
 }
 
@@ -115,62 +126,18 @@ void message_free(struct message *m)
 		link = &(*link)->bucket_next;
 	*link = m->bucket_next;
 	queue->active_count--;
+	queue->senders[m->sender]--;
 	if (m->fd >= 0)
 		close(m->fd);
 	pool_free(&pool);
 	queue_try_finish(queue);
 }
 
-struct target *message_add_target(struct message *m, uint32_t recipient, uint64_t account, uint64_t quota,
-    struct span address, struct span detail)
+bool message_has_room(const struct queue *queue, uint32_t sender)
 {
-	struct target *t = pool_new_object(m->pool, struct target);
-	bool was_incomplete = m->states[recipient].incomplete;
+	unsigned max = queue->active_max, mine = sender < QUEUE_SENDERS ? queue->senders[sender] : 0;
 
-	/* What is left out here would count as delivered. */
-	m->states[recipient].incomplete = true;
-	if (t == NULL)
-		return NULL;
-	t->message = m;
-	t->recipient = recipient;
-	t->account = account;
-	t->quota = quota;
-	t->address = pool_span(m->pool, address);
-	t->detail = pool_span(m->pool, detail);
-	if (t->address.ptr == NULL || t->detail.ptr == NULL)
-		return NULL;
-	m->states[recipient].incomplete = was_incomplete;
-	t->next = m->targets;
-	m->targets = t;
-	return t;
-}
-
-struct span target_sender(const struct target *t)
-{
-	struct span sender = t->message->file.envelope.sender;
-
-	return sender.len > 0 && t->sender.len > 0 ? t->sender : sender;
-}
-
-struct target *message_add_program(struct message *m, uint32_t recipient, const struct auth_target *body)
-{
-	struct target *t = message_add_target(m, recipient, 0, 0, body->address, body->detail);
-
-	if (t == NULL)
-		return NULL;
-	t->kind = body->kind;
-	t->name = pool_span(m->pool, body->name);
-	t->program = pool_span(m->pool, body->program);
-	t->grant = pool_span(m->pool, body->grant);
-	if (t->name.ptr != NULL && t->program.ptr != NULL && t->grant.ptr != NULL)
-		return t;
-	m->states[recipient].incomplete = true;
-	return NULL;
-}
-
-static bool is_open(const struct recipient_state *s)
-{
-	return s->status == SPOOL_PENDING || s->status == SPOOL_DEFERRED;
+	return queue->active_count < max && mine < max / 2 && (queue->active_count < max - max / 4 || mine < MESSAGE_FEW);
 }
 
 /* ---- the results of targets become the recipient's ---- */
@@ -184,68 +151,15 @@ static void set_status(struct message *m, uint32_t recipient, enum spool_status 
 	s->text = pool_span(m->pool, span_sub(text, 0, SPOOL_TEXT_MAX));
 }
 
-static void log_target(const struct target *t, enum log_event_id event)
-{
-	const struct message *m = t->message;
-	char text[SPOOL_ID_TEXT];
-
-	spool_id_format(m->id, text);
-	log_event(event, daemon_log(m->queue->daemon), F_STR("qid", text),
-	    F_SPAN("to", m->file.envelope.recipients[t->recipient].address), F_SPAN("mailbox", t->address),
-	    F_SPAN("status", t->text));
-}
-
-/* The mailboxes that a recipient leads to and that must be tried again; none when where it leads is not known. */
-static void log_deferred(const struct message *m, uint32_t recipient)
-{
-	const struct spool_recipient *r = &m->file.envelope.recipients[recipient];
-	int64_t wait = m->next - clock_wall();
-	bool any = false;
-	char text[SPOOL_ID_TEXT];
-
-	spool_id_format(m->id, text);
-	for (const struct target *t = m->targets; t != NULL; t = t->next) {
-		if (t->recipient != recipient || t->state != TARGET_DEFERRED)
-			continue;
-		any = true;
-		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
-		    F_SPAN("mailbox", t->address), F_SPAN("status", t->text), F_I64("retry_in", wait));
-	}
-	if (!any)
-		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
-		    F_SPAN("status", m->states[recipient].text), F_I64("retry_in", wait));
-}
-
-void target_result(struct target *t, int code, struct span text)
-{
-	struct message *m = t->message;
-	struct buf line;
-
-	buf_init(&line, SPOOL_TEXT_MAX);
-	buf_printf(&line, "%d %s%s%.*s", err_smtp_code(code), err_smtp_enhanced(code), text.len > 0 ? " " : "", SPAN_ARG(span_sub(text, 0, 300)));
-	t->text = pool_span(m->pool, buf_span(&line));
-	buf_fini(&line);
-	if (code == 0) {
-		t->state = TARGET_DONE;
-		m->queue->delivered++;
-		log_target(t, EV_queue_delivered);
-	} else if (err_is_temp(code)) {
-		t->state = TARGET_DEFERRED; /* logged when it is known until when */
-	} else {
-		t->state = TARGET_FAILED;
-		log_target(t, EV_queue_bounced);
-	}
-}
-
 /* A recipient is delivered when all its targets are; one that failed for good fails it once the rest has ended. */
 static void gather(struct message *m)
 {
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++) {
 		struct recipient_state *s = &m->states[i];
-		const struct target *failed = NULL, *deferred = NULL;
+		const struct target *failed = NULL, *deferred = NULL, *put_off = NULL, *done = NULL;
 		unsigned count = 0;
 
-		if (!is_open(s) || s->dirty)
+		if (!message_is_open(s) || s->dirty)
 			continue;
 		for (const struct target *t = m->targets; t != NULL; t = t->next) {
 			if (t->recipient != i)
@@ -253,9 +167,15 @@ static void gather(struct message *m)
 			count++;
 			if (t->state == TARGET_FAILED)
 				failed = t;
-			else if (t->state != TARGET_DONE)
+			else if (t->state == TARGET_PUT_OFF)
+				put_off = t;
+			else if (t->state == TARGET_DONE)
+				done = t;
+			else
 				deferred = t;
 		}
+		if (put_off != NULL && deferred == NULL && !s->incomplete)
+			continue; /* nobody tried */
 		s->attempts++;
 		if (failed != NULL || deferred != NULL)
 			s->owner = (deferred != NULL ? deferred : failed)->sender;
@@ -268,7 +188,7 @@ static void gather(struct message *m)
 		else if (failed != NULL)
 			set_status(m, i, SPOOL_FAILED, failed->text);
 		else
-			set_status(m, i, SPOOL_DELIVERED, SPAN_LIT("250 2.0.0 delivered"));
+			set_status(m, i, SPOOL_DELIVERED, done->account == 0 ? done->text : SPAN_LIT("250 2.0.0 delivered"));
 	}
 }
 
@@ -277,7 +197,7 @@ static size_t count_open(const struct message *m)
 	size_t open = 0;
 
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-		open += is_open(&m->states[i]);
+		open += message_is_open(&m->states[i]);
 	return open;
 }
 
@@ -301,7 +221,7 @@ static void expire(struct message *m)
 
 /* ---- rest or removal ---- */
 
-static void remove_message(struct message *m)
+void message_remove(struct message *m)
 {
 	char text[SPOOL_ID_TEXT];
 
@@ -312,126 +232,10 @@ static void remove_message(struct message *m)
 	message_free(m);
 }
 
-static void rest(struct message *m)
+void message_rest(struct message *m)
 {
 	schedule_message(m);
 	message_free(m);
-}
-
-static void on_kept(struct disk_job *job)
-{
-	struct message *m = job->arg;
-
-	if (job->code != 0)
-		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
-	m->writing = false;
-	if (m->deleted)
-		remove_message(m);
-	else
-		rest(m);
-}
-
-/*
- * Too early for it (RFC 4865). The record gives the file the mark of one that rests: should it be damaged until its time has
- * come, it is set aside, and not taken for one that nobody was told of.
- */
-static void keep(struct message *m)
-{
-	struct disk_job *job = m->file.record_count == 0 ? calloc(1, sizeof(*job)) : NULL;
-
-	if (job != NULL)
-		job->records = calloc(1, sizeof(*job->records));
-	if (job == NULL || job->records == NULL) {
-		free(job);
-		rest(m);
-		return;
-	}
-	*job->records = (struct spool_record){.status = SPOOL_KEPT, .recipient = UINT32_MAX, .when = clock_wall(), .next = m->file.envelope.release};
-	job->record_count = 1;
-	m->writing = true;
-	job->kind = DISK_APPEND;
-	job->id = m->id;
-	job->fd = m->fd;
-	job->done = on_kept;
-	job->arg = m;
-	disk_submit(m->queue->disk, job);
-}
-
-static void on_appended(struct disk_job *job)
-{
-	struct message *m = job->arg;
-
-	if (job->code != 0)
-		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
-	m->writing = false;
-	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-		m->states[i].dirty = false;
-	if (m->deleted)
-		remove_message(m);
-	else
-		rest(m);
-}
-
-/* The commands and files that have had the message: what else its recipient leads to is tried again without them. */
-static void add_done(const struct message *m, struct disk_job *job)
-{
-	for (const struct target *t = m->targets; t != NULL; t = t->next)
-		if (t->kind != 0 && t->state == TARGET_DONE && is_open(&m->states[t->recipient]) && !agent_was_done(t))
-			job->records[job->record_count++] = (struct spool_record){
-			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = clock_wall(), .text = agent_done_text(t)};
-}
-
-static size_t count_programs(const struct message *m)
-{
-	size_t count = 0;
-
-	for (const struct target *t = m->targets; t != NULL; t = t->next)
-		count += t->kind != 0;
-	return count;
-}
-
-/* Writes down what changed; the message rests when it is durable. */
-static void record_and_rest(struct message *m)
-{
-	size_t count = m->file.envelope.recipient_count;
-	struct disk_job *job = calloc(1, sizeof(*job));
-	uint32_t attempts = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (is_open(&m->states[i]) && m->states[i].attempts > attempts)
-			attempts = m->states[i].attempts;
-	m->next = clock_wall() + schedule_backoff(daemon_conf(m->queue->daemon), attempts);
-	for (uint32_t i = 0; i < count; i++)
-		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty)
-			log_deferred(m, i);
-	if (job != NULL)
-		job->records = calloc(2 * count + count_programs(m) + 1, sizeof(*job->records));
-	if (job == NULL || job->records == NULL) {
-		free(job);
-		rest(m);
-		return;
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		struct recipient_state *s = &m->states[i];
-
-		if (s->dirty)
-			job->records[job->record_count++] = (struct spool_record){.status = s->status,
-			    .recipient = i, .attempts = s->attempts, .when = clock_wall(), .next = m->next, .text = s->text};
-		if (s->told && s->dirty)
-			job->records[job->record_count++] =
-			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = clock_wall()};
-	}
-	add_done(m, job);
-	if (m->warned)
-		job->records[job->record_count++] =
-		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = clock_wall()};
-	m->writing = true;
-	job->kind = DISK_APPEND;
-	job->id = m->id;
-	job->fd = m->fd;
-	job->done = on_appended;
-	job->arg = m;
-	disk_submit(m->queue->disk, job);
 }
 
 /*
@@ -460,25 +264,47 @@ static int send_dsns(struct message *m)
 	return r;
 }
 
+static bool any_dirty(const struct message *m)
+{
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (m->states[i].dirty)
+			return true;
+	return false;
+}
+
 static void settle(struct message *m)
 {
 	int r;
 
 	if (m->deleted) {
-		remove_message(m);
+		message_remove(m);
 		return;
 	}
 	r = send_dsns(m);
 	if (r == E_AGAIN)
 		return;
-	if (r != 0 || count_open(m) > 0)
-		record_and_rest(m); /* with a notification still owed it comes round again */
+	if (r == 0 && count_open(m) > 0 && !any_dirty(m)) {
+		m->next = m->put_off;
+		message_rest(m);
+	} else if (r != 0 || count_open(m) > 0)
+		record_rest(m); /* with a notification still owed it comes round again */
 	else
-		remove_message(m);
+		message_remove(m);
+}
+
+void message_bounce(struct message *m)
+{
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (message_is_open(&m->states[i]))
+			set_status(m, i, SPOOL_FAILED, SPAN_LIT("550 5.0.0 the administrator of this server gave it up"));
+	m->held = false;
+	settle(m);
 }
 
 void message_step(struct message *m)
 {
+	if (m->busy > 0 && !m->writing && !m->deleted)
+		record_done(m);
 	if (m->busy > 0 || m->dsn_pending)
 		return;
 	gather(m);
@@ -503,24 +329,25 @@ static void start_recipient(struct message *m, uint32_t i)
 	} else {
 		t = message_add_target(m, i, 0, 0, r->address, span_str(""));
 		if (t != NULL)
-			target_result(t, E_UNAVAILABLE, SPAN_LIT("mail to other hosts waits for the relay"));
+			outbound_target(t);
 	}
 }
 
 void message_run(struct message *m)
 {
 	if (m->held) {
-		rest(m);
+		message_rest(m);
 		return;
 	}
 	if (schedule_is_early(m)) {
-		keep(m);
+		record_keep(m);
 		return;
 	}
 	m->busy++; /* an answer that comes at once must not end the loop early */
 	m->targets = NULL;
+	m->put_off = 0;
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
-		if (is_open(&m->states[i]))
+		if (message_is_open(&m->states[i]))
 			start_recipient(m, i);
 	m->busy--;
 	message_step(m);

@@ -26,14 +26,18 @@ enum {
 	QUEUE_RUNS_MAX = 16,	       /* commands of aliases at once */
 	QUEUE_RUNS_EACH = 4,	       /* of one alias: slow ones leave room for others */
 	QUEUE_PATH = 32,
+	QUEUE_SENDERS = 4096,	       /* places that senders share by chance */
 	QUEUE_DIRECTORIES = 32,	       /* one a base32 digit */
 };
 
-enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED };
+enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERRED, TARGET_FAILED,
+	TARGET_PUT_OFF, /* not tried: its destination is known to be dead, or has enough */
+	TARGET_AGAIN }; /* sent again at once */
 
 /* Where one recipient's copy goes. An alias has several. */
 struct target {
 	struct target *next;
+	struct target *job_next; /* of the same job for relay */
 	struct message *message;
 	uint32_t recipient;
 	uint64_t account; /* 0: a remote address */
@@ -74,14 +78,22 @@ struct message {
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
+	uint32_t sender;      /* place in queue.senders */
 	int64_t next; /* when it is tried again */
+	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
 };
 
-/* A waiting message: 16 bytes of the heap. next is INT64_MAX while it is held. */
+/*
+ * A waiting message: 32 bytes of the heap, and enough to know without its file whether it would be of use to begin with it. next is
+ * INT64_MAX while it is held.
+ */
 struct waiting {
 	int64_t next;
-	uint64_t id : 63;
+	uint64_t id : 62;
 	uint64_t wished : 1; /* next is the sender's wish, however far ahead */
+	uint64_t telling : 1; /* next is when the sender is to be told something: it is read whatever its destination does */
+	uint64_t destination; /* where all of it goes, destination_number(); 0: here, to several, or not known */
+	uint32_t sender;      /* place in queue.senders; QUEUE_SENDERS: not known */
 };
 
 struct client;
@@ -93,6 +105,12 @@ struct queue {
 	struct disk *disk;
 	struct ipc_conn *auth;
 	struct ipc_conn *deliver;
+	struct ipc_conn *relay;
+	struct destinations *destinations;
+	struct job *jobs; /* with relay */
+	struct job *new_jobs, **new_jobs_tail; /* made in this turn of the loop */
+	struct event *turn, *rate; /* new jobs; destinations that have to be slow */
+	uint32_t last_job;
 	struct control_server *control;
 	struct client *clients;
 	struct channel *channels;
@@ -103,6 +121,7 @@ struct queue {
 	uint32_t last_run;
 	struct message *active[QUEUE_ACTIVE_BUCKETS];
 	unsigned active_count, active_max;
+	uint16_t senders[QUEUE_SENDERS + 1]; /* how many active messages each has */
 	unsigned handed_count, handed_max;
 	unsigned spare_count, spare_max; /* the three maxima leave descriptors for everything else */
 	struct waiting *heap;
@@ -171,6 +190,12 @@ int accept_own(struct queue *queue, struct span content, const struct spool_enve
     void (*done)(void *arg, int code), void *arg);
 
 /* ---- message.c ---- */
+/*
+ * May one more of this sender (a place in queue.senders) be active? Nobody has more than half of all places, and the last quarter is for
+ * those who have few: who sends a hundred thousand at once does not keep others' mail waiting.
+ */
+uint32_t message_sender(const struct queue *queue, const struct spool_envelope *envelope);
+bool message_has_room(const struct queue *queue, uint32_t sender);
 struct message *message_find(struct queue *queue, uint64_t id);
 /* From a file already read or just committed; owns fd and pool. */
 struct message *message_new(struct queue *queue, int fd, struct pool *pool, const struct spool_file *file);
@@ -179,9 +204,29 @@ int message_load(struct queue *queue, uint64_t id, bool content_too, struct mess
 void message_free(struct message *message);
 /* Does whatever can be done now. */
 void message_run(struct message *message);
+static inline bool message_is_open(const struct recipient_state *state)
+{
+	return state->status == SPOOL_PENDING || state->status == SPOOL_DEFERRED;
+}
+/* Its memory is freed, and it waits in its file for its next turn; or it is done with. */
+void message_rest(struct message *message);
+void message_remove(struct message *message);
+/* An administrator gives it up: its sender is told. Not while something is under way. */
+void message_bounce(struct message *message);
 /* Something under way has ended. */
 void message_step(struct message *message);
 void target_result(struct target *target, int code, struct span text);
+/* The same with a whole reply, "450 4.2.0 ..." */
+void target_reply(struct target *target, int code, struct span line);
+/* Not tried, and not before `until` (seconds since 1970). why: as in target_reply, for the first time and when it is time to tell the sender. */
+void target_put_off(struct target *target, int64_t until, struct span why);
+/*
+ * The content for another process: into buffer (`size` octets), when it is small; else *fd is a new descriptor, read only, the
+ * caller's. A fault of this machine is temporary.
+ */
+int message_content(struct message *message, char *buffer, size_t size, struct span *small, int *fd);
+/* A descriptor of its file, read only; the file is not used again. */
+int message_lend(struct message *message, int *fd);
 struct target *message_add_target(struct message *message, uint32_t recipient, uint64_t account, uint64_t quota,
     struct span address, struct span detail);
 /* Who is the sender of this copy. The null sender stays: nothing answers a notification. */
@@ -196,13 +241,23 @@ void agent_forget(struct message *message);
 bool agent_flying(const struct queue *queue);
 /* What waits for an agent that does not come is put off. */
 void agent_look(struct queue *queue);
-/* Has this command or file had the message at an earlier attempt? And the text of the record that says so. */
-bool agent_was_done(const struct target *target);
-struct span agent_done_text(const struct target *target);
+
+/* ---- done.c ---- */
+/* Only our record keeps it from having the message twice. */
+bool target_is_noted(const struct target *target);
+/* Of those behind an alias: has it had the message at an earlier attempt? And the text of the record that says so. */
+bool target_was_done(const struct target *target);
+struct span target_done_text(const struct target *target);
+
+/* ---- record.c: all of these write by a thread; the first two end in message_rest ---- */
+/* Too early for it (RFC 4865). */
+void record_keep(struct message *message);
+/* What changed about its recipients. */
+void record_rest(struct message *message);
+/* Those elsewhere that have their copy while others are under way. */
+void record_done(struct message *message);
 
 /* ---- deliver.c ---- */
-/* A descriptor of the message's file, read only; the file is not used again. */
-int deliver_lend(struct message *message, int *fd);
 void deliver_target(struct target *target);
 void deliver_service(struct queue *queue, int fd);
 int deliver_watch(struct queue *queue, struct err *err);
@@ -216,6 +271,8 @@ void expand_forget(struct message *message);
 
 /* ---- schedule.c ---- */
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
+/* Accepted a moment ago, when its sender had enough under way. */
+void schedule_new(struct queue *queue, uint64_t id, uint32_t sender);
 /* As its file says: held, at its sender's wish (RFC 4865), or when it is tried again. */
 void schedule_message(const struct message *message);
 /* The sender's wish is for a later time. */
@@ -239,6 +296,7 @@ int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipi
 /* ---- recover.c, control.c ---- */
 int recover_start(struct queue *queue, struct err *err);
 struct control_reply;
+const char *queue_status_name(enum spool_status status);
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
     struct span secret);
 

@@ -1,5 +1,5 @@
 /* A binary heap of (time, id): 16 bytes for each message that waits. */
-#include "queue/queue.h"
+#include "queue/destination.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,9 +8,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-static const uint64_t WAITING_ID = UINT64_MAX >> 1;
-
-enum { SCHEDULE_BURST = 200, SCHEDULE_SLEEP_MAX = 3600 };
+enum { SCHEDULE_NO_ROOM = 4, SCHEDULE_BURST = 200, SCHEDULE_SLEEP_MAX = 3600 };
 
 /*
  * But for senders' wishes nothing is put off for longer than queue-retry-max and a quarter. What is due later than twice that was put
@@ -94,7 +92,12 @@ static void add(struct queue *queue, struct waiting waiting)
 
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held)
 {
-	add(queue, (struct waiting){.next = held ? INT64_MAX : next, .id = id & WAITING_ID});
+	add(queue, (struct waiting){.next = held ? INT64_MAX : next, .id = id & (UINT64_MAX >> 2), .sender = QUEUE_SENDERS});
+}
+
+void schedule_new(struct queue *queue, uint64_t id, uint32_t sender)
+{
+	add(queue, (struct waiting){.next = clock_wall() + 1, .id = id & (UINT64_MAX >> 2), .sender = sender});
 }
 
 bool schedule_is_early(const struct message *m)
@@ -107,7 +110,7 @@ void schedule_message(const struct message *m)
 	bool early = schedule_is_early(m);
 	int64_t next = m->held ? INT64_MAX : early ? m->file.envelope.release : m->next;
 
-	add(m->queue, (struct waiting){.next = next, .id = m->id & WAITING_ID, .wished = early});
+	add(m->queue, (struct waiting){.next = next, .id = m->id & (UINT64_MAX >> 2), .wished = early, .destination = outbound_destination_of(m), .sender = m->sender});
 }
 
 static void remove_at(struct queue *queue, size_t i)
@@ -127,6 +130,37 @@ bool schedule_remove(struct queue *queue, uint64_t id)
 			return true;
 		}
 	return false;
+}
+
+/* When the sender is to be told next; INT64_MAX: not any more. The id says when it came. */
+static int64_t next_telling(struct queue *queue, uint64_t id, int64_t now)
+{
+	const struct conf *conf = daemon_conf(queue->daemon);
+	int64_t came = spool_id_ms(id) / 1000, warn = conf_ms(conf, CONF_queue_warn_after, NULL) / 1000;
+	int64_t life = conf_ms(conf, CONF_queue_lifetime, NULL) / 1000;
+
+	return warn != 0 && came + warn > now ? came + warn : came + life > now ? came + life : INT64_MAX;
+}
+
+/* Its destination is dead, or its sender has enough under way: it waits on without being read. */
+static bool postpone_first(struct queue *queue)
+{
+	struct waiting w = queue->heap[0];
+	int64_t now = clock_wall(), until = w.telling ? 0 : destination_busy_until(queue, w.destination), telling;
+
+	if (until <= now && message_has_room(queue, w.sender))
+		return false;
+	if (until <= now) {
+		until = now + 1 + (int64_t)randombytes_uniform(SCHEDULE_NO_ROOM);
+	} else {
+		telling = next_telling(queue, w.id, now);
+		w.telling = telling <= until;
+		until = w.telling ? telling : until + (int64_t)randombytes_uniform((uint32_t)(until - now) / 4 + 1);
+	}
+	remove_at(queue, 0);
+	w.next = until;
+	add(queue, w);
+	return true;
 }
 
 static void run_first(struct queue *queue)
@@ -161,7 +195,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	for (int i = 0; i < SCHEDULE_BURST && queue->heap_count > 0 && !queue->halting; i++) {
 		if (!is_due(queue, &queue->heap[0]) || queue->active_count >= queue->active_max)
 			break;
-		run_first(queue);
+		if (!postpone_first(queue))
+			run_first(queue);
 	}
 	if (!queue->halting)
 		arm(queue);

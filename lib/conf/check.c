@@ -35,6 +35,14 @@ static bool is_log_target(struct span text)
 	return span_eq(text, SPAN_LIT("syslog")) || span_eq(text, SPAN_LIT("stderr")) || span_startswith(text, SPAN_LIT("file:/"));
 }
 
+/* fetch says the rest when it is asked for. */
+static bool is_https_url(struct span text)
+{
+	struct span rest = span_from(text, strlen("https://"));
+
+	return span_startswith(text, SPAN_LIT("https://")) && span_find(rest, '/') > 0 && span_find(text, ' ') == text.len && text.len <= 2048;
+}
+
 static bool is_host(struct span text)
 {
 	unsigned char binary[16];
@@ -85,14 +93,6 @@ static int check_senders(const struct conf_value *v, struct err *err)
 		seen |= family;
 	}
 	return 0;
-}
-
-/* fetch says the rest when it is asked for. */
-static bool is_https_url(struct span text)
-{
-	struct span rest = span_from(text, strlen("https://"));
-
-	return span_startswith(text, SPAN_LIT("https://")) && span_find(rest, '/') > 0 && span_find(text, ' ') == text.len && text.len <= 2048;
 }
 
 /* system, which stands alone, or servers. */
@@ -206,6 +206,22 @@ static int check_domain(const struct conf_block *block, bool tls, struct err *er
 	return r == 0 ? check_domain_tls(block, tls, err) : r;
 }
 
+/* ---- bearer tokens ---- */
+
+/* Without issuer and audience every token of the provider's, for whatever program, would open a mailbox. */
+static int check_tokens(const struct conf_scope_values *scope, struct err *err)
+{
+	const struct conf_value *all = scope->values, *ask = &all[CONF_oauth_introspection], *keys = &all[CONF_oauth_jwks];
+
+	if (ask->set && keys->set)
+		return fail_at(keys->origin, keys->column, err, "tokens are checked by oauth-introspection (%.*s) or by oauth-jwks, not by both", SPAN_ARG(ask->origin));
+	if (ask->set && (!all[CONF_oauth_client_id].set || !all[CONF_oauth_client_secret].set))
+		return fail_at(ask->origin, ask->column, err, "oauth-introspection needs oauth-client-id and oauth-client-secret");
+	if (keys->set && (!all[CONF_oauth_issuer].set || !all[CONF_oauth_audience].set))
+		return fail_at(keys->origin, keys->column, err, "oauth-jwks needs oauth-issuer and oauth-audience: else any token of the provider would do");
+	return 0;
+}
+
 /* At most one of the ways that mail can take, and a login where it can be used and is kept from listeners. */
 static int check_transport(const struct conf *conf, const struct conf_block *block, struct err *err)
 {
@@ -233,22 +249,6 @@ static int check_transport(const struct conf *conf, const struct conf_block *blo
 	if (login->set && span_eq(conf_text(conf, CONF_relay_tls, &where), SPAN_LIT("none")))
 		return fail_at(login->origin, login->column, err, "login needs TLS, but relay-tls is none, from %.*s", SPAN_ARG(conf_origin(conf, CONF_relay_tls, &where)));
 	return check_scope(block->scope, err);
-}
-
-/* ---- bearer tokens ---- */
-
-/* Without issuer and audience every token of the provider's, for whatever program, would open a mailbox. */
-static int check_tokens(const struct conf_scope_values *scope, struct err *err)
-{
-	const struct conf_value *all = scope->values, *ask = &all[CONF_oauth_introspection], *keys = &all[CONF_oauth_jwks];
-
-	if (ask->set && keys->set)
-		return fail_at(keys->origin, keys->column, err, "tokens are checked by oauth-introspection (%.*s) or by oauth-jwks, not by both", SPAN_ARG(ask->origin));
-	if (ask->set && (!all[CONF_oauth_client_id].set || !all[CONF_oauth_client_secret].set))
-		return fail_at(ask->origin, ask->column, err, "oauth-introspection needs oauth-client-id and oauth-client-secret");
-	if (keys->set && (!all[CONF_oauth_issuer].set || !all[CONF_oauth_audience].set))
-		return fail_at(keys->origin, keys->column, err, "oauth-jwks needs oauth-issuer and oauth-audience: else any token of the provider would do");
-	return 0;
 }
 
 /* ---- the whole ---- */

@@ -20,6 +20,11 @@ uint64_t spool_id_next(uint64_t *last, int64_t now_ms)
 	return id;
 }
 
+int64_t spool_id_ms(uint64_t id)
+{
+	return (int64_t)(id >> SPOOL_SEQUENCE_BITS) + SPOOL_EPOCH_MS;
+}
+
 void spool_id_format(uint64_t id, char out[SPOOL_ID_TEXT])
 {
 	base32_format(id, SPOOL_ID_TEXT - 1, out);

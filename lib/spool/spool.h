@@ -29,6 +29,8 @@ enum {
 
 /* The next id: greater than *last and than any made before now_ms; updates *last. */
 uint64_t spool_id_next(uint64_t *last, int64_t now_ms);
+/* When it was made, milliseconds since 1970. */
+int64_t spool_id_ms(uint64_t id);
 void spool_id_format(uint64_t id, char out[SPOOL_ID_TEXT]);
 bool spool_id_parse(struct span text, uint64_t *id);
 

@@ -68,6 +68,10 @@ def full(name):
     return name if "@" in name else "%s@%s" % (name, DOMAIN)
 
 
+# A test that is not about mail to other hosts has none to send to: what is for them waits.
+NOWHERE = 'transport "*" { error "4.4.1 mail to other hosts waits" }'
+
+
 class Instance:
     def __init__(self, conf_lines=(), listeners=(), below=None):
         self.root = tempfile.mkdtemp(prefix="mailwain-test-", dir=below)
@@ -75,12 +79,11 @@ class Instance:
         self.offset = free_offset()
         self.mw("init", "--hostname", "mail.example.com", "--domain", DOMAIN, "--port-offset", str(self.offset))
         self.conf = os.path.join(self.root, "etc", "mailwain.conf")
-        if conf_lines or listeners:
-            with open(self.conf, "a") as f:
-                for line in conf_lines:
-                    f.write(line + "\n")
-                for service in listeners:
-                    f.write("listen %s on 127.0.0.1:%d { }\n" % (service, self.port(service)))
+        lines = list(conf_lines) + ["listen %s on 127.0.0.1:%d { }" % (service, self.port(service)) for service in listeners]
+        if not any(line.startswith("transport") for line in lines):
+            lines.append(NOWHERE)
+        with open(self.conf, "a") as f:
+            f.writelines(line + "\n" for line in lines)
         self.started = False
 
     @classmethod

@@ -221,7 +221,7 @@ def test_check_looks_into_the_files_of_tls(stopped):
 
 def test_check_looks_into_the_files_of_logins(stopped):
     password = os.path.join(stopped.root, "etc", "password")
-    edit(stopped, "transport * { host mx.example.com:587; login alice; password-file password }")
+    edit(stopped, "transport far.test { host mx.example.com:587; login alice; password-file password }")
     refused(stopped, 78, "password-file %s: No such file" % password, "mailwain.conf:", verb="config check")
     with open(password, "w") as f:
         f.write("\nsecret\n")
@@ -295,7 +295,7 @@ def test_diff_shows_what_is_not_the_default(stopped):
         ("account list --root", 64, ["--root needs a directory"]),
         ("account quota alice@example.com", 64, ["SIZE|domain is missing"]),
         ("acount list", 64, ["there is no 'acount'; did you mean 'account'?"]),
-        ("queue list --status lost", 64, ["active, deferred or held"]),
+        ("queue list --status lost", 64, ["active, deferred, scheduled or held"]),
         ("queue show", 64, ["ID is missing", "usage: mailwain queue show ID"]),
         ("queue delete", 64, ["--all for all 0 of them"]),
         ("directory import", 64, ["a file name is missing"]),
@@ -460,12 +460,12 @@ def test_the_story_of_a_message_that_waits(suite, waiting):
     suite.mw("queue", "release", waiting)
     until(lambda: suite.log().count("queue_deferred qid=" + waiting) == 2)
     suite.mw("queue", "delete", waiting)
-    until(lambda: "action=delete" in suite.log())
+    until(lambda: "qid=%s action=delete" % waiting in suite.log())
     lines = [l.split("] ", 1)[1] for l in suite.log().splitlines() if waiting in l]
     # Each daemon writes in its own time.
     assert sorted(l.split(" ")[0] for l in lines) == ["queue_admin"] * 3 + ["queue_deferred"] * 2 + ["smtp_queued"], lines
     deferred = [l for l in lines if l.startswith("queue_deferred")][0]
-    assert 'to=far@example.com mailbox=someone@elsewhere.test status="451 4.3.2' in deferred
+    assert 'to=far@example.com mailbox=someone@elsewhere.test status="450 4.4.1' in deferred
     assert 150 < int(deferred.rsplit("retry_in=", 1)[1]) < 450
 
 

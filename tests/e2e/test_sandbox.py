@@ -111,7 +111,7 @@ def trees(tmp_path):
 def test_forbidden_acts_are_refused(busy, tmp_path):
     r = subprocess.run([os.path.join(BUILD, "tests", "confine"), *trees(tmp_path)], capture_output=True, text=True, timeout=120)
     assert r.returncode == 0, r.stdout + r.stderr
-    assert re.search(r"[1-9][0-9][0-9] acts tried, 0 succeeded", r.stdout)
+    assert re.search(r"[23][0-9][0-9] acts tried, 0 succeeded", r.stdout)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="most acts need root to succeed")

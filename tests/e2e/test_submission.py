@@ -29,7 +29,7 @@ def server(suite):
     suite.mw("alias", "add", "sales@example.com", "alice@example.com", "carol@example.com")
     suite.mw("alias", "add", "board@example.com", "carol@example.com")
     yield suite
-    # What waits for the relay would wait in the way of others.
+    # What is for other hosts would wait in the way of others.
     for row in suite.rows("queue", "list"):
         suite.mw("queue", "delete", row["id"])
     for alias in ("sales", "board"):

@@ -169,7 +169,7 @@ class Subject(Instance):
     def flush(self, seconds=20):
         """Tries all that waits until nothing does. What waits for another host, and was not acknowledged before a fault, would wait for ever."""
         for row in self.rows("queue", "list"):
-            if "waits for the relay" in row["reason"]:
+            if "to other hosts waits" in row["reason"]:
                 self.mw("queue", "delete", row["id"], check=False)
         deadline = time.monotonic() + seconds
         while self.rows("queue", "list"):

@@ -17,6 +17,7 @@ lib/control/client.o buffer
 lib/control/command.o options
 lib/mime/fold.o table
 queue/deliver.o small
+queue/outbound.o small
 lib/net/conn.o scratch
 lib/net/ipc_conn.o received
 lib/net/ipc_conn.o wire

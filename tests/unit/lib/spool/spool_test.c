@@ -32,6 +32,7 @@ static void ids_ascend_whatever_the_clock_does(void **state)
 	}
 	id = spool_id_next(&last, 1795500000010);
 	assert_true(id == last && id >> 14 == 1795500000010 - 1704067200000);
+	assert_true(spool_id_ms(id) == 1795500000010);
 }
 
 static void ids_are_parsed_strictly(void **state)

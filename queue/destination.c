@@ -1,0 +1,360 @@
+/*
+ * Destinations: the next hops of mail to other hosts. Each has a window, the jobs that relay may have at once for it; it opens
+ * by one with each window full of answers and closes by one with each failure. One that does not answer at all is dead for a while, and then
+ * one job tries it for all.
+ *
+ * Jobs wait in lanes, one for each sender, and lanes take turns: who sends a thousand messages waits behind
+ * himself, and nobody behind him.
+ */
+#include "queue/destination.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	DESTINATION_BUCKETS = 1024,
+	DESTINATION_FIRST = 5,	      /* jobs at once for one of which nothing is known yet */
+	DESTINATION_PROBE_WAITING = 4, /* jobs that wait for the one that tries whether it is alive */
+	DESTINATION_WAITING = 2000,   /* jobs of one destination in memory; further messages wait in their files */
+	DESTINATION_BUSY_S = 10,      /* when it has enough: come again in so many seconds */
+	DESTINATION_IDLE_S = 600,     /* one without jobs is forgotten */
+	DESTINATION_SWEEP_S = 60,
+};
+
+struct destinations {
+	struct queue *queue;
+	struct destination *buckets[DESTINATION_BUCKETS];
+	unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* strangers choose the names */
+	struct event *sweep;
+};
+
+static uint64_t hash_of(const struct destinations *all, struct span text)
+{
+	unsigned char out[crypto_shorthash_BYTES];
+	uint64_t h;
+
+	crypto_shorthash(out, (const unsigned char *)text.ptr, text.len, all->hash_key);
+	memcpy(&h, out, sizeof(h));
+	return h;
+}
+
+static struct destination **bucket_of(struct destinations *all, struct span key)
+{
+	return &all->buckets[hash_of(all, key) % DESTINATION_BUCKETS];
+}
+
+uint64_t destination_number(const struct queue *queue, struct span key)
+{
+	uint64_t number = hash_of(queue->destinations, key);
+
+	return number != 0 ? number : 1;
+}
+
+struct destination *destination_by_number(const struct queue *queue, uint64_t number)
+{
+	struct destination *d = number != 0 ? queue->destinations->buckets[number % DESTINATION_BUCKETS] : NULL;
+
+	while (d != NULL && d->number != number)
+		d = d->next;
+	return d;
+}
+
+const char *destination_state(const struct destination *d)
+{
+	if (d == NULL)
+		return "open";
+	return d->kept ? "kept" : d->paused ? "paused" : d->dead_until > clock_wall() ? "dead" : destination_is_full(d) ? "full" : "open";
+}
+
+int64_t destination_busy_until(const struct queue *queue, uint64_t number)
+{
+	const struct destination *d = destination_by_number(queue, number);
+	int64_t now = clock_wall();
+
+	if (d == NULL)
+		return 0;
+	if (d->paused || d->kept || destination_is_full(d))
+		return now + DESTINATION_BUSY_S;
+	return destination_is_dead(d, now) ? d->dead_until : 0;
+}
+
+struct destination *destination_find(struct queue *queue, struct span key)
+{
+	struct destination *d = *bucket_of(queue->destinations, key);
+
+	while (d != NULL && !span_eq(span_str(d->key), key))
+		d = d->next;
+	return d;
+}
+
+struct destination *destination_get(struct queue *queue, struct span key)
+{
+	struct destination **bucket = bucket_of(queue->destinations, key), *d = destination_find(queue, key);
+
+	if (d != NULL)
+		return d;
+	d = calloc(1, sizeof(*d) + key.len + 1);
+	if (d == NULL)
+		return NULL;
+	d->queue = queue;
+	d->number = destination_number(queue, key);
+	d->window = DESTINATION_FIRST;
+	memcpy(d->key, key.ptr, key.len);
+	d->lanes_tail = &d->lanes;
+	d->next = *bucket;
+	*bucket = d;
+	return d;
+}
+
+struct destination *destination_of_route(struct queue *queue, const struct route *route)
+{
+	struct conf_where where = {.transport = route->transport};
+	struct destination *d = destination_get(queue, span_str(route->key));
+
+	if (d == NULL)
+		return NULL;
+	span_copy(route->transport != NULL ? route->transport->pattern : span_str(""), d->pattern, sizeof(d->pattern));
+	d->kept = route->transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &where);
+	return d;
+}
+
+/* ---- what waits ---- */
+
+bool destination_is_dead(const struct destination *d, int64_t now)
+{
+	return d->dead_until > now;
+}
+
+/* Something was dead and nobody has answered since: one job tries it. */
+static bool is_probed(const struct destination *d)
+{
+	return d->dead_until != 0;
+}
+
+bool destination_is_full(const struct destination *d)
+{
+	return d->waiting >= (is_probed(d) ? DESTINATION_PROBE_WAITING : DESTINATION_WAITING);
+}
+
+static struct lane *lane_of(struct destination *d, uint64_t sender)
+{
+	struct lane *lane = d->lanes;
+
+	while (lane != NULL && lane->sender != sender)
+		lane = lane->next;
+	if (lane != NULL)
+		return lane;
+	lane = calloc(1, sizeof(*lane));
+	if (lane == NULL)
+		return NULL;
+	lane->sender = sender;
+	lane->jobs_tail = &lane->jobs;
+	*d->lanes_tail = lane;
+	d->lanes_tail = &lane->next;
+	return lane;
+}
+
+/* Who submitted it; of a message of nobody's here, its sender. */
+static uint64_t sender_of(struct destinations *all, const struct message *m)
+{
+	const struct spool_envelope *e = &m->file.envelope;
+
+	return e->submitter != 0 ? e->submitter : hash_of(all, e->sender) | UINT64_C(1) << 63;
+}
+
+bool destination_enter(struct destination *d, struct job *job)
+{
+	struct lane *lane = lane_of(d, sender_of(d->queue->destinations, job->message));
+
+	if (lane == NULL)
+		return false;
+	/* A message that was tried before goes behind those that were not. */
+	if (!job->tried_before) {
+		struct job **link = &lane->jobs;
+
+		while (*link != NULL && !(*link)->tried_before)
+			link = &(*link)->next;
+		job->next = *link;
+		*link = job;
+		if (job->next == NULL)
+			lane->jobs_tail = &job->next;
+	} else {
+		job->next = NULL;
+		*lane->jobs_tail = job;
+		lane->jobs_tail = &job->next;
+	}
+	job->destination = d;
+	d->waiting++;
+	return true;
+}
+
+static void lane_pop(struct destination *d)
+{
+	struct lane *lane = d->lanes;
+
+	d->lanes = lane->next;
+	if (d->lanes == NULL)
+		d->lanes_tail = &d->lanes;
+}
+
+/* The next job in turn, its lane at the end of the line. */
+static struct job *take_job(struct destination *d)
+{
+	struct lane *lane = d->lanes;
+	struct job *job = lane->jobs;
+
+	lane->jobs = job->next;
+	d->waiting--;
+	lane_pop(d);
+	if (lane->jobs == NULL) {
+		free(lane);
+		return job;
+	}
+	lane->next = NULL;
+	*d->lanes_tail = lane;
+	d->lanes_tail = &lane->next;
+	return job;
+}
+
+struct job *destination_take_any(struct destination *d)
+{
+	return d->lanes != NULL ? take_job(d) : NULL;
+}
+
+/* ---- how much it takes ---- */
+
+static uint64_t setting_of(const struct destination *d, enum conf_setting setting)
+{
+	const struct conf *conf = daemon_conf(d->queue->daemon);
+	struct conf_where where = {.transport = d->pattern[0] != '\0' ? conf_transport_find(conf, span_str(d->pattern)) : NULL};
+
+	return conf_u64(conf, setting, &where);
+}
+
+static unsigned most(const struct destination *d)
+{
+	uint64_t limit = setting_of(d, CONF_relay_connections);
+
+	return limit < 1 ? 1 : (unsigned)limit;
+}
+
+/* relay-rate: may one more go now? If not, there is a time when it may. */
+static bool has_turn(struct destination *d)
+{
+	uint64_t rate = setting_of(d, CONF_relay_rate);
+	int64_t now = clock_monotonic_ms();
+
+	if (rate == 0)
+		return true;
+	if (d->turn_ms > now) {
+		outbound_come_back(d->queue, d->turn_ms - now);
+		return false;
+	}
+	d->turn_ms = now + (int64_t)(60000 / rate);
+	return true;
+}
+
+static unsigned room(const struct destination *d)
+{
+	unsigned window = is_probed(d) ? 1 : (unsigned)d->window, limit = most(d);
+
+	return window < 1 ? 1 : window < limit ? window : limit;
+}
+
+struct job *destination_take(struct destination *d)
+{
+	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || destination_is_dead(d, clock_wall()) || !has_turn(d))
+		return NULL;
+	d->in_flight++;
+	return take_job(d);
+}
+
+static void log_state(const struct destination *d, enum log_event_id event)
+{
+	log_event(event, daemon_log(d->queue->daemon), F_STR("destination", d->key), F_STR("status", d->why),
+	    F_I64("retry_in", d->dead_until == 0 ? 0 : d->dead_until - clock_wall()));
+}
+
+static void grow(struct destination *d)
+{
+	if (is_probed(d)) {
+		d->dead_until = 0;
+		d->window = DESTINATION_FIRST;
+		log_state(d, EV_queue_alive);
+	}
+	d->deaths = 0;
+	if (d->window < most(d))
+		d->window += 1.0 / d->window;
+}
+
+static void shrink(struct destination *d, struct span why)
+{
+	span_copy(why, d->why, sizeof(d->why));
+	d->window -= 1;
+	if (d->window >= 1 && !is_probed(d))
+		return;
+	d->window = 1;
+	if (destination_is_dead(d, clock_wall()))
+		return; /* jobs that were under way when it was called dead */
+	d->deaths++;
+	d->dead_until = clock_wall() + schedule_backoff(daemon_conf(d->queue->daemon), d->deaths);
+	log_state(d, EV_queue_dead);
+}
+
+void destination_answered(struct destination *d, bool reached, struct span why)
+{
+	d->in_flight--;
+	d->used = clock_wall();
+	if (reached)
+		grow(d);
+	else
+		shrink(d, why);
+}
+
+/* ---- housekeeping ---- */
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct destinations *all = arg;
+	int64_t now = clock_wall();
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < DESTINATION_BUCKETS; i++)
+		for (struct destination **link = &all->buckets[i]; *link != NULL;) {
+			struct destination *d = *link;
+
+			if (d->in_flight > 0 || d->waiting > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
+				link = &d->next;
+				continue;
+			}
+			*link = d->next;
+			free(d);
+		}
+}
+
+void destination_each(struct queue *queue, void (*fn)(void *arg, struct destination *d), void *arg)
+{
+	for (size_t i = 0; i < DESTINATION_BUCKETS; i++)
+		for (struct destination *d = queue->destinations->buckets[i]; d != NULL; d = d->next)
+			fn(arg, d);
+}
+
+int destinations_new(struct queue *queue, struct err *err)
+{
+	struct destinations *all = calloc(1, sizeof(*all));
+	struct timeval tv = {.tv_sec = DESTINATION_SWEEP_S};
+
+	if (all == NULL)
+		return err_set(err, E_NOMEM, "no memory for destinations");
+	all->queue = queue;
+	crypto_shorthash_keygen(all->hash_key);
+	queue->destinations = all;
+	all->sweep = event_new(daemon_base(queue->daemon), -1, EV_PERSIST, on_sweep, all);
+	return all->sweep != NULL && event_add(all->sweep, &tv) == 0 ? 0 : err_set(err, E_NOMEM, "no memory for a timer");
+}

@@ -1,0 +1,110 @@
+/* Where mail to other hosts goes next, and how much of it at once. */
+#ifndef MW_QUEUE_DESTINATION_H
+#define MW_QUEUE_DESTINATION_H
+
+#include "queue/queue.h"
+
+enum {
+	JOB_RECIPIENTS = 100,	/* of one message on one connection */
+	JOB_REPEATS = 3,	/* times that what a host put off for their number is sent again at once */
+};
+
+enum { ROUTE_DOMAIN_MAX = 256, ROUTE_KEY_MAX = 640 };
+
+/* ---- route.c ---- */
+struct route {
+	const struct conf_transport *transport; /* NULL: MX records */
+	char domain[ROUTE_DOMAIN_MAX];		/* of the address, in small letters */
+	char key[ROUTE_KEY_MAX];		/* of the destination */
+};
+/* false: the address has no domain that mail could go to. */
+bool route_find(const struct conf *conf, struct span address, struct route *route);
+
+/* One message for some recipients at one destination. */
+struct job {
+	struct job *next;
+	struct destination *destination;
+	struct message *message;
+	struct target *targets; /* by job_next, in the order of relay_deliver */
+	uint32_t id;		/* with relay; 0: it waits */
+	unsigned count, bytes;
+	char *domain; /* of the first recipient */
+	unsigned repeats;
+	bool tried_before;
+};
+
+/* Jobs of one sender. */
+struct lane {
+	struct lane *next;
+	uint64_t sender;
+	struct job *jobs, **jobs_tail;
+};
+
+struct destination {
+	struct destination *next; /* of its bucket */
+	struct queue *queue;
+	struct lane *lanes, **lanes_tail; /* the first one's turn it is */
+	unsigned waiting, in_flight;
+	double window;	    /* jobs at once */
+	unsigned deaths;    /* in a row */
+	int64_t dead_until; /* seconds since 1970; when it has passed one job tries it; 0: alive, as far as is known */
+	int64_t used;	    /* when there was last an answer */
+	int64_t turn_ms;    /* with relay-rate: when the next may go */
+	uint64_t number;    /* destination_number of key */
+	bool paused;	    /* by an administrator */
+	char pattern[321];  /* of its transport block; "": none */
+	bool kept;	    /* by its transport block: what it has waits */
+	char why[200];	    /* the last failure, for people */
+	char key[];
+};
+
+int destinations_new(struct queue *queue, struct err *err);
+/* NULL: not known. */
+struct destination *destination_find(struct queue *queue, struct span key);
+/* NULL: no memory. */
+struct destination *destination_get(struct queue *queue, struct span key);
+/* The same, as the configuration has it now. */
+struct destination *destination_of_route(struct queue *queue, const struct route *route);
+/* What stands for a name in struct waiting; never 0. */
+uint64_t destination_number(const struct queue *queue, struct span key);
+/* Until when nothing more for this one is of use (seconds since 1970); 0: something is. */
+int64_t destination_busy_until(const struct queue *queue, uint64_t number);
+struct destination *destination_by_number(const struct queue *queue, uint64_t number);
+/* "kept", "paused", "dead", "full" or "open"; of NULL, of which nothing is known, "open". Static. */
+const char *destination_state(const struct destination *destination);
+bool destination_is_dead(const struct destination *destination, int64_t now);
+/* No more jobs than it has: what comes stays in its file. */
+bool destination_is_full(const struct destination *destination);
+/* false: no memory. */
+bool destination_enter(struct destination *destination, struct job *job);
+/* The next job that may go, which is then in flight; NULL. */
+struct job *destination_take(struct destination *destination);
+/* Any that waits, without it being in flight: when none will go soon. */
+struct job *destination_take_any(struct destination *destination);
+/* A job in flight has ended. reached: somebody answered for the destination. why: what was wrong, if not. */
+void destination_answered(struct destination *destination, bool reached, struct span why);
+void destination_each(struct queue *queue, void (*fn)(void *arg, struct destination *destination), void *arg);
+
+/* ---- outbound.c: jobs to relay and their results ---- */
+/* Of a target that is elsewhere; ends in target_reply, or in target_put_off. */
+void outbound_target(struct target *target);
+/* Where all that is still to be sent of it goes: destination_number; 0: here, or to several. */
+uint64_t outbound_destination_of(const struct message *message);
+/* The same as a name, in out; empty for 0. */
+struct span outbound_destination_name(const struct message *message, struct route *route);
+void outbound_service(struct queue *queue, int fd);
+int outbound_start(struct queue *queue, struct err *err);
+/* Jobs that wait are looked at again in so many milliseconds. */
+void outbound_come_back(struct queue *queue, int64_t ms);
+/* Something is under way at relay. */
+bool outbound_flying(const struct queue *queue);
+/* Tries a destination now, whatever is known of it. */
+void outbound_wake(struct destination *destination);
+
+/* ---- control_outbound.c ---- */
+void queue_control_stats(struct queue *queue, struct control_reply *reply);
+void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause);
+/* A row for each thing that was written down about it. */
+void queue_control_attempts(struct control_reply *reply, const struct message *message);
+
+#endif

@@ -1,0 +1,466 @@
+/* Mail to other hosts: targets become jobs, jobs go to relay when their destination takes them, results come back. */
+#include "queue/destination.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/ipc_conn.h"
+
+#include <event2/event.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	JOB_BYTES = 20000, /* of recipients in one relay_deliver */
+	OUTBOUND_WAITING = 2 * 1024 * 1024, /* octets that wait for relay to read; then no more are sent */
+	OUTBOUND_NO_RELAY_S = 30,
+	OUTBOUND_KEPT_S = 30,
+	OUTBOUND_FULL_S = 10,
+	OUTBOUND_SPREAD = 4, /* what was put off comes again within a quarter of the wait behind it */
+};
+
+/* ---- jobs ---- */
+
+/* Its targets are under way until then. */
+static void job_free(struct job *job)
+{
+	struct message *m = job->message;
+
+	free(job->domain);
+	free(job);
+	m->busy--;
+	message_step(m);
+}
+
+static unsigned bytes_of(const struct target *t)
+{
+	return (unsigned)(t->address.len + t->message->file.envelope.recipients[t->recipient].orcpt.len + 5);
+}
+
+static void job_add(struct job *job, struct target *t)
+{
+	struct target **link = &job->targets;
+
+	while (*link != NULL)
+		link = &(*link)->job_next;
+	t->job_next = NULL;
+	*link = t;
+	job->count++;
+	job->bytes += bytes_of(t);
+}
+
+static struct job *job_new(struct destination *d, struct message *m, const char *domain)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (job != NULL)
+		job->domain = strdup(domain);
+	if (job != NULL && job->domain == NULL) {
+		free(job);
+		job = NULL;
+	}
+	if (job != NULL) {
+		job->destination = d;
+		job->message = m;
+		m->busy++;
+	}
+	return job;
+}
+
+static void job_fail(struct job *job, int code, struct span line)
+{
+	for (struct target *t = job->targets; t != NULL; t = t->job_next)
+		target_reply(t, code, line);
+	job_free(job);
+}
+
+/* Without an attempt of its own: its destination is dead, or has more than enough. */
+static void job_put_off(struct job *job, int64_t until, struct span why)
+{
+	int64_t now = clock_wall(), wait = until > now ? until - now : 1;
+
+	until = now + wait + (int64_t)randombytes_uniform((uint32_t)(wait / OUTBOUND_SPREAD + 1));
+	for (struct target *t = job->targets; t != NULL; t = t->job_next)
+		target_put_off(t, until, why);
+	job_free(job);
+}
+
+static void put_off_dead(struct destination *d, struct job *job)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "451 4.4.1 %s does not answer: %s", d->key, d->why);
+	job_put_off(job, d->dead_until, span_str(text));
+}
+
+/* ---- on their way ---- */
+
+/* In relay_deliver's form. */
+static void put_text(struct buf *out, struct span s)
+{
+	unsigned char len[2] = {(unsigned char)s.len, (unsigned char)(s.len >> 8)};
+
+	buf_add(out, len, sizeof(len));
+	buf_add_span(out, s);
+}
+
+static void put_recipients(const struct job *job, struct buf *out)
+{
+	for (const struct target *t = job->targets; t != NULL; t = t->job_next) {
+		const struct spool_recipient *r = &job->message->file.envelope.recipients[t->recipient];
+
+		put_text(out, t->address);
+		put_text(out, r->orcpt);
+		buf_add_char(out, (char)r->notify);
+	}
+}
+
+static int send_job(struct queue *queue, struct job *job)
+{
+	static char small[QUEUE_INLINE_MAX];
+	const struct message *m = job->message;
+	const struct spool_envelope *e = &m->file.envelope;
+	char id[SPOOL_ID_TEXT];
+	struct relay_deliver body = {.queue_id = span_of(id, SPOOL_ID_TEXT - 1), .domain = span_str(job->domain), .transport = span_str(job->destination->pattern),
+	    .size = m->file.content, .body = e->body, .smtputf8 = e->smtputf8, .requiretls = e->requiretls, .tls_optional = e->tls_optional,
+	    .ret = e->ret, .envid = e->envid, .sender = target_sender(job->targets)};
+	struct buf recipients;
+	int fd = -1, r;
+
+	spool_id_format(m->id, id);
+	buf_init(&recipients, JOB_BYTES + 2048);
+	put_recipients(job, &recipients);
+	body.recipients = buf_span(&recipients);
+	r = buf_failed(&recipients) ? E_NOMEM : message_content(job->message, small, sizeof(small), &body.content, &fd);
+	if (r == 0) {
+		job->id = ++queue->last_job;
+		r = ipc_conn_send(queue->relay, &ipc_relay_deliver, job->id, &body, fd);
+	}
+	if (fd >= 0)
+		close(fd);
+	buf_fini(&recipients);
+	return r;
+}
+
+static void fly(struct queue *queue, struct job *job)
+{
+	job->next = queue->jobs;
+	queue->jobs = job;
+}
+
+static void pump(struct destination *d)
+{
+	struct queue *queue = d->queue;
+	struct job *job;
+
+	while (queue->relay != NULL && !queue->halting && ipc_conn_waiting(queue->relay) < OUTBOUND_WAITING && (job = destination_take(d)) != NULL) {
+		int r = job->message->deleted ? E_CANNOT : send_job(queue, job);
+
+		if (r == 0 || r == E_CLOSED) { /* relay has just ended: on_relay_closed comes */
+			fly(queue, job);
+			continue;
+		}
+		destination_answered(d, true, span_str(""));
+		job_fail(job, job->message->deleted ? r : E_UNAVAILABLE, SPAN_LIT("451 4.3.0 it could not be handed to the relay"));
+	}
+}
+
+void outbound_wake(struct destination *d)
+{
+	d->dead_until = d->dead_until != 0 ? 1 : 0; /* one job tries it */
+	pump(d);
+}
+
+/* ---- new jobs: those of one turn of the loop, so that a message's recipients at a destination go together ---- */
+
+static void settle_new(struct job *job)
+{
+	struct destination *d = job->destination;
+
+	if (d->queue->relay == NULL)
+		job_put_off(job, clock_wall() + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
+	else if (destination_is_dead(d, clock_wall()))
+		put_off_dead(d, job);
+	else if (d->paused || d->kept)
+		job_put_off(job, clock_wall() + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
+	else if (destination_is_full(d))
+		job_put_off(job, clock_wall() + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+	else if (!destination_enter(d, job))
+		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
+	else
+		pump(d);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct queue *queue = arg;
+	struct job *jobs = queue->new_jobs;
+
+	(void)fd;
+	(void)what;
+	queue->new_jobs = NULL;
+	queue->new_jobs_tail = &queue->new_jobs;
+	while (jobs != NULL) {
+		struct job *job = jobs;
+
+		jobs = job->next;
+		job->next = NULL;
+		settle_new(job);
+	}
+}
+
+static struct job *find_new(struct queue *queue, const struct target *t, const struct destination *d)
+{
+	for (struct job *job = queue->new_jobs; job != NULL; job = job->next)
+		if (job->message == t->message && job->destination == d && span_eq(target_sender(job->targets), target_sender(t)) && job->count < JOB_RECIPIENTS && job->bytes + bytes_of(t) <= JOB_BYTES)
+			return job;
+	return NULL;
+}
+
+static struct job *add_new(struct queue *queue, struct target *t, struct destination *d, const char *domain)
+{
+	struct timeval now = {0};
+	struct job *job = job_new(d, t->message, domain);
+
+	if (job == NULL)
+		return NULL;
+	job->tried_before = t->message->states[t->recipient].attempts > 0;
+	*queue->new_jobs_tail = job;
+	queue->new_jobs_tail = &job->next;
+	evtimer_add(queue->turn, &now);
+	return job;
+}
+
+static bool is_elsewhere(const struct message *m, const struct spool_recipient *r)
+{
+	return !r->local && m->file.envelope.source != SPOOL_FROM_BOUNCE;
+}
+
+struct span outbound_destination_name(const struct message *m, struct route *route)
+{
+	struct span key = span_str("");
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
+		const struct spool_recipient *r = &m->file.envelope.recipients[i];
+		struct route this;
+
+		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
+			continue;
+		if (!is_elsewhere(m, r) || !route_find(daemon_conf(m->queue->daemon), r->address, &this))
+			return span_str("");
+		if (key.len > 0 && !span_eq(key, span_str(this.key)))
+			return span_str("");
+		*route = this;
+		key = span_str(route->key);
+	}
+	return key;
+}
+
+uint64_t outbound_destination_of(const struct message *m)
+{
+	struct route route;
+	struct span key = outbound_destination_name(m, &route);
+
+	return key.len > 0 ? destination_number(m->queue, key) : 0;
+}
+
+/* "5.7.1 We do not write to them", of the transport block, as a reply. */
+static void refuse(struct target *t, struct span text)
+{
+	bool temporary = text.ptr[0] == '4';
+	char line[400];
+
+	snprintf(line, sizeof(line), "%s %.*s", temporary ? "450" : "550", SPAN_ARG(span_sub(text, 0, 380)));
+	target_reply(t, temporary ? E_UNAVAILABLE : E_CANNOT, span_str(line));
+}
+
+void outbound_target(struct target *t)
+{
+	struct queue *queue = t->message->queue;
+	const struct conf *conf = daemon_conf(queue->daemon);
+	struct route route;
+	struct destination *d;
+	struct job *job;
+
+	if (t->message->file.envelope.recipients[t->recipient].local && target_was_done(t)) {
+		target_reply(t, 0, SPAN_LIT("250 2.0.0 done"));
+		return;
+	}
+	if (!route_find(conf, t->address, &route)) {
+		target_reply(t, E_SYNTAX, SPAN_LIT("550 5.1.2 there is no domain in the address that mail could go to"));
+		return;
+	}
+	if (route.transport != NULL && conf_text(conf, CONF_transport_error, &(struct conf_where){.transport = route.transport}).len > 0) {
+		refuse(t, conf_text(conf, CONF_transport_error, &(struct conf_where){.transport = route.transport}));
+		return;
+	}
+	d = destination_of_route(queue, &route);
+	job = d != NULL ? find_new(queue, t, d) : NULL;
+	if (d != NULL && job == NULL)
+		job = add_new(queue, t, d, route.domain);
+	if (job == NULL) {
+		target_reply(t, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
+		return;
+	}
+	t->state = TARGET_IN_FLIGHT;
+	job_add(job, t);
+}
+
+/* ---- results ---- */
+
+static struct job **find_flying(struct queue *queue, uint32_t id)
+{
+	struct job **link = &queue->jobs;
+
+	while (*link != NULL && (*link)->id != id)
+		link = &(*link)->next;
+	return link;
+}
+
+static struct target *target_at(struct job *job, uint32_t place)
+{
+	struct target *t = job->targets;
+
+	while (t != NULL && place-- > 0)
+		t = t->job_next;
+	return t != NULL && t->state == TARGET_IN_FLIGHT ? t : NULL;
+}
+
+/* Those that a host put off for their number go once more, at once. */
+static void repeat_rest(struct job *job)
+{
+	struct job *again = NULL;
+
+	for (struct target *t = job->targets, *next; t != NULL; t = next) {
+		next = t->job_next;
+		if (t->state != TARGET_AGAIN)
+			continue;
+		if (again == NULL)
+			again = job_new(job->destination, job->message, job->domain);
+		if (again == NULL) {
+			target_reply(t, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
+			continue;
+		}
+		t->state = TARGET_IN_FLIGHT;
+		job_add(again, t);
+	}
+	if (again == NULL)
+		return;
+	again->repeats = job->repeats + 1;
+	again->tried_before = job->tried_before;
+	settle_new(again);
+}
+
+/* relay said "last", or is gone: what has no result is put off. */
+static void job_end(struct job *job, bool reached, struct span why)
+{
+	struct destination *d = job->destination;
+
+	for (struct target *t = job->targets; t != NULL; t = t->job_next)
+		if (t->state == TARGET_IN_FLIGHT)
+			target_reply(t, E_UNAVAILABLE, SPAN_LIT("451 4.3.0 the relay gave no answer"));
+	destination_answered(d, reached, why);
+	repeat_rest(job);
+	job_free(job);
+	if (destination_is_dead(d, clock_wall())) {
+		while ((job = destination_take_any(d)) != NULL)
+			put_off_dead(d, job);
+	} else {
+		pump(d);
+	}
+	queue_try_finish(d->queue);
+}
+
+static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	struct queue *queue = arg;
+	const struct relay_result *body = (const void *)m->body;
+	struct job **link = find_flying(queue, m->id), *job = *link;
+	struct target *t;
+
+	(void)conn;
+	if (m->type != &ipc_relay_result || job == NULL)
+		return E_PROTO;
+	t = target_at(job, body->recipient);
+	if (t == NULL)
+		return E_PROTO;
+	if (body->last)
+		*link = job->next;
+	if (body->code == E_LIMIT && body->reached && job->repeats < JOB_REPEATS && job->count > 1) {
+		t->state = TARGET_AGAIN;
+	} else {
+		target_reply(t, body->code, body->text);
+	}
+	if (body->last)
+		job_end(job, body->reached, body->text);
+	return 0;
+}
+
+/* What it had under way may have been taken by the remote hosts or not: it comes again in its own time. */
+static void on_relay_closed(void *arg, struct ipc_conn *conn)
+{
+	struct queue *queue = arg;
+	struct job *jobs = queue->jobs;
+
+	(void)conn;
+	queue->relay = NULL;
+	queue->jobs = NULL;
+	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "relay"));
+	daemon_peer_lost(queue->daemon, "relay");
+	while (jobs != NULL) {
+		struct job *job = jobs;
+
+		jobs = job->next;
+		job_end(job, true, span_str(""));
+	}
+}
+
+static const struct ipc_conn_callbacks relay_callbacks = {on_result, on_relay_closed};
+
+static void pump_one(void *arg, struct destination *d)
+{
+	(void)arg;
+	pump(d);
+}
+
+static void on_rate(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	destination_each(arg, pump_one, NULL);
+}
+
+void outbound_come_back(struct queue *queue, int64_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	if (!evtimer_pending(queue->rate, NULL))
+		evtimer_add(queue->rate, &tv);
+}
+
+void outbound_service(struct queue *queue, int fd)
+{
+	if (queue->relay != NULL) {
+		struct ipc_conn *old = queue->relay;
+
+		on_relay_closed(queue, old);
+		ipc_conn_free(&old);
+	}
+	queue->relay = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_relay, TO_CLIENT, &relay_callbacks, queue);
+	destination_each(queue, pump_one, NULL);
+}
+
+bool outbound_flying(const struct queue *queue)
+{
+	return queue->jobs != NULL && queue->relay != NULL;
+}
+
+int outbound_start(struct queue *queue, struct err *err)
+{
+	queue->new_jobs_tail = &queue->new_jobs;
+	queue->turn = evtimer_new(daemon_base(queue->daemon), on_turn, queue);
+	queue->rate = evtimer_new(daemon_base(queue->daemon), on_rate, queue);
+	return queue->turn != NULL && queue->rate != NULL ? destinations_new(queue, err) : err_set(err, E_NOMEM, "no memory for a timer");
+}

@@ -1,0 +1,200 @@
+/* What is written into a message's file while it is in the queue: what became of its recipients, and that it waits. */
+#include "queue/queue.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+/* The mailboxes that a recipient leads to and that must be tried again; none when where it leads is not known. */
+static void log_deferred(const struct message *m, uint32_t recipient)
+{
+	const struct spool_recipient *r = &m->file.envelope.recipients[recipient];
+	int64_t wait = m->next - clock_wall();
+	bool any = false;
+	char text[SPOOL_ID_TEXT];
+
+	spool_id_format(m->id, text);
+	for (const struct target *t = m->targets; t != NULL; t = t->next) {
+		if (t->recipient != recipient || t->state != TARGET_DEFERRED)
+			continue;
+		any = true;
+		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
+		    F_SPAN("mailbox", t->address), F_SPAN("status", t->text), F_I64("retry_in", wait));
+	}
+	if (!any)
+		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
+		    F_SPAN("status", m->states[recipient].text), F_I64("retry_in", wait));
+}
+
+static void on_kept(struct disk_job *job)
+{
+	struct message *m = job->arg;
+
+	if (job->code != 0)
+		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	m->writing = false;
+	if (m->deleted)
+		message_remove(m);
+	else
+		message_rest(m);
+}
+
+/*
+ * Too early for it (RFC 4865). The record gives the file the mark of one that rests: should it be damaged until its time has
+ * come, it is set aside, and not taken for one that nobody was told of.
+ */
+void record_keep(struct message *m)
+{
+	struct disk_job *job = m->file.record_count == 0 ? calloc(1, sizeof(*job)) : NULL;
+
+	if (job != NULL)
+		job->records = calloc(1, sizeof(*job->records));
+	if (job == NULL || job->records == NULL) {
+		free(job);
+		message_rest(m);
+		return;
+	}
+	*job->records = (struct spool_record){.status = SPOOL_KEPT, .recipient = UINT32_MAX, .when = clock_wall(), .next = m->file.envelope.release};
+	job->record_count = 1;
+	m->writing = true;
+	job->kind = DISK_APPEND;
+	job->id = m->id;
+	job->fd = m->fd;
+	job->done = on_kept;
+	job->arg = m;
+	disk_submit(m->queue->disk, job);
+}
+
+static void on_appended(struct disk_job *job)
+{
+	struct message *m = job->arg;
+
+	if (job->code != 0)
+		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	m->writing = false;
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		m->states[i].dirty = false;
+	if (m->deleted)
+		message_remove(m);
+	else
+		message_rest(m);
+}
+
+/* What has had the message: what else its recipient leads to is tried again without it. */
+static void add_done(const struct message *m, struct disk_job *job)
+{
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		if (target_is_noted(t) && t->state == TARGET_DONE && message_is_open(&m->states[t->recipient]) && !target_was_done(t))
+			job->records[job->record_count++] = (struct spool_record){
+			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = clock_wall(), .text = target_done_text(t)};
+}
+
+static size_t count_noted(const struct message *m)
+{
+	size_t count = 0;
+
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		count += target_is_noted(t);
+	return count;
+}
+
+/* Writes down what changed; the message rests when it is durable. */
+void record_rest(struct message *m)
+{
+	size_t count = m->file.envelope.recipient_count;
+	struct disk_job *job = calloc(1, sizeof(*job));
+	uint32_t attempts = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (message_is_open(&m->states[i]) && m->states[i].attempts > attempts)
+			attempts = m->states[i].attempts;
+	m->next = clock_wall() + schedule_backoff(daemon_conf(m->queue->daemon), attempts);
+	if (m->next < m->put_off)
+		m->next = m->put_off;
+	for (uint32_t i = 0; i < count; i++)
+		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty)
+			log_deferred(m, i);
+	if (job != NULL)
+		job->records = calloc(2 * count + count_noted(m) + 1, sizeof(*job->records));
+	if (job == NULL || job->records == NULL) {
+		free(job);
+		message_rest(m);
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		struct recipient_state *s = &m->states[i];
+
+		if (s->dirty)
+			job->records[job->record_count++] = (struct spool_record){.status = s->status,
+			    .recipient = i, .attempts = s->attempts, .when = clock_wall(), .next = m->next, .text = s->text};
+		if (s->told && s->dirty)
+			job->records[job->record_count++] =
+			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = clock_wall()};
+	}
+	add_done(m, job);
+	if (m->warned)
+		job->records[job->record_count++] =
+		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = clock_wall()};
+	m->writing = true;
+	job->kind = DISK_APPEND;
+	job->id = m->id;
+	job->fd = m->fd;
+	job->done = on_appended;
+	job->arg = m;
+	disk_submit(m->queue->disk, job);
+}
+
+static void on_noted(struct disk_job *job)
+{
+	struct message *m = job->arg;
+
+	if (job->code != 0)
+		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	m->writing = false;
+	m->busy--;
+	message_step(m);
+}
+
+/* The only target of a recipient elsewhere that is done, and not yet written down. */
+static bool is_news(const struct message *m, const struct target *t)
+{
+	return t->state == TARGET_DONE && t->account == 0 && !m->file.envelope.recipients[t->recipient].local && message_is_open(&m->states[t->recipient]);
+}
+
+/*
+ * Some recipients elsewhere have their copy while others are still under way, which may take long: it is written down at once, since
+ * nothing else keeps them from getting a second one after a crash. (A store knows a repeat by its key.)
+ */
+void record_done(struct message *m)
+{
+	struct disk_job *job;
+	size_t count = 0;
+
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		count += is_news(m, t);
+	job = count > 0 ? calloc(1, sizeof(*job)) : NULL;
+	if (job != NULL)
+		job->records = calloc(count, sizeof(*job->records));
+	if (job == NULL || job->records == NULL) {
+		free(job);
+		return;
+	}
+	for (const struct target *t = m->targets; t != NULL; t = t->next) {
+		struct recipient_state *s = &m->states[t->recipient];
+
+		if (!is_news(m, t))
+			continue;
+		*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .text = t->text};
+		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
+		    .when = clock_wall(), .text = s->text};
+	}
+	m->writing = true;
+	m->busy++;
+	job->kind = DISK_APPEND;
+	job->id = m->id;
+	job->fd = m->fd;
+	job->done = on_noted;
+	job->arg = m;
+	disk_submit(m->queue->disk, job);
+}
