@@ -176,13 +176,19 @@ static void finish(struct session *s)
 	relay_try_finish(relay);
 }
 
+/* STARTTLS was offered, and asked for, and that was the end: there are servers whose TLS is broken like that. */
+static bool is_before_tls(const struct session *s)
+{
+	return s->client != NULL && s->policy.use != SMTP_TLS_NEVER && !conn_is_tls(s->conn) && smtp_client_offers(s->client)->starttls && !smtp_client_was_ready(s->client);
+}
+
 static void on_closed(void *arg, struct conn *conn, const struct err *why)
 {
 	struct session *s = arg;
 	size_t none;
 
 	(void)conn;
-	s->tls_failed |= s->handshaking;
+	s->tls_failed |= s->handshaking || is_before_tls(s);
 	if (s->ended.code == 0)
 		err_set(&s->ended, code_of_end(why), "%s", why->code == E_TIMEOUT ? "the server did not answer in time" : why->code == 0 ? "the connection was closed" : why->text);
 	if (s->client != NULL) {

@@ -1,4 +1,4 @@
-"""The relay in a world of its own: name servers with signed zones, and hosts on 127.0.0.x. Until queue hands it mail, `relay test` drives it."""
+"""The relay in a world of its own: name servers with signed zones, and hosts on 127.0.0.x; by `relay test`, and by mail. test_outbound.py has queue's part."""
 import contextlib
 import os
 import signal
@@ -10,6 +10,7 @@ import pytest
 
 from dns import Dns, Zone
 from mailwain import Instance, until
+from test_submission import client
 
 AS_ROOT = os.geteuid() == 0
 
@@ -42,7 +43,7 @@ def sink(host, port, *options):
 @pytest.fixture(scope="module")
 def remote():
     """Another suite: a host that offers TLS."""
-    with Instance(listeners=["lmtp"]).running("bob") as i:
+    with Instance(["domain far.test { }"], listeners=["lmtp"]).running("bob@far.test") as i:
         yield i
 
 
@@ -64,6 +65,7 @@ def world(remote):
         "broken.test": Zone(["@ MX 10 mx", "mx A 127.0.0.2"], fault="wrong"),
         "dane.test": ["@ MX 10 mx", "mx A 127.0.0.1", "_%d._tcp.mx TLSA 3 1 1 %s" % (port, digest)],
         "deceived.test": ["@ MX 10 mx", "mx A 127.0.0.1", "_%d._tcp.mx TLSA 3 1 1 %s" % (port, "ab" * 32)],
+        "far.test": ["@ MX 10 mx", "mx A 127.0.0.1", "_%d._tcp.mx TLSA 3 1 1 %s" % (port, digest)],
         "tls.test": Zone(["@ MX 10 mx", "mx A 127.0.0.1"], signed=False),
     }
     with Dns(zones).running() as dns:
@@ -74,7 +76,7 @@ def world(remote):
 def suite(world, remote):
     """Its port for other hosts is the remote's; smtp-sink has the same one on other addresses."""
     lines = world.conf_lines() + ["relay-port %d" % remote.port("smtp"), 'transport error.test { error "5.7.1 We do not write to them" }', 'transport lmtp.test { lmtp 127.0.0.1:%d }' % remote.port("lmtp")]
-    with Instance(conf_lines=lines).running() as i:
+    with Instance(conf_lines=lines).running("alice") as i:
         yield i
 
 
@@ -147,11 +149,51 @@ def test_lmtp(suite, remote):
     assert "> LHLO mail.example.com" in said and "> RCPT TO:<bob@lmtp.test>" in said
 
 
+def send(suite, to, body=b"Subject: x\r\n\r\nHello.\r\n"):
+    c = client(suite)
+    c.expect("MAIL FROM:<alice@example.com> BODY=8BITMIME", 250)
+    c.expect("RCPT TO:<%s>" % to, 250)
+    qid = c.data(body).split()[-1]
+    c.close()
+    return qid
+
+
+def words(suite, event, qid):
+    """The lines of the log about a message."""
+    return [line for line in suite.log().splitlines() if event in line and "qid=%s " % qid in line]
+
+
+def test_mail_goes_all_the_way(suite, remote):
+    """From a user of ours into a mailbox at another suite, by signed records; large ones as a file; on one connection."""
+    large = b"Subject: large\r\n\r\n" + b"Zw\xc3\xb6lf Boxk\xc3\xa4mpfer jagen Viktor.\r\n" * 20000
+    box = remote.imap("bob@far.test", tls=True)
+    for n, body in enumerate((b"Subject: x\r\n\r\n.dot\r\n", large), 1):
+        qid = send(suite, "bob@far.test", body)
+        until(lambda: words(suite, "relay_sent", qid))
+        line = words(suite, "relay_sent", qid)[0]
+        assert 'tls="TLSv1.3 DANE"' in line and "host=mx.far.test" in line and "address=127.0.0.1" in line
+        until(lambda: b"MESSAGES %d" % n in b"".join(box.ok("STATUS INBOX (MESSAGES)")))
+        box.ok("SELECT INBOX")
+        octets = b"".join(box.ok("FETCH %d BODY[]" % n))
+        assert body.partition(b"\r\n\r\n")[2] in octets
+    row = next(r for r in suite.rows("relay", "status") if r["host"] == "mx.far.test")
+    assert (row["messages"], row["tls"], row["state"]) == (2, "TLSv1.3 DANE", "idle")
+    suite.wait_empty()
+
+
+def test_mail_for_a_wrong_key_waits(suite, remote):
+    qid = send(suite, "bob@deceived.test")
+    until(lambda: words(suite, "relay_deferred", qid))
+    assert "4.7.5 its certificate: " in words(suite, "relay_deferred", qid)[0]
+    assert [r["id"] for r in suite.rows("queue", "list")] == [qid]
+    suite.mw("queue", "delete", qid)
+
+
 def test_words_that_are_none(suite):
     for words, text in (((), "ADDRESS is missing"), (("bob",), "that is no address"), (("bob@a.test", "--from", "x y"), "that is no address")):
         r = suite.mw("relay", "test", *words, check=False)
         assert r.returncode == 64 and text in r.stderr
-    assert "0 connections" in suite.mw("relay", "status").stderr + suite.mw("relay", "status").stdout
+    assert "messages on their way" in suite.mw("relay", "status").stdout
 
 
 def test_it_comes_back_and_so_does_its_resolver(suite, hosts):
