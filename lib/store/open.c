@@ -277,21 +277,23 @@ static int look_at_suspect(struct store *s, struct err *err)
 	return r;
 }
 
-/* One makes it, the others wait. */
+/*
+ * One makes it, the others wait, for that alone: the account's own lock is held, shared, for as long as somebody
+ * has it open. So it is the directory that is locked here.
+ */
 static int make_account_alone(struct store *s, struct err *err)
 {
 	bool there, lost = false;
 	int r;
 
-	if (flock(s->lock_fd, LOCK_EX) != 0)
-		return err_set_errno(err, errno, "the account's lock");
+	if (flock(s->dir, LOCK_EX) != 0)
+		return err_set_errno(err, errno, "the account's directory");
 	r = look_for(s->dir, "index", &there, err);
 	if (r == 0 && !there)
 		r = index_was_lost(s->dir, &lost, err);
 	if (r == 0 && !there)
 		r = lost ? err_set(err, E_CORRUPT, "the index is missing") : make_account(s, err);
-	if (r == 0 && flock(s->lock_fd, LOCK_SH) != 0)
-		r = err_set_errno(err, errno, "the account's lock");
+	flock(s->dir, LOCK_UN);
 	return r;
 }
 

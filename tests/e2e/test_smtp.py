@@ -236,7 +236,7 @@ def test_remote_member_waits_in_the_queue(suite):
     qid = suite.deliver(MESSAGE, to=["away"])
     row = until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid])[0]
     assert row["recipient"] == "away@example.com"
-    until(lambda: "relay" in suite.rows("queue", "show", qid)[0]["reason"])
+    until(lambda: "other hosts" in suite.rows("queue", "show", qid)[0]["reason"])
     assert MESSAGE.split("\n")[0] in suite.mw("queue", "cat", qid).stdout
     suite.mw("queue", "hold", qid)
     assert [r for r in suite.rows("queue", "list") if r["id"] == qid][0]["status"] == "held"

@@ -3,6 +3,7 @@
 
 #include "store/private.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -334,31 +335,59 @@ static void a_file_that_does_not_fit_is_told(void **state)
 	assert_non_null(strstr(f->err.text, "missing"));
 }
 
-/* A delivery and the first session of a new account: nobody takes a half made one for a damaged one. */
+/* Stays in the account until all have it open. */
+static _Noreturn void be_the_first(struct fixture *f, int opened, int end)
+{
+	struct store_options options = {.create = true};
+	bool rebuilt = false;
+	int dir = open(".", O_RDONLY | O_DIRECTORY);
+	int r = store_open(&f->store, dir, &options, &rebuilt, &f->err);
+	char c = 0;
+
+	if (r == 0 && store_begin(f->store, true, &f->txn, &f->err) != 0)
+		r = 1;
+	if (r != 0)
+		fprintf(stderr, "%s\n", f->err.text);
+	else
+		r = rebuilt ? 2 : f->txn->meta.next_mailbox != 7 ? 3 : 0;
+	if (f->txn != NULL)
+		store_abort(&f->txn);
+	if (write(opened, &c, 1) != 1 || read(end, &c, 1) != 0)
+		r = 4;
+	_exit(r);
+}
+
+/* A delivery and the first session of a new account: nobody takes a half made one for a damaged one, nor waits until another has gone. */
 static void many_may_be_the_first_to_open(void **state)
 {
-	enum { PROCESSES = 8, ROUNDS = 10 };
+	enum { PROCESSES = 8, ROUNDS = 10, PATIENCE_MS = 20000 };
 	struct fixture *f = *state;
-	struct store_options options = {.create = true};
-	char name[16];
+	char name[16], c;
 	int status;
 
 	for (int round = 0; round < ROUNDS; round++) {
+		int opened[2], end[2];
+
 		snprintf(name, sizeof(name), "%d", round);
 		assert_int_equal(mkdir(name, 0700), 0);
 		assert_int_equal(chdir(name), 0);
+		assert_int_equal(pipe(opened), 0);
+		assert_int_equal(pipe(end), 0);
 		for (int i = 0; i < PROCESSES; i++)
 			if (fork() == 0) {
-				bool rebuilt = false;
-				int dir = open(".", O_RDONLY | O_DIRECTORY);
-				int r = store_open(&f->store, dir, &options, &rebuilt, &f->err);
-
-				if (r == 0 && store_begin(f->store, true, &f->txn, &f->err) != 0)
-					r = 1;
-				if (r != 0)
-					fprintf(stderr, "%s\n", f->err.text);
-				_exit(r != 0 ? 1 : rebuilt ? 2 : f->txn->meta.next_mailbox != 7 ? 3 : 0);
+				close(end[1]);
+				be_the_first(f, opened[1], end[0]);
 			}
+		for (int i = 0; i < PROCESSES; i++) {
+			struct pollfd all = {.fd = opened[0], .events = POLLIN};
+
+			assert_int_equal(poll(&all, 1, PATIENCE_MS), 1);
+			assert_int_equal(read(opened[0], &c, 1), 1);
+		}
+		for (int i = 0; i < 2; i++) {
+			close(opened[i]);
+			close(end[i]);
+		}
 		for (int i = 0; i < PROCESSES; i++) {
 			assert_true(wait(&status) > 0);
 			assert_int_equal(status, 0);
