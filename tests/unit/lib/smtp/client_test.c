@@ -537,6 +537,30 @@ static void a_window_of_recipients_is_on_its_way(void **state)
 	talk_free(&t);
 }
 
+/* What does not fit ends the session; nobody is told that a further transaction would do at once. */
+static void an_output_without_room_ends_it(void **state)
+{
+	static char large[SMTP_CLIENT_OUT_MIN];
+	struct smtp_client_config config = talk_config;
+	struct talk *t = talk_new(&config);
+
+	(void)state;
+	hears(t, "220 x\r\n");
+	hears(t, "250 x\r\n");
+	t->out.max = SMTP_CLIENT_OUT_MIN;
+	sends(t, &talk_message);
+	hears(t, "250 1\r\n");
+	hears(t, "250 a\r\n");
+	hears(t, "250 b\r\n");
+	hears(t, "250 c\r\n");
+	hears(t, "354 x\r\n");
+	memset(large, '\n', sizeof(large));
+	smtp_client_content(t->client, span_of(large, sizeof(large)), true);
+	assert_int_equal(next_event(t), SMTP_CLIENT_CLOSED);
+	assert_string_equal(results_of(t, 3), ALL("out of memory/end of DATA/0"));
+	talk_free(&t);
+}
+
 static void patience_is_that_of_the_rfc(void **state)
 {
 	struct talk *t = talk_new(&talk_config);
@@ -577,6 +601,7 @@ int main(void)
 	    cmocka_unit_test(a_probe_goes_no_further_than_the_recipients),
 	    cmocka_unit_test(quit_never_fails),
 	    cmocka_unit_test(a_window_of_recipients_is_on_its_way),
+	    cmocka_unit_test(an_output_without_room_ends_it),
 	    cmocka_unit_test(patience_is_that_of_the_rfc),
 	};
 
