@@ -305,7 +305,7 @@ enum smtp_client_event smtp_client_feed(struct smtp_client *c, struct span input
 	if (c->state == CLIENT_TLS && rest.len > 0)
 		client_fail(c, E_REMOTE, NULL, "The server sends something behind its answer to STARTTLS, before the handshake");
 	if (buf_failed(c->out))
-		client_fail(c, c->out->starved ? E_NOMEM : E_LIMIT, NULL, "There is no room for what is to be sent");
+		client_fail(c, E_NOMEM, NULL, "There is no room for what is to be sent");
 	*consumed = input.len - rest.len;
 	return event_of(c);
 }

@@ -84,7 +84,7 @@ enum smtp_client_event {
 	SMTP_CLIENT_STARTTLS, /* do the handshake, then smtp_client_tls_started; no input was left, or it were CLOSED */
 	SMTP_CLIENT_READY,    /* a transaction may begin: smtp_client_send, or smtp_client_quit */
 	SMTP_CLIENT_CONTENT,  /* the server takes the content: smtp_client_content */
-	SMTP_CLIENT_DONE,     /* the transaction has ended: smtp_client_result of each recipient; READY comes next */
+	SMTP_CLIENT_DONE,     /* the transaction has ended: smtp_client_result of each recipient; READY comes next, or CLOSED */
 	/*
 	 * No more: smtp_client_failure says why. Close the connection. Within a transaction there was no DONE: smtp_client_result
 	 * says what is known of each recipient.
@@ -113,8 +113,8 @@ void smtp_client_ended(struct smtp_client *client, int code, const struct err *w
 
 /*
  * In READY. 0: its commands are in the output. Without a word to the server: E_TOOBIG, larger than its SIZE; E_UNSUPPORTED, it needs
- * SMTPUTF8 (RFC 6531 section 3.5) or REQUIRETLS, which the server has not; E_CONTENT, it needs 8BITMIME or BINARYMIME: convert it and try again;
- * E_SYNTAX, an address that can be in no command; E_NOMEM.
+ * SMTPUTF8 (RFC 6531 section 3.5) or REQUIRETLS, which the server has not; E_CONTENT, it needs 8BITMIME or BINARYMIME: convert it
+ * (mime/convert.h) and try again with size 0; E_SYNTAX, an address that can be in no command; E_NOMEM.
  */
 int smtp_client_send(struct smtp_client *client, const struct smtp_client_message *message, struct err *err);
 /*
@@ -131,7 +131,8 @@ void smtp_client_content(struct smtp_client *client, struct span bytes, bool las
 void smtp_client_abandon(struct smtp_client *client, const struct err *why);
 
 /*
- * Of a recipient: 0, the server has taken the message for it, or with probe, would have. A reply decides (err.def's class by its first digit): E_UNAVAILABLE for 4yz, E_CANNOT for 5yz.
+ * Of a recipient: 0, the server has taken the message for it, or with probe, would have. A reply decides (err.def's class by its
+ * first digit): E_UNAVAILABLE for 4yz, E_CANNOT for 5yz.
  * E_LIMIT: there was no room for it beside the others (LIMITS, 452 to one of many): a further transaction may take it at once.
  * Without a reply, the connection ended before or within the content: E_CLOSED, E_TIMEOUT, E_REMOTE (the server broke the protocol),
  * E_NOMEM. maybe: the content was sent whole and no answer came: the server may have taken it (RFC 1047), a repeat may be a duplicate.
