@@ -306,6 +306,11 @@ static void shrink(struct destination *d, struct span why)
 	log_state(d, EV_queue_dead);
 }
 
+void destination_release(struct destination *d)
+{
+	d->in_flight--;
+}
+
 void destination_answered(struct destination *d, bool reached, struct span why)
 {
 	d->in_flight--;

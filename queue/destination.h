@@ -81,6 +81,8 @@ bool destination_enter(struct destination *destination, struct job *job);
 struct job *destination_take(struct destination *destination);
 /* Any that waits, without it being in flight: when none will go soon. */
 struct job *destination_take_any(struct destination *destination);
+/* A job in flight has ended, and nothing was learnt of the destination. */
+void destination_release(struct destination *destination);
 /* A job in flight has ended. reached: somebody answered for the destination. why: what was wrong, if not. */
 void destination_answered(struct destination *destination, bool reached, struct span why);
 void destination_each(struct queue *queue, void (*fn)(void *arg, struct destination *destination), void *arg);

@@ -156,14 +156,18 @@ static void pump(struct destination *d)
 	struct job *job;
 
 	while (queue->relay != NULL && !queue->halting && ipc_conn_waiting(queue->relay) < OUTBOUND_WAITING && (job = destination_take(d)) != NULL) {
-		int r = job->message->deleted ? E_CANNOT : send_job(queue, job);
+		bool is_kept = job->message->deleted || job->message->held; /* by an administrator, while it waited here */
+		int r = is_kept ? E_BUSY : send_job(queue, job);
 
 		if (r == 0 || r == E_CLOSED) { /* relay has just ended: on_relay_closed comes */
 			fly(queue, job);
 			continue;
 		}
-		destination_answered(d, true, span_str(""));
-		job_fail(job, job->message->deleted ? r : E_UNAVAILABLE, SPAN_LIT("451 4.3.0 it could not be handed to the relay"));
+		destination_release(d);
+		if (is_kept)
+			job_put_off(job, clock_wall(), SPAN_LIT("451 4.3.0 it is kept by this server's administrator"));
+		else
+			job_fail(job, E_UNAVAILABLE, SPAN_LIT("451 4.3.0 it could not be handed to the relay"));
 	}
 }
 
@@ -353,17 +357,23 @@ static void repeat_rest(struct job *job)
 	settle_new(again);
 }
 
-/* relay said "last", or is gone: what has no result is put off. */
+/* What has no result is put off. */
+static void job_settle(struct job *job)
+{
+	for (struct target *t = job->targets; t != NULL; t = t->job_next)
+		if (t->state == TARGET_IN_FLIGHT)
+			target_reply(t, E_UNAVAILABLE, SPAN_LIT("451 4.3.0 the relay gave no answer"));
+	repeat_rest(job);
+	job_free(job);
+}
+
+/* relay said "last". */
 static void job_end(struct job *job, bool reached, struct span why)
 {
 	struct destination *d = job->destination;
 
-	for (struct target *t = job->targets; t != NULL; t = t->job_next)
-		if (t->state == TARGET_IN_FLIGHT)
-			target_reply(t, E_UNAVAILABLE, SPAN_LIT("451 4.3.0 the relay gave no answer"));
 	destination_answered(d, reached, why);
-	repeat_rest(job);
-	job_free(job);
+	job_settle(job);
 	if (destination_is_dead(d, clock_wall())) {
 		while ((job = destination_take_any(d)) != NULL)
 			put_off_dead(d, job);
@@ -399,22 +409,30 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 }
 
 /* What it had under way may have been taken by the remote hosts or not: it comes again in its own time. */
-static void on_relay_closed(void *arg, struct ipc_conn *conn)
+static void relay_lost(struct queue *queue)
 {
-	struct queue *queue = arg;
 	struct job *jobs = queue->jobs;
 
-	(void)conn;
 	queue->relay = NULL;
 	queue->jobs = NULL;
-	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "relay"));
-	daemon_peer_lost(queue->daemon, "relay");
 	while (jobs != NULL) {
 		struct job *job = jobs;
 
 		jobs = job->next;
-		job_end(job, true, span_str(""));
+		destination_release(job->destination);
+		job_settle(job);
 	}
+	queue_try_finish(queue);
+}
+
+static void on_relay_closed(void *arg, struct ipc_conn *conn)
+{
+	struct queue *queue = arg;
+
+	(void)conn;
+	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "relay"));
+	daemon_peer_lost(queue->daemon, "relay");
+	relay_lost(queue);
 }
 
 static const struct ipc_conn_callbacks relay_callbacks = {on_result, on_relay_closed};
@@ -445,7 +463,7 @@ void outbound_service(struct queue *queue, int fd)
 	if (queue->relay != NULL) {
 		struct ipc_conn *old = queue->relay;
 
-		on_relay_closed(queue, old);
+		relay_lost(queue);
 		ipc_conn_free(&old);
 	}
 	queue->relay = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_relay, TO_CLIENT, &relay_callbacks, queue);
