@@ -402,6 +402,8 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		t->state = TARGET_AGAIN;
 	} else {
 		target_reply(t, body->code, body->text);
+		if (body->code == 0 && body->dsn && !job->message->file.envelope.recipients[t->recipient].local)
+			job->message->states[t->recipient].told = true;
 	}
 	if (body->last)
 		job_end(job, body->reached, body->text);

@@ -19,7 +19,7 @@ struct channel {
 static void on_result(void *arg, const struct job *job, const struct job_result *r)
 {
 	struct channel *channel = arg;
-	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last,
+	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last, .dsn = r->dsn,
 	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
 
 	if (ipc_conn_send(channel->conn, &ipc_relay_result, job->id, &body, -1) != 0)

@@ -110,11 +110,19 @@ def remote():
 
 
 @pytest.fixture(scope="module")
-def suite(remote):
+def old():
+    """One that knows no notifications."""
+    with remote_host("127.0.0.8") as r:
+        r.answers["EHLO"] = "250 old.test"
+        yield r
+
+
+@pytest.fixture(scope="module")
+def suite(remote, old):
     with socket.socket() as s:  # nobody listens there
         s.bind(("127.0.0.7", 0))
         dead = "127.0.0.7:%d" % s.getsockname()[1]
-        lines = ['transport "*" { host %s }' % remote.place, "transport dead.test { host %s }" % dead,
+        lines = ['transport "*" { host %s }' % remote.place, "transport dead.test { host %s }" % dead, "transport old.test { host %s }" % old.place,
                  'transport kept.test { hold yes }', 'transport never.test { error "5.7.1 we do not write to them" }',
                  "queue-retry-first 1s", "queue-retry-max 2s"]
         with Instance(lines).running("alice", "bob") as i:
@@ -215,14 +223,26 @@ def test_a_dead_destination_holds_nobody_up(suite, remote):
 
 
 def test_success_is_told_where_the_next_host_does_not(suite, remote):
-    remote.answers["EHLO"] = "250 remote.test"
     c = client(suite)
     c.expect("MAIL FROM:<%s>" % ALICE, 250)
-    c.expect("RCPT TO:<told@elsewhere.test> NOTIFY=SUCCESS", 250)
+    c.expect("RCPT TO:<told@old.test> NOTIFY=SUCCESS", 250)
     c.expect("DATA", 354)
     c.expect("Subject: told\r\n\r\nx\r\n.", 250)
-    text = notification(suite, "told@elsewhere.test")
+    text = notification(suite, "told@old.test")
     assert "Action: relayed" in text
+
+
+def test_a_host_that_tells_is_left_to_it(suite, remote):
+    asked = []
+    remote.answers["RCPT"] = lambda line: asked.append(line)
+    c = client(suite)
+    c.expect("MAIL FROM:<%s> ENVID=e1" % ALICE, 250)
+    c.expect("RCPT TO:<passed-on@elsewhere.test> NOTIFY=SUCCESS,FAILURE", 250)
+    c.expect("DATA", 354)
+    qid = c.expect("Subject: passed on\r\n\r\nx\r\n.", 250).split()[-1]
+    until(lambda: gone(suite, qid))
+    assert "NOTIFY=SUCCESS,FAILURE" in asked[0]
+    assert "for=" + qid not in suite.log()
 
 
 def test_transports_that_refuse_and_keep(suite, remote):
