@@ -1,44 +1,14 @@
 """The relay in a world of its own: name servers with signed zones, and hosts on 127.0.0.x; by `relay test`, and by mail. test_outbound.py has queue's part."""
-import contextlib
 import os
 import signal
-import socket
 import subprocess
-import time
 
 import pytest
 
 from dns import Dns, Zone
 from mailwain import Instance, until
+from remote import remote_host
 from test_submission import client
-
-AS_ROOT = os.geteuid() == 0
-
-
-def free_everywhere():
-    """A port that is free on all of 127.0.0.x."""
-    with socket.socket() as s:
-        s.bind(("0.0.0.0", 0))
-        return s.getsockname()[1]
-
-
-@contextlib.contextmanager
-def sink(host, port, *options):
-    """Postfix's smtp-sink, which takes all and keeps nothing."""
-    user = ["-u", "nobody"] if AS_ROOT else []
-    process = subprocess.Popen(["smtp-sink", *user, *options, "%s:%d" % (host, port), "100"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-
-        def answers():
-            with contextlib.suppress(OSError), socket.create_connection((host, port), 1) as s:
-                return s.recv(3) == b"220"
-
-        until(answers)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(10)
-
 
 @pytest.fixture(scope="module")
 def remote():
@@ -74,7 +44,7 @@ def world(remote):
 
 @pytest.fixture(scope="module")
 def suite(world, remote):
-    """Its port for other hosts is the remote's; smtp-sink has the same one on other addresses."""
+    """Its port for other hosts is the remote's; other hosts have the same one on other addresses."""
     lines = world.conf_lines() + ["relay-port %d" % remote.port("smtp"), 'transport error.test { error "5.7.1 We do not write to them" }', 'transport lmtp.test { lmtp 127.0.0.1:%d }' % remote.port("lmtp")]
     with Instance(conf_lines=lines).running("alice") as i:
         yield i
@@ -83,7 +53,7 @@ def suite(world, remote):
 @pytest.fixture(scope="module")
 def hosts(remote):
     port = remote.port("smtp")
-    with sink("127.0.0.2", port), sink("127.0.0.3", port, "-f", "RCPT"), sink("127.0.0.4", port, "-r", "RCPT"):
+    with remote_host("127.0.0.2", port), remote_host("127.0.0.3", port, RCPT="500 5.3.0 no"), remote_host("127.0.0.4", port, RCPT="450 4.3.0 later"):
         yield port
 
 
