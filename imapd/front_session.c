@@ -448,7 +448,7 @@ void front_session_start(struct front *front, const struct front_listener *liste
     const struct sockaddr_storage *address, const char *peer)
 {
 	struct front_session *s = calloc(1, sizeof(*s));
-	struct conf_where where;
+	struct conf_where where = {0};
 
 	if (s == NULL) {
 		refuse(front, fd, peer, "Out of memory; try again later", listener->implicit_tls);

@@ -127,7 +127,7 @@ def test_random_kills_lose_nothing(fresh):
         assert "no faults" in str(suite.mw("store", "check", "k%d@%s" % (i, DOMAIN)))
     print("%d acknowledged, %d kills %s, %d duplicates, serving again after at most %.2f s" % (len(acked), KILLS, dict(killed), duplicates, slowest))
     assert not missing and not damaged, "seed %d: missing %s, damaged %s" % (SEED, missing[:20], damaged[:20])
-    assert slowest < 1, "seed %d: %.2f s until it served again" % (SEED, slowest)
+    assert slowest < (1 if "SANITIZED" not in os.environ else 5), "seed %d: %.2f s until it served again" % (SEED, slowest)
 
 
 def test_killing_master_ends_all_and_starting_again_is_safe(fresh):

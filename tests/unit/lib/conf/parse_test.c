@@ -367,7 +367,7 @@ static const char *load(struct conf **conf)
 static void includes_are_read_in_the_order_of_their_names(void **state)
 {
 	struct conf *conf;
-	struct conf_where where;
+	struct conf_where where = {0};
 	char want[128];
 
 	(void)state;
