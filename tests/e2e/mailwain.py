@@ -84,6 +84,8 @@ class Instance:
             lines.append(NOWHERE)
         with open(self.conf, "a") as f:
             f.writelines(line + "\n" for line in lines)
+            f.flush()
+            os.fsync(f.fileno())  # init's own part is on the disk, too: a rig may cut its power
         self.started = False
 
     @classmethod
