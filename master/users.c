@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -12,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { USERADD_TRIES = 20, USERADD_WAIT_MS = 250 };
 
 extern char **environ;
 
@@ -34,6 +37,18 @@ static int run_useradd(const char *name, struct err *err)
 	return 0;
 }
 
+/* Another init may be at the same work, and one alone can write into passwd(5). */
+static int make_user(const char *name, struct err *err)
+{
+	int r = run_useradd(name, err);
+
+	for (int tries = 0; r != 0 && tries < USERADD_TRIES; tries++) {
+		poll(NULL, 0, USERADD_WAIT_MS);
+		r = getpwnam(name) != NULL ? 0 : run_useradd(name, err);
+	}
+	return r;
+}
+
 int init_users(const char *prefix, struct err *err)
 {
 	for (const struct profile *p = profile_table; p->name != NULL; p++) {
@@ -45,7 +60,7 @@ int init_users(const char *prefix, struct err *err)
 		snprintf(name, sizeof(name), "%s%s", prefix, p->user);
 		if (getpwnam(name) != NULL)
 			continue;
-		r = run_useradd(name, err);
+		r = make_user(name, err);
 		if (r != 0)
 			return r;
 	}

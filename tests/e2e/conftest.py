@@ -4,7 +4,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from mailwain import Instance
+from mailwain import BIN, Instance
 from tools import small_disk  # noqa: F401
 
 
@@ -14,6 +14,9 @@ LONGEST = ["test_faults", "test_hostile_smtp", "test_hostile_imap", "test_guessi
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: measures time, or takes the whole machine: runs while no other test does")
+    # On a new machine the first init makes the daemons' users: not several at the same time.
+    if not hasattr(config, "workerinput") and os.geteuid() == 0 and os.path.exists(BIN):
+        Instance().close()
 
 
 def pytest_collection_modifyitems(items):

@@ -1,4 +1,6 @@
 """Submission (RFC 6409) on 587 and 465: who may send, as whom, how much, and what becomes of the message."""
+import signal
+import os
 import base64
 import re
 import smtplib
@@ -241,7 +243,7 @@ def test_auth_comes_back_in_the_middle(fresh):
     c.hello()
     c.expect("AUTH LOGIN", 334)
     before = suite.daemons()["auth"]
-    subprocess.run(["kill", "-9", str(before)], check=True)
+    os.kill(before, signal.SIGKILL)
     until(lambda: suite.daemons().get("auth", before) != before)
     until(lambda: suite.imap("alice"))
     assert c.command(base64.b64encode(b"alice@example.com").decode())[0] == 454
