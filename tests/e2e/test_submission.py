@@ -1,8 +1,8 @@
 """Submission (RFC 6409) on 587 and 465: who may send, as whom, how much, and what becomes of the message."""
-import signal
-import os
 import base64
+import os
 import re
+import signal
 import smtplib
 import ssl
 import subprocess

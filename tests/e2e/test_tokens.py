@@ -1,11 +1,11 @@
 """Bearer tokens (RFC 7628, XOAUTH2): by a key set and by introspection, with clients that are not ours, and tokens that are not good."""
-import signal
 import base64
 import hashlib
 import hmac
 import imaplib
 import json
 import os
+import signal
 import smtplib
 import subprocess
 import time
