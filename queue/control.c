@@ -288,6 +288,8 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 		message_bounce(m);
 		return 0;
 	}
+	if (action == ACTION_FLUSH)
+		outbound_retry(m);
 	m->next = clock_wall();
 	if (action != ACTION_DELETE)
 		schedule_message(m);

@@ -334,6 +334,8 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 		for (struct destination **link = &all->buckets[i]; *link != NULL;) {
 			struct destination *d = *link;
 
+			if (d->waiting > 0)
+				outbound_come_back(all->queue, 0); /* a reload may have changed what it takes */
 			if (d->in_flight > 0 || d->waiting > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
 				link = &d->next;
 				continue;

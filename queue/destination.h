@@ -100,6 +100,8 @@ int outbound_start(struct queue *queue, struct err *err);
 void outbound_come_back(struct queue *queue, int64_t ms);
 /* Something is under way at relay. */
 bool outbound_flying(const struct queue *queue);
+/* An administrator wants this message to be tried now: its destinations are, though they may be dead. */
+void outbound_retry(const struct message *message);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
 

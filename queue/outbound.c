@@ -15,6 +15,7 @@
 enum {
 	JOB_BYTES = 20000, /* of recipients in one relay_deliver */
 	OUTBOUND_WAITING = 2 * 1024 * 1024, /* octets that wait for relay to read; then no more are sent */
+	OUTBOUND_CROWDED_MS = 100, /* then it is looked whether relay has read */
 	OUTBOUND_NO_RELAY_S = 30,
 	OUTBOUND_KEPT_S = 30,
 	OUTBOUND_FULL_S = 10,
@@ -155,6 +156,8 @@ static void pump(struct destination *d)
 	struct queue *queue = d->queue;
 	struct job *job;
 
+	if (queue->relay != NULL && d->waiting > 0 && ipc_conn_waiting(queue->relay) >= OUTBOUND_WAITING)
+		outbound_come_back(queue, OUTBOUND_CROWDED_MS);
 	while (queue->relay != NULL && !queue->halting && ipc_conn_waiting(queue->relay) < OUTBOUND_WAITING && (job = destination_take(d)) != NULL) {
 		bool is_kept = job->message->deleted || job->message->held; /* by an administrator, while it waited here */
 		int r = is_kept ? E_BUSY : send_job(queue, job);
@@ -175,6 +178,20 @@ void outbound_wake(struct destination *d)
 {
 	d->dead_until = d->dead_until != 0 ? 1 : 0; /* one job tries it */
 	pump(d);
+}
+
+void outbound_retry(const struct message *m)
+{
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
+		struct destination *d;
+		struct route route;
+
+		if (!message_is_open(&m->states[i]) || !route_find(daemon_conf(m->queue->daemon), m->file.envelope.recipients[i].address, &route))
+			continue;
+		d = destination_find(m->queue, span_str(route.key));
+		if (d != NULL)
+			outbound_wake(d);
+	}
 }
 
 /* ---- new jobs: those of one turn of the loop, so that a message's recipients at a destination go together ---- */

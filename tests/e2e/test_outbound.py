@@ -132,6 +132,23 @@ def test_a_dead_destination_holds_nobody_up(suite, remote):
     assert "queue_dead destination=" in suite.log()
 
 
+def test_a_flush_tries_a_dead_destination():
+    """It would be left alone for minutes."""
+    with remote_host("127.0.0.10", connect="421 4.3.2 not now") as shy, Instance(['transport "*" { host %s }' % shy.place]).running("alice") as i:
+
+        def is_dead():
+            return any(r["state"] == "dead" for r in i.rows("queue", "stats"))
+
+        sent = []
+        while not until(lambda: all(r["status"] != "active" for r in i.rows("queue", "list"))) or not is_dead():
+            assert len(sent) < 20
+            sent.append(send(i, "x%d@elsewhere.test" % len(sent)))
+        shy.answers.clear()
+        i.mw("queue", "flush", sent[-1])
+        until(lambda: gone(i, sent[-1]))
+        assert len(shy.messages) == 1
+
+
 def test_success_is_told_where_the_next_host_does_not(suite, remote):
     c = client(suite)
     c.expect("MAIL FROM:<%s>" % ALICE, 250)
