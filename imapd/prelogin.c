@@ -297,7 +297,7 @@ enum prelogin_event prelogin_feed(struct prelogin *login, struct span input, siz
 		return PRELOGIN_MORE;
 	event = login->authenticating ? feed_response(login, input, consumed, out)
 				      : feed_command(login, input, consumed, out);
-	if (event == PRELOGIN_GO_ON && login->errors >= PRELOGIN_ERRORS_MAX)
+	if ((event == PRELOGIN_GO_ON || event == PRELOGIN_CANCEL) && login->errors >= PRELOGIN_ERRORS_MAX)
 		return too_much(out, "Too many bad commands");
 	return event;
 }
