@@ -66,8 +66,11 @@ static void take_hostname(struct relay *relay)
 static int relay_confined(struct daemon *daemon, struct err *err)
 {
 	struct relay *relay = daemon_state(daemon);
+	int r = state_open(&relay->state, err);
 	struct timeval tv = {.tv_sec = RELAY_SWEEP_MS / 1000, .tv_usec = RELAY_SWEEP_MS % 1000 * 1000};
 
+	if (r != 0)
+		return r;
 	relay->waiting_tail = &relay->waiting;
 	relay->idle_tail = &relay->idle;
 	relay->seed = (uint32_t)clock_wall_us() ^ (uint32_t)getpid();

@@ -13,6 +13,7 @@
 #include "relay/policy.h"
 #include "relay/recipients.h"
 #include "relay/route.h"
+#include "relay/state.h"
 
 struct conn;
 struct control_server;
@@ -129,6 +130,7 @@ struct job {
 
 struct relay {
 	struct daemon *daemon;
+	struct state *state;
 	struct dns *dns;
 	struct route_self self;
 	struct sockaddr_storage machine[RELAY_MACHINE_MAX]; /* its addresses at the start */
