@@ -36,7 +36,7 @@ struct outcome {
 	bool delivered; /* kind is no reason not to send: a policy in testing, or TLS that is not needed */
 	const struct sts_policy *sts; /* of SOURCE_STS */
 	const struct dane *dane;      /* of SOURCE_TLSA, when they are known */
-	const char *domain;	      /* whose policy it is */
+	struct span domain;	      /* that mail is for */
 	const char *host, *address;   /* the MX; address "": none was reached */
 	const char *text;	      /* what happened, for people; "" for nothing */
 };
