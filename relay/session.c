@@ -87,11 +87,17 @@ static bool keeps_tickets(const struct session *s)
 	return s->policy.source == SOURCE_NONE && s->policy.trust != TLS_DANE;
 }
 
+/* A policy in testing: what is wrong is told, and no more. */
+static bool only_observes(const struct session *s)
+{
+	return s->policy.testing && s->policy.trust == TLS_ANYBODY;
+}
+
 static int start_tls(struct session *s)
 {
 	struct destination *d = s->destination;
-	struct tls_peer peer = {.trust = s->policy.trust, .names = {s->host}, .name_count = 1, .observe = s->policy.testing && s->policy.trust == TLS_ANYBODY,
-	    .no_subject = s->policy.source == SOURCE_STS};
+	struct tls_peer peer = {.trust = s->policy.trust, .names = {s->host}, .name_count = 1, .observe = only_observes(s),
+	    .no_subject = s->policy.source == SOURCE_STS && (!s->policy.testing || only_observes(s))};
 
 	if (s->policy.trust == TLS_DANE)
 		expect_dane(s, &peer);
@@ -146,7 +152,7 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 	struct sasl_channel channel = {0};
 
 	s->handshaking = false;
-	if (code != 0 || (s->policy.testing && s->policy.trust == TLS_ANYBODY))
+	if (only_observes(s) || (code != 0 && s->policy.trust != TLS_ANYBODY))
 		take_verdict(s);
 	if (code != 0) { /* closed comes next */
 		s->tls_failed = true;
@@ -320,17 +326,24 @@ void session_sweep(struct relay *relay)
 		session_quit(relay->idle);
 }
 
+static bool is_for(const struct session *s, const char *domain)
+{
+	return strcmp(s->domain[0] != '\0' ? s->domain : s->host, domain) == 0;
+}
+
 void session_distrust(struct relay *relay, const char *domain)
 {
-	struct session *s = relay->sessions, *next;
+	struct session *s = relay->sessions;
 
-	for (; s != NULL; s = next) {
-		next = s->next;
-		if (strcmp(s->domain[0] != '\0' ? s->domain : s->host, domain) != 0)
+	for (; s != NULL; s = s->next)
+		s->worn |= is_for(s, domain);
+	for (s = relay->sessions; s != NULL;) {
+		if (s->idle_link == NULL || !is_for(s, domain)) {
+			s = s->next;
 			continue;
-		s->worn = true;
-		if (s->idle_link != NULL)
-			session_quit(s);
+		}
+		session_quit(s); /* others may be gone with it */
+		s = relay->sessions;
 	}
 }
 
@@ -541,7 +554,8 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	if (job->way.kind == WAY_MX)
 		span_copy(job->domain, s->domain, sizeof(s->domain));
 	s->worn = job->message.probe;
-	s->told = job->in_clear; /* when the connection with TLS failed */
+	/* Without TLS by our own will; or a connection with it has failed, and that is told. Who asks for less than the domain does says nothing of it. */
+	s->told = job->policy.use == SMTP_TLS_NEVER || (job->tls_optional && !job->message.requiretls);
 	s->began_ms = clock_monotonic_ms();
 	snprintf(s->tls, sizeof(s->tls), "none");
 	snprintf(s->address, sizeof(s->address), "%s", address);
