@@ -344,6 +344,9 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 	case TREE_DROP:
 		snprintf(out, size, "%.*s/drop", SPAN_ARG(data));
 		return;
+	case TREE_RELAY:
+		snprintf(out, size, "%.*s/relay", SPAN_ARG(data));
+		return;
 	case TREE_SPOOL:
 		span_copy(spool, out, size);
 		return;
@@ -360,6 +363,8 @@ static const char *tree_setting(enum profile_tree tree)
 	switch (tree) {
 	case TREE_DIRECTORY:
 	case TREE_STORE:
+	case TREE_DROP:
+	case TREE_RELAY:
 		return "data-directory";
 	case TREE_SPOOL:
 		return "spool-directory";
