@@ -50,7 +50,7 @@ CONNECT := lib/net/connect.o
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
-SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
+SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o tls_required.o) $(SASLLINE)
 SASLCLIENT := $(SASLLINE) $(addprefix lib/sasl/,client.o client_scram.o keys.o prepare.o)
 SMTPCLIENT := $(addprefix lib/smtp/,address.o framing.o reply.o client.o client_auth.o client_command.o client_content.o client_hello.o client_mail.o) $(SASLCLIENT)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
@@ -87,7 +87,7 @@ INTAKE    := $(addprefix lib/intake/,daemon.o session.o room.o login.o sender.o 
 smtpd_O   := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) smtpd/main.o
 submission_O := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) submission/main.o
 submission_L = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
-pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/spool/id.o lib/spool/envelope.o lib/intake/mend.o \
+pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/smtp/tls_required.o lib/spool/id.o lib/spool/envelope.o lib/intake/mend.o \
              $(addprefix lib/local/,address.o complete.o drop.o extract.o lines.o) lib/mime/header.o $(addprefix submission/,pickup.o pickup_job.o pickup_message.o pickup_client.o pickup_drop.o)
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)

@@ -13,6 +13,7 @@
 #include "local/lines.h"
 #include "proc/daemon.h"
 #include "smtp/address.h"
+#include "smtp/tls_required.h"
 #include "spool/spool.h"
 
 #include <sys/types.h>
@@ -43,8 +44,9 @@ struct pickup;
 /* What a message's header section may not be (doc/reliability.md, hostile inputs 8). */
 struct header_watch {
 	bool over;
-	char line[10];
+	char line[TLS_REQUIRED_HEAD];
 	size_t line_len;
+	struct tls_required tls_required;
 	uint64_t len;
 	unsigned received;
 };
