@@ -235,6 +235,27 @@ static void a_commit_that_falls_by_two_is_noticed(void **state)
 	assert_healthy(f);
 }
 
+/* From a backup: it is as sound as it was then, though the lock file tells of later commits. */
+static void an_older_index_that_was_put_back_serves(void **state)
+{
+	struct fixture *f = *state;
+
+	fill(f);
+	ok(f, flag(f, STORE_FLAGS_ADD));
+	for (int i = 0; i < 2; i++) {
+		store_close(&f->store);
+		assert_int_equal(system("cp index/data.mdb older"), 0);
+		assert_false(reopen(f));
+		for (int n = 0; n <= i; n++)
+			append(f, "INBOX", small_mail, 0);
+		store_close(&f->store);
+		assert_int_equal(system("cp older index/data.mdb"), 0);
+		assert_false(reopen(f));
+		assert_int_equal(box(f, "INBOX").exists, 2);
+		assert_true(list(f, "INBOX", &(size_t){0})[0].flags & STORE_FLAGGED);
+	}
+}
+
 /* A lock file that is damaged, gone or behind, as it may be after a cut of the power, says nothing against a sound index. */
 static void a_lock_file_alone_is_not_believed(void **state)
 {
@@ -349,6 +370,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_commit_that_is_taken_back_is_noticed, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_commit_that_failed_is_no_damage, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_commit_that_falls_by_two_is_noticed, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(an_older_index_that_was_put_back_serves, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_lock_file_alone_is_not_believed, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_changed_message_is_refused, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_death_is_looked_into, fixture_open, fixture_close),
