@@ -121,9 +121,9 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
-mailwain-aliases_O := $(COMMAND) $(CONF) lib/conf/file.o $(ALIAS) master/alias_files.o master/aliases_command.o
+mailwain-aliases_O := $(COMMAND) $(CONF) lib/conf/file.o lib/control/local.o $(ALIAS) master/alias_files.o master/aliases_command.o
 mailwain-aliases_L  = $(JANSSON_LIBS)
-mailwain-config_O  := $(BASE) $(CONF) $(ALIAS) master/alias_files.o lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
+mailwain-config_O  := $(BASE) $(CONF) $(ALIAS) master/alias_files.o lib/conf/file.o lib/control/local.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-tls_O     := $(COMMAND) lib/tls/certificate.o master/tls_command.o
 mailwain-tls_L      = $(JANSSON_LIBS) $(TLS_LIBS)
@@ -187,6 +187,7 @@ LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CO
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
+LIB_OBJS   += lib/control/local.o
 
 $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
