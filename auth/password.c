@@ -8,6 +8,10 @@
  * room it is its last one that is shed. Who asks the same of the same account
  * while that is being hashed waits for its end: clients come back all at once.
  *
+ * Strangers have half of the threads at most, and when one has guessed wrong the
+ * next of them begins so much later that all their guesses take a quarter of a
+ * processor, from the first one on. Who belongs here waits for none of that.
+ *
  * Passwords of this machine's users are checked by auth-pam; who asks for one, and what is remembered, is the same.
  */
 #include "auth/auth.h"
@@ -29,6 +33,7 @@
 enum {
 	PASSWORD_WAITING_MAX = 100, /* more than this is shed before anything is hashed */
 	PASSWORD_THREADS_MAX = 16,  /* the most that the setting may be */
+	PASSWORD_PACE = 4, /* from one stranger's wrong guess to the next one: so many times what it took */
 	PASSWORD_CACHE = 4096, /* rows */
 	PASSWORD_ROW = 4,
 	PASSWORD_DIGEST = 16,
@@ -43,7 +48,7 @@ struct job {
 	unsigned turn;	 /* how many of its source were there before it, and its rank */
 	unsigned rank;
 	bool make, is_stranger, may_keep;
-	int64_t spent_us;
+	int64_t spent_us, begun_us;
 	struct credentials have; /* to check against, and then those to have from now on */
 	bool renewed;
 	struct secret password;
@@ -70,6 +75,8 @@ struct password_pool {
 	struct job *finished;			   /* under lock */
 	struct job *outside;			   /* that auth-pam is at; of the event loop alone */
 	unsigned waiting_count;
+	unsigned strangers;	  /* that run; under lock */
+	int64_t strangers_from_us; /* the next may begin; under lock */
 	unsigned threads;
 	int wake_fd;
 	struct event *event;
@@ -111,15 +118,54 @@ static void job_run(struct job *job)
 	secret_wipe(&job->password);
 }
 
-/* The first that waits, taken by the thread that may run it; under lock. */
+static int64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* Under lock. The first that waits and may run now: its place among them, or their count. */
+static unsigned find_runnable(const struct password_pool *pool, int64_t now)
+{
+	bool strangers_may = pool->strangers < (pool->threads + 1) / 2 && now >= pool->strangers_from_us;
+	unsigned at = 0;
+
+	while (at < pool->waiting_count && pool->waiting[at]->is_stranger && !strangers_may)
+		at++;
+	return at;
+}
+
+/* Under lock. Until there is a job or, when only strangers wait, until it is time for one. */
+static void wait_for_work(struct password_pool *pool, int64_t now)
+{
+	struct timespec until = {.tv_sec = pool->strangers_from_us / 1000000, .tv_nsec = pool->strangers_from_us % 1000000 * 1000};
+
+	if (pool->waiting_count > 0 && now < pool->strangers_from_us)
+		pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+	else
+		pthread_cond_wait(&pool->work, &pool->lock);
+}
+
+/* Under lock. Taken by the thread that is going to run it. */
 static struct job *job_begin(struct password_pool *pool, unsigned *place)
 {
-	struct job *job = pool->waiting[0];
+	int64_t now = now_us();
+	unsigned at;
+	struct job *job;
 
-	memmove(pool->waiting, pool->waiting + 1, --pool->waiting_count * sizeof(struct job *));
+	while ((at = find_runnable(pool, now)) == pool->waiting_count) {
+		wait_for_work(pool, now);
+		now = now_us();
+	}
+	job = pool->waiting[at];
+	memmove(&pool->waiting[at], &pool->waiting[at + 1], (--pool->waiting_count - at) * sizeof(struct job *));
 	for (*place = 0; pool->running[*place] != NULL; ++*place)
 		;
 	pool->running[*place] = job;
+	pool->strangers += job->is_stranger;
+	job->begun_us = now;
 	return job;
 }
 
@@ -127,6 +173,16 @@ static void job_end(struct password_pool *pool, struct job *job)
 {
 	job->next = pool->finished;
 	pool->finished = job;
+}
+
+/* Under lock, by the thread itself: the event loop would say too late that a guess was wrong. */
+static void stranger_ended(struct password_pool *pool, const struct job *job)
+{
+	int64_t from = pool->strangers_from_us > job->begun_us ? pool->strangers_from_us : job->begun_us;
+
+	pool->strangers--;
+	if (job->code == E_AUTHFAILED)
+		pool->strangers_from_us = from + PASSWORD_PACE * job->spent_us;
 }
 
 static void *thread_main(void *arg)
@@ -139,8 +195,6 @@ static void *thread_main(void *arg)
 		unsigned place;
 
 		pthread_mutex_lock(&pool->lock);
-		while (pool->waiting_count == 0)
-			pthread_cond_wait(&pool->work, &pool->lock);
 		job = job_begin(pool, &place);
 		pthread_mutex_unlock(&pool->lock);
 
@@ -148,6 +202,8 @@ static void *thread_main(void *arg)
 
 		pthread_mutex_lock(&pool->lock);
 		pool->running[place] = NULL;
+		if (job->is_stranger)
+			stranger_ended(pool, job);
 		job_end(pool, job);
 		pthread_mutex_unlock(&pool->lock);
 		if (write(pool->wake_fd, &one, sizeof(one)) < 0)
@@ -269,12 +325,16 @@ static int start_threads(struct password_pool *pool)
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err)
 {
 	struct password_pool *pool = calloc(1, sizeof(*pool));
+	pthread_condattr_t by_clock;
 
 	if (pool == NULL)
 		return err_set(err, E_NOMEM, "no memory for password checks");
 	pool->auth = auth;
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_cond_init(&pool->work, NULL);
+	pthread_condattr_init(&by_clock);
+	pthread_condattr_setclock(&by_clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool->work, &by_clock);
+	pthread_condattr_destroy(&by_clock);
 	randombytes_buf(pool->key, sizeof(pool->key));
 	pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pool->wake_fd >= 0)

@@ -172,5 +172,5 @@ def test_a_botnet_is_not_noticed_by_owners():
     from guessing import guessing
 
     findings = measure.Findings()
-    guessing(findings, 700, 4, 200, 10, 1, short=True)
+    guessing(findings, 700, 4, 200, 10, 1)
     assert not findings.faults, findings.faults
