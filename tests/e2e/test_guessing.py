@@ -120,7 +120,7 @@ def test_the_lines_have_their_form(guarded):
     login(guarded, 'a"b rip=192.0.2.9 reason=password', "wrong", "127.0.2.2")
     lines = [line.split(" ", 2)[2] for line in guarded.log().splitlines() if " auth_failed " in line]
     assert lines == ["auth_failed user=alice@example.com service=imap rip=127.0.2.1 reason=password",
-                     'auth_failed user="a\\"b rip=192.0.2.9 reason=password" service=imap rip=127.0.2.2 reason=unknown-user'], lines
+                     'auth_failed user="a\\"b rip=192.0.2.9 reason=password@example.com" service=imap rip=127.0.2.2 reason=unknown-user'], lines
 
 
 # ---- fail2ban ----

@@ -2,6 +2,7 @@
 import base64
 import glob
 import imaplib
+import json
 import os
 import shutil
 import smtplib
@@ -16,8 +17,10 @@ from idp import Provider, claims, token
 from mailwain import BUILD, PASSWORD, ROOT, Instance, tls_context, until
 from test_aliases import file, status_of, taken, write
 from test_sasl import gsasl
+from test_tokens import first
 from test_tokens import imap as imap_by_token
 from tls_files import issued
+from tools import with_conf
 
 AS_ROOT = os.geteuid() == 0
 SYSTEM = "users.example.com"
@@ -124,6 +127,17 @@ def test_only_with_the_password_of_the_machine(real, service):
     assert real.login(user("good"), "wrong", service)
     assert real.login("nobodyhere@" + SYSTEM, "wrong", service)
     assert real.login("alice@example.com", PASSWORD, service) is None
+
+
+@needs_root
+def test_the_name_of_the_user_is_enough(real):
+    assert real.login(NAMES["good"], password("good"))  # there are two domains
+    with_conf(real.suite, lambda text: text + "login-default-domain %s\n" % SYSTEM)
+    real.suite.mw("reload")
+    for service in ("imap", "submission"):
+        assert real.login(NAMES["good"], password("good"), service) is None
+    with_conf(real.suite, lambda text: text.replace("login-default-domain %s\n" % SYSTEM, ""))
+    real.suite.mw("reload")
 
 
 @needs_root
@@ -308,11 +322,17 @@ quick:x:5002:5002:Quick,here:/:/bin/false
 crash:x:5003:5003::/:/bin/false
 daemonish:x:99:99::/:/bin/false
 barred:x:5004:5004::/:/bin/false
+waits:x:5005:5005::/:/bin/false
 """
 # What a module may do: hang, or crash.
 MODULE = """#!/bin/sh
 [ "$PAM_USER" != slow ] || { touch %(dir)s/hangs; exec sleep 20; }
 [ "$PAM_USER" != crash ] || kill -SEGV $PPID
+"""
+ACCOUNT = """#!/bin/sh
+[ "$PAM_USER" = waits ] || exit 0
+touch %(dir)s/waits
+until [ -e %(dir)s/go ]; do sleep 0.05; done
 """
 
 
@@ -329,16 +349,18 @@ def wrapped(tmp_path_factory):
     top = tempfile.mkdtemp(prefix="mailwain-test-pam-")
     os.chmod(top, 0o755)
     d = {"dir": top, "matrix": matrix}
-    files = {"passwd": PASSWD, "group": "", "shadow": "", "passdb": "slow:pw:mail\nquick:pw:mail\ncrash:pw:mail\ndaemonish:pw:mail\nbarred:pw:elsewhere\n", "module": MODULE % d,
+    files = {"passwd": PASSWD, "group": "", "shadow": "", "passdb": "slow:pw:mail\nquick:pw:mail\ncrash:pw:mail\ndaemonish:pw:mail\nbarred:pw:elsewhere\nwaits:pw:mail\n", "module": MODULE % d, "account": ACCOUNT % d,
              "pam.d/mail": """auth optional pam_exec.so quiet %(dir)s/module
 auth required %(matrix)s passdb=%(dir)s/passdb
+account optional pam_exec.so quiet %(dir)s/account
 account required %(matrix)s passdb=%(dir)s/passdb
 """ % d}
     os.mkdir(os.path.join(top, "pam.d"))
     for name, text in files.items():
         with open(os.path.join(top, name), "w") as f:
             f.write(text)
-    os.chmod(os.path.join(top, "module"), 0o755)
+    for name in ("module", "account"):
+        os.chmod(os.path.join(top, name), 0o755)
     for name in ("bin", "libexec"):
         subprocess.run(["cp", "-d", "-r", os.path.join(BUILD, name), top], check=True)
     real_one = os.path.join(top, "libexec", "auth-pam.real")
@@ -387,16 +409,38 @@ def test_a_certificate_is_no_way_round_the_account_phase(wrapped, name, code):
     c.close()
 
 
+@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("says_who", [True, False])
-def test_nor_is_a_token(wrapped, says_who):
+def test_nor_is_a_token(wrapped, says_who, mechanism):
+    """Who is refused gets the same challenge as with a token that is not good (RFC 7628 section 3.2.2)."""
+
     def said(name):
         address = "%s@%s" % (name, SYSTEM)
-        return imap_by_token(wrapped.suite, token(wrapped.provider.keys[0], claims(address)), user=address if says_who else "")[0]
+        return imap_by_token(wrapped.suite, token(wrapped.provider.keys[0], claims(address)), user=address if says_who else "", mechanism=mechanism)
 
-    assert said("quick").startswith("a OK ")
-    for name in ("barred", "daemonish", "nobodyhere"):
-        assert said(name).startswith("a NO [AUTHENTICATIONFAILED] User name or password is wrong"), name
+    line, challenge = said("quick")
+    assert line.startswith("a OK ") and challenge == ""
+    for name, reason in (("barred", "disabled"), ("daemonish", "unknown-user"), ("nobodyhere", "unknown-user")):
+        line, challenge = said(name)
+        assert line.startswith("a NO [AUTHENTICATIONFAILED] User name or password is wrong"), name
+        assert json.loads(challenge)["status"] == ("invalid_token" if mechanism == "OAUTHBEARER" else "401"), name
+        assert "auth_failed user=%s@%s service=imap rip=127.0.0.1 reason=%s" % (name, SYSTEM, reason) in wrapped.suite.log()
     wrapped.suite.mw("auth", "failures", "clear")
+
+
+def test_who_leaves_while_the_account_phase_hangs(wrapped):
+    """What PAM says then is nobody's; the exchange has ended. Others log in meanwhile, and behind it."""
+    address = "waits@" + SYSTEM
+    c = wrapped.suite.imap(login=False, tls=True)
+    text = first("OAUTHBEARER", address, token(wrapped.provider.keys[0], claims(address)))
+    c.send("a AUTHENTICATE OAUTHBEARER %s\r\n" % base64.b64encode(text).decode())
+    until(lambda: os.path.exists(os.path.join(wrapped.dir, "waits")))
+    c.close()
+    assert wrapped.login("quick@" + SYSTEM, "pw") is None
+    with open(os.path.join(wrapped.dir, "go"), "w"):
+        pass
+    until(lambda: "auth_ok user=%s service=imap" % address in wrapped.suite.log())
+    assert wrapped.login("quick@" + SYSTEM, "pw") is None
 
 
 def test_what_is_no_name_of_a_user(wrapped):

@@ -87,6 +87,7 @@ def test_each_algorithm(by_keys, provider, which, mechanism):
 def test_the_token_alone_says_who_it_is(by_keys, provider):
     accepted(by_keys, token(provider.keys[0], claims(ALICE)), user="")
     accepted(by_keys, token(provider.keys[0], claims("ALICE@Example.com")), user="alice@EXAMPLE.com")
+    accepted(by_keys, token(provider.keys[0], claims(ALICE)), user="alice")
 
 
 def test_clocks_may_differ(by_keys, provider):
