@@ -19,6 +19,7 @@ enum {
 	LOGIN_GRANT_SECONDS = 30, /* the spawner is asked at once */
 	LOGIN_PENDING_MAX = 4096, /* with more, nobody's answer waits */
 	LOGIN_GRID_MS = 250,	  /* refusals are answered so long after the question, or twice so long: when tells nothing of why */
+	LOGIN_SYSTEM_GRID_MS = 1000, /* the same where there are users of this machine: how long PAM's modules take is theirs */
 	LOGIN_RANK_STRANGER = 16, /* behind so many of somebody who belongs here */
 	LOGIN_RANK_MAX = 64,
 	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account, or for what auth-pam says of the user */
@@ -112,11 +113,13 @@ static void login_log(const struct login *login, const char *reason)
 /* All refusals wait for the next line of a grid, so that the time that one took cannot be seen. */
 static int64_t wait_of(const struct login *login, int64_t delay_ms)
 {
-	int64_t took = clock_monotonic_ms() - login->begun_ms;
+	struct span user = span_str(login->attempt.user);
+	bool system = system_is_domain(login->auth, span_from(user, span_find(user, '@') + 1));
+	int64_t took = clock_monotonic_ms() - login->begun_ms, grid = system ? LOGIN_SYSTEM_GRID_MS : LOGIN_GRID_MS;
 
 	if (login->auth->pending_count > LOGIN_PENDING_MAX)
 		return 0;
-	return delay_ms + LOGIN_GRID_MS - took % LOGIN_GRID_MS;
+	return delay_ms + grid - took % grid;
 }
 
 /* Not from here, not even what need not wait: the caller may still want to look at it. */

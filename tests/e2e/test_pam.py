@@ -14,13 +14,14 @@ import pytest
 
 import mailwain
 from idp import Provider, claims, token
-from mailwain import BUILD, PASSWORD, ROOT, Instance, tls_context, until
+from machine import machine_users
+from mailwain import BUILD, PASSWORD, Instance, tls_context, until
 from test_aliases import file, status_of, taken, write
 from test_sasl import gsasl
 from test_tokens import first
 from test_tokens import imap as imap_by_token
 from tls_files import issued
-from tools import with_conf
+from tools import Clock, with_conf
 
 AS_ROOT = os.geteuid() == 0
 SYSTEM = "users.example.com"
@@ -78,13 +79,8 @@ NAMES = {name: "mwtest%s%d" % (name[:4], os.getpid() % 10000) for name in ("good
 def real():
     """Users made for the test; the suite's own file for PAM, under another name."""
     service = "mailwain-test-%d" % os.getpid()
-    path = "/etc/pam.d/" + service
     lines = ["pam-service " + service, "domain %s { accounts system }" % SYSTEM]
-    try:
-        shutil.copy(os.path.join(ROOT, "packaging", "pam", "mailwain"), path)
-        for name in NAMES.values():
-            subprocess.run(["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", "--comment", "Full Name,Room 1", name], check=True)
-            subprocess.run(["chpasswd"], input="%s:%s\n" % (name, "pw of " + name), text=True, check=True)
+    with machine_users(NAMES.values(), lambda name: "pw of " + name, service):
         subprocess.run(["chage", "-E", "0", NAMES["expired"]], check=True)
         subprocess.run(["usermod", "-L", NAMES["locked"]], check=True)
         i = Instance(conf_lines=lines + ["aliases-allow pipes"])
@@ -96,11 +92,6 @@ def real():
         write(i, "")
         with i.running("alice"):
             yield Machine(i)
-    finally:
-        for name in NAMES.values():
-            subprocess.run(["userdel", name], check=False, capture_output=True)
-        if os.path.exists(path):
-            os.unlink(path)
 
 
 def user(kind):
@@ -441,6 +432,18 @@ def test_who_leaves_while_the_account_phase_hangs(wrapped):
         pass
     until(lambda: "auth_ok user=%s service=imap" % address in wrapped.suite.log())
     assert wrapped.login("quick@" + SYSTEM, "pw") is None
+
+
+def test_a_clock_does_not_tell_who_there_is(wrapped):
+    """Refusals are on a grid of a second in such a domain, whatever PAM took, and for accounts of the directory, too; tests/load/timing.py looks closer."""
+    wrapped.suite.mw("account", "add", "virtual@" + SYSTEM, "--password-stdin", input="virtual pw\n")
+    for name in ("quick", "virtual", "nobodyhere", "barred"):
+        c = wrapped.suite.imap(tls=True, login=False)
+        with Clock() as t:
+            c.no("LOGIN %s@%s wrong" % (name, SYSTEM), b"NO [AUTHENTICATIONFAILED]")
+        c.close()
+        assert t.seconds > 0.99, name
+    wrapped.suite.mw("auth", "failures", "clear")
 
 
 def test_what_is_no_name_of_a_user(wrapped):

@@ -18,7 +18,7 @@ import time
 import measure
 from mailwain import DOMAIN, PASSWORD, Imap
 from rig import Options
-from timing import timing
+from timing import timing, timing_of_users
 
 MINUTE, CHECKS = 60, 10
 FAILED = re.compile(r"^(\S+) auth\[\d+\] auth_failed user=(\S+) service=\S+ rip=(\S+) reason=(\S+)", re.M)
@@ -140,7 +140,9 @@ def main():
     findings = measure.Findings()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that instances are ended
     if "timing" in parts:
-        findings.part(timing, options.number("TIMING_ROUNDS", 30, 7))
+        rounds = options.number("TIMING_ROUNDS", 30, 7)
+        findings.part(timing, rounds)
+        findings.part(timing_of_users, rounds)
     if "guessing" in parts:
         guessing_part(findings, options)
     findings.repeat("make check-guessing", options)
