@@ -150,6 +150,8 @@ struct password_ask {
 int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg);
 /* The same source is being answered the same question: it learns nothing more, and nothing more is hashed. */
 bool password_is_asked(struct password_pool *pool, const struct password_ask *ask, struct span password);
+/* The next stranger does not wait for what others' guesses have cost. */
+void password_forgive(struct password_pool *pool);
 /* All credentials of a password. */
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);
 

@@ -10,7 +10,9 @@
  *
  * Strangers have half of the threads at most, and when one has guessed wrong the
  * next of them begins so much later that all their guesses take a quarter of a
- * processor, from the first one on. Who belongs here waits for none of that.
+ * processor, from the first one on. How much later tells nothing of the account
+ * that was guessed at: it is by what a guess usually costs. Who belongs here waits
+ * for none of that.
  *
  * Passwords of this machine's users are checked by auth-pam; who asks for one, and what is remembered, is the same.
  */
@@ -77,6 +79,7 @@ struct password_pool {
 	unsigned waiting_count;
 	unsigned strangers;	  /* that run; under lock */
 	int64_t strangers_from_us; /* the next may begin; under lock */
+	int64_t usual_us;	  /* what a stranger's wrong guess costs; under lock */
 	unsigned threads;
 	int wake_fd;
 	struct event *event;
@@ -175,6 +178,18 @@ static void job_end(struct password_pool *pool, struct job *job)
 	pool->finished = job;
 }
 
+/*
+ * Under lock. What a wrong guess counts for: the usual cost, which follows what they cost in steps of a sixteenth, so that an imported hash, which is
+ * made up for, cannot be seen by how long the next guess waits. What costs twice as much is seen anyway, and counts in full.
+ */
+static int64_t price_of(struct password_pool *pool, int64_t spent_us)
+{
+	if (pool->usual_us == 0)
+		pool->usual_us = spent_us;
+	pool->usual_us += (spent_us > pool->usual_us ? 1 : -1) * pool->usual_us / 16;
+	return spent_us >= 2 * pool->usual_us ? spent_us : pool->usual_us;
+}
+
 /* Under lock, by the thread itself: the event loop would say too late that a guess was wrong. */
 static void stranger_ended(struct password_pool *pool, const struct job *job)
 {
@@ -182,7 +197,7 @@ static void stranger_ended(struct password_pool *pool, const struct job *job)
 
 	pool->strangers--;
 	if (job->code == E_AUTHFAILED)
-		pool->strangers_from_us = from + PASSWORD_PACE * job->spent_us;
+		pool->strangers_from_us = from + PASSWORD_PACE * price_of(pool, job->spent_us);
 }
 
 static void *thread_main(void *arg)
@@ -520,6 +535,14 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 	job->done = done;
 	job->arg = arg;
 	return ask->outside != NULL ? job_outside(pool, job, ask) : job_add(pool, job);
+}
+
+void password_forgive(struct password_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->strangers_from_us = 0;
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
 }
 
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg)

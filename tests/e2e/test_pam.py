@@ -314,11 +314,14 @@ crash:x:5003:5003::/:/bin/false
 daemonish:x:99:99::/:/bin/false
 barred:x:5004:5004::/:/bin/false
 waits:x:5005:5005::/:/bin/false
+babbler:x:5006:5006::/:/bin/false
 """
 # What a module may do: hang, or crash.
 MODULE = """#!/bin/sh
 [ "$PAM_USER" != slow ] || { touch %(dir)s/hangs; exec sleep 20; }
 [ "$PAM_USER" != crash ] || kill -SEGV $PPID
+[ "$PAM_USER" != babbler ] || { printf '%%%%n%%%%n%%%%s babble \\001\\377\\033[2J\\n'; head -c 100000 /dev/zero | tr '\\0' x; }
+exit 0
 """
 ACCOUNT = """#!/bin/sh
 [ "$PAM_USER" = waits ] || exit 0
@@ -340,8 +343,8 @@ def wrapped(tmp_path_factory):
     top = tempfile.mkdtemp(prefix="mailwain-test-pam-")
     os.chmod(top, 0o755)
     d = {"dir": top, "matrix": matrix}
-    files = {"passwd": PASSWD, "group": "", "shadow": "", "passdb": "slow:pw:mail\nquick:pw:mail\ncrash:pw:mail\ndaemonish:pw:mail\nbarred:pw:elsewhere\nwaits:pw:mail\n", "module": MODULE % d, "account": ACCOUNT % d,
-             "pam.d/mail": """auth optional pam_exec.so quiet %(dir)s/module
+    files = {"passwd": PASSWD, "group": "", "shadow": "", "passdb": "slow:pw:mail\nquick:pw:mail\ncrash:pw:mail\ndaemonish:pw:mail\nbarred:pw:elsewhere\nwaits:pw:mail\nbabbler:pw:mail\n", "module": MODULE % d, "account": ACCOUNT % d,
+             "pam.d/mail": """auth optional pam_exec.so quiet stdout %(dir)s/module
 auth required %(matrix)s passdb=%(dir)s/passdb
 account optional pam_exec.so quiet %(dir)s/account
 account required %(matrix)s passdb=%(dir)s/passdb
@@ -434,7 +437,7 @@ def test_who_leaves_while_the_account_phase_hangs(wrapped):
     assert wrapped.login("quick@" + SYSTEM, "pw") is None
 
 
-def test_a_clock_does_not_tell_who_there_is(wrapped):
+def test_46_a_clock_does_not_tell_who_there_is(wrapped):
     """Refusals are on a grid of a second in such a domain, whatever PAM took, and for accounts of the directory, too; tests/load/timing.py looks closer."""
     wrapped.suite.mw("account", "add", "virtual@" + SYSTEM, "--password-stdin", input="virtual pw\n")
     for name in ("quick", "virtual", "nobodyhere", "barred"):
@@ -455,7 +458,7 @@ def test_what_is_no_name_of_a_user(wrapped):
     assert asked[0] == asked[1]
 
 
-def test_a_password_with_nul_is_wrong(wrapped):
+def test_48_a_password_with_nul_is_wrong(wrapped):
     """The LOGIN mechanism carries any octets. Those behind it are not compared by PAM, so there is no such password."""
     c = wrapped.suite.imap(tls=True, login=False)
     c.send(b"a AUTHENTICATE LOGIN\r\n")
@@ -467,7 +470,7 @@ def test_a_password_with_nul_is_wrong(wrapped):
     assert "ipc_bad_message" not in wrapped.suite.log()
 
 
-def test_one_that_hangs_holds_nobody_up(wrapped):
+def test_47_one_that_hangs_holds_nobody_up(wrapped):
     said = []
     t = threading.Thread(target=lambda: said.append(wrapped.login("slow@" + SYSTEM, "pw")))
     t.start()
@@ -483,10 +486,19 @@ def test_one_that_hangs_holds_nobody_up(wrapped):
     until(lambda: wrapped.login("quick@" + SYSTEM, "pw") is None)
 
 
-def test_a_crash_costs_one_login(wrapped):
+def test_47_a_crash_costs_one_login(wrapped):
     assert "UNAVAILABLE" in wrapped.login("crash@" + SYSTEM, "pw")
     assert "pam_failed user=crash" in wrapped.suite.log()
     assert wrapped.login("quick@" + SYSTEM, "pw") is None
+
+
+def test_47_what_a_module_says_is_nobodys_format(wrapped):
+    """Text of a module reaches neither client nor log."""
+    assert wrapped.login("babbler@" + SYSTEM, "pw") is None
+    assert "AUTHENTICATIONFAILED" in wrapped.login("babbler@" + SYSTEM, "%n%n%s")
+    assert "babble" not in wrapped.suite.log().replace("babbler", "") and "pam_failed user=babbler" not in wrapped.suite.log()
+    assert wrapped.login("quick@" + SYSTEM, "pw") is None
+    wrapped.suite.mw("auth", "failures", "clear")
 
 
 def test_the_first_such_domain_waits_for_a_restart():

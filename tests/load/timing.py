@@ -75,7 +75,7 @@ def medians(suite, names, rounds, way, part):
             c = Imap(suite.port("imap"), source="127.%d.%d.%d" % (part, n, number + 1))
             times[kind].append(way(c, names[kind][n]))
             c.close()
-        suite.mw("auth", "failures", "clear")  # what all strangers may cost is not what is measured
+            suite.mw("auth", "failures", "clear")  # what all strangers may cost is not what is measured
     return {kind: statistics.median(seconds) for kind, seconds in times.items()}
 
 
