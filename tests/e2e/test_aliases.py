@@ -356,6 +356,15 @@ def test_a_command_that_says_too_much(suite):
     assert event == "queue_bounced" and len(text) < 400 and "y y y" in text
 
 
+def test_a_command_finds_the_machine_as_it_is(suite):
+    """No filter, no no_new_privs, no rule for its memory: none that a program of the user's has elsewhere does not have."""
+    wanted = "".join(line for line in open("/proc/self/status") if line.startswith(("NoNewPrivs:", "Seccomp:")))
+    map_it = "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)"
+    taken(suite, "as-it-is: \"|grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status > OUT/status; exec /usr/bin/python3 -c '%s'\"\n" % map_it)
+    assert status_of(suite, suite.deliver("Subject: x\n\nx\n", to=["as-it-is"]))[0] == "queue_delivered"
+    assert file(suite, "status") == wanted
+
+
 def test_a_command_twice_is_run_once(suite):
     taken(suite, 'twice: again-twice, "|echo x >> OUT/twice", "|echo x >> OUT/twice"\nagain-twice: twice\n')
     assert status_of(suite, suite.deliver("Subject: x\n\nx\n", to=["twice"]))[0] == "queue_delivered"
