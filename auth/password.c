@@ -80,7 +80,7 @@ struct password_pool {
 	unsigned strangers;	  /* that run; under lock */
 	int64_t strangers_from_us; /* the next may begin; under lock */
 	int64_t usual_us;	  /* what a stranger's wrong guess costs; under lock */
-	unsigned threads;
+	unsigned threads; /* under lock */
 	int wake_fd;
 	struct event *event;
 	unsigned char key[crypto_generichash_KEYBYTES];
@@ -316,6 +316,7 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* Under lock, for their count. */
 static int start_threads(struct password_pool *pool)
 {
 	uint64_t want = conf_u64(daemon_conf(pool->auth->daemon), CONF_password_hashes, NULL);
@@ -427,14 +428,13 @@ static bool job_follow(struct password_pool *pool, struct job *job)
 
 static int job_add(struct password_pool *pool, struct job *job)
 {
-	bool placed = false;
+	bool placed;
 
-	if (start_threads(pool) == 0) {
-		pthread_mutex_lock(&pool->lock);
-		placed = job_follow(pool, job) || job_place(pool, job);
+	pthread_mutex_lock(&pool->lock);
+	placed = start_threads(pool) == 0 && (job_follow(pool, job) || job_place(pool, job));
+	if (placed)
 		pthread_cond_signal(&pool->work);
-		pthread_mutex_unlock(&pool->lock);
-	}
+	pthread_mutex_unlock(&pool->lock);
 	if (placed)
 		return 0;
 	job_free(job);
