@@ -8,14 +8,11 @@ from test_sasl import MECHANISMS, gsasl
 from tools import with_conf
 
 
-@pytest.mark.parametrize("protocol", ["imap", "smtp"])
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism,protocol", [(m, "imap") for m in MECHANISMS] + [("SCRAM-SHA-256-PLUS", "smtp"), ("PLAIN", "smtp")])
 def test_by_every_mechanism(suite, mechanism, protocol):
     """SCRAM's proof is made of the name as it was sent."""
     code, said = gsasl(suite, mechanism, user="Alice", protocol=protocol)
     assert code == 0, said
-    assert gsasl(suite, mechanism, user="alice", password="wrong horse", protocol=protocol)[0] != 0
-    suite.mw("auth", "failures", "clear")
 
 
 def test_it_is_the_account_of_the_domain(suite):
@@ -30,6 +27,7 @@ def test_it_is_the_account_of_the_domain(suite):
     assert gsasl(suite, "PLAIN", user="alice", authzid="alice@example.com")[0] == 0
     assert gsasl(suite, "PLAIN", user="alice@example.com", authzid="alice")[0] == 0
     assert gsasl(suite, "PLAIN", user="alice", authzid="carol")[0] != 0
+    assert gsasl(suite, "SCRAM-SHA-256", user="alice", password="wrong horse")[0] != 0
     suite.mw("auth", "failures", "clear")
     s = smtplib.SMTP("127.0.0.1", suite.port("submission"))
     s.starttls()
