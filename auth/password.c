@@ -8,11 +8,11 @@
  * room it is its last one that is shed. Who asks the same of the same account
  * while that is being hashed waits for its end: clients come back all at once.
  *
- * Strangers have half of the threads at most, and when one has guessed wrong the
- * next of them begins so much later that all their guesses take a quarter of a
- * processor, from the first one on. How much later tells nothing of the account
- * that was guessed at: it is by what a guess usually costs. Who belongs here waits
- * for none of that.
+ * When a stranger has guessed wrong the next one begins so much later that all
+ * their guesses take a quarter of a processor, from the first one on. How much
+ * later tells nothing of the account that was guessed at: it is by what a guess
+ * usually costs. For a while strangers then have half of the threads at most, so
+ * that who belongs here waits for none of them.
  *
  * Passwords of this machine's users are checked by auth-pam; who asks for one, and what is remembered, is the same.
  */
@@ -35,6 +35,7 @@
 enum {
 	PASSWORD_WAITING_MAX = 100, /* more than this is shed before anything is hashed */
 	PASSWORD_THREADS_MAX = 16,  /* the most that the setting may be */
+	PASSWORD_ALARM_US = 10 * 1000 * 1000, /* for so long behind a stranger's wrong guess they have half of the threads */
 	PASSWORD_PACE = 4, /* from one stranger's wrong guess to the next one: so many times what it took */
 	PASSWORD_CACHE = 4096, /* rows */
 	PASSWORD_ROW = 4,
@@ -132,8 +133,9 @@ static int64_t now_us(void)
 /* Under lock. The first that waits and may run now: its place among them, or their count. */
 static unsigned find_runnable(const struct password_pool *pool, int64_t now)
 {
-	bool strangers_may = pool->strangers < (pool->threads + 1) / 2 && now >= pool->strangers_from_us;
-	unsigned at = 0;
+	bool guessing = now < pool->strangers_from_us + PASSWORD_ALARM_US;
+	unsigned most = guessing ? (pool->threads + 1) / 2 : pool->threads, at = 0;
+	bool strangers_may = pool->strangers < most && now >= pool->strangers_from_us;
 
 	while (at < pool->waiting_count && pool->waiting[at]->is_stranger && !strangers_may)
 		at++;
