@@ -68,15 +68,15 @@ static void arm(struct session *s)
 
 /* ---- TLS ---- */
 
-/* RFC 7672 section 3.2.2: the host and the domain that mail is for are right in a certificate as well. */
+/* RFC 7672 section 3.2.2: the host, the domain that mail is for, and where its CNAMEs led to are right in a certificate as well. */
 static void expect_dane(const struct session *s, struct tls_peer *peer)
 {
-	if (s->dane == NULL)
-		return;
-	peer->names[0] = s->dane->base;
-	peer->names[1] = s->host;
-	peer->names[2] = s->domain;
-	peer->name_count = s->domain[0] != '\0' ? 3 : 2;
+	const char *const names[TLS_PEER_NAMES] = {s->dane->base, s->host, s->domain, s->canonical};
+
+	peer->name_count = 0;
+	for (size_t i = 0; i < TLS_PEER_NAMES; i++)
+		if (names[i][0] != '\0')
+			peer->names[peer->name_count++] = names[i];
 	peer->tlsa = s->dane->records;
 	peer->tlsa_count = s->dane->count;
 }
@@ -88,7 +88,7 @@ static int start_tls(struct session *s)
 
 	if (s->policy.trust == TLS_DANE)
 		expect_dane(s, &peer);
-	else if (d->ticket != NULL && strcmp(d->ticket_host, s->host) == 0)
+	else if (s->policy.trust == TLS_ANYBODY && d->ticket != NULL && strcmp(d->ticket_host, s->host) == 0)
 		peer.ticket = d->ticket;
 	s->handshaking = true;
 	if (conn_start_tls_client(s->conn, settings_tls(s->relay), &peer, &s->ended) != 0)
@@ -101,7 +101,7 @@ static int start_tls(struct session *s)
 
 static void keep_ticket(struct session *s)
 {
-	struct tls_ticket *ticket = s->policy.trust != TLS_DANE ? conn_tls_ticket(s->conn) : NULL;
+	struct tls_ticket *ticket = s->policy.trust == TLS_ANYBODY ? conn_tls_ticket(s->conn) : NULL;
 
 	if (ticket == NULL)
 		return;
@@ -460,8 +460,10 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	s->policy = job->policy;
 	s->dane = job->dane;
 	job->dane = NULL;
-	if (job->way.kind == WAY_MX)
+	if (job->way.kind == WAY_MX) {
 		span_copy(job->domain, s->domain, sizeof(s->domain));
+		snprintf(s->canonical, sizeof(s->canonical), "%s", job->route->canonical);
+	}
 	s->worn = job->message.probe;
 	s->began_ms = clock_monotonic_ms();
 	snprintf(s->tls, sizeof(s->tls), "none");

@@ -28,7 +28,7 @@ struct tls_peer {
 	size_t name_count;
 	const struct tls_tlsa *tlsa; /* of TLS_DANE: usable ones */
 	size_t tlsa_count;
-	struct tls_ticket *ticket; /* of a session with the same peer and the same trust; NULL; not with TLS_DANE */
+	struct tls_ticket *ticket; /* of a session with the same peer; NULL; used with TLS_ANYBODY alone: nobody is verified without a certificate */
 };
 
 /*
