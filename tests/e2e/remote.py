@@ -14,6 +14,7 @@ class Remote(socketserver.ThreadingTCPServer):
     def __init__(self, address, port=0):
         super().__init__((address, port), Conversation)
         self.answers, self.messages, self.sessions, self.at_once, self.most = {}, [], 0, 0, 0
+        self.tls, self.handshakes = None, []  # a context of ssl: STARTTLS is offered; Handshake of each that was begun
         self.lock, self.gate = threading.Lock(), threading.Event()
         self.gate.set()
 
@@ -22,7 +23,29 @@ class Remote(socketserver.ThreadingTCPServer):
         return "%s:%d" % self.server_address
 
 
+class Handshake:
+    """What a client asked for; resumed: None when the handshake failed."""
+
+    def __init__(self):
+        self.name, self.resumed = None, None
+
+
 class Conversation(socketserver.StreamRequestHandler):
+    def start_tls(self):
+        """False: it did not come about."""
+        handshake = Handshake()
+        self.server.handshakes.append(handshake)
+        self.say("220 go on")
+        try:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+            self.request.handshake = handshake
+            self.request.do_handshake()
+            handshake.resumed = self.request.session_reused
+        except OSError:
+            return False
+        self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", 0)
+        return True
+
     def say(self, text):
         self.wfile.write(text.encode() + b"\r\n")
 
@@ -52,7 +75,11 @@ class Conversation(socketserver.StreamRequestHandler):
                 if answer:
                     self.say(answer)
                 elif verb == "EHLO":
-                    self.wfile.write(b"250-remote.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 DSN\r\n")
+                    offer = b"250-STARTTLS\r\n" if remote.tls and not hasattr(self.request, "handshake") else b""
+                    self.wfile.write(b"250-remote.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n" + offer + b"250 DSN\r\n")
+                elif verb == "STARTTLS" and remote.tls:
+                    if not self.start_tls():
+                        return
                 elif verb == "DATA" and not to:
                     self.say("554 5.5.1 no recipients")
                 elif verb == "DATA":
