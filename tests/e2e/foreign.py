@@ -214,6 +214,7 @@ tls_certificate = /etc/cert.pem
 tls_privatekey = /etc/key.pem
 dsn_advertise_hosts = *
 message_size_limit = 50M
+smtp_accept_queue_per_connection = 0
 log_selector = +tls_cipher +smtp_protocol_error
 acl_smtp_rcpt = check_rcpt
 acl_smtp_mail = check_mail

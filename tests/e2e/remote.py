@@ -1,6 +1,7 @@
 """Other hosts that take mail, and say what a test wants them to say."""
 import contextlib
 import re
+import socket
 import socketserver
 import threading
 
@@ -12,6 +13,7 @@ class Remote(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, address, port=0):
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         super().__init__((address, port), Conversation)
         self.answers, self.messages, self.sessions, self.at_once, self.most = {}, [], 0, 0, 0
         self.tls, self.handshakes = None, []  # a context of ssl: STARTTLS is offered; Handshake of each that was begun
@@ -20,7 +22,7 @@ class Remote(socketserver.ThreadingTCPServer):
 
     @property
     def place(self):
-        return "%s:%d" % self.server_address
+        return "%s:%d" % self.server_address[:2]
 
 
 class Handshake:
@@ -106,6 +108,22 @@ class Conversation(socketserver.StreamRequestHandler):
         finally:
             with remote.lock:
                 remote.at_once -= 1
+
+
+@contextlib.contextmanager
+def swallows(address, port):
+    """A place where connections are neither taken nor refused: the kernel drops what comes while its queue is full."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(family))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(8):
+            s = stack.enter_context(socket.socket(family))
+            s.setblocking(False)
+            s.connect_ex((address, port))
+        yield
 
 
 @contextlib.contextmanager
