@@ -17,6 +17,7 @@ from mailwain import Instance, until
 from test_outbound import notification
 from test_resolve import LIES, Liar, a_record
 from test_submission import client
+from tools import Strace
 
 ALICE = "alice@example.com"
 
@@ -135,7 +136,7 @@ ROWS = {
 def hosts():
     with contextlib.ExitStack() as stack:
         made = {}
-        for n, name in enumerate(list(ROWS) + ["closes", "closes in the reply", "injects", "words", "bounces", "dead", "good"]):
+        for n, name in enumerate(list(ROWS) + ["closes", "closes in the reply", "injects", "words", "bounces", "dead", "good", "slow disk"]):
             made[name] = stack.enter_context(Hostile("127.0.0.%d" % (50 + n)))
             made[name].domain = "h%d.test" % n
             threading.Thread(target=made[name].serve_forever, args=[0.02], daemon=True).start()
@@ -244,6 +245,19 @@ def test_32_replies(suite, hosts, name):
     assert suite.rows("queue", "list")[0]["id"] == qid and not host.messages
     host.behave = well
     again(suite, qid)
+    assert len(host.messages) == 1
+
+
+def test_a_flush_while_the_deferral_is_written_down(suite, hosts):
+    """It is tried again now, not after its minute."""
+    host = hosts["slow disk"]
+    host.behave = at(b"RCPT", b"", then="close")
+    with Strace(suite.daemons()["queue"], "fdatasync:delay_enter=1000000"):
+        qid = send(suite, "bob@" + host.domain)
+        outcome(suite, qid)
+        host.behave = well
+        suite.mw("queue", "flush", qid)
+    until(lambda: gone(suite, qid))
     assert len(host.messages) == 1
 
 
