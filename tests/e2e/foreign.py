@@ -147,6 +147,18 @@ class Postfix(Foreign):
 # ---- those that run in a root directory of their own ----
 
 
+def may_make_devices():
+    """A container may have a root that must not."""
+    with tempfile.TemporaryDirectory(prefix="mailwain-foreign-") as scratch:
+        path = os.path.join(scratch, "null")
+        try:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+            open(path, "w").close()
+            return True
+        except OSError:
+            return False
+
+
 class Unpacked(Foreign):
     users = {"root": 0, "nobody": 65534, "bob": 64801, "carol": 64802, "dan": 64803}
 
@@ -156,7 +168,7 @@ class Unpacked(Foreign):
 
     @classmethod
     def is_there(cls):
-        return os.path.exists(cls.package(cls.program)) and os.geteuid() == 0
+        return os.path.exists(cls.package(cls.program)) and os.geteuid() == 0 and may_make_devices()
 
     def copy(self, source, name):
         """A program with the libraries that it asks for."""
