@@ -76,6 +76,7 @@ struct message {
 	bool held, warned;
 	bool deleted;	      /* its file is gone; what is under way ends first */
 	bool writing;	      /* records are on their way into the file */
+	bool flushed;	      /* meanwhile an administrator wants it to be tried now */
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;

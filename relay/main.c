@@ -58,7 +58,6 @@ static int relay_prepare(struct daemon *daemon, struct err *err)
 	struct relay *relay = daemon_state(daemon);
 
 	relay->daemon = daemon;
-	settings_read_addresses(relay);
 	return settings_load(relay, err);
 }
 

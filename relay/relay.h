@@ -35,7 +35,6 @@ enum {
 	RELAY_PIECE = 16 * 1024,	/* of a content, read at once */
 	RELAY_QUIT_MS = 5000,		/* for the answer to QUIT */
 	RELAY_KEY_MAX = 1200,
-	RELAY_MACHINE_MAX = 256,	/* addresses of this machine that are kept in mind */
 	RELAY_CONVERT_MAX = 256 * 1024 * 1024, /* octets of all messages that are converted at once */
 	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
 };
@@ -140,8 +139,6 @@ struct relay {
 	struct fetch_client *fetch;
 	struct sts_lookups *sts; /* NULL: no domain is asked for a policy */
 	struct route_self self;
-	struct sockaddr_storage machine[RELAY_MACHINE_MAX]; /* its addresses at the start */
-	size_t machine_count;
 	char piece[RELAY_PIECE]; /* of a content, for job_read */
 	struct tls_context *system, *own; /* whose authorities vouch; own: those of relay-authorities, or NULL */
 	struct job *jobs;
@@ -167,8 +164,6 @@ struct relay {
 void relay_try_finish(struct relay *relay);
 
 /* ---- settings.c ---- */
-/* Of this machine: while its interfaces may be looked at. */
-void settings_read_addresses(struct relay *relay);
 /* Before the sandbox, and at a reload. */
 int settings_load(struct relay *relay, struct err *err);
 /* The way of mail from sender, by the transport block `pattern` ("": none). Pooled. E_NOMEM; E_UNAVAILABLE: the password is not there. */
@@ -243,7 +238,8 @@ struct session {
 	struct smtp_client *client;
 	struct policy policy;
 	struct dane *dane; /* NULL: none */
-	char domain[DNS_NAME_TEXT]; /* that mail is for */
+	char domain[DNS_NAME_TEXT]; /* that mail is for; "": of a host that is configured */
+	char canonical[DNS_NAME_TEXT]; /* where its CNAMEs led to; "" */
 	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
 	unsigned messages;
 	int64_t began_ms, idle_ms, phase_end_ms;
@@ -286,7 +282,7 @@ struct destination {
 	struct session *idle_first; /* the one that worked last */
 	char *key;
 	char ticket_host[DNS_NAME_TEXT];
-	struct tls_ticket *ticket; /* of the last session with that host; NULL */
+	struct tls_ticket *ticket; /* of the last session with that host that anybody would do for; NULL */
 };
 
 struct destination *destination_get(struct relay *relay, const struct job *job);

@@ -68,15 +68,15 @@ static void arm(struct session *s)
 
 /* ---- TLS ---- */
 
-/* RFC 7672 section 3.2.2: the host and the domain that mail is for are right in a certificate as well. */
+/* RFC 7672 section 3.2.2: the host, the domain that mail is for, and where its CNAMEs led to are right in a certificate as well. */
 static void expect_dane(const struct session *s, struct tls_peer *peer)
 {
-	if (s->dane == NULL)
-		return;
-	peer->names[0] = s->dane->base;
-	peer->names[1] = s->host;
-	peer->names[2] = s->domain;
-	peer->name_count = s->domain[0] != '\0' ? 3 : 2;
+	const char *const names[TLS_PEER_NAMES] = {s->dane->base, s->host, s->domain, s->canonical};
+
+	peer->name_count = 0;
+	for (size_t i = 0; i < TLS_PEER_NAMES; i++)
+		if (names[i][0] != '\0')
+			peer->names[peer->name_count++] = names[i];
 	peer->tlsa = s->dane->records;
 	peer->tlsa_count = s->dane->count;
 }
@@ -84,7 +84,7 @@ static void expect_dane(const struct session *s, struct tls_peer *peer)
 /* Whoever comes again shows no certificate, so that a ticket serves only where the same is asked for. What domains publish may be another thing each time. */
 static bool keeps_tickets(const struct session *s)
 {
-	return s->policy.source == SOURCE_NONE && s->policy.trust != TLS_DANE;
+	return s->policy.source == SOURCE_NONE && s->policy.trust == TLS_ANYBODY;
 }
 
 /* A policy in testing: what is wrong is told, and no more. */
@@ -530,8 +530,10 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	s->policy = job->policy;
 	s->dane = job->dane;
 	job->dane = NULL;
-	if (job->way.kind == WAY_MX)
+	if (job->way.kind == WAY_MX) {
 		span_copy(job->domain, s->domain, sizeof(s->domain));
+		snprintf(s->canonical, sizeof(s->canonical), "%s", job->route->canonical);
+	}
 	s->worn = job->message.probe;
 	/* Without TLS by our own will; or a connection with it has failed, and that is told. Who asks for less than the domain does says nothing of it. */
 	s->told = job->policy.use == SMTP_TLS_NEVER || (job->tls_optional && !job->message.requiretls);

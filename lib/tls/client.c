@@ -150,7 +150,7 @@ static int expect(struct tls_session *session, const struct tls_peer *peer, stru
 		r = E_NOMEM;
 	if (r != 0)
 		return err_set(err, r, "no memory for TLS");
-	if (peer->trust != TLS_DANE && !peer->observe && peer->ticket != NULL)
+	if (peer->trust == TLS_ANYBODY && !peer->observe && peer->ticket != NULL) /* a session that comes again shows no certificate */
 		SSL_set_session(ssl, (SSL_SESSION *)peer->ticket);
 	SSL_set_verify(ssl, peer->trust == TLS_ANYBODY ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	ERR_clear_error();

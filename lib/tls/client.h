@@ -31,7 +31,7 @@ struct tls_peer {
 	size_t name_count;
 	const struct tls_tlsa *tlsa; /* of TLS_DANE: usable ones */
 	size_t tlsa_count;
-	struct tls_ticket *ticket; /* of a session with the same peer and the same trust; NULL; not with TLS_DANE */
+	struct tls_ticket *ticket; /* of a session with the same peer; NULL; used with TLS_ANYBODY alone: nobody is verified without a certificate */
 	bool observe;	/* of TLS_ANYBODY: the certificate is looked at as by TLS_AUTHORITIES, and taken whatever tls_session_verdict says */
 	bool no_subject; /* names count in subjectAltName alone: RFC 8461 section 4.2 */
 };

@@ -359,7 +359,7 @@ static void a_ticket_saves_a_handshake_once(void **state)
 {
 	struct served s = serve("DNS:mx.test", HOUR);
 	struct tls_context *context = client();
-	struct tls_peer peer = {.trust = TLS_AUTHORITIES, .names = {"mx.test"}, .name_count = 1};
+	struct tls_peer peer = {.trust = TLS_ANYBODY, .names = {"mx.test"}, .name_count = 1};
 	struct err err;
 
 	(void)state;
@@ -373,6 +373,14 @@ static void a_ticket_saves_a_handshake_once(void **state)
 	assert_int_equal(meet(context, &s, &peer, &err), 0);
 	assert_true(tls_session_resumed(ours));
 	talk();
+	hang_up();
+	/* It never stands for a certificate. */
+	peer.trust = TLS_AUTHORITIES;
+	assert_int_equal(meet(context, &s, &peer, &err), 0);
+	assert_false(tls_session_resumed(ours));
+	hang_up();
+	peer.names[0] = "other.test";
+	assert_int_not_equal(meet(context, &s, &peer, &err), 0);
 	hang_up();
 	tls_ticket_free(&peer.ticket);
 	assert_null(peer.ticket);
