@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -100,7 +101,9 @@ static int check_content(const struct client *client, int fd, uint64_t size, str
 
 	if (seals < 0 || (seals & CLIENT_SEALS) != CLIENT_SEALS)
 		return err_set(err, E_PROTO, "The content is not in a sealed memory file");
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size != size)
+	if (fstat(fd, &st) != 0)
+		return err_set_errno(err, errno, "The content");
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size != size)
 		return err_set(err, E_PROTO, "The content has not the size that was told");
 	if (size > most)
 		return err_set(err, E_TOOBIG, "The message is larger than the %llu octets allowed here", (unsigned long long)most);

@@ -35,13 +35,18 @@ struct drop {
 	/* Another one must follow: */
 	bool soon;	/* for letters that found no place */
 	bool later;	/* for one that its owner does not let us open */
-	bool troubled;	/* later all the same: queue took one not */
+	bool troubled;	/* later all the same: queue took one not, or the disk did not let us */
 	bool full;	/* the pass waits for a letter to end */
 	struct event *turn, *news;
 	int watch;
 	struct dropped *busy;
 	unsigned busy_count;
 };
+
+static void log_bad(const struct pickup *pickup, const char *name, uid_t uid, const char *why)
+{
+	log_event(EV_pickup_bad_file, daemon_log(pickup->daemon), F_STR("file", name), F_U64("uid", uid), F_STR("reason", why));
+}
 
 static void turn_in(struct drop *drop, int ms)
 {
@@ -68,7 +73,7 @@ static void set_aside(struct drop *drop, const char *name, uid_t uid, const char
 		if (lstat(name, &st) == 0 && !S_ISREG(st.st_mode))
 			unlink(name);
 	}
-	log_event(EV_pickup_bad_file, daemon_log(drop->pickup->daemon), F_STR("file", bad), F_U64("uid", uid), F_STR("reason", why));
+	log_bad(drop->pickup, bad, uid, why);
 }
 
 static const char *fault_of(const struct stat *st, uint64_t message_size)
@@ -148,8 +153,10 @@ static void on_done(void *arg, int code, const char *qid, const char *text)
 	(void)qid;
 	*link = d->next;
 	drop->busy_count--;
-	if (code == 0 && unlink(d->name) != 0 && errno != ENOENT)
-		log_event(EV_pickup_bad_file, daemon_log(d->pickup->daemon), F_STR("file", d->name), F_U64("uid", d->uid), F_STR("reason", strerror(errno)));
+	if (code == 0 && unlink(d->name) != 0 && errno != ENOENT) {
+		log_bad(d->pickup, d->name, d->uid, strerror(errno));
+		put_off(drop); /* it is known to be taken as long as this process lives */
+	}
 	if (code != 0 && err_is_temp(code))
 		put_off(drop);
 	else if (code != 0)
@@ -159,6 +166,15 @@ static void on_done(void *arg, int code, const char *qid, const char *text)
 		drop->full = false;
 		turn_in(drop, 0);
 	}
+}
+
+/* Another pass may see more. ENOENT: there is nothing to be seen. */
+static void not_seen(struct drop *drop, const char *name)
+{
+	if (errno == ENOENT)
+		return;
+	log_bad(drop->pickup, name, 0, strerror(errno));
+	drop->troubled = true;
 }
 
 static bool has_room(const struct drop *drop, uid_t uid)
@@ -207,8 +223,12 @@ static void look_at(struct drop *drop, const char *name)
 	struct stat st = {0};
 	int fd;
 
-	if (*find_busy(drop, name) != NULL || lstat(name, &st) != 0)
+	if (*find_busy(drop, name) != NULL)
 		return;
+	if (lstat(name, &st) != 0) {
+		not_seen(drop, name);
+		return;
+	}
 	if (!has_room(drop, st.st_uid)) {
 		drop->soon = true;
 		return;
@@ -265,8 +285,10 @@ static void pass_begin(struct drop *drop)
 {
 	drop->soon = drop->later = drop->troubled = false;
 	drop->pass = opendir(".");
-	if (drop->pass == NULL)
+	if (drop->pass == NULL) {
+		not_seen(drop, ".");
 		turn_in(drop, PICKUP_DROP_RETRY_MS);
+	}
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -284,8 +306,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 			drop->full = true;
 			return;
 		}
+		errno = 0;
 		entry = readdir(drop->pass);
 		if (entry == NULL) {
+			if (errno != 0)
+				not_seen(drop, ".");
 			pass_end(drop);
 			return;
 		}
