@@ -10,14 +10,14 @@ DOMAIN = "far.test"
 REFUSED = "nobody@" + DOMAIN
 HOST = "127.0.0.6"
 # How often of a hundred times. "lost": the connection ends before it has taken the content; "unsaid": after that, and before its 250.
-MISCHIEF = {"connect": 3, "recipient": 8, "later": 5, "lost": 4, "unsaid": 3, "hang up": 6}
+MISCHIEF = {"connect": 3, "recipient": 20, "later": 5, "lost": 4, "unsaid": 3, "hang up": 6}
 
 
 class Elsewhere(socketserver.ThreadingTCPServer):
     """
     takes: what it has taken, as notes: op "taken", qid, key (the body's first line), to, body. "began" stands at the transaction's
     MAIL, "begin" before the 250 was sent, "end" behind it, None when it was not sent. mischief: chances of what it does beside.
-    answers: what it says to a verb in place of "250", once for each time in the list.
+    answers: what it says to a verb, or to the "end" of a content, in place of what it would say, once for each in the list; "250" is what it would say.
     """
 
     allow_reuse_address = True
@@ -86,10 +86,8 @@ class Conversation(socketserver.StreamRequestHandler):
             while line := self.rfile.readline():
                 verb = re.split(rb"[ :\r]", line, maxsplit=1)[0].decode("ascii", "replace").upper()
                 said = self.server.next_answer(verb)
-                if said is None:
+                if said is None or said.startswith("2"):
                     self.command(verb, line)
-                elif said == "":
-                    return
                 else:
                     self.say(said)
 
@@ -144,7 +142,7 @@ class Conversation(socketserver.StreamRequestHandler):
         qid = re.search(rb"\bid ([0-9A-Z]{11})\b", head)
         note = self.server.taken(qid=qid[1].decode() if qid else "", key=body.split(b"\r", 1)[0].decode("ascii", "replace"), began=self.began, to=self.to,
                                  body=body.decode("latin-1"))
-        if self.server.does("unsaid") or said == "250":
+        if self.server.does("unsaid"):
             raise Ended
         self.say(said)
         note["end"] = self.server.position()

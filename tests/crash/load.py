@@ -459,7 +459,7 @@ class Load:
         self.suite, self.notes, self.pace, self.far = suite, Notes(position), pace, far
         self.ended, self.failures = threading.Event(), []
         self.workers = [Sender(self, seed * 100 + n) for n in range(3)] + [QueueKeeper(self, seed * 100 + 10), Admin(self, seed * 100 + 11)]
-        self.workers += [Writer(self, seed * 100 + 12), Program(self, seed * 100 + 13), Watcher(self, 0)]
+        self.workers += [Writer(self, seed * 100 + 12), Writer(self, seed * 100 + 14), Program(self, seed * 100 + 13), Watcher(self, 0)]
         self.workers += [Reader(self, seed * 100 + 20 + n, name) for n, name in enumerate(ACCOUNTS)]
 
     @staticmethod
