@@ -22,6 +22,7 @@ struct client {
 	struct pool *pool; /* of the letter being told */
 	struct letter letter;
 	bool busy;
+	bool starved; /* there was no memory for all of the letter's recipients: its answer says so */
 };
 
 static void client_free(struct client *client)
@@ -81,12 +82,16 @@ static int letter_begin(struct client *client)
 static int take_recipient(struct client *client, const struct pickup_recipient *body)
 {
 	struct letter *letter = &client->letter;
-	int r = letter_begin(client);
 
-	if (r != 0 || letter->recipient_count == LETTER_RECIPIENTS)
-		return r != 0 ? r : E_PROTO;
+	if (client->starved || letter_begin(client) != 0) {
+		client->starved = true;
+		return 0;
+	}
+	if (letter->recipient_count == LETTER_RECIPIENTS)
+		return E_PROTO;
 	letter->recipients[letter->recipient_count] = pool_span(client->pool, body->address);
-	return letter->recipients[letter->recipient_count++].ptr != NULL ? 0 : E_NOMEM;
+	client->starved = letter->recipients[letter->recipient_count++].ptr == NULL;
+	return 0;
 }
 
 /*
@@ -137,8 +142,9 @@ static int take_letter(struct client *client, const struct pickup_letter *body, 
 {
 	struct pool *pool = client->pool;
 	struct err err = {0};
-	int r = makes_sense(client, body) ? copy_texts(client, body) : E_PROTO;
+	int r = client->starved ? E_NOMEM : makes_sense(client, body) ? copy_texts(client, body) : E_PROTO;
 
+	client->starved = false;
 	if (r == 0 && job_runs(client->pickup, client->uid, client->letter.handover))
 		r = err_set(&err, E_BUSY, "This letter is under way");
 	if (r == 0)
