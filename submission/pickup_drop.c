@@ -101,7 +101,10 @@ static int open_file(const char *name, uint64_t message_size, struct stat *st, c
 	if (fd < 0)
 		return -1;
 	if (fstat(fd, st) != 0 || (*fault = fault_of(st, message_size)) != NULL) {
+		int error = errno;
+
 		close(fd);
+		errno = error;
 		return -1;
 	}
 	return fd;
@@ -202,6 +205,8 @@ static void take_letter(struct drop *drop, const char *name, int fd, const struc
 			drop->troubled = true;
 		else
 			set_aside(drop, name, st->st_uid, err.text);
+		if (r != E_BUSY && err_is_temp(r))
+			log_bad(drop->pickup, name, st->st_uid, err_text(r));
 		pool_free(&pool);
 		free(d);
 		close(fd);
@@ -236,8 +241,10 @@ static void look_at(struct drop *drop, const char *name)
 	fd = open_file(name, size, &st, &fault);
 	if (fd < 0 && fault != NULL)
 		set_aside(drop, name, st.st_uid, fault);
+	else if (fd < 0 && (errno == EWOULDBLOCK || errno == EACCES))
+		drop->later = true; /* its owner keeps it from us */
 	else if (fd < 0)
-		drop->later |= errno != ENOENT;
+		not_seen(drop, name);
 	else
 		take_letter(drop, name, fd, &st);
 }
