@@ -22,6 +22,7 @@ class Elsewhere(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, position=time.monotonic, seed=0, mischief=None):
         super().__init__((HOST, 0), Conversation)

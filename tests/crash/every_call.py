@@ -1,8 +1,11 @@
 """All paths of the second part of kill.py, each on the suite it wants."""
+import shutil
 import subprocess
+import tempfile
 import time
 
 from admin_paths import admin_paths
+from agent_paths import agent_conf, agent_paths
 from elsewhere import Elsewhere
 from killing import Victims
 from lmtp_paths import lmtp_paths
@@ -49,17 +52,19 @@ def sweep_all(suite, paths, words, step, say, totals):
 
 def every_call(words, step, say):
     began, problems, totals = time.monotonic(), [], []
-    far = Elsewhere()
-    for paths, conf in ((mail_paths, []), (lmtp_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"]), (relay_paths, [far.transport()])):
+    far, place = Elsewhere(), tempfile.mkdtemp(prefix="mailwain-kill-")
+    for paths, conf in ((mail_paths, []), (lmtp_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"]), (relay_paths, [far.transport()]),
+                        (agent_paths, agent_conf(place))):
         suite = Victims(conf_lines=conf, listeners=["lmtp"] if paths is lmtp_paths else [])
         try:
             suite.start()
-            suite.far = far
+            suite.far, suite.place = far, place
             prepare(suite)
             problems += sweep_all(suite, paths, words, step, say, totals)
         finally:
             suite.close()
     far.close()
+    shutil.rmtree(place, ignore_errors=True)
     kills = sum(sweep.killed for sweep in totals)
     say("a kill at every call: %d kills, %d paths, %.0f s" % (kills, len(totals), time.monotonic() - began))
     return kills, problems

@@ -147,13 +147,13 @@ class RandomKills:
         note = self.load.notes.begin("broken") if kind in RELAYING else None
         if pid is None or not kill(pid):
             return
-        if note:
-            self.load.notes.done(note)
         self.killed[kind] += 1
         if kind == "master":
             self.start_again()
         elif kind not in ("worker", "session"):
             log.wait(["master_child_died daemon=%s " % kind])
+        if note:  # only now: what master leaves behind goes on for a moment
+            self.load.notes.done(note)
         if self.rng.random() >= AGAIN:
             self.serve(since)
         if n % STOP == 0:
