@@ -213,7 +213,7 @@ class Ledger:
     def check_spooled(self, entry):
         note = self.mail.get(entry["key"].removeprefix(TOLD))
         if entry["key"].startswith(TOLD) and note is not None:
-            return [] if entry["to"] == [WRITER] else ["%s tells somebody else" % entry]
+            return [] if set(entry["to"]) <= {WRITER} else ["%s tells somebody else" % entry]
         if note is None:
             return ["%s is in the spool, and nobody has sent it" % entry]
         if entry["hash"] != hash_of(entry["key"]):
@@ -264,16 +264,32 @@ class Ledger:
         """Until when queue may not have written down what became of it."""
         return self.gone.get(take["qid"], float("inf"))
 
-    def was_recorded(self, key, address):
+    def was_recorded(self, take, address):
         """Queue was done with it, and that was durable before the cut: a later mail was synced. Or it has tried its others again, which comes behind the record."""
-        takes = [t for t in self.taken[key, address] if t["end"] is not None]
-        others = [t for (k, a), all_of in self.taken.items() if k == key and a != address for t in all_of]
-        gone = self.gone.get(takes[0]["qid"], float("inf"))
-        later = [t for t in others if t["qid"] == takes[0]["qid"] and address not in t["to"] and t["began"] > takes[0]["end"]]
+        others = [t for (key, a), all_of in self.taken.items() if key == take["key"] and a != address for t in all_of]
+        gone = self.gone.get(take["qid"], float("inf"))
+        later = [t for t in others if t["qid"] == take["qid"] and address not in t["to"] and t["began"] > take["end"]]
         return (self.orders_syncs and gone < self.synced) or bool(later)
 
+    def check_again(self, entry):
+        """A message of the spool, whom the host elsewhere has answered for already."""
+        out = []
+        for address in entry["to"]:
+            takes = [t for t in self.taken[entry["key"], address] if t["end"] is not None]
+            self.twice[IN_SPOOL] += len(takes) > 0
+            if any(t["qid"] == entry["id"] and self.was_recorded(t, address) for t in takes):
+                out.append("%s for %s was taken and written down, and is in the spool" % (entry["key"], address))
+        return out
+
+    def check_letter(self, entry):
+        note = self.mail.get(entry["key"])
+        if note is None or entry["hash"] != hash_of(entry["key"]) or entry["to"] != note["to"]:
+            return ["in the drop lies %s, which nobody has sent as it is" % entry]
+        return []
+
     def check_far(self, found, waiting):
-        out, told = [], {e["key"] for e in found.spool if e["key"].startswith(TOLD)}
+        out = [p for entry in found.spool for p in self.check_again(entry)] + [p for entry in found.drop for p in self.check_letter(entry)]
+        told = {e["key"] for e in found.spool if e["key"].startswith(TOLD)}
         box = collections.Counter(key for key, _, _ in found.boxes.get(WRITER.split("@")[0], {}).get("INBOX", {"uids": {}})["uids"].values())
         told = {key.removeprefix(TOLD) for key in told | {key for key in box if key.startswith(TOLD)}}
         dropped = {entry["key"]: entry["to"] for entry in found.drop}
@@ -285,10 +301,6 @@ class Ledger:
                 there = box[key] if address == WRITER else len(self.taken[key, address]) if address != elsewhere.REFUSED else key in told
                 if not waits and not there:
                     out.append("%s for %s was acknowledged and is lost" % (key, address))
-                elif address in waiting[key] and address.endswith("@" + elsewhere.DOMAIN) and any(t["end"] is not None for t in self.taken[key, address]):
-                    self.twice[IN_SPOOL] += 1
-                    if self.was_recorded(key, address):
-                        out.append("%s for %s was taken and written down, and is in the spool" % (key, address))
         for key, count in box.items():
             if count > 1 and key.startswith("r"):
                 out.append("%s is in %s %d times" % (key, WRITER, count))
