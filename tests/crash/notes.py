@@ -253,12 +253,17 @@ class Ledger:
         if note["qid"] != before["qid"] and note["key"].startswith("d"):
             between = self.deaths(self.mail[note["key"]]["begin"], note["began"])
         else:
-            between = self.deaths(before["began"], min(note["began"], self.recorded_by(before)))
+            between = self.deaths(self.handed_over(before), min(note["began"], self.recorded_by(before)))
         if not between:
-            self.faults.append("%s was taken for %s at %s, answered with 250, and taken again at %s: nobody died between" % (note["key"], address, before["end"], note["begin"]))
+            self.faults.append("%s (%s) was taken for %s at %s, answered with 250, and taken again (%s) at %s: nobody died between" % (
+                note["key"], before["qid"], address, before["end"], note["qid"], note["begin"]))
 
     def deaths(self, first, last):
         return [death for death in self.broken if death[0] <= last and (death[1] is None or death[1] >= first)]
+
+    def handed_over(self, take):
+        """From when relay may have been at it."""
+        return take["began"]
 
     def recorded_by(self, take):
         """Until when queue may not have written down what became of it."""

@@ -69,11 +69,12 @@ def record(fs, seed, directory, place, seconds):
             if end == "kill":
                 note = clients.notes.begin("broken")
                 kill_all(suite)
-                clients.notes.done(note)
             elif end == "stop":
                 suite.stop()
             if end is not None:
                 suite.start()
+            if end == "kill":  # what the dead had sent may be read only now
+                clients.notes.done(note)
         clients.stop()
         suite.stop()
         clients.save(os.path.join(directory, "notes"))

@@ -19,6 +19,7 @@ KINDS = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "imapd", "
 # Who has a hand in mail to other hosts between the 250 there and its record; and in a letter between its commit and its answer.
 RELAYING = ("queue", "relay", "pickup", "master")
 RECORDED = 1  # seconds after which a result must have been written down
+NOTICED = 1  # after which the host elsewhere has read what relay sent it
 MASTER = 40  # one kill in so many is master's
 AGAIN = 0.2  # how often the next kill does not wait for service
 STOP = 100  # after so many kills the suite is stopped and started
@@ -31,6 +32,9 @@ PROBE = "probe"
 
 class KillLedger(notes.Ledger):
     """What a reader finds when it comes back is held against what it had noted, not only taken over. Positions are seconds."""
+
+    def handed_over(self, take):
+        return take["began"] - NOTICED
 
     def recorded_by(self, take):
         return min(super().recorded_by(take), take["end"] + RECORDED)
