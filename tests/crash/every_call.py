@@ -1,6 +1,7 @@
 """All paths of the second part of kill.py, each on the suite it wants."""
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -11,7 +12,7 @@ from killing import Victims
 from lmtp_paths import lmtp_paths
 from mail_paths import bounce_paths, mail_paths, send
 from mailwain import PASSWORD
-from path import Broken
+from path import Broken, Path
 from relay_paths import relay_paths
 from session_paths import session_paths
 from sweep import Sweep
@@ -50,11 +51,19 @@ def sweep_all(suite, paths, words, step, say, totals):
     return problems
 
 
+def wanted(paths, words):
+    """Is one of them chosen? Else no suite has to be started for them."""
+    kinds = [kind for kind in vars(sys.modules[paths.__module__]).values() if isinstance(kind, type) and issubclass(kind, Path)]
+    return not words or any(word in kind.name for word in words for kind in kinds)
+
+
 def every_call(words, step, say):
     began, problems, totals = time.monotonic(), [], []
     far, place = Elsewhere(), tempfile.mkdtemp(prefix="mailwain-kill-")
     for paths, conf in ((mail_paths, []), (lmtp_paths, []), (admin_paths, []), (session_paths, []), (bounce_paths, ["queue-lifetime 1s"]), (relay_paths, [far.transport()]),
                         (agent_paths, agent_conf(place))):
+        if not wanted(paths, words):
+            continue
         suite = Victims(conf_lines=conf, listeners=["lmtp"] if paths is lmtp_paths else [])
         try:
             suite.start()
