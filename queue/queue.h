@@ -80,6 +80,7 @@ struct message {
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
+	int again_s;	      /* how long it waits before its records are written once more */
 	uint32_t sender;      /* place in queue.senders */
 	int64_t next; /* when it is tried again */
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */

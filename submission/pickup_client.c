@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct client {
 	struct pool *pool; /* of the letter being told */
 	struct letter letter;
 	bool busy;
+	bool starved; /* there was no memory for all of the letter's recipients: its answer says so */
 };
 
 static void client_free(struct client *client)
@@ -90,12 +92,16 @@ static int letter_begin(struct client *client)
 static int take_recipient(struct client *client, const struct pickup_recipient *body)
 {
 	struct letter *letter = &client->letter;
-	int r = letter_begin(client);
 
-	if (r != 0 || letter->recipient_count == LETTER_RECIPIENTS)
-		return r != 0 ? r : E_PROTO;
+	if (client->starved || letter_begin(client) != 0) {
+		client->starved = true;
+		return 0;
+	}
+	if (letter->recipient_count == LETTER_RECIPIENTS)
+		return E_PROTO;
 	letter->recipients[letter->recipient_count] = pool_span(client->pool, body->address);
-	return letter->recipients[letter->recipient_count++].ptr != NULL ? 0 : E_NOMEM;
+	client->starved = letter->recipients[letter->recipient_count++].ptr == NULL;
+	return 0;
 }
 
 /*
@@ -110,7 +116,9 @@ static int check_content(const struct client *client, int fd, uint64_t size, str
 
 	if (seals < 0 || (seals & CLIENT_SEALS) != CLIENT_SEALS)
 		return err_set(err, E_PROTO, "The content is not in a sealed memory file");
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size != size)
+	if (fstat(fd, &st) != 0)
+		return err_set_errno(err, errno, "The content");
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size != size)
 		return err_set(err, E_PROTO, "The content has not the size that was told");
 	if (size > most)
 		return err_set(err, E_TOOBIG, "The message is larger than the %llu octets allowed here", (unsigned long long)most);
@@ -144,8 +152,9 @@ static int take_letter(struct client *client, const struct pickup_letter *body, 
 {
 	struct pool *pool = client->pool;
 	struct err err = {0};
-	int r = makes_sense(client, body) ? copy_texts(client, body) : E_PROTO;
+	int r = client->starved ? E_NOMEM : makes_sense(client, body) ? copy_texts(client, body) : E_PROTO;
 
+	client->starved = false;
 	if (r == 0 && job_runs(client->pickup, client->uid, client->letter.handover))
 		r = err_set(&err, E_BUSY, "This letter is under way");
 	if (r == 0)

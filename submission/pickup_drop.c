@@ -42,7 +42,7 @@ struct drop {
 	/* Another one must follow: */
 	bool soon;	/* for letters that found no place */
 	bool later;	/* for one that its owner does not let us open */
-	bool troubled;	/* later all the same: queue took one not */
+	bool troubled;	/* later all the same: queue took one not, or the disk did not let us */
 	bool full;	/* the pass waits for a letter to end */
 	struct event *turn, *news;
 	int watch;
@@ -51,6 +51,11 @@ struct drop {
 	struct owner owners[PICKUP_DROP_OWNERS];
 	size_t owner_count;
 };
+
+static void log_bad(const struct pickup *pickup, const char *name, uid_t uid, const char *why)
+{
+	log_event(EV_pickup_bad_file, daemon_log(pickup->daemon), F_STR("file", name), F_U64("uid", uid), F_STR("reason", why));
+}
 
 static void turn_in(struct drop *drop, int ms)
 {
@@ -121,7 +126,7 @@ static void set_aside(struct drop *drop, const char *name, uid_t uid, const char
 		if (lstat(name, &st) == 0 && !S_ISREG(st.st_mode))
 			unlink(name);
 	}
-	log_event(EV_pickup_bad_file, daemon_log(drop->pickup->daemon), F_STR("file", bad), F_U64("uid", uid), F_STR("reason", why));
+	log_bad(drop->pickup, bad, uid, why);
 }
 
 static const char *fault_of(const struct stat *st, uint64_t message_size)
@@ -149,7 +154,10 @@ static int open_file(const char *name, uint64_t message_size, struct stat *st, c
 	if (fd < 0)
 		return -1;
 	if (fstat(fd, st) != 0 || (*fault = fault_of(st, message_size)) != NULL) {
+		int error = errno;
+
 		close(fd);
+		errno = error;
 		return -1;
 	}
 	return fd;
@@ -201,8 +209,10 @@ static void on_done(void *arg, int code, const char *qid, const char *text)
 	(void)qid;
 	*link = d->next;
 	drop->busy_count--;
-	if (code == 0 && unlink(d->name) != 0 && errno != ENOENT)
-		log_event(EV_pickup_bad_file, daemon_log(d->pickup->daemon), F_STR("file", d->name), F_U64("uid", d->uid), F_STR("reason", strerror(errno)));
+	if (code == 0 && unlink(d->name) != 0 && errno != ENOENT) {
+		log_bad(d->pickup, d->name, d->uid, strerror(errno));
+		put_off(drop); /* it is known to be taken as long as this process lives */
+	}
 	if (code != 0 && err_is_temp(code))
 		put_off(drop);
 	else if (code != 0)
@@ -212,6 +222,15 @@ static void on_done(void *arg, int code, const char *qid, const char *text)
 		drop->full = false;
 		turn_in(drop, 0);
 	}
+}
+
+/* Another pass may see more. ENOENT: there is nothing to be seen. */
+static void not_seen(struct drop *drop, const char *name)
+{
+	if (errno == ENOENT)
+		return;
+	log_bad(drop->pickup, name, 0, strerror(errno));
+	drop->troubled = true;
 }
 
 static bool has_room(const struct drop *drop, uid_t uid)
@@ -239,6 +258,8 @@ static void take_letter(struct drop *drop, const char *name, int fd, const struc
 			drop->troubled = true;
 		else
 			set_aside(drop, name, st->st_uid, err.text);
+		if (r != E_BUSY && err_is_temp(r))
+			log_bad(drop->pickup, name, st->st_uid, err_text(r));
 		pool_free(&pool);
 		free(d);
 		close(fd);
@@ -260,8 +281,12 @@ static void look_at(struct drop *drop, const char *name)
 	struct stat st = {0};
 	int fd;
 
-	if (*find_busy(drop, name) != NULL || lstat(name, &st) != 0)
+	if (*find_busy(drop, name) != NULL)
 		return;
+	if (lstat(name, &st) != 0) {
+		not_seen(drop, name);
+		return;
+	}
 	count_letter(drop, &st);
 	if (!has_room(drop, st.st_uid)) {
 		drop->soon = true;
@@ -270,8 +295,10 @@ static void look_at(struct drop *drop, const char *name)
 	fd = open_file(name, size, &st, &fault);
 	if (fd < 0 && fault != NULL)
 		set_aside(drop, name, st.st_uid, fault);
+	else if (fd < 0 && (errno == EWOULDBLOCK || errno == EACCES))
+		drop->later = true; /* its owner keeps it from us */
 	else if (fd < 0)
-		drop->later |= errno != ENOENT;
+		not_seen(drop, name);
 	else
 		take_letter(drop, name, fd, &st);
 }
@@ -320,8 +347,10 @@ static void pass_begin(struct drop *drop)
 {
 	drop->soon = drop->later = drop->troubled = false;
 	drop->pass = opendir(".");
-	if (drop->pass == NULL)
+	if (drop->pass == NULL) {
+		not_seen(drop, ".");
 		turn_in(drop, PICKUP_DROP_RETRY_MS);
+	}
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -339,8 +368,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 			drop->full = true;
 			return;
 		}
+		errno = 0;
 		entry = readdir(drop->pass);
 		if (entry == NULL) {
+			if (errno != 0)
+				not_seen(drop, ".");
 			pass_end(drop);
 			return;
 		}
