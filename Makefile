@@ -32,6 +32,7 @@ JANSSON_LIBS  ?= -ljansson
 PAM_LIBS      ?= -lpam
 CRYPT_LIBS    ?= -lcrypt
 CURL_LIBS     ?= -lcurl
+ZLIB_LIBS     ?= -lz
 UNBOUND_LIBS  ?= -lunbound
 CMOCKA_LIBS   ?= -lcmocka
 
@@ -57,6 +58,7 @@ SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o key
 LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 DNS     := $(addprefix lib/dns/,client.o record.o)
 ALIAS   := $(addprefix lib/alias/,parse.o set.o)
+TLSRPT  := $(addprefix lib/tlsrpt/,json.o mail.o record.o stored.o traffic.o)
 OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
@@ -104,8 +106,8 @@ deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 RELAY     := $(addprefix relay/,attempt.o channel.o control.o convert.o dane.o destination.o dial.o job.o policy.o recipients.o result.o route.o session.o settings.o state.o)
-relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(NET) $(CONNECT) $(DNS) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o $(RELAY) relay/main.o
-relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS)
+relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(NET) $(CONNECT) $(DNS) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) $(TLSRPT) lib/store/pages.o lib/net/fetch_client.o $(RELAY) relay/main.o
+relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS) $(ZLIB_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 agent_O   := $(DAEMON) $(GRANT) $(addprefix lmtp/,agent.o agent_run.o agent_user.o agent_file.o)
@@ -182,10 +184,10 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(TLSRPT) $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
-              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
+              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) $(ZLIB_LIBS) -lpthread -lm
 
 $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@

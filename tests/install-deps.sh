@@ -7,7 +7,7 @@ set -eu
 packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
 libidn2-dev libutf8proc-dev libjansson-dev libcrypt-dev libpam0g-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist swaks curl gsasl openssl strace \
 libpam-wrapper libnss-wrapper msmtp s-nail mutt git-email libmailtools-perl libnet-ssleay-perl libauthen-sasl-perl libnet-smtp-ssl-perl php-cli"
-packages="$packages libunbound-dev nsd ldnsutils mount"
+packages="$packages zlib1g-dev libunbound-dev nsd ldnsutils mount"
 [ "${1:-}" != --rigs ] || packages="$packages fuse3 libfuse3-dev xfsprogs btrfs-progs"
 [ "${1:-}" != --testssl ] || packages="$packages testssl.sh"
 [ "${1:-}" != --fuzz ] || packages="$packages clang libclang-rt-dev"
