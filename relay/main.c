@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/fetch_client.h"
 
 #include <event2/event.h>
 #include <stdio.h>
@@ -33,6 +34,8 @@ static void relay_peer(struct daemon *daemon, struct span service, struct span r
 		channel_new(relay, fd);
 	else if (!serving && span_eq(service, SPAN_LIT("dns")))
 		dns_service(relay->dns, fd);
+	else if (!serving && span_eq(service, SPAN_LIT("fetch")))
+		fetch_client_connect(relay->fetch, fd);
 	else
 		close(fd);
 }
@@ -46,6 +49,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	channel_sweep(relay);
 	session_sweep(relay);
 	destination_trim(relay);
+	reports_sweep(relay);
 }
 
 /* The system's authorities are read while there is a file system. */
@@ -76,7 +80,8 @@ static int relay_confined(struct daemon *daemon, struct err *err)
 	relay->seed = (uint32_t)clock_wall_us() ^ (uint32_t)getpid();
 	relay->dns = dns_new(daemon_base(daemon));
 	relay->sweep = event_new(daemon_base(daemon), -1, EV_PERSIST, on_sweep, relay);
-	if (relay->dns == NULL || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
+	relay->fetch = fetch_client_new(daemon);
+	if (relay->dns == NULL || relay->fetch == NULL || reports_open(relay) != 0 || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
 		return err_set(err, E_NOMEM, "no memory for the relay");
 	dns_on_lost(relay->dns, on_dns_lost, relay);
 	take_hostname(relay);
@@ -103,6 +108,7 @@ static void relay_halt(struct daemon *daemon)
 	struct job *job = relay->jobs;
 
 	relay->halting = true;
+	reports_halt(relay);
 	while (job != NULL) {
 		struct job *next = job->next;
 

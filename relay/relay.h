@@ -12,13 +12,16 @@
 #include "relay/dial.h"
 #include "relay/policy.h"
 #include "relay/recipients.h"
+#include "relay/report.h"
 #include "relay/route.h"
 #include "relay/state.h"
 
 struct conn;
 struct control_server;
 struct event;
+struct fetch_client;
 struct ipc_conn;
+struct relay_mail;
 
 enum {
 	RELAY_SESSIONS_MAX = 8000,	/* connections at once; further jobs wait */
@@ -131,7 +134,9 @@ struct job {
 struct relay {
 	struct daemon *daemon;
 	struct state *state;
+	struct reports *reports; /* NULL: nothing is counted */
 	struct dns *dns;
+	struct fetch_client *fetch;
 	struct route_self self;
 	struct sockaddr_storage machine[RELAY_MACHINE_MAX]; /* its addresses at the start */
 	size_t machine_count;
@@ -172,6 +177,8 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
 
 /* ---- channel.c: queue ---- */
 void channel_new(struct relay *relay, int fd);
+/* A message of our own for queue; reports_mailed tells what became of it. E_CLOSED: queue is away; E_TOOBIG, E_LIMIT. */
+int channel_mail(struct relay *relay, uint32_t id, const struct relay_mail *mail);
 /* Ends those that have lost a result: queue asks for another one and tries again. */
 void channel_sweep(struct relay *relay);
 
