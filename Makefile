@@ -60,6 +60,7 @@ DNS     := $(addprefix lib/dns/,client.o record.o)
 ALIAS   := $(addprefix lib/alias/,parse.o set.o)
 TLSRPT  := $(addprefix lib/tlsrpt/,json.o mail.o record.o stored.o traffic.o)
 OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
+STS     := $(addprefix lib/sts/,policy.o record.o)
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
 
 # ---- binaries: objects and libraries of each ----
@@ -105,8 +106,10 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o searc
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
-RELAY     := $(addprefix relay/,attempt.o channel.o control.o convert.o dane.o destination.o dial.o job.o policy.o recipients.o report.o report_control.o report_send.o report_store.o result.o route.o session.o settings.o state.o)
-relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(NET) $(CONNECT) $(DNS) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) $(TLSRPT) lib/store/pages.o lib/net/fetch_client.o $(RELAY) relay/main.o
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o destination.o dial.o job.o outcome.o policy.o recipients.o \
+             report.o report_control.o report_send.o report_store.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o)
+relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o lib/net/fetch_client.o $(NET) $(CONNECT) $(DNS) $(STS) $(TLSRPT) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o \
+             $(RELAY) relay/main.o
 relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS) $(ZLIB_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
@@ -184,7 +187,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(TLSRPT) $(OAUTH) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(TLSRPT) $(OAUTH) $(STS) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) $(ZLIB_LIBS) -lpthread -lm
@@ -392,7 +395,7 @@ fuzz:
 
 # Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
 FUZZ_SHORT := smtp smtp_framing smtp_address smtp_reply smtp_client imap_session prelogin imap_lex imap_reader mime_structure mime_header \
-              mime_words imap_facts ipc dns_records dns_packet jwt jwks
+              mime_words imap_facts ipc dns_records dns_packet jwt jwks sts
 fuzzers-short:
 	@tests/install-deps.sh --fuzz
 	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)

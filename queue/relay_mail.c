@@ -2,7 +2,7 @@
  * Messages that relay has written itself: reports about TLS. Queue says what their envelope is, but for the addresses: nobody is told
  * when one cannot be delivered, and TLS is no condition (RFC 8460 section 3).
  */
-#include "queue/queue.h"
+#include "queue/destination.h"
 
 #include "base/clock.h"
 #include "net/ipc_conn.h"

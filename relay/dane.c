@@ -49,6 +49,8 @@ static void on_answer(void *arg, const struct dns_answer *answer)
 	if (answer->result == DNS_TEMPORARY || answer->result == DNS_IS_BOGUS) {
 		/* RFC 7672 section 2.1.2: as if the host were not to be reached. */
 		err_set(&job->failure, E_UNAVAILABLE, "4.7.5 the TLSA records of %s cannot be told now: %.*s", host->name, SPAN_ARG(span_sub(answer->why, 0, 100)));
+		if (answer->result == DNS_IS_BOGUS)
+			attempt_tell(job, OUTCOME_DNSSEC_INVALID);
 		attempt_skip(job);
 		return;
 	}

@@ -62,9 +62,23 @@ static int relay_prepare(struct daemon *daemon, struct err *err)
 	return settings_load(relay, err);
 }
 
-static void take_hostname(struct relay *relay)
+static void take_settings(struct relay *relay)
 {
+	sts_lookups_set_port(relay->sts, (uint16_t)conf_u64(daemon_conf(relay->daemon), CONF_relay_mta_sts_port, NULL));
 	relay->self = (struct route_self){.hostname = conf_text(daemon_conf(relay->daemon), CONF_hostname, NULL), .is_ours = settings_is_ours, .arg = relay};
+}
+
+static void on_other_policy(void *arg, const char *domain)
+{
+	session_distrust(arg, domain);
+}
+
+static int make_lookups(struct relay *relay)
+{
+	const struct sts_services with = {.base = daemon_base(relay->daemon), .dns = relay->dns, .fetch = relay->fetch, .state = relay->state, .changed = on_other_policy, .arg = relay};
+
+	relay->sts = sts_lookups_new(&with);
+	return relay->sts != NULL ? 0 : E_NOMEM;
 }
 
 static int relay_confined(struct daemon *daemon, struct err *err)
@@ -81,10 +95,10 @@ static int relay_confined(struct daemon *daemon, struct err *err)
 	relay->dns = dns_new(daemon_base(daemon));
 	relay->sweep = event_new(daemon_base(daemon), -1, EV_PERSIST, on_sweep, relay);
 	relay->fetch = fetch_client_new(daemon);
-	if (relay->dns == NULL || relay->fetch == NULL || reports_open(relay) != 0 || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
+	if (relay->dns == NULL || relay->fetch == NULL || make_lookups(relay) != 0 || reports_open(relay) != 0 || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
 		return err_set(err, E_NOMEM, "no memory for the relay");
 	dns_on_lost(relay->dns, on_dns_lost, relay);
-	take_hostname(relay);
+	take_settings(relay);
 	return control_open(relay) == 0 ? 0 : err_set(err, E_NOMEM, "no memory for the control socket");
 }
 
@@ -96,7 +110,7 @@ static int relay_reload(struct daemon *daemon, struct err *err)
 
 	if (r != 0)
 		return r;
-	take_hostname(relay);
+	take_settings(relay);
 	destinations_forget(relay);
 	return 0;
 }

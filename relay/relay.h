@@ -15,6 +15,7 @@
 #include "relay/report.h"
 #include "relay/route.h"
 #include "relay/state.h"
+#include "relay/sts_lookup.h"
 
 struct conn;
 struct control_server;
@@ -60,6 +61,7 @@ struct way {
 	uint16_t port;
 	struct span error;    /* of WAY_ERROR: "5.7.1 text" */
 	struct span tls;      /* relay-tls */
+	bool sts;	      /* relay-mta-sts */
 	bool implicit_tls;
 	struct span login, secret; /* empty login: none */
 	bool is_token;
@@ -121,6 +123,8 @@ struct job {
 	uint32_t dane_question; /* 0: not under way */
 	enum policy_dane dane_says;
 	struct dane *dane; /* of the host that is tried; a session takes it */
+	struct sts_question *sts_question; /* NULL: not under way */
+	struct sts_policy *sts, *sts_room; /* the MTA-STS policy that is in force, NULL: none; where it is */
 	struct policy policy;
 	unsigned attempts;
 	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
@@ -137,6 +141,7 @@ struct relay {
 	struct reports *reports; /* NULL: nothing is counted */
 	struct dns *dns;
 	struct fetch_client *fetch;
+	struct sts_lookups *sts; /* NULL: no domain is asked for a policy */
 	struct route_self self;
 	struct sockaddr_storage machine[RELAY_MACHINE_MAX]; /* its addresses at the start */
 	size_t machine_count;
@@ -210,6 +215,8 @@ void attempt_stop(struct job *job);
 /* The host's records are known; or it is passed over, for what is in job->failure. */
 void attempt_with_dane(struct job *job);
 void attempt_skip(struct job *job);
+/* The host is passed over, and this is why: for reports. */
+void attempt_tell(const struct job *job, enum outcome_kind kind);
 
 /* ---- convert.c ---- */
 /* The content will be that for a server that takes 7 bits. E_CONTENT: it cannot; E_BUSY, E_NOMEM, E_IO, E_CORRUPT. */
@@ -247,6 +254,9 @@ struct session {
 	int64_t began_ms, idle_ms, phase_end_ms;
 	bool reused;	  /* the job did not make it */
 	bool handshaking, tls_failed;
+	bool told;	      /* what came of its security */
+	enum outcome_kind kind; /* what is wrong with its TLS */
+	char doubt[128];	/* the same for people */
 	bool content;	  /* it is being sent */
 	bool quitting;
 	bool worn;	  /* nothing is to be begun on it any more */
@@ -264,6 +274,10 @@ int session_send(struct session *session, struct err *err);
 /* The job needs it no more. */
 void session_release(struct session *session);
 void session_quit(struct session *session);
+/* What came of its security, once. delivered: it is no reason not to send. */
+void session_tell(struct session *s, bool delivered);
+/* Nothing more is begun on those that were made for this domain. */
+void session_distrust(struct relay *relay, const char *domain);
 /* Those that have been idle for too long. */
 void session_sweep(struct relay *relay);
 /* Those that nobody waits for, however far they have come. */
@@ -294,5 +308,10 @@ void destinations_free(struct relay *relay);
 
 /* ---- control.c ---- */
 int control_open(struct relay *relay);
+
+/* ---- control_sts.c ---- */
+struct control_reply;
+void control_policies(struct relay *relay, struct control_reply *reply, const struct span *args, size_t count);
+void control_forget(struct relay *relay, struct control_reply *reply, const struct span *args, size_t count);
 
 #endif

@@ -197,6 +197,7 @@ int settings_way(struct relay *relay, struct pool *pool, struct span pattern, st
 	*out = (struct way){0};
 	take_host(relay, pool, &to, out);
 	out->tls = pool_span(pool, conf_text(conf, CONF_relay_tls, &to));
+	out->sts = conf_bool(conf, CONF_relay_mta_sts, &to);
 	out->helo = pool_span(pool, as.len > 0 ? as : conf_text(conf, CONF_hostname, NULL));
 	take_senders(conf_text(conf, CONF_send_from, &from), out);
 	r = to.transport != NULL ? take_login(relay, pool, &to, out, err) : 0;

@@ -476,6 +476,12 @@ int conn_start_tls_client(struct conn *conn, struct tls_context *context, const 
 	return 0;
 }
 
+enum tls_verdict conn_tls_verdict(const struct conn *conn, const char **why)
+{
+	*why = "";
+	return conn->tls != NULL ? tls_session_verdict(conn->tls, why) : TLS_RIGHT;
+}
+
 struct tls_ticket *conn_tls_ticket(struct conn *conn)
 {
 	return conn_is_tls(conn) ? tls_session_ticket(conn->tls) : NULL;

@@ -6,13 +6,14 @@ import threading
 
 
 class Remote(socketserver.ThreadingTCPServer):
-    """A host that takes mail, or does what `answers` says to a command: {"RCPT": "450 4.2.0 later"}."""
+    """A host that takes mail, or does what `answers` says to a command: {"RCPT": "450 4.2.0 later"}. tls: a context, then STARTTLS is offered."""
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, address, port=0):
+    def __init__(self, address, port=0, tls=None):
         super().__init__((address, port), Conversation)
+        self.tls = tls
         self.answers, self.messages, self.sessions, self.at_once, self.most = {}, [], 0, 0, 0
         self.lock, self.gate = threading.Lock(), threading.Event()
         self.gate.set()
@@ -32,8 +33,13 @@ class Conversation(socketserver.StreamRequestHandler):
             lines.append(line[1:] if line.startswith(b".") else line)
         return b"".join(lines)
 
+    def start_tls(self):
+        self.say("220 go on")
+        self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
+        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
+
     def handle(self):
-        remote, sender, to = self.server, None, []
+        remote, sender, to, clear = self.server, None, [], True
         with remote.lock:
             remote.sessions += 1
             remote.at_once += 1
@@ -52,7 +58,10 @@ class Conversation(socketserver.StreamRequestHandler):
                 if answer:
                     self.say(answer)
                 elif verb == "EHLO":
-                    self.wfile.write(b"250-remote.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 DSN\r\n")
+                    self.wfile.write(b"250-remote.test\r\n" + b"250-STARTTLS\r\n" * (remote.tls is not None and clear) + b"250-PIPELINING\r\n250-8BITMIME\r\n250 DSN\r\n")
+                elif verb == "STARTTLS" and remote.tls is not None and clear:
+                    self.start_tls()
+                    clear = False
                 elif verb == "DATA" and not to:
                     self.say("554 5.5.1 no recipients")
                 elif verb == "DATA":
@@ -82,8 +91,8 @@ class Conversation(socketserver.StreamRequestHandler):
 
 
 @contextlib.contextmanager
-def remote_host(address="127.0.0.6", port=0, **answers):
-    remote = Remote(address, port)
+def remote_host(address="127.0.0.6", port=0, tls=None, **answers):
+    remote = Remote(address, port, tls)
     remote.answers.update(answers)
     threading.Thread(target=remote.serve_forever, daemon=True).start()
     try:
