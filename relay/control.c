@@ -159,10 +159,12 @@ static void status(struct relay *relay, struct control_reply *reply)
 		if (!buf_failed(&row))
 			control_reply_row(reply, buf_span(&row));
 	}
-	buf_fini(&row);
-	control_reply_done(reply, EX_OK, "%u messages on their way, %u connections; since the start %llu recipients served, %llu put off, %llu refused; %llu connections failed",
+	buf_clear(&row);
+	outcome_uses(relay, &row);
+	control_reply_done(reply, EX_OK, "%u messages on their way, %u connections; since the start %llu recipients served, %llu put off, %llu refused; %llu connections failed; of the others %s",
 	    relay->job_count, relay->session_count, (unsigned long long)relay->sent, (unsigned long long)relay->deferred, (unsigned long long)relay->refused,
-	    (unsigned long long)relay->failed_sessions);
+	    (unsigned long long)relay->failed_sessions, buf_cstr(&row));
+	buf_fini(&row);
 }
 
 static void on_request(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input, struct span secret)

@@ -50,6 +50,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	session_sweep(relay);
 	destination_trim(relay);
 	reports_sweep(relay);
+	sts_lookups_sweep(relay->sts);
 }
 
 /* The system's authorities are read while there is a file system. */
@@ -75,7 +76,7 @@ static void on_other_policy(void *arg, const char *domain)
 
 static int make_lookups(struct relay *relay)
 {
-	const struct sts_services with = {.base = daemon_base(relay->daemon), .dns = relay->dns, .fetch = relay->fetch, .state = relay->state, .changed = on_other_policy, .arg = relay};
+	const struct sts_services with = {.base = daemon_base(relay->daemon), .dns = relay->dns, .fetch = relay->fetch, .state = relay->state, .wait_ms = STS_WAIT_MS, .changed = on_other_policy, .arg = relay};
 
 	relay->sts = sts_lookups_new(&with);
 	return relay->sts != NULL ? 0 : E_NOMEM;

@@ -161,6 +161,7 @@ struct relay {
 	struct channel *channels;
 	struct control_server *control;
 	uint32_t seed;
+	uint64_t used[OUTCOME_USES]; /* connections that were ready for mail, by their TLS */
 	uint64_t sent, deferred, refused, failed_sessions;
 	bool halting;
 };
@@ -250,11 +251,13 @@ struct session {
 	struct dane *dane; /* NULL: none */
 	char domain[DNS_NAME_TEXT]; /* that mail is for */
 	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
+	char our_address[INET6_ADDRSTRLEN];
 	unsigned messages;
 	int64_t began_ms, idle_ms, phase_end_ms;
 	bool reused;	  /* the job did not make it */
 	bool handshaking, tls_failed;
 	bool told;	      /* what came of its security */
+	bool counted;	      /* in the relay's used */
 	enum outcome_kind kind; /* what is wrong with its TLS */
 	char doubt[128];	/* the same for people */
 	bool content;	  /* it is being sent */

@@ -39,7 +39,7 @@ struct sts_lookups {
 	struct sts_services with;
 	struct sts_cache cache;
 	uint16_t port;
-	struct event *sweep;
+	int64_t next_sweep; /* monotonic, ms */
 	char swept[DNS_NAME_TEXT + 1]; /* the last one that was looked at; then those behind it */
 	struct lookup *buckets[BUCKETS];
 	size_t count;
@@ -317,7 +317,7 @@ static struct lookup *find_lookup(const struct sts_lookups *all, const char *dom
 /* NULL: no memory. Without room to ask, what is kept is told, in a turn of its own. */
 static struct lookup *begin_lookup(struct sts_lookups *all, const char *domain)
 {
-	struct timeval tv = {.tv_sec = STS_WAIT_MS / 1000, .tv_usec = STS_WAIT_MS % 1000 * 1000};
+	struct timeval tv = {.tv_sec = all->with.wait_ms / 1000, .tv_usec = all->with.wait_ms % 1000 * 1000};
 	struct lookup **bucket = &all->buckets[hash_of(domain) % BUCKETS];
 	const struct failure *f = failure_of(all, domain);
 	struct lookup *l = calloc(1, sizeof(*l));
@@ -400,6 +400,7 @@ struct sweep {
 	int64_t now;
 	size_t seen, due_count, over_count;
 	char due[STS_SWEEP_REFRESH][DNS_NAME_TEXT], over[STS_SWEEP_EXPIRED][DNS_NAME_TEXT];
+	bool full; /* enough for once: further ones the next time */
 	char last[DNS_NAME_TEXT];
 };
 
@@ -413,22 +414,23 @@ static bool sweep_one(void *arg, const struct sts_cached *cached)
 	else if (is_due(cached, s->now) && s->now - cached->used < STS_UNUSED_S && find_lookup(s->all, domain) == NULL)
 		snprintf(s->due[s->due_count++], DNS_NAME_TEXT, "%s", domain);
 	snprintf(s->last, sizeof(s->last), "%s", domain);
-	return ++s->seen < STS_SWEEP_RECORDS && s->due_count < STS_SWEEP_REFRESH && s->over_count < STS_SWEEP_EXPIRED;
+	s->full = ++s->seen == STS_SWEEP_RECORDS || s->due_count == STS_SWEEP_REFRESH || s->over_count == STS_SWEEP_EXPIRED;
+	return !s->full;
 }
 
-static void on_sweep(evutil_socket_t fd, short what, void *arg)
+void sts_lookups_sweep(struct sts_lookups *all)
 {
-	struct sts_lookups *all = arg;
 	struct sweep s = {.all = all, .now = clock_wall()};
 	struct err err;
 
-	(void)fd;
-	(void)what;
-	if (sts_cache_each(&all->cache, all->swept, sweep_one, &s) != 0 || s.seen == 0) {
-		all->swept[0] = '\0';
+	if (clock_monotonic_ms() < all->next_sweep)
 		return;
-	}
-	snprintf(all->swept, sizeof(all->swept), "%s!", s.last); /* no name has it: the next one */
+	all->next_sweep = clock_monotonic_ms() + STS_SWEEP_MS;
+	if (sts_cache_each(&all->cache, all->swept, sweep_one, &s) != 0)
+		return;
+	all->swept[0] = '\0';
+	if (s.full)
+		snprintf(all->swept, sizeof(all->swept), "%s!", s.last); /* no name has it: the next one */
 	for (size_t i = 0; i < s.over_count; i++)
 		(void)sts_cache_forget(&all->cache, s.over[i], &err);
 	for (size_t i = 0; i < s.due_count; i++)
@@ -437,17 +439,14 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 struct sts_lookups *sts_lookups_new(const struct sts_services *services)
 {
-	struct timeval tv = {.tv_sec = STS_SWEEP_MS / 1000, .tv_usec = STS_SWEEP_MS % 1000 * 1000};
 	struct sts_lookups *all = calloc(1, sizeof(*all));
 
 	if (all == NULL)
 		return NULL;
 	all->with = *services;
 	all->port = 443;
+	all->next_sweep = clock_monotonic_ms() + STS_SWEEP_MS;
 	sts_cache_init(&all->cache, services->state);
-	all->sweep = event_new(services->base, -1, EV_PERSIST, on_sweep, all);
-	if (all->sweep == NULL || event_add(all->sweep, &tv) != 0)
-		sts_lookups_free(&all);
 	return all;
 }
 
@@ -464,8 +463,6 @@ void sts_lookups_free(struct sts_lookups **allp)
 				free(take_question(all->buckets[i]));
 			end_lookup(all->buckets[i]);
 		}
-	if (all->sweep != NULL)
-		event_free(all->sweep);
 	free(all);
 }
 

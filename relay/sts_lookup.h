@@ -9,8 +9,6 @@
 #include "relay/outcome.h"
 #include "relay/sts_cache.h"
 
-#include <event2/util.h>
-
 struct dns;
 struct event_base;
 struct fetch_client;
@@ -47,6 +45,7 @@ struct sts_services {
 	struct dns *dns;
 	struct fetch_client *fetch;
 	struct state *state; /* NULL: nothing is kept */
+	int wait_ms;	     /* STS_WAIT_MS */
 	/* Another policy is in force for the domain: connections that were made before know nothing of it. */
 	void (*changed)(void *arg, const char *domain);
 	void *arg;
@@ -60,11 +59,13 @@ void sts_lookups_free(struct sts_lookups **all);
 void sts_lookups_set_port(struct sts_lookups *all, uint16_t port);
 const struct sts_cache *sts_lookups_cache(const struct sts_lookups *all);
 
-/* domain: A-labels in lower case. done is called once, never before this returns, and within STS_WAIT_MS. NULL: no memory. */
+/* domain: A-labels in lower case. done is called once, never before this returns, and within wait_ms. NULL: no memory. */
 struct sts_question *sts_ask(struct sts_lookups *all, const char *domain, sts_done *done, void *arg);
 /* done is not called any more. */
 void sts_cancel(struct sts_question **question);
 /* What is kept of a domain, and of what went wrong: the next mail asks anew. E_NOTFOUND: nothing was. */
 int sts_forget(struct sts_lookups *all, const char *domain, struct err *err);
+/* Called often; each STS_SWEEP_MS it fetches again what is due, and forgets what is over. */
+void sts_lookups_sweep(struct sts_lookups *all);
 
 #endif
