@@ -178,11 +178,13 @@ int reports_open(struct relay *relay)
 /* A batch in each turn, so that nothing else waits. */
 static void close_days(struct reports *reports, int64_t now)
 {
+	char cursor[REPORT_KEY_MAX] = "";
+
 	if (now >= reports->day_end) {
 		reports->day_end = next_day_end(reports->relay, now);
 		reports->closing = true;
 	}
-	if (!reports->closing || reports_close(reports, "", false) > 0)
+	if (!reports->closing || reports_close(reports, "", false, cursor) > 0)
 		return;
 	reports->closing = false;
 	reports->pass_at = now;

@@ -125,6 +125,7 @@ static void show_domain(struct list *list)
 
 static void send_now(struct reports *reports, struct control_reply *reply, const char *domain)
 {
+	char cursor[REPORT_KEY_MAX] = "";
 	int closed;
 
 	if (!reports_are_on(reports->relay)) {
@@ -135,7 +136,7 @@ static void send_now(struct reports *reports, struct control_reply *reply, const
 		control_reply_done(reply, EX_TEMPFAIL, "reports are being sent already");
 		return;
 	}
-	while ((closed = reports_close(reports, domain, true)) > 0)
+	while ((closed = reports_close(reports, domain, true, cursor)) > 0)
 		;
 	if (closed < 0) {
 		control_reply_done(reply, EX_TEMPFAIL, "what was counted cannot be read or written; the log says why");

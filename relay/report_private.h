@@ -64,9 +64,10 @@ int report_save(struct reports *reports, const struct report_stored *report, str
 void report_forget(struct reports *reports, const char *key);
 /*
  * Closes traffic: that of days before, or with now all of it, of one domain or of all (""); what is counted from here on has its
- * place in another report. At most REPORT_BATCH at a time; how many, or -1 for an error.
+ * place in another report. At most REPORT_BATCH at a time; how many, or -1 for an error. cursor: "" at the beginning, where the next
+ * batch goes on.
  */
-int reports_close(struct reports *reports, const char *domain, bool now);
+int reports_close(struct reports *reports, const char *domain, bool now, char cursor[REPORT_KEY_MAX]);
 
 /* ---- report_send.c ---- */
 

@@ -390,14 +390,6 @@ struct pick {
 	char cursor[REPORT_KEY_MAX];
 };
 
-static bool is_running(const struct reports *reports, struct span key)
-{
-	for (const struct report_task *task = reports->tasks; task != NULL; task = task->next)
-		if (span_eq(key, span_str(task->stored.key)))
-			return true;
-	return false;
-}
-
 static bool pick_one(void *arg, struct span key, struct span value)
 {
 	struct pick *pick = arg;
@@ -407,7 +399,7 @@ static bool pick_one(void *arg, struct span key, struct span value)
 	if (span_eq(key, span_str(pass->cursor)) || key.len >= sizeof(pick->cursor))
 		return true;
 	span_copy(key, pick->cursor, sizeof(pick->cursor));
-	if (!report_parse(key, value, r) || is_running(pick->reports, key) || (pass->reply == NULL && r->next > pick->now))
+	if (!report_parse(key, value, r) || (pass->reply == NULL && r->next > pick->now))
 		return true;
 	if (pass->domain[0] != '\0' && strcmp(r->domain, pass->domain) != 0)
 		return true;

@@ -93,6 +93,7 @@ struct batch {
 	unsigned today;
 	bool now;
 	const char *domain;
+	char *cursor;
 	size_t count;
 	struct closed {
 		char key[REPORT_KEY_MAX];
@@ -112,6 +113,7 @@ static bool take_one(void *arg, struct span key, struct span value)
 		return true;
 	if (!batch->now && day >= batch->today)
 		return false;
+	span_copy(key, batch->cursor, REPORT_KEY_MAX);
 	if (batch->domain[0] != '\0' && !span_eq(domain, span_str(batch->domain)))
 		return true;
 	if (tlsrpt_traffic_decode(value, &c->traffic) == E_NOMEM)
@@ -190,7 +192,7 @@ static int close_batch(struct reports *reports, const struct batch *batch, int64
 	return r;
 }
 
-int reports_close(struct reports *reports, const char *domain, bool now)
+int reports_close(struct reports *reports, const char *domain, bool now, char cursor[REPORT_KEY_MAX])
 {
 	struct batch *batch = calloc(1, sizeof(*batch));
 	int64_t wall = clock_wall();
@@ -204,7 +206,8 @@ int reports_close(struct reports *reports, const char *domain, bool now)
 	batch->today = report_day(wall);
 	batch->now = now;
 	batch->domain = domain;
-	r = state_each(reports->state, STATE_TRAFFIC, span_str(""), take_one, batch);
+	batch->cursor = cursor;
+	r = state_each(reports->state, STATE_TRAFFIC, span_str(cursor), take_one, batch);
 	if (r == 0 && batch->count > 0)
 		r = close_batch(reports, batch, wall, &err);
 	count = r == 0 ? (int)batch->count : -1;

@@ -1,3 +1,4 @@
+/* The report as JSON (RFC 8460 section 4.4), and compressed. */
 #include "tlsrpt/report.h"
 
 #include "base/clock.h"

@@ -1,3 +1,4 @@
+/* The report as a message (RFC 8460 section 5.3). */
 #include "tlsrpt/report.h"
 
 #include "base/clock.h"
