@@ -87,6 +87,7 @@ bool reports_flush(struct reports *reports)
 		r = put(reports, c, &text, &err);
 	r = r == 0 ? state_commit(reports->state, &err) : r;
 	buf_fini(&text);
+	reports->flush_failed = r != 0;
 	if (r == 0) {
 		drop_counted(reports);
 		return true;
@@ -110,7 +111,7 @@ static struct counted *find(struct reports *reports, struct span domain, int64_t
 		c = c->next;
 	if (c != NULL)
 		return c;
-	if (reports->counted_count >= REPORT_CACHE_MAX && !reports_flush(reports))
+	if (reports->counted_count >= REPORT_CACHE_MAX && (reports->flush_failed || !reports_flush(reports)))
 		return NULL;
 	c = calloc(1, sizeof(*c));
 	if (c == NULL || (c->traffic = load(reports, key, now)) == NULL) {

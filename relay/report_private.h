@@ -27,6 +27,7 @@ struct reports {
 	struct counted *counted; /* what is in memory */
 	unsigned counted_count;
 	int64_t flush_ms;	/* when it is written; 0: there is nothing */
+	bool flush_failed;	/* the last time */
 	unsigned stored;	/* records of traffic */
 	uint64_t not_counted;
 	int64_t day_end;	/* wall clock, seconds: when the days before are closed */
