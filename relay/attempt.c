@@ -166,6 +166,7 @@ void attempt_with_dane(struct job *job)
 {
 	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
 
+	job->policy = (struct policy){0};
 	if (collect(job, addresses) > 0 && decide(job, &job->failure) == 0) {
 		dial(job, addresses);
 		return;
@@ -248,11 +249,10 @@ static void ask_sts(struct job *job)
 	char domain[DNS_NAME_TEXT];
 
 	job->sts = NULL;
-	if (!sts_counts(job)) {
+	if (!sts_counts(job) || dns_name_normalize(job->way.kind == WAY_MX ? job->domain : job->way.host, domain) != 0) {
 		try_host(job);
 		return;
 	}
-	span_copy(job->way.kind == WAY_MX ? job->domain : job->way.host, domain, sizeof(domain));
 	job->sts_question = sts_ask(job->relay->sts, domain, on_sts, job);
 	if (job->sts_question == NULL)
 		result_all(job, E_NOMEM, true, "4.3.0 out of memory");

@@ -280,7 +280,7 @@ static void name_policy(const struct job *job, const struct session *s, struct e
 {
 	const struct err plain = *failure;
 
-	if (s->policy.source == SOURCE_STS && !s->policy.testing && job->sts != NULL)
+	if (s->policy.source == SOURCE_STS && !s->policy.testing && job->sts != NULL && strcmp(s->tls, "none") == 0)
 		err_set(failure, plain.code, "%.120s (the MTA-STS policy of %.60s wants TLS with a valid certificate)", plain.text, job->sts->domain);
 }
 

@@ -21,16 +21,26 @@ void sts_cached_encode(const struct sts_cached *cached, struct buf *out)
 	sts_policy_format(&cached->policy, out);
 }
 
+static bool is_id(struct span id)
+{
+	for (size_t i = 0; i < id.len; i++)
+		if (!ascii_is_alnum(id.ptr[i]))
+			return false;
+	return id.len <= STS_ID_MAX;
+}
+
 int sts_cached_decode(struct span domain, struct span record, struct sts_cached *out)
 {
+	struct span id;
 	size_t len;
 
 	if (record.len < HEAD_SIZE || domain.len == 0 || domain.len > DNS_NAME_MAX)
 		return E_CORRUPT;
 	len = (unsigned char)record.ptr[HEAD_SIZE - 1];
-	if (len > STS_ID_MAX || record.len - HEAD_SIZE < len || sts_policy_parse(span_from(record, HEAD_SIZE + len), &out->policy, NULL) != 0)
+	id = span_sub(record, HEAD_SIZE, len);
+	if (id.len != len || !is_id(id) || sts_policy_parse(span_from(record, HEAD_SIZE + len), &out->policy, NULL) != 0)
 		return E_CORRUPT;
-	span_copy(span_sub(record, HEAD_SIZE, len), out->policy.id, sizeof(out->policy.id));
+	span_copy(id, out->policy.id, sizeof(out->policy.id));
 	span_copy(domain, out->policy.domain, sizeof(out->policy.domain));
 	out->fetched = (int64_t)get_le(record.ptr, TIME_SIZE);
 	out->used = (int64_t)get_le(record.ptr + TIME_SIZE, TIME_SIZE);

@@ -12,6 +12,7 @@ from dns import Dns, Zone
 from mailwain import Instance, until
 from policies import PolicyHost, policy
 from remote import remote_host
+from test_outbound import notification
 from test_submission import client
 from tls_files import issued, make
 
@@ -65,7 +66,7 @@ def files():
     made = {"good": issued(where, "good.hosts.test", stem="good", hosts=["good.hosts.test", "mx.deceived.test"]), "name": issued(where, "another.test", stem="name"),
             "expired": issued(where, "expired.hosts.test", stem="expired", ends="20210101000000Z"), "untrusted": make(where, "untrusted.hosts.test", stem="untrusted")}
     labels = [name_of(*pair) for pair in single()] + [label + ".sts.test" for label in [*BROKEN, "other", "sub", "two", "kept", "changed", "bogus", "twice", "off", "plain"] if label != "stranger"]
-    made["web"] = issued(where, "web", stem="web", hosts=["mta-sts." + label for label in [*labels, "dane.test", "deceived.test"]])
+    made["web"] = issued(where, "web", stem="web", hosts=["mta-sts." + label for label in [*labels, "dane.test", "deceived.test", "name.hosts.test"]])
     made["ca"] = os.path.join(where, "ca.pem")
     yield made
     shutil.rmtree(where)
@@ -98,6 +99,7 @@ def web(files):
     host.policies["sub.sts.test"] = policy("enforce", "*.hosts.test")
     for label in ("two", "kept", "changed", "bogus", "twice", "off", "plain"):
         host.policies[label + ".sts.test"] = policy("enforce", "*.hosts.test")
+    host.policies["name.hosts.test"] = policy("enforce", "name.hosts.test")
     host.policies["dane.test"] = policy("enforce", "somewhere.else.test")
     host.policies["deceived.test"] = policy("enforce", "mx.deceived.test")
     yield host
@@ -115,7 +117,7 @@ def world(files, hosts):
     port = hosts["good"].server_address[1]
     sts = ['_mta-sts TXT "v=STSv1; id=1"', "mta-sts A 127.0.0.1"]
     zones = {
-        "hosts.test": Zone(["%s A 127.0.0.%d" % pair for pair in HOSTS.items()] + ["sub.good A 127.0.0.11"], signed=False),
+        "hosts.test": Zone(["%s A 127.0.0.%d" % pair for pair in HOSTS.items()] + ["sub.good A 127.0.0.11", *domain_records("name", ".")[1:]], signed=False),
         "sts.test": Zone(records(), signed=False),
         "dane.test": ["@ MX 10 mx", "mx A 127.0.0.13", "_%d._tcp.mx TLSA 3 1 1 %s" % (port, digest_of(files["untrusted"][0])), *sts],
         "deceived.test": ["@ MX 10 mx", "mx A 127.0.0.11", "_%d._tcp.mx TLSA 3 1 1 %s" % (port, "ab" * 32), *sts],
@@ -128,7 +130,8 @@ def world(files, hosts):
 def settings(world, web, hosts, files):
     return world.conf_lines() + ["relay-port %d" % hosts["good"].server_address[1], "relay-mta-sts-port %d" % web.port, "relay-authorities " + files["ca"],
                                  "fetch-authorities " + files["ca"], "fetch-private-networks 127.0.0.0/8", 'transport off.sts.test { relay-mta-sts no }',
-                                 "transport plain.sts.test { relay-tls none }", "queue-retry-first 1h"]
+                                 "transport plain.sts.test { relay-tls none }", "transport smart.sts.test { host name.hosts.test:%d }" % hosts["good"].server_address[1],
+                                 "queue-retry-first 1h"]
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +266,21 @@ def test_another_id_is_another_policy(suite, hosts, web, world):
     assert "relay_sent" in send(suite, domain)
     assert web.requests.count(domain) == 2
     assert suite.rows("relay", "policies", domain)[0]["mode"] == "none"
+
+
+def test_a_smarthost_has_a_policy_of_its_own(suite, hosts):
+    """RFC 8461 section 3.4"""
+    line = send(suite, "smart.sts.test")
+    assert "relay_deferred" in line and "hostname mismatch (the MTA-STS policy of name.hosts.test wants" in line
+    assert not got(hosts["name"], "smart.sts.test")
+
+
+def test_the_sender_is_told_why(fresh, world, web, hosts, files):
+    i = fresh(settings(world, web, hosts, files)[:-1] + ["queue-lifetime 1s", "queue-retry-first 1s"])
+    i.add("alice")
+    send(i, "enforce-expired.sts.test")
+    text = " ".join(notification(i, "enforce-expired.sts.test").split())
+    assert "certificate has expired" in text and "the MTA-STS policy of enforce-expired.sts.test wants TLS with a valid certificate" in text
 
 
 def test_it_is_told_by_relay_test(suite):

@@ -1,10 +1,10 @@
 /*
- * MTA-STS: TXT records and policies as others wrote them. Input: an octet; bit 0: a record's text, else a policy. What is accepted is
+ * MTA-STS: TXT records and policies as others wrote them, and what is kept of a policy. Input: an octet: 1, a TXT record's text; 2, what is kept; else a policy. What is accepted is
  * bounded, has names that can be asked for, and is written and read again to the same; each of its patterns fits the host it names, and no other's.
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "sts/sts.h"
+#include "relay/sts_cache.h"
 
 static void take_record(struct span text)
 {
@@ -55,16 +55,38 @@ static void take_policy(struct span text)
 	buf_fini(&out);
 }
 
+/* Whatever the disk says. */
+static void take_kept(struct span record)
+{
+	struct sts_cached cached, again;
+	struct buf out;
+
+	if (sts_cached_decode(SPAN_LIT("a.test"), record, &cached) != 0)
+		return;
+	fuzz_assert(sts_cached_until(&cached) >= cached.fetched);
+	buf_init(&out, 2 * STS_TEXT_MAX);
+	sts_cached_encode(&cached, &out);
+	fuzz_assert(sts_cached_decode(SPAN_LIT("a.test"), buf_span(&out), &again) == 0);
+	fuzz_assert(again.fetched == cached.fetched && again.used == cached.used && memcmp(&again.policy, &cached.policy, sizeof(again.policy)) == 0);
+	buf_fini(&out);
+}
+
 void fuzz_one(struct span input)
 {
 	struct buf text;
 
 	buf_init(&text, 2 * STS_FILE_MAX);
-	if (fuzz_byte(&input) & 1) {
+	switch (fuzz_byte(&input)) {
+	case 1:
 		take_record(input);
-	} else {
+		break;
+	case 2:
+		take_kept(input);
+		break;
+	default:
 		fuzz_expand(input, &text);
 		take_policy(buf_span(&text));
+		break;
 	}
 	buf_fini(&text);
 }
