@@ -192,15 +192,22 @@ static void try_host(struct job *job)
 
 /* ---- the domain's MTA-STS policy ---- */
 
+/* A smarthost's is its own name (RFC 8461 section 3.4). */
+static struct span policy_domain(const struct job *job)
+{
+	return job->way.kind == WAY_MX ? job->domain : job->way.host;
+}
+
 static void trace_sts(const struct job *job, const struct sts_answer *answer)
 {
+	struct span domain = policy_domain(job);
 	char hosts[600] = "";
 	size_t len = 0;
 
 	if (answer->text[0] != '\0')
-		job_trace(job, "the MTA-STS policy of %.*s: %s", SPAN_ARG(job->domain), answer->text);
+		job_trace(job, "the MTA-STS policy of %.*s: %s", SPAN_ARG(domain), answer->text);
 	if (job->sts == NULL) {
-		job_trace(job, "%.*s has no MTA-STS policy in force", SPAN_ARG(job->domain));
+		job_trace(job, "%.*s has no MTA-STS policy in force", SPAN_ARG(domain));
 		return;
 	}
 	for (size_t i = 0; i < job->sts->mx_count && len < sizeof(hosts); i++)
@@ -234,7 +241,7 @@ static void on_sts(void *arg, const struct sts_answer *answer)
 	try_host(job);
 }
 
-/* A smarthost's domain is its own name (RFC 8461 section 3.4); who is named by an address has none, nor have those within by LMTP. */
+/* Who is named by an address has none, nor has who is spoken with by LMTP. */
 static bool sts_counts(const struct job *job)
 {
 	const struct way *way = &job->way;
@@ -249,7 +256,7 @@ static void ask_sts(struct job *job)
 	char domain[DNS_NAME_TEXT];
 
 	job->sts = NULL;
-	if (!sts_counts(job) || dns_name_normalize(job->way.kind == WAY_MX ? job->domain : job->way.host, domain) != 0) {
+	if (!sts_counts(job) || dns_name_normalize(policy_domain(job), domain) != 0) {
 		try_host(job);
 		return;
 	}

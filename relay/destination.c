@@ -155,6 +155,27 @@ void destinations_forget(struct relay *relay)
 		tls_ticket_free(&d->ticket);
 }
 
+static bool is_for(const struct session *s, const char *domain)
+{
+	return strcmp(s->domain[0] != '\0' ? s->domain : s->host, domain) == 0;
+}
+
+void destinations_distrust(struct relay *relay, const char *domain)
+{
+	struct session *s = relay->sessions;
+
+	for (; s != NULL; s = s->next)
+		s->worn |= is_for(s, domain);
+	for (s = relay->sessions; s != NULL;) {
+		if (s->idle_link == NULL || !is_for(s, domain)) {
+			s = s->next;
+			continue;
+		}
+		session_quit(s); /* others may be gone with it */
+		s = relay->sessions;
+	}
+}
+
 void destinations_free(struct relay *relay)
 {
 	while (relay->destinations != NULL)

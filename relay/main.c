@@ -71,7 +71,7 @@ static void take_settings(struct relay *relay)
 
 static void on_other_policy(void *arg, const char *domain)
 {
-	session_distrust(arg, domain);
+	destinations_distrust(arg, domain);
 }
 
 static int make_lookups(struct relay *relay)

@@ -279,8 +279,6 @@ void session_release(struct session *session);
 void session_quit(struct session *session);
 /* What came of its security, once. delivered: it is no reason not to send. */
 void session_tell(struct session *s, bool delivered);
-/* Nothing more is begun on those that were made for this domain. */
-void session_distrust(struct relay *relay, const char *domain);
 /* Those that have been idle for too long. */
 void session_sweep(struct relay *relay);
 /* Those that nobody waits for, however far they have come. */
@@ -307,6 +305,8 @@ void destination_idle(struct session *session);
 void destination_unidle(struct session *session);
 /* No session that is there is used by a job that comes: the settings have changed. */
 void destinations_forget(struct relay *relay);
+/* The same of the domain alone: another MTA-STS policy is in force. */
+void destinations_distrust(struct relay *relay, const char *domain);
 void destinations_free(struct relay *relay);
 
 /* ---- control.c ---- */

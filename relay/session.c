@@ -87,11 +87,17 @@ static bool keeps_tickets(const struct session *s)
 	return s->policy.source == SOURCE_NONE && s->policy.trust != TLS_DANE;
 }
 
+/* A policy in testing: what is wrong is told, and no more. */
+static bool only_observes(const struct session *s)
+{
+	return s->policy.testing && s->policy.trust == TLS_ANYBODY;
+}
+
 static int start_tls(struct session *s)
 {
 	struct destination *d = s->destination;
-	struct tls_peer peer = {.trust = s->policy.trust, .names = {s->host}, .name_count = 1, .observe = s->policy.testing && s->policy.trust == TLS_ANYBODY,
-	    .no_subject = s->policy.source == SOURCE_STS};
+	struct tls_peer peer = {.trust = s->policy.trust, .names = {s->host}, .name_count = 1, .observe = only_observes(s),
+	    .no_subject = s->policy.source == SOURCE_STS && (!s->policy.testing || only_observes(s))};
 
 	if (s->policy.trust == TLS_DANE)
 		expect_dane(s, &peer);
@@ -146,7 +152,7 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 	struct sasl_channel channel = {0};
 
 	s->handshaking = false;
-	if (code != 0 || (s->policy.testing && s->policy.trust == TLS_ANYBODY))
+	if (only_observes(s) || (code != 0 && s->policy.trust != TLS_ANYBODY))
 		take_verdict(s);
 	if (code != 0) { /* closed comes next */
 		s->tls_failed = true;
@@ -322,20 +328,6 @@ void session_sweep(struct relay *relay)
 
 	while (relay->idle != NULL && (relay->halting || now - relay->idle->idle_ms >= RELAY_IDLE_MS))
 		session_quit(relay->idle);
-}
-
-void session_distrust(struct relay *relay, const char *domain)
-{
-	struct session *s = relay->sessions, *next;
-
-	for (; s != NULL; s = next) {
-		next = s->next;
-		if (strcmp(s->domain[0] != '\0' ? s->domain : s->host, domain) != 0)
-			continue;
-		s->worn = true;
-		if (s->idle_link != NULL)
-			session_quit(s);
-	}
 }
 
 void session_drop_unused(struct relay *relay)
@@ -546,7 +538,8 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	if (job->way.kind == WAY_MX)
 		span_copy(job->domain, s->domain, sizeof(s->domain));
 	s->worn = job->message.probe;
-	s->told = job->in_clear; /* when the connection with TLS failed */
+	/* Without TLS by our own will; or a connection with it has failed, and that is told. Who asks for less than the domain does says nothing of it. */
+	s->told = job->policy.use == SMTP_TLS_NEVER || (job->tls_optional && !job->message.requiretls);
 	s->began_ms = clock_monotonic_ms();
 	snprintf(s->tls, sizeof(s->tls), "none");
 	snprintf(s->address, sizeof(s->address), "%s", address);
