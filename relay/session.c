@@ -209,7 +209,7 @@ void session_tell(struct session *s, bool delivered)
 	const struct outcome outcome = {.kind = kind, .source = s->policy.source, .delivered = delivered, .sts = s->job != NULL ? s->job->sts : NULL, .dane = s->dane,
 	    .domain = s->job != NULL ? s->job->domain : span_str(s->domain), .host = s->host, .address = s->address, .our_address = s->our_address, .text = doubt_of(s, kind)};
 
-	if (!s->told && s->job != NULL && s->policy.use != SMTP_TLS_NEVER)
+	if (!s->told && s->job != NULL)
 		outcome_tell(s->job, &outcome);
 	s->told = true;
 }
