@@ -51,7 +51,7 @@ CONNECT := lib/net/connect.o
 COMMAND := $(BASE) $(IPC) $(addprefix lib/control/,client.o command.o paths.o table.o)
 TLSDAEMON := $(NET) $(addprefix lib/net/,keys_client.o tls_daemon.o)
 SASLLINE := $(addprefix lib/sasl/,mechanism.o line.o)
-SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o) $(SASLLINE)
+SMTP    := $(addprefix lib/smtp/,address.o framing.o server.o server_auth.o server_content.o server_mail.o server_release.o tls_required.o) $(SASLLINE)
 SASLCLIENT := $(SASLLINE) $(addprefix lib/sasl/,client.o client_scram.o keys.o prepare.o)
 SMTPCLIENT := $(addprefix lib/smtp/,address.o framing.o reply.o client.o client_auth.o client_command.o client_content.o client_hello.o client_mail.o) $(SASLCLIENT)
 SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o keys.o prepare.o)
@@ -89,7 +89,7 @@ INTAKE    := $(addprefix lib/intake/,daemon.o session.o room.o login.o sender.o 
 smtpd_O   := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) smtpd/main.o
 submission_O := $(DAEMON) $(TLSDAEMON) $(SMTP) lib/spool/id.o lib/spool/envelope.o $(INTAKE) submission/main.o
 submission_L = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
-pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/spool/id.o lib/spool/envelope.o lib/intake/mend.o \
+pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/smtp/tls_required.o lib/spool/id.o lib/spool/envelope.o lib/intake/mend.o \
              $(addprefix lib/local/,address.o complete.o drop.o extract.o lines.o) lib/mime/header.o $(addprefix submission/,pickup.o pickup_job.o pickup_message.o pickup_client.o pickup_drop.o)
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
@@ -125,9 +125,9 @@ imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UT
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
 mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
-mailwain-aliases_O := $(COMMAND) $(CONF) lib/conf/file.o $(ALIAS) master/alias_files.o master/aliases_command.o
+mailwain-aliases_O := $(COMMAND) $(CONF) lib/conf/file.o lib/control/local.o $(ALIAS) master/alias_files.o master/aliases_command.o
 mailwain-aliases_L  = $(JANSSON_LIBS)
-mailwain-config_O  := $(BASE) $(CONF) $(ALIAS) master/alias_files.o lib/conf/file.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
+mailwain-config_O  := $(BASE) $(CONF) $(ALIAS) master/alias_files.o lib/conf/file.o lib/control/local.o lib/control/paths.o lib/control/table.o lib/tls/authorities.o lib/tls/certificate.o lib/tls/key.o master/config_command.o
 mailwain-config_L   = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-tls_O     := $(COMMAND) lib/tls/certificate.o master/tls_command.o
 mailwain-tls_L      = $(JANSSON_LIBS) $(TLS_LIBS)
@@ -191,6 +191,7 @@ LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CO
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) $(ZLIB_LIBS) -lpthread -lm
+LIB_OBJS   += lib/control/local.o
 
 $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@

@@ -167,7 +167,8 @@ static void add_status(struct buf *out, const struct message *m, enum dsn_kind k
 /* The header section, or all of a small message when RET=FULL was asked for. */
 static void add_original(struct buf *out, const struct message *m)
 {
-	bool full = m->file.envelope.ret == SPOOL_RET_FULL && m->file.content <= DSN_RETURN_MAX;
+	/* RFC 8689 section 5 */
+	bool full = m->file.envelope.ret == SPOOL_RET_FULL && !m->file.envelope.requiretls && m->file.content <= DSN_RETURN_MAX;
 	size_t want = full ? (size_t)m->file.content : m->file.content < DSN_HEADER_MAX ? (size_t)m->file.content : DSN_HEADER_MAX;
 	char *text = malloc(want + 1);
 	ssize_t n = text ? pread(m->fd, text, want, 0) : -1;
@@ -252,7 +253,7 @@ int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, 
 	struct span host = conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL);
 	struct spool_recipient to = {.address = sender};
 	struct spool_envelope envelope = {.source = SPOOL_FROM_BOUNCE, .arrived = clock_wall(),
-	    .smtputf8 = m->file.envelope.smtputf8, .body = SPOOL_BODY_8BITMIME, .recipient_count = 1, .recipients = &to};
+	    .smtputf8 = m->file.envelope.smtputf8, .requiretls = m->file.envelope.requiretls, .body = SPOOL_BODY_8BITMIME, .recipient_count = 1, .recipients = &to};
 	char boundary[48], id[SPOOL_ID_TEXT];
 	struct dsn *dsn;
 	struct buf text;

@@ -44,10 +44,20 @@ static void arm(struct client *client)
 	evtimer_add(client->timer, &tv);
 }
 
+/* What cannot be taken now sendmail puts into the drop; unless too much of its user's waits there already, of which only we know. */
+static struct pickup_answer answer_for(const struct pickup *pickup, uid_t uid, int code, const char *qid, const char *text)
+{
+	if (code != 0 && err_is_temp(code) && drop_is_full(pickup, uid))
+		return (struct pickup_answer){.code = E_RATE, .text = SPAN_LIT("Too many of your letters wait already")};
+	return (struct pickup_answer){.code = code, .qid = span_str(qid), .text = span_str(text)};
+}
+
 static void send_answer(struct client *client, int code, const char *qid, const char *text)
 {
-	struct pickup_answer body = {.code = code, .qid = span_str(qid), .text = span_str(text)};
+	struct pickup_answer body = answer_for(client->pickup, client->uid, code, qid, text);
 
+	if (body.code == E_RATE)
+		log_event(EV_pickup_crowded, daemon_log(client->pickup->daemon), F_U64("uid", client->uid));
 	if (client->conn != NULL)
 		ipc_conn_send(client->conn, &ipc_pickup_answer, 0, &body, -1);
 }
@@ -212,7 +222,7 @@ static bool may_enter(const struct pickup *pickup, uid_t uid)
 
 static void turn_away(const struct pickup *pickup, int fd, uid_t uid)
 {
-	struct pickup_answer body = {.code = E_LIMIT, .text = SPAN_LIT("Too many letters at once")};
+	struct pickup_answer body = answer_for(pickup, uid, E_LIMIT, "", "Too many letters at once");
 
 	log_event(EV_pickup_crowded, daemon_log(pickup->daemon), F_U64("uid", uid));
 	ipc_send(fd, &ipc_pickup_answer, 0, &body, -1);

@@ -28,6 +28,13 @@ struct dropped {
 	char name[DROP_NAME];
 };
 
+/* How much of a user's lies there: as far as this pass has come, and in the pass before. */
+struct owner {
+	uid_t uid;
+	unsigned letters, letters_before;
+	uint64_t octets, octets_before;
+};
+
 /* A pass looks at every name there is, in pieces of a turn each. */
 struct drop {
 	struct pickup *pickup;
@@ -41,6 +48,8 @@ struct drop {
 	int watch;
 	struct dropped *busy;
 	unsigned busy_count;
+	struct owner owners[PICKUP_DROP_OWNERS];
+	size_t owner_count;
 };
 
 static void turn_in(struct drop *drop, int ms)
@@ -49,6 +58,50 @@ static void turn_in(struct drop *drop, int ms)
 
 	if (!drop->pickup->halting)
 		evtimer_add(drop->turn, &tv);
+}
+
+/* ---- how much of whose ---- */
+
+static void count_letter(struct drop *drop, const struct stat *st)
+{
+	size_t i = 0;
+
+	while (i < drop->owner_count && drop->owners[i].uid != st->st_uid)
+		i++;
+	if (i == PICKUP_DROP_OWNERS)
+		return;
+	if (i == drop->owner_count)
+		drop->owners[drop->owner_count++] = (struct owner){.uid = st->st_uid};
+	drop->owners[i].letters++;
+	drop->owners[i].octets += (uint64_t)st->st_size;
+}
+
+/* At the end of a pass. */
+static void count_anew(struct drop *drop)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < drop->owner_count; i++) {
+		const struct owner *o = &drop->owners[i];
+
+		if (o->letters > 0)
+			drop->owners[kept++] = (struct owner){.uid = o->uid, .letters_before = o->letters, .octets_before = o->octets};
+	}
+	drop->owner_count = kept;
+}
+
+bool drop_is_full(const struct pickup *pickup, uid_t uid)
+{
+	const struct drop *drop = pickup->drop;
+
+	for (size_t i = 0; i < drop->owner_count && uid != 0; i++) {
+		const struct owner *o = &drop->owners[i];
+
+		if (o->uid == uid)
+			return o->letters >= PICKUP_DROP_LETTERS || o->letters_before >= PICKUP_DROP_LETTERS || o->octets >= PICKUP_DROP_OCTETS ||
+			       o->octets_before >= PICKUP_DROP_OCTETS;
+	}
+	return false;
 }
 
 /* ---- one file ---- */
@@ -209,6 +262,7 @@ static void look_at(struct drop *drop, const char *name)
 
 	if (*find_busy(drop, name) != NULL || lstat(name, &st) != 0)
 		return;
+	count_letter(drop, &st);
 	if (!has_room(drop, st.st_uid)) {
 		drop->soon = true;
 		return;
@@ -255,6 +309,7 @@ static void pass_end(struct drop *drop)
 {
 	closedir(drop->pass);
 	drop->pass = NULL;
+	count_anew(drop);
 	if (drop->troubled || (drop->later && !drop->soon))
 		turn_in(drop, PICKUP_DROP_RETRY_MS);
 	else if (drop->soon)

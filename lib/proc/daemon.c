@@ -150,8 +150,21 @@ static void lost_found(struct daemon *daemon, struct span service)
 	lost->service[0] = '\0';
 }
 
+static bool is_user(const struct daemon_spec *spec, struct span role)
+{
+	for (size_t i = 0; i < spec->user_count; i++)
+		if (span_eq(role, span_str(spec->users[i])))
+			return true;
+	return spec->users == NULL;
+}
+
 static void give_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
+	if (serving && !is_user(daemon->spec, role)) {
+		log_event(EV_ipc_bad_message, daemon_log(daemon), F_SPAN("service", service), F_SPAN("role", role));
+		close(fd);
+		return;
+	}
 	if (daemon->spec->peer != NULL)
 		daemon->spec->peer(daemon, service, role, serving, fd);
 	else

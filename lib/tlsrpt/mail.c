@@ -30,7 +30,7 @@ static void add_base64(struct buf *out, struct span bytes)
 	}
 }
 
-/* The subject's form is the RFC's own, and programs read it: tlsrpt-subject of section 5.3. "TLS-Required": RFC 8689 section 5. */
+/* The subject's form is the RFC's own, and programs read it: tlsrpt-subject of section 5.3. "TLS-Required": RFC 8689 section 3. */
 static void add_header(const struct tlsrpt_report *report, const char *to, int64_t now, const char *boundary, struct buf *out)
 {
 	const char *submitter = tlsrpt_submitter(report);
