@@ -49,14 +49,14 @@ static int open_tables(struct state *s)
 	return r;
 }
 
-/* LMDB believes what it reads: all of it is looked at before. */
+/* LMDB believes what it reads: all of it is looked at before. A last commit that a power cut took is missed by nobody. */
 static int guard(struct err *err)
 {
 	int fd = open(STATE_FILE, O_RDWR | O_CLOEXEC), r;
 
 	if (fd < 0)
 		return 0;
-	r = pages_guard(fd, STATE_MAP, err);
+	r = pages_guard_file(fd, STATE_MAP, NULL, 0, err);
 	close(fd);
 	return r;
 }

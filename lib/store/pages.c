@@ -204,7 +204,7 @@ static uint64_t written_by(struct walk *w, const unsigned char *meta, const stru
 
 	w->last = get_le(meta + META_LAST_PAGE_AT, 8);
 	w->budget = TREE_DEPTH_MAX;
-	if (!first_leaf(w, meta + META_MAIN_AT, page))
+	if (record == NULL || !first_leaf(w, meta + META_MAIN_AT, page))
 		return 0;
 	entry = first_entry(page, span_str(record->database), TREE_SIZE);
 	if (entry == NULL)
