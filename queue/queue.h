@@ -57,8 +57,9 @@ struct recipient_state {
 	uint32_t attempts;
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
+	bool warned;   /* so is that of its delay */
 	bool incomplete; /* there was no memory for all its targets */
-	struct span owner; /* who is told of its failure, when that is not the sender */
+	struct span owner; /* who is told of its failure or delay, when that is not the sender */
 	struct span text;
 };
 

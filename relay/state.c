@@ -49,22 +49,10 @@ static int open_tables(struct state *s)
 	return r;
 }
 
-/* LMDB believes what it reads: all of it is looked at before. A last commit that a power cut took is missed by nobody. */
-static int guard(struct err *err)
-{
-	int fd = open(STATE_FILE, O_RDWR | O_CLOEXEC), r;
-
-	if (fd < 0)
-		return 0;
-	r = pages_guard_file(fd, STATE_MAP, NULL, 0, err);
-	close(fd);
-	return r;
-}
-
 /* What commits lose is the last of them, in a power cut: one sync instead of two. */
 static int env_open(struct state *s, struct err *err)
 {
-	int r = guard(err), dead;
+	int r = pages_guard(AT_FDCWD, ".", STATE_MAP, NULL, err), dead; /* LMDB believes what it reads: all of it is looked at before */
 
 	if (r != 0)
 		return r;

@@ -204,7 +204,7 @@ static uint64_t written_by(struct walk *w, const unsigned char *meta, const stru
 
 	w->last = get_le(meta + META_LAST_PAGE_AT, 8);
 	w->budget = TREE_DEPTH_MAX;
-	if (record == NULL || !first_leaf(w, meta + META_MAIN_AT, page))
+	if (!first_leaf(w, meta + META_MAIN_AT, page))
 		return 0;
 	entry = first_entry(page, span_str(record->database), TREE_SIZE);
 	if (entry == NULL)
@@ -255,7 +255,7 @@ static int moment_check(MDB_env *env, struct walk *w, const struct pages_record 
 	w->free_pages = true;
 	*sane = *sane && tree_check(w, meta + META_FREE_AT, TREE_NUMBERS, true);
 	w->free_pages = false;
-	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && !was_taken_back(w, mdb_txn_id(txn), record);
+	*sane = *sane && tree_check(w, meta + META_MAIN_AT, 0, false) && (record == NULL || !was_taken_back(w, mdb_txn_id(txn), record));
 	mdb_txn_abort(txn);
 	return 0;
 }
@@ -313,7 +313,7 @@ int pages_guard_file(int fd, uint64_t map_max, const struct pages_record *record
 	last = get_le(metas[newest] + META_LAST_PAGE_AT, 8);
 	if (last < 1 || last >= map_max / size)
 		return err_set(err, E_CORRUPT, "index: a meta page is damaged");
-	if (size == PAGE && last_is_gone(fd, metas[newest], metas[!newest], record, last_commit))
+	if (size == PAGE && record != NULL && last_is_gone(fd, metas[newest], metas[!newest], record, last_commit))
 		return err_set(err, E_CORRUPT, "index: a meta page is damaged: the last commit is gone");
 	lengthen(fd, size, last + 1);
 	return 0;

@@ -8,7 +8,10 @@
 #include <lmdb.h>
 #include <stdint.h>
 
-/* The first record of the first database, which tells by which transaction it was written: so that a commit that was taken back is noticed. NULL: there is no such record, and it is not. */
+/*
+ * The first record of the first database, which tells by which transaction it was written: so that a commit that was taken back is noticed.
+ * NULL: there is none, and it is not.
+ */
 struct pages_record {
 	const char *database;
 	struct span key;
