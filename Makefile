@@ -32,6 +32,7 @@ JANSSON_LIBS  ?= -ljansson
 PAM_LIBS      ?= -lpam
 CRYPT_LIBS    ?= -lcrypt
 CURL_LIBS     ?= -lcurl
+ZLIB_LIBS     ?= -lz
 UNBOUND_LIBS  ?= -lunbound
 CMOCKA_LIBS   ?= -lcmocka
 
@@ -57,6 +58,7 @@ SASL    := $(SASLLINE) $(addprefix lib/sasl/,sasl.o plain.o scram.o bearer.o key
 LOCAL   := $(addprefix lib/local/,address.o arguments.o complete.o drop.o extract.o lines.o) lib/intake/mend.o lib/mime/header.o
 DNS     := $(addprefix lib/dns/,client.o record.o)
 ALIAS   := $(addprefix lib/alias/,parse.o set.o)
+TLSRPT  := $(addprefix lib/tlsrpt/,json.o mail.o record.o stored.o traffic.o)
 OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 STS     := $(addprefix lib/sts/,policy.o record.o)
 SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
@@ -92,7 +94,7 @@ pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/smtp/tls_requir
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
-             $(addprefix queue/,main.o accept.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
+             $(addprefix queue/,main.o accept.o relay_mail.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
              recover.o route.o schedule.o agent.o done.o record.o target.o)
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o groups.o messages.o log.o change.o files.o known.o orphans.o pages.o \
@@ -104,9 +106,11 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o searc
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
-RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o destination.o dial.o job.o outcome.o policy.o recipients.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o)
-relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o lib/net/fetch_client.o $(NET) $(CONNECT) $(DNS) $(STS) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o $(RELAY) relay/main.o
-relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS)
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o destination.o dial.o job.o outcome.o policy.o recipients.o \
+             report.o report_control.o report_send.o report_store.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o)
+relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o lib/net/fetch_client.o $(NET) $(CONNECT) $(DNS) $(STS) $(TLSRPT) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o \
+             $(RELAY) relay/main.o
+relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS) $(ZLIB_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 agent_O   := $(DAEMON) $(GRANT) $(addprefix lmtp/,agent.o agent_run.o agent_user.o agent_file.o)
@@ -183,10 +187,10 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(OAUTH) $(STS) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(TLSRPT) $(OAUTH) $(STS) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
-              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) -lpthread -lm
+              $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) $(ZLIB_LIBS) -lpthread -lm
 LIB_OBJS   += lib/control/local.o
 
 $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
@@ -213,6 +217,7 @@ $(filter $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.
 # Their planted faults, and a clock of their own, take the place of these.
 $(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
 $(B)/tests/relay/sts_test: override LDFLAGS += -Wl,--wrap=clock_gettime
+$(B)/tests/relay/report_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/tls/ticket_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 

@@ -17,6 +17,7 @@ enum {
 	FETCH_WAITING_MAX = 512, /* behind them; further ones are refused */
 	FETCH_OWNER_WAITING_MAX = 384,
 	FETCH_BODY_MAX = 57344,
+	FETCH_POST_MAX = 49152, /* of a request */
 	FETCH_HEADERS_MAX = 32768, /* of one answer, 1xx and trailers included */
 	FETCH_TIMEOUT_MAX_MS = 60 * 1000,
 	FETCH_ADDRESSES_MAX = 8, /* of one kind, of one host */

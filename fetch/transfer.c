@@ -538,7 +538,7 @@ static struct transfer *transfer_new(struct fetch *fetch, size_t body_max)
 	t->max_age = -1;
 	t->deadline = evtimer_new(daemon_base(fetch->daemon), on_deadline, t);
 	buf_init(&t->addresses, RESOLVE_MAX);
-	buf_init(&t->body, 16384);
+	buf_init(&t->body, FETCH_POST_MAX);
 	buf_init(&t->got, body_max > 0 && body_max < FETCH_BODY_MAX ? body_max : FETCH_BODY_MAX);
 	t->link = fetch->tail;
 	*fetch->tail = t;

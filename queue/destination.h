@@ -105,6 +105,11 @@ void outbound_retry(const struct message *message);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
 
+/* ---- relay_mail.c: messages that relay has written itself ---- */
+struct relay_mail;
+/* Its answer comes by the channel. E_PROTO: it is none. */
+int relay_mail_take(struct queue *queue, uint32_t id, const struct relay_mail *body);
+
 /* ---- control_outbound.c ---- */
 void queue_control_stats(struct queue *queue, struct control_reply *reply);
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause);

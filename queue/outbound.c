@@ -400,7 +400,7 @@ static void job_end(struct job *job, bool reached, struct span why)
 	queue_try_finish(d->queue);
 }
 
-static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct queue *queue = arg;
 	const struct relay_result *body = (const void *)m->body;
@@ -408,6 +408,8 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct target *t;
 
 	(void)conn;
+	if (m->type == &ipc_relay_mail)
+		return relay_mail_take(queue, m->id, (const void *)m->body);
 	if (m->type != &ipc_relay_result || job == NULL)
 		return E_PROTO;
 	t = target_at(job, body->recipient);
@@ -454,7 +456,7 @@ static void on_relay_closed(void *arg, struct ipc_conn *conn)
 	relay_lost(queue);
 }
 
-static const struct ipc_conn_callbacks relay_callbacks = {on_result, on_relay_closed};
+static const struct ipc_conn_callbacks relay_callbacks = {on_relay, on_relay_closed};
 
 static void pump_one(void *arg, struct destination *d)
 {

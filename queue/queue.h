@@ -109,6 +109,7 @@ struct queue {
 	struct ipc_conn *auth;
 	struct ipc_conn *deliver;
 	struct ipc_conn *relay;
+	unsigned relay_mails; /* of its own, that are being written */
 	struct destinations *destinations;
 	struct job *jobs; /* with relay */
 	struct job *new_jobs, **new_jobs_tail; /* made in this turn of the loop */
@@ -188,7 +189,7 @@ void disk_unlink(struct disk *disk, uint64_t id);
 void client_new(struct queue *queue, struct span role, int fd);
 /* A message is done with: its file serves its client again (fd is taken), or is removed. */
 void accept_retire(struct message *message);
-/* A message of our own (a DSN). content and envelope are copied. done(arg, code) on the loop. */
+/* A message of our own (a DSN, a report of relay's). content and envelope are copied. done(arg, code) on the loop. */
 int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope,
     void (*done)(void *arg, int code), void *arg);
 

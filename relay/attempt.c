@@ -117,8 +117,9 @@ void attempt_in_clear(struct job *job)
 
 void attempt_tell(const struct job *job, enum outcome_kind kind)
 {
-	const struct outcome outcome = {.kind = kind, .source = kind == OUTCOME_DNSSEC_INVALID ? SOURCE_TLSA : SOURCE_STS, .sts = job->sts, .domain = job->domain,
-	    .host = job->route->hosts[job->host].name, .address = "", .text = job->failure.text};
+	bool dane = kind == OUTCOME_DNSSEC_INVALID || kind == OUTCOME_DANE_REQUIRED;
+	const struct outcome outcome = {.kind = kind, .source = dane ? SOURCE_TLSA : SOURCE_STS, .sts = job->sts, .dane = job->dane, .domain = job->domain,
+	    .host = job->route->hosts[job->host].name, .address = "", .our_address = "", .text = job->failure.text};
 
 	outcome_tell(job, &outcome);
 }
@@ -172,6 +173,8 @@ void attempt_with_dane(struct job *job)
 	}
 	if (job->policy.not_named)
 		attempt_tell(job, OUTCOME_FAILED);
+	else if (job->dialled_count > 0 && job->dane_says != DANE_USABLE && span_eq(job->way.tls, SPAN_LIT("dane-only")))
+		attempt_tell(job, OUTCOME_DANE_REQUIRED);
 	attempt_skip(job);
 }
 
@@ -231,7 +234,7 @@ static void on_sts(void *arg, const struct sts_answer *answer)
 	trace_sts(job, answer);
 	if (answer->failure != OUTCOME_GOOD) {
 		const struct outcome outcome = {.kind = answer->failure, .source = SOURCE_STS, .delivered = true, .sts = job->sts, .domain = job->domain, .host = "",
-		    .address = "", .text = answer->text};
+		    .address = "", .our_address = "", .text = answer->text};
 
 		outcome_tell(job, &outcome);
 	}

@@ -113,6 +113,10 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *mess
 	(void)conn;
 	if (message->type == &ipc_relay_deliver)
 		return deliver(channel, message);
+	if (message->type == &ipc_relay_mailed) {
+		reports_mailed(channel->relay, message->id, ((const struct relay_mailed *)(const void *)message->body)->code);
+		return 0;
+	}
 	cancel(channel, message->id);
 	return 0;
 }
@@ -136,7 +140,13 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 	*channel->link = channel->next;
 	if (channel->next != NULL)
 		channel->next->link = channel->link;
+	reports_mail_lost(channel->relay);
 	free(channel);
+}
+
+int channel_mail(struct relay *relay, uint32_t id, const struct relay_mail *mail)
+{
+	return relay->channels != NULL ? ipc_conn_send(relay->channels->conn, &ipc_relay_mail, id, mail, -1) : E_CLOSED;
 }
 
 void channel_sweep(struct relay *relay)

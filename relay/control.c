@@ -159,10 +159,12 @@ static void status(struct relay *relay, struct control_reply *reply)
 		if (!buf_failed(&row))
 			control_reply_row(reply, buf_span(&row));
 	}
-	buf_fini(&row);
-	control_reply_done(reply, EX_OK, "%u messages on their way, %u connections; since the start %llu recipients served, %llu put off, %llu refused; %llu connections failed",
+	buf_clear(&row);
+	outcome_uses(relay, &row);
+	control_reply_done(reply, EX_OK, "%u messages on their way, %u connections; since the start %llu recipients served, %llu put off, %llu refused; %llu connections failed; of the others %s",
 	    relay->job_count, relay->session_count, (unsigned long long)relay->sent, (unsigned long long)relay->deferred, (unsigned long long)relay->refused,
-	    (unsigned long long)relay->failed_sessions);
+	    (unsigned long long)relay->failed_sessions, buf_cstr(&row));
+	buf_fini(&row);
 }
 
 static void on_request(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input, struct span secret)
@@ -179,8 +181,10 @@ static void on_request(void *arg, struct control_reply *reply, const struct span
 		control_policies(arg, reply, args, count);
 	else if (span_eq(verb, SPAN_LIT("forget")))
 		control_forget(arg, reply, args, count);
+	else if (span_eq(verb, SPAN_LIT("report")))
+		reports_command(arg, reply, args, count);
 	else
-		control_reply_done(reply, EX_USAGE, "it is test, status, policies or forget, not %.*s", SPAN_ARG(span_sub(verb, 0, 40)));
+		control_reply_done(reply, EX_USAGE, "it is test, status, policies, forget or report, not %.*s", SPAN_ARG(span_sub(verb, 0, 40)));
 }
 
 int control_open(struct relay *relay)

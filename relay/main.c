@@ -49,6 +49,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	channel_sweep(relay);
 	session_sweep(relay);
 	destination_trim(relay);
+	reports_sweep(relay);
 	sts_lookups_sweep(relay->sts);
 }
 
@@ -94,7 +95,7 @@ static int relay_confined(struct daemon *daemon, struct err *err)
 	relay->dns = dns_new(daemon_base(daemon));
 	relay->sweep = event_new(daemon_base(daemon), -1, EV_PERSIST, on_sweep, relay);
 	relay->fetch = fetch_client_new(daemon);
-	if (relay->dns == NULL || relay->fetch == NULL || make_lookups(relay) != 0 || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
+	if (relay->dns == NULL || relay->fetch == NULL || make_lookups(relay) != 0 || reports_open(relay) != 0 || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
 		return err_set(err, E_NOMEM, "no memory for the relay");
 	dns_on_lost(relay->dns, on_dns_lost, relay);
 	take_settings(relay);
@@ -121,6 +122,7 @@ static void relay_halt(struct daemon *daemon)
 	struct job *job = relay->jobs;
 
 	relay->halting = true;
+	reports_halt(relay);
 	while (job != NULL) {
 		struct job *next = job->next;
 

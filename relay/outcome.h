@@ -7,8 +7,13 @@
 
 #include "sts/sts.h"
 
+#include <netinet/in.h>
+
+struct buf;
 struct dane;
 struct job;
+struct relay;
+struct session;
 
 enum outcome_kind {
 	OUTCOME_GOOD, /* with TLS, as its policy wants it */
@@ -26,6 +31,9 @@ enum outcome_kind {
 	OUTCOME_KINDS,
 };
 
+/* The TLS of a connection that is ready for mail: who vouched for the host, and the version. */
+enum outcome_use { USE_NONE, USE_ANYBODY, USE_VERIFIED, USE_STS, USE_DANE, USE_TLS12, USE_TLS13, OUTCOME_USES };
+
 /* What the host was held against. */
 enum outcome_source { SOURCE_NONE, SOURCE_STS, SOURCE_TLSA };
 
@@ -38,11 +46,18 @@ struct outcome {
 	const struct dane *dane;      /* of SOURCE_TLSA, when they are known */
 	struct span domain;	      /* that mail is for */
 	const char *host, *address;   /* the MX; address "": none was reached */
+	const char *our_address;      /* "" likewise */
 	const char *text;	      /* what happened, for people; "" for nothing */
 };
 
 /* "starttls-not-supported", …: the words of RFC 8460 section 4.3; "" for OUTCOME_GOOD. Static. */
 const char *outcome_name(enum outcome_kind kind);
+/* The address that a connected socket speaks from, "" when nobody knows. */
+void outcome_our_address(int fd, char out[INET6_ADDRSTRLEN]);
+/* A session that is ready, once. */
+void outcome_count(struct session *session);
+/* "3 without TLS, …" */
+void outcome_uses(const struct relay *relay, struct buf *out);
 /* To the log, and to whoever collects for reports. */
 void outcome_tell(const struct job *job, const struct outcome *outcome);
 

@@ -12,6 +12,7 @@
 #include "relay/dial.h"
 #include "relay/policy.h"
 #include "relay/recipients.h"
+#include "relay/report.h"
 #include "relay/route.h"
 #include "relay/state.h"
 #include "relay/sts_lookup.h"
@@ -21,6 +22,7 @@ struct control_server;
 struct event;
 struct fetch_client;
 struct ipc_conn;
+struct relay_mail;
 
 enum {
 	RELAY_SESSIONS_MAX = 8000,	/* connections at once; further jobs wait */
@@ -135,6 +137,7 @@ struct job {
 struct relay {
 	struct daemon *daemon;
 	struct state *state;
+	struct reports *reports; /* NULL: nothing is counted */
 	struct dns *dns;
 	struct fetch_client *fetch;
 	struct sts_lookups *sts; /* NULL: no domain is asked for a policy */
@@ -155,6 +158,7 @@ struct relay {
 	struct channel *channels;
 	struct control_server *control;
 	uint32_t seed;
+	uint64_t used[OUTCOME_USES]; /* connections that were ready for mail, by their TLS */
 	uint64_t sent, deferred, refused, failed_sessions;
 	bool halting;
 };
@@ -174,6 +178,8 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
 
 /* ---- channel.c: queue ---- */
 void channel_new(struct relay *relay, int fd);
+/* A message of our own for queue; reports_mailed tells what became of it. E_CLOSED: queue is away; E_TOOBIG, E_LIMIT. */
+int channel_mail(struct relay *relay, uint32_t id, const struct relay_mail *mail);
 /* Ends those that have lost a result: queue asks for another one and tries again. */
 void channel_sweep(struct relay *relay);
 
@@ -241,11 +247,13 @@ struct session {
 	char domain[DNS_NAME_TEXT]; /* that mail is for; "": of a host that is configured */
 	char canonical[DNS_NAME_TEXT]; /* where its CNAMEs led to; "" */
 	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
+	char our_address[INET6_ADDRSTRLEN];
 	unsigned messages;
 	int64_t began_ms, idle_ms, phase_end_ms;
 	bool reused;	  /* the job did not make it */
 	bool handshaking, tls_failed;
 	bool told;	      /* what came of its security */
+	bool counted;	      /* in the relay's used */
 	enum outcome_kind kind; /* what is wrong with its TLS */
 	char doubt[128];	/* the same for people */
 	bool content;	  /* it is being sent */

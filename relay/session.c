@@ -187,6 +187,8 @@ static enum outcome_kind kind_of(const struct session *s)
 		return s->kind;
 	if (s->tls_failed)
 		return OUTCOME_FAILED;
+	if (is_tls && s->policy.source == SOURCE_TLSA && s->policy.trust != TLS_DANE)
+		return OUTCOME_TLSA_INVALID;
 	return !is_tls ? OUTCOME_NO_STARTTLS : s->policy.not_named ? OUTCOME_FAILED : OUTCOME_GOOD;
 }
 
@@ -196,6 +198,8 @@ static const char *doubt_of(const struct session *s, enum outcome_kind kind)
 		return s->doubt;
 	if (s->tls_failed)
 		return s->ended.text;
+	if (kind == OUTCOME_TLSA_INVALID)
+		return "none of its TLSA records can be used";
 	return kind == OUTCOME_NO_STARTTLS ? "the server does not offer STARTTLS" : "the policy does not name the host";
 }
 
@@ -203,7 +207,7 @@ void session_tell(struct session *s, bool delivered)
 {
 	enum outcome_kind kind = kind_of(s);
 	const struct outcome outcome = {.kind = kind, .source = s->policy.source, .delivered = delivered, .sts = s->job != NULL ? s->job->sts : NULL, .dane = s->dane,
-	    .domain = s->job != NULL ? s->job->domain : span_str(s->domain), .host = s->host, .address = s->address, .text = doubt_of(s, kind)};
+	    .domain = s->job != NULL ? s->job->domain : span_str(s->domain), .host = s->host, .address = s->address, .our_address = s->our_address, .text = doubt_of(s, kind)};
 
 	if (!s->told && s->job != NULL)
 		outcome_tell(s->job, &outcome);
@@ -374,6 +378,7 @@ static void begin_content(struct session *s)
 static void on_ready(struct session *s)
 {
 	begin_phase(s, 0);
+	outcome_count(s);
 	session_tell(s, true);
 	if (s->job != NULL)
 		job_session_ready(s->job);
@@ -540,6 +545,7 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	s->began_ms = clock_monotonic_ms();
 	snprintf(s->tls, sizeof(s->tls), "none");
 	snprintf(s->address, sizeof(s->address), "%s", address);
+	outcome_our_address(fd, s->our_address);
 	snprintf(s->host, sizeof(s->host), "%s", job->route->hosts[job->host].name);
 	s->next = relay->sessions;
 	s->link = &relay->sessions;

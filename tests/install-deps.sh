@@ -7,7 +7,7 @@ set -eu
 packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \
 libidn2-dev libutf8proc-dev libjansson-dev libcrypt-dev libpam0g-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist swaks curl gsasl openssl strace \
 libpam-wrapper libnss-wrapper msmtp s-nail mutt git-email libmailtools-perl libnet-ssleay-perl libauthen-sasl-perl libnet-smtp-ssl-perl php-cli"
-packages="$packages libunbound-dev nsd ldnsutils mount"
+packages="$packages zlib1g-dev libunbound-dev nsd ldnsutils mount"
 # Mail servers that mail is sent to, by tests that need to be root. Postfix does not take the place of another; for the libraries see below.
 [ "$(id -u)" -ne 0 ] || packages="$packages libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
 [ "$(id -u)" -ne 0 ] || [ -e /usr/sbin/sendmail ] || packages="$packages postfix"

@@ -132,7 +132,7 @@ static int check_value(enum conf_setting setting, const struct conf_value *v, st
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: syslog stderr file:/PATH", name, SPAN_ARG(v->text));
 	if ((setting == CONF_oauth_introspection || setting == CONF_oauth_jwks) && v->text.len > 0 && !is_https_url(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a URL such as https://id.example.org/keys", name, SPAN_ARG(v->text));
-	if ((setting == CONF_catch_all || setting == CONF_postmaster) && v->text.len > 0 && !is_address(v->text))
+	if ((setting == CONF_catch_all || setting == CONF_postmaster || setting == CONF_relay_tls_reports_contact) && v->text.len > 0 && !is_address(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not an address such as alice@example.org", name, SPAN_ARG(v->text));
 	if (setting == CONF_pam_service && (v->text.len == 0 || span_find(v->text, '/') < v->text.len))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not the name of a file in /etc/pam.d", name, SPAN_ARG(v->text));
