@@ -35,6 +35,8 @@ CURL_LIBS     ?= -lcurl
 UNBOUND_LIBS  ?= -lunbound
 CMOCKA_LIBS   ?= -lcmocka
 
+comma := ,
+
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
@@ -301,6 +303,12 @@ check-guessing: deps-rigs all
 	@$(RIG_ENV) tests/load/guessing.py $(RIG)
 check-soak: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+# A queue with very many messages for dead hosts: N=10000,100000 of them. Its tool for filling a spool syncs nothing.
+$(B)/tests/fill: $(B)/obj/tests/load/fill.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -Wl,--wrap=fsync -Wl,--wrap=fdatasync -o $@ $^ $(UNIT_LIBS)
+bench-queue: deps-rigs all $(B)/tests/fill
+	@$(RIG_ENV) tests/load/deferred.py $(subst $(comma), ,$(N))
 # What kills at a system call; and what a store says of itself.
 $(B)/tests/killer $(B)/tests/numbers: $(B)/tests/%: $(B)/obj/tests/crash/%.o $(B)/lib.a
 	@mkdir -p $(@D)
@@ -348,7 +356,6 @@ $$(P)/libexec/$(1): $$(addprefix $$(B)/obj/,$$($(1)_O) tests/plant/$$(PLANT).o) 
 	$$(CC) $$(CFLAGS) $$(HARDEN_LDFLAGS) $$(LDFLAGS) $$(addprefix -Wl$$(comma)--wrap=,$$(call plant_line,2)) -o $$@ \
 		$$(filter %.o,$$^) $$($(1)_L)
 endef
-comma := ,
 $(foreach d,$(PLANT_IN),$(eval $(call planted,$(d))))
 
 # All else is the suite's own.
@@ -498,4 +505,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall
+.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall
