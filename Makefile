@@ -194,12 +194,12 @@ $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/queue/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
-$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/queue/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -221,7 +221,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
            control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o \
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o queue/texts.o queue/waiting.o relay/recipients.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)

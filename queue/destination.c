@@ -273,9 +273,15 @@ static unsigned room(const struct destination *d)
 	return window < 1 ? 1 : window < limit ? window : limit;
 }
 
+/* What was tried before waits for the answer of the one before it: it is not known whether there is one. */
+static bool waits_for_proof(const struct destination *d)
+{
+	return !d->reached && d->in_flight > 0 && d->lanes->jobs->tried_before;
+}
+
 struct job *destination_take(struct destination *d)
 {
-	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || destination_is_dead(d, clock_wall()) || !has_turn(d))
+	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || waits_for_proof(d) || destination_is_dead(d, clock_wall()) || !has_turn(d))
 		return NULL;
 	d->in_flight++;
 	return take_job(d);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
-enum { LIST_POOL_MAX = 256 * 1024 };
+enum { LIST_POOL_MAX = 256 * 1024, LIST_ROWS = 16 * 1024 /* octets of rows in one message, about */ };
 
 struct listing {
 	struct queue *queue;
@@ -18,6 +18,7 @@ struct listing {
 	struct pool *pool; /* of the filter */
 	struct filter filter;
 	struct walk *walk;
+	struct buf rows; /* on their way: a message for each would cost more than the row */
 	size_t count;
 };
 
@@ -34,7 +35,6 @@ static void row_begin(struct buf *out, const struct row *row)
 	char id[SPOOL_ID_TEXT];
 
 	spool_id_format(row->id, id);
-	buf_init(out, CONTROL_PIECE);
 	buf_printf(out, "{\"id\":\"%s\",\"status\":\"%s\",\"size\":%llu,\"arrived\":%lld,\"next\":%lld,\"sender\":", id, row->status,
 	    (unsigned long long)row->size, (long long)row->arrived, (long long)row->next);
 	json_add_string(out, row->sender);
@@ -42,13 +42,11 @@ static void row_begin(struct buf *out, const struct row *row)
 	json_add_string(out, row->recipient);
 }
 
-static void row_end(struct control_reply *reply, struct buf *out, struct span reason)
+static void row_end(struct buf *out, struct span reason)
 {
 	buf_add_str(out, ",\"reason\":");
 	json_add_string(out, reason);
 	buf_add_char(out, '}');
-	control_reply_row(reply, buf_span(out));
-	buf_fini(out);
 }
 
 static struct row row_of(const struct message *m, size_t recipient)
@@ -62,9 +60,36 @@ void queue_control_row_recipient(struct control_reply *reply, const struct messa
 	struct row row = row_of(m, i);
 	struct buf out;
 
+	buf_init(&out, CONTROL_PIECE);
 	row_begin(&out, &row);
 	buf_printf(&out, ",\"recipient_status\":\"%s\",\"attempts\":%u", queue_status_name(m->states[i].status), m->states[i].attempts);
-	row_end(reply, &out, m->states[i].text);
+	row_end(&out, m->states[i].text);
+	control_reply_row(reply, buf_span(&out));
+	buf_fini(&out);
+}
+
+static void send_rows(struct listing *l)
+{
+	if (buf_len(&l->rows) > 0)
+		control_reply_row(l->reply, buf_span(&l->rows));
+	buf_clear(&l->rows);
+}
+
+static void show(struct listing *l, const struct row *row, size_t recipients, struct span reason)
+{
+	size_t before;
+
+	if (buf_len(&l->rows) >= LIST_ROWS)
+		send_rows(l);
+	before = buf_len(&l->rows);
+	if (before > 0)
+		buf_add_char(&l->rows, '\n');
+	row_begin(&l->rows, row);
+	buf_printf(&l->rows, ",\"recipient_count\":%zu", recipients);
+	row_end(&l->rows, reason);
+	if (buf_failed(&l->rows))
+		buf_cut(&l->rows, before); /* longer than any row is: the others are shown */
+	l->count++;
 }
 
 /* The first recipient that still waits stands for the message. */
@@ -72,12 +97,8 @@ static void show_message(struct listing *l, const struct message *m)
 {
 	size_t shown = message_shown(m);
 	struct row row = row_of(m, shown);
-	struct buf out;
 
-	row_begin(&out, &row);
-	buf_printf(&out, ",\"recipient_count\":%zu", m->file.envelope.recipient_count);
-	row_end(l->reply, &out, m->states[shown].text);
-	l->count++;
+	show(l, &row, m->file.envelope.recipient_count, m->states[shown].text);
 }
 
 static void show_waiting(struct listing *l, const struct waiting *w)
@@ -85,12 +106,8 @@ static void show_waiting(struct listing *l, const struct waiting *w)
 	const struct waiting_set *set = l->queue->waiting;
 	struct row row = {.id = w->id, .size = w->size, .status = filter_status_of_waiting(set, w), .arrived = w->arrived,
 	    .next = w->held ? w->next : waiting_due(set, w), .sender = text_span(w->sender), .recipient = text_span(w->recipient)};
-	struct buf out;
 
-	row_begin(&out, &row);
-	buf_printf(&out, ",\"recipient_count\":%u", w->recipients);
-	row_end(l->reply, &out, text_span(w->reason));
-	l->count++;
+	show(l, &row, w->recipients, text_span(w->reason));
 }
 
 static void look_into_file(struct listing *l, const struct waiting *w)
@@ -139,6 +156,7 @@ void queue_control_left(const struct queue *queue, char *out, size_t size)
 static void listing_free(struct listing *l)
 {
 	pool_free(&l->pool);
+	buf_fini(&l->rows);
 	free(l);
 }
 
@@ -147,6 +165,7 @@ static void list_end(void *arg)
 	struct listing *l = arg;
 	char left[100];
 
+	send_rows(l);
 	queue_control_left(l->queue, left, sizeof(left));
 	control_reply_done(l->reply, EX_OK, "%s", left[0] != '\0' ? left : l->count > 0 ? "" : l->filter.any ? "no message fits" : "the queue is empty");
 	listing_free(l);
@@ -160,6 +179,7 @@ void queue_control_list(struct queue *queue, struct control_reply *reply, const 
 		l->queue = queue;
 		l->reply = reply;
 		l->pool = pool_new(NULL, LIST_POOL_MAX);
+		buf_init(&l->rows, CONTROL_PIECE);
 	}
 	if (l != NULL && l->pool != NULL && filter_copy(l->pool, filter, &l->filter))
 		l->walk = walk_begin(queue, list_one, list_end, l);

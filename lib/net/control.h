@@ -29,7 +29,7 @@ struct control_server *control_server_new(struct daemon *daemon, control_handler
 struct control_server *control_server_new_on(struct event_base *base, int fd, control_handler *handler, void *arg);
 void control_server_free(struct control_server **server);
 
-/* json: one object. Dropped silently when the command has gone away. */
+/* json: one object, or several with a line end between them, CONTROL_PIECE bytes at most. Dropped silently when the command has gone away. */
 void control_reply_row(struct control_reply *reply, struct span json);
 void control_reply_text(struct control_reply *reply, struct span text);
 /*

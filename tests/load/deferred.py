@@ -153,8 +153,13 @@ class Run:
         return seconds, result
 
     def command(self, name, *args, expected=None, end=None):
+        pid = queue_pid(self.suite)
+        before, clients = cpu(pid), resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds, got = self.fresh_while(name, lines, self.suite, *args)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.figure("%s, s" % name, seconds, end)
+        self.findings.say("%d messages: %s: processor time of queue %.2f s, of the command %.2f s" % (
+            self.count, name, cpu(pid) - before, after.ru_utime + after.ru_stime - clients.ru_utime - clients.ru_stime))
         if expected is not None:
             self.findings.expect(abs(got - expected) <= 20, "%d messages: %s prints %d lines (%d)" % (self.count, name, got, expected))
 
@@ -205,12 +210,12 @@ def measure_one(findings, suite, remote, silent, count):
     run.footprint(empty, "at rest")
     commands(run)
     run.footprint(empty, "after that")
-    pid, before = queue_pid(suite), silent.total
+    pid = queue_pid(suite)
     used = cpu(pid)
     run.command("flush --all", "flush", "--all")
     run.fresh_while("while all are tried", time.sleep, 10)
     run.figure("processor time of queue for a flush, and the 10 s behind it, s", cpu(pid) - used)
-    run.figure("connections to silent hosts for that", silent.total - before)
+    run.figure("connections to each silent host, since the start", silent.total / (DOMAINS / 2), 2)
     run.footprint(empty, "while all are tried")
     run.command("delete --all", "delete", "--all")
     until(lambda: lines(suite, "list", "--json") == 0, 30, "the queue is not empty")
