@@ -11,6 +11,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -208,6 +211,9 @@ static void end(struct recovery *r)
 	r->queue->recovery = NULL;
 	free(r->ids);
 	free(r);
+#ifdef __GLIBC__
+	malloc_trim(0); /* each thread's share of the allocator keeps what its files took */
+#endif
 }
 
 static void go_on(struct recovery *r);

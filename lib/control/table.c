@@ -92,11 +92,21 @@ static void string_text(struct span s, char *out, size_t limit)
 	size_t n = 0;
 
 	while (s.len > 0) {
-		const char *at = s.ptr;
-		int32_t cp = utf8_next(&s);
-		bool shown = cp >= ' ' && (cp < 0x7f || cp >= 0xa0);
-		size_t len = shown ? (size_t)(s.ptr - at) : 1;
+		const char *at;
+		int32_t cp;
+		bool shown;
+		size_t len;
 
+		while (s.len > 0 && n < limit && *s.ptr >= ' ' && *s.ptr < 0x7f) {
+			out[n++] = *s.ptr;
+			s = span_from(s, 1);
+		}
+		if (s.len == 0 || n == limit)
+			break;
+		at = s.ptr;
+		cp = utf8_next(&s);
+		shown = cp >= ' ' && (cp < 0x7f || cp >= 0xa0);
+		len = shown ? (size_t)(s.ptr - at) : 1;
 		if (n + len > limit)
 			break;
 		memcpy(out + n, shown ? at : "?", len);
