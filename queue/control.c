@@ -371,8 +371,8 @@ static enum walk_next change_file(struct change *c, const struct waiting *w)
 	struct err err = {0};
 	uint64_t id = w->id;
 
-	if (c->queue->active_count > c->queue->active_max / 2)
-		return WALK_LATER; /* notifications are on their way: the places of others are theirs */
+	if (c->queue->active_count > c->queue->active_max - c->queue->active_max / 8)
+		return WALK_LATER; /* notifications of those before are on their way */
 	if (message_load(c->queue, id, false, &m, &err) != 0)
 		return WALK_ON;
 	if (!w->held)

@@ -85,9 +85,11 @@ int64_t destination_busy_until(const struct queue *queue, uint64_t number)
 
 	if (d == NULL)
 		return 0;
+	if (!d->paused && !d->kept && destination_is_dead(d, now))
+		return d->dead_until;
 	if (d->paused || d->kept || destination_is_full(d) || (is_doubtful(d) && d->in_flight + d->waiting >= DESTINATION_PROBES))
 		return now + DESTINATION_BUSY_S;
-	return destination_is_dead(d, now) ? d->dead_until : 0;
+	return 0;
 }
 
 struct destination *destination_find(struct queue *queue, struct span key)
