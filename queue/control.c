@@ -245,7 +245,7 @@ static void change_ids(struct change *c, const struct span *ids, size_t count)
 
 /* ---- changes of all that fit, while mail goes on ---- */
 
-enum { CHANGE_FLYING = 256, CHANGE_POOL_MAX = 256 * 1024 };
+enum { CHANGE_FLYING = 64 /* commits wait behind them */, CHANGE_POOL_MAX = 256 * 1024 };
 
 static void log_change(const struct change *c, uint64_t id, const struct err *err)
 {
