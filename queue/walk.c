@@ -66,22 +66,33 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* All ids, each once: what is active may wait as well for a moment. */
 static void note_ids(struct walk *walk)
 {
 	struct queue *queue = walk->queue;
-	size_t count = 0, unique = 0;
 
 	for (size_t b = 0; b < QUEUE_ACTIVE_BUCKETS; b++)
 		for (struct message *m = queue->active[b]; m != NULL; m = m->bucket_next)
-			walk->ids[count++] = m->id;
+			walk->ids[walk->count++] = m->id;
 	for (size_t i = 0; i < waiting_count(queue->waiting); i++)
-		walk->ids[count++] = waiting_at(queue->waiting, i)->id;
-	qsort(walk->ids, count, sizeof(*walk->ids), compare_ids);
-	for (size_t i = 0; i < count; i++)
+		walk->ids[walk->count++] = waiting_at(queue->waiting, i)->id;
+}
+
+/* In order, and each once: what is active may wait as well for a moment. By a thread: of a million it takes longer than others like to wait. */
+static void sort_ids(struct disk_job *job)
+{
+	struct walk *walk = job->arg;
+	size_t unique = 0;
+
+	qsort(walk->ids, walk->count, sizeof(*walk->ids), compare_ids);
+	for (size_t i = 0; i < walk->count; i++)
 		if (unique == 0 || walk->ids[unique - 1] != walk->ids[i])
 			walk->ids[unique++] = walk->ids[i];
 	walk->count = unique;
+}
+
+static void on_sorted(struct disk_job *job)
+{
+	walk_go_on(job->arg);
 }
 
 struct walk *walk_begin(struct queue *queue, enum walk_next (*one)(void *arg, uint64_t id), void (*end)(void *arg), void *arg)
@@ -97,6 +108,8 @@ struct walk *walk_begin(struct queue *queue, enum walk_next (*one)(void *arg, ui
 		return NULL;
 	}
 	note_ids(walk);
-	walk_go_on(walk);
-	return walk;
+	if (disk_work(queue->disk, sort_ids, on_sorted, walk))
+		return walk;
+	walk_free(walk);
+	return NULL;
 }
