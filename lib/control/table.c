@@ -238,7 +238,6 @@ static bool plain_cell(const struct table *table, size_t c, struct span *rest, c
 
 static bool add_plain(struct table *table, struct span row)
 {
-	size_t before = buf_len(&table->cells);
 	char text[TABLE_TEXT];
 	bool good = table->count > 0 && next_char(&row, '{');
 
@@ -247,16 +246,14 @@ static bool add_plain(struct table *table, struct span row)
 		if (good)
 			add_cell(table, c, text);
 	}
-	if (!good || row.len > 0)
-		buf_cut(&table->cells, before);
 	return good && row.len == 0;
 }
 
 /* ---- any row ---- */
 
-void table_add(struct table *table, struct span row)
+static void add_any(struct table *table, struct span row)
 {
-	json_t *object = add_plain(table, row) ? NULL : json_loadb(row.ptr, row.len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *object = json_loadb(row.ptr, row.len, JSON_REJECT_DUPLICATES, NULL);
 
 	if (object != NULL && table->count == 0)
 		take_columns(table, object);
@@ -269,6 +266,18 @@ void table_add(struct table *table, struct span row)
 		add_cell(table, c, text);
 	}
 	json_decref(object);
+}
+
+void table_add(struct table *table, struct span row)
+{
+	size_t before = buf_len(&table->cells);
+
+	if (!add_plain(table, row)) {
+		buf_cut(&table->cells, before);
+		add_any(table, row);
+	}
+	if (buf_failed(&table->cells))
+		buf_cut(&table->cells, before); /* whole rows only */
 }
 
 static void print_cell(const struct table *table, size_t column, const char *text, FILE *out)
