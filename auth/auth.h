@@ -150,6 +150,8 @@ struct password_ask {
 int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg);
 /* The same source is being answered the same question: it learns nothing more, and nothing more is hashed. */
 bool password_is_asked(struct password_pool *pool, const struct password_ask *ask, struct span password);
+/* The next stranger does not wait for what others' guesses have cost. */
+void password_forgive(struct password_pool *pool);
 /* All credentials of a password. */
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);
 
@@ -179,8 +181,14 @@ void login_by_own_password(struct login *login, struct span password);
 /* The client has proved that it is this user, or not: reason says in the log what was wrong. code: 0, E_AUTHFAILED, or what kept us from finding out. */
 void login_end(struct login *login, int code, const char *reason);
 void login_proved(struct login *login);
-/* Somebody says who it is: a certificate, which the daemon that has the connection has checked, or the identity provider. */
-void login_vouched(struct login *login);
+/*
+ * Somebody says who it is: a certificate, which the daemon that has the connection has checked, or the identity provider. Whether that user may
+ * come in is told to `done`, perhaps at once, which then ends the login (code 0: login_proved); without one the login ends by itself.
+ */
+typedef void login_vouched_done(void *arg, int code, const char *reason);
+void login_vouched(struct login *login, login_vouched_done *done, void *arg);
+/* In place of login_drop() while `done` has not been called. */
+void login_let_go(struct login *login);
 /* Before a proof is looked at; false: it must not be, and the login has been refused. */
 bool login_may_prove(struct login *login);
 /* A proof was right, though the client has still to say so. */

@@ -36,6 +36,8 @@ static void clear(struct request *q, const struct attempt *only)
 {
 	unsigned count = only != NULL ? defence_clear(q->auth->defence, only) : defence_clear_all(q->auth->defence);
 
+	if (only == NULL)
+		password_forgive(q->auth->passwords);
 	log_event(EV_auth_failures_cleared, daemon_log(q->auth->daemon), F_STR("object", only != NULL ? only->user : "all"));
 	control_reply_done(q->reply, EX_OK, "%u counts are forgotten", count);
 }

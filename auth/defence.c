@@ -28,6 +28,9 @@ static const struct rule {
     [DEFENCE_ACCOUNT] = {DEFENCE_CHECKS, DEFENCE_CHECKS, DEFENCE_MINUTE_MS}, /* by the times of its checks, not by this */
 };
 
+/* A check that waits or is under way: it counts for as long as that takes, and then for a minute. */
+static const int64_t CHECK_PENDING = INT64_MAX;
+
 static const unsigned waits_s[] = {1, 2, 4, 8, 15};
 
 struct slot {
@@ -36,9 +39,7 @@ struct slot {
 	int64_t last_ms;
 	uint64_t refused;
 	uint32_t count;
-	uint32_t next;			   /* of the times, the oldest */
-	uint32_t pending;		   /* checks that are under way */
-	int64_t checks_ms[DEFENCE_CHECKS]; /* of an account: when strangers' checks were; 0: none */
+	int64_t checks_ms[DEFENCE_CHECKS]; /* of an account: when strangers' checks ended; 0: none, or CHECK_PENDING */
 	char address[64];
 	char user[USER_SHOWN];
 };
@@ -153,6 +154,14 @@ static unsigned checks_of(const struct slot *slot, int64_t now_ms)
 	return count;
 }
 
+static int64_t *find_pending(struct slot *slot)
+{
+	for (unsigned i = 0; i < DEFENCE_CHECKS; i++)
+		if (slot->checks_ms[i] == CHECK_PENDING)
+			return &slot->checks_ms[i];
+	return NULL;
+}
+
 static unsigned failures_of(const struct slot *slot, enum defence_kind kind, int64_t now_ms)
 {
 	int64_t forgotten;
@@ -196,11 +205,13 @@ static int64_t debt_now(struct defence *d, int64_t now_ms)
 static void count_check(struct defence *d, struct attempt *a, int64_t now_ms)
 {
 	struct slot *slot = find_or_make(d, DEFENCE_ACCOUNT, a);
+	unsigned oldest = 0;
 
-	slot->checks_ms[slot->next] = now_ms;
-	slot->next = (slot->next + 1) % DEFENCE_CHECKS;
+	for (unsigned i = 1; i < DEFENCE_CHECKS; i++)
+		if (slot->checks_ms[i] < slot->checks_ms[oldest])
+			oldest = i;
+	slot->checks_ms[oldest] = CHECK_PENDING;
 	slot->last_ms = now_ms;
-	slot->pending++;
 	a->counted = true;
 }
 
@@ -214,7 +225,7 @@ const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 	if (!a->exempt && is_over(d, DEFENCE_ADDRESS, a, now_ms))
 		return "refused-address";
 	if (is_over(d, DEFENCE_ACCOUNT, a, now_ms)) {
-		a->may_wait = find(d, DEFENCE_ACCOUNT, a)->pending > 0;
+		a->may_wait = find_pending(find(d, DEFENCE_ACCOUNT, a)) != NULL;
 		return "refused-account";
 	}
 	if (debt_now(d, now_ms) > (defence_failures(d, a, now_ms) > 0 ? DEBT_FAILED_MAX_US : DEBT_MAX_US))
@@ -223,25 +234,20 @@ const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 	return NULL;
 }
 
-/* The row that it was counted in, if that is still there. */
-static struct slot *settle(struct defence *d, struct attempt *a)
+/* It is no longer under way: it ended at this time, or (0) does not count. The row may have gone to another account since. */
+static void settle(struct defence *d, struct attempt *a, int64_t when_ms)
 {
 	struct slot *slot = a->counted ? find(d, DEFENCE_ACCOUNT, a) : NULL;
+	int64_t *check = slot != NULL ? find_pending(slot) : NULL;
 
 	a->counted = false;
-	if (slot != NULL && slot->pending > 0)
-		slot->pending--;
-	return slot;
+	if (check != NULL)
+		*check = when_ms;
 }
 
 void defence_give_back(struct defence *d, struct attempt *a)
 {
-	struct slot *slot = settle(d, a);
-
-	if (slot == NULL)
-		return;
-	slot->next = (slot->next + DEFENCE_CHECKS - 1) % DEFENCE_CHECKS;
-	slot->checks_ms[slot->next] = 0;
+	settle(d, a, 0);
 }
 
 /* ---- after it ---- */
@@ -265,7 +271,7 @@ int64_t defence_wrong(struct defence *d, struct attempt *a, int64_t now_ms)
 	unsigned pair = note(d, DEFENCE_PAIR, a, now_ms);
 	unsigned address = a->known || a->exempt ? 0 : note(d, DEFENCE_ADDRESS, a, now_ms);
 
-	settle(d, a);
+	settle(d, a, now_ms);
 	return (int64_t)(pair > address ? pair : address) * 1000;
 }
 

@@ -5,7 +5,8 @@
  *
  * - who comes from a place from which the account usually logs in is never refused, whatever strangers do;
  * - of one account strangers have DEFENCE_CHECKS checks a minute altogether, whether the account exists or not;
- * - of all accounts together their wrong guesses have a quarter of a processor's time.
+ * - of all accounts together their wrong guesses have a quarter of a processor's time: password.c lets those that are hashed here
+ *   begin no faster, so that debt is made by what auth-pam checks.
  *
  * Tables are of a fixed size and keyed by a secret: no guessing fills memory, and nobody chooses what falls together.
  */

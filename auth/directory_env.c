@@ -135,8 +135,11 @@ int directory_open(const char *path, struct directory **out, struct err *err)
 	*out = NULL;
 	if (d != NULL)
 		d->path = strdup(path);
-	r = d != NULL && d->path != NULL && auth_pages_guard(path, DIRECTORY_MAP) != 0 ? directory_error(err, MDB_CORRUPTED, "its file data.mdb")
-		: d != NULL && d->path != NULL ? env_open(d, err) : err_set(err, E_NOMEM, "no memory for the directory");
+	r = d != NULL && d->path != NULL ? auth_pages_guard(path, DIRECTORY_MAP, err) : err_set(err, E_NOMEM, "no memory for the directory");
+	if (r == E_CORRUPT)
+		r = directory_error(err, MDB_CORRUPTED, "its file data.mdb");
+	if (r == 0)
+		r = env_open(d, err);
 	if (r != 0)
 		directory_close(&d);
 	*out = d;

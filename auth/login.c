@@ -1,12 +1,10 @@
 /* One login: look up, ask the defence, have the password checked beside the loop or by auth-pam, answer what failed late, and what is right with a grant. */
-#include "auth/auth.h"
+#include "auth/login_private.h"
 
 #include "auth/address.h"
 #include "auth/app.h"
-#include "auth/defence.h"
 #include "auth/machine_user.h"
 #include "auth/marks.h"
-#include "auth/system.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -21,41 +19,12 @@ enum {
 	LOGIN_GRANT_SECONDS = 30, /* the spawner is asked at once */
 	LOGIN_PENDING_MAX = 4096, /* with more, nobody's answer waits */
 	LOGIN_GRID_MS = 250,	  /* refusals are answered so long after the question, or twice so long: when tells nothing of why */
+	LOGIN_SYSTEM_GRID_MS = 1000, /* the same where there are users of this machine: how long PAM's modules take is theirs */
 	LOGIN_RANK_STRANGER = 16, /* behind so many of somebody who belongs here */
 	LOGIN_RANK_MAX = 64,
 	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account, or for what auth-pam says of the user */
 	LOGIN_PARK_STEP_MS = 100,
 	LOGIN_PARK_MS = 10 * 1000,
-};
-
-struct login {
-	struct login *next, **link;
-	struct auth *auth;
-	struct ipc_conn *conn; /* NULL when the asker has gone */
-	struct event *timer;
-	uint32_t id;
-	int64_t begun_ms;
-	struct attempt attempt;
-	struct account account;
-	bool found;    /* there is an account of this name */
-	bool known;    /* and it has a password */
-	bool is_right; /* what was counted is settled */
-	bool is_wrong; /* so it is; and the log has it */
-	int64_t delay_ms; /* of is_wrong */
-	bool system;   /* a user of this machine, or nobody: PAM knows the password */
-	bool user_known; /* it is a user: */
-	struct system_user machine_user;
-	bool own;      /* not by an app password */
-	unsigned rounds; /* of waiting for what auth-pam says of the user */
-	struct secret *parked; /* the password; NULL: it does not wait to be checked */
-	int code;
-	struct span refusal; /* in words; empty: those of the code */
-	char app[DIRECTORY_LABEL_MAX + 1]; /* the app password that it was; "": none */
-	char user[DIRECTORY_ADDRESS_MAX + 1];
-	char service[17];
-	char remote[65];
-	void (*answered)(void *arg, int code, struct span text, const struct account *account);
-	void *answered_arg;
 };
 
 static void unpark(struct login *login)
@@ -144,11 +113,13 @@ static void login_log(const struct login *login, const char *reason)
 /* All refusals wait for the next line of a grid, so that the time that one took cannot be seen. */
 static int64_t wait_of(const struct login *login, int64_t delay_ms)
 {
-	int64_t took = clock_monotonic_ms() - login->begun_ms;
+	struct span user = span_str(login->attempt.user);
+	bool system = system_is_domain(login->auth, span_from(user, span_find(user, '@') + 1));
+	int64_t took = clock_monotonic_ms() - login->begun_ms, grid = system ? LOGIN_SYSTEM_GRID_MS : LOGIN_GRID_MS;
 
 	if (login->auth->pending_count > LOGIN_PENDING_MAX)
 		return 0;
-	return delay_ms + LOGIN_GRID_MS - took % LOGIN_GRID_MS;
+	return delay_ms + grid - took % grid;
 }
 
 /* Not from here, not even what need not wait: the caller may still want to look at it. */
@@ -189,7 +160,7 @@ void login_end(struct login *login, int code, const char *reason)
 	answer_later(login, wait_ms);
 }
 
-static void login_refuse(struct login *login, const char *reason)
+void login_refuse(struct login *login, const char *reason)
 {
 	login->refusal = SPAN_LIT("Too many failed logins; try again later");
 	login_end(login, E_UNAVAILABLE, reason);
@@ -242,6 +213,8 @@ static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const 
 struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)
 {
 	struct login *login = calloc(1, sizeof(*login));
+	char full[DIRECTORY_ADDRESS_MAX + 1];
+	struct span user = login_full_name(auth, ask->user, full);
 
 	if (login == NULL) {
 		refuse(auth, conn, id, ask);
@@ -253,7 +226,7 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 	login->begun_ms = clock_monotonic_ms();
 	login->answered = ask->answered;
 	login->answered_arg = ask->arg;
-	span_copy(ask->user, login->user, sizeof(login->user));
+	span_copy(user, login->user, sizeof(login->user));
 	span_copy(ask->service, login->service, sizeof(login->service));
 	span_copy(ask->remote, login->remote, sizeof(login->remote));
 	login->timer = evtimer_new(daemon_base(auth->daemon), on_timer, login);
@@ -269,7 +242,7 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 		return NULL;
 	}
 	/* Those whose token alone says who they are have each address for themselves. */
-	defence_attempt(auth->defence, ask->user.len > 0 ? ask->user : ask->remote, ask->remote, &login->attempt);
+	defence_attempt(auth->defence, user.len > 0 ? user : ask->remote, ask->remote, &login->attempt);
 	login->attempt.exempt = conf_in_networks(daemon_conf(auth->daemon), CONF_unlimited_from, NULL, span_str(login->remote));
 	return login;
 }
@@ -311,8 +284,7 @@ static struct span machine_name(const struct login *login)
 	return span_sub(user, 0, span_find(user, '@'));
 }
 
-/* 0, E_AGAIN, or what system_find() says. */
-static int find_machine_user(struct login *login)
+int login_find_machine_user(struct login *login)
 {
 	int r = login->system ? system_find(login->auth->system, machine_name(login), &login->machine_user) : E_NOTFOUND;
 
@@ -340,6 +312,19 @@ static int have_account(struct login *login)
 	return system_account_make(login->auth, span_str(login->attempt.user), &login->machine_user, &login->account, &err);
 }
 
+void login_settle(struct login *login, int code, const char *reason)
+{
+	login_vouched_done *done = login->vouched;
+
+	login->vouched = NULL;
+	if (done != NULL)
+		done(login->vouched_arg, code, reason);
+	else if (code == 0)
+		login_proved(login);
+	else
+		login_end(login, code, reason);
+}
+
 /* PAM has no objection, or has; or it cannot be known. */
 static void machine_user_may(void *arg, int code, int64_t spent_us)
 {
@@ -347,22 +332,19 @@ static void machine_user_may(void *arg, int code, int64_t spent_us)
 	int r = code == 0 ? have_account(login) : code;
 
 	(void)spent_us;
-	if (r == 0)
-		login_proved(login);
-	else if (r == E_DISABLED || r == E_AUTHFAILED)
-		login_end(login, E_AUTHFAILED, r == E_DISABLED ? "disabled" : "unknown-user");
+	if (r == E_DISABLED || r == E_AUTHFAILED)
+		login_settle(login, E_AUTHFAILED, r == E_DISABLED ? "disabled" : "unknown-user");
 	else
-		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
+		login_settle(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }
 
-/* Who has proved to be this user in another way may still be one whom the machine does not let in. */
-static void ask_whether_may(struct login *login)
+void login_ask_whether_may(struct login *login)
 {
 	struct system_login ask = ask_of(login, true);
 	int r = system_login(login->auth->system, &ask, span_str(""), machine_user_may, login);
 
 	if (r != 0)
-		login_end(login, r, err_text(r));
+		login_settle(login, r, err_text(r));
 }
 
 /* ---- by a password ---- */
@@ -468,7 +450,7 @@ static bool by_app_password(struct login *login, struct span password)
 	memcpy(login->app, app.label, sizeof(login->app));
 	marks_app(login->auth->marks, login->account.id, &app, span_str(login->remote));
 	if (login->system)
-		ask_whether_may(login);
+		login_ask_whether_may(login);
 	else
 		login_end(login, 0, NULL);
 	return true;
@@ -493,7 +475,7 @@ void login_by_password(struct login *login, struct span password)
 	int r = login_find(login);
 
 	if (r == 0)
-		r = find_machine_user(login);
+		r = login_find_machine_user(login);
 	if (r == E_AGAIN && wait_for_user(login, password))
 		return;
 	if (r == E_AGAIN)
@@ -508,76 +490,6 @@ void login_by_own_password(struct login *login, struct span password)
 {
 	login->own = true;
 	login_by_password(login, password);
-}
-
-/* ---- by the word of another ---- */
-
-static void take_word(void *arg)
-{
-	struct login *login = arg;
-	int r = login_find(login);
-
-	if (r == 0)
-		r = find_machine_user(login);
-	if (r == E_AGAIN && login->rounds++ < SYSTEM_ROUNDS_MAX && system_wait(login->auth->system, take_word, login) == 0)
-		return;
-	if (r == E_AGAIN)
-		login_end(login, E_UNAVAILABLE, "overload");
-	else if (r != 0)
-		login_end(login, r, err_text(r));
-	else if (login->user_known)
-		ask_whether_may(login);
-	else if (login->found && !login->account.system)
-		login_proved(login);
-	else
-		login_end(login, E_AUTHFAILED, "unknown-user");
-}
-
-void login_vouched(struct login *login)
-{
-	take_word(login);
-}
-
-/* ---- by a token ---- */
-
-const char *login_why_not(const struct login *login)
-{
-	if (!login->found && !login->system)
-		return "unknown-user";
-	return login->account.disabled ? "disabled" : NULL;
-}
-
-/* ---- by a proof ---- */
-
-int login_keys(struct login *login, size_t size, struct scram_keys *out)
-{
-	const struct credentials *have = &login->account.credentials;
-	int r = login_find(login);
-
-	if (r != 0)
-		return r;
-	r = login->known ? scram_parse(span_str(size == 20 ? have->scram_sha_1 : have->scram_sha_256), out) : E_SYNTAX;
-	if (r == E_NOMEM)
-		return r;
-	if (r != 0)
-		scram_make_up(size, login->auth->secret, span_str(login->attempt.user), out); /* canonical: as an account has one salt for all spellings */
-	return 0;
-}
-
-bool login_may_prove(struct login *login)
-{
-	const char *refused = defence_ask(login->auth->defence, &login->attempt, clock_monotonic_ms());
-
-	if (refused != NULL)
-		login_refuse(login, refused);
-	return refused == NULL;
-}
-
-bool login_is_user(const struct login *login, struct span name)
-{
-	char own[DIRECTORY_ADDRESS_MAX + 1], other[DIRECTORY_ADDRESS_MAX + 1];
-
-	return address_canonical(span_str(login->user), own, NULL) == 0 && address_canonical(name, other, NULL) == 0 && strcmp(own, other) == 0;
 }
 
 /* ---- messages ---- */

@@ -8,6 +8,12 @@
  * room it is its last one that is shed. Who asks the same of the same account
  * while that is being hashed waits for its end: clients come back all at once.
  *
+ * When a stranger has guessed wrong the next one begins so much later that all
+ * their guesses take a quarter of a processor, from the first one on. How much
+ * later tells nothing of the account that was guessed at: it is by what a guess
+ * usually costs. For a while strangers then have half of the threads at most, so
+ * that who belongs here waits for none of them.
+ *
  * Passwords of this machine's users are checked by auth-pam; who asks for one, and what is remembered, is the same.
  */
 #include "auth/auth.h"
@@ -29,6 +35,8 @@
 enum {
 	PASSWORD_WAITING_MAX = 100, /* more than this is shed before anything is hashed */
 	PASSWORD_THREADS_MAX = 16,  /* the most that the setting may be */
+	PASSWORD_ALARM_US = 10 * 1000 * 1000, /* for so long behind a stranger's wrong guess they have half of the threads */
+	PASSWORD_PACE = 4, /* from one stranger's wrong guess to the next one: so many times what it took */
 	PASSWORD_CACHE = 4096, /* rows */
 	PASSWORD_ROW = 4,
 	PASSWORD_DIGEST = 16,
@@ -43,7 +51,7 @@ struct job {
 	unsigned turn;	 /* how many of its source were there before it, and its rank */
 	unsigned rank;
 	bool make, is_stranger, may_keep;
-	int64_t spent_us;
+	int64_t spent_us, begun_us;
 	struct credentials have; /* to check against, and then those to have from now on */
 	bool renewed;
 	struct secret password;
@@ -70,7 +78,10 @@ struct password_pool {
 	struct job *finished;			   /* under lock */
 	struct job *outside;			   /* that auth-pam is at; of the event loop alone */
 	unsigned waiting_count;
-	unsigned threads;
+	unsigned strangers;	  /* that run; under lock */
+	int64_t strangers_from_us; /* the next may begin; under lock */
+	int64_t usual_us;	  /* what a stranger's wrong guess costs; under lock */
+	unsigned threads; /* under lock */
 	int wake_fd;
 	struct event *event;
 	unsigned char key[crypto_generichash_KEYBYTES];
@@ -111,15 +122,55 @@ static void job_run(struct job *job)
 	secret_wipe(&job->password);
 }
 
-/* The first that waits, taken by the thread that may run it; under lock. */
+static int64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* Under lock. The first that waits and may run now: its place among them, or their count. */
+static unsigned find_runnable(const struct password_pool *pool, int64_t now)
+{
+	bool guessing = now < pool->strangers_from_us + PASSWORD_ALARM_US;
+	unsigned most = guessing ? (pool->threads + 1) / 2 : pool->threads, at = 0;
+	bool strangers_may = pool->strangers < most && now >= pool->strangers_from_us;
+
+	while (at < pool->waiting_count && pool->waiting[at]->is_stranger && !strangers_may)
+		at++;
+	return at;
+}
+
+/* Under lock. Until there is a job or, when only strangers wait, until it is time for one. */
+static void wait_for_work(struct password_pool *pool, int64_t now)
+{
+	struct timespec until = {.tv_sec = pool->strangers_from_us / 1000000, .tv_nsec = pool->strangers_from_us % 1000000 * 1000};
+
+	if (pool->waiting_count > 0 && now < pool->strangers_from_us)
+		pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+	else
+		pthread_cond_wait(&pool->work, &pool->lock);
+}
+
+/* Under lock. Taken by the thread that is going to run it. */
 static struct job *job_begin(struct password_pool *pool, unsigned *place)
 {
-	struct job *job = pool->waiting[0];
+	int64_t now = now_us();
+	unsigned at;
+	struct job *job;
 
-	memmove(pool->waiting, pool->waiting + 1, --pool->waiting_count * sizeof(struct job *));
+	while ((at = find_runnable(pool, now)) == pool->waiting_count) {
+		wait_for_work(pool, now);
+		now = now_us();
+	}
+	job = pool->waiting[at];
+	memmove(&pool->waiting[at], &pool->waiting[at + 1], (--pool->waiting_count - at) * sizeof(struct job *));
 	for (*place = 0; pool->running[*place] != NULL; ++*place)
 		;
 	pool->running[*place] = job;
+	pool->strangers += job->is_stranger;
+	job->begun_us = now;
 	return job;
 }
 
@@ -127,6 +178,28 @@ static void job_end(struct password_pool *pool, struct job *job)
 {
 	job->next = pool->finished;
 	pool->finished = job;
+}
+
+/*
+ * Under lock. What a wrong guess counts for: the usual cost, which follows what they cost in steps of a sixteenth, so that an imported hash, which is
+ * made up for, cannot be seen by how long the next guess waits. What costs twice as much is seen anyway, and counts in full.
+ */
+static int64_t price_of(struct password_pool *pool, int64_t spent_us)
+{
+	if (pool->usual_us == 0)
+		pool->usual_us = spent_us;
+	pool->usual_us += (spent_us > pool->usual_us ? 1 : -1) * pool->usual_us / 16;
+	return spent_us >= 2 * pool->usual_us ? spent_us : pool->usual_us;
+}
+
+/* Under lock, by the thread itself: the event loop would say too late that a guess was wrong. */
+static void stranger_ended(struct password_pool *pool, const struct job *job)
+{
+	int64_t from = pool->strangers_from_us > job->begun_us ? pool->strangers_from_us : job->begun_us;
+
+	pool->strangers--;
+	if (job->code == E_AUTHFAILED)
+		pool->strangers_from_us = from + PASSWORD_PACE * price_of(pool, job->spent_us);
 }
 
 static void *thread_main(void *arg)
@@ -139,8 +212,6 @@ static void *thread_main(void *arg)
 		unsigned place;
 
 		pthread_mutex_lock(&pool->lock);
-		while (pool->waiting_count == 0)
-			pthread_cond_wait(&pool->work, &pool->lock);
 		job = job_begin(pool, &place);
 		pthread_mutex_unlock(&pool->lock);
 
@@ -148,6 +219,8 @@ static void *thread_main(void *arg)
 
 		pthread_mutex_lock(&pool->lock);
 		pool->running[place] = NULL;
+		if (job->is_stranger)
+			stranger_ended(pool, job);
 		job_end(pool, job);
 		pthread_mutex_unlock(&pool->lock);
 		if (write(pool->wake_fd, &one, sizeof(one)) < 0)
@@ -245,6 +318,7 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* Under lock, for their count. */
 static int start_threads(struct password_pool *pool)
 {
 	uint64_t want = conf_u64(daemon_conf(pool->auth->daemon), CONF_password_hashes, NULL);
@@ -269,12 +343,16 @@ static int start_threads(struct password_pool *pool)
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err)
 {
 	struct password_pool *pool = calloc(1, sizeof(*pool));
+	pthread_condattr_t by_clock;
 
 	if (pool == NULL)
 		return err_set(err, E_NOMEM, "no memory for password checks");
 	pool->auth = auth;
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_cond_init(&pool->work, NULL);
+	pthread_condattr_init(&by_clock);
+	pthread_condattr_setclock(&by_clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool->work, &by_clock);
+	pthread_condattr_destroy(&by_clock);
 	randombytes_buf(pool->key, sizeof(pool->key));
 	pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pool->wake_fd >= 0)
@@ -352,14 +430,13 @@ static bool job_follow(struct password_pool *pool, struct job *job)
 
 static int job_add(struct password_pool *pool, struct job *job)
 {
-	bool placed = false;
+	bool placed;
 
-	if (start_threads(pool) == 0) {
-		pthread_mutex_lock(&pool->lock);
-		placed = job_follow(pool, job) || job_place(pool, job);
+	pthread_mutex_lock(&pool->lock);
+	placed = start_threads(pool) == 0 && (job_follow(pool, job) || job_place(pool, job));
+	if (placed)
 		pthread_cond_signal(&pool->work);
-		pthread_mutex_unlock(&pool->lock);
-	}
+	pthread_mutex_unlock(&pool->lock);
 	if (placed)
 		return 0;
 	job_free(job);
@@ -460,6 +537,14 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 	job->done = done;
 	job->arg = arg;
 	return ask->outside != NULL ? job_outside(pool, job, ask) : job_add(pool, job);
+}
+
+void password_forgive(struct password_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->strangers_from_us = 0;
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
 }
 
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg)

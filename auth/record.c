@@ -5,9 +5,7 @@
 #include "store/pages.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SUM = 8, STATE = 16 }; /* transaction, sum */
 
@@ -156,24 +154,14 @@ int auth_records_check(MDB_env *env, const MDB_dbi *dbis, size_t count, bool *da
 	return 0;
 }
 
-/* LMDB believes the meta pages. */
-int auth_pages_guard(const char *path, uint64_t map_max)
-{
-	char file[4096];
-	int fd, r;
+static const struct pages_record state_record = {.database = "accounts", .key = STATE_KEY, .size = STATE + SUM, .txn_at = 0};
 
-	snprintf(file, sizeof(file), "%s/data.mdb", path);
-	fd = open(file, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	r = pages_guard(fd, map_max, NULL);
-	close(fd);
-	return r;
+int auth_pages_guard(const char *path, uint64_t map_max, struct err *err)
+{
+	return pages_guard(AT_FDCWD, path, map_max, &state_record, err);
 }
 
 int auth_pages_check(MDB_env *env)
 {
-	const struct pages_record state = {.database = "accounts", .key = STATE_KEY, .size = STATE + SUM, .txn_at = 0};
-
-	return pages_check(env, true, &state, NULL);
+	return pages_check(env, true, &state_record, NULL);
 }

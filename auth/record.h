@@ -28,8 +28,8 @@ int auth_state_put(MDB_txn *txn, MDB_dbi accounts, uint64_t sum);
  * earlier time; *damaged: some cannot be read, but the others can be believed.
  */
 int auth_records_check(MDB_env *env, const MDB_dbi *dbis, size_t count, bool *damaged);
-/* Before LMDB opens what lies in path. */
-int auth_pages_guard(const char *path, uint64_t map_max);
+/* pages_guard, before LMDB opens what lies in path. */
+int auth_pages_guard(const char *path, uint64_t map_max, struct err *err);
 /* pages_check, and that no commit was taken back. */
 int auth_pages_check(MDB_env *env);
 

@@ -19,6 +19,7 @@ struct exchange {
 	struct login *login; /* once it is known who wants in; NULL: not yet */
 	bool proved;	     /* SCRAM: the proof was right */
 	bool refused;	     /* its token was not good: the client has still to answer that */
+	bool vouched;	     /* its token is good: whether the user may come in is being asked */
 	struct token_check *check; /* NULL: nobody is being asked about its token */
 	char service[17];
 	char remote[65];
@@ -34,7 +35,9 @@ static void exchange_free(struct exchange *x)
 	x->auth->exchange_count--;
 	if (x->check != NULL)
 		token_check_drop(x->check);
-	if (x->login != NULL)
+	if (x->login != NULL && x->vouched)
+		login_let_go(x->login);
+	else if (x->login != NULL)
 		login_drop(x->login);
 	sasl_free(&x->sasl);
 	free(x);
@@ -85,7 +88,7 @@ static void check_password(struct exchange *x)
 	exchange_free(x);
 }
 
-/* A certificate, or who gave the token, says who it is; of users of the machine PAM may still have another opinion. */
+/* A certificate says who it is; of users of the machine PAM may still have another opinion. */
 static void take_identity(struct exchange *x)
 {
 	struct login *login = take_login(x);
@@ -93,7 +96,7 @@ static void take_identity(struct exchange *x)
 	if (login != NULL && !may_act_as(x, login))
 		login_end(login, E_AUTHFAILED, "acts-for-another");
 	else if (login != NULL)
-		login_vouched(login);
+		login_vouched(login, NULL, NULL);
 	exchange_free(x);
 }
 
@@ -130,6 +133,18 @@ static bool take_name_of_token(struct exchange *x, const char *user)
 	return x->login != NULL && login_find(x->login) == 0;
 }
 
+/* Whom the machine does not let in is told as one whose token is not good: the client may ask for another user's. */
+static void on_vouched(void *arg, int code, const char *reason)
+{
+	struct exchange *x = arg;
+
+	x->vouched = false;
+	if (code == E_AUTHFAILED)
+		refuse_token(x, reason, "invalid_token");
+	else
+		finish(x, code, reason);
+}
+
 static void take_token(struct exchange *x, const char *user)
 {
 	if (sasl_user(x->sasl).len == 0 && !take_name_of_token(x, user)) {
@@ -142,7 +157,8 @@ static void take_token(struct exchange *x, const char *user)
 	} else if (login_why_not(x->login) != NULL) {
 		refuse_token(x, login_why_not(x->login), "invalid_token");
 	} else {
-		take_identity(x);
+		x->vouched = true;
+		login_vouched(x->login, on_vouched, x);
 	}
 }
 
@@ -324,6 +340,8 @@ void auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struc
 
 	if (x == NULL)
 		answer_busy(conn, id);
+	else if (x->vouched)
+		return; /* nothing was asked */
 	else if (x->refused)
 		finish(x, E_AUTHFAILED, "token"); /* whatever it says (RFC 7628 section 3.2.3) */
 	else if (x->login == NULL)

@@ -2,7 +2,6 @@
 #include "fetch/fetch.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
 
@@ -64,26 +63,17 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 
 static const struct ipc_conn_callbacks peer_callbacks = {on_message, on_closed};
 
-static bool is_user(struct span role)
-{
-	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++)
-		if (span_eq(role, span_str(users[i])))
-			return true;
-	return false;
-}
-
 static void fetch_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
 	struct fetch *fetch = daemon_state(daemon);
 
-	if (!serving && span_eq(service, SPAN_LIT("dns"))) {
-		dns_service(fetch->dns, fd);
-	} else if (serving && is_user(role)) {
+	(void)role;
+	if (serving)
 		ipc_conn_new(daemon_base(daemon), fd, &ipc_service_fetch, TO_SERVICE, &peer_callbacks, fetch);
-	} else {
-		log_event(EV_ipc_bad_message, daemon_log(daemon), F_STR("service", "fetch"), F_SPAN("role", role));
+	else if (span_eq(service, SPAN_LIT("dns")))
+		dns_service(fetch->dns, fd);
+	else
 		close(fd);
-	}
 }
 
 /* ---- whom we believe ---- */
@@ -168,6 +158,8 @@ int main(void)
 	static struct fetch fetch;
 	struct daemon_spec spec = {.name = "fetch",
 	    .profile = profile_find("fetch"),
+	    .users = users,
+	    .user_count = sizeof(users) / sizeof(users[0]),
 	    .prepare = fetch_prepare,
 	    .confined = fetch_confined,
 	    .reload = fetch_reload,

@@ -60,22 +60,14 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 
 static const struct ipc_conn_callbacks peer_callbacks = {on_message, on_closed};
 
-static bool is_user(struct span role)
-{
-	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++)
-		if (span_eq(role, span_str(users[i])))
-			return true;
-	return false;
-}
-
 static void keys_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
 	struct keys *keys = daemon_state(daemon);
 	struct ipc_conn *conn;
 
 	(void)service;
-	if (!serving || !is_user(role)) {
-		log_event(EV_ipc_bad_message, daemon_log(daemon), F_STR("service", "keys"), F_SPAN("role", role));
+	(void)role;
+	if (!serving) {
 		close(fd);
 		return;
 	}
@@ -140,6 +132,8 @@ int main(void)
 	static struct keys keys;
 	struct daemon_spec spec = {.name = "keys",
 	    .profile = profile_find("keys"),
+	    .users = users,
+	    .user_count = sizeof(users) / sizeof(users[0]),
 	    .prepare = keys_prepare,
 	    .reload = keys_reload,
 	    .peer = keys_peer,

@@ -25,7 +25,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
+#endif
+
 enum {
+	MDWE_REFUSE_EXEC_GAIN = 1,
+	MDWE_NO_INHERIT = 2,
 	AGENT_OVERTIME_S = 60,	    /* that a supervisor may take beyond the command's time */
 	AGENT_CAPABILITY_LAST = 63, /* also of kernels that are newer than the headers */
 };
@@ -262,8 +268,12 @@ static bool is_kept(int capability)
 }
 
 /*
- * No profile: what it starts is the user's, who must find the machine as it is, set-user-id programs included; Landlock and seccomp
- * would be theirs as well. CAP_KILL: without it a command that ignores its time could not be ended.
+ * No profile: what it starts is the user's, who must find the machine as it is. Landlock, seccomp's filters and no_new_privs are
+ * inherited and cannot be given back: with the last one procmail, mailman's wrapper and whatever else has a set-id bit would run without
+ * it; a filter is wrong for somebody (who traces, who makes a container), and one of the calls alone that need a capability which nobody below
+ * has would refuse what the kernel refuses. A confined process between queue and this one would have to hand on the same message, and this
+ * one to check the same grant. What is not inherited it has: its own memory is never both written and run.
+ * CAP_KILL: without it a command that ignores its time could not be ended.
  */
 static int agent_confine(struct daemon *daemon, struct err *err)
 {
@@ -273,6 +283,7 @@ static int agent_confine(struct daemon *daemon, struct err *err)
 
 	(void)daemon;
 	umask(077);
+	(void)prctl(PR_SET_MDWE, MDWE_REFUSE_EXEC_GAIN | MDWE_NO_INHERIT, 0, 0, 0); /* Linux 6.6 */
 	if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0)
 		return err_set_errno(err, errno, "limits of agent");
 	if (geteuid() != 0)

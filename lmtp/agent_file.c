@@ -11,7 +11,7 @@
 
 static int complain(const char *what, int number)
 {
-	bool temp = number == ENOSPC || number == EDQUOT || number == EIO || number == EAGAIN || number == ENFILE || number == EMFILE || number == ENOMEM;
+	bool temp = number == ENOSPC || number == EDQUOT || number == EIO || number == EINTR || number == EAGAIN || number == ENFILE || number == EMFILE || number == ENOMEM;
 
 	printf("%s%s%s\n", what, number != 0 ? ": " : "", number != 0 ? strerror(number) : "");
 	fflush(stdout);
@@ -77,7 +77,9 @@ int agent_file_append(const char *path)
 	fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return complain("the file cannot be opened", errno);
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+	if (fstat(fd, &st) != 0)
+		r = complain("the file cannot be looked at", errno);
+	else if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
 		r = complain("this is not a plain file with one name", 0);
 	else
 		r = append(fd, &st);

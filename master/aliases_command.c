@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "conf/conf.h"
 #include "control/client.h"
+#include "control/local.h"
 #include "control/paths.h"
 #include "control/table.h"
 #include "master/alias_files.h"
@@ -20,18 +21,11 @@ static const char usage_text[] =
     "  reload\n      Checks the file and has it read at once. newaliases does the same.\n";
 
 struct request {
-	const char *root, *verb, *name;
-	bool json, help;
+	struct local_words words;
 	struct instance instance;
 	struct alias_files files;
 	bool old_name; /* newaliases */
 };
-
-static int fail(int exit_code, const char *text)
-{
-	fprintf(stderr, "mailwain: %s\n", text);
-	return exit_code;
-}
 
 static int read_files(struct request *q, struct err *err)
 {
@@ -56,8 +50,10 @@ static int exit_code(int code)
 
 /* ---- verbs ---- */
 
-static int check(struct request *q)
+static int check(void *request)
 {
+	struct request *q = request;
+
 	for (size_t i = 0; i < q->files.count; i++)
 		if (q->files.sources[i].err.code != 0)
 			fprintf(stderr, "mailwain: warning: %s%s\n", q->files.sources[i].err.text,
@@ -69,7 +65,7 @@ static int check(struct request *q)
 
 static void add_row(struct request *q, struct table *table, struct buf *row)
 {
-	if (q->json)
+	if (q->words.json)
 		printf("%.*s\n", SPAN_ARG(buf_span(row)));
 	else
 		table_add(table, buf_span(row));
@@ -117,31 +113,33 @@ static int print(struct request *q, const struct alias *alias)
 		row_of_alias(&row, q->files.file.aliases[i]);
 		add_row(q, table, &row);
 	}
-	if (table != NULL && !q->json)
+	if (table != NULL && !q->words.json)
 		table_print(table, stdout);
 	buf_fini(&row);
 	table_free(&table);
 	return EX_OK;
 }
 
-static int list(struct request *q)
+static int list(void *request)
 {
-	return print(q, NULL);
+	return print(request, NULL);
 }
 
-static int show(struct request *q)
+static int show(void *request)
 {
-	const struct alias *alias = alias_find(&q->files.file, span_str(q->name));
+	struct request *q = request;
+	const struct alias *alias = alias_find(&q->files.file, span_str(q->words.argument));
 
 	if (alias != NULL)
 		return print(q, alias);
-	fprintf(stderr, "mailwain: %s has no alias %s\n", q->files.sources[0].path, q->name);
+	fprintf(stderr, "mailwain: %s has no alias %s\n", q->files.sources[0].path, q->words.argument);
 	return EX_NOUSER;
 }
 
 /* What does not run reads it when it starts. */
-static int reload(struct request *q)
+static int reload(void *request)
 {
+	struct request *q = request;
 	struct span words[] = {SPAN_LIT("reload")};
 	const struct control_request_options options = {.args = words, .count = 1, .quiet = true};
 	char path[INSTANCE_PATH + 128];
@@ -153,55 +151,29 @@ static int reload(struct request *q)
 
 /* ---- the command ---- */
 
-static const struct {
-	const char *name;
-	int (*run)(struct request *q);
-	bool takes_name, takes_json;
-} verbs[] = {{"check", check, false, false}, {"list", list, false, true}, {"show", show, true, true}, {"reload", reload, false, false}};
+static const struct local_verb verbs[] = {
+    {"check", NULL, false, check},
+    {"list", NULL, true, list},
+    {"show", "name", true, show},
+    {"reload", NULL, false, reload},
+    {0},
+};
 
-enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+static const struct local_command command = {.noun = "aliases", .usage = usage_text, .verbs = verbs};
 
-/* NULL, or the word that is not understood. */
-static const char *parse(struct request *q, int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--root") == 0 && i + 1 < argc)
-			q->root = argv[++i];
-		else if (strcmp(argv[i], "--help") == 0)
-			q->help = true;
-		else if (strcmp(argv[i], "--json") == 0)
-			q->json = true;
-		else if (q->verb == NULL && argv[i][0] != '-')
-			q->verb = argv[i];
-		else if (q->name == NULL && q->verb != NULL && argv[i][0] != '-')
-			q->name = argv[i];
-		else
-			return argv[i];
-	}
-	return NULL;
-}
-
-static int usage(const char *what, const char *word)
-{
-	if (what != NULL)
-		fprintf(stderr, "mailwain: %s '%s'\n", what, word);
-	fputs(usage_text, stderr);
-	return EX_USAGE;
-}
-
-static int run(struct request *q, size_t verb)
+static int run(struct request *q, int (*verb)(void *request))
 {
 	struct err err = {0};
-	int r = instance_find(&q->instance, q->root, &err);
+	int r = instance_find(&q->instance, q->words.root, &err);
 
 	if (r != 0)
-		return fail(EX_USAGE, err.text);
+		return local_fail(EX_USAGE, err.text);
 	r = read_files(q, &err);
 	if (r == E_NOTFOUND && q->old_name) {
 		puts("There is no file of aliases here, and so nothing to do.");
 		return EX_OK; /* installers run it wherever it is */
 	}
-	r = r == 0 ? verbs[verb].run(q) : fail(exit_code(r), err.text);
+	r = r == 0 ? verb(q) : local_fail(exit_code(r), err.text);
 	alias_files_free(&q->files);
 	return r;
 }
@@ -209,30 +181,17 @@ static int run(struct request *q, size_t verb)
 int main(int argc, char **argv)
 {
 	struct request q = {0};
-	const char *surplus = NULL;
-	size_t verb = 0;
+	const struct local_verb *verb;
+	int r;
 
 	q.old_name = argc > 0 && strcmp(basename(argv[0]), "newaliases") == 0;
 	/* sendmail's newaliases ignores what it does not know: installers call it with options of other programs. */
 	if (q.old_name) {
 		for (int i = 1; i + 1 < argc; i++)
 			if (strcmp(argv[i], "--root") == 0)
-				q.root = argv[i + 1];
-		q.verb = "reload";
-	} else {
-		surplus = parse(&q, argc, argv);
+				q.words.root = argv[i + 1];
+		return run(&q, reload);
 	}
-	if (q.help) {
-		fputs(usage_text, stdout);
-		return EX_OK;
-	}
-	if (surplus != NULL || q.verb == NULL)
-		return usage(surplus != NULL ? "not understood:" : NULL, surplus);
-	while (verb < VERBS && strcmp(verbs[verb].name, q.verb) != 0)
-		verb++;
-	if (verb == VERBS)
-		return usage("aliases has no verb", q.verb);
-	if ((q.name != NULL) != verbs[verb].takes_name || (q.json && !verbs[verb].takes_json))
-		return usage("not understood or missing:", q.name != NULL ? q.name : "NAME");
-	return run(&q, verb);
+	verb = local_parse(&command, argc, argv, &q.words, &r);
+	return verb != NULL ? run(&q, verb->run) : r;
 }

@@ -59,6 +59,7 @@ static const struct {
     {"queue", "deliver", "deliver"},
     {"queue", "relay", "relay"},
     {"relay", "resolve", "dns"},
+    {"relay", "fetch", "fetch"},
     {"imapd", "auth", "auth"},
     {"imapd", "imap-session", "session"},
     {"imapd", "keys", "keys"},

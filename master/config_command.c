@@ -1,7 +1,7 @@
 /* mailwain-config: is the configuration right, and what does it come to? Reads the files itself; no daemon is asked. */
 #include "base/clock.h"
-#include "base/near.h"
 #include "conf/conf.h"
+#include "control/local.h"
 #include "control/paths.h"
 #include "control/table.h"
 #include "master/alias_files.h"
@@ -33,15 +33,10 @@ static const char usage_text[] =
 struct request {
 	struct instance instance;
 	struct conf *conf;
-	const char *root, *verb, *setting, *domain, *listen, *transport;
-	bool json, help;
+	struct local_words words;
 };
 
-static int fail(int exit_code, const char *text)
-{
-	fprintf(stderr, "mailwain: %s\n", text);
-	return exit_code;
-}
+enum { OPTION_DOMAIN, OPTION_LISTEN, OPTION_TRANSPORT };
 
 /* ---- check ---- */
 
@@ -197,8 +192,9 @@ static int check_aliases(const struct conf *conf, struct err *err)
 	return r;
 }
 
-static int check(struct request *q)
+static int check(void *request)
 {
+	struct request *q = request;
 	struct err err = {0};
 	int r = conf_check(q->conf, q->instance.conf, &err);
 
@@ -219,15 +215,16 @@ static int check(struct request *q)
 	if (r == 0)
 		r = check_group(q->conf, &err);
 	if (r != 0)
-		return fail(EX_CONFIG, err.text);
+		return local_fail(EX_CONFIG, err.text);
 	printf("%s is right\n", q->instance.conf);
 	return EX_OK;
 }
 
 /* ---- show ---- */
 
-static int show(struct request *q)
+static int show(void *request)
 {
+	struct request *q = request;
 	struct buf text;
 	int r = EX_OK;
 
@@ -335,7 +332,7 @@ static void diff_scope(struct request *q, const struct conf_where *where, void *
 			continue;
 		row = row_of(q, setting, where);
 		text = row != NULL ? json_dumps(row, JSON_COMPACT) : NULL;
-		if (text != NULL && q->json)
+		if (text != NULL && q->words.json)
 			puts(text);
 		else if (text != NULL)
 			table_add(d->table, span_str(text));
@@ -344,8 +341,9 @@ static void diff_scope(struct request *q, const struct conf_where *where, void *
 	}
 }
 
-static int diff(struct request *q)
+static int diff(void *request)
 {
+	struct request *q = request;
 	struct difference d = {.table = table_new()};
 	struct err err;
 	int r = EX_OSERR;
@@ -431,38 +429,41 @@ static const struct conf_listener *find_listener(const struct conf *conf, struct
 /* The block that was asked for; the top level when none was. */
 static int find_where(struct request *q, struct conf_where *where)
 {
-	const char *kind = q->domain != NULL ? "domain" : q->listen != NULL ? "listen ... on" : "transport";
-	const char *name = q->domain != NULL ? q->domain : q->listen != NULL ? q->listen : q->transport;
+	static const char *const kinds[] = {[OPTION_DOMAIN] = "domain", [OPTION_LISTEN] = "listen ... on", [OPTION_TRANSPORT] = "transport"};
+	size_t kind = 0;
+	const char *name;
 
-	if (q->domain != NULL)
-		where->domain = conf_domain_find(q->conf, span_str(q->domain));
-	else if (q->listen != NULL)
-		where->listener = find_listener(q->conf, span_str(q->listen));
-	else if (q->transport != NULL)
-		where->transport = conf_transport_find(q->conf, span_str(q->transport));
+	while (kind < OPTION_TRANSPORT && q->words.options[kind] == NULL)
+		kind++;
+	name = q->words.options[kind];
+	if (name != NULL && kind == OPTION_DOMAIN)
+		where->domain = conf_domain_find(q->conf, span_str(name));
+	else if (name != NULL && kind == OPTION_LISTEN)
+		where->listener = find_listener(q->conf, span_str(name));
+	else if (name != NULL)
+		where->transport = conf_transport_find(q->conf, span_str(name));
 	if (name == NULL || !is_top(where))
 		return EX_OK;
-	fprintf(stderr, "mailwain: the configuration has no block %s %s: what holds there is what stands at the top level\n", kind, name);
+	fprintf(stderr, "mailwain: the configuration has no block %s %s: what holds there is what stands at the top level\n", kinds[kind], name);
 	return EX_DATAERR;
 }
 
-static int explain(struct request *q)
+static int explain(void *request)
 {
+	struct request *q = request;
 	struct conf_where where = {0};
 	enum conf_setting setting;
 	const char *near = NULL;
 	json_t *row;
 
-	if (q->setting == NULL)
-		return fail(EX_USAGE, "which setting? usage: mailwain config explain SETTING [--domain NAME | --listen ADDRESS:PORT | --transport PATTERN]");
-	if (!conf_setting_find(span_str(q->setting), &setting, &near)) {
-		fprintf(stderr, "mailwain: there is no setting '%s'%s%s%s\n", q->setting, near != NULL ? "; did you mean '" : "",
+	if (!conf_setting_find(span_str(q->words.argument), &setting, &near)) {
+		fprintf(stderr, "mailwain: there is no setting '%s'%s%s%s\n", q->words.argument, near != NULL ? "; did you mean '" : "",
 		    near != NULL ? near : "", near != NULL ? "'?" : "; mailwain.conf(5) has all");
 		return EX_DATAERR;
 	}
 	if (find_where(q, &where) != EX_OK)
 		return EX_DATAERR;
-	if (!q->json) {
+	if (!q->words.json) {
 		explain_as_text(q, setting, &where);
 		return EX_OK;
 	}
@@ -476,98 +477,33 @@ static int explain(struct request *q)
 
 /* ---- the command ---- */
 
-static const struct {
-	const char *name;
-	int (*run)(struct request *q);
-	bool takes_setting, takes_json;
-} verbs[] = {{"check", check, false, false}, {"show", show, false, false}, {"explain", explain, true, true}, {"diff", diff, false, true}};
+static const struct local_verb verbs[] = {
+    {"check", NULL, false, check},
+    {"show", NULL, false, show},
+    {"explain", "setting", true, explain},
+    {"diff", NULL, true, diff},
+    {0},
+};
 
-enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
-
-static int usage(const char *what, const char *word)
-{
-	if (what != NULL)
-		fprintf(stderr, "mailwain: %s '%s'\n", what, word);
-	fputs(usage_text, stderr);
-	return EX_USAGE;
-}
-
-static int run(struct request *q, size_t verb)
-{
-	struct err err = {0};
-	int r = instance_find(&q->instance, q->root, &err);
-
-	if (r != 0)
-		return fail(EX_USAGE, err.text);
-	if (conf_load(q->instance.conf, &q->conf, &err) != 0)
-		return fail(EX_CONFIG, err.text);
-	r = verbs[verb].run(q);
-	conf_free(&q->conf);
-	return r;
-}
-
-static const char **option(struct request *q, const char *word)
-{
-	return strcmp(word, "--root") == 0	  ? &q->root
-	       : strcmp(word, "--domain") == 0	  ? &q->domain
-	       : strcmp(word, "--listen") == 0	  ? &q->listen
-	       : strcmp(word, "--transport") == 0 ? &q->transport
-						  : NULL;
-}
-
-/* NULL, or the first word that is too many or unknown. */
-static const char *parse(struct request *q, int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		const char **value = option(q, argv[i]);
-
-		if (value != NULL && i + 1 < argc)
-			*value = argv[++i];
-		else if (strcmp(argv[i], "--help") == 0)
-			q->help = true;
-		else if (strcmp(argv[i], "--json") == 0)
-			q->json = true;
-		else if (strncmp(argv[i], "--", 2) == 0)
-			return argv[i];
-		else if (q->verb == NULL)
-			q->verb = argv[i];
-		else if (q->setting == NULL)
-			q->setting = argv[i];
-		else
-			return argv[i];
-	}
-	return NULL;
-}
+static const struct local_command command = {.noun = "config",
+    .usage = usage_text,
+    .verbs = verbs,
+    .options = {[OPTION_DOMAIN] = "--domain", [OPTION_LISTEN] = "--listen", [OPTION_TRANSPORT] = "--transport"}};
 
 int main(int argc, char **argv)
 {
 	struct request q = {0};
-	const char *surplus = parse(&q, argc, argv);
-	struct near near;
-	size_t verb = 0;
+	struct err err = {0};
+	int r;
+	const struct local_verb *verb = local_parse(&command, argc, argv, &q.words, &r);
 
-	if (q.help) {
-		fputs(usage_text, stdout);
-		return EX_OK;
-	}
-	if (surplus != NULL)
-		return usage("not understood:", surplus);
-	if (q.verb == NULL)
-		return usage(NULL, NULL);
-	near = near_begin(span_str(q.verb));
-	for (; verb < VERBS && strcmp(verbs[verb].name, q.verb) != 0; verb++)
-		near_try(&near, verbs[verb].name);
-	if (verb == VERBS && near.best != NULL) {
-		fprintf(stderr, "mailwain: config has no verb '%s'; did you mean '%s'?\n", q.verb, near.best);
-		return EX_USAGE;
-	}
-	if (verb == VERBS)
-		return usage("config has no verb", q.verb);
-	if (q.setting != NULL && !verbs[verb].takes_setting)
-		return usage("not understood:", q.setting);
-	if ((q.domain != NULL || q.listen != NULL || q.transport != NULL) && !verbs[verb].takes_setting)
-		return usage("not understood:", q.domain != NULL ? "--domain" : q.listen != NULL ? "--listen" : "--transport");
-	if (q.json && !verbs[verb].takes_json)
-		return usage("not understood:", "--json");
-	return run(&q, verb);
+	if (verb == NULL)
+		return r;
+	if (instance_find(&q.instance, q.words.root, &err) != 0)
+		return local_fail(EX_USAGE, err.text);
+	if (conf_load(q.instance.conf, &q.conf, &err) != 0)
+		return local_fail(EX_CONFIG, err.text);
+	r = verb->run(&q);
+	conf_free(&q.conf);
+	return r;
 }

@@ -100,6 +100,8 @@ static int make_directories(const struct instance *instance, const struct init_o
 	if (r == 0)
 		r = make_owned(options, instance->data, "drop", "pickup", DROP_DIRECTORY_MODE, err);
 	if (r == 0)
+		r = make_owned(options, instance->data, "relay", "relay", 0700, err);
+	if (r == 0)
 		r = make_owned(options, instance->spool, "", "queue", 0700, err);
 	if (r == 0 && options->trial) {
 		snprintf(path, sizeof(path), "%s/log", instance->root);

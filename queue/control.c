@@ -136,8 +136,10 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 		return r;
 	}
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", action_names[action]));
-	if (is_under_way(m))
+	if (is_under_way(m)) {
+		m->flushed |= action == ACTION_FLUSH && m->busy == 0;
 		return 0;
+	}
 	schedule_remove(queue, m->id);
 	if (action == ACTION_BOUNCE) {
 		message_bounce(m);

@@ -24,40 +24,62 @@ static bool wants(const struct spool_recipient *r, enum spool_notify what, bool 
 	return r->notify == 0 ? without : (r->notify & what) != 0;
 }
 
-size_t dsn_due(struct message *m, enum dsn_kind kind, uint32_t *recipients)
+/* May this kind be told of the message at all? */
+static bool is_told_of(const struct message *m, enum dsn_kind kind)
 {
 	const struct spool_envelope *e = &m->file.envelope;
 	int64_t warn = conf_ms(daemon_conf(m->queue->daemon), CONF_queue_warn_after, NULL) / 1000;
+
+	if (kind == DSN_DELAY && (m->warned || warn == 0 || clock_wall() - schedule_begin(e) < warn))
+		return false;
+	return kind == DSN_FAILURE || e->sender.len > 0;
+}
+
+static bool is_due(const struct message *m, enum dsn_kind kind, uint32_t recipient)
+{
+	const struct recipient_state *s = &m->states[recipient];
+	const struct spool_recipient *r = &m->file.envelope.recipients[recipient];
+
+	if (s->told)
+		return false;
+	if (kind == DSN_FAILURE)
+		return (s->status == SPOOL_FAILED || s->status == SPOOL_EXPIRED) && wants(r, SPOOL_NOTIFY_FAILURE, true);
+	if (kind == DSN_SUCCESS)
+		return s->status == SPOOL_DELIVERED && wants(r, SPOOL_NOTIFY_SUCCESS, false);
+	return s->status == SPOOL_DEFERRED && !s->warned && wants(r, SPOOL_NOTIFY_DELAY, true);
+}
+
+size_t dsn_due(struct message *m, enum dsn_kind kind, uint32_t *recipients)
+{
 	size_t count = 0;
 
-	if (kind == DSN_DELAY && (m->warned || warn == 0 || clock_wall() - schedule_begin(e) < warn || e->sender.len == 0))
+	if (!is_told_of(m, kind))
 		return 0;
-	if (kind == DSN_SUCCESS && e->sender.len == 0)
-		return 0;
-	for (uint32_t i = 0; i < e->recipient_count; i++) {
-		const struct recipient_state *s = &m->states[i];
-		const struct spool_recipient *r = &e->recipients[i];
-		bool due = false;
-
-		if (kind == DSN_FAILURE)
-			due = (s->status == SPOOL_FAILED || s->status == SPOOL_EXPIRED) && wants(r, SPOOL_NOTIFY_FAILURE, true);
-		else if (kind == DSN_SUCCESS)
-			due = s->status == SPOOL_DELIVERED && wants(r, SPOOL_NOTIFY_SUCCESS, false);
-		else
-			due = s->status == SPOOL_DEFERRED && wants(r, SPOOL_NOTIFY_DELAY, true);
-		/* One notification has one addressee; those of others come next. */
-		if (due && !s->told && (kind != DSN_FAILURE || count == 0 || span_eq(s->owner, m->states[recipients[0]].owner)))
+	/* One notification has one addressee; those of others come next. */
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (is_due(m, kind, i) && (kind == DSN_SUCCESS || count == 0 || span_eq(m->states[i].owner, m->states[recipients[0]].owner)))
 			recipients[count++] = i;
-	}
 	return count;
 }
 
-/* Failures behind an alias that has an owner are the owner's: the sender can do nothing about a list's members. */
+/* Failures and delays behind an alias that has an owner are the owner's: the sender can do nothing about a list's members. */
 static struct span addressee(const struct message *m, enum dsn_kind kind, uint32_t recipient)
 {
 	struct span sender = m->file.envelope.sender, owner = m->states[recipient].owner;
 
-	return kind == DSN_FAILURE && sender.len > 0 && owner.len > 0 ? owner : sender;
+	return kind != DSN_SUCCESS && sender.len > 0 && owner.len > 0 ? owner : sender;
+}
+
+/* The message as a whole is one that was warned of when nobody is left who should be. */
+static void note_warned(struct message *m, const uint32_t *recipients, size_t count)
+{
+	bool left = false;
+
+	for (size_t i = 0; i < count; i++)
+		m->states[recipients[i]].warned = true;
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
+		left = left || is_due(m, DSN_DELAY, i);
+	m->warned = !left;
 }
 
 /* Text from elsewhere, made harmless for a header or a body line. */
@@ -167,7 +189,8 @@ static void add_status(struct buf *out, const struct message *m, enum dsn_kind k
 /* The header section, or all of a small message when RET=FULL was asked for. */
 static void add_original(struct buf *out, const struct message *m)
 {
-	bool full = m->file.envelope.ret == SPOOL_RET_FULL && m->file.content <= DSN_RETURN_MAX;
+	/* RFC 8689 section 5 */
+	bool full = m->file.envelope.ret == SPOOL_RET_FULL && !m->file.envelope.requiretls && m->file.content <= DSN_RETURN_MAX;
 	size_t want = full ? (size_t)m->file.content : m->file.content < DSN_HEADER_MAX ? (size_t)m->file.content : DSN_HEADER_MAX;
 	char *text = malloc(want + 1);
 	ssize_t n = text ? pread(m->fd, text, want, 0) : -1;
@@ -207,7 +230,7 @@ static void on_queued(void *arg, int code)
 			message_free(m);
 		} else {
 			if (dsn->kind == DSN_DELAY)
-				m->warned = true;
+				note_warned(m, dsn->recipients, dsn->count);
 			else
 				for (size_t i = 0; i < dsn->count; i++)
 					m->states[dsn->recipients[i]].told = true;
@@ -252,7 +275,7 @@ int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, 
 	struct span host = conf_text(daemon_conf(m->queue->daemon), CONF_hostname, NULL);
 	struct spool_recipient to = {.address = sender};
 	struct spool_envelope envelope = {.source = SPOOL_FROM_BOUNCE, .arrived = clock_wall(),
-	    .smtputf8 = m->file.envelope.smtputf8, .body = SPOOL_BODY_8BITMIME, .recipient_count = 1, .recipients = &to};
+	    .smtputf8 = m->file.envelope.smtputf8, .requiretls = m->file.envelope.requiretls, .body = SPOOL_BODY_8BITMIME, .recipient_count = 1, .recipients = &to};
 	char boundary[48], id[SPOOL_ID_TEXT];
 	struct dsn *dsn;
 	struct buf text;

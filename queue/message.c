@@ -235,6 +235,10 @@ void message_remove(struct message *m)
 
 void message_rest(struct message *m)
 {
+	if (m->flushed) {
+		outbound_retry(m);
+		m->next = clock_wall();
+	}
 	schedule_message(m);
 	message_free(m);
 }

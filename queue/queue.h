@@ -57,8 +57,9 @@ struct recipient_state {
 	uint32_t attempts;
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
+	bool warned;   /* so is that of its delay */
 	bool incomplete; /* there was no memory for all its targets */
-	struct span owner; /* who is told of its failure, when that is not the sender */
+	struct span owner; /* who is told of its failure or delay, when that is not the sender */
 	struct span text;
 };
 
@@ -76,9 +77,11 @@ struct message {
 	bool deleted;	      /* its file is gone; what is under way ends first */
 	bool writing;	      /* records are on their way into the file */
 	bool retried;	      /* the schedule has read it from its file */
+	bool flushed;	      /* meanwhile an administrator wants it to be tried now */
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
+	int again_s;	      /* how long it waits before its records are written once more */
 	uint32_t sender;      /* place in queue.senders */
 	int64_t next; /* when it is tried again */
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */

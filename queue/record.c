@@ -4,7 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <event2/event.h>
 #include <stdlib.h>
+
+enum { RECORD_AGAIN_MAX_S = 64 };
 
 /* The mailboxes that a recipient leads to and that must be tried again; none when where it leads is not known. */
 static void log_deferred(const struct message *m, uint32_t recipient)
@@ -66,12 +69,61 @@ void record_keep(struct message *m)
 	disk_submit(m->queue->disk, job);
 }
 
+/* It has had the message: what else its recipient leads to is tried again without it. */
+static bool is_done_now(const struct message *m, const struct target *t)
+{
+	return target_is_noted(t) && t->state == TARGET_DONE && message_is_open(&m->states[t->recipient]) && !target_was_done(t);
+}
+
+/* Of those who have had the message, or never will: a try that is forgotten does no harm. */
+static bool has_news(const struct message *m)
+{
+	bool news = false;
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		news |= m->states[i].dirty && !message_is_open(&m->states[i]);
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		news |= is_done_now(m, t);
+	return news;
+}
+
+static void write_rest(struct message *m);
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct message *m = arg;
+
+	(void)fd;
+	(void)what;
+	if (m->deleted)
+		message_remove(m);
+	else
+		write_rest(m);
+}
+
+/*
+ * Read again from its file, the message would go once more to who has had it, and that as often as it is tried while the disk is full.
+ * So it stays in memory and is tried no further until the disk takes what is known: after a second, then after two, four, up to 64.
+ */
+static bool write_again(struct message *m)
+{
+	struct timeval tv;
+
+	if (m->deleted || !has_news(m))
+		return false;
+	m->again_s = m->again_s == 0 ? 1 : m->again_s < RECORD_AGAIN_MAX_S ? 2 * m->again_s : RECORD_AGAIN_MAX_S;
+	tv = (struct timeval){.tv_sec = m->again_s};
+	return event_base_once(daemon_base(m->queue->daemon), -1, EV_TIMEOUT, on_again, m, &tv) == 0;
+}
+
 static void on_appended(struct disk_job *job)
 {
 	struct message *m = job->arg;
 
 	if (job->code != 0)
 		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	if (job->code != 0 && write_again(m))
+		return;
 	m->writing = false;
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
 		m->states[i].dirty = false;
@@ -81,11 +133,10 @@ static void on_appended(struct disk_job *job)
 		message_rest(m);
 }
 
-/* What has had the message: what else its recipient leads to is tried again without it. */
 static void add_done(const struct message *m, struct disk_job *job)
 {
 	for (const struct target *t = m->targets; t != NULL; t = t->next)
-		if (target_is_noted(t) && t->state == TARGET_DONE && message_is_open(&m->states[t->recipient]) && !target_was_done(t))
+		if (is_done_now(m, t))
 			job->records[job->record_count++] = (struct spool_record){
 			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = clock_wall(), .text = target_done_text(t)};
 }
@@ -103,7 +154,6 @@ static size_t count_noted(const struct message *m)
 void record_rest(struct message *m)
 {
 	size_t count = m->file.envelope.recipient_count;
-	struct disk_job *job = calloc(1, sizeof(*job));
 	uint32_t attempts = 0;
 
 	for (size_t i = 0; i < count; i++)
@@ -115,11 +165,21 @@ void record_rest(struct message *m)
 	for (uint32_t i = 0; i < count; i++)
 		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty)
 			log_deferred(m, i);
+	m->writing = true;
+	write_rest(m);
+}
+
+static void write_rest(struct message *m)
+{
+	size_t count = m->file.envelope.recipient_count;
+	struct disk_job *job = calloc(1, sizeof(*job));
+
 	if (job != NULL)
 		job->records = calloc(2 * count + count_noted(m) + 1, sizeof(*job->records));
 	if (job == NULL || job->records == NULL) {
 		free(job);
-		message_rest(m);
+		if (!write_again(m))
+			message_rest(m);
 		return;
 	}
 	for (uint32_t i = 0; i < count; i++) {
@@ -151,6 +211,8 @@ static void on_noted(struct disk_job *job)
 
 	if (job->code != 0)
 		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	for (size_t i = 0; i < job->record_count; i++)
+		m->states[job->records[i].recipient].dirty = job->code != 0; /* then it is written down with the others */
 	m->writing = false;
 	m->busy--;
 	message_step(m);

@@ -106,7 +106,7 @@ void attempt_in_clear(struct job *job)
 	struct dial_address address;
 
 	job->in_clear = true;
-	job->policy = (struct policy){SMTP_TLS_NEVER, TLS_ANYBODY, false};
+	job->policy = (struct policy){.use = SMTP_TLS_NEVER};
 	job->dialled[0] = job->clear_address;
 	job->dialled_count = 1;
 	if (make_address(job, &host->addresses[job->clear_address], &address))
@@ -114,6 +114,14 @@ void attempt_in_clear(struct job *job)
 }
 
 /* ---- hosts ---- */
+
+void attempt_tell(const struct job *job, enum outcome_kind kind)
+{
+	const struct outcome outcome = {.kind = kind, .source = kind == OUTCOME_DNSSEC_INVALID ? SOURCE_TLSA : SOURCE_STS, .sts = job->sts, .domain = job->domain,
+	    .host = job->route->hosts[job->host].name, .address = "", .text = job->failure.text};
+
+	outcome_tell(job, &outcome);
+}
 
 static int decide(struct job *job, struct err *err)
 {
@@ -124,7 +132,9 @@ static int decide(struct job *job, struct err *err)
 	    .requiretls = job->message.requiretls && job->message.sender.len > 0,
 	    .tls_optional = job->tls_optional,
 	    .trusted_name = job->route->secure || (!job->route->from_mx && !job->route->literal), /* the domain is the host: nobody names another */
-	    .dane = job->dane_says};
+	    .dane = job->dane_says,
+	    .sts = job->sts,
+	    .host = job->route->hosts[job->host].name};
 
 	return policy_decide(&facts, &job->policy, err);
 }
@@ -155,10 +165,14 @@ void attempt_with_dane(struct job *job)
 {
 	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
 
-	if (collect(job, addresses) > 0 && decide(job, &job->failure) == 0)
+	job->policy = (struct policy){0};
+	if (collect(job, addresses) > 0 && decide(job, &job->failure) == 0) {
 		dial(job, addresses);
-	else
-		attempt_skip(job);
+		return;
+	}
+	if (job->policy.not_named)
+		attempt_tell(job, OUTCOME_FAILED);
+	attempt_skip(job);
 }
 
 static void try_host(struct job *job)
@@ -171,6 +185,81 @@ static void try_host(struct job *job)
 		exhausted(job);
 	else if (!dane_begin(job))
 		attempt_with_dane(job);
+}
+
+/* ---- the domain's MTA-STS policy ---- */
+
+/* A smarthost's is its own name (RFC 8461 section 3.4). */
+static struct span policy_domain(const struct job *job)
+{
+	return job->way.kind == WAY_MX ? job->domain : job->way.host;
+}
+
+static void trace_sts(const struct job *job, const struct sts_answer *answer)
+{
+	struct span domain = policy_domain(job);
+	char hosts[600] = "";
+	size_t len = 0;
+
+	if (answer->text[0] != '\0')
+		job_trace(job, "the MTA-STS policy of %.*s: %s", SPAN_ARG(domain), answer->text);
+	if (job->sts == NULL) {
+		job_trace(job, "%.*s has no MTA-STS policy in force", SPAN_ARG(domain));
+		return;
+	}
+	for (size_t i = 0; i < job->sts->mx_count && len < sizeof(hosts); i++)
+		len += (size_t)snprintf(hosts + len, sizeof(hosts) - len, " %s", sts_policy_mx(job->sts, i));
+	job_trace(job, "%s has an MTA-STS policy, %s, id %s, of the hosts%s", job->sts->domain, sts_mode_name(job->sts->mode), job->sts->id, hosts);
+}
+
+/* That a first policy cannot be had is no reason not to send; that it was so is told. */
+static void on_sts(void *arg, const struct sts_answer *answer)
+{
+	struct job *job = arg;
+
+	job->sts_question = NULL;
+	if (answer->policy != NULL && job->sts_room == NULL)
+		job->sts_room = pool_new_object(job->pool, struct sts_policy);
+	if (answer->policy != NULL && job->sts_room == NULL) {
+		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
+		return;
+	}
+	if (answer->policy != NULL) {
+		*job->sts_room = *answer->policy;
+		job->sts = job->sts_room;
+	}
+	trace_sts(job, answer);
+	if (answer->failure != OUTCOME_GOOD) {
+		const struct outcome outcome = {.kind = answer->failure, .source = SOURCE_STS, .delivered = true, .sts = job->sts, .domain = job->domain, .host = "",
+		    .address = "", .text = answer->text};
+
+		outcome_tell(job, &outcome);
+	}
+	try_host(job);
+}
+
+/* Who is named by an address has none, nor has who is spoken with by LMTP. */
+static bool sts_counts(const struct job *job)
+{
+	const struct way *way = &job->way;
+	bool optional = job->tls_optional && !job->message.requiretls;
+
+	return job->relay->sts != NULL && way->sts && (way->kind == WAY_MX || way->kind == WAY_HOST) && !job->route->literal && !optional &&
+	       !span_eq(way->tls, SPAN_LIT("none")) && !span_eq(way->tls, SPAN_LIT("dane-only"));
+}
+
+static void ask_sts(struct job *job)
+{
+	char domain[DNS_NAME_TEXT];
+
+	job->sts = NULL;
+	if (!sts_counts(job) || dns_name_normalize(policy_domain(job), domain) != 0) {
+		try_host(job);
+		return;
+	}
+	job->sts_question = sts_ask(job->relay->sts, domain, on_sts, job);
+	if (job->sts_question == NULL)
+		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
 }
 
 /* ---- the route ---- */
@@ -186,7 +275,7 @@ static void on_route(void *arg, struct route *route, const struct err *why)
 		result_all(job, why->code, !err_is_temp(why->code), why->text);
 		return;
 	}
-	try_host(job);
+	ask_sts(job);
 }
 
 static void on_note(void *arg, const char *text)
@@ -217,6 +306,7 @@ void attempt_begin(struct job *job)
 void attempt_stop(struct job *job)
 {
 	route_cancel(&job->finder);
+	sts_cancel(&job->sts_question);
 	dane_drop(job);
 	dial_cancel(&job->dial);
 	route_free(&job->route);

@@ -54,6 +54,16 @@ static bool is_right(const struct relay_deliver *m, const struct ipc_message *me
 	return m->ret <= SPOOL_RET_HDRS && m->body <= SPOOL_BODY_BINARYMIME && (file ? m->content.len == 0 : m->content.len == m->size);
 }
 
+/* Queue settles the whole job by its last result. That a channel ends for it would cost all jobs of it their results, and some recipients a second copy. */
+static int refuse_all(struct channel *channel, uint32_t id)
+{
+	struct relay_result body = {.code = E_NOMEM, .reached = true, .last = true, .text = SPAN_LIT("451 4.3.0 out of memory")};
+
+	if (ipc_conn_send(channel->conn, &ipc_relay_result, id, &body, -1) != 0)
+		channel->failed = true;
+	return 0;
+}
+
 static int deliver(struct channel *channel, struct ipc_message *message)
 {
 	const struct relay_deliver *m = (const void *)message->body;
@@ -66,14 +76,14 @@ static int deliver(struct channel *channel, struct ipc_message *message)
 			close(message->fd);
 		if (job != NULL)
 			job_free(job);
-		return job ? E_PROTO : E_NOMEM;
+		return job ? E_PROTO : refuse_all(channel, message->id);
 	}
 	job->id = message->id;
 	job->fd = message->fd;
 	r = fill(job, m);
 	if (r != 0) {
 		job_free(job);
-		return r;
+		return r == E_NOMEM ? refuse_all(channel, message->id) : r;
 	}
 	r = settings_way(channel->relay, job->pool, m->transport, m->sender, &job->way, &err);
 	if (message->fd_lost)

@@ -175,8 +175,12 @@ static void on_request(void *arg, struct control_reply *reply, const struct span
 		test(arg, reply, args, count);
 	else if (span_eq(verb, SPAN_LIT("status")))
 		status(arg, reply);
+	else if (span_eq(verb, SPAN_LIT("policies")))
+		control_policies(arg, reply, args, count);
+	else if (span_eq(verb, SPAN_LIT("forget")))
+		control_forget(arg, reply, args, count);
 	else
-		control_reply_done(reply, EX_USAGE, "it is test or status, not %.*s", SPAN_ARG(span_sub(verb, 0, 40)));
+		control_reply_done(reply, EX_USAGE, "it is test, status, policies or forget, not %.*s", SPAN_ARG(span_sub(verb, 0, 40)));
 }
 
 int control_open(struct relay *relay)

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool ask(struct job *job, const char *name);
+static void ask_records(struct job *job, const char *name);
 
 /* ---- records ---- */
 
@@ -40,35 +40,84 @@ static void take_records(struct job *job, const struct dns_answer *answer)
 
 /* ---- questions ---- */
 
-static void on_answer(void *arg, const struct dns_answer *answer)
+static const struct route_host *host_of(const struct job *job)
+{
+	return &job->route->hosts[job->host];
+}
+
+static void ask(struct job *job, const char *name, enum dns_type type, dns_done *done)
+{
+	job->dane_question = dns_ask(job->relay->dns, span_str(name), type, ROUTE_DNS_MS, done, job);
+	if (job->dane_question != 0)
+		return;
+	/* Not to have asked is not to know. */
+	err_set(&job->failure, E_UNAVAILABLE, "4.3.2 too many questions are asked of the resolver");
+	attempt_skip(job);
+}
+
+/* RFC 7672 section 2.1.2: as if the host were not to be reached. True: it is passed over. */
+static bool cannot_be_told(struct job *job, const struct dns_answer *answer, const char *what)
+{
+	if (answer->result != DNS_TEMPORARY && answer->result != DNS_IS_BOGUS)
+		return false;
+	err_set(&job->failure, E_UNAVAILABLE, "4.7.5 %s of %s cannot be told now: %.*s", what, host_of(job)->name, SPAN_ARG(span_sub(answer->why, 0, 100)));
+	if (answer->result == DNS_IS_BOGUS)
+		attempt_tell(job, OUTCOME_DNSSEC_INVALID);
+	attempt_skip(job);
+	return true;
+}
+
+/* Section 2.2.3: where CNAMEs led to comes first, then the name itself. */
+static void try_the_other_name(struct job *job)
+{
+	if (strcmp(job->dane->base, host_of(job)->name) != 0)
+		ask_records(job, host_of(job)->name);
+	else
+		attempt_with_dane(job);
+}
+
+static void on_records(void *arg, const struct dns_answer *answer)
 {
 	struct job *job = arg;
-	const struct route_host *host = &job->route->hosts[job->host];
 
 	job->dane_question = 0;
-	if (answer->result == DNS_TEMPORARY || answer->result == DNS_IS_BOGUS) {
-		/* RFC 7672 section 2.1.2: as if the host were not to be reached. */
-		err_set(&job->failure, E_UNAVAILABLE, "4.7.5 the TLSA records of %s cannot be told now: %.*s", host->name, SPAN_ARG(span_sub(answer->why, 0, 100)));
-		attempt_skip(job);
+	if (cannot_be_told(job, answer, "the TLSA records"))
+		return;
+	if (answer->result != DNS_FOUND || !answer->secure) {
+		try_the_other_name(job);
 		return;
 	}
-	if (answer->result == DNS_FOUND && answer->secure)
-		take_records(job, answer);
-	else if (strcmp(job->dane->base, host->name) != 0 && ask(job, host->name)) /* section 2.2.3: where CNAMEs led to, then the name itself */
-		return;
+	take_records(job, answer);
 	attempt_with_dane(job);
 }
 
-static bool ask(struct job *job, const char *name)
+static void ask_records(struct job *job, const char *name)
 {
 	char question[DNS_NAME_TEXT + 32];
 
 	snprintf(job->dane->base, sizeof(job->dane->base), "%s", name);
 	snprintf(question, sizeof(question), "_%u._tcp.%s", job->way.port, name);
-	if (strlen(question) > DNS_NAME_MAX)
-		return false;
-	job->dane_question = dns_ask(job->relay->dns, span_str(question), DNS_TLSA, ROUTE_DNS_MS, on_answer, job);
-	return job->dane_question != 0;
+	if (strlen(question) > DNS_NAME_MAX) /* there is no such name */
+		try_the_other_name(job);
+	else
+		ask(job, question, DNS_TLSA, on_records);
+}
+
+/*
+ * Section 2.2.2: an alias in a signed zone that leads into one that is not. Records at the alias itself count; in an unsigned zone they are not
+ * even asked for, as there are name servers that cannot answer that.
+ */
+static void on_alias(void *arg, const struct dns_answer *answer)
+{
+	struct job *job = arg;
+
+	job->dane_question = 0;
+	if (cannot_be_told(job, answer, "the alias"))
+		return;
+	if (answer->result == DNS_FOUND && answer->secure)
+		ask_records(job, host_of(job)->name);
+	else
+		attempt_with_dane(job);
 }
 
 void dane_drop(struct job *job)
@@ -81,18 +130,34 @@ void dane_drop(struct job *job)
 	job->dane = NULL;
 }
 
+/* Whether what records say may change anything: see policy.c. Where it may not, those that cannot be told are in nobody's way. */
+static bool may_matter(const struct job *job)
+{
+	const struct way *way = &job->way;
+
+	if (span_eq(way->tls, SPAN_LIT("none")))
+		return false;
+	if ((job->message.requiretls && job->message.sender.len > 0) || span_eq(way->tls, SPAN_LIT("dane-only")))
+		return true;
+	return !job->tls_optional && !span_eq(way->tls, SPAN_LIT("verify"));
+}
+
 bool dane_begin(struct job *job)
 {
-	const struct route_host *host = &job->route->hosts[job->host];
+	const struct route_host *host = host_of(job);
+	bool alias = host->canonical[0] != '\0';
 
 	dane_drop(job);
-	if (!job->route->secure || !host->secure || job->route->literal || span_eq(job->way.tls, SPAN_LIT("none")))
+	if (!job->route->secure || job->route->literal || (!host->secure && !alias) || !may_matter(job))
 		return false;
 	job->dane = calloc(1, sizeof(*job->dane));
-	if (job->dane == NULL || !ask(job, host->canonical[0] != '\0' ? host->canonical : host->name)) {
-		/* Not to have asked is not to know. */
-		err_set(&job->failure, E_UNAVAILABLE, "4.3.2 too many questions are asked of the resolver");
+	if (job->dane == NULL) {
+		err_set(&job->failure, E_UNAVAILABLE, "4.3.0 out of memory");
 		attempt_skip(job);
+	} else if (host->secure) {
+		ask_records(job, alias ? host->canonical : host->name);
+	} else {
+		ask(job, host->name, DNS_CNAME, on_alias);
 	}
 	return true;
 }

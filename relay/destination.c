@@ -37,8 +37,8 @@ static void make_key(const struct job *job, char out[RELAY_KEY_MAX])
 
 	address_text(&way->from[0], v4);
 	address_text(&way->from[1], v6);
-	snprintf(out, RELAY_KEY_MAX, "%s %.*s:%u %.*s%s%s%s %.*s %s %s %.*s", kinds[way->kind], SPAN_ARG(host), way->port, SPAN_ARG(way->tls),
-	    way->implicit_tls ? "+implicit" : "", job->message.requiretls ? "+required" : "", job->tls_optional ? "+optional" : "", SPAN_ARG(way->helo), v4, v6,
+	snprintf(out, RELAY_KEY_MAX, "%s %.*s:%u %.*s%s%s%s%s %.*s %s %s %.*s", kinds[way->kind], SPAN_ARG(host), way->port, SPAN_ARG(way->tls),
+	    way->sts ? "" : "+no-sts", way->implicit_tls ? "+implicit" : "", job->message.requiretls ? "+required" : "", job->tls_optional ? "+optional" : "", SPAN_ARG(way->helo), v4, v6,
 	    SPAN_ARG(way->login));
 }
 
@@ -153,6 +153,27 @@ void destinations_forget(struct relay *relay)
 		s->worn = true;
 	for (struct destination *d = relay->destinations; d != NULL; d = d->next)
 		tls_ticket_free(&d->ticket);
+}
+
+static bool is_for(const struct session *s, const char *domain)
+{
+	return strcmp(s->domain[0] != '\0' ? s->domain : s->host, domain) == 0;
+}
+
+void destinations_distrust(struct relay *relay, const char *domain)
+{
+	struct session *s = relay->sessions;
+
+	for (; s != NULL; s = s->next)
+		s->worn |= is_for(s, domain);
+	for (s = relay->sessions; s != NULL;) {
+		if (s->idle_link == NULL || !is_for(s, domain)) {
+			s = s->next;
+			continue;
+		}
+		session_quit(s); /* others may be gone with it */
+		s = relay->sessions;
+	}
 }
 
 void destinations_free(struct relay *relay)

@@ -275,8 +275,17 @@ static bool was_stale(const struct job *job, const struct session *s)
 	return !first->maybe && strcmp(first->command, "MAIL") == 0 && (first->reply.code == 0 || first->reply.code == 421);
 }
 
+/* Whose word it is that keeps the message here. */
+static void name_policy(const struct job *job, const struct session *s, struct err *failure)
+{
+	const struct err plain = *failure;
+
+	if (s->policy.source == SOURCE_STS && !s->policy.testing && job->sts != NULL && strcmp(s->tls, "none") == 0)
+		err_set(failure, plain.code, "%.120s (the MTA-STS policy of %.60s wants TLS with a valid certificate)", plain.text, job->sts->domain);
+}
+
 /* Why the host is of no use, with a status that says so for now. */
-static void take_failure(struct job *job, const struct session *s)
+static void take_failure(struct job *job, struct session *s)
 {
 	const struct smtp_client_reply *reply = NULL;
 	struct err failure = s->ended;
@@ -290,12 +299,16 @@ static void take_failure(struct job *job, const struct session *s)
 		status = "4.7.8";
 	else if (failure.code == E_REMOTE)
 		status = "4.5.0";
+	if (strcmp(status, "4.7.5") == 0) {
+		session_tell(s, false);
+		name_policy(job, s, &failure);
+	}
 	if (!s->tls_failed && failure.code == E_CANNOT && reply != NULL && reply->code != 0)
 		err_set(&job->failure, E_CANNOT, "%s %.220s", reply->enhanced[0] != '\0' ? reply->enhanced : "5.0.0", failure.text);
 	else if (job->message.requiretls && job->message.sender.len > 0 && strcmp(status, "4.7.5") == 0)
-		err_set(&job->failure, E_DENIED, "5.7.10 %.220s", failure.text);
+		err_set(&job->failure, E_DENIED, "5.7.10 %.240s", failure.text);
 	else
-		err_set(&job->failure, E_UNAVAILABLE, "%s %.220s", status, failure.text);
+		err_set(&job->failure, E_UNAVAILABLE, "%s %.240s", status, failure.text);
 	note_session(job, s);
 }
 
@@ -311,6 +324,7 @@ void job_session_failed(struct job *job)
 		result_transaction(job, s);
 	} else if (s->tls_failed && job->policy.in_clear_after_failure) {
 		job_trace(job, "  %s; once again without TLS", s->ended.text);
+		session_tell(s, true);
 		attempt_in_clear(job);
 	} else {
 		take_failure(job, s);

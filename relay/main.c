@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/fetch_client.h"
 
 #include <event2/event.h>
 #include <stdio.h>
@@ -33,6 +34,8 @@ static void relay_peer(struct daemon *daemon, struct span service, struct span r
 		channel_new(relay, fd);
 	else if (!serving && span_eq(service, SPAN_LIT("dns")))
 		dns_service(relay->dns, fd);
+	else if (!serving && span_eq(service, SPAN_LIT("fetch")))
+		fetch_client_connect(relay->fetch, fd);
 	else
 		close(fd);
 }
@@ -46,6 +49,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	channel_sweep(relay);
 	session_sweep(relay);
 	destination_trim(relay);
+	sts_lookups_sweep(relay->sts);
 }
 
 /* The system's authorities are read while there is a file system. */
@@ -54,29 +58,46 @@ static int relay_prepare(struct daemon *daemon, struct err *err)
 	struct relay *relay = daemon_state(daemon);
 
 	relay->daemon = daemon;
-	settings_read_addresses(relay);
 	return settings_load(relay, err);
 }
 
-static void take_hostname(struct relay *relay)
+static void take_settings(struct relay *relay)
 {
+	sts_lookups_set_port(relay->sts, (uint16_t)conf_u64(daemon_conf(relay->daemon), CONF_relay_mta_sts_port, NULL));
 	relay->self = (struct route_self){.hostname = conf_text(daemon_conf(relay->daemon), CONF_hostname, NULL), .is_ours = settings_is_ours, .arg = relay};
+}
+
+static void on_other_policy(void *arg, const char *domain)
+{
+	destinations_distrust(arg, domain);
+}
+
+static int make_lookups(struct relay *relay)
+{
+	const struct sts_services with = {.base = daemon_base(relay->daemon), .dns = relay->dns, .fetch = relay->fetch, .state = relay->state, .wait_ms = STS_WAIT_MS, .changed = on_other_policy, .arg = relay};
+
+	relay->sts = sts_lookups_new(&with);
+	return relay->sts != NULL ? 0 : E_NOMEM;
 }
 
 static int relay_confined(struct daemon *daemon, struct err *err)
 {
 	struct relay *relay = daemon_state(daemon);
+	int r = state_open(&relay->state, err);
 	struct timeval tv = {.tv_sec = RELAY_SWEEP_MS / 1000, .tv_usec = RELAY_SWEEP_MS % 1000 * 1000};
 
+	if (r != 0)
+		return r;
 	relay->waiting_tail = &relay->waiting;
 	relay->idle_tail = &relay->idle;
 	relay->seed = (uint32_t)clock_wall_us() ^ (uint32_t)getpid();
 	relay->dns = dns_new(daemon_base(daemon));
 	relay->sweep = event_new(daemon_base(daemon), -1, EV_PERSIST, on_sweep, relay);
-	if (relay->dns == NULL || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
+	relay->fetch = fetch_client_new(daemon);
+	if (relay->dns == NULL || relay->fetch == NULL || make_lookups(relay) != 0 || relay->sweep == NULL || event_add(relay->sweep, &tv) != 0)
 		return err_set(err, E_NOMEM, "no memory for the relay");
 	dns_on_lost(relay->dns, on_dns_lost, relay);
-	take_hostname(relay);
+	take_settings(relay);
 	return control_open(relay) == 0 ? 0 : err_set(err, E_NOMEM, "no memory for the control socket");
 }
 
@@ -88,7 +109,7 @@ static int relay_reload(struct daemon *daemon, struct err *err)
 
 	if (r != 0)
 		return r;
-	take_hostname(relay);
+	take_settings(relay);
 	destinations_forget(relay);
 	return 0;
 }

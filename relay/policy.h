@@ -3,7 +3,9 @@
 #define MW_RELAY_POLICY_H
 
 #include "base/err.h"
+#include "relay/outcome.h"
 #include "smtp/client.h"
+#include "sts/sts.h"
 #include "tls/client.h"
 
 /* What TLSA records say of a host (RFC 7672 section 2.1). */
@@ -21,12 +23,17 @@ struct policy_facts {
 	bool tls_optional;   /* "TLS-Required: No", RFC 8689 section 4.2.2 */
 	bool trusted_name;   /* the host's name is configured, the domain's, or comes from validated MX records */
 	enum policy_dane dane;
+	const struct sts_policy *sts; /* of the domain; NULL: it has none */
+	const char *host;
 };
 
 struct policy {
 	enum smtp_client_tls use;
 	enum tls_trust trust;
 	bool in_clear_after_failure; /* a handshake that fails is no reason not to send */
+	enum outcome_source source;  /* what the domain has published that led to this */
+	bool testing;		     /* SOURCE_STS: its policy says what is to be told, and keeps nothing back */
+	bool not_named;		     /* SOURCE_STS: the host is none of those that the policy names */
 };
 
 /*
@@ -34,7 +41,7 @@ struct policy {
  * will not. The text begins with an enhanced status code.
  */
 int policy_decide(const struct policy_facts *facts, struct policy *out, struct err *err);
-/* "none", "may", "encrypt", "verify", "dane": of what was decided, for people. Static. */
+/* "none", "may", "encrypt", "verify", "dane", "mta-sts": of what was decided, for people. Static. */
 const char *policy_name(const struct policy *policy);
 
 #endif

@@ -13,10 +13,13 @@
 #include "relay/policy.h"
 #include "relay/recipients.h"
 #include "relay/route.h"
+#include "relay/state.h"
+#include "relay/sts_lookup.h"
 
 struct conn;
 struct control_server;
 struct event;
+struct fetch_client;
 struct ipc_conn;
 
 enum {
@@ -32,7 +35,6 @@ enum {
 	RELAY_PIECE = 16 * 1024,	/* of a content, read at once */
 	RELAY_QUIT_MS = 5000,		/* for the answer to QUIT */
 	RELAY_KEY_MAX = 1200,
-	RELAY_MACHINE_MAX = 256,	/* addresses of this machine that are kept in mind */
 	RELAY_CONVERT_MAX = 256 * 1024 * 1024, /* octets of all messages that are converted at once */
 	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
 };
@@ -56,6 +58,7 @@ struct way {
 	uint16_t port;
 	struct span error;    /* of WAY_ERROR: "5.7.1 text" */
 	struct span tls;      /* relay-tls */
+	bool sts;	      /* relay-mta-sts */
 	bool implicit_tls;
 	struct span login, secret; /* empty login: none */
 	bool is_token;
@@ -117,6 +120,8 @@ struct job {
 	uint32_t dane_question; /* 0: not under way */
 	enum policy_dane dane_says;
 	struct dane *dane; /* of the host that is tried; a session takes it */
+	struct sts_question *sts_question; /* NULL: not under way */
+	struct sts_policy *sts, *sts_room; /* the MTA-STS policy that is in force, NULL: none; where it is */
 	struct policy policy;
 	unsigned attempts;
 	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
@@ -129,10 +134,11 @@ struct job {
 
 struct relay {
 	struct daemon *daemon;
+	struct state *state;
 	struct dns *dns;
+	struct fetch_client *fetch;
+	struct sts_lookups *sts; /* NULL: no domain is asked for a policy */
 	struct route_self self;
-	struct sockaddr_storage machine[RELAY_MACHINE_MAX]; /* its addresses at the start */
-	size_t machine_count;
 	char piece[RELAY_PIECE]; /* of a content, for job_read */
 	struct tls_context *system, *own; /* whose authorities vouch; own: those of relay-authorities, or NULL */
 	struct job *jobs;
@@ -158,8 +164,6 @@ struct relay {
 void relay_try_finish(struct relay *relay);
 
 /* ---- settings.c ---- */
-/* Of this machine: while its interfaces may be looked at. */
-void settings_read_addresses(struct relay *relay);
 /* Before the sandbox, and at a reload. */
 int settings_load(struct relay *relay, struct err *err);
 /* The way of mail from sender, by the transport block `pattern` ("": none). Pooled. E_NOMEM; E_UNAVAILABLE: the password is not there. */
@@ -201,6 +205,8 @@ void attempt_stop(struct job *job);
 /* The host's records are known; or it is passed over, for what is in job->failure. */
 void attempt_with_dane(struct job *job);
 void attempt_skip(struct job *job);
+/* The host is passed over, and this is why: for reports. */
+void attempt_tell(const struct job *job, enum outcome_kind kind);
 
 /* ---- convert.c ---- */
 /* The content will be that for a server that takes 7 bits. E_CONTENT: it cannot; E_BUSY, E_NOMEM, E_IO, E_CORRUPT. */
@@ -232,12 +238,16 @@ struct session {
 	struct smtp_client *client;
 	struct policy policy;
 	struct dane *dane; /* NULL: none */
-	char domain[DNS_NAME_TEXT]; /* that mail is for */
+	char domain[DNS_NAME_TEXT]; /* that mail is for; "": of a host that is configured */
+	char canonical[DNS_NAME_TEXT]; /* where its CNAMEs led to; "" */
 	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
 	unsigned messages;
 	int64_t began_ms, idle_ms, phase_end_ms;
 	bool reused;	  /* the job did not make it */
 	bool handshaking, tls_failed;
+	bool told;	      /* what came of its security */
+	enum outcome_kind kind; /* what is wrong with its TLS */
+	char doubt[128];	/* the same for people */
 	bool content;	  /* it is being sent */
 	bool quitting;
 	bool worn;	  /* nothing is to be begun on it any more */
@@ -255,6 +265,8 @@ int session_send(struct session *session, struct err *err);
 /* The job needs it no more. */
 void session_release(struct session *session);
 void session_quit(struct session *session);
+/* What came of its security, once. delivered: it is no reason not to send. */
+void session_tell(struct session *s, bool delivered);
 /* Those that have been idle for too long. */
 void session_sweep(struct relay *relay);
 /* Those that nobody waits for, however far they have come. */
@@ -270,7 +282,7 @@ struct destination {
 	struct session *idle_first; /* the one that worked last */
 	char *key;
 	char ticket_host[DNS_NAME_TEXT];
-	struct tls_ticket *ticket; /* of the last session with that host; NULL */
+	struct tls_ticket *ticket; /* of the last session with that host that anybody would do for; NULL */
 };
 
 struct destination *destination_get(struct relay *relay, const struct job *job);
@@ -281,9 +293,16 @@ void destination_idle(struct session *session);
 void destination_unidle(struct session *session);
 /* No session that is there is used by a job that comes: the settings have changed. */
 void destinations_forget(struct relay *relay);
+/* The same of the domain alone: another MTA-STS policy is in force. */
+void destinations_distrust(struct relay *relay, const char *domain);
 void destinations_free(struct relay *relay);
 
 /* ---- control.c ---- */
 int control_open(struct relay *relay);
+
+/* ---- control_sts.c ---- */
+struct control_reply;
+void control_policies(struct relay *relay, struct control_reply *reply, const struct span *args, size_t count);
+void control_forget(struct relay *relay, struct control_reply *reply, const struct span *args, size_t count);
 
 #endif

@@ -235,12 +235,13 @@ static void on_addresses(void *arg, const struct dns_answer *answer)
 	struct route_host *host = question->host;
 
 	question->number = 0;
-	host->secure &= answer->secure;
-	if (answer->result == DNS_FOUND) {
-		take_addresses(host, answer);
-	} else if (answer->result == DNS_TEMPORARY || answer->result == DNS_IS_BOGUS) {
+	if (answer->result == DNS_TEMPORARY || answer->result == DNS_IS_BOGUS) {
+		/* Says nothing of the other family: who keeps one answer away must not make that an unsigned host. */
 		host->unknown = true;
 		err_set(&f->why, 0, "4.4.3 the address of %s cannot be told now: %.*s", host->name, SPAN_ARG(answer->why));
+	} else {
+		host->secure &= answer->secure;
+		take_addresses(host, answer);
 	}
 	if (--f->waiting > 0)
 		return;
@@ -381,6 +382,7 @@ static void on_mx(void *arg, const struct dns_answer *answer)
 
 	f->mx = 0;
 	route->secure = answer->secure;
+	span_copy(answer->canonical, route->canonical, sizeof(route->canonical));
 	switch (answer->result) {
 	case DNS_FOUND:
 		take_mx(f, answer);

@@ -20,7 +20,7 @@ struct route_host {
 	char name[DNS_NAME_TEXT]; /* of an address literal the address */
 	char canonical[DNS_NAME_TEXT]; /* where CNAMEs of its addresses led to; "" without any */
 	unsigned preference;
-	bool secure; /* its addresses are validated */
+	bool secure; /* its addresses are validated, those of both families as far as they can be told */
 	struct sockaddr_storage addresses[ROUTE_ADDRESSES_MAX];
 	bool tried[ROUTE_ADDRESSES_MAX]; /* the user's */
 	size_t address_count;
@@ -31,6 +31,7 @@ struct route_host {
 struct route {
 	struct route_host hosts[ROUTE_HOSTS_MAX];
 	size_t count;
+	char canonical[DNS_NAME_TEXT]; /* where CNAMEs of the domain led to; "" without any */
 	bool from_mx; /* else the domain is the host, or it is configured */
 	bool secure;  /* the MX records, or that there are none, are validated; true of what is configured */
 	bool literal; /* an address, no name */

@@ -68,27 +68,40 @@ static void arm(struct session *s)
 
 /* ---- TLS ---- */
 
-/* RFC 7672 section 3.2.2: the host and the domain that mail is for are right in a certificate as well. */
+/* RFC 7672 section 3.2.2: the host, the domain that mail is for, and where its CNAMEs led to are right in a certificate as well. */
 static void expect_dane(const struct session *s, struct tls_peer *peer)
 {
-	if (s->dane == NULL)
-		return;
-	peer->names[0] = s->dane->base;
-	peer->names[1] = s->host;
-	peer->names[2] = s->domain;
-	peer->name_count = s->domain[0] != '\0' ? 3 : 2;
+	const char *const names[TLS_PEER_NAMES] = {s->dane->base, s->host, s->domain, s->canonical};
+
+	peer->name_count = 0;
+	for (size_t i = 0; i < TLS_PEER_NAMES; i++)
+		if (names[i][0] != '\0')
+			peer->names[peer->name_count++] = names[i];
 	peer->tlsa = s->dane->records;
 	peer->tlsa_count = s->dane->count;
+}
+
+/* Whoever comes again shows no certificate, so that a ticket serves only where the same is asked for. What domains publish may be another thing each time. */
+static bool keeps_tickets(const struct session *s)
+{
+	return s->policy.source == SOURCE_NONE && s->policy.trust == TLS_ANYBODY;
+}
+
+/* A policy in testing: what is wrong is told, and no more. */
+static bool only_observes(const struct session *s)
+{
+	return s->policy.testing && s->policy.trust == TLS_ANYBODY;
 }
 
 static int start_tls(struct session *s)
 {
 	struct destination *d = s->destination;
-	struct tls_peer peer = {.trust = s->policy.trust, .names = {s->host}, .name_count = 1};
+	struct tls_peer peer = {.trust = s->policy.trust, .names = {s->host}, .name_count = 1, .observe = only_observes(s),
+	    .no_subject = s->policy.source == SOURCE_STS && (!s->policy.testing || only_observes(s))};
 
 	if (s->policy.trust == TLS_DANE)
 		expect_dane(s, &peer);
-	else if (d->ticket != NULL && strcmp(d->ticket_host, s->host) == 0)
+	else if (keeps_tickets(s) && d->ticket != NULL && strcmp(d->ticket_host, s->host) == 0)
 		peer.ticket = d->ticket;
 	s->handshaking = true;
 	if (conn_start_tls_client(s->conn, settings_tls(s->relay), &peer, &s->ended) != 0)
@@ -101,7 +114,7 @@ static int start_tls(struct session *s)
 
 static void keep_ticket(struct session *s)
 {
-	struct tls_ticket *ticket = s->policy.trust != TLS_DANE ? conn_tls_ticket(s->conn) : NULL;
+	struct tls_ticket *ticket = keeps_tickets(s) ? conn_tls_ticket(s->conn) : NULL;
 
 	if (ticket == NULL)
 		return;
@@ -112,22 +125,45 @@ static void keep_ticket(struct session *s)
 
 static int make_client(struct session *s, const struct sasl_channel *channel);
 
-static void on_tls(void *arg, struct conn *conn, int code, const struct err *why)
+/* What of the certificate was wrong. */
+static void take_verdict(struct session *s)
+{
+	static const enum outcome_kind kinds[] = {[TLS_RIGHT] = OUTCOME_GOOD, [TLS_WRONG_NAME] = OUTCOME_WRONG_NAME, [TLS_EXPIRED] = OUTCOME_EXPIRED,
+	    [TLS_NOT_TRUSTED] = OUTCOME_NOT_TRUSTED, [TLS_WRONG_OTHERWISE] = OUTCOME_FAILED};
+	const char *why;
+
+	s->kind = kinds[conn_tls_verdict(s->conn, &why)];
+	if (s->kind != OUTCOME_GOOD)
+		snprintf(s->doubt, sizeof(s->doubt), "its certificate: %s", why);
+}
+
+/* Who has vouched for the host. */
+static const char *trust_word(const struct policy *policy)
 {
 	static const char *const trusts[] = {[TLS_ANYBODY] = "", [TLS_AUTHORITIES] = " verified", [TLS_DANE] = " DANE"};
+
+	return policy->source == SOURCE_STS && policy->trust == TLS_AUTHORITIES && !policy->testing ? " MTA-STS" : trusts[policy->trust];
+}
+
+static void on_tls(void *arg, struct conn *conn, int code, const struct err *why)
+{
 	struct session *s = arg;
 	struct tls_bindings bindings;
 	struct sasl_channel channel = {0};
 
 	s->handshaking = false;
+	if (only_observes(s) || (code != 0 && s->policy.trust != TLS_ANYBODY))
+		take_verdict(s);
 	if (code != 0) { /* closed comes next */
 		s->tls_failed = true;
 		err_set(&s->ended, code, "%s%s", code == E_DENIED ? "" : "the TLS handshake failed: ", why->text);
 		return;
 	}
-	snprintf(s->tls, sizeof(s->tls), "%s%s", conn_tls_version(conn), trusts[s->policy.trust]);
+	snprintf(s->tls, sizeof(s->tls), "%s%s", conn_tls_version(conn), trust_word(&s->policy));
 	if (s->job != NULL)
 		job_trace(s->job, "  %s, %s", s->tls, conn_tls_cipher(conn));
+	if (s->doubt[0] != '\0')
+		job_trace(s->job, "  %s; the MTA-STS policy is in testing, mail goes all the same", s->doubt);
 	conn_tls_bindings(conn, &bindings);
 	channel.exporter = span_of(bindings.exporter, bindings.exporter_len);
 	channel.endpoint = span_of(bindings.endpoint, bindings.endpoint_len);
@@ -139,6 +175,39 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 		return;
 	}
 	run(s);
+}
+
+/* ---- reports ---- */
+
+static enum outcome_kind kind_of(const struct session *s)
+{
+	bool is_tls = strcmp(s->tls, "none") != 0;
+
+	if (s->kind != OUTCOME_GOOD)
+		return s->kind;
+	if (s->tls_failed)
+		return OUTCOME_FAILED;
+	return !is_tls ? OUTCOME_NO_STARTTLS : s->policy.not_named ? OUTCOME_FAILED : OUTCOME_GOOD;
+}
+
+static const char *doubt_of(const struct session *s, enum outcome_kind kind)
+{
+	if (s->doubt[0] != '\0' || kind == OUTCOME_GOOD)
+		return s->doubt;
+	if (s->tls_failed)
+		return s->ended.text;
+	return kind == OUTCOME_NO_STARTTLS ? "the server does not offer STARTTLS" : "the policy does not name the host";
+}
+
+void session_tell(struct session *s, bool delivered)
+{
+	enum outcome_kind kind = kind_of(s);
+	const struct outcome outcome = {.kind = kind, .source = s->policy.source, .delivered = delivered, .sts = s->job != NULL ? s->job->sts : NULL, .dane = s->dane,
+	    .domain = s->job != NULL ? s->job->domain : span_str(s->domain), .host = s->host, .address = s->address, .text = doubt_of(s, kind)};
+
+	if (!s->told && s->job != NULL)
+		outcome_tell(s->job, &outcome);
+	s->told = true;
 }
 
 /* ---- the end ---- */
@@ -305,6 +374,7 @@ static void begin_content(struct session *s)
 static void on_ready(struct session *s)
 {
 	begin_phase(s, 0);
+	session_tell(s, true);
 	if (s->job != NULL)
 		job_session_ready(s->job);
 }
@@ -460,9 +530,13 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	s->policy = job->policy;
 	s->dane = job->dane;
 	job->dane = NULL;
-	if (job->way.kind == WAY_MX)
+	if (job->way.kind == WAY_MX) {
 		span_copy(job->domain, s->domain, sizeof(s->domain));
+		snprintf(s->canonical, sizeof(s->canonical), "%s", job->route->canonical);
+	}
 	s->worn = job->message.probe;
+	/* Without TLS by our own will; or a connection with it has failed, and that is told. Who asks for less than the domain does says nothing of it. */
+	s->told = job->policy.use == SMTP_TLS_NEVER || (job->tls_optional && !job->message.requiretls);
 	s->began_ms = clock_monotonic_ms();
 	snprintf(s->tls, sizeof(s->tls), "none");
 	snprintf(s->address, sizeof(s->address), "%s", address);

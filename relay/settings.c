@@ -4,7 +4,6 @@
 #include "net/connect.h"
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,35 +34,28 @@ struct tls_context *settings_tls(const struct relay *relay)
 
 /* ---- ourselves ---- */
 
-void settings_read_addresses(struct relay *relay)
+/*
+ * The kernel sends from the address itself to what is of this machine, and from no other machine's. It is asked anew each time, as addresses
+ * come and go; nothing is sent.
+ */
+static bool is_of_machine(const struct sockaddr_storage *address)
 {
-	struct ifaddrs *all = NULL;
+	struct sockaddr_storage to = *address, from = {0};
+	socklen_t len = address->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6), from_len = sizeof(from);
+	int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char there[INET6_ADDRSTRLEN], here[INET6_ADDRSTRLEN];
+	bool told;
 
-	if (getifaddrs(&all) != 0)
-		return;
-	for (const struct ifaddrs *a = all; a != NULL && relay->machine_count < RELAY_MACHINE_MAX; a = a->ifa_next) {
-		if (a->ifa_addr == NULL || (a->ifa_addr->sa_family != AF_INET && a->ifa_addr->sa_family != AF_INET6))
-			continue;
-		memcpy(&relay->machine[relay->machine_count++], a->ifa_addr, a->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-	}
-	freeifaddrs(all);
-}
-
-static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	char x[INET6_ADDRSTRLEN], y[INET6_ADDRSTRLEN];
-
-	connect_text(a, x);
-	connect_text(b, y);
-	return strcmp(x, y) == 0;
-}
-
-static bool is_of_machine(const struct relay *relay, const struct sockaddr_storage *address)
-{
-	for (size_t i = 0; i < relay->machine_count; i++)
-		if (same_address(&relay->machine[i], address))
-			return true;
-	return false;
+	if (fd < 0)
+		return false;
+	connect_port(&to, RELAY_SMTP_PORT);
+	told = connect(fd, (const struct sockaddr *)&to, len) == 0 && getsockname(fd, (struct sockaddr *)&from, &from_len) == 0;
+	close(fd);
+	if (!told)
+		return false;
+	connect_text(&to, there);
+	connect_text(&from, here);
+	return strcmp(there, here) == 0;
 }
 
 /* What others have in DNS must not lead to who trusts this machine. */
@@ -94,7 +86,7 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address)
 
 		if (!span_eq(l->service, SPAN_LIT("smtp")) || l->port != port)
 			continue;
-		if (span_eq(l->host, span_str(text)) || (every && (is_loopback(text) || is_of_machine(relay, address))))
+		if (span_eq(l->host, span_str(text)) || (every && (is_loopback(text) || is_of_machine(address))))
 			return true;
 	}
 	return false;
@@ -197,6 +189,7 @@ int settings_way(struct relay *relay, struct pool *pool, struct span pattern, st
 	*out = (struct way){0};
 	take_host(relay, pool, &to, out);
 	out->tls = pool_span(pool, conf_text(conf, CONF_relay_tls, &to));
+	out->sts = conf_bool(conf, CONF_relay_mta_sts, &to);
 	out->helo = pool_span(pool, as.len > 0 ? as : conf_text(conf, CONF_hostname, NULL));
 	take_senders(conf_text(conf, CONF_send_from, &from), out);
 	r = to.transport != NULL ? take_login(relay, pool, &to, out, err) : 0;

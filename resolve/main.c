@@ -1,7 +1,6 @@
 /* resolve: the suite's one resolver. libunbound is in no other process. */
 #include "resolve/resolve.h"
 
-#include "base/log.h"
 #include "net/control.h"
 #include "proc/daemon.h"
 #include "resolve/settings.h"
@@ -15,23 +14,14 @@ static const char *const users[] = {
     "fetch",
 };
 
-static bool is_user(struct span role)
-{
-	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++)
-		if (span_eq(role, span_str(users[i])))
-			return true;
-	return false;
-}
-
 static void resolve_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
 	(void)service;
-	if (!serving || !is_user(role)) {
-		log_event(EV_ipc_bad_message, daemon_log(daemon), F_STR("service", "dns"), F_SPAN("role", role));
+	(void)role;
+	if (serving)
+		peer_new(daemon_state(daemon), fd);
+	else
 		close(fd);
-		return;
-	}
-	peer_new(daemon_state(daemon), fd);
 }
 
 /* The files are read here, from sealed memory that master hands over; and again at a reload. */
@@ -78,6 +68,8 @@ int main(void)
 	static struct resolve resolve;
 	struct daemon_spec spec = {.name = "resolve",
 	    .profile = profile_find("resolve"),
+	    .users = users,
+	    .user_count = sizeof(users) / sizeof(users[0]),
 	    .prepare = resolve_prepare,
 	    .confined = resolve_confined,
 	    .reload = resolve_reload,

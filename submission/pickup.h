@@ -13,6 +13,7 @@
 #include "local/lines.h"
 #include "proc/daemon.h"
 #include "smtp/address.h"
+#include "smtp/tls_required.h"
 #include "spool/spool.h"
 
 #include <sys/types.h>
@@ -32,6 +33,9 @@ enum {
 	PICKUP_REMEMBERED = 4096,	/* letters that came lately */
 	PICKUP_DROP_JOBS = 32,		/* letters of the drop at once */
 	PICKUP_DROP_USER = 16,		/* of one user, who is not root */
+	PICKUP_DROP_LETTERS = 1000,	/* of one user, who is not root: past it, and past so many */
+	PICKUP_DROP_OCTETS = 256 * 1024 * 1024, /* octets, sendmail(1) is told not to use the drop */
+	PICKUP_DROP_OWNERS = 64,	/* users whose letters are counted, those who came first */
 	PICKUP_DROP_TURN = 256,		/* names looked at in one turn of the loop */
 	PICKUP_DROP_SOON_MS = 20,	/* others wait for their place */
 	PICKUP_DROP_RETRY_MS = 2000,	/* queue could not take one */
@@ -43,8 +47,9 @@ struct pickup;
 /* What a message's header section may not be (doc/reliability.md, hostile inputs 8). */
 struct header_watch {
 	bool over;
-	char line[10];
+	char line[TLS_REQUIRED_HEAD];
 	size_t line_len;
+	struct tls_required tls_required;
 	uint64_t len;
 	unsigned received;
 };
@@ -130,5 +135,7 @@ void clients_close(struct pickup *pickup);
 /* The current directory is the drop. */
 int drop_open(struct pickup *pickup, struct err *err);
 void drop_close(struct pickup *pickup);
+/* As much of this user's waits there as may. */
+bool drop_is_full(const struct pickup *pickup, uid_t uid);
 
 #endif

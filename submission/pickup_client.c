@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct client {
 	struct pool *pool; /* of the letter being told */
 	struct letter letter;
 	bool busy;
+	bool starved; /* there was no memory for all of the letter's recipients: its answer says so */
 };
 
 static void client_free(struct client *client)
@@ -44,10 +46,20 @@ static void arm(struct client *client)
 	evtimer_add(client->timer, &tv);
 }
 
+/* What cannot be taken now sendmail puts into the drop; unless too much of its user's waits there already, of which only we know. */
+static struct pickup_answer answer_for(const struct pickup *pickup, uid_t uid, int code, const char *qid, const char *text)
+{
+	if (code != 0 && err_is_temp(code) && drop_is_full(pickup, uid))
+		return (struct pickup_answer){.code = E_RATE, .text = SPAN_LIT("Too many of your letters wait already")};
+	return (struct pickup_answer){.code = code, .qid = span_str(qid), .text = span_str(text)};
+}
+
 static void send_answer(struct client *client, int code, const char *qid, const char *text)
 {
-	struct pickup_answer body = {.code = code, .qid = span_str(qid), .text = span_str(text)};
+	struct pickup_answer body = answer_for(client->pickup, client->uid, code, qid, text);
 
+	if (body.code == E_RATE)
+		log_event(EV_pickup_crowded, daemon_log(client->pickup->daemon), F_U64("uid", client->uid));
 	if (client->conn != NULL)
 		ipc_conn_send(client->conn, &ipc_pickup_answer, 0, &body, -1);
 }
@@ -80,12 +92,16 @@ static int letter_begin(struct client *client)
 static int take_recipient(struct client *client, const struct pickup_recipient *body)
 {
 	struct letter *letter = &client->letter;
-	int r = letter_begin(client);
 
-	if (r != 0 || letter->recipient_count == LETTER_RECIPIENTS)
-		return r != 0 ? r : E_PROTO;
+	if (client->starved || letter_begin(client) != 0) {
+		client->starved = true;
+		return 0;
+	}
+	if (letter->recipient_count == LETTER_RECIPIENTS)
+		return E_PROTO;
 	letter->recipients[letter->recipient_count] = pool_span(client->pool, body->address);
-	return letter->recipients[letter->recipient_count++].ptr != NULL ? 0 : E_NOMEM;
+	client->starved = letter->recipients[letter->recipient_count++].ptr == NULL;
+	return 0;
 }
 
 /*
@@ -100,7 +116,9 @@ static int check_content(const struct client *client, int fd, uint64_t size, str
 
 	if (seals < 0 || (seals & CLIENT_SEALS) != CLIENT_SEALS)
 		return err_set(err, E_PROTO, "The content is not in a sealed memory file");
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size != size)
+	if (fstat(fd, &st) != 0)
+		return err_set_errno(err, errno, "The content");
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size != size)
 		return err_set(err, E_PROTO, "The content has not the size that was told");
 	if (size > most)
 		return err_set(err, E_TOOBIG, "The message is larger than the %llu octets allowed here", (unsigned long long)most);
@@ -134,8 +152,9 @@ static int take_letter(struct client *client, const struct pickup_letter *body, 
 {
 	struct pool *pool = client->pool;
 	struct err err = {0};
-	int r = makes_sense(client, body) ? copy_texts(client, body) : E_PROTO;
+	int r = client->starved ? E_NOMEM : makes_sense(client, body) ? copy_texts(client, body) : E_PROTO;
 
+	client->starved = false;
 	if (r == 0 && job_runs(client->pickup, client->uid, client->letter.handover))
 		r = err_set(&err, E_BUSY, "This letter is under way");
 	if (r == 0)
@@ -212,7 +231,7 @@ static bool may_enter(const struct pickup *pickup, uid_t uid)
 
 static void turn_away(const struct pickup *pickup, int fd, uid_t uid)
 {
-	struct pickup_answer body = {.code = E_LIMIT, .text = SPAN_LIT("Too many letters at once")};
+	struct pickup_answer body = answer_for(pickup, uid, E_LIMIT, "", "Too many letters at once");
 
 	log_event(EV_pickup_crowded, daemon_log(pickup->daemon), F_U64("uid", uid));
 	ipc_send(fd, &ipc_pickup_answer, 0, &body, -1);

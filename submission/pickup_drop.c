@@ -28,6 +28,13 @@ struct dropped {
 	char name[DROP_NAME];
 };
 
+/* How much of a user's lies there: as far as this pass has come, and in the pass before. */
+struct owner {
+	uid_t uid;
+	unsigned letters, letters_before;
+	uint64_t octets, octets_before;
+};
+
 /* A pass looks at every name there is, in pieces of a turn each. */
 struct drop {
 	struct pickup *pickup;
@@ -35,13 +42,20 @@ struct drop {
 	/* Another one must follow: */
 	bool soon;	/* for letters that found no place */
 	bool later;	/* for one that its owner does not let us open */
-	bool troubled;	/* later all the same: queue took one not */
+	bool troubled;	/* later all the same: queue took one not, or the disk did not let us */
 	bool full;	/* the pass waits for a letter to end */
 	struct event *turn, *news;
 	int watch;
 	struct dropped *busy;
 	unsigned busy_count;
+	struct owner owners[PICKUP_DROP_OWNERS];
+	size_t owner_count;
 };
+
+static void log_bad(const struct pickup *pickup, const char *name, uid_t uid, const char *why)
+{
+	log_event(EV_pickup_bad_file, daemon_log(pickup->daemon), F_STR("file", name), F_U64("uid", uid), F_STR("reason", why));
+}
 
 static void turn_in(struct drop *drop, int ms)
 {
@@ -49,6 +63,50 @@ static void turn_in(struct drop *drop, int ms)
 
 	if (!drop->pickup->halting)
 		evtimer_add(drop->turn, &tv);
+}
+
+/* ---- how much of whose ---- */
+
+static void count_letter(struct drop *drop, const struct stat *st)
+{
+	size_t i = 0;
+
+	while (i < drop->owner_count && drop->owners[i].uid != st->st_uid)
+		i++;
+	if (i == PICKUP_DROP_OWNERS)
+		return;
+	if (i == drop->owner_count)
+		drop->owners[drop->owner_count++] = (struct owner){.uid = st->st_uid};
+	drop->owners[i].letters++;
+	drop->owners[i].octets += (uint64_t)st->st_size;
+}
+
+/* At the end of a pass. */
+static void count_anew(struct drop *drop)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < drop->owner_count; i++) {
+		const struct owner *o = &drop->owners[i];
+
+		if (o->letters > 0)
+			drop->owners[kept++] = (struct owner){.uid = o->uid, .letters_before = o->letters, .octets_before = o->octets};
+	}
+	drop->owner_count = kept;
+}
+
+bool drop_is_full(const struct pickup *pickup, uid_t uid)
+{
+	const struct drop *drop = pickup->drop;
+
+	for (size_t i = 0; i < drop->owner_count && uid != 0; i++) {
+		const struct owner *o = &drop->owners[i];
+
+		if (o->uid == uid)
+			return o->letters >= PICKUP_DROP_LETTERS || o->letters_before >= PICKUP_DROP_LETTERS || o->octets >= PICKUP_DROP_OCTETS ||
+			       o->octets_before >= PICKUP_DROP_OCTETS;
+	}
+	return false;
 }
 
 /* ---- one file ---- */
@@ -68,7 +126,7 @@ static void set_aside(struct drop *drop, const char *name, uid_t uid, const char
 		if (lstat(name, &st) == 0 && !S_ISREG(st.st_mode))
 			unlink(name);
 	}
-	log_event(EV_pickup_bad_file, daemon_log(drop->pickup->daemon), F_STR("file", bad), F_U64("uid", uid), F_STR("reason", why));
+	log_bad(drop->pickup, bad, uid, why);
 }
 
 static const char *fault_of(const struct stat *st, uint64_t message_size)
@@ -96,7 +154,10 @@ static int open_file(const char *name, uint64_t message_size, struct stat *st, c
 	if (fd < 0)
 		return -1;
 	if (fstat(fd, st) != 0 || (*fault = fault_of(st, message_size)) != NULL) {
+		int error = errno;
+
 		close(fd);
+		errno = error;
 		return -1;
 	}
 	return fd;
@@ -148,8 +209,10 @@ static void on_done(void *arg, int code, const char *qid, const char *text)
 	(void)qid;
 	*link = d->next;
 	drop->busy_count--;
-	if (code == 0 && unlink(d->name) != 0 && errno != ENOENT)
-		log_event(EV_pickup_bad_file, daemon_log(d->pickup->daemon), F_STR("file", d->name), F_U64("uid", d->uid), F_STR("reason", strerror(errno)));
+	if (code == 0 && unlink(d->name) != 0 && errno != ENOENT) {
+		log_bad(d->pickup, d->name, d->uid, strerror(errno));
+		put_off(drop); /* it is known to be taken as long as this process lives */
+	}
 	if (code != 0 && err_is_temp(code))
 		put_off(drop);
 	else if (code != 0)
@@ -159,6 +222,15 @@ static void on_done(void *arg, int code, const char *qid, const char *text)
 		drop->full = false;
 		turn_in(drop, 0);
 	}
+}
+
+/* Another pass may see more. ENOENT: there is nothing to be seen. */
+static void not_seen(struct drop *drop, const char *name)
+{
+	if (errno == ENOENT)
+		return;
+	log_bad(drop->pickup, name, 0, strerror(errno));
+	drop->troubled = true;
 }
 
 static bool has_room(const struct drop *drop, uid_t uid)
@@ -186,6 +258,8 @@ static void take_letter(struct drop *drop, const char *name, int fd, const struc
 			drop->troubled = true;
 		else
 			set_aside(drop, name, st->st_uid, err.text);
+		if (r != E_BUSY && err_is_temp(r))
+			log_bad(drop->pickup, name, st->st_uid, err_text(r));
 		pool_free(&pool);
 		free(d);
 		close(fd);
@@ -207,8 +281,13 @@ static void look_at(struct drop *drop, const char *name)
 	struct stat st = {0};
 	int fd;
 
-	if (*find_busy(drop, name) != NULL || lstat(name, &st) != 0)
+	if (*find_busy(drop, name) != NULL)
 		return;
+	if (lstat(name, &st) != 0) {
+		not_seen(drop, name);
+		return;
+	}
+	count_letter(drop, &st);
 	if (!has_room(drop, st.st_uid)) {
 		drop->soon = true;
 		return;
@@ -216,8 +295,10 @@ static void look_at(struct drop *drop, const char *name)
 	fd = open_file(name, size, &st, &fault);
 	if (fd < 0 && fault != NULL)
 		set_aside(drop, name, st.st_uid, fault);
+	else if (fd < 0 && (errno == EWOULDBLOCK || errno == EACCES))
+		drop->later = true; /* its owner keeps it from us */
 	else if (fd < 0)
-		drop->later |= errno != ENOENT;
+		not_seen(drop, name);
 	else
 		take_letter(drop, name, fd, &st);
 }
@@ -255,6 +336,7 @@ static void pass_end(struct drop *drop)
 {
 	closedir(drop->pass);
 	drop->pass = NULL;
+	count_anew(drop);
 	if (drop->troubled || (drop->later && !drop->soon))
 		turn_in(drop, PICKUP_DROP_RETRY_MS);
 	else if (drop->soon)
@@ -265,8 +347,10 @@ static void pass_begin(struct drop *drop)
 {
 	drop->soon = drop->later = drop->troubled = false;
 	drop->pass = opendir(".");
-	if (drop->pass == NULL)
+	if (drop->pass == NULL) {
+		not_seen(drop, ".");
 		turn_in(drop, PICKUP_DROP_RETRY_MS);
+	}
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -284,8 +368,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 			drop->full = true;
 			return;
 		}
+		errno = 0;
 		entry = readdir(drop->pass);
 		if (entry == NULL) {
+			if (errno != 0)
+				not_seen(drop, ".");
 			pass_end(drop);
 			return;
 		}

@@ -104,6 +104,7 @@ static int header_line(struct header_watch *w, uint64_t most, struct err *err)
 
 	w->over = w->line_len == 0;
 	w->line_len = 0;
+	tls_required_line(&w->tls_required, line);
 	if (span_startscase(line, SPAN_LIT("Received:")) && ++w->received > most)
 		return err_set(err, E_LOOP, "Too many Received lines: the message is going in circles");
 	return 0;
@@ -236,7 +237,7 @@ int message_encode_envelope(struct job *job, struct buf *out)
 	struct spool_recipient *recipients = pool_array(job->pool, letter->recipient_count, sizeof(*recipients));
 	struct spool_envelope envelope = {.source = SPOOL_FROM_LOCAL, .arrived = clock_wall(), .sender = span_str(job->sender), .envid = letter->envid,
 	    .ret = (enum spool_ret)letter->ret, .body = job->eight_bit ? SPOOL_BODY_8BITMIME : SPOOL_BODY_7BIT, .smtputf8 = needs_utf8(job),
-	    .recipient_count = letter->recipient_count, .recipients = recipients};
+	    .tls_optional = job->watch.tls_required.no, .recipient_count = letter->recipient_count, .recipients = recipients};
 
 	if (recipients == NULL)
 		return E_NOMEM;

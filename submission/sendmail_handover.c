@@ -183,7 +183,8 @@ enum handover_result handover(const struct caller *caller, struct letter *letter
 	if (ask_pickup(caller, letter, content, qid, &first) == 0)
 		return HANDOVER_QUEUED;
 	*err = first;
-	if (!err_is_temp(first.code))
+	/* E_RATE: as much of this user's waits in the drop as may. */
+	if (!err_is_temp(first.code) || first.code == E_RATE)
 		return HANDOVER_REFUSED;
 	if (drop_letter(caller, letter, content, &then) == 0)
 		return HANDOVER_DROPPED;

@@ -76,7 +76,7 @@ done <"$work/sources"
 # ---- includes: lib/ downwards only; a daemon from lib/ and its own folder ----
 files 'lib/*.[ch]' | xargs grep -nE '^#include "[a-z]+/' | awk -F'[:"]' '
 	BEGIN {
-		split("base 0 ipc 1 conf 1 proc 1 control 1 net 2 tls 2 dns 2 smtp 3 imap 3 mime 3 sasl 3 oauth 3 alias 3 spool 4 store 4 intake 5 local 5", w, " ")
+		split("base 0 ipc 1 conf 1 proc 1 control 1 net 2 tls 2 dns 2 smtp 3 imap 3 mime 3 sasl 3 oauth 3 sts 3 alias 3 spool 4 store 4 intake 5 local 5", w, " ")
 		for (i = 1; i in w; i += 2)
 			level[w[i]] = w[i + 1]
 	}

@@ -13,7 +13,7 @@ logs=$B/rigs
 limit=${RIGS_SECONDS:-180}
 : "${RIGS:=powercut kill fault damage linear fuzz guessing load}"
 
-# The script of a rig, and the fault that it must find.
+# The script of a rig, and the faults that it must find.
 script_of() {
 	case $1 in
 	powercut | kill) echo "tests/crash/$1.py" ;;
@@ -23,10 +23,10 @@ script_of() {
 	esac
 }
 
-plant_of() {
+plants_of() {
 	case $1 in
 	powercut) echo spool-no-sync ;;
-	kill) echo commit-lost ;;
+	kill) echo commit-lost relay-record-lost ;;
 	fault) echo file-left ;;
 	damage) echo damage-served ;;
 	linear) echo fields-walked ;;
@@ -64,9 +64,8 @@ step() {
 	printf '== %s\n%s\n' "$name" "$(tail -n "$lines" "$log")"
 }
 
-# The sample, then the planted fault.
+# The sample, then the planted faults.
 run_rig() {
-	plant=$(plant_of "$1")
 	: >"$logs/$1.result"
 	if [ ! -x "$(script_of "$1")" ]; then
 		note "$1" "$1" skipped 0 "$(script_of "$1") is not there"
@@ -77,11 +76,13 @@ run_rig() {
 		return
 	fi
 	step "$1" "$1" make -s "check-$1" RIG=--sample
-	if [ ! -f "tests/plant/$plant.c" ]; then
-		note "$1" "$1 finds $plant" skipped 0 "tests/plant/$plant.c is not there"
-		return
-	fi
-	step "$1" "$1 finds $plant" make -s "check-$1" RIG="--plant $plant"
+	for plant in $(plants_of "$1"); do
+		if [ -f "tests/plant/$plant.c" ]; then
+			step "$1" "$1 finds $plant" make -s "check-$1" RIG="--plant $plant"
+		else
+			note "$1" "$1 finds $plant" skipped 0 "tests/plant/$plant.c is not there"
+		fi
+	done
 }
 
 if [ "${1:-}" = --one ]; then

@@ -124,7 +124,9 @@ static int check_value(enum conf_setting setting, const struct conf_value *v, st
 {
 	const char *name = conf_setting_info(setting)->name;
 
-	if ((setting == CONF_hostname || (setting == CONF_local_domain && v->text.len > 0)) && !span_is_host_name(v->text))
+	bool names_domain = (setting == CONF_local_domain || setting == CONF_login_default_domain) && v->text.len > 0;
+
+	if ((setting == CONF_hostname || names_domain) && !span_is_host_name(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is not a host name such as mail.example.org", name, SPAN_ARG(v->text));
 	if (setting == CONF_log && !is_log_target(v->text))
 		return fail_at(v->origin, v->column, err, "%s: '%.*s' is none of: syslog stderr file:/PATH", name, SPAN_ARG(v->text));

@@ -232,7 +232,8 @@ static int encode_envelope(struct session *s, struct buf *out)
 	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
 	struct spool_recipient *recipients = pool_array(tx->pool, tx->recipient_count, sizeof(*recipients));
 	struct spool_envelope envelope = {.source = s->intake->kind->submission ? SPOOL_FROM_SUBMISSION : SPOOL_FROM_SMTP, .arrived = clock_wall(), .sender = tx->sender,
-	    .envid = tx->envid, .ret = (enum spool_ret)tx->ret, .body = (enum spool_body)tx->body, .smtputf8 = tx->smtputf8, .release = tx->release, .submitter = s->account,
+	    .envid = tx->envid, .ret = (enum spool_ret)tx->ret, .body = (enum spool_body)tx->body, .smtputf8 = tx->smtputf8, .requiretls = tx->requiretls, .tls_optional = tx->tls_optional && !tx->requiretls,
+	    .release = tx->release, .submitter = s->account,
 	    .client = span_str(conn_peer(s->conn)), .helo = smtp_server_helo(s->server),
 	    .recipient_count = tx->recipient_count, .recipients = recipients};
 

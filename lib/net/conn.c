@@ -40,6 +40,7 @@ struct conn {
 	size_t dropped;	  /* bytes, while lingering */
 	bool resumed;	  /* conn_resume asked for another input call */
 	bool dead;	  /* closed was called or is about to be */
+	bool unwatched;	  /* an event could not be waited for */
 	char peer[CONN_PEER_TEXT];
 };
 
@@ -134,6 +135,15 @@ static void conn_fail(struct conn *conn, const struct err *why)
 	conn->callbacks->closed(conn->arg, conn, why);
 }
 
+/* Nothing would ever come of a connection that is not watched: it ends, in a turn of its own. */
+static void conn_watch(struct conn *conn, struct event *event)
+{
+	if (event_add(event, NULL) == 0)
+		return;
+	conn->unwatched = true;
+	event_active(conn->timer, EV_TIMEOUT, 0);
+}
+
 /* Reading goes on only while there is room for what comes and the client takes what goes. */
 static void conn_update_read(struct conn *conn)
 {
@@ -145,7 +155,7 @@ static void conn_update_read(struct conn *conn)
 		event_del(conn->read_event);
 		return;
 	}
-	event_add(conn->read_event, NULL);
+	conn_watch(conn, conn->read_event);
 	/* The rest of a record that found no room has left the socket: no event will tell of it. */
 	if (conn->tls != NULL && !conn->handshaking && !conn->lingering && tls_session_pending(conn->tls))
 		event_active(conn->read_event, EV_READ, 0);
@@ -199,7 +209,7 @@ static void conn_handshake(struct conn *conn)
 	conn_update_read(conn);
 	if (r == E_AGAIN) {
 		if (want == TLS_WANT_WRITE)
-			event_add(conn->write_event, NULL);
+			conn_watch(conn, conn->write_event);
 		return;
 	}
 	conn->handshaking = false;
@@ -333,12 +343,12 @@ void conn_flush(struct conn *conn)
 	if (!conn->dead && n < 0 && n != E_AGAIN)
 		conn_fail(conn, &err);
 	else if (!conn->dead && buf_len(&conn->out) > 0)
-		event_add(conn->write_event, NULL);
+		conn_watch(conn, conn->write_event);
 	else if (!conn->dead && (n > 0 || conn->finishing))
 		conn_written(conn);
 	/* What drained() has added goes in a turn of its own. */
 	if (!conn->dead && !conn->freed && buf_len(&conn->out) > 0)
-		event_add(conn->write_event, NULL);
+		conn_watch(conn, conn->write_event);
 	if (conn_leave(conn))
 		conn_update_read(conn);
 }
@@ -384,13 +394,16 @@ static void conn_on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (conn->deadline == 0)
+	if (conn->unwatched) {
+		err_set(&err, E_NOMEM, "no memory to wait for it");
+	} else if (conn->deadline == 0) {
 		return;
-	if (left > 0) {
+	} else if (left > 0) {
 		conn_arm_timer(conn, left);
 		return;
+	} else {
+		err_set(&err, E_TIMEOUT, "no activity in time");
 	}
-	err_set(&err, E_TIMEOUT, "no activity in time");
 	conn_enter(conn);
 	conn_fail(conn, &err);
 	conn_leave(conn);
@@ -474,6 +487,12 @@ int conn_start_tls_client(struct conn *conn, struct tls_context *context, const 
 	conn->handshaking = true;
 	event_active(conn->write_event, EV_WRITE, 0); /* the client has the first word */
 	return 0;
+}
+
+enum tls_verdict conn_tls_verdict(const struct conn *conn, const char **why)
+{
+	*why = "";
+	return conn->tls != NULL ? tls_session_verdict(conn->tls, why) : TLS_RIGHT;
 }
 
 struct tls_ticket *conn_tls_ticket(struct conn *conn)

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "tls/client.h"
 
 struct conn;
 struct event_base;
@@ -66,6 +67,8 @@ int64_t conn_time_left(const struct conn *conn);
  * Begins a handshake as client; peer is borrowed for the call. Input received before it is dropped. 0 or what tls_session_connect says.
  */
 int conn_start_tls_client(struct conn *conn, struct tls_context *context, const struct tls_peer *peer, struct err *err);
+/* Of a client, in the tls callback or later: as tls_session_verdict; without TLS TLS_RIGHT. */
+enum tls_verdict conn_tls_verdict(const struct conn *conn, const char **why);
 /* Of a client: as tls_session_ticket. */
 struct tls_ticket *conn_tls_ticket(struct conn *conn);
 /* Begins a handshake as server. Input received before it is dropped: nothing protected it. 0 or E_NOMEM. */

@@ -2,6 +2,7 @@
 #include "oauth/private.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static const char *const verdict_texts[OAUTH_VERDICTS] = {"token-good", "token-malformed", "token-algorithm", "token-unknown-key", "token-signature",
     "token-inactive", "token-expired", "token-not-yet-valid", "token-issuer", "token-audience", "token-scope", "token-without-user", "out of memory"};
@@ -18,11 +19,26 @@ struct span oauth_json_text(const json_t *object, const char *name)
 	return json_is_string(value) ? span_of(json_string_value(value), json_string_length(value)) : span_str("");
 }
 
-json_t *oauth_json_object(struct span text)
-{
-	json_t *value = text.len > 0 ? json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+/* jansson calls a text malformed when there was no memory for it; whose token that is would be refused for good. */
+static bool has_starved;
 
-	if (value != NULL && !json_is_object(value)) {
+static void *noting_malloc(size_t size)
+{
+	void *p = malloc(size);
+
+	has_starved |= p == NULL;
+	return p;
+}
+
+json_t *oauth_json_object(struct span text, bool *starved)
+{
+	json_t *value;
+
+	has_starved = false;
+	json_set_alloc_funcs(noting_malloc, free);
+	value = text.len > 0 ? json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	*starved = has_starved;
+	if (value != NULL && (has_starved || !json_is_object(value))) {
 		json_decref(value);
 		value = NULL;
 	}
@@ -170,13 +186,14 @@ enum oauth_verdict oauth_claims_check(const json_t *claims, bool is_signed, cons
 /* RFC 7662 section 2.2 */
 enum oauth_verdict oauth_introspection_check(struct span json, const struct oauth_policy *policy, int64_t now, struct oauth_claims *out)
 {
-	json_t *answer = json.len <= OAUTH_JSON_MAX ? oauth_json_object(json) : NULL;
+	bool starved = false;
+	json_t *answer = json.len <= OAUTH_JSON_MAX ? oauth_json_object(json, &starved) : NULL;
 	const json_t *active = json_object_get(answer, "active");
 	enum oauth_verdict verdict;
 
 	*out = (struct oauth_claims){0};
 	if (!json_is_boolean(active))
-		verdict = OAUTH_MALFORMED;
+		verdict = starved ? OAUTH_STARVED : OAUTH_MALFORMED;
 	else if (json_is_false(active))
 		verdict = OAUTH_INACTIVE;
 	else

@@ -30,15 +30,19 @@ static bool split(struct span text, struct token *out)
 	return out->header.len > 0 && out->claims.len > 0 && span_find(out->signature, '.') == out->signature.len;
 }
 
-/* NULL: it is no object. */
-static json_t *take_object(struct span text)
+/* NULL: it is no object, or (*verdict) there is no memory. */
+static json_t *take_object(struct span text, enum oauth_verdict *verdict)
 {
 	json_t *object = NULL;
 	struct buf octets;
+	bool starved = false;
+	int r;
 
 	buf_init(&octets, OAUTH_TOKEN_MAX);
-	if (base64url_decode(&octets, text) == 0)
-		object = oauth_json_object(buf_span(&octets));
+	r = base64url_decode(&octets, text);
+	if (r == 0)
+		object = oauth_json_object(buf_span(&octets), &starved);
+	*verdict = r == E_NOMEM || starved || octets.starved ? OAUTH_STARVED : OAUTH_MALFORMED;
 	buf_fini_secret(&octets);
 	return object;
 }
@@ -129,6 +133,7 @@ static enum oauth_verdict check_signature(const struct token *token, const json_
 	enum oauth_verdict verdict = OAUTH_SIGNATURE;
 	const struct oauth_key *key;
 	struct buf signature;
+	int r;
 
 	/* What it marks as critical we would have to understand (RFC 7515 section 4.1.11). */
 	if (!is_type(oauth_json_text(header, "typ")) || json_object_get(header, "crit") != NULL)
@@ -139,29 +144,33 @@ static enum oauth_verdict check_signature(const struct token *token, const json_
 	if (key == NULL)
 		return OAUTH_UNKNOWN_KEY;
 	buf_init(&signature, SIGNATURE_MAX);
-	if (base64url_decode(&signature, token->signature) == 0 && verify(key, algorithm, token->content, buf_span(&signature)))
+	r = base64url_decode(&signature, token->signature);
+	if (r == 0 && verify(key, algorithm, token->content, buf_span(&signature)))
 		verdict = OAUTH_GOOD;
+	else if (r == E_NOMEM || signature.starved)
+		verdict = OAUTH_STARVED;
 	buf_fini(&signature);
 	return verdict;
 }
 
 enum oauth_verdict oauth_jwt_check(struct span text, const struct oauth_keys *keys, const struct oauth_policy *policy, int64_t now, struct oauth_claims *out)
 {
-	enum oauth_verdict verdict = OAUTH_MALFORMED;
+	enum oauth_verdict verdict;
 	json_t *header, *claims;
 	struct token token;
 
 	*out = (struct oauth_claims){0};
 	if (text.len > OAUTH_TOKEN_MAX || !split(text, &token))
 		return OAUTH_MALFORMED;
-	header = take_object(token.header);
+	header = take_object(token.header, &verdict);
 	if (header != NULL)
 		verdict = check_signature(&token, header, keys);
 	json_decref(header);
 	if (verdict != OAUTH_GOOD)
 		return verdict;
-	claims = take_object(token.claims);
-	verdict = claims ? oauth_claims_check(claims, true, policy, now, out) : OAUTH_MALFORMED;
+	claims = take_object(token.claims, &verdict);
+	if (claims != NULL)
+		verdict = oauth_claims_check(claims, true, policy, now, out);
 	json_decref(claims);
 	return verdict;
 }

@@ -30,17 +30,20 @@ enum oauth_kind oauth_algorithm_kind(enum oauth_algorithm algorithm)
 	return algorithms[algorithm].kind;
 }
 
-/* A number or a point's half in base64url. Its octets; 0: it is none. */
-static size_t take_octets(const json_t *jwk, const char *name, unsigned char out[NUMBER_MAX])
+/* A number or a point's half in base64url. Its octets; 0: it is none, or (*starved) there is no memory. */
+static size_t take_octets(const json_t *jwk, const char *name, unsigned char out[NUMBER_MAX], bool *starved)
 {
 	struct buf octets;
 	size_t len = 0;
+	int r;
 
 	buf_init(&octets, NUMBER_MAX);
-	if (base64url_decode(&octets, oauth_json_text(jwk, name)) == 0)
+	r = base64url_decode(&octets, oauth_json_text(jwk, name));
+	if (r == 0)
 		len = buf_len(&octets);
 	if (len > 0)
 		memcpy(out, buf_span(&octets).ptr, len);
+	*starved |= r == E_NOMEM || octets.starved;
 	buf_fini(&octets);
 	return len;
 }
@@ -65,12 +68,12 @@ static EVP_PKEY *from_params(const char *kind, OSSL_PARAM_BLD *build)
 	return key;
 }
 
-static EVP_PKEY *take_rsa(const json_t *jwk)
+static EVP_PKEY *take_rsa(const json_t *jwk, bool *starved)
 {
 	unsigned char octets[NUMBER_MAX];
 	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-	BIGNUM *n = BN_bin2bn(octets, (int)take_octets(jwk, "n", octets), NULL);
-	BIGNUM *e = BN_bin2bn(octets, (int)take_octets(jwk, "e", octets), NULL);
+	BIGNUM *n = BN_bin2bn(octets, (int)take_octets(jwk, "n", octets, starved), NULL);
+	BIGNUM *e = BN_bin2bn(octets, (int)take_octets(jwk, "e", octets, starved), NULL);
 	EVP_PKEY *key = NULL;
 
 	if (n != NULL && e != NULL && build != NULL && BN_num_bits(n) >= OAUTH_RSA_BITS_MIN && BN_num_bits(n) <= OAUTH_RSA_BITS_MAX && BN_is_odd(e) &&
@@ -83,7 +86,7 @@ static EVP_PKEY *take_rsa(const json_t *jwk)
 	return key;
 }
 
-static EVP_PKEY *take_p256(const json_t *jwk)
+static EVP_PKEY *take_p256(const json_t *jwk, bool *starved)
 {
 	unsigned char half[NUMBER_MAX], point[1 + 2 * P256_SIZE] = {4 /* not compressed */};
 	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
@@ -91,7 +94,7 @@ static EVP_PKEY *take_p256(const json_t *jwk)
 	bool whole = span_eq(oauth_json_text(jwk, "crv"), SPAN_LIT("P-256"));
 
 	for (size_t i = 0; i < 2 && whole; i++) {
-		whole = take_octets(jwk, i == 0 ? "x" : "y", half) == P256_SIZE;
+		whole = take_octets(jwk, i == 0 ? "x" : "y", half, starved) == P256_SIZE;
 		memcpy(point + 1 + i * P256_SIZE, half, P256_SIZE);
 	}
 	if (whole && build != NULL && OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) == 1 &&
@@ -101,11 +104,11 @@ static EVP_PKEY *take_p256(const json_t *jwk)
 	return key;
 }
 
-static EVP_PKEY *take_ed25519(const json_t *jwk)
+static EVP_PKEY *take_ed25519(const json_t *jwk, bool *starved)
 {
 	unsigned char octets[NUMBER_MAX];
 
-	if (!span_eq(oauth_json_text(jwk, "crv"), SPAN_LIT("Ed25519")) || take_octets(jwk, "x", octets) != ED25519_SIZE)
+	if (!span_eq(oauth_json_text(jwk, "crv"), SPAN_LIT("Ed25519")) || take_octets(jwk, "x", octets, starved) != ED25519_SIZE)
 		return NULL;
 	return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, octets, ED25519_SIZE);
 }
@@ -117,8 +120,8 @@ static bool is_for_signatures(const json_t *jwk)
 	return json_is_object(jwk) && (use.len == 0 || span_eq(use, SPAN_LIT("sig")));
 }
 
-/* False: it is not for us. */
-static bool take_key(const json_t *jwk, struct oauth_key *out)
+/* False: it is not for us, or (*starved) there is no memory. */
+static bool take_key(const json_t *jwk, struct oauth_key *out, bool *starved)
 {
 	struct span kind = oauth_json_text(jwk, "kty"), algorithm = oauth_json_text(jwk, "alg"), kid = oauth_json_text(jwk, "kid");
 
@@ -130,20 +133,21 @@ static bool take_key(const json_t *jwk, struct oauth_key *out)
 	span_copy(kid, out->kid, sizeof(out->kid));
 	if (span_eq(kind, SPAN_LIT("RSA"))) {
 		out->kind = OAUTH_RSA;
-		out->key = take_rsa(jwk);
+		out->key = take_rsa(jwk, starved);
 	} else if (span_eq(kind, SPAN_LIT("EC"))) {
 		out->kind = OAUTH_P256;
-		out->key = take_p256(jwk);
+		out->key = take_p256(jwk, starved);
 	} else if (span_eq(kind, SPAN_LIT("OKP"))) {
 		out->kind = OAUTH_ED25519;
-		out->key = take_ed25519(jwk);
+		out->key = take_ed25519(jwk, starved);
 	}
 	return out->key != NULL;
 }
 
 int oauth_keys_parse(struct span json, struct oauth_keys **out, struct err *err)
 {
-	json_t *set = json.len <= OAUTH_JSON_MAX ? oauth_json_object(json) : NULL;
+	bool starved = false;
+	json_t *set = json.len <= OAUTH_JSON_MAX ? oauth_json_object(json, &starved) : NULL;
 	const json_t *list = json_object_get(set, "keys");
 	struct oauth_keys *keys = calloc(1, sizeof(*keys));
 	size_t i;
@@ -151,9 +155,9 @@ int oauth_keys_parse(struct span json, struct oauth_keys **out, struct err *err)
 	int r = 0;
 
 	json_array_foreach(list, i, jwk)
-		if (keys != NULL && keys->count < OAUTH_KEYS_MAX && take_key(jwk, &keys->keys[keys->count]))
+		if (keys != NULL && keys->count < OAUTH_KEYS_MAX && take_key(jwk, &keys->keys[keys->count], &starved))
 			keys->count++;
-	if (keys == NULL)
+	if (keys == NULL || starved)
 		r = err_set(err, E_NOMEM, "no memory for keys");
 	else if (!json_is_array(list))
 		r = err_set(err, E_SYNTAX, "it is no JSON object with a list of keys");

@@ -29,8 +29,8 @@ enum oauth_kind oauth_algorithm_kind(enum oauth_algorithm algorithm);
 
 /* A string of an object; an empty span when there is none. Borrowed from the object. */
 struct span oauth_json_text(const json_t *object, const char *name);
-/* NULL: it is no JSON object, has a name twice, or there is no memory. */
-json_t *oauth_json_object(struct span text);
+/* NULL: it is no JSON object, has a name twice, or (*starved) there is no memory. */
+json_t *oauth_json_object(struct span text, bool *starved);
 
 /* is_signed: it must say when it ends. */
 enum oauth_verdict oauth_claims_check(const json_t *claims, bool is_signed, const struct oauth_policy *policy, int64_t now, struct oauth_claims *out);

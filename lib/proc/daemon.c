@@ -150,8 +150,21 @@ static void lost_found(struct daemon *daemon, struct span service)
 	lost->service[0] = '\0';
 }
 
+static bool is_user(const struct daemon_spec *spec, struct span role)
+{
+	for (size_t i = 0; i < spec->user_count; i++)
+		if (span_eq(role, span_str(spec->users[i])))
+			return true;
+	return spec->users == NULL;
+}
+
 static void give_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
+	if (serving && !is_user(daemon->spec, role)) {
+		log_event(EV_ipc_bad_message, daemon_log(daemon), F_SPAN("service", service), F_SPAN("role", role));
+		close(fd);
+		return;
+	}
 	if (daemon->spec->peer != NULL)
 		daemon->spec->peer(daemon, service, role, serving, fd);
 	else
@@ -344,6 +357,9 @@ static void tree_path(struct daemon *daemon, char *out, size_t size)
 	case TREE_DROP:
 		snprintf(out, size, "%.*s/drop", SPAN_ARG(data));
 		return;
+	case TREE_RELAY:
+		snprintf(out, size, "%.*s/relay", SPAN_ARG(data));
+		return;
 	case TREE_SPOOL:
 		span_copy(spool, out, size);
 		return;
@@ -360,6 +376,8 @@ static const char *tree_setting(enum profile_tree tree)
 	switch (tree) {
 	case TREE_DIRECTORY:
 	case TREE_STORE:
+	case TREE_DROP:
+	case TREE_RELAY:
 		return "data-directory";
 	case TREE_SPOOL:
 		return "spool-directory";

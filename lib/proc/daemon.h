@@ -26,6 +26,10 @@ struct daemon_spec {
 	/* In place of a profile, for a daemon that must be able to become any user: keeps what it needs of root's powers. */
 	int (*confine)(struct daemon *daemon, struct err *err);
 
+	/* Whose connections peer gets as from clients: others are closed, with an event. NULL: anybody's that master makes. */
+	const char *const *users;
+	size_t user_count;
+
 	/* Before the privileges are dropped; may be NULL. 0 or an error that ends the start. */
 	int (*prepare)(struct daemon *daemon, struct err *err);
 	/* Confined; set up the loop. May be NULL. */

@@ -33,6 +33,7 @@ enum profile_tree {
 	TREE_DIRECTORY, /* data/directory */
 	TREE_SPOOL,	/* the spool */
 	TREE_DROP,	/* data/drop */
+	TREE_RELAY,	/* data/relay */
 	TREE_STORE,	/* data/store: the spawners */
 	TREE_ACCOUNT,	/* one account's directory: set by proc_confine_account() */
 	TREE_MACHINE,	/* all there is: auth-pam */

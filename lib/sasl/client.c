@@ -145,9 +145,9 @@ int sasl_client_respond(struct sasl_client *c, struct span challenge, struct buf
 {
 	int r;
 
-	if (challenge.len > SASL_RESPONSE_MAX)
+	if (c->failed)
 		return out_of_turn(err);
-	if (c->mechanism == SASL_PLAIN)
+	if (challenge.len > SASL_RESPONSE_MAX || c->mechanism == SASL_PLAIN)
 		r = out_of_turn(err);
 	else if (c->mechanism == SASL_LOGIN)
 		r = answer_prompt(c, out, err);
@@ -156,14 +156,16 @@ int sasl_client_respond(struct sasl_client *c, struct span challenge, struct buf
 	else
 		r = scram_client_respond(c, challenge, out, err);
 	c->turn++;
-	return r == 0 ? made(out, err) : r;
+	r = r == 0 ? made(out, err) : r;
+	c->failed = r != 0;
+	return r;
 }
 
 int sasl_client_finish(const struct sasl_client *c, struct err *err)
 {
 	if (scram_size(c->mechanism) > 0 && !c->proved)
 		return err_set(err, E_DENIED, "The server lets us in without having shown that it knows the password");
-	if (c->mechanism == SASL_LOGIN && c->turn != 2)
+	if (c->failed || (c->mechanism == SASL_LOGIN && c->turn != 2))
 		return out_of_turn(err);
 	return c->mechanism == SASL_XOAUTH2 && c->turn > 0 ? out_of_turn(err) : 0;
 }

@@ -31,7 +31,8 @@ int sasl_client_begin(struct sasl_client *client, struct buf *out, bool *has_ini
 int sasl_client_repeat(const struct sasl_client *client, struct buf *out, struct err *err);
 /*
  * Adds the response to a challenge. E_REMOTE: the server does not keep to the mechanism, or wants more iterations than
- * we do for anybody, or so few that it is no protection; E_DENIED: it does not know the password; E_SYNTAX, E_NOMEM, E_TOOBIG.
+ * we do for anybody, or so few that it is no protection; E_DENIED: it does not know the password; E_SYNTAX, E_NOMEM, E_TOOBIG. The
+ * exchange ends with the first of them.
  */
 int sasl_client_respond(struct sasl_client *client, struct span challenge, struct buf *out, struct err *err);
 /* The server says that all is well. E_DENIED: it has not shown that it knows the password, as the mechanism has it; E_REMOTE: it is not its turn. */

@@ -8,6 +8,7 @@
 struct sasl_client {
 	enum sasl_mechanism mechanism;
 	unsigned turn; /* challenges answered */
+	bool failed;   /* one of them could not be: there is nothing to go on with */
 	bool plus_offered;
 	bool proved; /* SCRAM: the server has shown that it knows the password */
 	unsigned char exporter[SASL_BINDING_MAX], endpoint[SASL_BINDING_MAX];

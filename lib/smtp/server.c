@@ -198,6 +198,8 @@ static void greet_extended(struct smtp_server *s, struct span args, const char *
 	    SPAN_ARG(s->config.hostname), (unsigned long long)s->config.limits.message_size, s->config.limits.recipients);
 	if (s->config.tls_offered && !s->tls)
 		buf_add_str(out, "250-STARTTLS\r\n");
+	if (s->tls) /* RFC 8689 section 2 */
+		buf_add_str(out, "250-REQUIRETLS\r\n");
 	if (s->config.submission && (s->tls || s->config.plain_login)) {
 		buf_add_str(out, "250-AUTH");
 		sasl_put_offers(out, " ", (struct sasl_terms){s->tls, s->certificate, s->config.bearer});

@@ -51,6 +51,8 @@ struct smtp_transaction {
 	uint32_t ret; /* 0, 1 FULL, 2 HDRS */
 	enum smtp_body body;
 	bool smtputf8;
+	bool requiretls;   /* RFC 8689 */
+	bool tls_optional; /* its header says "TLS-Required: No"; counts when requiretls does not */
 	int64_t release; /* seconds since 1970: not before that; 0: at once */
 	uint64_t declared_size;
 	uint64_t size; /* bytes of content so far */

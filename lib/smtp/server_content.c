@@ -13,6 +13,7 @@ static void content_begin(struct smtp_server *s)
 	s->chunk_cr = false;
 	s->header_len = 0;
 	s->received_lines = 0;
+	s->tls_required = (struct tls_required){0};
 	s->line_len = 0;
 	s->drop_code = 0;
 }
@@ -142,12 +143,16 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 /* The LF of a header line. False: with it there are too many Received lines. */
 static bool header_line_end(struct smtp_server *s)
 {
-	bool received = s->line_len >= 9 && span_caseeq(span_of(s->line_head, 9), SPAN_LIT("Received:"));
+	struct span line = span_of(s->line_head, s->line_len < sizeof(s->line_head) ? s->line_len : sizeof(s->line_head));
 
-	if (received && ++s->received_lines > s->config.limits.received_lines)
+	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
+		line.len--;
+	if (span_startscase(line, SPAN_LIT("Received:")) && ++s->received_lines > s->config.limits.received_lines)
 		return false;
-	if (s->line_len == 0 || (s->line_len == 1 && s->line_head[0] == '\r'))
+	if (line.len == 0)
 		s->in_header = false;
+	tls_required_line(&s->tls_required, line);
+	s->tx->tls_optional = s->tls_required.no;
 	s->line_len = 0;
 	return true;
 }

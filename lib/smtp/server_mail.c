@@ -88,7 +88,7 @@ static struct span decode_xtext(struct pool *pool, struct span s)
 }
 
 struct mail_seen {
-	bool size, body, utf8, ret, envid, auth;
+	bool size, body, utf8, ret, envid, auth, requiretls;
 };
 
 static int bad_parameter(struct err *err, struct span name)
@@ -126,6 +126,10 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 		if (seen->utf8 || value.len > 0)
 			return bad_parameter(err, name);
 		seen->utf8 = tx->smtputf8 = true;
+	} else if (s->tls && span_caseeq(name, SPAN_LIT("REQUIRETLS"))) {
+		if (seen->requiretls || value.len > 0)
+			return bad_parameter(err, name);
+		seen->requiretls = tx->requiretls = true;
 	} else if (span_caseeq(name, SPAN_LIT("RET"))) {
 		tx->ret = span_caseeq(value, SPAN_LIT("FULL")) ? 1 : span_caseeq(value, SPAN_LIT("HDRS")) ? 2 : 0;
 		if (seen->ret || tx->ret == 0)

@@ -4,6 +4,7 @@
 
 #include "smtp/framing.h"
 #include "smtp/server.h"
+#include "smtp/tls_required.h"
 
 enum smtp_state {
 	SMTP_GREETED,	 /* no EHLO yet */
@@ -44,7 +45,8 @@ struct smtp_server {
 	bool chunk_cr;	  /* the last octet of the chunks so far is a CR */
 	uint64_t header_len;
 	uint32_t received_lines;
-	char line_head[16]; /* the running header line's beginning */
+	char line_head[TLS_REQUIRED_HEAD]; /* the running header line's beginning */
+	struct tls_required tls_required;
 	size_t line_len;  /* octets of it so far */
 	int drop_code;	  /* the content is refused: the rest is only counted */
 	struct err drop;

@@ -47,18 +47,6 @@ uint64_t store_get64(const unsigned char *p)
 	return (uint64_t)store_get32(p) << 32 | store_get32(p + 4);
 }
 
-/* LMDB itself believes the meta pages. */
-static int look_at_metas(int dir, struct err *err)
-{
-	int fd = openat(dir, "index/data.mdb", O_RDWR | O_CLOEXEC), r;
-
-	if (fd < 0)
-		return 0;
-	r = pages_guard(fd, STORE_MAP, err);
-	close(fd);
-	return r;
-}
-
 static int open_databases(struct store *s, bool create)
 {
 	static const char *const names[] = {"catalog", "messages", "facts", "refs", "log", "expunged", "delivered"};
@@ -299,7 +287,7 @@ static int make_account_alone(struct store *s, struct err *err)
 
 static int open_index(struct store *s, bool suspect, struct err *err)
 {
-	int r = look_at_metas(s->dir, err);
+	int r = index_guard(s->dir, STORE_MAP, err);
 
 	if (r == 0)
 		r = env_open(s, "index", false, suspect, err);

@@ -12,7 +12,9 @@
 
 #include "base/bytes.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,6 +47,15 @@ enum {
 
 #define META_MAGIC UINT32_C(0xBEEFC0DE)
 
+/* How the lock file begins. Versions after 0.9 have other formats, of which nothing is known here. */
+struct lock_head {
+	uint32_t magic, format;
+	pthread_mutex_t readers;
+	uint64_t last_commit;
+};
+
+#define LOCK_FORMAT UINT32_C(0x10001)
+
 struct walk {
 	int fd;
 	bool whole;
@@ -57,6 +68,11 @@ struct walk {
 static unsigned get16(const unsigned char *p)
 {
 	return (unsigned)get_le(p, 2);
+}
+
+static bool meta_read(int fd, uint64_t at, unsigned char *meta)
+{
+	return pread(fd, meta, META_SIZE, (off_t)at) == META_SIZE;
 }
 
 /* False also when it is not where it says. */
@@ -180,38 +196,44 @@ static const unsigned char *first_entry(const unsigned char *page, struct span k
 	return page + at + NODE_HEAD + key.len;
 }
 
+/* By which transaction the trees of a meta page were written, as the record in them says; 0 when they lead to none. */
+static uint64_t written_by(struct walk *w, const unsigned char *meta, const struct pages_record *record)
+{
+	unsigned char page[PAGE], tree[TREE_SIZE];
+	const unsigned char *entry;
+
+	w->last = get_le(meta + META_LAST_PAGE_AT, 8);
+	w->budget = TREE_DEPTH_MAX;
+	if (!first_leaf(w, meta + META_MAIN_AT, page))
+		return 0;
+	entry = first_entry(page, span_str(record->database), TREE_SIZE);
+	if (entry == NULL)
+		return 0;
+	memcpy(tree, entry, TREE_SIZE);
+	if (!first_leaf(w, tree, page))
+		return 0;
+	entry = first_entry(page, record->key, record->size);
+	return entry == NULL ? 0 : get_le(entry + record->txn_at, 8);
+}
+
 /*
  * LMDB takes the meta page with the greater number. If that number fell, it would go on from the moment before as if
  * the last commit had never been; but the meta record below it tells how it was called. seen: the moment it has taken.
  */
 static bool was_taken_back(struct walk *w, uint64_t seen, const struct pages_record *record)
 {
-	unsigned char meta[META_SIZE], page[PAGE];
-	const unsigned char *entry;
-	uint64_t wrote, last = w->last; /* of the moment seen */
+	uint64_t wrote, last = w->last, other = (seen + 1) % 2; /* last: of the moment seen */
+	unsigned char meta[META_SIZE];
 
-	if (pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) != (ssize_t)sizeof(meta))
+	if (!meta_read(w->fd, other * PAGE, meta))
 		return false;
-	w->last = get_le(meta + META_LAST_PAGE_AT, 8);
-	w->budget = TREE_DEPTH_MAX;
-	if (!first_leaf(w, meta + META_MAIN_AT, page))
-		return false;
-	entry = first_entry(page, span_str(record->database), TREE_SIZE);
-	if (entry == NULL)
-		return false;
-	memcpy(meta, entry, TREE_SIZE);
-	if (!first_leaf(w, meta, page))
-		return false;
-	entry = first_entry(page, record->key, record->size);
-	if (entry == NULL)
-		return false;
-	wrote = get_le(entry + record->txn_at, 8);
-	w->bad = (seen + 1) % 2;
-	if (wrote <= seen || pread(w->fd, meta, sizeof(meta), (off_t)((seen + 1) % 2 * PAGE)) != (ssize_t)sizeof(meta))
+	wrote = written_by(w, meta, record);
+	w->bad = other;
+	if (wrote <= seen || !meta_read(w->fd, other * PAGE, meta))
 		return false;
 	/*
 	 * Of a commit whose meta page could not be written LMDB leaves the new trees under the numbers that were there
-	 * before, those of the commit before seen: nobody was told that it is done.
+	 * before, those of the commit before seen: nobody was told that it is done. Had it been, pages_guard would know.
 	 */
 	if (wrote == seen + 1 && get_le(meta + META_TXN_AT, 8) + 1 == seen && get_le(meta + META_LAST_PAGE_AT, 8) <= last)
 		return false;
@@ -228,7 +250,7 @@ static int moment_check(MDB_env *env, struct walk *w, const struct pages_record 
 
 	if (r != 0)
 		return r;
-	*sane = pread(w->fd, meta, sizeof(meta), (off_t)(mdb_txn_id(txn) % 2 * PAGE)) == (ssize_t)sizeof(meta);
+	*sane = meta_read(w->fd, mdb_txn_id(txn) % 2 * PAGE, meta);
 	w->budget = w->last = get_le(meta + META_LAST_PAGE_AT, 8);
 	w->free_pages = true;
 	*sane = *sane && tree_check(w, meta + META_FREE_AT, TREE_NUMBERS, true);
@@ -238,11 +260,6 @@ static int moment_check(MDB_env *env, struct walk *w, const struct pages_record 
 	return 0;
 }
 
-static bool meta_read(int fd, uint64_t at, unsigned char *meta)
-{
-	return pread(fd, meta, META_SIZE, (off_t)at) == META_SIZE;
-}
-
 static bool meta_is_sane(const unsigned char *meta, uint64_t page_size)
 {
 	return get_le(meta + META_MAGIC_AT, 4) == META_MAGIC && get_le(meta + META_PAGE_SIZE_AT, 4) == page_size && page_size > META_SIZE &&
@@ -250,16 +267,35 @@ static bool meta_is_sane(const unsigned char *meta, uint64_t page_size)
 }
 
 /*
+ * LMDB counted a commit as done that is in neither meta page, and the older of them is not what its number says: the number
+ * has fallen. Not by a cut of the power: the meta page was on the disk before the commit was counted. And one that
+ * failed was not counted. Two honest pages are an index of an earlier time, from a backup.
+ */
+static bool last_is_gone(int fd, const unsigned char *newest, const unsigned char *older, const struct pages_record *record, uint64_t last_commit)
+{
+	struct walk w = {.fd = fd};
+
+	return last_commit > get_le(newest + META_TXN_AT, 8) && written_by(&w, older, record) != get_le(older + META_TXN_AT, 8);
+}
+
+/* What is too short is made longer, but not with ftruncate: a writer may have made it longer than that in the meantime. */
+static void lengthen(int fd, uint64_t page_size, uint64_t pages)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size < pages * page_size)
+		(void)!fallocate(fd, 0, (off_t)((pages - 1) * page_size), (off_t)page_size);
+}
+
+/*
  * A file that is shorter than its newest meta page says would end the process
  * with SIGBUS at the first touch. It is made long enough: what was cut off reads
- * as zeros, which LMDB knows to be no page of its own. Not with ftruncate: a writer
- * may have made it longer than that in the meantime.
+ * as zeros, which LMDB knows to be no page of its own.
  */
-int pages_guard(int fd, uint64_t map_max, struct err *err)
+int pages_guard_file(int fd, uint64_t map_max, const struct pages_record *record, uint64_t last_commit, struct err *err)
 {
 	unsigned char metas[2][META_SIZE];
 	uint64_t size, last;
-	struct stat st;
 	int newest;
 
 	/* Of a file without meta pages nothing is known: it may just be made. LMDB refuses it if it is not. */
@@ -277,9 +313,49 @@ int pages_guard(int fd, uint64_t map_max, struct err *err)
 	last = get_le(metas[newest] + META_LAST_PAGE_AT, 8);
 	if (last < 1 || last >= map_max / size)
 		return err_set(err, E_CORRUPT, "index: a meta page is damaged");
-	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size < (last + 1) * size)
-		(void)!fallocate(fd, 0, (off_t)(last * size), (off_t)size);
+	if (size == PAGE && record != NULL && last_is_gone(fd, metas[newest], metas[!newest], record, last_commit))
+		return err_set(err, E_CORRUPT, "index: a meta page is damaged: the last commit is gone");
+	lengthen(fd, size, last + 1);
 	return 0;
+}
+
+/*
+ * The number of the last commit, as LMDB has it in its lock file; 0 when that is not known. It is put there when the
+ * commit's meta page is on the disk, and, like all that is in a shared map, without a sync: after a cut of the power
+ * it may be an older one, never a newer.
+ */
+static int read_last_commit(int dir, const char *path, uint64_t *number, struct err *err)
+{
+	int fd = openat(dir, "lock.mdb", O_RDONLY | O_CLOEXEC);
+	struct lock_head head;
+	ssize_t n = fd < 0 ? -1 : pread(fd, &head, sizeof(head), 0);
+	int r = n >= 0 || (fd < 0 && errno == ENOENT) ? 0 : err_set_errno(err, errno, "%s/lock.mdb", path);
+
+	*number = n == (ssize_t)sizeof(head) && head.magic == META_MAGIC && head.format == LOCK_FORMAT ? head.last_commit : 0;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/*
+ * The lock file is read before the meta pages, which so cannot be older than it; and before LMDB opens it: who is the first to
+ * do so makes the number in it what the meta pages say.
+ */
+int pages_guard(int dir, const char *path, uint64_t map_max, const struct pages_record *record, struct err *err)
+{
+	int at = openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, r;
+	uint64_t last_commit;
+
+	if (at < 0)
+		return 0;
+	r = read_last_commit(at, path, &last_commit, err);
+	fd = openat(at, "data.mdb", O_RDWR | O_CLOEXEC);
+	if (r == 0 && fd >= 0)
+		r = pages_guard_file(fd, map_max, record, last_commit, err);
+	if (fd >= 0)
+		close(fd);
+	close(at);
+	return r;
 }
 
 int pages_check(MDB_env *env, bool whole, const struct pages_record *record, struct err *err)

@@ -138,7 +138,8 @@ uint32_t store_get32(const unsigned char *p);
 /* open.c: for a rebuild, which holds the lock alone and files what is there. */
 int store_open_anew(struct store **out, int dir, struct err *err);
 
-/* record.c: pages_check of the index, and that no commit was taken back. */
+/* record.c: pages_guard and pages_check of the index, and that no commit was taken back. */
+int index_guard(int dir, uint64_t map_max, struct err *err);
 int index_pages_check(struct store *s, bool whole, struct err *err);
 
 /* catalog.c: records as they are; what a change brings with it is mailbox.c's. */

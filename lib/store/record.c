@@ -160,11 +160,17 @@ uint64_t record_sum_of(MDB_val value)
 	return sum_of(value);
 }
 
+static const struct pages_record meta_record = {
+    .database = "catalog", .key = SPAN_LIT("M"), .size = sizeof(struct meta) + RECORD_SUM, .txn_at = offsetof(struct meta, txn)};
+
+int index_guard(int dir, uint64_t map_max, struct err *err)
+{
+	return pages_guard(dir, "index", map_max, &meta_record, err);
+}
+
 int index_pages_check(struct store *s, bool whole, struct err *err)
 {
-	const struct pages_record meta = {.database = "catalog", .key = SPAN_LIT("M"), .size = sizeof(struct meta) + RECORD_SUM, .txn_at = offsetof(struct meta, txn)};
-
-	return pages_check(s->env, whole, &meta, err);
+	return pages_check(s->env, whole, &meta_record, err);
 }
 
 int records_verify(struct store_txn *txn, enum store_db db, struct err *err)

@@ -101,7 +101,7 @@ static bool is_address(const char *name)
 /* RFC 6125 section 6.4.3: an asterisk stands for a whole label. The subject's common name counts for nothing beside names. */
 static int expect_names(SSL *ssl, const struct tls_peer *peer)
 {
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | (peer->no_subject ? X509_CHECK_FLAG_NEVER_CHECK_SUBJECT : 0));
 	for (size_t i = 0; i < peer->name_count; i++) {
 		int ok = is_address(peer->names[i]) ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), peer->names[i]) : SSL_add1_host(ssl, peer->names[i]);
 
@@ -144,13 +144,13 @@ static int expect(struct tls_session *session, const struct tls_peer *peer, stru
 
 	if (r != 0)
 		return r;
-	if (peer->trust != TLS_ANYBODY)
+	if (peer->trust != TLS_ANYBODY || peer->observe)
 		r = expect_names(ssl, peer);
 	if (r == 0 && peer->name_count > 0 && !is_address(peer->names[0]) && SSL_set_tlsext_host_name(ssl, peer->names[0]) != 1)
 		r = E_NOMEM;
 	if (r != 0)
 		return err_set(err, r, "no memory for TLS");
-	if (peer->trust != TLS_DANE && peer->ticket != NULL)
+	if (peer->trust == TLS_ANYBODY && !peer->observe && peer->ticket != NULL) /* a session that comes again shows no certificate */
 		SSL_set_session(ssl, (SSL_SESSION *)peer->ticket);
 	SSL_set_verify(ssl, peer->trust == TLS_ANYBODY ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	ERR_clear_error();
@@ -168,6 +168,33 @@ int tls_session_connect(struct tls_context *context, int fd, const struct tls_pe
 	if (r != 0)
 		tls_session_free(out);
 	return r;
+}
+
+enum tls_verdict tls_session_verdict(const struct tls_session *session, const char **why)
+{
+	long verified = SSL_get_verify_result(session->ssl);
+
+	*why = X509_verify_cert_error_string(verified);
+	switch (verified) {
+	case X509_V_OK:
+		return TLS_RIGHT;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return TLS_WRONG_NAME;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return TLS_EXPIRED;
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_CERT_UNTRUSTED:
+	case X509_V_ERR_CERT_CHAIN_TOO_LONG:
+		return TLS_NOT_TRUSTED;
+	default:
+		return TLS_WRONG_OTHERWISE;
+	}
 }
 
 /* ---- coming again ---- */

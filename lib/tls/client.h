@@ -13,6 +13,9 @@ struct tls_ticket;
 
 enum tls_trust { TLS_ANYBODY, TLS_AUTHORITIES, TLS_DANE };
 
+/* What a server's certificate is worth. */
+enum tls_verdict { TLS_RIGHT, TLS_WRONG_NAME, TLS_EXPIRED, TLS_NOT_TRUSTED, TLS_WRONG_OTHERWISE };
+
 enum { TLS_PEER_NAMES = 4 };
 
 /* RFC 6698 section 2.1. */
@@ -28,7 +31,9 @@ struct tls_peer {
 	size_t name_count;
 	const struct tls_tlsa *tlsa; /* of TLS_DANE: usable ones */
 	size_t tlsa_count;
-	struct tls_ticket *ticket; /* of a session with the same peer and the same trust; NULL; not with TLS_DANE */
+	struct tls_ticket *ticket; /* of a session with the same peer; NULL; used with TLS_ANYBODY alone: nobody is verified without a certificate */
+	bool observe;	/* of TLS_ANYBODY: the certificate is looked at as by TLS_AUTHORITIES, and taken whatever tls_session_verdict says */
+	bool no_subject; /* names count in subjectAltName alone: RFC 8461 section 4.2 */
 };
 
 /*
@@ -41,6 +46,12 @@ int tls_session_connect(struct tls_context *context, int fd, const struct tls_pe
 
 /* RFC 7672 section 3.1: usages 2 and 3 alone, of a kind that is known. */
 bool tls_tlsa_is_usable(const struct tls_tlsa *record);
+
+/*
+ * After a handshake, or one that failed: what was found of the certificate, in *why for people; TLS_RIGHT as well when it was not come to
+ * it, or nobody looked. Static.
+ */
+enum tls_verdict tls_session_verdict(const struct tls_session *session, const char **why);
 
 /* The last ticket that the peer gave, to come again with once; it is the caller's. NULL: none. */
 struct tls_ticket *tls_session_ticket(struct tls_session *session);

@@ -132,7 +132,8 @@ class Peers:
 
     def start(self):
         self.start_dovecot()
-        self.start_postfix()
+        self.start_postfix(POSTFIX_MAIN.format(dir=self.dir, domain=config.DOMAIN),
+                           "".join("%s@%s %s\n" % (n, config.DOMAIN, n) for n in config.ACCOUNTS + ["imap"]))
         return self
 
     def start_dovecot(self):
@@ -156,16 +157,16 @@ class Peers:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         imapclient.wait_port(self.imap, 20, self.dovecot)
 
-    def start_postfix(self):
+    def start_postfix(self, main, accounts):
         etc = os.path.join(self.dir, "etc")
         owner = pwd.getpwnam("postfix")
         for name in (etc, self.dir + "/queue", self.dir + "/data"):
             os.mkdir(name)
             os.chmod(name, 0o755)
         os.chown(self.dir + "/data", owner.pw_uid, owner.pw_gid)
-        write(etc + "/main.cf", POSTFIX_MAIN.format(dir=self.dir, domain=config.DOMAIN))
+        write(etc + "/main.cf", main)
         write(etc + "/master.cf", POSTFIX_MASTER.format(smtp=self.smtp, smtps=self.smtps))
-        write(etc + "/accounts", "".join("%s@%s %s\n" % (n, config.DOMAIN, n) for n in config.ACCOUNTS + ["imap"]))
+        write(etc + "/accounts", accounts)
         subprocess.run(["postmap", "-c", etc, "hash:" + etc + "/accounts"], check=True, capture_output=True, timeout=60)
         subprocess.run(["postfix", "-c", etc, "start"], check=True, capture_output=True, timeout=60)
         deadline = time.monotonic() + 20

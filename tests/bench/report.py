@@ -77,6 +77,11 @@ def table(results):
                   lambda a, b, r: None if r is None else r >= 4)
             t.row("  CPU a message", median(ours, "cpu_ms"), median(theirs, "cpu_ms"), "ms")
             t.row("  (the clients' own)", median(ours, "driver_ms"), median(theirs, "driver_ms"), "ms")
+    if "relay" in results:
+        ours, theirs, sink = (results["relay"].get(k) for k in ("mailwain", "peers", "sink"))
+        t.row("Mail through to another host, 20 sessions", median(ours, "rate"), median(theirs, "rate"), "/s", "at least as many", lambda a, b, r: None if r is None else r >= 1)
+        t.row("  CPU a message", median(ours, "cpu_ms"), median(theirs, "cpu_ms"), "ms")
+        t.row("  (clients and the other host alone)", median(sink, "rate"), None, "/s")
     if "imap" in results:
         for name in imap.OPERATIONS:
             ours, theirs = (median(results["imap"].get(k), name) for k in ("mailwain", "peers"))

@@ -234,6 +234,7 @@ struct trees {
 static const char *tree_of(const struct trees *trees, enum profile_tree tree)
 {
 	switch (tree) {
+	case TREE_RELAY:
 	case TREE_DIRECTORY:
 		return trees->directory;
 	case TREE_SPOOL:

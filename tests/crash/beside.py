@@ -90,7 +90,7 @@ def record(kind, directory, place, seed):
         for client in clients:
             client.join(60)
         side.stop()
-        return sorted((n["end"], n["key"]) for n in notes.all if n["end"] is not None)
+        return sorted((n["end"], n["key"]) for n in notes.all if n["end"] is not None), recorded.position()
     finally:
         recorded.close()
 
@@ -130,10 +130,10 @@ def held(place):
     return keys
 
 
-def replay(directory, place, acknowledged, points, seed):
-    """(cuts, cuts at which something was lost, the most that was lost)"""
+def replay(directory, place, acknowledged, stopped, points, seed):
+    """(cuts, cuts at which something was lost, the most that was lost); cuts lie between the first acknowledgement and the stop."""
     log = disk.Record(os.path.join(directory, "disk.log"))
-    there = range(log.first_after(acknowledged[0][0]), len(log.entries))
+    there = range(log.first_after(acknowledged[0][0]), log.first_after(stopped))
     cuts = sorted(random.Random(seed).sample(there, min(points, len(there))))
     again, lost = disk.Replay(log, os.path.join(directory, "begin.img"), directory, seed), []
     for cut in cuts:
@@ -150,15 +150,23 @@ def one(kind, points, seed):
     scratch = tempfile.mkdtemp(prefix="mailwain-beside-", dir="/dev/shm")
     os.chmod(scratch, 0o755)
     try:
-        acknowledged = record(kind, scratch, os.path.join(scratch, "disk"), seed)
-        cuts, bad, most = replay(scratch, os.path.join(scratch, "disk"), acknowledged, points, seed)
+        acknowledged, stopped = record(kind, scratch, os.path.join(scratch, "disk"), seed)
+        cuts, bad, most = replay(scratch, os.path.join(scratch, "disk"), acknowledged, stopped, points, seed)
         print("%-18s %d mails acknowledged, %d cuts of the power: mail is lost at %d of them, at most %d mails" % (kind.name, len(acknowledged), cuts, bad, most), flush=True)
         return bad
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def alone():
+    """A daemon that is started anywhere takes copies of all mounts into its own namespace, and what is unmounted here lives on there."""
+    if os.environ.get("BESIDE_ALONE") != "yes":
+        os.environ["BESIDE_ALONE"] = "yes"
+        os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable] + sys.argv)
+
+
 def main():
+    alone()
     options = rig.Options()
     points = options.number("POINTS", 300, 50)
     bad = [one(kind, points, options.seed) for kind in (Ours, Others)]

@@ -39,12 +39,12 @@ def users(place):
     return found
 
 
-def unmount(place, seconds=20):
+def unmount(place, seconds=20, command=("umount",)):
     """What has just been killed may hold it for a moment more, and the kernel has no other word for its going."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return run("umount", place)
+            return run(*command, place)
         except RuntimeError as e:
             if time.monotonic() > deadline:
                 raise RuntimeError("%s; it is used by %s" % (e, ", ".join(users(place)) or "nobody that can be seen")) from None
@@ -81,7 +81,7 @@ class RecordedDisk:
         unmount(self.place)
         run("losetup", "-d", self.loop)
         os.close(self.fd)
-        run("fusermount3", "-u", self.fuse)
+        unmount(self.fuse, command=("fusermount3", "-u"))  # losetup does not wait until the loop device has let go
         self.process.wait(20)
         os.unlink(self.going)
 

@@ -16,8 +16,9 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e"), os.path.join(HERE, "..")]
 import rig  # noqa: E402
 
 # A planted fault is looked for where it can show itself.
-PLANTS = {"commit-lost": ("random", ""), "uid-reused": ("calls", "expunge"), "rebuilt-early": ("calls", "rebuild"), "answer-early": ("calls", "deliver-worker")}
-SAMPLE_PATHS = "accept-smtpd accept-deliver-queue deliver-spawner deliver-worker alias-remove append move rename expunge rebuild"
+PLANTS = {"commit-lost": ("random", ""), "uid-reused": ("calls", "expunge"), "rebuilt-early": ("calls", "rebuild"), "answer-early": ("calls", "deliver-worker"),
+          "relay-done-early": ("random", ""), "relay-record-lost": ("calls", "relay-record")}
+SAMPLE_PATHS = "accept-smtpd accept-deliver-queue deliver-spawner deliver-worker alias-remove append move rename expunge rebuild relay-record relay-relay pickup-drop"
 SAMPLE_STEP = 7  # one call in seven
 
 

@@ -4,6 +4,7 @@ A note has a position where it begins (taken before the request is sent) and, wh
 ends (taken after the answer was read). What a position is says whoever starts the load: how far a log of the disk
 has come, or the time. notes.py says what must be there, given the notes.
 """
+import base64
 import copy
 import functools
 import hashlib
@@ -11,18 +12,22 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from mailwain import DOMAIN, Imap, Smtp  # noqa: E402
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *way) for way in (("..", "e2e"), ("..",))]
+import elsewhere  # noqa: E402
+import mailwain  # noqa: E402
+from mailwain import DOMAIN, NOWHERE, PASSWORD, Imap, Smtp  # noqa: E402
 
 ACCOUNTS = ["a%d" % n for n in range(4)]
 MESSAGES_MAX = 80  # in one account; past it more is removed than added
 BROKEN = (OSError, EOFError, AssertionError, ValueError, IndexError)
 FLAGS = {"\\Seen": 1, "\\Answered": 2, "\\Flagged": 4, "\\Deleted": 8, "\\Draft": 16}
 AWAY = "away@" + DOMAIN  # an alias that leads to another host: its mail waits in the queue
+WRITER = "b0@" + DOMAIN  # who writes to other hosts, and is told what does not arrive; nobody reads this account meanwhile
 
 
 @functools.lru_cache(maxsize=100000)
@@ -63,10 +68,6 @@ class Notes:
             self.keys += 1
             return "%s%06d" % (kind, self.keys)
 
-    def save(self, path):
-        with self.lock, open(path, "w") as f:
-            for note in self.all:
-                f.write(json.dumps(note) + "\n")
 
 
 class Worker(threading.Thread):
@@ -120,6 +121,85 @@ class Sender(Worker):
     def step(self):
         count = 1 if self.rng.random() < 0.7 else self.rng.randrange(2, len(ACCOUNTS) + 1)
         self.send(self.notes.key("m"), ["%s@%s" % (name, DOMAIN) for name in self.rng.sample(ACCOUNTS, count)])
+
+
+def far_recipients(rng, names):
+    """Of one message: names that the host elsewhere knows, now and then one that it does not, and the writer himself."""
+    to = ["%s@%s" % (name, elsewhere.DOMAIN) for name in rng.sample(names, 1 if rng.random() < 0.6 else rng.randrange(2, len(names) + 1))]
+    return to + [elsewhere.REFUSED] * (rng.random() < 0.15) + [WRITER] * (rng.random() < 0.25)
+
+
+def written(key):
+    return message_of(key).replace("s@remote.test", WRITER, 1)
+
+
+class Writer(Sender):
+    """A user's mail to other hosts."""
+
+    NAMES = ["x%d" % n for n in range(4)]
+
+    def connect(self):
+        client = Smtp(self.suite.port("submission"), timeout=15)
+        client.hello()
+        client.expect("AUTH PLAIN " + base64.b64encode(("\0%s\0%s" % (WRITER, PASSWORD)).encode()).decode(), 235)
+        return client
+
+    def pause(self):
+        return super().pause() / 2
+
+    def step(self):
+        key = self.notes.key("r")
+        note = self.notes.begin("mail", key=key, to=far_recipients(self.rng, self.NAMES))
+        self.client.expect("MAIL FROM:<%s>" % WRITER, 250)
+        for address in note["to"]:
+            self.client.expect("RCPT TO:<%s>" % address, 250)
+        self.notes.done(note, id=self.client.data(written(key)))
+
+
+class Program(Writer):
+    """A program of this machine that sends by sendmail(1): while the suite is away, its mail goes into the drop. Nobody tells it an id."""
+
+    def connect(self):
+        return True
+
+    def step(self):
+        key = self.notes.key("d")
+        note = self.notes.begin("mail", key=key, to=far_recipients(self.rng, self.NAMES), id=None)
+        r = subprocess.run([os.path.join(mailwain.BUILD, "sbin", "sendmail"), "-i", "-f", WRITER, "--", *note["to"]], input=written(key).encode(),
+                           env={"MAILWAIN_ROOT": self.suite.root, "PATH": "/usr/bin:/bin"}, capture_output=True, timeout=60)
+        if r.returncode != 0:
+            raise AssertionError(r.stderr.decode())
+        self.notes.done(note)
+
+
+class Watcher(Worker):
+    """Notes when queue is done with a message, and its file has lost its mark or its name."""
+
+    def connect(self):
+        self.at = 0
+        return True
+
+    def pause(self):
+        return 0.02
+
+    def step(self):
+        path = os.path.join(self.suite.root, "log", "mailwain.log")
+        with open(path, "rb") as f:
+            f.seek(self.at)
+            text = f.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        for qid in re.findall(rb" queue_removed qid=(\S+)", whole):
+            self.gone(qid.decode())
+        self.at += len(whole)
+
+    def gone(self, qid):
+        path = os.path.join(self.suite.root, "spool", "queue", qid[-1], qid)
+        try:
+            if not os.stat(path).st_mode & 0o010:
+                return
+        except FileNotFoundError:
+            pass
+        self.notes.done(self.notes.begin("gone", id=qid))
 
 
 class QueueKeeper(Sender):
@@ -373,19 +453,36 @@ class Reader(Worker):
 
 
 class Load:
-    """Everything at once. suite: a started Instance with the accounts of prepare()."""
+    """Everything at once. suite: a started Instance with the settings of conf_lines() and the accounts of prepare(). far: the host elsewhere."""
 
-    def __init__(self, suite, position, seed, pace=0.1):
-        self.suite, self.notes, self.pace = suite, Notes(position), pace
+    def __init__(self, suite, position, seed, far, pace=0.1):
+        self.suite, self.notes, self.pace, self.far = suite, Notes(position), pace, far
         self.ended, self.failures = threading.Event(), []
         self.workers = [Sender(self, seed * 100 + n) for n in range(3)] + [QueueKeeper(self, seed * 100 + 10), Admin(self, seed * 100 + 11)]
+        self.workers += [Writer(self, seed * 100 + 12), Writer(self, seed * 100 + 14), Program(self, seed * 100 + 13), Watcher(self, 0)]
         self.workers += [Reader(self, seed * 100 + 20 + n, name) for n, name in enumerate(ACCOUNTS)]
 
     @staticmethod
+    def conf_lines(far):
+        return [far.transport(), NOWHERE, "queue-retry-max 3s"]
+
+    def all_notes(self):
+        return self.notes.all + [{k: v for k, v in note.items() if k != "body"} for note in self.far.takes]
+
+    def changed_on_the_way(self):
+        """What the host elsewhere has got that is not what was sent."""
+        return ["%s came to %s changed" % (note["key"], note["to"]) for note in self.far.takes if note["body"] != body_of(note["key"])]
+
+    @staticmethod
     def prepare(suite):
-        for name in ACCOUNTS:
+        for name in ACCOUNTS + [WRITER]:
             suite.add(name)
         suite.mw("alias", "add", AWAY, "x@elsewhere.test")
+
+    def save(self, path):
+        with open(path, "w") as f:
+            for note in self.all_notes():
+                f.write(json.dumps(note) + "\n")
 
     def start(self):
         for worker in self.workers:

@@ -194,7 +194,7 @@ class Bounce(Path):
 
     def __init__(self, suite, account):
         super().__init__(suite)
-        self.account, self.twice = account, 0
+        self.account = account
 
     def restarted(self):
         self.account.close()

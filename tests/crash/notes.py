@@ -6,9 +6,12 @@ not, but as a whole. Each account's reader does one thing at a time, so at most 
 import collections
 import json
 
-from load import DOMAIN, hash_of
+from load import DOMAIN, WRITER, elsewhere, hash_of
 
+IN_SPOOL = "taken, and in the spool"
+TOLD = "told:"  # before the key of what a notification is about
 CHANGES = ("state", "seen", "append", "store", "copy", "move", "expunge", "create", "validity", "rename", "delete-box")
+OF_OTHERS = ("taken", "broken")  # no requests
 OF_QUEUE = ("hold", "release", "delete")
 
 
@@ -78,6 +81,7 @@ class Found:
 
     def __init__(self, text):
         self.odd, self.spool, self.accounts, self.aliases, self.modseq = [], [], {}, set(), {}
+        self.drop = []
         self.boxes, stores = {}, collections.defaultdict(dict)
         for line in text.splitlines():
             word, _, rest = line.partition(" ")
@@ -86,6 +90,9 @@ class Found:
             elif word == "spool":
                 f = rest.split(" ")
                 self.spool.append(dict(id=f[0], held=f[1] == "held", key=f[2], hash=f[3], to=f[4:]))
+            elif word == "drop":
+                f = rest.split(" ")
+                self.drop.append(dict(key=f[0], hash=f[1], to=f[2:]))
             elif word == "account":
                 address, number = rest.split(" ")
                 self.accounts[number] = address
@@ -110,10 +117,13 @@ class Found:
 
 
 class Ledger:
-    """Goes along the notes, cut by cut, and holds what is found against them."""
+    """
+    Goes along the notes, cut by cut, and holds what is found against them. orders_syncs: with the sync of a file everything is durable
+    that was done to any other's name and mode before: so it is on ext4 and xfs.
+    """
 
-    def __init__(self, notes, names):
-        self.names = names
+    def __init__(self, notes, names, orders_syncs=False):
+        self.names, self.orders_syncs = names, orders_syncs
         self.begun = collections.deque(sorted(notes, key=lambda n: n["begin"]))
         self.ending = collections.deque(sorted((n for n in notes if n["end"] is not None), key=lambda n: n["end"]))
         self.open = {}  # id(note) -> note
@@ -123,16 +133,28 @@ class Ledger:
         self.mail, self.acked = {}, {}  # key -> note
         self.ids, self.held, self.deleted = {}, {}, set()
         self.there = set()  # (kind, name) of accounts and aliases that come and go
+        self.taken = collections.defaultdict(list)  # (key, address) -> what the host elsewhere has taken
+        self.gone, self.synced = {}, -1  # id -> where queue was done with it; where the last mail began that was acknowledged
+        self.broken = []  # (begin, end) of each death of everything, or of one who has to do with it
+        self.twice = collections.Counter()
         self.faults = []
 
     def advance(self, cut):
         while self.begun and self.begun[0]["begin"] <= cut:
             note = self.begun.popleft()
+            if note["op"] == "broken":
+                self.broken.append((note["begin"], note["end"]))
+            elif note["op"] == "taken":
+                self.take(note)
+            if note["op"] in OF_OTHERS:
+                continue
             self.open[id(note)] = note
             if note["op"] == "mail":
                 self.mail[note["key"]] = note
         while self.ending and self.ending[0]["end"] <= cut:
             note = self.ending.popleft()
+            if note["op"] in OF_OTHERS:
+                continue
             del self.open[id(note)]
             self.ended(note)
 
@@ -143,6 +165,9 @@ class Ledger:
         elif op == "mail":
             self.acked[note["key"]] = note
             self.ids[note["id"]] = note["key"]
+            self.synced = max(self.synced, note["begin"])
+        elif op == "gone":
+            self.gone[note["id"]] = note["end"]
         elif op in ("hold", "release"):
             self.held[self.ids[note["id"]]] = op == "hold"
         elif op == "delete":
@@ -183,10 +208,12 @@ class Ledger:
             waiting[entry["key"]].update(entry["to"])
         for name in self.names:
             out += self.check_account(name, found, waiting)
-        return out + self.check_waiting(found) + self.check_directory(found)
+        return out + self.check_waiting(found) + self.check_directory(found) + self.check_far(found, waiting)
 
     def check_spooled(self, entry):
-        note = self.mail.get(entry["key"])
+        note = self.mail.get(entry["key"].removeprefix(TOLD))
+        if entry["key"].startswith(TOLD) and note is not None:
+            return [] if set(entry["to"]) <= {WRITER} else ["%s tells somebody else" % entry]
         if note is None:
             return ["%s is in the spool, and nobody has sent it" % entry]
         if entry["hash"] != hash_of(entry["key"]):
@@ -206,6 +233,83 @@ class Ledger:
                 out.append("%s was acknowledged and is not in the queue" % key)
             elif key in self.held and there[key]["held"] != self.held[key]:
                 out.append("%s: held is %s, must be %s" % (key, there[key]["held"], self.held[key]))
+        return out
+
+    # ---- mail to other hosts ----
+
+    def take(self, note):
+        for address in note["to"]:
+            before = [t for t in self.taken[note["key"], address] if t["end"] is not None]
+            if before:
+                self.again(note, address, before[-1])
+            self.taken[note["key"], address].append(note)
+
+    def again(self, note, address, before):
+        """
+        Taken, answered, and now taken once more. A letter that sendmail has put into the drop as well has another id; the same
+        message comes twice only when somebody died between the first 250 and its record.
+        """
+        self.twice["letters" if note["qid"] != before["qid"] else "relayed"] += 1
+        if note["qid"] != before["qid"] and note["key"].startswith("d"):
+            between = self.deaths(self.mail[note["key"]]["begin"], note["began"])
+        else:
+            between = self.deaths(self.handed_over(before), min(note["began"], self.recorded_by(before)))
+        if not between:
+            self.faults.append("%s (%s) was taken for %s at %s, answered with 250, and taken again (%s) at %s: nobody died between" % (
+                note["key"], before["qid"], address, before["end"], note["qid"], note["begin"]))
+
+    def deaths(self, first, last):
+        return [death for death in self.broken if death[0] <= last and (death[1] is None or death[1] >= first)]
+
+    def handed_over(self, take):
+        """From when relay may have been at it."""
+        return take["began"]
+
+    def recorded_by(self, take):
+        """Until when queue may not have written down what became of it."""
+        return self.gone.get(take["qid"], float("inf"))
+
+    def was_recorded(self, take, address):
+        """Queue was done with it, and that was durable before the cut: a later mail was synced. Or it has tried its others again, which comes behind the record."""
+        others = [t for (key, a), all_of in self.taken.items() if key == take["key"] and a != address for t in all_of]
+        gone = self.gone.get(take["qid"], float("inf"))
+        later = [t for t in others if t["qid"] == take["qid"] and address not in t["to"] and t["began"] > take["end"]]
+        return (self.orders_syncs and gone < self.synced) or bool(later)
+
+    def check_again(self, entry):
+        """A message of the spool, whom the host elsewhere has answered for already."""
+        out = []
+        for address in entry["to"]:
+            takes = [t for t in self.taken[entry["key"], address] if t["end"] is not None]
+            self.twice[IN_SPOOL] += len(takes) > 0
+            if any(t["qid"] == entry["id"] and self.was_recorded(t, address) for t in takes):
+                out.append("%s for %s was taken and written down, and is in the spool" % (entry["key"], address))
+        return out
+
+    def check_letter(self, entry):
+        note = self.mail.get(entry["key"])
+        if note is None or entry["hash"] != hash_of(entry["key"]) or entry["to"] != note["to"]:
+            return ["in the drop lies %s, which nobody has sent as it is" % entry]
+        return []
+
+    def check_far(self, found, waiting):
+        out = [p for entry in found.spool for p in self.check_again(entry)] + [p for entry in found.drop for p in self.check_letter(entry)]
+        told = {e["key"] for e in found.spool if e["key"].startswith(TOLD)}
+        box = collections.Counter(key for key, _, _ in found.boxes.get(WRITER.split("@")[0], {}).get("INBOX", {"uids": {}})["uids"].values())
+        told = {key.removeprefix(TOLD) for key in told | {key for key in box if key.startswith(TOLD)}}
+        dropped = {entry["key"]: entry["to"] for entry in found.drop}
+        for key, note in self.acked.items():
+            if not key.startswith(("r", "d")):
+                continue
+            for address in note["to"]:
+                waits = address in waiting[key] or address in dropped.get(key, ())
+                there = box[key] if address == WRITER else len(self.taken[key, address]) if address != elsewhere.REFUSED else key in told
+                if not waits and not there:
+                    out.append("%s for %s was acknowledged and is lost" % (key, address))
+        for key, count in box.items():
+            if count > 1 and key.startswith("r"):
+                out.append("%s is in %s %d times" % (key, WRITER, count))
+            self.twice["of the writer's"] += count - 1
         return out
 
     def check_directory(self, found):
@@ -266,7 +370,7 @@ class Ledger:
                 arrived.add(key)
             else:
                 yield "%s is in %s as UID %d and should not be%s" % (key, box, uid, " again" if key in arrived else "")
-            if key != "-" and digest != hash_of(key):
+            if key != "-" and not key.startswith(TOLD) and digest != hash_of(key):
                 yield "%s in %s, UID %d, was changed" % (key, box, uid)
         for uid in sorted(must.uids.keys() - there["uids"].keys()):
             yield "UID %d of %s (%s) is gone" % (uid, box, must.uids[uid][0])

@@ -6,7 +6,9 @@
  *
  * One line each, fields parted by blanks; notes.py reads them. KEY and HASH are the first line and the BLAKE2b (16 bytes) of
  * what stands behind a message's header; "-" when it has no such line.
+ * A notification has the key "told:" and the subject of what it is about.
  *   spool ID held|open KEY HASH ADDRESS...      the recipients still to be served
+ *   drop KEY HASH ADDRESS...                    a letter that pickup is to take
  *   store ACCOUNT good|rebuilt MODSEQ
  *   mailbox ACCOUNT UIDVALIDITY UIDNEXT NAME    (the name to the end of the line)
  *   message ACCOUNT UID FLAGS KEY HASH          of the mailbox before it
@@ -19,6 +21,8 @@
 #include "queue/waiting.h"
 
 #include "base/log.h"
+#include "conf/conf.h"
+#include "local/drop.h"
 #include "store/store.h"
 
 #include <dirent.h>
@@ -33,11 +37,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_MAX = 80, HASH = 16, MESSAGE_POOL = 64 * 1024 * 1024 };
+enum { KEY_MAX = 80, KEY_ROOM = 8, HASH = 16, MESSAGE_POOL = 64 * 1024 * 1024 };
 
 /* ---- what queue's objects want of the daemon around them ---- */
 
 static struct event_base *base;
+static struct conf *settings; /* they say where mail to other hosts goes */
 
 struct event_base *daemon_base(struct daemon *daemon)
 {
@@ -54,7 +59,7 @@ const struct log_ctx *daemon_log(struct daemon *daemon)
 const struct conf *daemon_conf(struct daemon *daemon)
 {
 	(void)daemon;
-	return NULL;
+	return settings;
 }
 
 void daemon_peer_lost(struct daemon *daemon, const char *service)
@@ -77,18 +82,34 @@ void queue_try_finish(struct queue *queue)
 /* ---- one message ---- */
 
 struct digest {
-	char key[KEY_MAX], hash[2 * HASH + 1];
+	char key[KEY_MAX + KEY_ROOM], hash[2 * HASH + 1];
 };
+
+/* The subject of the message that a notification has at its end. */
+static struct span told_about(struct span message, struct span body)
+{
+	static const char field[] = "\r\nSubject: ";
+	struct span header = span_sub(message, 0, message.len - body.len), subject = span_str("");
+	const char *at;
+
+	if (memmem(header.ptr, header.len, "multipart/report", 16) == NULL)
+		return subject;
+	while (body.len > 0 && (at = memmem(body.ptr, body.len, field, sizeof(field) - 1)) != NULL) {
+		body = span_from(body, (size_t)(at - body.ptr) + sizeof(field) - 1);
+		subject = span_sub(body, 0, span_find(body, '\r'));
+	}
+	return subject;
+}
 
 /* Of what is behind the header: delivery puts lines before it. */
 static void digest(struct span message, struct digest *out)
 {
 	const char *end = message.len > 0 ? memmem(message.ptr, message.len, "\r\n\r\n", 4) : NULL;
 	struct span body = end ? span_from(message, (size_t)(end - message.ptr) + 4) : span_str("");
-	size_t line = span_find(body, '\r');
+	struct span told = told_about(message, body), line = told.len > 0 ? told : span_sub(body, 0, span_find(body, '\r'));
 	unsigned char hash[HASH];
 
-	snprintf(out->key, sizeof(out->key), "%.*s", SPAN_ARG(span_sub(body, 0, line < KEY_MAX - 1 ? line : KEY_MAX - 1)));
+	snprintf(out->key, sizeof(out->key), "%s%.*s", told.len > 0 ? "told:" : "", SPAN_ARG(span_sub(line, 0, KEY_MAX - 1)));
 	for (char *p = out->key; *p != '\0'; p++)
 		if (*p <= ' ' || *p > '~')
 			*p = '?';
@@ -169,6 +190,37 @@ static void show_set_aside(const char *path)
 			printf("odd spool file %s was set aside\n", entry->d_name);
 	if (dir != NULL)
 		closedir(dir);
+}
+
+/* ---- the drop ---- */
+
+static void show_letter(int dir, const char *name)
+{
+	int fd = strncmp(name, DROP_READY, sizeof(DROP_READY) - 1) == 0 ? openat(dir, name, O_RDONLY | O_CLOEXEC) : -1;
+	struct pool *pool = pool_new(NULL, MESSAGE_POOL);
+	struct err err = {0};
+	struct letter letter = {0};
+	struct digest d;
+	struct stat st;
+	void *map = MAP_FAILED;
+	size_t head;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0)
+		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (map != MAP_FAILED && drop_decode(span_of(map, (size_t)st.st_size), pool, &letter, &head, &err) == 0) {
+		digest(span_from(span_of(map, (size_t)st.st_size), head), &d);
+		printf("drop %s %s", d.key, d.hash);
+		for (size_t i = 0; i < letter.recipient_count; i++)
+			printf(" %.*s", SPAN_ARG(letter.recipients[i]));
+		printf("\n");
+	} else if (fd >= 0) {
+		printf("odd letter %s in the drop: %s\n", name, err.text);
+	}
+	if (map != MAP_FAILED)
+		munmap(map, (size_t)st.st_size);
+	if (fd >= 0)
+		close(fd);
+	pool_free(&pool);
 }
 
 /* ---- stores ---- */
@@ -309,6 +361,7 @@ static bool become_owner_of(const char *path)
 
 int main(int argc, char **argv)
 {
+	struct err err = {0};
 	int root;
 
 	if (argc != 2 || chdir(argv[1]) != 0 || sodium_init() < 0) {
@@ -317,11 +370,15 @@ int main(int argc, char **argv)
 	}
 	base = event_base_new();
 	root = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (conf_load("etc/mailwain.conf", &settings, &err) != 0)
+		printf("odd configuration: %s\n", err.text);
 	log_init(2, LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
 	if (!become_owner_of("data/directory"))
 		printf("odd directory: it is not there\n");
 	else
 		show_directory();
+	if (become_owner_of("data/drop"))
+		each_entry(root, "data/drop", show_letter);
 	if (!become_owner_of("spool/queue") || chdir("spool") != 0)
 		printf("odd spool: it is not there\n");
 	else if (show_spool() == 0)

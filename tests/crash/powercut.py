@@ -21,6 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import load  # noqa: E402
 import rig  # noqa: E402
+from elsewhere import MISCHIEF, Elsewhere  # noqa: E402
 from disk import MKFS, Record, RecordedDisk  # noqa: E402
 from mailwain import Instance  # noqa: E402
 
@@ -30,7 +31,8 @@ WORKERS = 2
 SECONDS_SHORT = 6
 WAKE_EVERY = 30  # at one point in so many the whole suite is started
 SHOWN = 5  # problems of one point
-POINTS_OF_PLANT = {"mark-early": 1500}  # it shows only while a file is written
+# Those that show only while a file is written, or while some recipients have had a message and others not.
+POINTS_OF_PLANT = {"mark-early": 1500, "record-no-sync": 1500, "relay-record-lost": 1500}
 
 
 def kill_all(suite):
@@ -56,28 +58,35 @@ def command_line(pid):
 def record(fs, seed, directory, place, seconds):
     """The whole suite under load on a disk that remembers; it is killed and started, and stopped and started, on the way."""
     disk = RecordedDisk(os.path.join(rig.BUILD, "tests", "recorder"), fs, directory, place)
+    far = Elsewhere(disk.position, seed, MISCHIEF)
     try:
-        suite = Instance(below=place)
+        suite = Instance([*load.Load.conf_lines(far), "queue-retry-first 1s"], below=place)
         suite.start()
         load.Load.prepare(suite)
-        clients = load.Load(suite, disk.position, seed).start()
+        clients = load.Load(suite, disk.position, seed, far).start()
         for end in ("kill", "stop", None):
             time.sleep(seconds / 3)
             if end == "kill":
+                note = clients.notes.begin("broken")
                 kill_all(suite)
             elif end == "stop":
                 suite.stop()
             if end is not None:
                 suite.start()
+            if end == "kill":  # what the dead had sent may be read only now
+                clients.notes.done(note)
         clients.stop()
-        clients.notes.save(os.path.join(directory, "notes"))
         suite.stop()
+        clients.save(os.path.join(directory, "notes"))
+        if clients.changed_on_the_way():
+            raise AssertionError(clients.changed_on_the_way()[0])
         facts = dict(root=suite.root, offset=suite.offset, fs=fs, seed=seed, place=place)
         with open(os.path.join(directory, "facts"), "w") as f:
             json.dump(facts, f)
         acknowledged = [n for n in clients.notes.all if n["end"] is not None]
-        return len(acknowledged), acknowledged[0]["begin"], disk.position()
+        return len(acknowledged), len(far.takes), acknowledged[0]["begin"], disk.position()
     finally:
+        far.close()
         disk.close()
 
 
@@ -108,11 +117,13 @@ def replay(directory, cuts, workers):
 class Figures:
     def __init__(self):
         self.points = self.woken = self.bad = 0
+        self.twice = 0
         self.shown = []
 
     def take(self, fs, seed, result):
         self.points += 1
         self.woken += result["woken"]
+        self.twice += result["twice"]
         if result["problems"]:
             self.bad += 1
             if len(self.shown) < 20:
@@ -126,15 +137,15 @@ def one_recording(fs, seed, points, seconds):
     figures = Figures()
     try:
         began = time.monotonic()
-        acknowledged, first, last = record(fs, seed, scratch, place, seconds)
+        acknowledged, taken, first, last = record(fs, seed, scratch, place, seconds)
         cuts, entries, flushes = choose(scratch, first, last, points, seed)
         recorded = time.monotonic()
         # Two of the same btrfs cannot be mounted at once.
         for result in replay(scratch, cuts, 1 if fs == "btrfs" else WORKERS):
             figures.take(fs, seed, result)
         spent = time.monotonic() - recorded
-        print("%-5s seed %d: %d acknowledged, %d writes, %d flushes; %d points, %d of them with the whole suite, %d bad; %.0f + %.0f s, %.1f points a second"
-              % (fs, seed, acknowledged, entries - flushes, flushes, figures.points, figures.woken, figures.bad, recorded - began, spent, figures.points / spent), flush=True)
+        print("%-5s seed %d: %d acknowledged, %d taken elsewhere, %d writes, %d flushes; %d points, %d of them with the whole suite, %d where mail would go out a second time, %d bad; %.0f + %.0f s, %.1f points a second"
+              % (fs, seed, acknowledged, taken, entries - flushes, flushes, figures.points, figures.woken, figures.twice, figures.bad, recorded - began, spent, figures.points / spent), flush=True)
         for text in figures.shown:
             print("  " + text)
         return figures

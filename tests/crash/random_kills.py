@@ -11,10 +11,15 @@ import load
 import notes
 import wake
 from account import counters
+from elsewhere import MISCHIEF, Elsewhere
 from killing import Log, Victims
 from mailwain import DOMAIN, Imap, Smtp, until
 
-KINDS = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "imapd", "worker", "session"]
+KINDS = ["keys", "auth", "queue", "deliver", "imap-session", "smtpd", "imapd", "submission", "pickup", "relay", "resolve", "worker", "session"]
+# Who has a hand in mail to other hosts between the 250 there and its record; and in a letter between its commit and its answer.
+RELAYING = ("queue", "relay", "pickup", "master")
+RECORDED = 1  # seconds after which a result must have been written down
+NOTICED = 1  # after which the host elsewhere has read what relay sent it
 MASTER = 40  # one kill in so many is master's
 AGAIN = 0.2  # how often the next kill does not wait for service
 STOP = 100  # after so many kills the suite is stopped and started
@@ -26,7 +31,13 @@ PROBE = "probe"
 
 
 class KillLedger(notes.Ledger):
-    """What a reader finds when it comes back is held against what it had noted, not only taken over."""
+    """What a reader finds when it comes back is held against what it had noted, not only taken over. Positions are seconds."""
+
+    def handed_over(self, take):
+        return take["began"] - NOTICED
+
+    def recorded_by(self, take):
+        return min(super().recorded_by(take), take["end"] + RECORDED)
 
     def change(self, note):
         name = note["account"]
@@ -98,7 +109,8 @@ class RandomKills:
     # ---- the suite and its clients ----
 
     def run(self):
-        self.suite = Victims()
+        self.far = Elsewhere(seed=self.seed, mischief=MISCHIEF)
+        self.suite = Victims(load.Load.conf_lines(self.far))
         try:
             self.suite.start()
             load.Load.prepare(self.suite)
@@ -107,7 +119,7 @@ class RandomKills:
             self.probe.mail()
             self.probe.read()
             self.before = self.descriptors()
-            self.load = load.Load(self.suite, time.monotonic, self.seed).start()
+            self.load = load.Load(self.suite, time.monotonic, self.seed, self.far).start()
             try:
                 for n in range(1, self.kills + 1):
                     self.one(n)
@@ -119,6 +131,7 @@ class RandomKills:
             self.judge()
         finally:
             self.suite.close()
+            self.far.close()
         return self.problems
 
     def state(self):
@@ -131,10 +144,11 @@ class RandomKills:
         kind = "master" if n % MASTER == 0 else self.rng.choice(KINDS)
         pid = self.victim(kind)
         if pid is None:
-            kind = self.rng.choice(KINDS[:6])
+            kind = self.rng.choice(KINDS[:-2])
             pid = self.victim(kind)
         log = Log(self.suite)
         since = time.monotonic()
+        note = self.load.notes.begin("broken") if kind in RELAYING else None
         if pid is None or not kill(pid):
             return
         self.killed[kind] += 1
@@ -142,6 +156,8 @@ class RandomKills:
             self.start_again()
         elif kind not in ("worker", "session"):
             log.wait(["master_child_died daemon=%s " % kind])
+        if note:  # only now: what master leaves behind goes on for a moment
+            self.load.notes.done(note)
         if self.rng.random() >= AGAIN:
             self.serve(since)
         if n % STOP == 0:
@@ -195,19 +211,29 @@ class RandomKills:
         since = time.monotonic()
         self.probe.until_served(self.probe.mail, since)
         self.stop_and_start()
+        self.empty()
         found = notes.Found("\n".join(wake.lines(self.suite)))
-        ledger = KillLedger(self.load.notes.all, load.ACCOUNTS)
+        ledger = self.ledger = KillLedger(self.load.all_notes(), load.ACCOUNTS)
         for note in sorted((n for n in self.load.notes.all if n["end"] is not None), key=lambda n: n["end"]):
             ledger.advance(note["end"])
         ledger.advance(float("inf"))
-        self.problems += ledger.problems(found) + ["set aside: " + name for name in self.suite.set_aside()]
+        self.problems += ledger.problems(found) + self.load.changed_on_the_way() + ["set aside: " + name for name in self.suite.set_aside()]
         self.problems += self.waits_too_long()
         self.left_over()
         self.figures()
 
+    def empty(self):
+        """The host elsewhere takes everything from now on; what is for it leaves the queue."""
+        self.far.mischief.clear()
+
+        def is_empty():
+            self.suite.mw("queue", "flush", "--all", check=False)
+            return not any(row["recipient"].endswith("@" + load.elsewhere.DOMAIN) for row in self.suite.rows("queue", "list"))
+        until(is_empty, LIMIT, "mail for the host elsewhere does not leave")
+
     def waits_too_long(self):
         """No mail for an account waits when wake.lines has waited for it."""
-        return ["%s for %s still waits: %s" % (row["id"], row["recipient"], row["status"]) for row in self.suite.rows("queue", "list") if "away" not in row["recipient"]]
+        return ["%s for %s still waits: %s" % (row["id"], row["recipient"], row["status"]) for row in self.suite.rows("queue", "list") if row["recipient"] != load.AWAY]
 
     def descriptors(self):
         found = {}
@@ -231,7 +257,7 @@ class RandomKills:
         self.unknown = sum((counters(self.suite.account_dir(name)) or {"unknown": 0})["unknown"] for name in load.ACCOUNTS)
 
     def figures(self):
-        acknowledged = collections.Counter(n["op"] for n in self.load.notes.all if n["end"] is not None)
+        acknowledged = collections.Counter(n["op"] for n in self.load.notes.all if n["end"] is not None and n["op"] not in ("gone", "broken"))
         cut = sum(n["end"] is None for n in self.load.notes.all)
         times = sorted(self.seconds) or [0]
         p99 = times[len(times) * 99 // 100]
@@ -239,6 +265,9 @@ class RandomKills:
             self.problems.append("of a hundred kills one was not served after for %.2f s" % p99)
         self.say("random kills: %d (%s)" % (sum(self.killed.values()), ", ".join("%s %d" % pair for pair in self.killed.most_common())))
         self.say("  acknowledged %d (%s), cut off %d" % (sum(acknowledged.values()), ", ".join("%s %d" % pair for pair in acknowledged.most_common()), cut))
+        unsaid = sum(note["end"] is None for note in self.far.takes)
+        self.say("  taken by the host elsewhere %d, without its answer %d; twice: %s" % (
+            len(self.far.takes), unsaid, ", ".join("%s %d" % pair for pair in self.ledger.twice.items() if pair[1]) or "nothing"))
         self.say("  served again after %.3f s (median), %.3f s (p99), %.3f s (max); stops took at most %.1f s" % (
             times[len(times) // 2], p99, times[-1], max(self.stops)))
         self.say("  left: %d files in the spool for %d messages, %d message files that no index knows; at most %d descriptors more than at first" % (

@@ -70,12 +70,14 @@ def main():
     run("ip", "link", "set", "lo", "up")
     record = Record(os.path.join(recording, "disk.log"))
     replay = Replay(record, os.path.join(recording, "begin.img"), own, facts["seed"])
-    ledger = notes.Ledger(notes.read(os.path.join(recording, "notes")), ACCOUNTS)
+    ledger = notes.Ledger(notes.read(os.path.join(recording, "notes")), ACCOUNTS, orders_syncs=facts["fs"] != "btrfs")
     for n, entry in enumerate(cuts):
         whole = n % every == every - 1
         image = replay.at(entry)
         ledger.advance(record.ends[entry])
-        print(json.dumps(dict(entry=entry, woken=whole, problems=look(facts, image, ledger, whole))), flush=True)
+        ledger.twice.clear()
+        problems = look(facts, image, ledger, whole)
+        print(json.dumps(dict(entry=entry, woken=whole, problems=problems, twice=int(ledger.twice[notes.IN_SPOOL] > 0))), flush=True)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,11 @@ class Sweep:
             past = 0 if self.point(n) else past + 1
             n += step
         left = self.catch_up() if step == 1 else set()
-        self.say("%-28s %5d kills in %4.0f s; %d whole runs, %d calls; acknowledged %d, refused %d, cut off %d%s" % (
+        twice = "; came twice %d" % self.path.twice if self.path.twice else ""
+        unreached = "; never reached: " + " ".join("%s#%d" % c for c in sorted(left)) if left else ""
+        self.say("%-28s %5d kills in %4.0f s; %d whole runs, %d calls; acknowledged %d, refused %d, cut off %d%s%s" % (
             self.path.name, self.killed, time.monotonic() - start, len(self.whole), max(len(w) for w in self.whole),
-            self.answers[True], self.answers[False], self.answers[None],
-            "; never reached: " + " ".join("%s#%d" % c for c in sorted(left)) if left else ""))
+            self.answers[True], self.answers[False], self.answers[None], twice, unreached))
         return self
 
     def missing(self):

@@ -2,7 +2,7 @@
 """Damage to every file of the suite: nothing wrong is served, nothing undamaged is lost, the damage is named.
 
 CASES (10000) in all, of which one in LIVE (50) under a whole instance; SEED; JOBS (2); WORLD, a kept world instead of a new one for the cases without an
-instance. --sample: 400 cases. --plant NAME: against build/plant/NAME, in which that fault must be found.
+instance. --sample: 400 cases, one round of them under an instance. --plant NAME: against build/plant/NAME, in which that fault must be found.
 """
 import argparse
 import concurrent.futures
@@ -38,7 +38,7 @@ def settings():
         subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.environ["B"], os.path.join(os.environ["B"], "libexec", "damage")], check=True)
     o.build = os.environ.setdefault("MAILWAIN_BUILD", os.path.join(os.path.abspath(ROOT), "build"))
     o.cases = int(os.environ.get("CASES", PLANT_CASES if o.plant else 400 if o.sample else 10000))
-    o.live = o.cases // int(os.environ.get("LIVE", 16 if o.sample else 50))
+    o.live = o.cases // int(os.environ.get("LIVE", 40 if o.sample else 50))
     o.seed = int(os.environ.get("SEED", random.randrange(1 << 31)))
     return o
 

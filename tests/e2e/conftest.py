@@ -9,7 +9,7 @@ from tools import small_disk  # noqa: F401
 
 
 # With several at once, those that take longest begin first.
-LONGEST = ["test_faults", "test_hostile_smtp", "test_hostile_imap", "test_guessing", "test_tls", "test_sasl", "test_keys", "test_tokens", "test_hibernate", "test_others", "test_admin"]
+LONGEST = ["test_dane", "test_hostile_relay", "test_foreign", "test_faults", "test_hostile_smtp", "test_hostile_imap", "test_guessing", "test_tls", "test_sasl", "test_keys", "test_tokens", "test_hibernate", "test_others", "test_admin"]
 
 
 def pytest_configure(config):

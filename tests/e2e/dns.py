@@ -16,7 +16,7 @@ class Zone:
     """Records as lines of a zone file, relative to the zone.
 
     signed: whether there are signatures, and a DS in the zone above.
-    fault: "wrong": the DS above belongs to another key; "expired": the signatures have ended.
+    fault: "wrong": the DS above belongs to another key; "expired": the signatures have ended; "lame": its server does not know it.
     """
 
     def __init__(self, records=(), signed=True, fault=None):
@@ -111,7 +111,7 @@ class Dns:
                     "pidfile": '""', "xfrdfile": '"%s"' % self.path("xfrd"), "zonelistfile": '"%s"' % self.path("list"), "logfile": '"%s"' % self.path("log"),
                     "server-count": "1", "rrl-ratelimit": "0", "xfrdir": '"%s"' % self.dir, "minimal-responses": "yes"}
         lines += ["  %s: %s" % item for item in settings.items()] + ["remote-control:", "  control-enable: no"]
-        for name in self.zones:
+        for name in (n for n, zone in self.zones.items() if zone.fault != "lame"):
             lines += ["zone:", '  name: "%s."' % name, '  zonefile: "zone.%s.signed"' % name]
         with open(self.path("nsd.conf"), "w") as f:
             f.write("\n".join(lines) + "\n")

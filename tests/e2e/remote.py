@@ -1,28 +1,53 @@
 """Other hosts that take mail, and say what a test wants them to say."""
 import contextlib
 import re
+import socket
 import socketserver
 import threading
 
 
 class Remote(socketserver.ThreadingTCPServer):
-    """A host that takes mail, or does what `answers` says to a command: {"RCPT": "450 4.2.0 later"}."""
+    """A host that takes mail, or does what `answers` says to a command: {"RCPT": "450 4.2.0 later"}. tls: a context, then STARTTLS is offered."""
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, address, port=0):
+    def __init__(self, address, port=0, tls=None):
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         super().__init__((address, port), Conversation)
         self.answers, self.messages, self.sessions, self.at_once, self.most = {}, [], 0, 0, 0
+        self.tls, self.handshakes = tls, []  # a context of ssl: STARTTLS is offered; Handshake of each that was begun
         self.lock, self.gate = threading.Lock(), threading.Event()
         self.gate.set()
 
     @property
     def place(self):
-        return "%s:%d" % self.server_address
+        return "%s:%d" % self.server_address[:2]
+
+
+class Handshake:
+    """What a client asked for; resumed: None when the handshake failed."""
+
+    def __init__(self):
+        self.name, self.resumed = None, None
 
 
 class Conversation(socketserver.StreamRequestHandler):
+    def start_tls(self):
+        """False: it did not come about."""
+        handshake = Handshake()
+        self.server.handshakes.append(handshake)
+        self.say("220 go on")
+        try:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+            self.request.handshake = handshake
+            self.request.do_handshake()
+            handshake.resumed = self.request.session_reused
+        except OSError:
+            return False
+        self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", 0)
+        return True
+
     def say(self, text):
         self.wfile.write(text.encode() + b"\r\n")
 
@@ -52,7 +77,11 @@ class Conversation(socketserver.StreamRequestHandler):
                 if answer:
                     self.say(answer)
                 elif verb == "EHLO":
-                    self.wfile.write(b"250-remote.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 DSN\r\n")
+                    offer = b"250-STARTTLS\r\n" if remote.tls and not hasattr(self.request, "handshake") else b""
+                    self.wfile.write(b"250-remote.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n" + offer + b"250 DSN\r\n")
+                elif verb == "STARTTLS" and remote.tls:
+                    if not self.start_tls():
+                        return
                 elif verb == "DATA" and not to:
                     self.say("554 5.5.1 no recipients")
                 elif verb == "DATA":
@@ -82,8 +111,24 @@ class Conversation(socketserver.StreamRequestHandler):
 
 
 @contextlib.contextmanager
-def remote_host(address="127.0.0.6", port=0, **answers):
-    remote = Remote(address, port)
+def swallows(address, port):
+    """A place where connections are neither taken nor refused: the kernel drops what comes while its queue is full."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(family))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(8):
+            s = stack.enter_context(socket.socket(family))
+            s.setblocking(False)
+            s.connect_ex((address, port))
+        yield
+
+
+@contextlib.contextmanager
+def remote_host(address="127.0.0.6", port=0, tls=None, **answers):
+    remote = Remote(address, port, tls)
     remote.answers.update(answers)
     threading.Thread(target=remote.serve_forever, daemon=True).start()
     try:

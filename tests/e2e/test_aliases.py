@@ -54,6 +54,12 @@ def suite():
         yield i
 
 
+@pytest.fixture
+def fresh_aliases():
+    with made(more=["queue-warn-after 1s", "queue-retry-first 1s"]).running("alice", "dora") as i:
+        yield i
+
+
 def shown(i, name):
     return {(row["address"], row["account"] != 0) for row in i.rows("alias", "show", name + "@" + DOMAIN)}
 
@@ -350,6 +356,15 @@ def test_a_command_that_says_too_much(suite):
     assert event == "queue_bounced" and len(text) < 400 and "y y y" in text
 
 
+def test_a_command_finds_the_machine_as_it_is(suite):
+    """No filter, no no_new_privs, no rule for its memory: none that a program of the user's has elsewhere does not have."""
+    wanted = "".join(line for line in open("/proc/self/status") if line.startswith(("NoNewPrivs:", "Seccomp:")))
+    map_it = "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)"
+    taken(suite, "as-it-is: \"|grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status > OUT/status; exec /usr/bin/python3 -c '%s'\"\n" % map_it)
+    assert status_of(suite, suite.deliver("Subject: x\n\nx\n", to=["as-it-is"]))[0] == "queue_delivered"
+    assert file(suite, "status") == wanted
+
+
 def test_a_command_twice_is_run_once(suite):
     taken(suite, 'twice: again-twice, "|echo x >> OUT/twice", "|echo x >> OUT/twice"\nagain-twice: twice\n')
     assert status_of(suite, suite.deliver("Subject: x\n\nx\n", to=["twice"]))[0] == "queue_delivered"
@@ -370,6 +385,27 @@ def test_an_owner_is_told_of_failures(suite):
     assert any(b"Return-Path: <owner-l@example.com>" in m and b"to the list" in m for m in mails)
     assert not any(b"status 70" in m for m in mails)
     c.close()
+
+
+def test_an_owner_is_warned_of_delays(fresh_aliases):
+    """Each addressee once, of what is theirs; the sender of the rest."""
+    i = fresh_aliases
+    taken(i, 'l: dora, "|echo is held up; exit 75"\nowner-l: alice\nplain: "|exit 75"\n')
+    qid = i.deliver("Subject: to the list\n\nx\n", to=["l", "plain"], sender="dora@example.com")
+    until(lambda: len(re.findall("queue_dsn for=%s to=\\S+ kind=delay" % qid, i.log())) == 2, what="two warnings")
+    mails = {}
+    for name in ("alice", "dora"):
+        c = i.imap(name)
+        c.ok("SELECT INBOX")
+        until(lambda: b"Your message is delayed" in b"".join(c.ok("FETCH 1:* BODY.PEEK[]")), what="no warning to " + name)
+        mails[name] = b"".join(m for m in c.ok("FETCH 1:* BODY.PEEK[]") if b"is delayed" in m)
+        c.close()
+    assert b"To: <owner-l@example.com>" in mails["alice"] and b"l@example.com" in mails["alice"] and b"plain@example.com" not in mails["alice"]
+    assert b"To: <dora@example.com>" in mails["dora"] and b"plain@example.com" in mails["dora"] and b" l@example.com" not in mails["dora"]
+    # Tried again, and nobody is told again.
+    i.mw("queue", "flush", qid)
+    until(lambda: len(re.findall("queue_deferred qid=%s " % qid, i.log())) >= 4)
+    assert len(re.findall("queue_dsn for=%s .*kind=delay" % qid, i.log())) == 2
 
 
 def test_files_are_mboxes(suite):

@@ -12,8 +12,11 @@ import time
 
 import pytest
 
-from mailwain import Smtp, until
+from mailwain import NOWHERE, Smtp, until
+from remote import remote_host
 from test_kill import body_of, read_all
+from test_sendmail import arrives, dropped, lay, letter
+from test_submission import client
 
 AS_ROOT = os.geteuid() == 0
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None or not AS_ROOT, reason="needs strace and root")
@@ -234,6 +237,45 @@ def test_24_delivery_cannot_write(fresh, call, error):
     assert sorted(found) == [1, 2, 3, 4, 5, 6, 7]
     assert all(len(bodies) == 1 for bodies in found.values())
     assert "no faults" in str(suite.mw("store", "check", "alice@example.com"))
+
+
+@needs_strace
+def test_23_a_result_that_cannot_be_written_down_is_not_forgotten(fresh):
+    """Who has had the message does not get it again and again while the disk is full."""
+    with remote_host("127.0.0.11") as remote:
+        suite = fresh(["transport far.test { host %s }" % remote.place, NOWHERE, "queue-retry-first 1s"])
+        suite.add("alice")
+        remote.answers["RCPT"] = lambda line: "450 4.2.1 not now" if "later@" in line else None
+        remote.gate.clear()
+        c = client(suite)
+        c.expect("MAIL FROM:<alice@example.com>", 250)
+        for name in ("one", "later"):
+            c.expect("RCPT TO:<%s@far.test>" % name, 250)
+        qid = c.data("Subject: x\n\nx\n")
+        until(lambda: remote.at_once)
+        with Strace(suite.daemons()["queue"], "pwritev:error=ENOSPC:when=1+") as tracer:
+            remote.gate.set()
+            until(tracer.seen)
+        until(lambda: [r for r in suite.rows("queue", "show", qid) if r["recipient_status"] == "delivered" and r["status"] == "deferred"])
+        until(lambda: [r for r in suite.rows("queue", "show", qid) if r["recipient_status"] == "deferred" and r["attempts"] > 1])
+        remote.answers.clear()
+        suite.mw("queue", "flush", "--all")
+        suite.wait_empty()
+        assert [to for _, to, _ in remote.messages] == [["one@far.test"], ["later@far.test"]]
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["newfstatat", "getdents64", "unlink"])
+def test_24_the_drop_cannot_be_read(fresh, call):
+    suite = fresh()
+    suite.add("alice")
+    with Strace(suite.daemons()["pickup"], "%s:error=EIO:when=1" % call) as tracer:
+        lay(suite, "new.late", letter(96, subject="when the disk is back"))
+        until(tracer.seen)
+    arrives(suite, "when the disk is back")
+    until(lambda: not dropped(suite))
+    suite.wait_empty()
+    arrives(suite, "when the disk is back")
 
 
 # ---- 26, 27: deaths ----

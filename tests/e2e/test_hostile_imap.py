@@ -3,6 +3,8 @@ What a hostile or broken IMAP client may send, and what must come of it. The num
 tests/README.md.
 """
 import base64
+import hashlib
+import hmac
 import os
 import re
 import socket
@@ -569,6 +571,44 @@ def test_60_append_over_quota(suite):
     assert c.end(b"a")[1].startswith(b"NO [OVERQUOTA]")
     assert b"MESSAGES 0" in c.ok("STATUS INBOX (MESSAGES)")[0]
     assert "no faults" in str(suite.mw("store", "check", "full@example.com"))
+
+
+# ---- 48: passwords that are none; SCRAM's iterations ----
+
+
+def test_48_a_password_of_a_megabyte(suite, patient):
+    c = suite.imap(login=False)
+    swallowed(c, b"a LOGIN alice@example.com {1048576+}\r\n" + b"p" * 1048576 + b"\r\n")
+    line = c.line()
+    assert line.startswith((b"a NO", b"a BAD", b"* BYE")), line
+    suite.imap("alice").ok("NOOP")
+
+
+@pytest.mark.parametrize("password", [b"\xff\xfe\xc0\x80", b"\xed\xa0\x80", b"p" * 1024, b"%n%s%n"], ids=["no UTF-8", "a surrogate", "1 kB", "format"])
+def test_48_a_password_of_odd_octets(suite, patient, password):
+    """Wrong, like any other; and right where it is the account's."""
+    c = suite.imap(login=False)
+    c.send(b"a LOGIN alice@example.com {%d+}\r\n" % len(password) + password + b"\r\n")
+    assert c.line().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    c.ok('LOGIN alice@example.com "%s"' % PASSWORD)
+
+
+@pytest.mark.parametrize("count", ["1", "2147483648", "99999999999999999999"])
+def test_48_the_server_says_how_often_scram_iterates(suite, patient, count):
+    """What a client says of it, in the first message or in the last one, changes nothing, and no proof made with it is right."""
+    c = suite.imap(login=False)
+    bare = "n=alice@example.com,r=clientnonce,i=" + count
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(("n,," + bare).encode()).decode())
+    first = base64.b64decode(c.line()[2:]).decode()
+    nonce, salt, said = re.fullmatch(r"r=([^,]+),s=([^,]+),i=(\d+)", first).groups()
+    assert said == "32768"
+    final = "c=biws,r=%s,i=%s" % (nonce, count)
+    key = hmac.digest(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), base64.b64decode(salt), 1), b"Client Key", "sha256")
+    signature = hmac.digest(hashlib.sha256(key).digest(), ",".join([bare, first, final]).encode(), "sha256")
+    proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature))).decode()
+    c.send(base64.b64encode((final + ",p=" + proof).encode()) + b"\r\n")
+    assert c.line().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    suite.mw("auth", "failures", "clear")
 
 
 # ---- 62: no login in clear ----

@@ -1,13 +1,15 @@
 """The relay in a world of its own: name servers with signed zones, and hosts on 127.0.0.x; by `relay test`, and by mail. test_outbound.py has queue's part."""
 import os
 import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
 from dns import Dns, Zone
 from mailwain import Instance, until
-from remote import remote_host
+from remote import remote_host, swallows
 from test_submission import client
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,8 @@ def world(remote):
         "two.test": Zone(["@ MX 10 first", "@ MX 20 second", "first A 127.0.0.9", "second A 127.0.0.2"], signed=False),
         "no.test": Zone(["@ MX 10 mx", "mx A 127.0.0.3"], signed=False),
         "later.test": Zone(["@ MX 10 mx", "mx A 127.0.0.4"], signed=False),
+        "both.test": Zone(["@ MX 10 mx", "mx AAAA ::1", "mx A 127.0.0.2"], signed=False),
+        "six.test": Zone(["@ MX 10 mx", "mx AAAA ::1", "mx A 127.0.0.5"], signed=False),
         "null.test": ["@ MX 0 ."],
         "own.test": ["@ MX 10 mail.example.com."],
         "empty.test": ["@ TXT x"],
@@ -84,6 +88,17 @@ def test_the_next_host_when_the_first_does_not_answer(suite, hosts):
     said = probe(suite, "bob@two.test")
     assert "connecting to first.two.test [127.0.0.9]" in said and "4.4.1 Connection refused" in said
     assert "would be taken by second.two.test" in said
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6")
+def test_a_family_that_swallows_packets_keeps_nobody_waiting(suite, hosts):
+    """After a second (DIAL_STAGGER_MS) the other one is tried beside it; its own time-out is 30."""
+    with swallows("::1", hosts):
+        begun = time.monotonic()
+        assert "would be taken by mx.both.test [127.0.0.2]" in probe(suite, "bob@both.test")
+        assert 0.9 < time.monotonic() - begun < 10
+    with swallows("127.0.0.5", hosts), remote_host("::1", hosts):
+        assert "would be taken by mx.six.test [::1]" in probe(suite, "bob@six.test")
 
 
 def test_domains_without_hosts(suite):

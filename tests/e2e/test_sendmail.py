@@ -623,16 +623,47 @@ def test_nonsense_costs_its_connection(local):
     assert local.daemons()["pickup"] == before
 
 
+def crowd_of_nobody(i):
+    """As many connections as a user may have; they end with the process's input."""
+    code = "import socket,sys,time\nc=[]\nfor n in range(50):\n s=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET);s.connect(sys.argv[1]);c.append(s)\nprint('there',flush=True)\nsys.stdin.read()\n"
+    holder = subprocess.Popen(["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "/usr/bin/python3", "-c", code, os.path.join(i.root, "run", "sendmail.sock")],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"there\n"
+    return holder
+
+
 @needs_root
 def test_connections_of_a_user_are_counted(local):
     """Fifty of nobody's wait; the next one is turned away, its letter goes into the drop, and root is served."""
-    code = "import socket,sys,time\nc=[]\nfor n in range(50):\n s=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET);s.connect(sys.argv[1]);c.append(s)\nprint('there',flush=True)\nsys.stdin.read()\n"
-    holder = subprocess.Popen(["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "/usr/bin/python3", "-c", code, os.path.join(local.root, "run", "sendmail.sock")],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout.readline() == b"there\n"
+    holder = crowd_of_nobody(local)
     r = sent(local, "-v", "alice", input="Subject: of the crowd\n\nx\n", as_nobody=True)
     assert b"kept in" in r.stdout and b"Too many letters" in r.stdout
     assert b"queued as" in sent(local, "-v", "alice", input="Subject: root's turn\n\nx\n").stdout
     holder.communicate()
     arrives(local, "Subject: of the crowd")
     assert "pickup_crowded" in local.log()
+
+
+@needs_root
+def test_what_waits_of_a_user_is_counted(fresh):
+    """queue is stopped, and nobody's connections are taken: the drop is used until a thousand of nobody's letters wait there."""
+    i = fresh()
+    i.add("alice")
+    pid = i.daemons()["queue"]
+    os.kill(pid, signal.SIGSTOP)
+    for n in range(998):
+        lay(i, "new.many%d" % n, letter(5000 + n, subject="many"), uid=NOBODY)
+    holder = crowd_of_nobody(i)
+    assert b"kept in" in sent(i, "-v", "alice", input="Subject: the last but one\n\nx\n", as_nobody=True).stdout
+    # pickup looks at all of them, one after the other.
+    refused = until(lambda: (r := sendmail(i, "alice", input="Subject: many\n\nx\n", as_nobody=True)).returncode and r)
+    assert refused.returncode == TEMPFAIL and b"Too many of your letters wait" in refused.stderr, refused
+    count = len(dropped(i))
+    assert count >= 1000
+    assert sendmail(i, "alice", input="Subject: many\n\nx\n", as_nobody=True).returncode == TEMPFAIL
+    assert len(dropped(i)) == count
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: not dropped(i), 60)
+    assert b"kept in" in sent(i, "-v", "alice", input="Subject: again\n\nx\n", as_nobody=True).stdout
+    holder.communicate()
+    arrives(i, "Subject: again")

@@ -58,7 +58,7 @@ def newest(suite, account, subject):
     return until(found).decode()
 
 
-def test_nobody_sends_without_a_login(server):
+def test_04_nobody_sends_without_a_login(server):
     c = Smtp(server.port("submission"))
     c.hello()
     assert "5.7.0" in c.expect("MAIL FROM:<alice@example.com>", 530)
@@ -184,7 +184,7 @@ NO_LOGINS = {
 
 @pytest.mark.parametrize("initial", [True, False])
 @pytest.mark.parametrize("what", NO_LOGINS)
-def test_what_is_no_login(server, patient, what, initial):
+def test_14_what_is_no_login(server, patient, what, initial):
     response, code = NO_LOGINS[what]
     c = Smtp(server.port("submission"))
     c.hello()
@@ -200,7 +200,7 @@ def test_what_is_no_login(server, patient, what, initial):
 @pytest.mark.parametrize("initial", [True, False])
 @pytest.mark.parametrize("response", ["A" * 1048576, encoded(b"\0" + b"u" * 65536 + b"\0x"), encoded(b"\0alice@example.com\0" + b"p" * 1048576), "!" * 65536, "\0" * 65536],
                          ids=["1 MB of base64", "user of 64 kB", "password of 1 MB", "no base64", "NUL"])
-def test_a_login_that_is_too_long(server, patient, response, initial):
+def test_14_a_login_that_is_too_long(server, patient, response, initial):
     c = Smtp(server.port("submission"))
     c.hello()
     if not initial:
@@ -250,7 +250,7 @@ def test_auth_comes_back_in_the_middle(fresh):
     c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
 
 
-def test_without_tls_no_password_travels(fresh):
+def test_62_without_tls_no_password_travels(fresh):
     suite = fresh()
     suite.add("alice")
     with_conf(suite, lambda text: re.sub(r"plain-login-from [^\n]*\n", "", text))
@@ -267,7 +267,7 @@ def test_without_tls_no_password_travels(fresh):
 
 
 @pytest.mark.parametrize("tail", ["EHLO x\r\n", "AUTH PLAIN AAAA\r\n", "MAIL FROM:<alice@example.com>\r\nRCPT TO:<x@elsewhere.test>\r\n"])
-def test_what_comes_with_starttls_is_not_taken(server, tail):
+def test_04_what_comes_with_starttls_is_not_taken(server, tail):
     """The injections of 2011 and 2021: nothing of the plain text is left behind the handshake."""
     c = Smtp(server.port("submission"))
     c.hello()

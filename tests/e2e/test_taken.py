@@ -135,7 +135,7 @@ def frames():
 
 
 @pytest.mark.parametrize("name", ["imapd", "submission"])
-def test_auth_outlives_whatever_a_daemon_says(fresh, name):
+def test_49_auth_outlives_whatever_a_daemon_says(fresh, name):
     """That daemon's channel is closed, and made again; who is in the middle of a login by another daemon notices nothing."""
     suite = fresh()
     suite.add("alice")
@@ -168,7 +168,7 @@ def test_auth_outlives_whatever_a_daemon_says(fresh, name):
     assert suite.daemons() == pids
 
 
-def test_half_a_message_and_gone(fresh):
+def test_49_half_a_message_and_gone(fresh):
     """A daemon that dies in the middle of what it says."""
     suite = fresh()
     suite.add("alice")

@@ -29,7 +29,7 @@ def make(etc, name, kind="p256", hosts=(), days=90, stem="tls"):
     return pem, key
 
 
-def issued(etc, name, stem="tls", begins="20200101000000Z", ends="20990101000000Z", chain=True, email=None, address=None):
+def issued(etc, name, stem="tls", begins="20200101000000Z", ends="20990101000000Z", chain=True, email=None, address=None, hosts=()):
     """The same, by an authority etc/ca.pem that is made when it is not there."""
     ca, ca_key = etc + "/ca.pem", etc + "/ca.key"
     if not os.path.exists(ca):
@@ -37,7 +37,7 @@ def issued(etc, name, stem="tls", begins="20200101000000Z", ends="20990101000000
     pem, key, request, extensions = ("%s/%s.%s" % (etc, stem, end) for end in ("pem", "key", "csr", "ext"))
     openssl("req", *KINDS["p256"], "-nodes", "-subj", "/CN=" + name, "-keyout", key, "-out", request)
     with open(extensions, "w") as f:
-        f.write("subjectAltName=%s\n" % ("email:" + email if email else "IP:" + address if address else "DNS:" + name))
+        f.write("subjectAltName=%s\n" % ("email:" + email if email else "IP:" + address if address else ",".join("DNS:" + h for h in hosts or [name])))
     database = etc + "/index.txt"
     open(database, "w").close()
     with open(etc + "/ca.cnf", "w") as f:

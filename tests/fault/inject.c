@@ -2,7 +2,8 @@
  * Makes one file system call of a daemon fail. Preloaded into the suite's own binaries, as they are installed: it stands between
  * them (and liblmdb) and the C library. Which call of which process fails, and how, the rig writes into the page that INJECT_CONTROL names.
  *
- * Only calls on files, directories and what is passed or made as a descriptor count; sockets and the log are left alone.
+ * Only calls on files, directories and what is passed or made as a descriptor count; and those on connections that the daemon makes to
+ * other hosts. Those that clients make, channels between daemons and the log are left alone.
  */
 #include "tests/fault/inject.h"
 
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -31,7 +33,7 @@ static int note_ranges(struct dl_phdr_info *info, size_t size, void *arg);
 
 static struct inject_control *control;
 static char role[INJECT_NAME];
-static unsigned char is_file[FILES];
+static unsigned char is_file[FILES], is_outward[FILES];
 
 static void in_child(void)
 {
@@ -315,7 +317,7 @@ int __fxstat(int version, int fd, struct stat *st)
 static void forget(int fd)
 {
 	if (fd >= 0 && fd < FILES)
-		is_file[fd] = 0;
+		is_file[fd] = is_outward[fd] = 0;
 }
 
 int closedir(DIR *dir)
@@ -465,6 +467,78 @@ pid_t fork(void)
 {
 	REAL(fork);
 	return FAILS("fork") ? -1 : real();
+}
+
+/* ---- connections to other hosts ---- */
+
+static bool outward(int fd)
+{
+	return fd >= 0 && fd < FILES && is_outward[fd];
+}
+
+int socket(int domain, int type, int protocol)
+{
+	REAL(socket);
+	bool counts = (domain == AF_INET || domain == AF_INET6) && (type & SOCK_STREAM) != 0;
+	int fd = counts && FAILS("socket") ? -1 : real(domain, type, protocol);
+
+	if (counts && fd >= 0 && fd < FILES)
+		is_outward[fd] = 1;
+	return fd;
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+	REAL(connect);
+	return outward(fd) && FAILS("connect") ? -1 : real(fd, address, len);
+}
+
+/* What became of a connection is asked for by SO_ERROR. */
+int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	REAL(getsockopt);
+	int r = real(fd, level, name, value, len);
+
+	if (r == 0 && outward(fd) && level == SOL_SOCKET && name == SO_ERROR && *len == sizeof(int) && FAILS("so_error"))
+		memcpy(value, &errno, sizeof(int));
+	return r;
+}
+
+ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+	REAL(recv);
+	enum kind k = outward(fd) ? verdict("recv", len > 1, SITE) : PASS;
+
+	return k == FAIL ? -1 : real(fd, buf, k == SHORT ? 1 : len, flags);
+}
+
+ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags);
+ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+{
+	REAL(__recv_chk);
+	enum kind k = outward(fd) ? verdict("recv", len > 1, SITE) : PASS;
+
+	return k == FAIL ? -1 : real(fd, buf, k == SHORT ? 1 : len, room, flags);
+}
+
+ssize_t send(int fd, const void *buf, size_t len, int flags)
+{
+	REAL(send);
+	enum kind k = outward(fd) ? verdict("send", len > 1, SITE) : PASS;
+
+	return k == FAIL ? -1 : real(fd, buf, k == SHORT ? half(len) : len, flags);
+}
+
+int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+{
+	REAL(epoll_ctl);
+	return outward(fd) && what != EPOLL_CTL_DEL && FAILS("epoll_ctl") ? -1 : real(epoll, what, fd, event);
+}
+
+int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
+{
+	REAL(epoll_wait);
+	return FAILS("epoll_wait") ? -1 : real(epoll, events, most, timeout);
 }
 
 /* The first descriptor of a message; -1: none. */

@@ -75,10 +75,11 @@ class Injector:
 
 def suite_with_injection(build, scratch, library, control):
     """A build directory in `scratch` whose daemons are those of `build`, with the library before them."""
-    for sub in ("bin", "libexec", "daemons"):
+    for sub in ("bin", "sbin", "libexec", "daemons"):
         os.makedirs(os.path.join(scratch, sub))
-    for name in os.listdir(os.path.join(build, "bin")):
-        copy(os.path.join(build, "bin", name), os.path.join(scratch, "bin", name))
+    for sub in ("bin", "sbin"):
+        for name in os.listdir(os.path.join(build, sub)):
+            copy(os.path.join(build, sub, name), os.path.join(scratch, sub, name))
     for name in os.listdir(os.path.join(build, "libexec")):
         path = os.path.join(scratch, "libexec", name)
         if name == "master":

@@ -36,6 +36,7 @@ class Operation:
     name = ""
     accounts = ()
     only = None  # roles whose calls are made to fail; None: all that it makes
+    twice = 0  # how often what may come twice did
     may_log = ()  # events that would be wrong for others
 
     def __init__(self, subject):

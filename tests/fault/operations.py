@@ -1,8 +1,9 @@
-"""Every way by which something gets into a spool, a store or the directory, or out of it."""
+"""Every way by which something gets into a spool, a store or the directory, or out of it, also to another host."""
 from operation import LARGE
 from operations_command import AccountAdd, Directory, Import, Rebuild, StoreCheck
 from operations_imap import Append, Copy, Create, Delete, Expunge, Login, Move, Read, Store
 from operations_mail import PutOff, Send
+from operations_relay import relay_operations
 
 
 def all_operations(s):
@@ -35,4 +36,5 @@ def all_operations(s):
         Directory(s),
         AccountAdd(s),
         Import(s),
+        *relay_operations(s),
     ]

@@ -11,6 +11,9 @@ from mailwain import Instance, full, until  # noqa: F401
 
 ACCOUNT_FILES = {"mail", "index", "sieve", "lock", "mailboxes", "mailboxes.old"}
 SETTLE = 10
+# Names of this domain are those of the machine's aliases.
+SYSTEM_DOMAIN = "sys.example"
+SYSTEM = ["domain %s { accounts system }" % SYSTEM_DOMAIN, "aliases-allow files", "aliases-user nobody"]
 
 
 class Broken(Exception):
@@ -70,6 +73,16 @@ class Subject(Instance):
         self.events = Log(os.path.join(self.root, "log", "mailwain.log"))
         self.number = 0
         self.directories = {}
+
+    def make_aliases(self):
+        """One name, that leads to a file."""
+        self.filed, aliases = os.path.join(self.root, "out", "filed"), os.path.join(self.root, "aliases")
+        os.mkdir(os.path.dirname(self.filed))
+        os.chmod(os.path.dirname(self.filed), 0o777)
+        with open(aliases, "w") as f:
+            f.write("filed: %s\n" % self.filed)
+        with open(self.conf, "a") as f:
+            f.write("aliases %s\n" % aliases)
 
     # ---- messages that can be told apart ----
 

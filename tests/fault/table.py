@@ -8,14 +8,20 @@ import time
 
 import mailwain
 from answers import wrong
+from elsewhere import Elsewhere
 from injector import SHORT, Injector, place, suite_with_injection
+from mailwain import NOWHERE
 from operations import all_operations
-from subject import SETTLE, Broken, Subject, until
+from subject import SETTLE, SYSTEM, Broken, Subject, until
 
-ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", SHORT, "ENOMEM", "EMFILE")
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR", SHORT, "ENOMEM", "EMFILE", "ECONNRESET", "EPIPE")
+OF_FILES = ERRORS[:7]
 WRITES = ("write", "pwrite", "writev", "pwritev")
 # Of these only what can happen to them; all others fail in every way.
 SPECIAL = {"close": ("EIO", "ENOSPC", "EDQUOT", "EINTR"), "mmap_memory": ("ENOMEM",), "alloc": ("ENOMEM",), "fork": ("ENOMEM",), "recvmsg": ("EMFILE",), "accept4": ("EMFILE", "ENOMEM"), "socketpair": ("EMFILE", "ENOMEM"), "dupfd": ("EMFILE",)}
+# Of relay alone: others have no connection to another host, and wait for each other's turns.
+NETWORK = {"socket": ("EMFILE", "ENOMEM"), "connect": ("ECONNRESET", "ENOMEM", "EINTR"), "so_error": ("ECONNRESET",), "epoll_ctl": ("ENOMEM",), "epoll_wait": ("EINTR",),
+           "recv": ("ECONNRESET", "ENOMEM", "EINTR", SHORT), "send": ("ECONNRESET", "EPIPE", "ENOMEM", "EINTR", SHORT)}
 UNFINISHED = ("index.new", "rebuilding")
 SYNCS = ("fsync", "fdatasync")
 OCCURRENCES = 5000
@@ -37,7 +43,11 @@ class Case:
 
 
 def errors_of(call):
-    return SPECIAL.get(call) or [e for e in ERRORS if e != SHORT or call in WRITES]
+    return SPECIAL.get(call) or NETWORK.get(call) or [e for e in OF_FILES if e != SHORT or call in WRITES]
+
+
+def counts(role, call):
+    return call not in NETWORK or role == "relay"
 
 
 class Result:
@@ -59,9 +69,9 @@ class Result:
         """The table, and the figures."""
         calls = sorted({c for c, _ in self.cases})
         errors = [e for e in ERRORS if any(self.cases[(c, e)] for c in calls)]
-        print("%-16s" % "call" + "".join("%8s" % e for e in errors))
+        print("%-16s" % "call" + "".join("%11s" % e for e in errors))
         for call in calls:
-            print("%-16s" % call + "".join("%8s" % (self.cases[(call, e)] or "-") for e in errors))
+            print("%-16s" % call + "".join("%11s" % (self.cases[(call, e)] or "-") for e in errors))
         print("table: %d cases at %d places of the code: %s; %d calls were not made again" % (
             sum(self.cases.values()), len(self.sites), ", ".join("%d %s" % (n, o) for o, n in self.outcomes.most_common()), len(self.not_reached)))
         for case in self.not_reached:
@@ -76,6 +86,7 @@ class Table(Result):
         self.injector, self.build, self.sample, self.only, self.stop_at = injector, build, sample, only, stop_at
         self.rng = random.Random(seed)
         self.subject = None
+        self.far = Elsewhere()
         self.site = ("", 0)
 
     # ---- the suite ----
@@ -83,7 +94,10 @@ class Table(Result):
     def fresh(self):
         """A new instance, with all accounts there."""
         self.end()
-        s = self.subject = Subject(self.injector)
+        s = self.subject = Subject(self.injector, [self.far.transport(), NOWHERE] + SYSTEM)
+        s.far = self.far
+        self.far.takes.clear()  # numbers begin again
+        s.make_aliases()
         s.start()
         s.expected = {a: {} for a in ACCOUNTS}
         s.kept = {}
@@ -92,6 +106,8 @@ class Table(Result):
             s.add(name)
         s.mw("alias", "add", "both@example.com", "alice@example.com", "bob@example.com")
         s.mw("alias", "add", "away@example.com", "x@elsewhere.test")
+        s.mw("alias", "add", "far@example.com", "x@far.test")
+        s.mw("alias", "add", "farther@example.com", "y@far.test")
         s.quiet = lambda: s.settled(lambda: not self.injector.hit() and s.spool_left_over(), "left over in the spool")
         self.operations = {o.name: o for o in all_operations(s)}
         self.prepared = set()
@@ -132,7 +148,7 @@ class Table(Result):
             for key, n in self.injector.traced().items():
                 found[key] = max(found[key], n)
             o.verify(answers)
-        return {k: n for k, n in found.items() if o.only is None or k[0] in o.only}
+        return {k: n for k, n in found.items() if counts(*k) and (o.only is None or k[0] in o.only)}
 
     def strike(self, case):
         """False when the operation went through without being hit."""
@@ -200,6 +216,7 @@ class Table(Result):
             self.last_look()
         except (Broken, AssertionError) as e:
             self.broken.append((name, "", "at the end: %s" % e))
+        self.outcomes["come twice"] += self.operations[name].twice
         self.end()
         print("%-55s %5d cases, %4.0f s" % (name, sum(self.cases.values()), time.monotonic() - start), flush=True)
 
@@ -219,7 +236,7 @@ class Table(Result):
         if self.only and not one.startswith(self.only) and not self.only.startswith(one):
             return
         self.gone_through = False
-        every = [c for c in ((True,) if call not in SPECIAL and error in ("EIO", "ENOSPC") else ())]
+        every = [c for c in ((True,) if call not in SPECIAL and call not in NETWORK and error in ("EIO", "ENOSPC") else ())]
         for when, lasting in [(n, False) for n in range(1, OCCURRENCES)] + [(1, e) for e in every]:
             case = Case(name, role, call, error, when, lasting)
             if self.is_enough(name):
@@ -281,6 +298,7 @@ def run_alone(name, build, library, sample, only, seed, stop_at):
     finally:
         try:
             table.end()
+            table.far.close()
         except (AssertionError, OSError) as e:
             table.broken.append((name, "", "at the end: %s" % e))
         shutil.rmtree(scratch, ignore_errors=True)

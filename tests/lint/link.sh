@@ -16,6 +16,7 @@ lib/base/log.o log_state
 lib/control/client.o buffer
 lib/control/command.o options
 lib/mime/fold.o table
+lib/oauth/claims.o has_starved
 queue/deliver.o small
 queue/outbound.o small
 lib/net/conn.o scratch

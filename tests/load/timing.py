@@ -2,15 +2,19 @@
 import base64
 import hashlib
 import hmac
+import os
 import re
 import statistics
+import subprocess
 import time
 
 import measure
-from mailwain import Imap
+from machine import machine_users
+from mailwain import Imap, Instance
 from test_sasl import IMPORTED, hashed
 
 SPREAD = 0.02  # of the medians
+SYSTEM = "users.example.com"
 
 
 def accounts(suite, rounds):
@@ -26,6 +30,17 @@ def accounts(suite, rounds):
         lines += ["account %s %s\n" % (name, row) for name in names[kind] if row is not None]
     suite.mw("directory", "import", "-", input="".join(lines))
     return names
+
+
+def users_of_the_machine(suite, users, rounds):
+    """kind -> names: the same user each time, as the counts are cleared between the rounds."""
+    with_mailbox, expired, locked, other_hash, plain = users
+    suite.deliver("Subject: x\n\nmakes the account\n", to=["%s@%s" % (with_mailbox, SYSTEM)])
+    subprocess.run(["chage", "-E", "0", expired], check=True)
+    subprocess.run(["usermod", "-L", locked], check=True)
+    subprocess.run(["usermod", "-p", hashed("sha512"), other_hash], check=True)
+    kinds = {"user": plain, "user with mail": with_mailbox, "expired": expired, "locked": locked, "another hash": other_hash, "unknown": "nobody-here", "of the system": "daemon"}
+    return {kind: ["%s@%s" % (name, SYSTEM)] * rounds for kind, name in kinds.items()}
 
 
 def by_password(c, name):
@@ -60,8 +75,14 @@ def medians(suite, names, rounds, way, part):
             c = Imap(suite.port("imap"), source="127.%d.%d.%d" % (part, n, number + 1))
             times[kind].append(way(c, names[kind][n]))
             c.close()
-        suite.mw("auth", "failures", "clear")  # what all strangers may cost is not what is measured
+            suite.mw("auth", "failures", "clear")  # what all strangers may cost is not what is measured
     return {kind: statistics.median(seconds) for kind, seconds in times.items()}
+
+
+def judge(findings, what, found):
+    findings.say("%s: %s" % (what, ", ".join("%s %.2f ms" % (kind, 1000 * s) for kind, s in found.items())))
+    spread = max(found.values()) / min(found.values()) - 1
+    findings.expect(spread < SPREAD, "%s: medians of refusals differ by less than %d %%: %.2f %%" % (what, 100 * SPREAD, 100 * spread))
 
 
 def timing(findings, rounds, ways=(by_password, by_proof)):
@@ -69,9 +90,18 @@ def timing(findings, rounds, ways=(by_password, by_proof)):
     try:
         names = accounts(suite, rounds)
         for part, way in enumerate(ways):
-            found = medians(suite, names, rounds, way, 2 + part)
-            findings.say("%s: %s" % (way.__name__, ", ".join("%s %.2f ms" % (kind, 1000 * s) for kind, s in found.items())))
-            spread = max(found.values()) / min(found.values()) - 1
-            findings.expect(spread < SPREAD, "%s: medians of refusals differ by less than %d %%: %.2f %%" % (way.__name__, 100 * SPREAD, 100 * spread))
+            judge(findings, way.__name__, medians(suite, names, rounds, way, 2 + part))
     finally:
         suite.close()
+
+
+def timing_of_users(findings, rounds):
+    """The same of users of this machine, whom PAM knows; only root can make some."""
+    if os.geteuid() != 0:
+        findings.say("users of the machine: not looked at, that needs root")
+        return
+    service = "mailwain-timing-%d" % os.getpid()
+    users = ["mwtime%s%d" % (letter, os.getpid() % 10000) for letter in "abcde"]
+    with machine_users(users, lambda name: "pw of " + name, service):
+        with Instance(conf_lines=["pam-service " + service, "domain %s { accounts system }" % SYSTEM]).running() as suite:
+            judge(findings, "users of the machine", medians(suite, users_of_the_machine(suite, users, rounds), rounds, by_password, 6))

@@ -21,6 +21,7 @@
 #include "mime/header.h"
 #include "mime/structure.h"
 #include "mime/words.h"
+#include "oauth/oauth.h"
 #include "queue/waiting.h"
 #include "sasl/client.h"
 #include "smtp/client.h"
@@ -242,6 +243,44 @@ static int run_sasl_client(void *state)
 	sasl_client_free(&client);
 	buf_fini(&out);
 	buf_fini(&challenge);
+	return r;
+}
+
+/* ---- tokens: the example of RFC 7515, appendix A.3, and the word of a provider ---- */
+
+static int of_verdict(enum oauth_verdict verdict)
+{
+	return verdict == OAUTH_GOOD ? 0 : verdict == OAUTH_STARVED ? E_NOMEM : E_BUG;
+}
+
+static int check_token(const struct oauth_keys *keys)
+{
+	static const char token[] = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+				    "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+	static const struct oauth_policy policy = {.issuer = SPAN_LIT("joe"), .user_claim = SPAN_LIT("iss")};
+	struct oauth_claims claims;
+
+	return of_verdict(oauth_jwt_check(span_str(token), keys, &policy, 1300819000, &claims));
+}
+
+static int run_oauth(void *state)
+{
+	static const char set[] = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
+				  "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}";
+	static const char word[] = "{\"active\":true,\"username\":\"a@example.org\",\"exp\":1300819380}";
+	static const struct oauth_policy policy = {0};
+	struct oauth_keys *keys = NULL;
+	struct oauth_claims claims;
+	struct err err = {0};
+	int r;
+
+	(void)state;
+	r = oauth_keys_parse(span_str(set), &keys, &err);
+	if (r == 0)
+		r = check_token(keys);
+	if (r == 0)
+		r = of_verdict(oauth_introspection_check(span_str(word), &policy, 1300819000, &claims));
+	oauth_keys_free(&keys);
 	return r;
 }
 
@@ -576,6 +615,7 @@ const struct scenario text_scenarios[] = {
     {.name = "SMTP dialogue", .run = run_smtp},
     {.name = "SMTP client", .run = run_smtp_client, .may_be_less = true},
     {.name = "SASL client", .run = run_sasl_client},
+    {.name = "tokens", .run = run_oauth},
     {.name = "MIME made 7 bit", .run = run_convert},
     {.name = "MIME structure", .run = run_structure},
     {.name = "MIME addresses", .run = run_addresses},

@@ -136,6 +136,26 @@ static void strangers_have_ten_checks_a_minute(void **state)
 	assert_string_equal(asked(*state, "a@example.org", "192.0.2.1", START + 600 * SECOND), "refused-account");
 }
 
+/* A check may have to wait before it is made: it counts until a minute after that. */
+static void a_check_that_waits_counts_until_a_minute_after_its_end(void **state)
+{
+	struct attempt waiting[DEFENCE_CHECKS];
+	char remote[32];
+
+	for (int i = 0; i < DEFENCE_CHECKS; i++) {
+		snprintf(remote, sizeof(remote), "10.0.%d.1", i);
+		waiting[i] = who(*state, "a@example.org", remote);
+		assert_null(defence_ask(*state, &waiting[i], START));
+	}
+	assert_string_equal(asked(*state, "a@example.org", "10.1.0.1", START + 2 * MINUTE), "refused-account");
+	defence_give_back(*state, &waiting[0]);
+	assert_string_equal(asked(*state, "a@example.org", "10.1.0.1", START + 2 * MINUTE), "go");
+	defence_wrong(*state, &waiting[1], START + 2 * MINUTE);
+	assert_int_equal(guess(*state, "a@example.org", "10.2.0.1", START + 2 * MINUTE + 30 * SECOND), 0);
+	assert_string_equal(asked(*state, "a@example.org", "10.1.0.1", START + 3 * MINUTE - 1), "refused-account");
+	assert_string_equal(asked(*state, "a@example.org", "10.1.0.1", START + 3 * MINUTE), "go");
+}
+
 static void who_is_known_is_never_refused(void **state)
 {
 	struct attempt owner = who(*state, "a@example.org", "192.0.2.1");
@@ -292,6 +312,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(an_ipv4_address_has_one_form, begin, end),
 	    cmocka_unit_test_setup_teardown(unlimited_from_is_no_address, begin, end),
 	    cmocka_unit_test_setup_teardown(strangers_have_ten_checks_a_minute, begin, end),
+	    cmocka_unit_test_setup_teardown(a_check_that_waits_counts_until_a_minute_after_its_end, begin, end),
 	    cmocka_unit_test_setup_teardown(who_is_known_is_never_refused, begin, end),
 	    cmocka_unit_test_setup_teardown(a_right_password_is_no_check, begin, end),
 	    cmocka_unit_test_setup_teardown(whose_turn_may_come_can_wait, begin, end),

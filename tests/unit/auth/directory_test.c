@@ -5,8 +5,10 @@
 #include "auth/record.h"
 #include "tests/fuzz/scratch.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct state {
 	char path[64];
@@ -141,6 +143,30 @@ static void with_an_account_all_of_it_goes(void **state)
 	assert_false(directory_is_damaged(s->d));
 }
 
+enum { META_PAGE = 4096, META_TXN_AT = 144 };
+
+/* A number that fell by two, from the newest meta page's to that of the page before the last commit. */
+static void a_commit_that_is_gone_is_missed(void **state)
+{
+	struct state *s = *state;
+	MDB_envinfo info;
+	char file[96];
+	struct err err;
+	uint64_t number;
+	int fd;
+
+	for (uint32_t i = 1; i <= 20; i++)
+		assert_int_equal(directory_place_put(s->d, s->account.id, &(struct place){101, i}, &err), 0);
+	assert_int_equal(mdb_env_info(s->d->env, &info), 0);
+	directory_close(&s->d);
+	number = info.me_last_txnid - 2;
+	snprintf(file, sizeof(file), "%s/data.mdb", s->path);
+	fd = open(file, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &number, sizeof(number), (off_t)(number % 2 * META_PAGE + META_TXN_AT)), sizeof(number));
+	close(fd);
+	assert_int_equal(directory_open(s->path, &s->d, &err), E_CORRUPT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +174,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_lost_database_is_missed, begin, end),
 	    cmocka_unit_test_setup_teardown(the_place_that_was_quiet_for_longest_goes, begin, end),
 	    cmocka_unit_test_setup_teardown(with_an_account_all_of_it_goes, begin, end),
+	    cmocka_unit_test_setup_teardown(a_commit_that_is_gone_is_missed, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

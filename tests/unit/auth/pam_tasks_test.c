@@ -1,12 +1,9 @@
 /* auth-pam's processes: their number, their deadline, their end; with a PAM of the test's own. */
-#include "tests/unit/test.h"
+#include "tests/unit/auth/fixture.h"
 
 #include "auth/pam_daemon.h"
 #include "base/clock.h"
-#include "net/ipc_conn.h"
 
-#include <event2/event.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -30,29 +27,6 @@ void pam_answer(const struct pam_question *question, const struct pam_settings *
 	out->code = question->find || span_eq(secret_span(&question->password), SPAN_LIT("right")) ? 0 : E_AUTHFAILED;
 	out->uid = (uint32_t)settings->first_uid;
 	snprintf(out->name, sizeof(out->name), "%s", question->user);
-}
-
-/* ---- the daemon ---- */
-
-static struct conf *conf;
-static struct event_base *base;
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
 }
 
 /* ---- its client ---- */
@@ -101,26 +75,15 @@ static const struct ipc_conn_callbacks service_callbacks = {on_nothing, on_close
 static int begin(void **state)
 {
 	static struct world w;
-	struct err err;
-	int fds[2];
 
 	w = (struct world){.tasks = w.tasks};
 	for (size_t i = 0; i < 1024; i++)
 		w.codes[i] = 1;
-	if (w.tasks == NULL && (sodium_init() < 0 || conf_parse(SPAN_LIT("config-version 1\nhostname mx.example\n"), "test", &conf, &err) != 0))
-		return -1;
-	log_init(-1, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
 	/* One for all: a process has one handler of its children's ends. */
-	if (base == NULL)
-		base = event_base_new();
-	if (w.tasks == NULL)
+	if (w.tasks == NULL && fixture_begin("config-version 1\nhostname mx.example\n") == 0)
 		w.tasks = pam_tasks_new(NULL, DEADLINE_MS);
-	if (w.tasks == NULL || ipc_pair(fds, &err) != 0)
-		return -1;
-	w.service = ipc_conn_new(base, fds[0], &ipc_service_pam, TO_SERVICE, &service_callbacks, &w);
-	w.client = ipc_conn_new(base, fds[1], &ipc_service_pam, TO_CLIENT, &client_callbacks, &w);
 	*state = &w;
-	return w.service != NULL && w.client != NULL ? 0 : -1;
+	return w.tasks == NULL ? -1 : fixture_channel(&ipc_service_pam, &service_callbacks, &client_callbacks, &w, &w.service, &w.client);
 }
 
 static void ask(struct world *w, uint32_t id, bool find, const char *user, const char *password)

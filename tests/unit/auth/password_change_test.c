@@ -1,43 +1,18 @@
 /* auth's messages for a change of password, as webmail will send them: auth without its process, on a directory of its own. */
-#include "tests/unit/test.h"
+#include "tests/unit/auth/fixture.h"
 
 #include "auth/app.h"
 #include "auth/auth.h"
 #include "auth/defence.h"
 #include "auth/marks.h"
 #include "base/clock.h"
-#include "net/ipc_conn.h"
-#include "tests/fuzz/scratch.h"
 
-#include <event2/event.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static const char config[] = "config-version 1\nhostname mx.example\ndomain example.org { }\npassword-hashes 2\n";
 
 /* ---- the daemon ---- */
-
-static struct conf *conf;
-static struct event_base *base;
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
 
 void daemon_peer_lost(struct daemon *daemon, const char *service)
 {
@@ -103,30 +78,18 @@ static const struct ipc_conn_callbacks service_callbacks = {on_ask, on_closed}, 
 
 static void connect_client(struct world *w)
 {
-	struct err err;
-	int fds[2];
-
-	assert_int_equal(ipc_pair(fds, &err), 0);
-	w->service = ipc_conn_new(base, fds[0], &ipc_service_auth, TO_SERVICE, &service_callbacks, w);
-	w->client = ipc_conn_new(base, fds[1], &ipc_service_auth, TO_CLIENT, &client_callbacks, w);
-	assert_true(w->service != NULL && w->client != NULL);
+	assert_int_equal(fixture_channel(&ipc_service_auth, &service_callbacks, &client_callbacks, w, &w->service, &w->client), 0);
 }
 
 static int begin(void **state)
 {
 	static struct world w;
 	struct account account = {.address = "a@example.org", .quota = UINT64_MAX};
-	char path[64];
 	struct err err;
 
 	w = (struct world){0};
-	if (sodium_init() < 0 || conf_parse(span_str(config), "test", &conf, &err) != 0)
+	if (fixture_begin(config) != 0 || fixture_directory(&w.auth.directory) != 0)
 		return -1;
-	log_init(-1, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-	base = event_base_new();
-	if (scratch_make(path) != 0 || directory_open(path, &w.auth.directory, &err) != 0)
-		return -1;
-	scratch_remove(path); /* it stays open */
 	w.auth.defence = defence_new(w.auth.secret);
 	w.auth.marks = marks_new(&w.auth);
 	if (crypto_pwhash_str(account.credentials.hash, "old password", 12, crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0 ||

@@ -1,14 +1,10 @@
 /* Users of the machine as auth sees them: asked for once, answered late, and where they stand among accounts and aliases. */
-#include "tests/unit/test.h"
+#include "tests/unit/auth/fixture.h"
 
 #include "alias/set.h"
 #include "auth/auth.h"
 #include "auth/system.h"
-#include "net/ipc_conn.h"
-#include "tests/fuzz/scratch.h"
 
-#include <event2/event.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,27 +13,7 @@ static const char config[] = "config-version 1\nhostname mx.example\npostmaster 
 
 /* ---- the daemon ---- */
 
-static struct conf *conf;
-static struct event_base *base;
 static unsigned lost;
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
 
 void daemon_peer_lost(struct daemon *daemon, const char *service)
 {
@@ -110,18 +86,11 @@ static int add(struct world *w, const char *address)
 static int begin(void **state)
 {
 	static struct world w;
-	char path[64];
-	struct err err;
 
 	w = (struct world){0};
 	lost = 0;
-	if (sodium_init() < 0 || conf_parse(span_str(config), "test", &conf, &err) != 0)
+	if (fixture_begin(config) != 0 || fixture_directory(&w.auth.directory) != 0)
 		return -1;
-	log_init(-1, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-	base = event_base_new();
-	if (scratch_make(path) != 0 || directory_open(path, &w.auth.directory, &err) != 0)
-		return -1;
-	scratch_remove(path); /* it stays open */
 	w.auth.system = system_users_new(&w.auth);
 	start_pam(&w);
 	*state = &w;

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 
 /*
- * What is asked, and "10 mx.test" of an MX, an address of A and AAAA, one a row; the rows of one question stand together. "": NOERROR
- * without a record; "nxdomain", "servfail", "bogus", "timeout". What is in no row is "nxdomain".
+ * What is asked, and "10 mx.test" of an MX, an address of A and AAAA, a TXT's one string, one a row; the rows of one question stand together. "":
+ * NOERROR without a record; "nxdomain", "servfail", "bogus", "timeout"; "silence" is no answer at all. What is in no row is "nxdomain".
  */
 struct fake_row {
 	const char *name;
@@ -63,6 +63,10 @@ static inline void fake_record(enum dns_type type, const char *data, struct buf 
 		wire[0] = (unsigned char)(preference >> 8);
 		wire[1] = (unsigned char)preference;
 		fake_put(out, wire, 2 + fake_name(rest + 1, wire + 2));
+	} else if (type == DNS_TXT) {
+		wire[0] = (unsigned char)strlen(data);
+		memcpy(wire + 1, data, wire[0]);
+		fake_put(out, wire, 1U + wire[0]);
 	} else if (type == DNS_TLSA) { /* "3 1 1 hex" */
 		size_t len = 0;
 
@@ -100,7 +104,10 @@ static inline int fake_asked(void *arg, struct ipc_conn *conn, struct ipc_messag
 			reply.rcode = 3;
 		else if (strcmp(row->data, "servfail") == 0)
 			reply.rcode = 2;
-		else if (strcmp(row->data, "bogus") == 0) {
+		else if (strcmp(row->data, "silence") == 0) {
+			buf_fini(&records);
+			return 0;
+		} else if (strcmp(row->data, "bogus") == 0) {
 			reply.rcode = 2;
 			reply.security = DNS_BOGUS;
 			reply.why = SPAN_LIT("a signature is wrong");

@@ -48,6 +48,12 @@ int daemon_file(struct daemon *daemon, const char *name)
 	return strcmp(name, "relay-authorities") == 0 ? authorities : strncmp(name, "password-file ", 14) == 0 ? password : -1;
 }
 
+void daemon_peer_lost(struct daemon *daemon, const char *service)
+{
+	(void)daemon;
+	(void)service;
+}
+
 void relay_try_finish(struct relay *r)
 {
 	(void)r;

@@ -1,6 +1,11 @@
 /* Messages on their way: hosts one after the other, connections kept, answers told apart. */
 #include "tests/unit/relay/fixture.h"
 
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+
 static const struct fake_row rows[] = {
     {"a.test", DNS_MX, "10 mx1.test", false}, {"mx1.test", DNS_A, "127.0.0.1", false}, {"mx1.test", DNS_AAAA, "", false},
     {"b.test", DNS_MX, "10 mx1.test", false}, {"b.test", DNS_MX, "20 mx2.test", false}, {"b.test", DNS_MX, "30 mx3.test", false},
@@ -229,13 +234,10 @@ static void addresses_of_this_machine(void **state)
 	    {"relay-port 25", AF_INET6, "::ffff:127.0.0.1", true}, {"relay-port 25", AF_INET, "192.0.2.1", false}, {"relay-port 25", AF_INET, "12.7.0.1", false},
 	    {"relay-port 25\nlisten smtp on 192.0.2.1:25 { }", AF_INET, "192.0.2.1", true}, {"relay-port 25\nlisten smtp on 192.0.2.1:2525 { }", AF_INET, "192.0.2.1", false},
 	    {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "127.0.0.7", true}, {"relay-port 2525\nlisten imap on 0.0.0.0:2525 { }", AF_INET, "127.0.0.7", false},
-	    {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "198.51.100.7", true}, {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "198.51.100.8", false},
+	    {"relay-port 2525\nlisten smtp on 0.0.0.0:2525 { }", AF_INET, "198.51.100.8", false}, {"relay-port 2525\nlisten smtp on [::]:2525 { }", AF_INET6, "2001:db8::1", false},
 	};
 
 	(void)state;
-	relay.machine[0].ss_family = AF_INET;
-	inet_pton(AF_INET, "198.51.100.7", &((struct sockaddr_in *)(void *)&relay.machine[0])->sin_addr);
-	relay.machine_count = 1;
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct sockaddr_storage a = {.ss_family = (sa_family_t)table[i].family};
 		char text[256];
@@ -249,6 +251,61 @@ static void addresses_of_this_machine(void **state)
 		if (settings_is_ours(&relay, &a) != table[i].ours)
 			fail_msg("row %zu: %s", i, table[i].address);
 	}
+}
+
+static bool is_ours(const char *text)
+{
+	struct sockaddr_storage a = {.ss_family = AF_INET};
+
+	inet_pton(AF_INET, text, &((struct sockaddr_in *)(void *)&a)->sin_addr);
+	return settings_is_ours(&relay, &a);
+}
+
+static bool give_loopback(const char *address)
+{
+	struct ifreq r = {.ifr_name = "lo"};
+	struct sockaddr_in *in = (void *)&r.ifr_addr;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool done;
+
+	in->sin_family = AF_INET;
+	inet_pton(AF_INET, address, &in->sin_addr);
+	done = ioctl(fd, SIOCSIFADDR, &r) == 0;
+	r.ifr_flags = IFF_UP;
+	done = done && ioctl(fd, SIOCSIFFLAGS, &r) == 0;
+	close(fd);
+	return done;
+}
+
+/* The first thing that is wrong, in a network of this process's own; 255: there is none to be had. */
+static int add_addresses(void)
+{
+	if ((unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) || !give_loopback("198.51.100.7"))
+		return 255;
+	if (!is_ours("198.51.100.7") || is_ours("203.0.113.7"))
+		return 1;
+	return !give_loopback("203.0.113.7") || !is_ours("203.0.113.7") ? 2 : 0;
+}
+
+/* An address that the machine gets while we run is ours at once. */
+static void new_addresses_of_this_machine(void **state)
+{
+	char listener[64];
+	int status;
+	pid_t pid;
+
+	(void)state;
+	snprintf(listener, sizeof(listener), "listen smtp on 0.0.0.0:%u { }\n", port);
+	configure(listener);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(add_addresses());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 255)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* What cannot be sent is told without a word about the message; the connection is good for others. */
@@ -485,6 +542,7 @@ int main(void)
 	    TEST(no_way_at_all),
 	    TEST(what_the_settings_say),
 	    TEST(addresses_of_this_machine),
+	    TEST(new_addresses_of_this_machine),
 	    TEST(what_the_server_cannot_take),
 	    TEST(a_server_that_takes_seven_bits),
 	    TEST(one_session_and_one_answer),

@@ -8,11 +8,12 @@ static char right[80], wrong[80];
 static struct fake_row rows[] = {
     {"a.test", DNS_MX, "10 mx1.test", false}, {"mx1.test", DNS_A, "127.0.0.1", true}, {"mx1.test", DNS_AAAA, "", true},
     {"dane.test", DNS_MX, "10 mx1.test", true}, {"half.test", DNS_MX, "10 mx2.test", true}, {"mx2.test", DNS_A, "127.0.0.1", false}, {"mx2.test", DNS_AAAA, "", true},
+    {"late.test", DNS_MX, "10 mx3.test", true}, {"mx3.test", DNS_A, "127.0.0.1", true}, {"mx3.test", DNS_AAAA, "servfail", false}, {NULL, DNS_TLSA, right, true},
     {NULL, DNS_TLSA, right, true}, {0}};
-enum { ROW_TLSA = 7 };
+enum { ROW_TLSA = 10, ROW_TLSA_LATE = 11 };
 
 static struct pem pem;
-static char tlsa_name[64];
+static char tlsa_name[64], late_name[64];
 
 /* "3 1 1 …" of the server's key. */
 static void make_records(void)
@@ -39,7 +40,9 @@ static void make_records(void)
 static void set_records(const char *data, bool secure)
 {
 	snprintf(tlsa_name, sizeof(tlsa_name), "_%u._tcp.mx1.test", port);
+	snprintf(late_name, sizeof(late_name), "_%u._tcp.mx3.test", port);
 	rows[ROW_TLSA] = (struct fake_row){data ? tlsa_name : NULL, DNS_TLSA, data, secure};
+	rows[ROW_TLSA_LATE] = (struct fake_row){data ? late_name : NULL, DNS_TLSA, data, secure};
 }
 
 static const struct script offers = {.rows = {{"EHLO", "250-host\r\n250-PIPELINING\r\n250 STARTTLS\r\n"}}};
@@ -201,9 +204,12 @@ static void records_decide(void **state)
 	    {"", "dane.test", "1 1 1 00", true, 0, "TLSv1.3", "250"}, /* none can be used: TLS of anybody */
 	    {"", "dane.test", "servfail", true, E_UNAVAILABLE, "", "450 4.7.5 the TLSA records of mx1.test cannot be told now: "},
 	    {"", "dane.test", "bogus", true, E_UNAVAILABLE, "", "450 4.7.5 the TLSA records of mx1.test cannot be told now: "},
+	    {"", "late.test", wrong, true, E_UNAVAILABLE, "", "450 4.7.5 its certificate: "}, /* one family's addresses are kept away */
+	    {"", "late.test", right, true, 0, "TLSv1.3 DANE", "250"},
 	    {"relay-tls dane-only\n", "dane.test", right, true, 0, "TLSv1.3 DANE", "250"},
 	    {"relay-tls dane-only\n", "a.test", right, true, E_UNAVAILABLE, "", "450 4.7.5 "},
 	    {"relay-tls none\n", "dane.test", wrong, true, 0, "none", "250"},
+	    {"relay-tls none\n", "dane.test", "servfail", true, 0, "none", "250"},
 	};
 
 	(void)state;

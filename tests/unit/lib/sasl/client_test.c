@@ -159,6 +159,8 @@ static void challenges_that_are_none(void **state)
 		begin_vector(&x, &vectors[0]);
 		answer(&x, rows[i]);
 		assert_int_equal(x.r, E_REMOTE);
+		answer(&x, SPAN_LIT("v=AAAAAAAAAAAAAAAAAAAAAAAAAAA=")); /* no verifier was computed: none is right */
+		assert_int_equal(x.r, E_REMOTE);
 		assert_int_not_equal(sasl_client_finish(x.client, &x.err), 0);
 		end(&x);
 	}

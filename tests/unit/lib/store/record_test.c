@@ -3,8 +3,10 @@
 
 #include "store/private.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static bool is_there(const char *name)
@@ -161,6 +163,121 @@ static void a_commit_that_is_taken_back_is_noticed(void **state)
 	assert_int_equal(box(f, "INBOX").exists, 3);
 }
 
+enum { META_PAGE = 4096, META_TXN_AT = 144 };
+
+static bool meta_fails;
+
+/* LMDB's too: the disk fails while it writes a meta page, and not when it writes the old numbers back. */
+ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+{
+	if (meta_fails && at < (off_t)2 * META_PAGE) {
+		meta_fails = false;
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pwrite64, fd, data, len, at);
+}
+
+static int flag(struct fixture *f, enum store_how how)
+{
+	uint32_t uid = 2;
+
+	begin(f, true);
+	ok(f, store_change_flags(f->txn, 1, &uid, 1, how, STORE_FLAGGED, NULL, 0, &f->err));
+	return store_commit(&f->txn, &f->err);
+}
+
+/* Until none needs a page more than the one before. */
+static uint64_t flag_often(struct fixture *f)
+{
+	for (int i = 0; i < 20; i++)
+		ok(f, flag(f, i % 2 == 0 ? STORE_FLAGS_ADD : STORE_FLAGS_REMOVE));
+	ok(f, flag(f, STORE_FLAGS_ADD));
+	return store_generation(f->store);
+}
+
+static void put_number(const char *path, off_t at, uint64_t number)
+{
+	int fd = open(path, O_WRONLY);
+
+	assert_int_equal(pwrite(fd, &number, sizeof(number), at), sizeof(number));
+	close(fd);
+}
+
+/* When it could not write a meta page LMDB leaves the octets of one whose number has fallen by two; but it has not counted the commit. */
+static void a_commit_that_failed_is_no_damage(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t number;
+
+	fill(f);
+	number = flag_often(f);
+	meta_fails = true;
+	assert_int_equal(flag(f, STORE_FLAGS_REMOVE), E_IO);
+	assert_false(meta_fails);
+	assert_false(reopen(f));
+	assert_int_equal(store_generation(f->store), number);
+	assert_true(list(f, "INBOX", &(size_t){0})[0].flags & STORE_FLAGGED);
+	assert_healthy(f);
+}
+
+static void a_commit_that_falls_by_two_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t number;
+
+	fill(f);
+	number = flag_often(f);
+	store_close(&f->store);
+	put_number("index/data.mdb", (off_t)(number % 2 * META_PAGE + META_TXN_AT), number - 2);
+	assert_true(reopen(f));
+	assert_int_equal(box(f, "INBOX").exists, 3);
+	assert_healthy(f);
+}
+
+/* From a backup: it is as sound as it was then, though the lock file tells of later commits. */
+static void an_older_index_that_was_put_back_serves(void **state)
+{
+	struct fixture *f = *state;
+
+	fill(f);
+	ok(f, flag(f, STORE_FLAGS_ADD));
+	for (int i = 0; i < 2; i++) {
+		store_close(&f->store);
+		assert_int_equal(system("cp index/data.mdb older"), 0);
+		assert_false(reopen(f));
+		for (int n = 0; n <= i; n++)
+			append(f, "INBOX", small_mail, 0);
+		store_close(&f->store);
+		assert_int_equal(system("cp older index/data.mdb"), 0);
+		assert_false(reopen(f));
+		assert_int_equal(box(f, "INBOX").exists, 2);
+		assert_true(list(f, "INBOX", &(size_t){0})[0].flags & STORE_FLAGGED);
+	}
+}
+
+/* A lock file that is damaged, gone or behind, as it may be after a cut of the power, says nothing against a sound index. */
+static void a_lock_file_alone_is_not_believed(void **state)
+{
+	struct fixture *f = *state;
+
+	fill(f);
+	for (off_t at = 0; at < 64; at += 8) {
+		for (int i = 0; i < 3; i++) {
+			store_close(&f->store);
+			put_number("index/lock.mdb", at, (const uint64_t[]){0, UINT64_MAX, 1000}[i]);
+			assert_false(reopen(f));
+		}
+	}
+	store_close(&f->store);
+	assert_int_equal(truncate("index/lock.mdb", 3), 0);
+	assert_false(reopen(f));
+	store_close(&f->store);
+	assert_int_equal(unlink("index/lock.mdb"), 0);
+	assert_false(reopen(f));
+	assert_healthy(f);
+}
+
 static void a_changed_message_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -251,6 +368,10 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(mailboxes_that_are_damaged_are_made_again_at_once, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_damaged_index_is_not_purged, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_commit_that_is_taken_back_is_noticed, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_commit_that_failed_is_no_damage, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_commit_that_falls_by_two_is_noticed, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(an_older_index_that_was_put_back_serves, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_lock_file_alone_is_not_believed, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_changed_message_is_refused, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_death_is_looked_into, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_suspect_index_that_is_in_use, fixture_open, fixture_close),

@@ -208,6 +208,57 @@ static void authorities_and_names(void **state)
 	tls_context_free(&context);
 }
 
+/* Who observes is told the same, and speaks with the server all the same. */
+static void a_certificate_is_looked_at_and_taken(void **state)
+{
+	static const struct {
+		const char *in_certificate;
+		long ends;
+		enum tls_verdict verdict;
+	} rows[] = {{"DNS:mx.test", HOUR, TLS_RIGHT}, {"DNS:other.test", HOUR, TLS_WRONG_NAME}, {"DNS:mx.test", -HOUR, TLS_EXPIRED}, {NULL, HOUR, TLS_NOT_TRUSTED}};
+	struct tls_context *known = client(), *stranger = NULL;
+	struct err err;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(tls_context_client(-1, &stranger, &err), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct served s = serve(rows[i].in_certificate ? rows[i].in_certificate : "DNS:mx.test", rows[i].ends);
+		struct tls_peer peer = {.trust = TLS_ANYBODY, .observe = true, .names = {"mx.test"}, .name_count = 1};
+
+		assert_int_equal(meet(rows[i].in_certificate ? known : stranger, &s, &peer, &err), 0);
+		assert_int_equal(tls_session_verdict(ours, &why), rows[i].verdict);
+		assert_true(why[0] != '\0');
+		talk();
+		hang_up();
+		peer.trust = TLS_AUTHORITIES;
+		assert_int_equal(meet(rows[i].in_certificate ? known : stranger, &s, &peer, &err), rows[i].verdict == TLS_RIGHT ? 0 : E_DENIED);
+		assert_int_equal(tls_session_verdict(ours, &why), rows[i].verdict);
+		hang_up();
+		unserve(&s);
+	}
+	tls_context_free(&known);
+	tls_context_free(&stranger);
+}
+
+/* RFC 8461 section 4.2: the subject says nothing of names. */
+static void a_name_may_have_to_be_an_alternative(void **state)
+{
+	struct served s = serve(NULL, HOUR);
+	struct tls_context *context = client();
+	struct tls_peer peer = {.trust = TLS_AUTHORITIES, .names = {"leaf"}, .name_count = 1};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(meet(context, &s, &peer, &err), 0);
+	hang_up();
+	peer.no_subject = true;
+	assert_int_equal(meet(context, &s, &peer, &err), E_DENIED);
+	hang_up();
+	tls_context_free(&context);
+	unserve(&s);
+}
+
 static void an_authority_nobody_knows(void **state)
 {
 	struct served s = serve("DNS:mx.test", HOUR);
@@ -308,7 +359,7 @@ static void a_ticket_saves_a_handshake_once(void **state)
 {
 	struct served s = serve("DNS:mx.test", HOUR);
 	struct tls_context *context = client();
-	struct tls_peer peer = {.trust = TLS_AUTHORITIES, .names = {"mx.test"}, .name_count = 1};
+	struct tls_peer peer = {.trust = TLS_ANYBODY, .names = {"mx.test"}, .name_count = 1};
 	struct err err;
 
 	(void)state;
@@ -323,6 +374,14 @@ static void a_ticket_saves_a_handshake_once(void **state)
 	assert_true(tls_session_resumed(ours));
 	talk();
 	hang_up();
+	/* It never stands for a certificate. */
+	peer.trust = TLS_AUTHORITIES;
+	assert_int_equal(meet(context, &s, &peer, &err), 0);
+	assert_false(tls_session_resumed(ours));
+	hang_up();
+	peer.names[0] = "other.test";
+	assert_int_not_equal(meet(context, &s, &peer, &err), 0);
+	hang_up();
 	tls_ticket_free(&peer.ticket);
 	assert_null(peer.ticket);
 	tls_context_free(&context);
@@ -334,6 +393,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(anybody_will_do),
 	    cmocka_unit_test(authorities_and_names),
+	    cmocka_unit_test(a_certificate_is_looked_at_and_taken),
+	    cmocka_unit_test(a_name_may_have_to_be_an_alternative),
 	    cmocka_unit_test(an_authority_nobody_knows),
 	    cmocka_unit_test(tlsa_records),
 	    cmocka_unit_test(records_of_no_use),
