@@ -16,11 +16,12 @@ struct filter {
 	struct span sender, recipient, status, destination, reason;
 	int64_t before; /* came before that, seconds since 1970; 0: whenever */
 	bool any; /* one of them, or --all */
+	struct span to; /* of reroute; no filter */
 };
 
 const char *queue_status_name(enum spool_status s)
 {
-	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept"};
+	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept", "requeued", "rerouted"};
 
 	return names[s];
 }
@@ -78,6 +79,8 @@ static void row_recipient(struct control_reply *reply, const struct message *m, 
 
 	row_begin(&row, m, i);
 	buf_printf(&row, ",\"recipient_status\":\"%s\",\"attempts\":%u", queue_status_name(m->states[i].status), m->states[i].attempts);
+	buf_add_str(&row, ",\"way\":");
+	json_add_string(&row, m->states[i].way);
 	row_end(reply, &row, m->states[i].text);
 }
 
@@ -234,7 +237,19 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 
 /* ---- changes ---- */
 
-enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE, ACTION_BOUNCE };
+enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE, ACTION_BOUNCE, ACTION_REQUEUE, ACTION_REROUTE };
+
+struct change {
+	struct queue *queue;
+	const struct filter *filter;
+	enum action action;
+	struct reroute reroute;
+	size_t count, failed;
+	int code; /* of the last that failed */
+	uint32_t directories; /* bit i: a file of the i-th is gone */
+	struct err err;	      /* the same */
+};
+
 
 static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
 {
@@ -262,10 +277,42 @@ static bool is_under_way(const struct message *m)
 	return m->busy > 0 || m->dsn_pending || m->writing;
 }
 
-/* After disk_settle: no thread is writing into the file. What is under way takes it into account when it ends. */
-static int act(struct queue *queue, struct message *m, enum action action, struct err *err)
+static const char *const action_names[] = {"flush", "hold", "release", "delete", "bounce", "requeue", "reroute"};
+
+static bool action_find(struct span verb, enum action *out)
 {
-	static const char *const names[] = {"flush", "hold", "release", "delete", "bounce"};
+	for (unsigned i = 0; i < sizeof(action_names) / sizeof(action_names[0]); i++)
+		if (span_eq(verb, span_str(action_names[i]))) {
+			*out = (enum action)i;
+			return true;
+		}
+	return false;
+}
+
+/* What stands on the disk when it counts. */
+static int write_down(struct change *c, struct message *m, struct err *err)
+{
+	switch (c->action) {
+	case ACTION_DELETE:
+		return remove_file(m, err);
+	case ACTION_HOLD:
+	case ACTION_RELEASE:
+		return keep_held(c->queue, m, c->action == ACTION_HOLD, err);
+	case ACTION_REQUEUE:
+		return requeue_message(m, err);
+	case ACTION_REROUTE:
+		return reroute_message(m, &c->reroute, err);
+	default:
+		return 0;
+	}
+}
+
+/* After disk_settle: no thread is writing into the file. What is under way takes it into account when it ends. The message may be gone afterwards. */
+static int act(struct change *c, struct message *m, struct err *err)
+{
+	struct queue *queue = c->queue;
+	enum action action = c->action;
+	bool again = action == ACTION_REQUEUE || action == ACTION_REROUTE;
 	char id[SPOOL_ID_TEXT];
 	int r;
 
@@ -274,21 +321,26 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 		return err_set(err, E_CANNOT, "%s is not sent before the time its sender asked for, see 'next' of 'mailwain queue show'", id);
 	if (action == ACTION_BOUNCE && is_under_way(m))
 		return err_set(err, E_BUSY, "%s is being delivered now; hold it first, or try again", id);
-	r = action == ACTION_FLUSH || action == ACTION_BOUNCE ? 0 : action == ACTION_DELETE ? remove_file(m, err)
-		: keep_held(queue, m, action == ACTION_HOLD, err);
+	if (action == ACTION_REROUTE && !reroute_concerns(m, &c->reroute))
+		return err_set(err, E_NOTFOUND, "no recipient of %s waits to be sent there", id);
+	r = write_down(c, m, err);
 	if (r != 0) {
-		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]), F_ERR(err));
+		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", action_names[action]), F_ERR(err));
 		return r;
 	}
-	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", names[action]));
-	if (is_under_way(m))
+	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", action_names[action]));
+	if (is_under_way(m)) {
+		m->anew |= again;
+		if (again)
+			outbound_withdraw(m);
 		return 0;
+	}
 	schedule_remove(queue, m->id);
 	if (action == ACTION_BOUNCE) {
 		message_bounce(m);
 		return 0;
 	}
-	if (action == ACTION_FLUSH)
+	if (action == ACTION_FLUSH || again)
 		outbound_retry(m);
 	m->next = clock_wall();
 	if (action != ACTION_DELETE)
@@ -296,19 +348,10 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 	return 0;
 }
 
-struct change {
-	struct queue *queue;
-	const struct filter *filter;
-	enum action action;
-	size_t count, failed;
-	int code; /* of the last that failed */
-	uint32_t directories; /* bit i: a file of the i-th is gone */
-	struct err err;	      /* the same */
-};
-
 static void change_message(struct change *c, struct message *m)
 {
-	int r = act(c->queue, m, c->action, &c->err);
+	unsigned directory = queue_directory_of(m->id);
+	int r = act(c, m, &c->err);
 
 	if (r != 0) {
 		c->code = r;
@@ -317,14 +360,14 @@ static void change_message(struct change *c, struct message *m)
 	}
 	c->count++;
 	if (c->action == ACTION_DELETE)
-		c->directories |= UINT32_C(1) << queue_directory_of(m->id);
+		c->directories |= UINT32_C(1) << directory;
 }
 
 static void change_one(void *arg, struct message *m)
 {
 	struct change *c = arg;
 
-	if (matches(m, c->filter) && !(c->action == ACTION_FLUSH && schedule_is_early(m)))
+	if (matches(m, c->filter) && !(c->action == ACTION_FLUSH && schedule_is_early(m)) && (c->action != ACTION_REROUTE || reroute_concerns(m, &c->reroute)))
 		change_message(c, m);
 }
 
@@ -388,7 +431,8 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 			: span_eq(args[i], SPAN_LIT("--destination")) ? &f->destination
 			: span_eq(args[i], SPAN_LIT("--reason")) ? &f->reason
 			: span_eq(args[i], SPAN_LIT("--older")) ? &older
-			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status : NULL;
+			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status
+			: span_eq(args[i], SPAN_LIT("--to")) ? &f->to : NULL;
 
 		if (span_eq(args[i], SPAN_LIT("--all"))) {
 			f->any = true;
@@ -396,7 +440,7 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 			if (i + 1 == count)
 				return false;
 			*value = args[++i];
-			f->any = true;
+			f->any |= value != &f->to;
 		} else if (span_startswith(args[i], SPAN_LIT("--"))) {
 			return false;
 		} else {
@@ -415,14 +459,22 @@ static bool is_status(struct span s)
 	       span_eq(s, SPAN_LIT("held"));
 }
 
-static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, size_t count,
-    const struct filter *filter, size_t ids, enum action action)
+static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args,
+    struct filter *filter, size_t ids, enum action action)
 {
 	struct change change = {.queue = queue, .filter = filter, .action = action};
 
+	if (action == ACTION_REROUTE && reroute_parse(daemon_conf(queue->daemon), filter->to, &change.reroute, &change.err) != 0) {
+		control_reply_done(reply, EX_USAGE, "%s", change.err.text);
+		return;
+	}
+	if (action == ACTION_REROUTE) { /* of a message to several, those who go there */
+		change.reroute.destination = filter->destination;
+		filter->destination = span_str("");
+	}
 	if (ids > 0 && !filter->any) {
 		disk_settle(queue->disk);
-		change_ids(&change, args + 2, count - 2);
+		change_ids(&change, args + 2, ids);
 		change_done(&change, reply);
 		return;
 	}
@@ -443,6 +495,7 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 	struct filter filter = {0};
 	struct listing listing = {.reply = reply, .filter = &filter};
 	struct span verb = count > 1 ? args[1] : span_str("");
+	enum action action;
 	size_t ids;
 
 	(void)input;
@@ -464,16 +517,8 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 		queue_control_stats(queue, reply);
 	} else if ((span_eq(verb, SPAN_LIT("pause")) || span_eq(verb, SPAN_LIT("resume"))) && ids == 1) {
 		queue_control_pause(queue, reply, args[2], span_eq(verb, SPAN_LIT("pause")));
-	} else if (span_eq(verb, SPAN_LIT("bounce"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_BOUNCE);
-	} else if (span_eq(verb, SPAN_LIT("flush"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_FLUSH);
-	} else if (span_eq(verb, SPAN_LIT("hold"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_HOLD);
-	} else if (span_eq(verb, SPAN_LIT("release"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_RELEASE);
-	} else if (span_eq(verb, SPAN_LIT("delete"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_DELETE);
+	} else if (action_find(verb, &action)) {
+		do_change(queue, reply, args, &filter, ids, action);
 	} else {
 		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
 	}

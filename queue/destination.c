@@ -119,6 +119,8 @@ struct destination *destination_of_route(struct queue *queue, const struct route
 	if (d == NULL)
 		return NULL;
 	span_copy(route->transport != NULL ? route->transport->pattern : span_str(""), d->pattern, sizeof(d->pattern));
+	if (route->host[0] != '\0' && d->host == NULL && (d->host = strdup(route->host)) == NULL)
+		return NULL;
 	d->kept = route->transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &where);
 	return d;
 }
@@ -224,6 +226,48 @@ static struct job *take_job(struct destination *d)
 struct job *destination_take_any(struct destination *d)
 {
 	return d->lanes != NULL ? take_job(d) : NULL;
+}
+
+/* Moves the message's jobs of a lane into a list. */
+static void withdraw_from(struct lane *lane, const struct message *m, struct job **list, unsigned *count)
+{
+	struct job **link = &lane->jobs;
+
+	while (*link != NULL) {
+		struct job *job = *link;
+
+		if (job->message != m) {
+			link = &job->next;
+			continue;
+		}
+		*link = job->next;
+		job->next = *list;
+		*list = job;
+		(*count)++;
+	}
+	lane->jobs_tail = link;
+}
+
+struct job *destination_withdraw(struct destination *d, const struct message *m)
+{
+	struct lane **link = &d->lanes;
+	struct job *list = NULL;
+	unsigned count = 0;
+
+	while (*link != NULL) {
+		struct lane *lane = *link;
+
+		withdraw_from(lane, m, &list, &count);
+		if (lane->jobs != NULL) {
+			link = &lane->next;
+			continue;
+		}
+		*link = lane->next;
+		free(lane);
+	}
+	d->lanes_tail = link;
+	d->waiting -= count;
+	return list;
 }
 
 /* ---- how much it takes ---- */
@@ -341,6 +385,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 				continue;
 			}
 			*link = d->next;
+			free(d->host);
 			free(d);
 		}
 }

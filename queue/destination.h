@@ -9,16 +9,17 @@ enum {
 	JOB_REPEATS = 3,	/* times that what a host put off for their number is sent again at once */
 };
 
-enum { ROUTE_DOMAIN_MAX = 256, ROUTE_KEY_MAX = 640 };
+enum { ROUTE_DOMAIN_MAX = 256, ROUTE_HOST_MAX = 300, ROUTE_KEY_MAX = 640 };
 
 /* ---- route.c ---- */
 struct route {
-	const struct conf_transport *transport; /* NULL: MX records */
+	const struct conf_transport *transport; /* NULL: MX records, or host */
+	char host[ROUTE_HOST_MAX + 1];		/* by an administrator's word (reroute), as in a transport block; empty: none */
 	char domain[ROUTE_DOMAIN_MAX];		/* of the address, in small letters */
 	char key[ROUTE_KEY_MAX];		/* of the destination */
 };
-/* false: the address has no domain that mail could go to. */
-bool route_find(const struct conf *conf, struct span address, struct route *route);
+/* way: as in SPOOL_REROUTED, or empty. false: the address has no domain that mail could go to. */
+bool route_find(const struct conf *conf, struct span address, struct span way, struct route *route);
 
 /* One message for some recipients at one destination. */
 struct job {
@@ -54,6 +55,7 @@ struct destination {
 	bool paused;	    /* by an administrator */
 	char pattern[321];  /* of its transport block; "": none */
 	bool kept;	    /* by its transport block: what it has waits */
+	char *host;	    /* of its route; NULL: none */
 	char why[200];	    /* the last failure, for people */
 	char key[];
 };
@@ -79,6 +81,8 @@ bool destination_is_full(const struct destination *destination);
 bool destination_enter(struct destination *destination, struct job *job);
 /* The next job that may go, which is then in flight; NULL. */
 struct job *destination_take(struct destination *destination);
+/* All that wait and are this message's, as a list. */
+struct job *destination_withdraw(struct destination *destination, const struct message *message);
 /* Any that waits, without it being in flight: when none will go soon. */
 struct job *destination_take_any(struct destination *destination);
 /* A job in flight has ended, and nothing was learnt of the destination. */
@@ -102,6 +106,8 @@ void outbound_come_back(struct queue *queue, int64_t ms);
 bool outbound_flying(const struct queue *queue);
 /* An administrator wants this message to be tried now: its destinations are, though they may be dead. */
 void outbound_retry(const struct message *message);
+/* What has not gone to relay yet is given back, as if it had not been tried; the message may be gone afterwards. */
+void outbound_withdraw(struct message *message);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
 

@@ -30,6 +30,7 @@ void expand_recipient(struct message *message, uint32_t recipient)
 		message->states[recipient].incomplete = true;
 		return;
 	}
+	message->states[recipient].expanding = true;
 	e->message = message;
 	e->recipient = recipient;
 	e->id = ++queue->last_question;
@@ -89,6 +90,7 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct queue *queue = arg;
 	struct expansion **link = find_expansion(queue, m->id), *e = *link;
 	struct message *message = e ? e->message : NULL;
+	uint32_t recipient = e ? e->recipient : 0;
 
 	(void)conn;
 	if (m->type == &ipc_auth_target && message != NULL) {
@@ -118,6 +120,7 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 			queue->expansions_tail = link;
 		free(e);
 		if (message != NULL) {
+			message->states[recipient].expanding = false;
 			message->busy--;
 			message_step(message);
 		}

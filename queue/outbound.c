@@ -88,6 +88,50 @@ static void job_put_off(struct job *job, int64_t until, struct span why)
 	job_free(job);
 }
 
+/* As if it had not been tried. */
+static void job_give_back(struct job *job)
+{
+	int64_t now = clock_wall();
+
+	for (struct target *t = job->targets; t != NULL; t = t->job_next)
+		t->state = TARGET_PUT_OFF;
+	if (job->message->put_off < now)
+		job->message->put_off = now;
+	job_free(job);
+}
+
+struct withdrawal {
+	const struct message *message;
+	struct job *jobs;
+};
+
+static void withdraw_one(void *arg, struct destination *d)
+{
+	struct withdrawal *w = arg;
+	struct job *jobs = destination_withdraw(d, w->message);
+
+	while (jobs != NULL) {
+		struct job *job = jobs;
+
+		jobs = job->next;
+		job->next = w->jobs;
+		w->jobs = job;
+	}
+}
+
+void outbound_withdraw(struct message *m)
+{
+	struct withdrawal w = {.message = m};
+
+	destination_each(m->queue, withdraw_one, &w);
+	while (w.jobs != NULL) {
+		struct job *job = w.jobs;
+
+		w.jobs = job->next;
+		job_give_back(job);
+	}
+}
+
 static void put_off_dead(struct destination *d, struct job *job)
 {
 	char text[300];
@@ -125,7 +169,7 @@ static int send_job(struct queue *queue, struct job *job)
 	const struct spool_envelope *e = &m->file.envelope;
 	char id[SPOOL_ID_TEXT];
 	struct relay_deliver body = {.queue_id = span_of(id, SPOOL_ID_TEXT - 1), .domain = span_str(job->domain), .transport = span_str(job->destination->pattern),
-	    .size = m->file.content, .body = e->body, .smtputf8 = e->smtputf8, .requiretls = e->requiretls, .tls_optional = e->tls_optional,
+	    .host = span_str(job->destination->host != NULL ? job->destination->host : ""), .size = m->file.content, .body = e->body, .smtputf8 = e->smtputf8, .requiretls = e->requiretls, .tls_optional = e->tls_optional,
 	    .ret = e->ret, .envid = e->envid, .sender = target_sender(job->targets)};
 	struct buf recipients;
 	int fd = -1, r;
@@ -186,7 +230,7 @@ void outbound_retry(const struct message *m)
 		struct destination *d;
 		struct route route;
 
-		if (!message_is_open(&m->states[i]) || !route_find(daemon_conf(m->queue->daemon), m->file.envelope.recipients[i].address, &route))
+		if (!message_is_open(&m->states[i]) || !route_find(daemon_conf(m->queue->daemon), m->file.envelope.recipients[i].address, m->states[i].way, &route))
 			continue;
 		d = destination_find(m->queue, span_str(route.key));
 		if (d != NULL)
@@ -254,9 +298,12 @@ static struct job *add_new(struct queue *queue, struct target *t, struct destina
 	return job;
 }
 
-static bool is_elsewhere(const struct message *m, const struct spool_recipient *r)
+/* As far as is known without asking auth. */
+static bool is_elsewhere(const struct message *m, size_t i)
 {
-	return !r->local && m->file.envelope.source != SPOOL_FROM_BOUNCE;
+	bool asked = m->states[i].anew && m->states[i].status == SPOOL_PENDING;
+
+	return !m->file.envelope.recipients[i].local && m->file.envelope.source != SPOOL_FROM_BOUNCE && !asked;
 }
 
 struct span outbound_destination_name(const struct message *m, struct route *route)
@@ -269,7 +316,7 @@ struct span outbound_destination_name(const struct message *m, struct route *rou
 
 		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
 			continue;
-		if (!is_elsewhere(m, r) || !route_find(daemon_conf(m->queue->daemon), r->address, &this))
+		if (!is_elsewhere(m, i) || !route_find(daemon_conf(m->queue->daemon), r->address, m->states[i].way, &this))
 			return span_str("");
 		if (key.len > 0 && !span_eq(key, span_str(this.key)))
 			return span_str("");
@@ -305,11 +352,11 @@ void outbound_target(struct target *t)
 	struct destination *d;
 	struct job *job;
 
-	if (t->message->file.envelope.recipients[t->recipient].local && target_was_done(t)) {
+	if (target_was_done(t)) {
 		target_reply(t, 0, SPAN_LIT("250 2.0.0 done"));
 		return;
 	}
-	if (!route_find(conf, t->address, &route)) {
+	if (!route_find(conf, t->address, t->message->states[t->recipient].way, &route)) {
 		target_reply(t, E_SYNTAX, SPAN_LIT("550 5.1.2 there is no domain in the address that mail could go to"));
 		return;
 	}
@@ -419,7 +466,7 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		t->state = TARGET_AGAIN;
 	} else {
 		target_reply(t, body->code, body->text);
-		if (body->code == 0 && body->dsn && !job->message->file.envelope.recipients[t->recipient].local)
+		if (body->code == 0 && body->dsn && target_is_all(t))
 			job->message->states[t->recipient].told = true;
 	}
 	if (body->last)

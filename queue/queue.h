@@ -58,6 +58,9 @@ struct recipient_state {
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
 	bool incomplete; /* there was no memory for all its targets */
+	bool anew;     /* requeued: where it leads is asked again */
+	bool expanding; /* it is being asked: further targets may come */
+	struct span way; /* where an administrator sends it, as in SPOOL_REROUTED; empty: where it goes by itself */
 	struct span owner; /* who is told of its failure, when that is not the sender */
 	struct span text;
 };
@@ -78,6 +81,7 @@ struct message {
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
+	bool anew; /* an administrator wants it to begin again, at once */
 	uint32_t sender;      /* place in queue.senders */
 	int64_t next; /* when it is tried again */
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
@@ -242,11 +246,29 @@ bool agent_flying(const struct queue *queue);
 /* What waits for an agent that does not come is put off. */
 void agent_look(struct queue *queue);
 
+/* ---- reroute.c: requeue and reroute ---- */
+/* What an administrator says of waiting recipients. */
+struct reroute {
+	struct span destination; /* those that go there now; empty: all */
+	char way[SPOOL_TEXT_MAX]; /* as in SPOOL_REROUTED */
+};
+/* --to: a pattern of the configuration, HOST or HOST:PORT, or "-". E_SYNTAX. */
+int reroute_parse(const struct conf *conf, struct span to, struct reroute *out, struct err *err);
+/* Does it concern anybody who waits? */
+bool reroute_concerns(const struct message *message, const struct reroute *reroute);
+/* Both count when they stand in the file. Not while a thread writes into it. */
+int reroute_message(struct message *message, const struct reroute *reroute, struct err *err);
+int requeue_message(struct message *message, struct err *err);
+/* What these two have written, as it is read again. */
+void requeue_apply(struct message *message);
+
 /* ---- done.c ---- */
 /* Only our record keeps it from having the message twice. */
 bool target_is_noted(const struct target *target);
 /* Of those behind an alias: has it had the message at an earlier attempt? And the text of the record that says so. */
 bool target_was_done(const struct target *target);
+/* All there is for its recipient: when it has its copy, the recipient has. */
+bool target_is_all(const struct target *target);
 struct span target_done_text(const struct target *target);
 
 /* ---- record.c: all of these write by a thread; the first two end in message_rest ---- */

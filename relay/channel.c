@@ -76,6 +76,8 @@ static int deliver(struct channel *channel, struct ipc_message *message)
 		return r;
 	}
 	r = settings_way(channel->relay, job->pool, m->transport, m->sender, &job->way, &err);
+	if (r == 0 && m->host.len > 0 && (r = settings_redirect(job->pool, m->host, &job->way)) != 0)
+		err_set(&err, r, "4.3.0 out of memory");
 	if (message->fd_lost)
 		result_all(job, E_NOFILES, true, "4.3.2 no descriptor is free for the message's file");
 	else if (r != 0)

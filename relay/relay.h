@@ -164,6 +164,8 @@ void settings_read_addresses(struct relay *relay);
 int settings_load(struct relay *relay, struct err *err);
 /* The way of mail from sender, by the transport block `pattern` ("": none). Pooled. E_NOMEM; E_UNAVAILABLE: the password is not there. */
 int settings_way(struct relay *relay, struct pool *pool, struct span pattern, struct span sender, struct way *out, struct err *err);
+/* By an administrator's word: HOST:PORT in place of what the configuration says. E_NOMEM. */
+int settings_redirect(struct pool *pool, struct span host, struct way *way);
 struct tls_context *settings_tls(const struct relay *relay);
 /* An address that a listener of ours takes mail at, or where nobody outside has any business: this machine's own. */
 bool settings_is_ours(void *arg, const struct sockaddr_storage *address);

@@ -96,7 +96,11 @@ enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED
 	/* One target behind an alias has its copy, others not yet; text: doc/spool.md. */
 	SPOOL_TARGET_DONE,
 	/* It waits for the time its sender wished: whole, and found again as such; of the whole message. */
-	SPOOL_KEPT };
+	SPOOL_KEPT,
+	/* An administrator's: what was learnt of the recipients that are not done is forgotten; of the whole message. */
+	SPOOL_REQUEUED,
+	/* An administrator's: the recipient goes another way; text: doc/spool.md; empty: the usual one again. */
+	SPOOL_REROUTED, SPOOL_STATUS_LAST = SPOOL_REROUTED };
 
 struct spool_record {
 	enum spool_status status;
