@@ -84,6 +84,10 @@ static void add_name(struct queue *queue, struct buf *out, const struct stats_ro
 		json_add_string(out, SPAN_LIT("(here, or several)"));
 		return;
 	}
+	if (row->total == 0) {
+		json_add_string(out, span_str(destination_by_number(queue, row->destination)->key));
+		return;
+	}
 	m = message_find(queue, row->example);
 	if (m == NULL && message_load(queue, row->example, false, &m, &err) != 0) {
 		json_add_string(out, SPAN_LIT("(unknown)"));
@@ -114,35 +118,73 @@ static void row_stats(struct queue *queue, struct control_reply *reply, const st
 	buf_fini(&out);
 }
 
+struct idle {
+	struct queue *queue;
+	struct control_reply *reply;
+	const struct stats_row *rows;
+	size_t count;
+};
+
+/* One that is paused is not to be forgotten when nothing waits for it. */
+static void add_paused(void *arg, struct destination *d)
+{
+	struct idle *idle = arg;
+	struct stats_row none = {.destination = d->number};
+
+	for (size_t i = 0; i < idle->count; i++)
+		if (idle->rows[i].destination == d->number)
+			return;
+	if (d->paused)
+		row_stats(idle->queue, idle->reply, &none);
+}
+
 void queue_control_stats(struct queue *queue, struct control_reply *reply)
 {
-	size_t count;
-	struct stats_row *rows = gather_stats(queue, &count);
+	struct idle idle = {.queue = queue, .reply = reply};
+	struct stats_row *rows = gather_stats(queue, &idle.count);
 
 	if (rows == NULL) {
 		control_reply_done(reply, EX_TEMPFAIL, "no memory for the figures");
 		return;
 	}
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < idle.count; i++)
 		row_stats(queue, reply, &rows[i]);
+	idle.rows = rows;
+	destination_each(queue, add_paused, &idle);
 	free(rows);
-	control_reply_done(reply, EX_OK, "%s", count > 0 ? "" : "nothing waits");
+	control_reply_done(reply, EX_OK, "%s", idle.count > 0 ? "" : "nothing waits");
+}
+
+/* As it is known; else a domain, in small letters. NULL: no memory. */
+static struct destination *find_named(struct queue *queue, struct span name)
+{
+	struct destination *d = destination_find(queue, name);
+	char lower[SPOOL_PAUSED_NAME];
+
+	for (size_t i = 0; i < name.len; i++)
+		lower[i] = ascii_lower(name.ptr[i]);
+	return d != NULL ? d : destination_get(queue, span_of(lower, name.len));
 }
 
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause)
 {
-	struct destination *d = pause ? destination_get(queue, name) : destination_find(queue, name);
+	struct destination *d = spool_paused_is_name(name) ? find_named(queue, name) : NULL;
+	struct err err = {0};
+	int r;
 
-	if (d == NULL) {
-		control_reply_done(reply, pause ? EX_TEMPFAIL : EX_DATAERR, pause ? "out of memory" : "%.*s is not paused", SPAN_ARG(name));
+	if (d == NULL || (!pause && !d->paused)) {
+		control_reply_done(reply, EX_DATAERR, d == NULL ? "'%.*s' cannot be the name of a destination" : "%.*s is not paused", SPAN_ARG(span_sub(name, 0, 300)));
 		return;
 	}
-	d->paused = pause;
+	r = pause_set(d, pause, &err);
+	if (r != 0) {
+		control_reply_done(reply, r == E_LIMIT ? EX_DATAERR : EX_TEMPFAIL, "%s", err.text);
+		return;
+	}
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("destination", d->key), F_STR("action", pause ? "pause" : "resume"));
 	if (!pause)
 		outbound_wake(d);
-	control_reply_done(reply, EX_OK, pause ? "nothing more goes to %s until 'mailwain queue resume', or until queue is started anew" : "mail goes to %s again",
-	    d->key);
+	control_reply_done(reply, EX_OK, pause ? "nothing more goes to %s until 'mailwain queue resume'" : "mail goes to %s again", d->key);
 }
 
 void queue_control_attempts(struct control_reply *reply, const struct message *m)

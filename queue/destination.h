@@ -111,6 +111,13 @@ void outbound_withdraw(struct message *message);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
 
+/* ---- pause.c ---- */
+/* Counts when it stands on the disk. E_LIMIT, E_IO and the like. */
+int pause_set(struct destination *destination, bool pause, struct err *err);
+/* At the start, before anything goes out. */
+void pause_load(struct queue *queue);
+unsigned pause_count(struct queue *queue);
+
 /* ---- control_outbound.c ---- */
 void queue_control_stats(struct queue *queue, struct control_reply *reply);
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause);

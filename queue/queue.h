@@ -141,6 +141,7 @@ struct queue {
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
 	uint64_t accepted, delivered;
+	char note[64]; /* for `mailwain status` */
 	bool halting;
 };
 

@@ -118,5 +118,34 @@ class Reroute(QueueAdmin):
             raise Broken("it goes %s" % ways)
 
 
+class Pause(Path):
+    """A destination is paused, and the others stay as they were."""
+
+    name, restarts = "pause-queue", "queue"
+
+    def targets(self):
+        return [self.suite.pid("queue")], False
+
+    def paused(self):
+        return {row["destination"] for row in self.suite.rows("queue", "stats") if row["state"] == "paused"}
+
+    def prepare(self):
+        for name in self.paused():
+            self.suite.mw("queue", "resume", name)
+        self.suite.mw("queue", "pause", "first.test")
+
+    def act(self):
+        return True if self.suite.mw("queue", "pause", "second.test", check=False).returncode == 0 else None
+
+    def settle(self):
+        if self.suite.set_aside():
+            raise Broken("set aside: %s" % self.suite.set_aside())
+
+    def judge(self, outcome, hit):
+        now = self.paused()
+        if now != {"first.test", "second.test"} and (outcome is True or now != {"first.test"}):
+            raise Broken("paused: %s" % now)
+
+
 def admin_paths(suite):
-    return [kind(suite) for kind in (AliasAdd, AliasRemove, Hold, Release, Remove, Requeue, Reroute)]
+    return [kind(suite) for kind in (AliasAdd, AliasRemove, Hold, Release, Remove, Requeue, Reroute, Pause)]
