@@ -68,7 +68,7 @@ master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
              password.o hash.o app.o defence.o marks.o login.o sasl.o token.o token_keys.o sender.o change.o control.o control_alias.o control_app.o \
-             control_failures.o export.o question.o system.o machine_user.o) \
+             control_failures.o explain.o export.o question.o system.o machine_user.o) \
              lib/store/pages.o $(ALIAS) auth/aliases.o auth/aliases_load.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) $(JANSSON_LIBS) -lpthread -lm
 auth-pam_O := $(DAEMON) $(addprefix auth/,pam_main.o pam_tasks.o pam_child.o machine_user.o)
@@ -93,7 +93,7 @@ smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
              recover.o route.o schedule.o agent.o done.o record.o target.o \
-             reroute.o pause.o)
+             explain.o reroute.o pause.o) lib/smtp/address.o
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o groups.o messages.o log.o change.o files.o known.o orphans.o pages.o \
              check.o care.o) \
@@ -104,7 +104,7 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o searc
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
-RELAY     := $(addprefix relay/,attempt.o channel.o control.o convert.o dane.o destination.o dial.o job.o policy.o recipients.o result.o route.o session.o settings.o)
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o convert.o dane.o destination.o dial.o job.o plan.o policy.o recipients.o result.o route.o session.o settings.o)
 relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o $(NET) $(CONNECT) $(DNS) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) $(RELAY) relay/main.o
 relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS)
 lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)

@@ -426,7 +426,7 @@ static bool parse_filter(const struct span *args, size_t count, struct filter *f
 
 	*ids = 0;
 	for (size_t i = 2; i < count; i++) {
-		struct span *value = span_eq(args[i], SPAN_LIT("--sender")) ? &f->sender
+		struct span *value = span_eq(args[i], SPAN_LIT("--sender")) || span_eq(args[i], SPAN_LIT("--from")) ? &f->sender
 			: span_eq(args[i], SPAN_LIT("--recipient")) ? &f->recipient
 			: span_eq(args[i], SPAN_LIT("--destination")) ? &f->destination
 			: span_eq(args[i], SPAN_LIT("--reason")) ? &f->reason
@@ -513,6 +513,8 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 		do_show(queue, reply, args[2], SHOW_CONTENT);
 	} else if (span_eq(verb, SPAN_LIT("attempts")) && ids == 1) {
 		do_show(queue, reply, args[2], SHOW_ATTEMPTS);
+	} else if (span_eq(verb, SPAN_LIT("explain")) && ids == 1) {
+		explain_begin(queue, reply, args[2], filter.sender);
 	} else if (span_eq(verb, SPAN_LIT("stats")) && count == 2) {
 		queue_control_stats(queue, reply);
 	} else if ((span_eq(verb, SPAN_LIT("pause")) || span_eq(verb, SPAN_LIT("resume"))) && ids == 1) {

@@ -310,6 +310,11 @@ static unsigned room(const struct destination *d)
 	return window < 1 ? 1 : window < limit ? window : limit;
 }
 
+void destination_limits(const struct destination *d, struct destination_limits *out)
+{
+	*out = (struct destination_limits){.window = room(d), .rate = setting_of(d, CONF_relay_rate)};
+}
+
 struct job *destination_take(struct destination *d)
 {
 	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || destination_is_dead(d, clock_wall()) || !has_turn(d))

@@ -75,6 +75,11 @@ struct destination *destination_by_number(const struct queue *queue, uint64_t nu
 /* "kept", "paused", "dead", "full" or "open"; of NULL, of which nothing is known, "open". Static. */
 const char *destination_state(const struct destination *destination);
 bool destination_is_dead(const struct destination *destination, int64_t now);
+struct destination_limits {
+	unsigned window; /* jobs at once, now */
+	uint64_t rate;	 /* relay-rate */
+};
+void destination_limits(const struct destination *destination, struct destination_limits *out);
 /* No more jobs than it has: what comes stays in its file. */
 bool destination_is_full(const struct destination *destination);
 /* false: no memory. */

@@ -93,6 +93,8 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	uint32_t recipient = e ? e->recipient : 0;
 
 	(void)conn;
+	if (e == NULL && explain_auth(queue, m))
+		return 0;
 	if (m->type == &ipc_auth_target && message != NULL) {
 		const struct auth_target *body = (const void *)m->body;
 		struct target *t = body->kind != 0 ? message_add_program(message, e->recipient, body)
@@ -140,6 +142,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	daemon_peer_lost(queue->daemon, "auth");
 	for (struct expansion *e = queue->expansions; e != NULL; e = e->next)
 		e->sent = false;
+	explain_lost(queue, false);
 }
 
 static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_closed};
@@ -147,6 +150,7 @@ static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_clos
 void auth_service(struct queue *queue, int fd)
 {
 	ipc_conn_free(&queue->auth);
+	explain_lost(queue, false);
 	queue->auth = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, queue);
 	for (struct expansion *e = queue->expansions; e != NULL && queue->auth != NULL; e = e->next)
 		if (e->message != NULL && !e->sent)

@@ -455,6 +455,10 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct target *t;
 
 	(void)conn;
+	if (m->type == &ipc_relay_step || m->type == &ipc_relay_planned) {
+		explain_relay(queue, m);
+		return 0;
+	}
 	if (m->type != &ipc_relay_result || job == NULL)
 		return E_PROTO;
 	t = target_at(job, body->recipient);
@@ -481,6 +485,7 @@ static void relay_lost(struct queue *queue)
 
 	queue->relay = NULL;
 	queue->jobs = NULL;
+	explain_lost(queue, true);
 	while (jobs != NULL) {
 		struct job *job = jobs;
 

@@ -137,6 +137,7 @@ struct queue {
 	uint64_t last_id;
 	uint32_t last_question;
 	uint32_t last_client;
+	struct explanation *explanations; /* for administrators, under way */
 	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
@@ -292,6 +293,17 @@ void expand_recipient(struct message *message, uint32_t recipient);
 void auth_service(struct queue *queue, int fd);
 void expand_forget(struct message *message);
 
+/* ---- explain.c: where would a message go? ---- */
+struct control_reply;
+struct ipc_message;
+/* Rows and the end of the reply come later. sender: empty, or an address. */
+void explain_begin(struct queue *queue, struct control_reply *reply, struct span address, struct span sender);
+/* An answer of auth to none of its expansions; false: nor to this. */
+bool explain_auth(struct queue *queue, const struct ipc_message *m);
+void explain_relay(struct queue *queue, const struct ipc_message *m);
+/* What they were asked will not be answered. */
+void explain_lost(struct queue *queue, bool relay);
+
 /* ---- schedule.c ---- */
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
 /* Accepted a moment ago, when its sender had enough under way. */
@@ -318,7 +330,6 @@ int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipi
 
 /* ---- recover.c, control.c ---- */
 int recover_start(struct queue *queue, struct err *err);
-struct control_reply;
 const char *queue_status_name(enum spool_status status);
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
     struct span secret);

@@ -16,17 +16,21 @@ struct channel {
 
 /* ---- jobs ---- */
 
-static void on_result(void *arg, const struct job *job, const struct job_result *r)
+void channel_send(struct channel *channel, const struct ipc_type *type, uint32_t id, const void *body)
 {
-	struct channel *channel = arg;
-	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last, .dsn = r->dsn,
-	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
-
-	if (ipc_conn_send(channel->conn, &ipc_relay_result, job->id, &body, -1) != 0)
+	if (ipc_conn_send(channel->conn, type, id, body, -1) != 0)
 		channel->failed = true;
 }
 
-static const struct job_owner owner = {on_result, NULL};
+static void on_result(void *arg, const struct job *job, const struct job_result *r)
+{
+	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last, .dsn = r->dsn,
+	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
+
+	channel_send(arg, &ipc_relay_result, job->id, &body);
+}
+
+static const struct job_owner owner = {on_result, NULL, NULL};
 
 /* A message of our own making is at fault when it is none; queue's channel then ends. */
 static int fill(struct job *job, const struct relay_deliver *m)
@@ -105,6 +109,8 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *mess
 	(void)conn;
 	if (message->type == &ipc_relay_deliver)
 		return deliver(channel, message);
+	if (message->type == &ipc_relay_plan)
+		return plan_begin(channel->relay, channel, message->id, (const void *)message->body);
 	cancel(channel, message->id);
 	return 0;
 }

@@ -81,6 +81,8 @@ struct job_result {
 struct job_owner {
 	void (*result)(void *arg, const struct job *job, const struct job_result *result); /* the last one ends the job */
 	void (*trace)(void *arg, const struct job *job, const char *text);		   /* NULL: nobody looks on */
+	/* NULL: the message goes to the first host that takes it. Else it is called for each host that would be tried, with its policy, and nobody is connected to. */
+	void (*host)(void *arg, struct job *job);
 };
 
 struct job {
@@ -119,6 +121,7 @@ struct job {
 	struct dane *dane; /* of the host that is tried; a session takes it */
 	struct policy policy;
 	unsigned attempts;
+	unsigned planned;	/* hosts its owner was called for */
 	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
 	size_t clear_address;	/* of the host, that it is made to */
 	struct err failure;	/* of the last attempt, "4.4.1 text" */
@@ -172,6 +175,9 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
 
 /* ---- channel.c: queue ---- */
 void channel_new(struct relay *relay, int fd);
+struct ipc_type;
+/* A result that has no room ends it. */
+void channel_send(struct channel *channel, const struct ipc_type *type, uint32_t id, const void *body);
 /* Ends those that have lost a result: queue asks for another one and tries again. */
 void channel_sweep(struct relay *relay);
 
@@ -203,6 +209,14 @@ void attempt_stop(struct job *job);
 /* The host's records are known; or it is passed over, for what is in job->failure. */
 void attempt_with_dane(struct job *job);
 void attempt_skip(struct job *job);
+
+/* The TLS for the host that is tried, into job->policy; as policy_decide. */
+int attempt_decide(struct job *job, struct err *err);
+
+/* ---- plan.c ---- */
+struct relay_plan;
+/* E_NOMEM: it has not begun. */
+int plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const struct relay_plan *ask);
 
 /* ---- convert.c ---- */
 /* The content will be that for a server that takes 7 bits. E_CONTENT: it cannot; E_BUSY, E_NOMEM, E_IO, E_CORRUPT. */
