@@ -121,6 +121,7 @@ struct destination *destination_of_route(struct queue *queue, const struct route
 	span_copy(route->transport != NULL ? route->transport->pattern : span_str(""), d->pattern, sizeof(d->pattern));
 	if (route->host[0] != '\0' && d->host == NULL && (d->host = strdup(route->host)) == NULL)
 		return NULL;
+	d->used = clock_wall(); /* jobs of this turn of the loop are not counted yet */
 	d->kept = route->transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &where);
 	return d;
 }
@@ -385,7 +386,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 			if (d->waiting > 0)
 				outbound_come_back(all->queue, 0); /* a reload may have changed what it takes */
-			if (d->in_flight > 0 || d->waiting > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
+			if (d->in_flight > 0 || d->waiting > 0 || d->expected > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
 				link = &d->next;
 				continue;
 			}

@@ -32,6 +32,8 @@ struct job {
 	char *domain; /* of the first recipient */
 	unsigned repeats;
 	bool tried_before;
+	bool passed;	/* its sender's domain has had a turn for it */
+	unsigned round; /* of its sender's jobs that wait for such a turn */
 };
 
 /* Jobs of one sender. */
@@ -46,10 +48,11 @@ struct destination {
 	struct queue *queue;
 	struct lane *lanes, **lanes_tail; /* the first one's turn it is */
 	unsigned waiting, in_flight;
+	unsigned expected;  /* jobs that wait for their sender's turn */
 	double window;	    /* jobs at once */
 	unsigned deaths;    /* in a row */
 	int64_t dead_until; /* seconds since 1970; when it has passed one job tries it; 0: alive, as far as is known */
-	int64_t used;	    /* when there was last an answer */
+	int64_t used;	    /* when there was last an answer, or somebody for it */
 	int64_t turn_ms;    /* with relay-rate: when the next may go */
 	uint64_t number;    /* destination_number of key */
 	bool paused;	    /* by an administrator */
@@ -115,6 +118,20 @@ void outbound_retry(const struct message *message);
 void outbound_withdraw(struct message *message);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
+
+/* A job that waited elsewhere goes on to its destination. */
+void outbound_settle(struct job *job);
+/* Without an attempt of its own, until then (seconds since 1970). */
+void outbound_put_off(struct job *job, int64_t until, struct span why);
+
+/* ---- sending.c: send-rate, of the sender's domain ---- */
+int sending_start(struct queue *queue, struct err *err);
+/* false: it waits for its domain's turn, and goes on by outbound_settle; or it was put off. */
+bool sending_may_go(struct queue *queue, struct job *job);
+/* Those of this message that wait, as a list. */
+struct job *sending_withdraw(struct queue *queue, const struct message *message);
+/* Of a message from this sender; 0: no limit. */
+uint64_t sending_rate(const struct queue *queue, struct span sender);
 
 /* ---- pause.c ---- */
 /* Counts when it stands on the disk. E_LIMIT, E_IO and the like. */

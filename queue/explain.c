@@ -179,6 +179,8 @@ static void tell_destination(const struct explanation *x, struct span address, c
 	    count_waiting(x->queue, d->number));
 	if (limits.rate > 0)
 		say(x, address, "limit", "relay-rate: at most %llu messages a minute go there", (unsigned long long)limits.rate);
+	if (sending_rate(x->queue, span_str(x->sender)) > 0)
+		say(x, address, "limit", "send-rate: at most %llu messages a minute leave from senders of the domain of %s", (unsigned long long)sending_rate(x->queue, span_str(x->sender)), x->sender);
 	if (d->kept)
 		say(x, address, "result", "it waits in the queue: its transport block says hold");
 	else if (d->paused)

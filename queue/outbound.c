@@ -78,7 +78,7 @@ static void job_fail(struct job *job, int code, struct span line)
 }
 
 /* Without an attempt of its own: its destination is dead, or has more than enough. */
-static void job_put_off(struct job *job, int64_t until, struct span why)
+void outbound_put_off(struct job *job, int64_t until, struct span why)
 {
 	int64_t now = clock_wall(), wait = until > now ? until - now : 1;
 
@@ -121,7 +121,7 @@ static void withdraw_one(void *arg, struct destination *d)
 
 void outbound_withdraw(struct message *m)
 {
-	struct withdrawal w = {.message = m};
+	struct withdrawal w = {.message = m, .jobs = sending_withdraw(m->queue, m)};
 
 	destination_each(m->queue, withdraw_one, &w);
 	while (w.jobs != NULL) {
@@ -137,7 +137,7 @@ static void put_off_dead(struct destination *d, struct job *job)
 	char text[300];
 
 	snprintf(text, sizeof(text), "451 4.4.1 %s does not answer: %s", d->key, d->why);
-	job_put_off(job, d->dead_until, span_str(text));
+	outbound_put_off(job, d->dead_until, span_str(text));
 }
 
 /* ---- on their way ---- */
@@ -212,7 +212,7 @@ static void pump(struct destination *d)
 		}
 		destination_release(d);
 		if (is_kept)
-			job_put_off(job, clock_wall(), SPAN_LIT("451 4.3.0 it is kept by this server's administrator"));
+			outbound_put_off(job, clock_wall(), SPAN_LIT("451 4.3.0 it is kept by this server's administrator"));
 		else
 			job_fail(job, E_UNAVAILABLE, SPAN_LIT("451 4.3.0 it could not be handed to the relay"));
 	}
@@ -240,18 +240,20 @@ void outbound_retry(const struct message *m)
 
 /* ---- new jobs: those of one turn of the loop, so that a message's recipients at a destination go together ---- */
 
-static void settle_new(struct job *job)
+void outbound_settle(struct job *job)
 {
 	struct destination *d = job->destination;
 
 	if (d->queue->relay == NULL)
-		job_put_off(job, clock_wall() + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
+		outbound_put_off(job, clock_wall() + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
 	else if (destination_is_dead(d, clock_wall()))
 		put_off_dead(d, job);
 	else if (d->paused || d->kept)
-		job_put_off(job, clock_wall() + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
+		outbound_put_off(job, clock_wall() + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
 	else if (destination_is_full(d))
-		job_put_off(job, clock_wall() + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+		outbound_put_off(job, clock_wall() + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+	else if (!sending_may_go(d->queue, job))
+		return; /* it comes back */
 	else if (!destination_enter(d, job))
 		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
 	else
@@ -272,7 +274,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 
 		jobs = job->next;
 		job->next = NULL;
-		settle_new(job);
+		outbound_settle(job);
 	}
 }
 
@@ -418,7 +420,8 @@ static void repeat_rest(struct job *job)
 		return;
 	again->repeats = job->repeats + 1;
 	again->tried_before = job->tried_before;
-	settle_new(again);
+	again->passed = true;
+	outbound_settle(again);
 }
 
 /* What has no result is put off. */
@@ -551,5 +554,7 @@ int outbound_start(struct queue *queue, struct err *err)
 	queue->new_jobs_tail = &queue->new_jobs;
 	queue->turn = evtimer_new(daemon_base(queue->daemon), on_turn, queue);
 	queue->rate = evtimer_new(daemon_base(queue->daemon), on_rate, queue);
-	return queue->turn != NULL && queue->rate != NULL ? destinations_new(queue, err) : err_set(err, E_NOMEM, "no memory for a timer");
+	if (queue->turn == NULL || queue->rate == NULL)
+		return err_set(err, E_NOMEM, "no memory for a timer");
+	return sending_start(queue, err) == 0 ? destinations_new(queue, err) : err->code;
 }

@@ -115,6 +115,8 @@ struct queue {
 	struct job *new_jobs, **new_jobs_tail; /* made in this turn of the loop */
 	struct event *turn, *rate; /* new jobs; destinations that have to be slow */
 	uint32_t last_job;
+	struct sending *sendings; /* domains whose senders have a limit */
+	struct event *sending_turn;
 	struct control_server *control;
 	struct client *clients;
 	struct channel *channels;
