@@ -250,7 +250,6 @@ struct change {
 	struct err err;	      /* the same */
 };
 
-
 static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
 {
 	struct spool_record record = {.status = held ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = clock_wall()};

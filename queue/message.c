@@ -290,7 +290,7 @@ static void settle(struct message *m)
 	r = send_dsns(m);
 	if (r == E_AGAIN)
 		return;
-	if (r == 0 && count_open(m) > 0 && !any_dirty(m)) {
+	if (r == 0 && count_open(m) > 0 && !any_dirty(m) && !record_is_owed(m)) {
 		m->next = m->put_off;
 		message_rest(m);
 	} else if (r != 0 || count_open(m) > 0)

@@ -280,6 +280,8 @@ struct span target_done_text(const struct target *target);
 void record_keep(struct message *message);
 /* What changed about its recipients. */
 void record_rest(struct message *message);
+/* Somebody behind an alias has it, and the file does not say so yet. */
+bool record_is_owed(const struct message *message);
 /* Those elsewhere that have their copy while others are under way. */
 void record_done(struct message *message);
 

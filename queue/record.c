@@ -81,11 +81,24 @@ static void on_appended(struct disk_job *job)
 		message_rest(m);
 }
 
+static bool is_owed(const struct message *m, const struct target *t)
+{
+	return target_is_noted(t) && t->state == TARGET_DONE && message_is_open(&m->states[t->recipient]) && !target_was_done(t);
+}
+
+bool record_is_owed(const struct message *m)
+{
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		if (is_owed(m, t))
+			return true;
+	return false;
+}
+
 /* What has had the message: what else its recipient leads to is tried again without it. */
 static void add_done(const struct message *m, struct disk_job *job)
 {
 	for (const struct target *t = m->targets; t != NULL; t = t->next)
-		if (target_is_noted(t) && t->state == TARGET_DONE && message_is_open(&m->states[t->recipient]) && !target_was_done(t))
+		if (is_owed(m, t))
 			job->records[job->record_count++] = (struct spool_record){
 			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = clock_wall(), .text = target_done_text(t)};
 }

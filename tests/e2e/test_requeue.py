@@ -211,3 +211,23 @@ def test_one_copy_is_not_all_of_a_recipient(suite, remote, other):
     suite.mw("queue", "flush", qid)
     until(lambda: gone(suite, qid))
     assert len(remote.messages) == 1 and len(other.messages) == 1
+
+
+def test_a_copy_is_written_down_while_another_is_put_off(suite, remote, dead):
+    """Two hosts behind an alias: one takes it at the second attempt, when the other is not even tried."""
+    place = dead + " for dead.test"
+    suite.mw("alias", "add", "pair@example.com", "one@elsewhere.test", "two@dead.test")
+    remote.answers["RCPT"] = "450 4.2.1 not now"
+    qid = send(suite, "pair@example.com")
+    waits(suite, qid, "pair@example.com")
+    suite.mw("queue", "pause", place)
+    try:
+        remote.answers.clear()
+        suite.mw("queue", "flush", qid)
+        until(lambda: remote.messages)
+        assert waits(suite, qid, "pair@example.com")["attempts"] == 1  # of the other one nothing was learnt
+    finally:
+        suite.mw("queue", "resume", place)
+    suite.mw("queue", "flush", qid)
+    until(lambda: waits(suite, qid, "pair@example.com")["attempts"] == 2)
+    assert len(remote.messages) == 1
