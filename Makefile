@@ -35,6 +35,8 @@ CURL_LIBS     ?= -lcurl
 UNBOUND_LIBS  ?= -lunbound
 CMOCKA_LIBS   ?= -lcmocka
 
+comma := ,
+
 # ---- lib/, by level ----
 BASE    := $(addprefix lib/base/,buf.o checksum.o clock.o encode.o err.o json.o log.o near.o pool.o rfc3339.o secret.o span.o utf8.o)
 IPC     := $(addprefix lib/ipc/,codec.o socket.o types.o)
@@ -92,6 +94,7 @@ pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
+             filter.o list.o texts.o waiting.o walk.o \
              recover.o route.o schedule.o agent.o done.o record.o target.o \
              explain.o reroute.o pause.o sending.o) lib/smtp/address.o
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
@@ -192,12 +195,12 @@ $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/queue/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
-$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/queue/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -219,7 +222,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 ENGINES := $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o marks.o password.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
            control_failures.o defence.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o \
+           directory_app.o directory_place.o record.o export.o hash.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o queue/texts.o queue/waiting.o relay/recipients.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
@@ -267,7 +270,7 @@ $(B)/tests/asker: $(B)/obj/tests/e2e/asker.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker $(B)/tests/fill
 
 # Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
 damage_O := $(LIB_OBJS) auth/directory.o auth/directory_env.o auth/directory_app.o auth/directory_place.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
@@ -302,6 +305,12 @@ check-guessing: deps-rigs all
 	@$(RIG_ENV) tests/load/guessing.py $(RIG)
 check-soak: deps-rigs all $(LOAD_CLIENTS)
 	@$(RIG_ENV) tests/load/soak.py $(RIG)
+# A queue with very many messages for dead hosts: N=10000,100000 of them. Its tool for filling a spool syncs nothing.
+$(B)/tests/fill: $(B)/obj/tests/load/fill.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -Wl,--wrap=fsync -Wl,--wrap=fdatasync -o $@ $^ $(UNIT_LIBS)
+bench-queue: deps-rigs all $(B)/tests/fill
+	@$(RIG_ENV) tests/load/deferred.py $(subst $(comma), ,$(N))
 # What kills at a system call; and what a store says of itself.
 $(B)/tests/killer $(B)/tests/numbers: $(B)/tests/%: $(B)/obj/tests/crash/%.o $(B)/lib.a
 	@mkdir -p $(@D)
@@ -349,7 +358,6 @@ $$(P)/libexec/$(1): $$(addprefix $$(B)/obj/,$$($(1)_O) tests/plant/$$(PLANT).o) 
 	$$(CC) $$(CFLAGS) $$(HARDEN_LDFLAGS) $$(LDFLAGS) $$(addprefix -Wl$$(comma)--wrap=,$$(call plant_line,2)) -o $$@ \
 		$$(filter %.o,$$^) $$($(1)_L)
 endef
-comma := ,
 $(foreach d,$(PLANT_IN),$(eval $(call planted,$(d))))
 
 # All else is the suite's own.
@@ -499,4 +507,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall
+.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall

@@ -333,7 +333,8 @@ static void on_committed(struct disk_job *job)
 	struct spool_file file = {.id = job->id, .content = job->content, .envelope = commit->envelope};
 	uint32_t client = commit->client != NULL ? commit->client->number : 0;
 	uint32_t sender = message_sender(queue, &commit->envelope);
-	struct message *message = NULL;
+	struct message *message;
+	bool has_room;
 
 	if (job->code != 0) {
 		commit_failed(commit, job);
@@ -345,18 +346,22 @@ static void on_committed(struct disk_job *job)
 		send_committed(commit->client, job->id, 0, "");
 	if (commit->done != NULL)
 		commit->done(commit->arg, 0);
-	if (message_has_room(queue, sender)) {
-		message = message_new(queue, job->fd, commit->pool, &file);
-		commit->pool = NULL; /* the message's, or gone with it */
-	}
+	has_room = message_has_room(queue, sender);
+	message = message_new(queue, job->fd, commit->pool, &file);
+	commit->pool = NULL; /* the message's, or gone with it */
 	commit_free(commit);
 	if (message == NULL) {
 		close(job->fd);
-		schedule_new(queue, file.id, sender);
+		schedule_add(queue, file.id, clock_wall() + 1, false);
 		return;
 	}
 	message->client = client;
-	message_run(message);
+	if (has_room) {
+		message_run(message);
+		return;
+	}
+	message->next = clock_wall() + 1;
+	message_rest(message);
 }
 
 /* envelope: encoded; copied into the job and, for the message in memory, decoded from a pooled copy. */

@@ -1,172 +1,16 @@
 /* The control requests: list, show, cat, flush, hold, release, delete. */
-#include "queue/destination.h"
+#include "queue/control.h"
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "net/control.h"
+#include "queue/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-struct filter {
-	struct span sender, recipient, status, destination, reason;
-	int64_t before; /* came before that, seconds since 1970; 0: whenever */
-	bool any; /* one of them, or --all */
-	struct span to; /* of reroute; no filter */
-};
-
-const char *queue_status_name(enum spool_status s)
-{
-	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept", "requeued", "rerouted"};
-
-	return names[s];
-}
-
-static const char *message_status(const struct message *m)
-{
-	if (m->held)
-		return "held";
-	if (schedule_is_early(m))
-		return "scheduled";
-	return m->busy > 0 || m->dsn_pending ? "active" : "deferred";
-}
-
-static void row_begin(struct buf *row, const struct message *m, size_t recipient)
-{
-	char id[SPOOL_ID_TEXT];
-
-	spool_id_format(m->id, id);
-	buf_init(row, CONTROL_PIECE);
-	buf_printf(row, "{\"id\":\"%s\",\"status\":\"%s\",\"size\":%llu,\"arrived\":%lld,\"next\":%lld,\"sender\":", id, message_status(m),
-	    (unsigned long long)m->file.content, (long long)m->file.envelope.arrived, (long long)m->next);
-	json_add_string(row, m->file.envelope.sender);
-	buf_add_str(row, ",\"recipient\":");
-	json_add_string(row, m->file.envelope.recipients[recipient].address);
-}
-
-static void row_end(struct control_reply *reply, struct buf *row, struct span reason)
-{
-	buf_add_str(row, ",\"reason\":");
-	json_add_string(row, reason);
-	buf_add_char(row, '}');
-	control_reply_row(reply, buf_span(row));
-	buf_fini(row);
-}
-
-/* The first recipient that still waits stands for the message in the list. */
-static void row_message(struct control_reply *reply, const struct message *m)
-{
-	struct buf row;
-	size_t shown = 0;
-
-	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-		if (m->states[i].status == SPOOL_PENDING || m->states[i].status == SPOOL_DEFERRED) {
-			shown = i;
-			break;
-		}
-	row_begin(&row, m, shown);
-	buf_printf(&row, ",\"recipient_count\":%zu", m->file.envelope.recipient_count);
-	row_end(reply, &row, m->states[shown].text);
-}
-
-static void row_recipient(struct control_reply *reply, const struct message *m, size_t i)
-{
-	struct buf row;
-
-	row_begin(&row, m, i);
-	buf_printf(&row, ",\"recipient_status\":\"%s\",\"attempts\":%u", queue_status_name(m->states[i].status), m->states[i].attempts);
-	buf_add_str(&row, ",\"way\":");
-	json_add_string(&row, m->states[i].way);
-	row_end(reply, &row, m->states[i].text);
-}
-
-static bool has_reason(const struct message *m, struct span part)
-{
-	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-		if (memmem(m->states[i].text.ptr, m->states[i].text.len, part.ptr, part.len) != NULL)
-			return true;
-	return false;
-}
-
-static bool matches(const struct message *m, const struct filter *f)
-{
-	bool recipient = f->recipient.len == 0;
-	struct route route;
-
-	if (f->before != 0 && m->file.envelope.arrived >= f->before)
-		return false;
-	if (f->destination.len > 0 && !span_caseeq(outbound_destination_name(m, &route), f->destination))
-		return false;
-	if (f->reason.len > 0 && !has_reason(m, f->reason))
-		return false;
-	for (size_t i = 0; i < m->file.envelope.recipient_count && !recipient; i++)
-		recipient = span_caseeq(m->file.envelope.recipients[i].address, f->recipient);
-	return recipient && !m->deleted && (f->sender.len == 0 || span_caseeq(m->file.envelope.sender, f->sender)) &&
-	       (f->status.len == 0 || span_eq(f->status, span_str(message_status(m))));
-}
-
-/* Calls fn for each message of the queue, waiting ones read from their files. fn may free the message. */
-static size_t each_message(struct queue *queue, void (*fn)(void *arg, struct message *m), void *arg)
-{
-	size_t count = queue->heap_count, seen = 0;
-	struct waiting *copy = reallocarray(NULL, count + 1, sizeof(*copy));
-	uint64_t *active = reallocarray(NULL, queue->active_count + 1, sizeof(*active));
-	size_t active_count = 0;
-
-	if (copy == NULL || active == NULL)
-		goto out;
-	if (count > 0)
-		memcpy(copy, queue->heap, count * sizeof(*copy));
-	for (size_t b = 0; b < QUEUE_ACTIVE_BUCKETS; b++)
-		for (struct message *m = queue->active[b]; m != NULL; m = m->bucket_next)
-			active[active_count++] = m->id;
-	for (size_t i = 0; i < active_count; i++) {
-		struct message *m = message_find(queue, active[i]);
-
-		if (m != NULL) {
-			fn(arg, m);
-			seen++;
-		}
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct message *m;
-		struct err err = {0};
-
-		if (message_find(queue, copy[i].id) != NULL || message_load(queue, copy[i].id, false, &m, &err) != 0)
-			continue;
-		if (copy[i].next != INT64_MAX)
-			m->next = copy[i].next;
-		fn(arg, m);
-		seen++;
-		m = message_find(queue, copy[i].id);
-		if (m != NULL && m->busy == 0 && !m->dsn_pending && !m->writing)
-			message_free(m);
-	}
-out:
-	free(copy);
-	free(active);
-	return seen;
-}
-
-struct listing {
-	struct control_reply *reply;
-	const struct filter *filter;
-	size_t count;
-};
-
-static void list_one(void *arg, struct message *m)
-{
-	struct listing *l = arg;
-
-	if (!matches(m, l->filter))
-		return;
-	row_message(l->reply, m);
-	l->count++;
-}
 
 /* ---- one message by its id ---- */
 
@@ -229,7 +73,7 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 		queue_control_attempts(reply, m);
 	else
 		for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-			row_recipient(reply, m, i);
+			queue_control_row_recipient(reply, m, i);
 	if (loaded)
 		message_free(m);
 	control_reply_done(reply, EX_OK, "%s", "");
@@ -241,13 +85,19 @@ enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE, ACTION_B
 
 struct change {
 	struct queue *queue;
-	const struct filter *filter;
+	struct filter filter;
 	enum action action;
 	struct reroute reroute;
 	size_t count, failed;
 	int code; /* of the last that failed */
 	uint32_t directories; /* bit i: a file of the i-th is gone */
 	struct err err;	      /* the same */
+	/* Of all that fit: */
+	struct control_reply *reply;
+	struct pool *pool; /* of the filter and of reroute */
+	struct walk *walk; /* until its end */
+	unsigned flying;   /* messages that a thread has */
+	uint32_t number;
 };
 
 static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
@@ -347,27 +197,30 @@ static int act(struct change *c, struct message *m, struct err *err)
 	return 0;
 }
 
-static void change_message(struct change *c, struct message *m)
+/* One has been done with, or has not. */
+static void change_count(struct change *c, uint64_t id, int code)
 {
-	unsigned directory = queue_directory_of(m->id);
-	int r = act(c, m, &c->err);
-
-	if (r != 0) {
-		c->code = r;
+	if (code != 0) {
+		c->code = code;
 		c->failed++;
 		return;
 	}
 	c->count++;
 	if (c->action == ACTION_DELETE)
-		c->directories |= UINT32_C(1) << directory;
+		c->directories |= UINT32_C(1) << queue_directory_of(id);
 }
 
-static void change_one(void *arg, struct message *m)
+static void change_message(struct change *c, struct message *m)
 {
-	struct change *c = arg;
+	uint64_t id = m->id;
 
-	if (matches(m, c->filter) && !(c->action == ACTION_FLUSH && schedule_is_early(m)) && (c->action != ACTION_REROUTE || reroute_concerns(m, &c->reroute)))
-		change_message(c, m);
+	change_count(c, id, act(c, m, &c->err));
+}
+
+static bool is_meant(const struct change *c, const struct message *m)
+{
+	return filter_matches(m, &c->filter) && !(c->action == ACTION_FLUSH && schedule_is_early(m)) &&
+	       (c->action != ACTION_REROUTE || reroute_concerns(m, &c->reroute));
 }
 
 /* What was deleted does not come back after a power cut: once for a directory, however many it were. */
@@ -390,11 +243,14 @@ static void sync_directories(struct change *c)
 
 static void change_done(struct change *c, struct control_reply *reply)
 {
-	sync_directories(c);
+	char left[100] = "";
+
+	if (c->pool != NULL)
+		queue_control_left(c->queue, left, sizeof(left));
 	if (c->failed > 0)
 		control_reply_done(reply, exit_of(c->code), "%zu of %zu done; %s", c->count, c->count + c->failed, c->err.text);
 	else
-		control_reply_done(reply, EX_OK, "%zu message%s", c->count, c->count == 1 ? "" : "s");
+		control_reply_done(reply, EX_OK, "%zu message%s%s%s", c->count, c->count == 1 ? "" : "s", left[0] != '\0' ? "; " : "", left);
 }
 
 static void change_ids(struct change *c, const struct span *ids, size_t count)
@@ -418,50 +274,266 @@ static void change_ids(struct change *c, const struct span *ids, size_t count)
 	}
 }
 
-static bool parse_filter(const struct span *args, size_t count, struct filter *f, size_t *ids)
+/* ---- changes of all that fit, while mail goes on ---- */
+
+enum { CHANGE_FLYING = 64 /* commits wait behind them */, CHANGE_POOL_MAX = 256 * 1024 };
+
+static void log_change(const struct change *c, uint64_t id, const struct err *err)
 {
-	struct span older = span_str("");
-	uint64_t ms;
+	const struct log_ctx *log = daemon_log(c->queue->daemon);
+	char text[SPOOL_ID_TEXT];
 
-	*ids = 0;
-	for (size_t i = 2; i < count; i++) {
-		struct span *value = span_eq(args[i], SPAN_LIT("--sender")) || span_eq(args[i], SPAN_LIT("--from")) ? &f->sender
-			: span_eq(args[i], SPAN_LIT("--recipient")) ? &f->recipient
-			: span_eq(args[i], SPAN_LIT("--destination")) ? &f->destination
-			: span_eq(args[i], SPAN_LIT("--reason")) ? &f->reason
-			: span_eq(args[i], SPAN_LIT("--older")) ? &older
-			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status
-			: span_eq(args[i], SPAN_LIT("--to")) ? &f->to : NULL;
+	spool_id_format(id, text);
+	if (err != NULL)
+		log_event(EV_queue_error, log, F_STR("qid", text), F_STR("action", action_names[c->action]), F_ERR(err));
+	else
+		log_event(EV_queue_admin, log, F_STR("qid", text), F_STR("action", action_names[c->action]));
+}
 
-		if (span_eq(args[i], SPAN_LIT("--all"))) {
-			f->any = true;
-		} else if (value != NULL) {
-			if (i + 1 == count)
-				return false;
-			*value = args[++i];
-			f->any |= value != &f->to;
-		} else if (span_startswith(args[i], SPAN_LIT("--"))) {
-			return false;
-		} else {
-			(*ids)++;
-		}
+/* A thread has done its part of one. */
+static void change_landed(struct change *c, const struct disk_job *job)
+{
+	if (job->code != 0)
+		c->err = job->err;
+	change_count(c, job->id, job->code);
+	log_change(c, job->id, job->code != 0 ? &job->err : NULL);
+	c->flying--;
+}
+
+static void change_go_on(struct change *c);
+
+static void on_deleted(struct disk_job *job)
+{
+	struct change *c = job->arg;
+
+	if (job->code == E_NOTFOUND)
+		job->code = 0;
+	if (job->code != 0)
+		schedule_add(c->queue, job->id, clock_wall() + 60, false);
+	change_landed(c, job);
+	change_go_on(c);
+}
+
+/* What waits is nobody's: its file goes without having been read. */
+static enum walk_next delete_waiting(struct change *c, uint64_t id)
+{
+	struct disk_job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return WALK_LATER;
+	schedule_remove(c->queue, id);
+	job->kind = DISK_UNLINK;
+	job->id = id;
+	job->fd = -1;
+	job->done = on_deleted;
+	job->arg = c;
+	c->flying++;
+	disk_submit(c->queue->disk, job);
+	return WALK_ON;
+}
+
+/* Once for all of a change that go there. */
+static void wake_once(struct change *c, struct destination *d)
+{
+	if (d == NULL || d->woken == c->number)
+		return;
+	d->woken = c->number;
+	outbound_wake(d);
+}
+
+/* Its destination is tried though it may be dead. */
+static enum walk_next flush_waiting(struct change *c, struct waiting *w)
+{
+	struct destination *d = w->destination != NULL ? destination_by_number(c->queue, w->destination->hash) : NULL;
+	uint64_t id = w->id;
+
+	if (w->wished && waiting_due(c->queue->waiting, w) > clock_wall())
+		return WALK_ON;
+	schedule_now(c->queue, w);
+	wake_once(c, d);
+	change_count(c, id, 0);
+	log_change(c, id, NULL);
+	return WALK_ON;
+}
+
+static void on_noted(struct disk_job *job)
+{
+	struct message *m = message_find(((struct change *)job->arg)->queue, job->id);
+	struct change *c = job->arg;
+
+	m->writing = false;
+	change_landed(c, job);
+	if (m->deleted) {
+		message_remove(m);
+	} else if (job->code == 0) {
+		message_rest(m);
+	} else { /* its file knows */
+		schedule_add(c->queue, m->id, clock_wall() + 60, false);
+		message_free(m);
 	}
-	if (older.len > 0 && !conf_parse_time(older, &ms))
+	change_go_on(c);
+}
+
+static bool is_noted(enum action action)
+{
+	return action == ACTION_HOLD || action == ACTION_RELEASE || action == ACTION_REQUEUE;
+}
+
+/* What its record says, though the thread is not back: others may change it before. */
+static void take_note(struct change *c, struct message *m)
+{
+	struct route route;
+
+	m->next = clock_wall();
+	if (c->action != ACTION_REQUEUE) {
+		m->held = c->action == ACTION_HOLD;
+		return;
+	}
+	wake_once(c, destination_find(c->queue, outbound_destination_name(m, &route)));
+	requeue_apply(m);
+	m->anew = true;
+}
+
+/* By a thread; m is on no way but this one. */
+static bool note_waiting(struct change *c, struct message *m)
+{
+	struct disk_job *job = calloc(1, sizeof(*job));
+
+	if (job != NULL)
+		job->records = calloc(1, sizeof(*job->records));
+	if (job == NULL || job->records == NULL) {
+		free(job);
 		return false;
-	f->before = older.len > 0 ? clock_wall() - (int64_t)(ms / 1000) : 0;
+	}
+	*job->records = (struct spool_record){.status = c->action == ACTION_HOLD ? SPOOL_HOLD : c->action == ACTION_RELEASE ? SPOOL_RELEASE : SPOOL_REQUEUED, .recipient = UINT32_MAX, .when = clock_wall()};
+	job->record_count = 1;
+	job->kind = DISK_APPEND;
+	job->id = m->id;
+	job->fd = m->fd;
+	job->done = on_noted;
+	job->arg = c;
+	schedule_remove(c->queue, m->id);
+	take_note(c, m);
+	m->writing = true;
+	c->flying++;
+	disk_submit(c->queue->disk, job);
 	return true;
 }
 
-static bool is_status(struct span s)
+/* From its file: what is known of it does not suffice. */
+static enum walk_next change_file(struct change *c, const struct waiting *w)
 {
-	return s.len == 0 || span_eq(s, SPAN_LIT("active")) || span_eq(s, SPAN_LIT("deferred")) || span_eq(s, SPAN_LIT("scheduled")) ||
-	       span_eq(s, SPAN_LIT("held"));
+	struct message *m;
+	struct err err = {0};
+	uint64_t id = w->id;
+
+	if (c->queue->active_count > c->queue->active_max - c->queue->active_max / 8)
+		return WALK_LATER; /* notifications of those before are on their way */
+	if (message_load(c->queue, id, false, &m, &err) != 0)
+		return WALK_ON;
+	if (!w->held)
+		m->next = waiting_due(c->queue->waiting, w);
+	if (is_meant(c, m) && !(is_noted(c->action) && note_waiting(c, m)))
+		change_message(c, m);
+	m = message_find(c->queue, id); /* it may be gone, or its notification on the way */
+	if (m != NULL && !is_under_way(m))
+		message_free(m);
+	return WALK_ON;
 }
 
-static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args,
-    struct filter *filter, size_t ids, enum action action)
+static enum walk_next change_active(struct change *c, struct message *m)
 {
-	struct change change = {.queue = queue, .filter = filter, .action = action};
+	if (!is_meant(c, m))
+		return WALK_ON;
+	if (m->writing)
+		disk_settle(c->queue->disk);
+	change_message(c, m);
+	return WALK_ON;
+}
+
+static enum walk_next change_one(void *arg, uint64_t id)
+{
+	struct change *c = arg;
+	struct message *m = message_find(c->queue, id);
+	struct waiting *w = m == NULL ? waiting_find(c->queue->waiting, id) : NULL;
+	enum filter_fit fit = w != NULL ? filter_fits(c->queue->waiting, w, &c->filter) : FILTER_NO;
+
+	if (c->flying >= CHANGE_FLYING)
+		return WALK_WAIT;
+	if (m != NULL)
+		return change_active(c, m);
+	if (fit == FILTER_NO)
+		return WALK_ON;
+	if (fit == FILTER_YES && c->action == ACTION_DELETE)
+		return delete_waiting(c, id);
+	if (fit == FILTER_YES && c->action == ACTION_FLUSH && (w->destination != NULL || !w->several))
+		return flush_waiting(c, w);
+	return change_file(c, w);
+}
+
+static void change_free(struct change *c)
+{
+	pool_free(&c->pool);
+	free(c);
+}
+
+static void sync_by_thread(struct disk_job *job)
+{
+	sync_directories(job->arg);
+}
+
+static void on_synced(struct disk_job *job)
+{
+	struct change *c = job->arg;
+
+	change_done(c, c->reply);
+	change_free(c);
+}
+
+/* After a thread's work: more of them, or the end. */
+static void change_go_on(struct change *c)
+{
+	if (c->walk != NULL) {
+		walk_go_on(c->walk);
+		return;
+	}
+	if (c->flying > 0)
+		return;
+	if (c->directories != 0 && disk_work(c->queue->disk, sync_by_thread, on_synced, c))
+		return;
+	sync_directories(c);
+	change_done(c, c->reply);
+	change_free(c);
+}
+
+static void change_walked(void *arg)
+{
+	struct change *c = arg;
+
+	c->walk = NULL;
+	change_go_on(c);
+}
+
+static bool change_all(struct queue *queue, struct control_reply *reply, const struct filter *filter, enum action action, const struct reroute *reroute)
+{
+	struct change *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return false;
+	*c = (struct change){.queue = queue, .reply = reply, .action = action, .number = ++queue->last_change, .reroute = *reroute, .pool = pool_new(NULL, CHANGE_POOL_MAX)};
+	if (c->pool != NULL && reroute->destination.len > 0)
+		c->reroute.destination = pool_span(c->pool, reroute->destination);
+	if (c->pool != NULL && filter_copy(c->pool, filter, &c->filter) && !pool_starved(c->pool))
+		c->walk = walk_begin(queue, change_one, change_walked, c);
+	if (c->walk != NULL)
+		return true;
+	change_free(c);
+	return false;
+}
+
+static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, struct filter *filter, size_t ids, enum action action)
+{
+	struct change change = {.queue = queue, .action = action};
 
 	if (action == ACTION_REROUTE && reroute_parse(daemon_conf(queue->daemon), filter->to, &change.reroute, &change.err) != 0) {
 		control_reply_done(reply, EX_USAGE, "%s", change.err.text);
@@ -474,17 +546,17 @@ static void do_change(struct queue *queue, struct control_reply *reply, const st
 	if (ids > 0 && !filter->any) {
 		disk_settle(queue->disk);
 		change_ids(&change, args + 2, ids);
+		sync_directories(&change);
 		change_done(&change, reply);
 		return;
 	}
 	if (!filter->any || ids > 0) {
 		control_reply_done(reply, EX_USAGE, "name messages by id, or by --sender or --recipient, or --all for all %zu of them",
-		    queue->heap_count + queue->active_count);
+		    waiting_count(queue->waiting) + queue->active_count);
 		return;
 	}
-	disk_settle(queue->disk);
-	each_message(queue, change_one, &change);
-	change_done(&change, reply);
+	if (!change_all(queue, reply, filter, action, &change.reroute))
+		control_reply_done(reply, EX_TEMPFAIL, "no memory for that");
 }
 
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
@@ -492,20 +564,18 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 {
 	struct queue *queue = arg;
 	struct filter filter = {0};
-	struct listing listing = {.reply = reply, .filter = &filter};
 	struct span verb = count > 1 ? args[1] : span_str("");
 	enum action action;
 	size_t ids;
 
 	(void)input;
 	(void)secret;
-	if (!parse_filter(args, count, &filter, &ids)) {
+	if (!filter_parse(args, count, &filter, &ids)) {
 		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
-	} else if (!is_status(filter.status)) {
+	} else if (!filter_status_is_known(filter.status)) {
 		control_reply_done(reply, EX_USAGE, "a status is active, deferred, scheduled or held");
 	} else if (span_eq(verb, SPAN_LIT("list"))) {
-		each_message(queue, list_one, &listing);
-		control_reply_done(reply, EX_OK, "%s", listing.count > 0 ? "" : filter.any ? "no message fits" : "the queue is empty");
+		queue_control_list(queue, reply, &filter);
 	} else if (span_eq(verb, SPAN_LIT("show")) && ids == 1) {
 		do_show(queue, reply, args[2], SHOW_RECIPIENTS);
 	} else if (span_eq(verb, SPAN_LIT("cat")) && ids == 1) {

@@ -1,5 +1,5 @@
 /* The control requests about destinations: stats, pause, resume; and what was tried for one message. */
-#include "queue/destination.h"
+#include "queue/control.h"
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -13,24 +13,25 @@ enum { STATS_AGES = 8, STATS_FIRST = 300 };
 
 /* Messages of one destination that wait, by how long ago they came: up to five minutes, ten, twenty … */
 struct stats_row {
-	uint64_t destination;
-	uint64_t example; /* one of them */
+	struct text *destination; /* NULL: here, to several, or not known */
 	size_t total;
 	size_t ages[STATS_AGES];
+};
+
+struct stats {
+	struct stats_row *rows;
+	size_t count, size;
 };
 
 static int compare_rows(const void *a, const void *b)
 {
 	const struct stats_row *x = a, *y = b;
+	struct span p = text_span(x->destination), q = text_span(y->destination);
+	int r = memcmp(p.ptr, q.ptr, p.len < q.len ? p.len : q.len);
 
-	return x->total != y->total ? (x->total < y->total) - (x->total > y->total) : (x->destination > y->destination) - (x->destination < y->destination);
-}
-
-static int compare_waiting(const void *a, const void *b)
-{
-	const struct waiting *x = a, *y = b;
-
-	return (x->destination > y->destination) - (x->destination < y->destination);
+	if (x->total != y->total)
+		return (x->total < y->total) - (x->total > y->total);
+	return r != 0 ? r : (p.len > q.len) - (p.len < q.len);
 }
 
 static void count_age(struct stats_row *row, uint64_t id, int64_t now)
@@ -46,67 +47,57 @@ static void count_age(struct stats_row *row, uint64_t id, int64_t now)
 	row->total++;
 }
 
-/* One row for each destination, the fullest first. NULL: no memory. */
-static struct stats_row *gather_stats(struct queue *queue, size_t *count)
+/* The row of a destination, whose text has its number; the first row is of those without one. NULL: no memory. */
+static struct stats_row *row_for(struct stats *stats, struct text *destination)
 {
-	struct waiting *copy = reallocarray(NULL, queue->heap_count + 1, sizeof(*copy));
-	struct stats_row *rows = calloc(queue->heap_count + 1, sizeof(*rows));
+	if (destination != NULL && destination->row != 0)
+		return &stats->rows[destination->row];
+	if (destination == NULL && stats->count > 0)
+		return &stats->rows[0];
+	if (stats->count == stats->size) {
+		size_t size = stats->size > 0 ? 2 * stats->size : 64;
+		struct stats_row *rows = reallocarray(stats->rows, size, sizeof(*rows));
+
+		if (rows == NULL)
+			return NULL;
+		stats->rows = rows;
+		stats->size = size;
+	}
+	if (destination != NULL)
+		destination->row = (uint32_t)stats->count;
+	stats->rows[stats->count] = (struct stats_row){.destination = destination};
+	return &stats->rows[stats->count++];
+}
+
+/* One row for each destination, the fullest first. false: no memory. */
+static bool gather_stats(struct queue *queue, struct stats *stats)
+{
 	int64_t now = clock_wall();
+	bool good = row_for(stats, NULL) != NULL;
 
-	*count = 0;
-	if (copy == NULL || rows == NULL) {
-		free(copy);
-		free(rows);
-		return NULL;
+	for (size_t i = 0; i < waiting_count(queue->waiting) && good; i++) {
+		const struct waiting *w = waiting_at(queue->waiting, i);
+		struct stats_row *row = row_for(stats, w->destination);
+
+		good = row != NULL;
+		if (good)
+			count_age(row, w->id, now);
 	}
-	if (queue->heap_count > 0)
-		memcpy(copy, queue->heap, queue->heap_count * sizeof(*copy));
-	qsort(copy, queue->heap_count, sizeof(*copy), compare_waiting);
-	for (size_t i = 0; i < queue->heap_count; i++) {
-		if (i == 0 || copy[i].destination != copy[i - 1].destination)
-			rows[(*count)++] = (struct stats_row){.destination = copy[i].destination, .example = copy[i].id};
-		count_age(&rows[*count - 1], copy[i].id, now);
-	}
-	free(copy);
-	qsort(rows, *count, sizeof(*rows), compare_rows);
-	return rows;
+	for (size_t i = 1; i < stats->count; i++)
+		stats->rows[i].destination->row = 0;
+	if (good)
+		qsort(stats->rows, stats->count, sizeof(*stats->rows), compare_rows);
+	return good;
 }
 
-/* The heap has numbers; a message of it has the name. */
-static void add_name(struct queue *queue, struct buf *out, const struct stats_row *row)
-{
-	struct message *m;
-	struct err err;
-	struct route route;
-	bool loaded = message_find(queue, row->example) == NULL;
-
-	if (row->destination == 0) {
-		json_add_string(out, SPAN_LIT("(here, or several)"));
-		return;
-	}
-	if (row->total == 0) {
-		json_add_string(out, span_str(destination_by_number(queue, row->destination)->key));
-		return;
-	}
-	m = message_find(queue, row->example);
-	if (m == NULL && message_load(queue, row->example, false, &m, &err) != 0) {
-		json_add_string(out, SPAN_LIT("(unknown)"));
-		return;
-	}
-	json_add_string(out, outbound_destination_name(m, &route));
-	if (loaded)
-		message_free(m);
-}
-
-static void row_stats(struct queue *queue, struct control_reply *reply, const struct stats_row *row)
+static void row_stats(struct control_reply *reply, const struct destination *d, struct span name, const struct stats_row *row)
 {
 	static const char *const names[STATS_AGES] = {"5m", "10m", "20m", "40m", "80m", "160m", "320m", "older"};
-	const struct destination *d = destination_by_number(queue, row->destination);
 	struct buf out;
 
 	buf_init(&out, CONTROL_PIECE);
 	buf_add_str(&out, "{\"destination\":");
-	add_name(queue, &out, row);
+	json_add_string(&out, name);
 	buf_printf(&out, ",\"total\":%zu", row->total);
 	for (size_t i = 0; i < STATS_AGES; i++)
 		buf_printf(&out, ",\"%s\":%zu", names[i], row->ages[i]);
@@ -118,41 +109,50 @@ static void row_stats(struct queue *queue, struct control_reply *reply, const st
 	buf_fini(&out);
 }
 
+static void row_waiting(struct queue *queue, struct control_reply *reply, const struct stats_row *row)
+{
+	if (row->destination != NULL)
+		row_stats(reply, destination_by_number(queue, row->destination->hash), text_span(row->destination), row);
+	else
+		row_stats(reply, NULL, SPAN_LIT("(here, or several)"), row);
+}
+
 struct idle {
-	struct queue *queue;
 	struct control_reply *reply;
-	const struct stats_row *rows;
-	size_t count;
+	const struct stats *stats;
 };
 
 /* One that is paused is not to be forgotten when nothing waits for it. */
 static void add_paused(void *arg, struct destination *d)
 {
+	static const struct stats_row none;
 	struct idle *idle = arg;
-	struct stats_row none = {.destination = d->number};
 
-	for (size_t i = 0; i < idle->count; i++)
-		if (idle->rows[i].destination == d->number)
+	if (!d->paused)
+		return;
+	for (size_t i = 0; i < idle->stats->count; i++)
+		if (idle->stats->rows[i].destination != NULL && span_eq(text_span(idle->stats->rows[i].destination), span_str(d->key)))
 			return;
-	if (d->paused)
-		row_stats(idle->queue, idle->reply, &none);
+	row_stats(idle->reply, d, span_str(d->key), &none);
 }
 
 void queue_control_stats(struct queue *queue, struct control_reply *reply)
 {
-	struct idle idle = {.queue = queue, .reply = reply};
-	struct stats_row *rows = gather_stats(queue, &idle.count);
+	struct stats stats = {0};
+	struct idle idle = {reply, &stats};
+	char left[100];
 
-	if (rows == NULL) {
+	queue_control_left(queue, left, sizeof(left));
+	if (gather_stats(queue, &stats)) {
+		for (size_t i = 0; i < stats.count; i++)
+			if (stats.rows[i].total > 0)
+				row_waiting(queue, reply, &stats.rows[i]);
+		destination_each(queue, add_paused, &idle);
+		control_reply_done(reply, EX_OK, "%s", left[0] != '\0' ? left : waiting_count(queue->waiting) > 0 ? "" : "nothing waits");
+	} else {
 		control_reply_done(reply, EX_TEMPFAIL, "no memory for the figures");
-		return;
 	}
-	for (size_t i = 0; i < idle.count; i++)
-		row_stats(queue, reply, &rows[i]);
-	idle.rows = rows;
-	destination_each(queue, add_paused, &idle);
-	free(rows);
-	control_reply_done(reply, EX_OK, "%s", idle.count > 0 ? "" : "nothing waits");
+	free(stats.rows);
 }
 
 /* As it is known; else a domain, in small letters. NULL: no memory. */

@@ -17,10 +17,11 @@
 #include <string.h>
 
 enum {
-	DESTINATION_BUCKETS = 1024,
+	DESTINATION_BUCKETS = 16384,
 	DESTINATION_FIRST = 5,	      /* jobs at once for one of which nothing is known yet */
 	DESTINATION_PROBE_WAITING = 4, /* jobs that wait for the one that tries whether it is alive */
 	DESTINATION_WAITING = 2000,   /* jobs of one destination in memory; further messages wait in their files */
+	DESTINATION_PROBES = 2,	      /* jobs of messages tried before, in memory, while it is not known whether it answers */
 	DESTINATION_BUSY_S = 10,      /* when it has enough: come again in so many seconds */
 	DESTINATION_IDLE_S = 600,     /* one without jobs is forgotten */
 	DESTINATION_SWEEP_S = 60,
@@ -71,6 +72,12 @@ const char *destination_state(const struct destination *d)
 	return d->kept ? "kept" : d->paused ? "paused" : d->dead_until > clock_wall() ? "dead" : destination_is_full(d) ? "full" : "open";
 }
 
+/* It was dead, or nobody has reached it since the start: one attempt shows it for all that were tried before. */
+static bool is_doubtful(const struct destination *d)
+{
+	return d->dead_until != 0 || !d->reached;
+}
+
 int64_t destination_busy_until(const struct queue *queue, uint64_t number)
 {
 	const struct destination *d = destination_by_number(queue, number);
@@ -78,9 +85,11 @@ int64_t destination_busy_until(const struct queue *queue, uint64_t number)
 
 	if (d == NULL)
 		return 0;
-	if (d->paused || d->kept || destination_is_full(d))
+	if (!d->paused && !d->kept && destination_is_dead(d, now))
+		return d->dead_until;
+	if (d->paused || d->kept || destination_is_full(d) || (is_doubtful(d) && d->in_flight + d->waiting >= DESTINATION_PROBES))
 		return now + DESTINATION_BUSY_S;
-	return destination_is_dead(d, now) ? d->dead_until : 0;
+	return 0;
 }
 
 struct destination *destination_find(struct queue *queue, struct span key)
@@ -316,9 +325,15 @@ void destination_limits(const struct destination *d, struct destination_limits *
 	*out = (struct destination_limits){.window = room(d), .rate = setting_of(d, CONF_relay_rate)};
 }
 
+/* What was tried before waits for the answer of the one before it: it is not known whether there is one. */
+static bool waits_for_proof(const struct destination *d)
+{
+	return !d->reached && d->in_flight > 0 && d->lanes->jobs->tried_before;
+}
+
 struct job *destination_take(struct destination *d)
 {
-	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || destination_is_dead(d, clock_wall()) || !has_turn(d))
+	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || waits_for_proof(d) || destination_is_dead(d, clock_wall()) || !has_turn(d))
 		return NULL;
 	d->in_flight++;
 	return take_job(d);
@@ -338,15 +353,19 @@ static void grow(struct destination *d)
 		log_state(d, EV_queue_alive);
 	}
 	d->deaths = 0;
+	d->reached = true;
 	if (d->window < most(d))
 		d->window += 1.0 / d->window;
 }
 
-static void shrink(struct destination *d, struct span why)
+/* tried_before: it did not go through at an earlier attempt either, perhaps before a restart. */
+static void shrink(struct destination *d, bool tried_before, struct span why)
 {
+	bool is_proven = !d->reached && tried_before;
+
 	span_copy(why, d->why, sizeof(d->why));
 	d->window -= 1;
-	if (d->window >= 1 && !is_probed(d))
+	if (d->window >= 1 && !is_probed(d) && !is_proven)
 		return;
 	d->window = 1;
 	if (destination_is_dead(d, clock_wall()))
@@ -361,14 +380,14 @@ void destination_release(struct destination *d)
 	d->in_flight--;
 }
 
-void destination_answered(struct destination *d, bool reached, struct span why)
+void destination_answered(struct destination *d, bool reached, bool tried_before, struct span why)
 {
 	d->in_flight--;
 	d->used = clock_wall();
 	if (reached)
 		grow(d);
 	else
-		shrink(d, why);
+		shrink(d, tried_before, why);
 }
 
 /* ---- housekeeping ---- */

@@ -55,6 +55,8 @@ struct destination {
 	int64_t used;	    /* when there was last an answer, or somebody for it */
 	int64_t turn_ms;    /* with relay-rate: when the next may go */
 	uint64_t number;    /* destination_number of key */
+	bool reached;	    /* somebody answered, since the start */
+	uint32_t woken;	    /* by the flush of this number */
 	bool paused;	    /* by an administrator */
 	char pattern[321];  /* of its transport block; "": none */
 	bool kept;	    /* by its transport block: what it has waits */
@@ -70,7 +72,7 @@ struct destination *destination_find(struct queue *queue, struct span key);
 struct destination *destination_get(struct queue *queue, struct span key);
 /* The same, as the configuration has it now. */
 struct destination *destination_of_route(struct queue *queue, const struct route *route);
-/* What stands for a name in struct waiting; never 0. */
+/* What stands for a name; never 0. Also the hash of all texts of what waits. */
 uint64_t destination_number(const struct queue *queue, struct span key);
 /* Until when nothing more for this one is of use (seconds since 1970); 0: something is. */
 int64_t destination_busy_until(const struct queue *queue, uint64_t number);
@@ -95,16 +97,14 @@ struct job *destination_withdraw(struct destination *destination, const struct m
 struct job *destination_take_any(struct destination *destination);
 /* A job in flight has ended, and nothing was learnt of the destination. */
 void destination_release(struct destination *destination);
-/* A job in flight has ended. reached: somebody answered for the destination. why: what was wrong, if not. */
-void destination_answered(struct destination *destination, bool reached, struct span why);
+/* A job in flight has ended. reached: somebody answered for the destination. tried_before: as in struct job. why: what was wrong, if not. */
+void destination_answered(struct destination *destination, bool reached, bool tried_before, struct span why);
 void destination_each(struct queue *queue, void (*fn)(void *arg, struct destination *destination), void *arg);
 
 /* ---- outbound.c: jobs to relay and their results ---- */
 /* Of a target that is elsewhere; ends in target_reply, or in target_put_off. */
 void outbound_target(struct target *target);
-/* Where all that is still to be sent of it goes: destination_number; 0: here, or to several. */
-uint64_t outbound_destination_of(const struct message *message);
-/* The same as a name, in out; empty for 0. */
+/* Where all that is still to be sent of it goes, in route; empty: here, or to several. */
 struct span outbound_destination_name(const struct message *message, struct route *route);
 void outbound_service(struct queue *queue, int fd);
 int outbound_start(struct queue *queue, struct err *err);

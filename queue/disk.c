@@ -70,6 +70,9 @@ static void job_run(struct disk *disk, struct disk_job *job)
 	case DISK_UNLINK:
 		queue_path(job->id, path);
 		job->code = unlink(path) == 0 ? 0 : err_set_errno(&job->err, errno, "unlink of %s", path);
+		return;
+	case DISK_WORK:
+		job->work(job);
 	}
 }
 
@@ -257,6 +260,21 @@ void disk_submit(struct disk *disk, struct disk_job *job)
 			job->done(job);
 		job_free(job);
 	}
+}
+
+bool disk_work(struct disk *disk, void (*work)(struct disk_job *job), void (*done)(struct disk_job *job), void *arg)
+{
+	struct disk_job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return false;
+	job->kind = DISK_WORK;
+	job->fd = -1;
+	job->work = work;
+	job->done = done;
+	job->arg = arg;
+	disk_submit(disk, job);
+	return true;
 }
 
 void disk_settle(struct disk *disk)

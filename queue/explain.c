@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
+#include "queue/waiting.h"
 #include "smtp/address.h"
 
 #include <event2/event.h>
@@ -164,8 +165,11 @@ static size_t count_waiting(const struct queue *queue, uint64_t number)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < queue->heap_count; i++)
-		count += queue->heap[i].destination == number;
+	for (size_t i = 0; i < waiting_count(queue->waiting); i++) {
+		const struct text *destination = waiting_at(queue->waiting, i)->destination;
+
+		count += destination != NULL && destination->hash == number;
+	}
 	return count;
 }
 

@@ -1,5 +1,6 @@
 /* queue: the spool's only writer, and the schedule. */
 #include "queue/destination.h"
+#include "queue/waiting.h"
 
 #include "net/control.h"
 
@@ -53,7 +54,8 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 	share_descriptors(queue);
 	if (!daemon_secret(daemon, "grant", queue->grant_key, sizeof(queue->grant_key)))
 		return err_set(err, E_BUG, "master gave no key for grants");
-	r = queue_make_directories(err);
+	queue->waiting = waiting_new();
+	r = queue->waiting != NULL ? queue_make_directories(err) : err_set(err, E_NOMEM, "no memory for what waits");
 	if (r == 0)
 		r = queue_load_key(queue, err);
 	if (r == 0)

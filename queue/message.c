@@ -131,6 +131,7 @@ void message_free(struct message *m)
 		link = &(*link)->bucket_next;
 	*link = m->bucket_next;
 	queue->active_count--;
+	queue->retried_count -= m->retried;
 	queue->senders[m->sender]--;
 	if (m->fd >= 0)
 		close(m->fd);
@@ -269,6 +270,14 @@ static int send_dsns(struct message *m)
 			r = 0; /* nobody is to be told */
 	}
 	return r;
+}
+
+size_t message_shown(const struct message *m)
+{
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (message_is_open(&m->states[i]))
+			return i;
+	return 0;
 }
 
 static bool any_dirty(const struct message *m)

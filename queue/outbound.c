@@ -328,14 +328,6 @@ struct span outbound_destination_name(const struct message *m, struct route *rou
 	return key;
 }
 
-uint64_t outbound_destination_of(const struct message *m)
-{
-	struct route route;
-	struct span key = outbound_destination_name(m, &route);
-
-	return key.len > 0 ? destination_number(m->queue, key) : 0;
-}
-
 /* "5.7.1 We do not write to them", of the transport block, as a reply. */
 static void refuse(struct target *t, struct span text)
 {
@@ -439,7 +431,7 @@ static void job_end(struct job *job, bool reached, struct span why)
 {
 	struct destination *d = job->destination;
 
-	destination_answered(d, reached, why);
+	destination_answered(d, reached, job->tried_before, why);
 	job_settle(job);
 	if (destination_is_dead(d, clock_wall())) {
 		while ((job = destination_take_any(d)) != NULL)

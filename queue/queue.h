@@ -1,7 +1,7 @@
 /*
  * The queue's own state. A message is "active" while something is done with it
- * (a struct message in memory) and "deferred" while it waits: then only its id
- * and its time are kept, and it is read again from its file.
+ * (a struct message in memory) and "deferred" while it waits: then what lists show of
+ * it is kept (waiting.h), and it is read again from its file when it is due.
  */
 #ifndef MW_QUEUE_QUEUE_H
 #define MW_QUEUE_QUEUE_H
@@ -78,6 +78,7 @@ struct message {
 	bool held, warned;
 	bool deleted;	      /* its file is gone; what is under way ends first */
 	bool writing;	      /* records are on their way into the file */
+	bool retried;	      /* the schedule has read it from its file */
 	bool lent;	      /* a worker was handed a descriptor of the file */
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
@@ -87,22 +88,11 @@ struct message {
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
 };
 
-/*
- * A waiting message: 32 bytes of the heap, and enough to know without its file whether it would be of use to begin with it. next is
- * INT64_MAX while it is held.
- */
-struct waiting {
-	int64_t next;
-	uint64_t id : 62;
-	uint64_t wished : 1; /* next is the sender's wish, however far ahead */
-	uint64_t telling : 1; /* next is when the sender is to be told something: it is read whatever its destination does */
-	uint64_t destination; /* where all of it goes, destination_number(); 0: here, to several, or not known */
-	uint32_t sender;      /* place in queue.senders; QUEUE_SENDERS: not known */
-};
-
 struct client;
 struct channel;
 struct run;
+struct waiting_set;
+struct recovery;
 
 struct queue {
 	struct daemon *daemon;
@@ -127,17 +117,17 @@ struct queue {
 	uint32_t last_run;
 	struct message *active[QUEUE_ACTIVE_BUCKETS];
 	unsigned active_count, active_max;
+	unsigned retried_count; /* of the active ones */
 	uint16_t senders[QUEUE_SENDERS + 1]; /* how many active messages each has */
 	unsigned handed_count, handed_max;
 	unsigned spare_count, spare_max; /* the three maxima leave descriptors for everything else */
-	struct waiting *heap;
-	size_t heap_count, heap_size;
-	struct event *timer;	/* of the heap's first */
+	struct waiting_set *waiting;
+	struct event *timer;	/* of the first that is due */
 	struct event *watch;	/* for workers that hang */
-	struct event *recovery; /* reads the spool in slices at start */
-	void *recovery_state;
+	struct recovery *recovery; /* while files of before the start are read */
 	uint64_t last_id;
 	uint32_t last_question;
+	uint32_t last_change; /* of many messages at once */
 	uint32_t last_client;
 	struct explanation *explanations; /* for administrators, under way */
 	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
@@ -164,7 +154,7 @@ int queue_load_key(struct queue *queue, struct err *err);
 void queue_set_aside(struct queue *queue, uint64_t id, const char *why);
 
 /* ---- disk.c: threads that write and sync, so that the loop never waits ---- */
-enum disk_kind { DISK_COMMIT, DISK_APPEND, DISK_UNLINK };
+enum disk_kind { DISK_COMMIT, DISK_APPEND, DISK_UNLINK, DISK_WORK };
 
 struct disk_job {
 	struct disk_job *next;
@@ -178,6 +168,7 @@ struct disk_job {
 	unsigned char check[16];
 	int code;
 	struct err err;
+	void (*work)(struct disk_job *job); /* of DISK_WORK: by the thread, with what no other thread and not the loop has */
 	void (*done)(struct disk_job *job); /* on the loop; frees arg's part, the job is freed after it */
 	void *arg;
 };
@@ -187,6 +178,8 @@ void disk_submit(struct disk *disk, struct disk_job *job);
 /* Waits until everything submitted is on the disk; `done` comes later, on the loop. Until then no thread touches a file. */
 void disk_settle(struct disk *disk);
 unsigned disk_waiting(const struct disk *disk);
+/* DISK_WORK of its own; false: no memory. */
+bool disk_work(struct disk *disk, void (*work)(struct disk_job *job), void (*done)(struct disk_job *job), void *arg);
 void disk_unlink(struct disk *disk, uint64_t id);
 
 /* ---- accept.c: files handed out, commits ---- */
@@ -216,6 +209,8 @@ static inline bool message_is_open(const struct recipient_state *state)
 {
 	return state->status == SPOOL_PENDING || state->status == SPOOL_DEFERRED;
 }
+/* Which recipient stands for it in lists: the first that is open; of a message that has none the first. */
+size_t message_shown(const struct message *message);
 /* Its memory is freed, and it waits in its file for its next turn; or it is done with. */
 void message_rest(struct message *message);
 void message_remove(struct message *message);
@@ -310,8 +305,6 @@ void explain_lost(struct queue *queue, bool relay);
 
 /* ---- schedule.c ---- */
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
-/* Accepted a moment ago, when its sender had enough under way. */
-void schedule_new(struct queue *queue, uint64_t id, uint32_t sender);
 /* As its file says: held, at its sender's wish (RFC 4865), or when it is tried again. */
 void schedule_message(const struct message *message);
 /* The sender's wish is for a later time. */
@@ -322,6 +315,9 @@ static inline int64_t schedule_begin(const struct spool_envelope *envelope)
 	return envelope->release > envelope->arrived ? envelope->release : envelope->arrived;
 }
 bool schedule_remove(struct queue *queue, uint64_t id);
+struct waiting;
+/* It is tried now; false: it is held, or its sender wished a later time. */
+bool schedule_now(struct queue *queue, struct waiting *waiting);
 void schedule_start(struct queue *queue);
 /* Seconds until attempt number `attempts` + 1: doubling, with jitter. */
 int64_t schedule_backoff(const struct conf *conf, uint32_t attempts);
@@ -332,8 +328,10 @@ enum dsn_kind { DSN_FAILURE, DSN_DELAY, DSN_SUCCESS };
 size_t dsn_due(struct message *message, enum dsn_kind kind, uint32_t *recipients);
 int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipients, size_t count);
 
-/* ---- recover.c, control.c ---- */
+/* ---- recover.c, list.c, control.c ---- */
 int recover_start(struct queue *queue, struct err *err);
+/* Files of before the start that are not known yet. */
+size_t recover_left(const struct queue *queue);
 const char *queue_status_name(enum spool_status status);
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
     struct span secret);

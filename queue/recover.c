@@ -1,22 +1,52 @@
-/* The spool at start: names are gathered, then files read in slices while new mail flows. */
+/*
+ * The spool at start: names are gathered, then files are read, oldest first, by the threads that wait for the disk, a batch of names each.
+ * The loop takes what they found, and new mail flows meanwhile.
+ */
 #include "queue/queue.h"
+#include "queue/waiting.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
 #include <dirent.h>
-#include <event2/event.h>
 #include <errno.h>
+#include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RECOVER_SLICE = 200 };
+enum {
+	RECOVER_BATCH = 32,  /* files that a thread reads in a row */
+	RECOVER_FLYING = 16, /* batches at once: a commit waits behind few */
+	RECOVER_POOL_MAX = 8 * 1024 * 1024,
+};
 
 struct recovery {
+	struct queue *queue;
 	uint64_t *ids;
 	size_t count, size, next;
+	unsigned flying; /* batches */
+	bool filling;
 	uint64_t ready, deferred, held, removed, damaged;
+};
+
+/* What a thread found under one name. */
+struct found {
+	uint64_t id;
+	const char *odd; /* it is no file of queue's; static */
+	int code;	 /* of spool_read */
+	struct err err;
+	struct pool *pool; /* of file */
+	struct spool_file file;
+};
+
+struct batch {
+	struct recovery *recovery;
+	size_t count;
+	struct found found[RECOVER_BATCH];
 };
 
 static int note(struct recovery *r, uint64_t id)
@@ -93,73 +123,167 @@ static const char *what_is_odd(uint64_t id)
 	return st.st_uid != geteuid() ? "belongs to another user" : NULL;
 }
 
-static void recover_one(struct queue *queue, struct recovery *r, uint64_t id)
-{
-	const char *odd = what_is_odd(id);
-	char path[QUEUE_PATH];
-	struct message *m;
-	struct err err = {0};
-	int code;
+/* ---- by a thread ---- */
 
-	/* A file handed out since the start is not ours to judge. */
-	if (message_find(queue, id) != NULL)
+static void read_one(const struct queue *queue, struct found *f)
+{
+	int fd;
+
+	f->odd = what_is_odd(f->id);
+	if (f->odd != NULL)
 		return;
-	if (odd != NULL) {
-		queue_set_aside(queue, id, odd);
-		r->damaged++;
+	f->pool = pool_new(NULL, RECOVER_POOL_MAX);
+	if (f->pool == NULL) {
+		f->code = err_set(&f->err, E_NOMEM, "out of memory");
 		return;
 	}
-	code = message_load(queue, id, false, &m, &err);
-	if (code == 0) {
-		bool open = false;
+	f->code = queue_open_file(f->id, O_RDONLY, &fd, &f->err);
+	if (f->code != 0)
+		return;
+	f->code = spool_read(fd, f->id, queue->key, false, f->pool, &f->file, &f->err);
+	close(fd);
+}
 
-		for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-			open |= m->states[i].status == SPOOL_PENDING || m->states[i].status == SPOOL_DEFERRED ||
-				(!m->states[i].told && m->states[i].status >= SPOOL_FAILED);
-		*(m->held ? &r->held : m->next > clock_wall() || schedule_is_early(m) ? &r->deferred : &r->ready) += 1;
-		if (!open)
-			m->next = 0;
-		schedule_message(m);
-		message_free(m);
-	} else if (code == E_NOTFOUND) {
-		queue_path(id, path);
+static void read_batch(struct disk_job *job)
+{
+	struct batch *batch = job->arg;
+
+	for (size_t i = 0; i < batch->count; i++)
+		read_one(batch->recovery->queue, &batch->found[i]);
+}
+
+/* ---- by the loop ---- */
+
+static void take_message(struct recovery *r, struct message *m)
+{
+	bool open = false;
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		open |= message_is_open(&m->states[i]) || (!m->states[i].told && m->states[i].status >= SPOOL_FAILED);
+	*(m->held ? &r->held : m->next > clock_wall() || schedule_is_early(m) ? &r->deferred : &r->ready) += 1;
+	if (!open)
+		m->next = 0;
+	schedule_message(m);
+	message_free(m);
+}
+
+/* Temporary: it is looked at again. */
+static void take_later(struct queue *queue, const struct found *f)
+{
+	log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&f->err));
+	schedule_add(queue, f->id, clock_wall() + 60, false);
+}
+
+static void take_one(struct recovery *r, struct found *f)
+{
+	struct queue *queue = r->queue;
+	struct message *m = NULL;
+	char path[QUEUE_PATH];
+
+	/* An administrator was here while it was read. */
+	if (message_find(queue, f->id) != NULL || waiting_find(queue->waiting, f->id) != NULL)
+		return;
+	if (f->code == 0 && f->odd == NULL) {
+		m = message_new(queue, -1, f->pool, &f->file);
+		f->pool = NULL; /* the message's, or gone with it */
+		if (m == NULL)
+			f->code = err_set(&f->err, E_NOMEM, "out of memory");
+	}
+	if (m != NULL) {
+		take_message(r, m);
+	} else if (f->odd != NULL || f->code == E_CORRUPT) {
+		queue_set_aside(queue, f->id, f->odd != NULL ? f->odd : f->err.text);
+		r->damaged++;
+	} else if (f->code == E_NOTFOUND) {
+		queue_path(f->id, path);
 		unlink(path); /* never acknowledged */
 		r->removed++;
-	} else if (code == E_CORRUPT) {
-		r->damaged++;
 	} else {
-		log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&err));
-		schedule_add(queue, id, clock_wall() + 60, false);
+		take_later(queue, f);
 	}
 }
 
-static void on_slice(evutil_socket_t fd, short what, void *arg)
+static void end(struct recovery *r)
 {
-	struct queue *queue = arg;
-	struct recovery *r = queue->recovery_state;
-	struct timeval now = {0};
-
-	(void)fd;
-	(void)what;
-	for (int i = 0; i < RECOVER_SLICE && r->next < r->count; i++)
-		recover_one(queue, r, r->ids[r->next++]);
-	if (r->next < r->count) {
-		evtimer_add(queue->recovery, &now);
-		return;
-	}
 	if (r->count > 0)
-		log_event(EV_queue_recovered, daemon_log(queue->daemon), F_U64("ready", r->ready), F_U64("deferred", r->deferred),
+		log_event(EV_queue_recovered, daemon_log(r->queue->daemon), F_U64("ready", r->ready), F_U64("deferred", r->deferred),
 		    F_U64("held", r->held), F_U64("no_message", r->removed), F_U64("damaged", r->damaged));
-	event_free(queue->recovery);
-	queue->recovery = NULL;
+	r->queue->recovery = NULL;
 	free(r->ids);
 	free(r);
+#ifdef __GLIBC__
+	malloc_trim(0); /* each thread's share of the allocator keeps what its files took */
+#endif
+}
+
+static void go_on(struct recovery *r);
+
+static void on_read(struct disk_job *job)
+{
+	struct batch *batch = job->arg;
+	struct recovery *r = batch->recovery;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		take_one(r, &batch->found[i]);
+		pool_free(&batch->found[i].pool);
+	}
+	free(batch);
+	r->flying--;
+	go_on(r);
+}
+
+/* Without memory for a batch its files are read when their turn comes. */
+static void leave_batch(struct recovery *r, size_t count)
+{
+	struct err err;
+
+	err_set(&err, E_NOMEM, "out of memory");
+	log_event(EV_queue_error, daemon_log(r->queue->daemon), F_ERR(&err));
+	for (size_t i = 0; i < count; i++)
+		schedule_add(r->queue, r->ids[r->next + i], clock_wall() + 60, false);
+}
+
+static void send_batch(struct recovery *r)
+{
+	size_t left = r->count - r->next, count = left < RECOVER_BATCH ? left : RECOVER_BATCH;
+	struct batch *batch = calloc(1, sizeof(*batch));
+
+	if (batch != NULL) {
+		batch->recovery = r;
+		batch->count = count;
+		for (size_t i = 0; i < count; i++)
+			batch->found[i].id = r->ids[r->next + i];
+	}
+	r->flying++;
+	if (batch == NULL || !disk_work(r->queue->disk, read_batch, on_read, batch)) {
+		r->flying--;
+		free(batch);
+		leave_batch(r, count);
+	}
+	r->next += count;
+}
+
+/* Without threads the work is done at once, and on_read comes within: one level of that is enough. */
+static void go_on(struct recovery *r)
+{
+	if (r->filling)
+		return;
+	r->filling = true;
+	while (r->next < r->count && r->flying < RECOVER_FLYING && !r->queue->halting)
+		send_batch(r);
+	r->filling = false;
+	if (r->flying == 0 && r->next == r->count)
+		end(r);
+}
+
+size_t recover_left(const struct queue *queue)
+{
+	return queue->recovery != NULL ? queue->recovery->count - queue->recovery->next : 0;
 }
 
 int recover_start(struct queue *queue, struct err *err)
 {
 	struct recovery *r = calloc(1, sizeof(*r));
-	struct timeval now = {0};
 	int code = r ? 0 : E_NOMEM;
 
 	for (unsigned i = 0; i < QUEUE_DIRECTORIES && code == 0; i++) {
@@ -172,7 +296,8 @@ int recover_start(struct queue *queue, struct err *err)
 		return code;
 	if (r->count > 0)
 		qsort(r->ids, r->count, sizeof(*r->ids), compare_ids);
-	queue->recovery_state = r;
-	queue->recovery = evtimer_new(daemon_base(queue->daemon), on_slice, queue);
-	return queue->recovery && evtimer_add(queue->recovery, &now) == 0 ? 0 : err_set(err, E_NOMEM, "no memory for the recovery");
+	r->queue = queue;
+	queue->recovery = r;
+	go_on(r);
+	return 0;
 }

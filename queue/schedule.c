@@ -1,5 +1,6 @@
-/* A binary heap of (time, id): 16 bytes for each message that waits. */
+/* When what waits is taken up: the timer of queue->waiting, what is put off without being read, and who gets room. */
 #include "queue/destination.h"
+#include "queue/waiting.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,7 +9,12 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-enum { SCHEDULE_NO_ROOM = 4, SCHEDULE_BURST = 200, SCHEDULE_SLEEP_MAX = 3600 };
+enum {
+	SCHEDULE_NO_ROOM_S = 4,
+	SCHEDULE_SLICE_MS = 5,	 /* then others get their turn */
+	SCHEDULE_LOOKS = 20000,	 /* messages a second that are looked at and put off again, about, however many wait */
+	SCHEDULE_SLEEP_MAX = 3600,
+};
 
 /*
  * But for senders' wishes nothing is put off for longer than queue-retry-max and a quarter. What is due later than twice that was put
@@ -16,88 +22,56 @@ enum { SCHEDULE_NO_ROOM = 4, SCHEDULE_BURST = 200, SCHEDULE_SLEEP_MAX = 3600 };
  */
 static bool is_due(struct queue *queue, const struct waiting *w)
 {
-	int64_t next = w->next, now = clock_wall(), most = 2 * conf_ms(daemon_conf(queue->daemon), CONF_queue_retry_max, NULL) / 1000;
+	int64_t next = waiting_due(queue->waiting, w), now = clock_wall(), most = 2 * conf_ms(daemon_conf(queue->daemon), CONF_queue_retry_max, NULL) / 1000;
 
-	return next <= now || (!w->wished && next != INT64_MAX && next > now + (most > SCHEDULE_SLEEP_MAX ? most : SCHEDULE_SLEEP_MAX));
+	return next <= now || (!w->wished && next != WAITING_NEVER && next > now + (most > SCHEDULE_SLEEP_MAX ? most : SCHEDULE_SLEEP_MAX));
 }
 
-static bool before(const struct waiting *a, const struct waiting *b)
+/* What is read from its file has half of all places: what comes anew finds one, whatever is tried again and does not end. */
+static bool has_room(const struct queue *queue)
 {
-	return a->next != b->next ? a->next < b->next : a->id < b->id;
-}
-
-static void sift_up(struct waiting *heap, size_t i)
-{
-	while (i > 0 && before(&heap[i], &heap[(i - 1) / 2])) {
-		struct waiting t = heap[i];
-
-		heap[i] = heap[(i - 1) / 2];
-		heap[(i - 1) / 2] = t;
-		i = (i - 1) / 2;
-	}
-}
-
-static void sift_down(struct waiting *heap, size_t count, size_t i)
-{
-	for (;;) {
-		size_t least = i, left = 2 * i + 1, right = left + 1;
-		struct waiting t;
-
-		if (left < count && before(&heap[left], &heap[least]))
-			least = left;
-		if (right < count && before(&heap[right], &heap[least]))
-			least = right;
-		if (least == i)
-			return;
-		t = heap[i];
-		heap[i] = heap[least];
-		heap[least] = t;
-		i = least;
-	}
+	return queue->active_count < queue->active_max && queue->retried_count < queue->active_max / 2;
 }
 
 static void arm(struct queue *queue)
 {
+	const struct waiting *first = waiting_first(queue->waiting);
 	struct timeval tv = {0};
 	int64_t wait;
 
-	if (queue->timer == NULL || queue->heap_count == 0 || queue->heap[0].next == INT64_MAX)
+	if (queue->timer == NULL || first == NULL || waiting_due(queue->waiting, first) == WAITING_NEVER)
 		return;
-	wait = is_due(queue, &queue->heap[0]) ? 0 : queue->heap[0].next - clock_wall();
-	if (wait < 1 && queue->active_count >= queue->active_max)
+	wait = is_due(queue, first) ? 0 : waiting_due(queue->waiting, first) - clock_wall();
+	if (wait < 1 && !has_room(queue))
 		wait = 1; /* there is no room for it now */
 	tv.tv_sec = wait < 0 ? 0 : wait > SCHEDULE_SLEEP_MAX ? SCHEDULE_SLEEP_MAX : wait;
 	evtimer_add(queue->timer, &tv);
 }
 
-static void add(struct queue *queue, struct waiting waiting)
+static struct waiting *add(struct queue *queue, uint64_t id, int64_t due)
 {
-	if (queue->heap_count == queue->heap_size) {
-		size_t size = queue->heap_size ? queue->heap_size * 2 : 256;
-		struct waiting *heap = reallocarray(queue->heap, size, sizeof(*heap));
+	struct waiting *w = waiting_add(queue->waiting, id, due);
 
-		if (heap == NULL) {
-			/* The message is safe in its file; the next start finds it. */
-			log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("error", "no memory for the schedule"));
-			return;
-		}
-		queue->heap = heap;
-		queue->heap_size = size;
+	if (w == NULL) {
+		/* The message is safe in its file; the next start finds it. */
+		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("error", "no memory for the schedule"));
+		return NULL;
 	}
-	queue->heap[queue->heap_count] = waiting;
-	sift_up(queue->heap, queue->heap_count++);
-	if (queue->heap[0].id == waiting.id)
+	w->wished = w->telling = w->held = false;
+	if (waiting_first(queue->waiting) == w)
 		arm(queue);
+	return w;
 }
 
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held)
 {
-	add(queue, (struct waiting){.next = held ? INT64_MAX : next, .id = id & (UINT64_MAX >> 2), .sender = QUEUE_SENDERS});
-}
+	struct waiting *w = add(queue, id, held ? WAITING_NEVER : next);
 
-void schedule_new(struct queue *queue, uint64_t id, uint32_t sender)
-{
-	add(queue, (struct waiting){.next = clock_wall() + 1, .id = id & (UINT64_MAX >> 2), .sender = sender});
+	if (w == NULL)
+		return;
+	w->held = held;
+	w->known = false;
+	w->share = QUEUE_SENDERS;
 }
 
 bool schedule_is_early(const struct message *m)
@@ -105,31 +79,43 @@ bool schedule_is_early(const struct message *m)
 	return m->file.envelope.release > clock_wall();
 }
 
-void schedule_message(const struct message *m)
+static uint64_t hash_of(void *queue, struct span s)
 {
-	bool early = schedule_is_early(m);
-	int64_t next = m->held ? INT64_MAX : early ? m->file.envelope.release : m->next;
-
-	add(m->queue, (struct waiting){.next = next, .id = m->id & (UINT64_MAX >> 2), .wished = early, .destination = outbound_destination_of(m), .sender = m->sender});
+	return destination_number(queue, s);
 }
 
-static void remove_at(struct queue *queue, size_t i)
+void schedule_message(const struct message *m)
 {
-	queue->heap[i] = queue->heap[--queue->heap_count];
-	if (i < queue->heap_count) {
-		sift_down(queue->heap, queue->heap_count, i);
-		sift_up(queue->heap, i);
-	}
+	const struct spool_envelope *e = &m->file.envelope;
+	bool early = schedule_is_early(m);
+	int64_t next = early ? e->release : m->next;
+	struct waiting *w = add(m->queue, m->id, m->held ? WAITING_NEVER : next);
+	struct route route;
+	size_t shown = message_shown(m);
+
+	if (w == NULL)
+		return;
+	w->held = m->held;
+	w->wished = early;
+	w->share = (uint16_t)m->sender;
+	waiting_tell(m->queue->waiting, w, &(struct waiting_facts){.size = m->file.content, .arrived = e->arrived, .next = next, .recipients = e->recipient_count,
+	    .destination = outbound_destination_name(m, &route), .sender = e->sender, .recipient = e->recipients[shown].address,
+	    .reason = m->states[shown].text, .hash = hash_of, .arg = m->queue});
 }
 
 bool schedule_remove(struct queue *queue, uint64_t id)
 {
-	for (size_t i = 0; i < queue->heap_count; i++)
-		if (queue->heap[i].id == id) {
-			remove_at(queue, i);
-			return true;
-		}
-	return false;
+	return waiting_remove(queue->waiting, id);
+}
+
+bool schedule_now(struct queue *queue, struct waiting *w)
+{
+	if (w->held || w->wished)
+		return false;
+	w->telling = false;
+	waiting_move(queue->waiting, w, clock_wall());
+	arm(queue);
+	return true;
 }
 
 /* When the sender is to be told next; INT64_MAX: not any more. The id says when it came. */
@@ -142,40 +128,48 @@ static int64_t next_telling(struct queue *queue, uint64_t id, int64_t now)
 	return warn != 0 && came + warn > now ? came + warn : came + life > now ? came + life : INT64_MAX;
 }
 
+/* A part of a wait by chance, larger where many wait: what is only looked at and put off again must not keep the machine busy. */
+static int64_t spread(const struct queue *queue, int64_t wait)
+{
+	uint64_t most = (uint64_t)(wait > 0 ? wait : 0) + waiting_count(queue->waiting) / SCHEDULE_LOOKS;
+
+	return (int64_t)randombytes_uniform(most < UINT32_MAX ? (uint32_t)most + 1 : UINT32_MAX);
+}
+
 /* Its destination is dead, or its sender has enough under way: it waits on without being read. */
 static bool postpone_first(struct queue *queue)
 {
-	struct waiting w = queue->heap[0];
-	int64_t now = clock_wall(), until = w.telling ? 0 : destination_busy_until(queue, w.destination), telling;
+	struct waiting *w = waiting_first(queue->waiting);
+	int64_t now = clock_wall(), until = w->telling || w->destination == NULL ? 0 : destination_busy_until(queue, w->destination->hash), telling;
 
-	if (until <= now && message_has_room(queue, w.sender))
+	if (until <= now && message_has_room(queue, w->share))
 		return false;
 	if (until <= now) {
-		until = now + 1 + (int64_t)randombytes_uniform(SCHEDULE_NO_ROOM);
+		until = now + 1 + spread(queue, SCHEDULE_NO_ROOM_S - 1);
 	} else {
-		telling = next_telling(queue, w.id, now);
-		w.telling = telling <= until;
-		until = w.telling ? telling : until + (int64_t)randombytes_uniform((uint32_t)(until - now) / 4 + 1);
+		telling = next_telling(queue, w->id, now);
+		w->telling = telling <= until;
+		until = w->telling ? telling : until + spread(queue, (until - now) / 4);
 	}
-	remove_at(queue, 0);
-	w.next = until;
-	add(queue, w);
+	waiting_move(queue->waiting, w, until);
 	return true;
 }
 
 static void run_first(struct queue *queue)
 {
-	uint64_t id = queue->heap[0].id;
+	uint64_t id = waiting_first(queue->waiting)->id;
 	struct message *message;
 	char text[SPOOL_ID_TEXT];
 	struct err err = {0};
 	int r;
 
-	remove_at(queue, 0);
+	schedule_remove(queue, id);
 	if (message_find(queue, id) != NULL)
 		return;
 	r = message_load(queue, id, true, &message, &err);
 	if (r == 0) {
+		message->retried = true;
+		queue->retried_count++;
 		message_run(message);
 		return;
 	}
@@ -189,14 +183,15 @@ static void run_first(struct queue *queue)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct queue *queue = arg;
+	int64_t end = clock_monotonic_ms() + SCHEDULE_SLICE_MS;
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < SCHEDULE_BURST && queue->heap_count > 0 && !queue->halting; i++) {
-		if (!is_due(queue, &queue->heap[0]) || queue->active_count >= queue->active_max)
-			break;
+	while (waiting_count(queue->waiting) > 0 && !queue->halting && is_due(queue, waiting_first(queue->waiting)) && has_room(queue)) {
 		if (!postpone_first(queue))
 			run_first(queue);
+		if (clock_monotonic_ms() >= end)
+			break;
 	}
 	if (!queue->halting)
 		arm(queue);

@@ -116,11 +116,23 @@ static void show_row(struct span row, const struct control_request_options *o, s
 		o->shown(row, &other);
 		row = buf_span(&other);
 	}
-	if (o->json)
-		printf("%.*s\n", SPAN_ARG(row));
-	else
+	if (o->json) {
+		fwrite(row.ptr, 1, row.len, stdout);
+		putchar('\n');
+	} else {
 		table_add(table, row);
+	}
 	buf_fini(&other);
+}
+
+static void show_rows(struct span rows, const struct control_request_options *o, struct table *table)
+{
+	while (rows.len > 0) {
+		size_t end = span_find(rows, '\n');
+
+		show_row(span_sub(rows, 0, end), o, table);
+		rows = span_from(rows, end + 1);
+	}
 }
 
 static int receive_answer(int fd, struct table *table, const struct control_request_options *o, struct err *err)
@@ -136,7 +148,7 @@ static int receive_answer(int fd, struct table *table, const struct control_requ
 			return EX_TEMPFAIL;
 		}
 		if (m.type == &ipc_control_row) {
-			show_row(((const struct control_row *)(const void *)m.body)->json, o, table);
+			show_rows(((const struct control_row *)(const void *)m.body)->json, o, table);
 		} else if (m.type == &ipc_control_text) {
 			struct span text = ((const struct control_text *)(const void *)m.body)->text;
 

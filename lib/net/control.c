@@ -24,6 +24,8 @@ struct control_reply {
 	struct buf input;
 	uint32_t id;
 	enum { HEARING, ASKED, ANSWERED } state;
+	void (*more)(void *arg); /* waits for the command to read */
+	void *more_arg;
 };
 
 static void reply_free(struct control_reply *reply)
@@ -51,6 +53,35 @@ void control_reply_text(struct control_reply *reply, struct span text)
 	}
 }
 
+static void call_more(struct control_reply *reply)
+{
+	void (*more)(void *arg) = reply->more;
+
+	reply->more = NULL;
+	if (more != NULL)
+		more(reply->more_arg);
+}
+
+static void on_drained(void *arg, struct ipc_conn *conn)
+{
+	(void)conn;
+	call_more(arg);
+}
+
+bool control_reply_has_room(struct control_reply *reply, void (*more)(void *arg), void *arg)
+{
+	if (reply->conn == NULL || ipc_conn_waiting(reply->conn) < CONTROL_PART)
+		return true;
+	reply->more = more;
+	reply->more_arg = arg;
+	return false;
+}
+
+bool control_reply_is_gone(const struct control_reply *reply)
+{
+	return reply->conn == NULL;
+}
+
 /* Of the machine, not of what was asked. */
 static bool is_failure(unsigned exit)
 {
@@ -67,6 +98,7 @@ void control_reply_done(struct control_reply *reply, unsigned exit, const char *
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	done.text = span_str(text);
+	reply->more = NULL;
 	if (is_failure(exit))
 		log_event(EV_control_failed, NULL, F_STR("error", text));
 	if (reply->conn == NULL) {
@@ -125,6 +157,8 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 	reply->conn = NULL;
 	if (reply->state != ASKED)
 		reply_free(reply); /* else control_reply_done does it */
+	else
+		call_more(reply);
 }
 
 static const struct ipc_conn_callbacks control_callbacks = {on_message, on_closed};
@@ -158,6 +192,7 @@ static void on_accept(void *arg, int fd, const struct sockaddr_storage *address,
 		return;
 	}
 	ipc_conn_wait_max(reply->conn, CONTROL_ANSWER_MAX);
+	ipc_conn_on_drained(reply->conn, on_drained);
 	log_event(EV_control_request, NULL, F_U64("uid", uid), F_I64("pid", pid));
 }
 

@@ -13,7 +13,7 @@ struct control_reply;
 struct daemon;
 struct event_base;
 
-enum { CONTROL_ARGS_MAX = 512, CONTROL_INPUT_MAX = 64 * 1024 * 1024, CONTROL_ANSWER_MAX = 512 * 1024 * 1024 };
+enum { CONTROL_PART = 256 * 1024, CONTROL_ARGS_MAX = 512, CONTROL_INPUT_MAX = 64 * 1024 * 1024, CONTROL_ANSWER_MAX = 512 * 1024 * 1024 };
 
 /*
  * One request. args[0] is the verb or noun. All spans are borrowed until the
@@ -29,9 +29,16 @@ struct control_server *control_server_new(struct daemon *daemon, control_handler
 struct control_server *control_server_new_on(struct event_base *base, int fd, control_handler *handler, void *arg);
 void control_server_free(struct control_server **server);
 
-/* json: one object. Dropped silently when the command has gone away. */
+/* json: one object, or several with a line end between them, CONTROL_PIECE bytes at most. Dropped silently when the command has gone away. */
 void control_reply_row(struct control_reply *reply, struct span json);
 void control_reply_text(struct control_reply *reply, struct span text);
+/*
+ * A long answer comes in parts: false when the command has enough to read (CONTROL_PART). Then more(arg) is called once, when it has read that or has
+ * gone away, and the next part is due. After control_reply_done nothing is called.
+ */
+bool control_reply_has_room(struct control_reply *reply, void (*more)(void *arg), void *arg);
+/* The command has gone away: nobody reads the rest. */
+bool control_reply_is_gone(const struct control_reply *reply);
 /* Ends the reply; it is not valid afterwards. exit: sysexits(3). */
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

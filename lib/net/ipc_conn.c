@@ -36,6 +36,7 @@ struct ipc_conn {
 	size_t waiting;
 	size_t wait_max; /* bytes */
 	int burst;
+	void (*drained)(void *arg, struct ipc_conn *conn);
 };
 
 /*
@@ -201,6 +202,8 @@ static void ipc_conn_on_write(evutil_socket_t fd, short what, void *arg)
 		}
 		ipc_waiting_drop(conn);
 	}
+	if (conn->drained != NULL)
+		conn->drained(conn->arg, conn);
 }
 
 static int ipc_conn_wait(struct ipc_conn *conn, struct span text, int pass)
@@ -264,6 +267,11 @@ void ipc_conn_burst(struct ipc_conn *conn, int messages)
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max)
 {
 	conn->wait_max = max;
+}
+
+void ipc_conn_on_drained(struct ipc_conn *conn, void (*drained)(void *arg, struct ipc_conn *conn))
+{
+	conn->drained = drained;
 }
 
 size_t ipc_conn_waiting(const struct ipc_conn *conn)

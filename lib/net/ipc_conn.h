@@ -42,6 +42,8 @@ void ipc_conn_take_rest(struct ipc_conn *conn);
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max);
 /* So many messages are taken before others get their turn; few, when each costs much. */
 void ipc_conn_burst(struct ipc_conn *conn, int messages);
+/* drained(arg, conn) whenever nothing waits any more that had to wait; it may free the connection. NULL: nobody asks. */
+void ipc_conn_on_drained(struct ipc_conn *conn, void (*drained)(void *arg, struct ipc_conn *conn));
 /* Bytes that wait for a full socket. */
 size_t ipc_conn_waiting(const struct ipc_conn *conn);
 

@@ -15,7 +15,8 @@
  *   odd TEXT                                    what none of the daemons should have to say
  */
 #include "auth/directory.h"
-#include "queue/queue.h"
+#include "queue/destination.h"
+#include "queue/waiting.h"
 
 #include "base/log.h"
 #include "store/store.h"
@@ -138,8 +139,13 @@ static int show_spool(void)
 	struct err err = {0};
 	int r = queue_make_directories(&err);
 
+	queue.waiting = waiting_new();
 	if (r == 0)
 		r = queue_load_key(&queue, &err);
+	if (r == 0)
+		r = disk_new(&queue, 2, false, &queue.disk, &err);
+	if (r == 0)
+		r = destinations_new(&queue, &err);
 	if (r == 0)
 		r = recover_start(&queue, &err);
 	if (r != 0) {
@@ -148,8 +154,8 @@ static int show_spool(void)
 	}
 	while (queue.recovery != NULL)
 		event_base_loop(base, EVLOOP_ONCE);
-	for (size_t i = 0; i < queue.heap_count; i++)
-		show_spooled(&queue, queue.heap[i].id);
+	for (size_t i = 0; i < waiting_count(queue.waiting); i++)
+		show_spooled(&queue, waiting_at(queue.waiting, i)->id);
 	return 0;
 }
 

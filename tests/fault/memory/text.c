@@ -21,6 +21,7 @@
 #include "mime/header.h"
 #include "mime/structure.h"
 #include "mime/words.h"
+#include "queue/waiting.h"
 #include "sasl/client.h"
 #include "smtp/client.h"
 #include "smtp/server.h"
@@ -526,6 +527,49 @@ static int run_dns(void *state)
 	return r;
 }
 
+/* ---- what waits in the queue ---- */
+
+enum { WAITING = 600 /* more than there is room for at first */ };
+
+static uint64_t hash_text(void *arg, struct span s)
+{
+	(void)arg;
+	return s.len > 0 ? (unsigned char)s.ptr[0] * UINT64_C(31) + s.len : 0;
+}
+
+/* Whatever is there has its place, and what is told of it is whole or not there. */
+static int run_waiting(void *state)
+{
+	struct waiting_set *set;
+	struct waiting_facts facts = {.recipients = 1, .sender = SPAN_LIT("a@example.org"), .hash = hash_text};
+	char to[20];
+	bool had_failed = memory_failed();
+	int r;
+
+	(void)state;
+	set = waiting_new();
+	r = set != NULL ? 0 : E_NOMEM;
+	for (unsigned i = 1; i <= WAITING && r >= 0; i++) {
+		struct waiting *w = waiting_add(set, i, (int64_t)(WAITING - i));
+
+		if (w == NULL) {
+			r = E_NOMEM;
+			break;
+		}
+		snprintf(to, sizeof(to), "%u@example.org", i);
+		facts.recipient = span_str(to);
+		waiting_tell(set, w, &facts);
+		memory_must(!w->known || (text_span(w->sender).len > 0 && span_eq(text_span(w->recipient), facts.recipient)));
+		memory_must(waiting_first(set)->id == i && waiting_count(set) == i);
+		if (!w->known)
+			r = MEMORY_LESS;
+	}
+	while (set != NULL && waiting_first(set) != NULL)
+		memory_must(waiting_remove(set, waiting_first(set)->id));
+	waiting_free(&set);
+	return r == 0 && memory_failed() && !had_failed ? MEMORY_LESS : r; /* a table that did not grow or shrink: slower, or larger */
+}
+
 const struct scenario text_scenarios[] = {
     {.name = "configuration", .run = run_conf},
     {.name = "aliases", .run = run_aliases},
@@ -544,5 +588,6 @@ const struct scenario text_scenarios[] = {
     {.name = "messages between daemons", .run = run_ipc},
     {.name = "sendmail's message", .run = run_local},
     {.name = "questions to the resolver", .run = run_dns},
+    {.name = "what waits in the queue", .run = run_waiting, .may_be_less = true},
     {0},
 };

@@ -89,6 +89,28 @@ static void long_cells_are_cut(void **state)
 	assert_printed(ROWS(rows[0], rows[1]), want);
 }
 
+/* Rows that are read the short way and those that are not come to the same. */
+static void plain_rows_and_others_are_shown_alike(void **state)
+{
+	(void)state;
+	assert_printed(ROWS("{\"id\":\"1A\",\"arrived\":0,\"count\":12,\"held\":true,\"reason\":\"x y\"}",
+			   "{\"id\":\"2B\",\"arrived\":1800000000,\"count\":0,\"held\":false,\"reason\":\"\"}",
+			   "{ \"id\":\"2B\",\"arrived\":1800000000,\"count\":0,\"held\":false,\"reason\":\"\"}",
+			   "{\"id\":\"3\\u00e4\",\"arrived\":1800000000,\"count\":-5,\"held\":null,\"reason\":\"\\\"\"}",
+			   "{\"arrived\":1800000000,\"id\":\"4D\",\"count\":1,\"held\":true,\"reason\":\"z\"}"),
+	    "id  arrived              count  held  reason\n"
+	    "1A  1970-01-01 00:00:00  12     yes   x y\n"
+	    "2B  2027-01-15 08:00:00  0      no    -\n"
+	    "2B  2027-01-15 08:00:00  0      no    -\n"
+	    "3\xc3\xa4  2027-01-15 08:00:00  -5     -     \"\n"
+	    "4D  2027-01-15 08:00:00  1      yes   z\n");
+	/* None of these is a row, or they are others' business. */
+	assert_printed(ROWS("{\"a\":1,\"b\":\"x\"}", "{\"a\":1,\"b\":\"x\"", "{\"a\":1,\"b\":\"x\"}}", "{\"a\":01,\"b\":\"x\"}", "{\"a\":1,\"b\":yes}", "{\"a\":,\"b\":\"x\"}",
+			   "{\"a\":1,\"b\":\"x\",\"a\":2}", "{\"a\":1,\"b\":\"x\x1b\"}", "{\"a\":12345678901234567890,\"b\":\"x\"}"),
+	    "a  b\n1  x\n");
+	assert_printed(ROWS("{\"a\":1,\"b\":\"x\"}", "{\"a\":2,\"b\":\"y\",\"c\":3}", "{\"a\":3}"), "a  b\n1  x\n2  y\n3  -\n");
+}
+
 static void columns_have_an_end(void **state)
 {
 	char row[1000] = "{", *text;
@@ -114,8 +136,10 @@ int main(void)
 	    cmocka_unit_test(the_first_row_has_the_columns),
 	    cmocka_unit_test(control_characters_are_replaced),
 	    cmocka_unit_test(long_cells_are_cut),
+	    cmocka_unit_test(plain_rows_and_others_are_shown_alike),
 	    cmocka_unit_test(columns_have_an_end),
 	};
 
+	setenv("TZ", "UTC0", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
