@@ -356,7 +356,7 @@ static void on_committed(struct disk_job *job)
 		return;
 	}
 	message->client = client;
-	if (has_room) {
+	if (has_room || schedule_is_early(message)) { /* what is early only gets its mark */
 		message_run(message);
 		return;
 	}

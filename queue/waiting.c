@@ -4,9 +4,15 @@
  */
 #include "queue/waiting.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 
-enum { WAITING_SIZE = 256 /* at least */ };
+enum {
+	WAITING_SIZE = 256,   /* at least */
+	WAITING_MANY = 16384, /* of so many that go the allocator's memory is worth giving back */
+};
 
 struct place {
 	int64_t due;
@@ -188,6 +194,10 @@ static void give_room_back(struct waiting_set *set)
 	arrays_resize(set, set->size);
 	if (set->index_size / 8 * 3 > set->count + WAITING_SIZE)
 		index_resize(set, set->index_size / 2);
+#ifdef __GLIBC__
+	if (set->size >= WAITING_MANY)
+		malloc_trim(0); /* what their texts took */
+#endif
 }
 
 /* ---- what others see ---- */

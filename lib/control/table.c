@@ -12,6 +12,7 @@ enum { TABLE_COLUMNS = 24, TABLE_CELL = 60, TABLE_TEXT = 1024 };
 /* The cells as they are printed, row after row, a NUL behind each: a queue has a million rows. */
 struct table {
 	struct buf cells;
+	bool begun;   /* the first row has come */
 	size_t count; /* columns */
 	char *names[TABLE_COLUMNS];
 	size_t widths[TABLE_COLUMNS]; /* characters */
@@ -238,7 +239,6 @@ static bool plain_cell(const struct table *table, size_t c, struct span *rest, c
 
 static bool add_plain(struct table *table, struct span row)
 {
-	size_t before = buf_len(&table->cells);
 	char text[TABLE_TEXT];
 	bool good = table->count > 0 && next_char(&row, '{');
 
@@ -247,20 +247,20 @@ static bool add_plain(struct table *table, struct span row)
 		if (good)
 			add_cell(table, c, text);
 	}
-	if (!good || row.len > 0)
-		buf_cut(&table->cells, before);
 	return good && row.len == 0;
 }
 
 /* ---- any row ---- */
 
-void table_add(struct table *table, struct span row)
+static void add_any(struct table *table, struct span row)
 {
-	json_t *object = add_plain(table, row) ? NULL : json_loadb(row.ptr, row.len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *object = json_loadb(row.ptr, row.len, JSON_REJECT_DUPLICATES, NULL);
 
-	if (object != NULL && table->count == 0)
+	if (json_is_object(object) && !table->begun) {
 		take_columns(table, object);
-	for (size_t c = 0; object != NULL && c < table->count; c++) {
+		table->begun = true;
+	}
+	for (size_t c = 0; json_is_object(object) && c < table->count; c++) {
 		json_t *value = json_object_get(object, table->names[c]);
 		char text[TABLE_TEXT];
 
@@ -269,6 +269,20 @@ void table_add(struct table *table, struct span row)
 		add_cell(table, c, text);
 	}
 	json_decref(object);
+}
+
+void table_add(struct table *table, struct span row)
+{
+	size_t before = buf_len(&table->cells), widths[TABLE_COLUMNS];
+
+	memcpy(widths, table->widths, sizeof(widths));
+	if (!add_plain(table, row)) {
+		buf_cut(&table->cells, before);
+		memcpy(table->widths, widths, sizeof(widths));
+		add_any(table, row);
+	}
+	if (buf_failed(&table->cells))
+		buf_cut(&table->cells, before); /* whole rows only */
 }
 
 static void print_cell(const struct table *table, size_t column, const char *text, FILE *out)

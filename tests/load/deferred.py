@@ -5,7 +5,8 @@ usage: deferred.py [COUNT]...            (make bench-queue N=10000,100000)
 
 For each COUNT a suite gets so many messages that were put off, for 1,000 domains: half of them refuse connections, half take them and
 say nothing. What is measured: the start, memory, the queue's commands, and all the while how long a fresh message to a live host takes. The
-ends promised in doc/performance.md are held against it, and the step from one COUNT to the next must not be worse than linear.
+ends promised in doc/performance.md are held against it, and the step from one COUNT to the next must not be worse than linear. Where the machine has
+other work than this, processor time takes the place of the commands' time.
 """
 import os
 import resource
@@ -102,6 +103,11 @@ def cpu(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def is_busy():
+    """Others want the processors: how long something takes says more of them."""
+    return os.getloadavg()[0] > 1.5 * os.cpu_count()
+
+
 def timed(function, *args):
     begun = time.monotonic()
     result = function(*args)
@@ -140,9 +146,10 @@ class Run:
 
     def recovered(self):
         """All files read; the log says so."""
-        begun = time.monotonic()
+        begun, pid = time.monotonic(), queue_pid(self.suite)
         until(lambda: "queue_recovered" in self.suite.log(), 600, "the spool was not read")
-        self.figure("all read after that, s", time.monotonic() - begun)
+        self.findings.say("%d messages: all read after %.2f s more" % (self.count, time.monotonic() - begun))
+        self.figure("processor time of queue until all are read, s", cpu(pid))
 
     def fresh_while(self, name, function, *args):
         fresh = Fresh(self.suite, self.remote)
@@ -157,9 +164,12 @@ class Run:
         before, clients = cpu(pid), resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds, got = self.fresh_while(name, lines, self.suite, *args)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.figure("%s, s" % name, seconds, end)
-        self.findings.say("%d messages: %s: processor time of queue %.2f s, of the command %.2f s" % (
-            self.count, name, cpu(pid) - before, after.ru_utime + after.ru_stime - clients.ru_utime - clients.ru_stime))
+        used, own = cpu(pid) - before, after.ru_utime + after.ru_stime - clients.ru_utime - clients.ru_stime
+        self.findings.say("%d messages: %s: %.2f s; processor time of queue %.2f s, of the command %.2f s" % (self.count, name, seconds, used, own))
+        if is_busy():
+            self.figure("%s, s of processor time" % name, used + own, end)
+        else:
+            self.figure("%s, s" % name, seconds, end)
         if expected is not None:
             self.findings.expect(abs(got - expected) <= 20, "%d messages: %s prints %d lines (%d)" % (self.count, name, got, expected))
 
@@ -230,7 +240,7 @@ def linear(findings, runs):
     counts = sorted(runs)
     for less, more in zip(counts, counts[1:]):
         for name, value in runs[more].items():
-            if not name.endswith(", s") or "fresh" in name or name not in runs[less]:
+            if ", s" not in name or "fresh" in name or name not in runs[less]:
                 continue
             most = max(runs[less][name] * more / less * LINEAR, SLACK_S)
             findings.expect(value <= most, "%s: from %.2f to %.2f for %d times as many" % (name, runs[less][name], value, more // less))
