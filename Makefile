@@ -63,7 +63,7 @@ ALIAS   := $(addprefix lib/alias/,parse.o set.o)
 TLSRPT  := $(addprefix lib/tlsrpt/,json.o mail.o record.o stored.o traffic.o)
 OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 STS     := $(addprefix lib/sts/,policy.o record.o)
-SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o)
+SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o paused.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
@@ -73,7 +73,7 @@ master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
              password.o hash.o app.o defence.o marks.o login.o login_vouched.o sasl.o token.o token_keys.o sender.o change.o control.o control_alias.o control_app.o \
-             control_failures.o export.o question.o system.o machine_user.o) \
+             control_failures.o explain.o export.o question.o system.o machine_user.o) \
              lib/store/pages.o $(ALIAS) auth/aliases.o auth/aliases_load.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) $(JANSSON_LIBS) -lpthread -lm
 auth-pam_O := $(DAEMON) $(addprefix auth/,pam_main.o pam_tasks.o pam_child.o machine_user.o)
@@ -98,7 +98,8 @@ smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o relay_mail.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
              filter.o list.o texts.o waiting.o walk.o \
-             recover.o route.o schedule.o agent.o done.o record.o target.o)
+             recover.o route.o schedule.o agent.o done.o record.o target.o \
+             explain.o reroute.o pause.o sending.o) lib/smtp/address.o
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
 STORE     := $(addprefix lib/store/,account.o open.o record.o crash.o catalog.o mailbox.o names.o groups.o messages.o log.o change.o files.o known.o orphans.o pages.o \
              check.o care.o) \
@@ -109,7 +110,7 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o searc
 deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
-RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o destination.o dial.o job.o outcome.o policy.o recipients.o \
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o destination.o dial.o job.o outcome.o plan.o policy.o recipients.o \
              report.o report_control.o report_send.o report_store.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o)
 relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o lib/net/fetch_client.o $(NET) $(CONNECT) $(DNS) $(STS) $(TLSRPT) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o \
              $(RELAY) relay/main.o

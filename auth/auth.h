@@ -51,6 +51,8 @@ uint64_t numbers_highest(const char *store);
 /* As in agent.def. */
 enum program { PROGRAM_NONE, PROGRAM_PIPE, PROGRAM_FILE };
 
+enum found_how { FOUND_ITSELF, FOUND_WITHOUT_DETAIL, FOUND_ROLE, FOUND_CATCH_ALL };
+
 struct recipient {
 	uint64_t account; /* 0: an alias, to be expanded */
 	uint64_t quota;
@@ -60,6 +62,8 @@ struct recipient {
 	int code; /* E_CANNOT: it may not have the message, or is no address */
 	struct span owner; /* who is told of failures in the sender's place, an address; empty: the sender. Borrowed as well */
 	char address[DIRECTORY_ADDRESS_MAX + 1]; /* of the account, or of the alias */
+	enum found_how how;
+	bool of_machine; /* a user's, or of /etc/aliases */
 	char detail[65];
 };
 
@@ -112,11 +116,15 @@ int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, s
 /* Its senders are these from here on: addresses and "*@domain". E_SYNTAX, E_TOOBIG. */
 int senders_set(struct account *account, const struct span *words, size_t count, struct err *err);
 
+/* ---- explain.c ---- */
+/* What auth_lookup() has said of an address, in a sentence. */
+void auth_explain(const struct recipient *found, int code, const struct err *err, char *out, size_t size);
+
 /* ---- question.c: what daemons ask about addresses ---- */
 struct ipc_conn;
 struct ipc_type;
 
-/* Answered now, or when auth-pam has answered. type: auth_recipient, auth_expand or auth_sender; account: of the last. */
+/* Answered now, or when auth-pam has answered. type: auth_recipient, auth_expand, auth_explain or auth_sender; account: of the last. */
 void auth_question(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct ipc_type *type, struct span address, uint64_t account);
 /* The connection is gone: nobody is answered. */
 void auth_question_forget(struct auth *auth, struct ipc_conn *conn);

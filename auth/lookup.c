@@ -51,6 +51,8 @@ struct found {
 	struct account account;
 	char address[DIRECTORY_ADDRESS_MAX + 1];
 	char detail[65];
+	enum found_how how;
+	bool from_file; /* the alias is one of /etc/aliases */
 };
 
 static int lead_to(struct auth *auth, const struct found *f, struct recipient *out, struct err *err)
@@ -58,6 +60,8 @@ static int lead_to(struct auth *auth, const struct found *f, struct recipient *o
 	const struct account *account = &f->account;
 
 	memcpy(out->detail, f->detail, sizeof(out->detail));
+	out->how = f->how;
+	out->of_machine = f->kind == DIRECTORY_ALIAS ? f->from_file : account->system;
 	if (f->kind == DIRECTORY_ALIAS) {
 		out->account = 0;
 		out->quota = 0;
@@ -123,6 +127,7 @@ static int find_at(struct search *s, struct span address, struct found *f)
 	if (f->kind == DIRECTORY_ALIAS || (f->kind == DIRECTORY_ACCOUNT && !f->account.system))
 		return 0;
 	r = find_alias(s, address);
+	f->from_file = r > 0;
 	if (r > 0)
 		f->kind = DIRECTORY_ALIAS;
 	if (r != 0)
@@ -192,11 +197,17 @@ static int find_ours(struct search *s, struct span address, struct found *f)
 		r = find_at(s, span_str(base), f);
 		if (f->kind == DIRECTORY_NONE)
 			f->detail[0] = '\0';
+		else
+			f->how = FOUND_WITHOUT_DETAIL;
 	}
-	if (r == 0 && f->kind == DIRECTORY_NONE && (s->low || is_role(local_of(address))))
+	if (r == 0 && f->kind == DIRECTORY_NONE && (s->low || is_role(local_of(address)))) {
+		f->how = FOUND_ROLE;
 		r = find_role(s, f);
-	if (r == 0 && f->kind == DIRECTORY_NONE)
+	}
+	if (r == 0 && f->kind == DIRECTORY_NONE) {
+		f->how = FOUND_CATCH_ALL;
 		r = find_catch_all(s, address, f);
+	}
 	return r;
 }
 

@@ -58,6 +58,8 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		auth_question(peer->auth, conn, m->id, m->type, ((const struct auth_recipient *)(const void *)m->body)->address, 0);
 	else if (m->type == &ipc_auth_expand && (peer->may & MAY_EXPAND))
 		auth_question(peer->auth, conn, m->id, m->type, ((const struct auth_expand *)(const void *)m->body)->address, 0);
+	else if (m->type == &ipc_auth_explain && (peer->may & MAY_EXPAND))
+		auth_question(peer->auth, conn, m->id, m->type, ((const struct auth_explain *)(const void *)m->body)->address, 0);
 	else if (m->type == &ipc_auth_sender && (peer->may & MAY_SENDER))
 		auth_question(peer->auth, conn, m->id, m->type, sender->address, sender->account);
 	else if (m->type == &ipc_auth_password_change && (peer->may & MAY_CHANGE))

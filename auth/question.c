@@ -155,6 +155,25 @@ static void answer_expand(struct question *q)
 	ipc_conn_send(q->conn, &ipc_auth_expanded, q->id, &done, -1);
 }
 
+/* All that has to be known of users is asked for before the first word. */
+static void answer_explain(struct question *q)
+{
+	struct recipient found = {0};
+	struct err err = {0}, ignored = {0};
+	char text[1024];
+	struct auth_found body = {0};
+	int code = auth_lookup(q->auth, span_str(q->address), &found, &err);
+	int all = code == 0 && found.account == 0 ? auth_expand_each(q->auth, span_str(q->address), ignore_target, NULL, &ignored) : 0;
+
+	if ((code == E_AGAIN || all == E_AGAIN) && wait_for_user(q, &code))
+		return;
+	auth_explain(&found, code, &err, text, sizeof(text));
+	body.code = code;
+	body.text = span_str(text);
+	ipc_conn_send(q->conn, &ipc_auth_found, q->id, &body, -1);
+	answer_expand(q);
+}
+
 static void answer_sender(const struct question *q)
 {
 	struct auth_sender_answer body = {0};
@@ -175,6 +194,8 @@ static void answer(struct question *q)
 		answer_recipient(q);
 	else if (q->type == &ipc_auth_expand)
 		answer_expand(q);
+	else if (q->type == &ipc_auth_explain)
+		answer_explain(q);
 	else
 		answer_sender(q);
 }

@@ -12,13 +12,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-const char *queue_status_name(enum spool_status s)
-{
-	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept"};
-
-	return names[s];
-}
-
 /* ---- one message by its id ---- */
 
 static int with_message(struct queue *queue, struct span text, struct message **m, bool *loaded, struct err *err)
@@ -88,7 +81,24 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 
 /* ---- changes ---- */
 
-enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE, ACTION_BOUNCE };
+enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE, ACTION_BOUNCE, ACTION_REQUEUE, ACTION_REROUTE };
+
+struct change {
+	struct queue *queue;
+	struct filter filter;
+	enum action action;
+	struct reroute reroute;
+	size_t count, failed;
+	int code; /* of the last that failed */
+	uint32_t directories; /* bit i: a file of the i-th is gone */
+	struct err err;	      /* the same */
+	/* Of all that fit: */
+	struct control_reply *reply;
+	struct pool *pool; /* of the filter and of reroute */
+	struct walk *walk; /* until its end */
+	unsigned flying;   /* messages that a thread has */
+	uint32_t number;
+};
 
 static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
 {
@@ -116,11 +126,42 @@ static bool is_under_way(const struct message *m)
 	return m->busy > 0 || m->dsn_pending || m->writing;
 }
 
-static const char *const action_names[] = {"flush", "hold", "release", "delete", "bounce"};
+static const char *const action_names[] = {"flush", "hold", "release", "delete", "bounce", "requeue", "reroute"};
 
-/* After disk_settle: no thread is writing into the file. What is under way takes it into account when it ends. */
-static int act(struct queue *queue, struct message *m, enum action action, struct err *err)
+static bool action_find(struct span verb, enum action *out)
 {
+	for (unsigned i = 0; i < sizeof(action_names) / sizeof(action_names[0]); i++)
+		if (span_eq(verb, span_str(action_names[i]))) {
+			*out = (enum action)i;
+			return true;
+		}
+	return false;
+}
+
+/* What stands on the disk when it counts. */
+static int write_down(struct change *c, struct message *m, struct err *err)
+{
+	switch (c->action) {
+	case ACTION_DELETE:
+		return remove_file(m, err);
+	case ACTION_HOLD:
+	case ACTION_RELEASE:
+		return keep_held(c->queue, m, c->action == ACTION_HOLD, err);
+	case ACTION_REQUEUE:
+		return requeue_message(m, err);
+	case ACTION_REROUTE:
+		return reroute_message(m, &c->reroute, err);
+	default:
+		return 0;
+	}
+}
+
+/* After disk_settle: no thread is writing into the file. What is under way takes it into account when it ends. The message may be gone afterwards. */
+static int act(struct change *c, struct message *m, struct err *err)
+{
+	struct queue *queue = c->queue;
+	enum action action = c->action;
+	bool again = action == ACTION_REQUEUE || action == ACTION_REROUTE;
 	char id[SPOOL_ID_TEXT];
 	int r;
 
@@ -129,8 +170,9 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 		return err_set(err, E_CANNOT, "%s is not sent before the time its sender asked for, see 'next' of 'mailwain queue show'", id);
 	if (action == ACTION_BOUNCE && is_under_way(m))
 		return err_set(err, E_BUSY, "%s is being delivered now; hold it first, or try again", id);
-	r = action == ACTION_FLUSH || action == ACTION_BOUNCE ? 0 : action == ACTION_DELETE ? remove_file(m, err)
-		: keep_held(queue, m, action == ACTION_HOLD, err);
+	if (action == ACTION_REROUTE && !reroute_concerns(m, &c->reroute))
+		return err_set(err, E_NOTFOUND, "no recipient of %s waits to be sent there", id);
+	r = write_down(c, m, err);
 	if (r != 0) {
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", action_names[action]), F_ERR(err));
 		return r;
@@ -138,6 +180,9 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", action_names[action]));
 	if (is_under_way(m)) {
 		m->flushed |= action == ACTION_FLUSH && m->busy == 0;
+		m->anew |= again;
+		if (again)
+			outbound_withdraw(m);
 		return 0;
 	}
 	schedule_remove(queue, m->id);
@@ -145,29 +190,13 @@ static int act(struct queue *queue, struct message *m, enum action action, struc
 		message_bounce(m);
 		return 0;
 	}
-	if (action == ACTION_FLUSH)
+	if (action == ACTION_FLUSH || again)
 		outbound_retry(m);
 	m->next = clock_wall();
 	if (action != ACTION_DELETE)
 		schedule_message(m);
 	return 0;
 }
-
-struct change {
-	struct queue *queue;
-	struct filter filter;
-	enum action action;
-	size_t count, failed;
-	int code; /* of the last that failed */
-	uint32_t directories; /* bit i: a file of the i-th is gone */
-	struct err err;	      /* the same */
-	/* Of all that fit: */
-	struct control_reply *reply;
-	struct pool *pool; /* of the filter */
-	struct walk *walk; /* until its end */
-	unsigned flying;   /* messages that a thread has */
-	uint32_t number;
-};
 
 /* One has been done with, or has not. */
 static void change_count(struct change *c, uint64_t id, int code)
@@ -186,12 +215,13 @@ static void change_message(struct change *c, struct message *m)
 {
 	uint64_t id = m->id;
 
-	change_count(c, id, act(c->queue, m, c->action, &c->err));
+	change_count(c, id, act(c, m, &c->err));
 }
 
 static bool is_meant(const struct change *c, const struct message *m)
 {
-	return filter_matches(m, &c->filter) && !(c->action == ACTION_FLUSH && schedule_is_early(m));
+	return filter_matches(m, &c->filter) && !(c->action == ACTION_FLUSH && schedule_is_early(m)) &&
+	       (c->action != ACTION_REROUTE || reroute_concerns(m, &c->reroute));
 }
 
 /* What was deleted does not come back after a power cut: once for a directory, however many it were. */
@@ -303,7 +333,16 @@ static enum walk_next delete_waiting(struct change *c, uint64_t id)
 	return WALK_ON;
 }
 
-/* Its destination is tried though it may be dead: once for all that go there. */
+/* Once for all of a change that go there. */
+static void wake_once(struct change *c, struct destination *d)
+{
+	if (d == NULL || d->woken == c->number)
+		return;
+	d->woken = c->number;
+	outbound_wake(d);
+}
+
+/* Its destination is tried though it may be dead. */
 static enum walk_next flush_waiting(struct change *c, struct waiting *w)
 {
 	struct destination *d = w->destination != NULL ? destination_by_number(c->queue, w->destination->hash) : NULL;
@@ -312,10 +351,7 @@ static enum walk_next flush_waiting(struct change *c, struct waiting *w)
 	if (w->wished && waiting_due(c->queue->waiting, w) > clock_wall())
 		return WALK_ON;
 	schedule_now(c->queue, w);
-	if (d != NULL && d->woken != c->number) {
-		d->woken = c->number;
-		outbound_wake(d);
-	}
+	wake_once(c, d);
 	change_count(c, id, 0);
 	log_change(c, id, NULL);
 	return WALK_ON;
@@ -339,7 +375,27 @@ static void on_noted(struct disk_job *job)
 	change_go_on(c);
 }
 
-/* Hold and release, by a thread; m is on no way but this one. */
+static bool is_noted(enum action action)
+{
+	return action == ACTION_HOLD || action == ACTION_RELEASE || action == ACTION_REQUEUE;
+}
+
+/* What its record says, though the thread is not back: others may change it before. */
+static void take_note(struct change *c, struct message *m)
+{
+	struct route route;
+
+	m->next = clock_wall();
+	if (c->action != ACTION_REQUEUE) {
+		m->held = c->action == ACTION_HOLD;
+		return;
+	}
+	wake_once(c, destination_find(c->queue, outbound_destination_name(m, &route)));
+	requeue_apply(m);
+	m->anew = true;
+}
+
+/* By a thread; m is on no way but this one. */
 static bool note_waiting(struct change *c, struct message *m)
 {
 	struct disk_job *job = calloc(1, sizeof(*job));
@@ -350,7 +406,7 @@ static bool note_waiting(struct change *c, struct message *m)
 		free(job);
 		return false;
 	}
-	*job->records = (struct spool_record){.status = c->action == ACTION_HOLD ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = clock_wall()};
+	*job->records = (struct spool_record){.status = c->action == ACTION_HOLD ? SPOOL_HOLD : c->action == ACTION_RELEASE ? SPOOL_RELEASE : SPOOL_REQUEUED, .recipient = UINT32_MAX, .when = clock_wall()};
 	job->record_count = 1;
 	job->kind = DISK_APPEND;
 	job->id = m->id;
@@ -358,8 +414,7 @@ static bool note_waiting(struct change *c, struct message *m)
 	job->done = on_noted;
 	job->arg = c;
 	schedule_remove(c->queue, m->id);
-	m->next = clock_wall();
-	m->held = c->action == ACTION_HOLD; /* others may change it before the thread is back */
+	take_note(c, m);
 	m->writing = true;
 	c->flying++;
 	disk_submit(c->queue->disk, job);
@@ -379,7 +434,7 @@ static enum walk_next change_file(struct change *c, const struct waiting *w)
 		return WALK_ON;
 	if (!w->held)
 		m->next = waiting_due(c->queue->waiting, w);
-	if (is_meant(c, m) && !((c->action == ACTION_HOLD || c->action == ACTION_RELEASE) && note_waiting(c, m)))
+	if (is_meant(c, m) && !(is_noted(c->action) && note_waiting(c, m)))
 		change_message(c, m);
 	m = message_find(c->queue, id); /* it may be gone, or its notification on the way */
 	if (m != NULL && !is_under_way(m))
@@ -460,14 +515,16 @@ static void change_walked(void *arg)
 	change_go_on(c);
 }
 
-static bool change_all(struct queue *queue, struct control_reply *reply, const struct filter *filter, enum action action)
+static bool change_all(struct queue *queue, struct control_reply *reply, const struct filter *filter, enum action action, const struct reroute *reroute)
 {
 	struct change *c = calloc(1, sizeof(*c));
 
 	if (c == NULL)
 		return false;
-	*c = (struct change){.queue = queue, .reply = reply, .action = action, .number = ++queue->last_change, .pool = pool_new(NULL, CHANGE_POOL_MAX)};
-	if (c->pool != NULL && filter_copy(c->pool, filter, &c->filter))
+	*c = (struct change){.queue = queue, .reply = reply, .action = action, .number = ++queue->last_change, .reroute = *reroute, .pool = pool_new(NULL, CHANGE_POOL_MAX)};
+	if (c->pool != NULL && reroute->destination.len > 0)
+		c->reroute.destination = pool_span(c->pool, reroute->destination);
+	if (c->pool != NULL && filter_copy(c->pool, filter, &c->filter) && !pool_starved(c->pool))
 		c->walk = walk_begin(queue, change_one, change_walked, c);
 	if (c->walk != NULL)
 		return true;
@@ -475,14 +532,21 @@ static bool change_all(struct queue *queue, struct control_reply *reply, const s
 	return false;
 }
 
-static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, size_t count,
-    const struct filter *filter, size_t ids, enum action action)
+static void do_change(struct queue *queue, struct control_reply *reply, const struct span *args, struct filter *filter, size_t ids, enum action action)
 {
 	struct change change = {.queue = queue, .action = action};
 
+	if (action == ACTION_REROUTE && reroute_parse(daemon_conf(queue->daemon), filter->to, &change.reroute, &change.err) != 0) {
+		control_reply_done(reply, EX_USAGE, "%s", change.err.text);
+		return;
+	}
+	if (action == ACTION_REROUTE) { /* of a message to several, those who go there */
+		change.reroute.destination = filter->destination;
+		filter->destination = span_str("");
+	}
 	if (ids > 0 && !filter->any) {
 		disk_settle(queue->disk);
-		change_ids(&change, args + 2, count - 2);
+		change_ids(&change, args + 2, ids);
 		sync_directories(&change);
 		change_done(&change, reply);
 		return;
@@ -492,7 +556,7 @@ static void do_change(struct queue *queue, struct control_reply *reply, const st
 		    waiting_count(queue->waiting) + queue->active_count);
 		return;
 	}
-	if (!change_all(queue, reply, filter, action))
+	if (!change_all(queue, reply, filter, action, &change.reroute))
 		control_reply_done(reply, EX_TEMPFAIL, "no memory for that");
 }
 
@@ -502,6 +566,7 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 	struct queue *queue = arg;
 	struct filter filter = {0};
 	struct span verb = count > 1 ? args[1] : span_str("");
+	enum action action;
 	size_t ids;
 
 	(void)input;
@@ -518,20 +583,14 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 		do_show(queue, reply, args[2], SHOW_CONTENT);
 	} else if (span_eq(verb, SPAN_LIT("attempts")) && ids == 1) {
 		do_show(queue, reply, args[2], SHOW_ATTEMPTS);
+	} else if (span_eq(verb, SPAN_LIT("explain")) && ids == 1) {
+		explain_begin(queue, reply, args[2], filter.sender);
 	} else if (span_eq(verb, SPAN_LIT("stats")) && count == 2) {
 		queue_control_stats(queue, reply);
 	} else if ((span_eq(verb, SPAN_LIT("pause")) || span_eq(verb, SPAN_LIT("resume"))) && ids == 1) {
 		queue_control_pause(queue, reply, args[2], span_eq(verb, SPAN_LIT("pause")));
-	} else if (span_eq(verb, SPAN_LIT("bounce"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_BOUNCE);
-	} else if (span_eq(verb, SPAN_LIT("flush"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_FLUSH);
-	} else if (span_eq(verb, SPAN_LIT("hold"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_HOLD);
-	} else if (span_eq(verb, SPAN_LIT("release"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_RELEASE);
-	} else if (span_eq(verb, SPAN_LIT("delete"))) {
-		do_change(queue, reply, args, count, &filter, ids, ACTION_DELETE);
+	} else if (action_find(verb, &action)) {
+		do_change(queue, reply, args, &filter, ids, action);
 	} else {
 		control_reply_done(reply, EX_USAGE, "see `mailwain queue --help`");
 	}

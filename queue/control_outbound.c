@@ -90,15 +90,14 @@ static bool gather_stats(struct queue *queue, struct stats *stats)
 	return good;
 }
 
-static void row_stats(struct queue *queue, struct control_reply *reply, const struct stats_row *row)
+static void row_stats(struct control_reply *reply, const struct destination *d, struct span name, const struct stats_row *row)
 {
 	static const char *const names[STATS_AGES] = {"5m", "10m", "20m", "40m", "80m", "160m", "320m", "older"};
-	const struct destination *d = row->destination != NULL ? destination_by_number(queue, row->destination->hash) : NULL;
 	struct buf out;
 
 	buf_init(&out, CONTROL_PIECE);
 	buf_add_str(&out, "{\"destination\":");
-	json_add_string(&out, row->destination != NULL ? text_span(row->destination) : SPAN_LIT("(here, or several)"));
+	json_add_string(&out, name);
 	buf_printf(&out, ",\"total\":%zu", row->total);
 	for (size_t i = 0; i < STATS_AGES; i++)
 		buf_printf(&out, ",\"%s\":%zu", names[i], row->ages[i]);
@@ -110,16 +109,45 @@ static void row_stats(struct queue *queue, struct control_reply *reply, const st
 	buf_fini(&out);
 }
 
+static void row_waiting(struct queue *queue, struct control_reply *reply, const struct stats_row *row)
+{
+	if (row->destination != NULL)
+		row_stats(reply, destination_by_number(queue, row->destination->hash), text_span(row->destination), row);
+	else
+		row_stats(reply, NULL, SPAN_LIT("(here, or several)"), row);
+}
+
+struct idle {
+	struct control_reply *reply;
+	const struct stats *stats;
+};
+
+/* One that is paused is not to be forgotten when nothing waits for it. */
+static void add_paused(void *arg, struct destination *d)
+{
+	static const struct stats_row none;
+	struct idle *idle = arg;
+
+	if (!d->paused)
+		return;
+	for (size_t i = 0; i < idle->stats->count; i++)
+		if (idle->stats->rows[i].destination != NULL && span_eq(text_span(idle->stats->rows[i].destination), span_str(d->key)))
+			return;
+	row_stats(idle->reply, d, span_str(d->key), &none);
+}
+
 void queue_control_stats(struct queue *queue, struct control_reply *reply)
 {
 	struct stats stats = {0};
+	struct idle idle = {reply, &stats};
 	char left[100];
 
 	queue_control_left(queue, left, sizeof(left));
 	if (gather_stats(queue, &stats)) {
 		for (size_t i = 0; i < stats.count; i++)
 			if (stats.rows[i].total > 0)
-				row_stats(queue, reply, &stats.rows[i]);
+				row_waiting(queue, reply, &stats.rows[i]);
+		destination_each(queue, add_paused, &idle);
 		control_reply_done(reply, EX_OK, "%s", left[0] != '\0' ? left : waiting_count(queue->waiting) > 0 ? "" : "nothing waits");
 	} else {
 		control_reply_done(reply, EX_TEMPFAIL, "no memory for the figures");
@@ -127,20 +155,36 @@ void queue_control_stats(struct queue *queue, struct control_reply *reply)
 	free(stats.rows);
 }
 
+/* As it is known; else a domain, in small letters. NULL: no memory. */
+static struct destination *find_named(struct queue *queue, struct span name)
+{
+	struct destination *d = destination_find(queue, name);
+	char lower[SPOOL_PAUSED_NAME];
+
+	for (size_t i = 0; i < name.len; i++)
+		lower[i] = ascii_lower(name.ptr[i]);
+	return d != NULL ? d : destination_get(queue, span_of(lower, name.len));
+}
+
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause)
 {
-	struct destination *d = pause ? destination_get(queue, name) : destination_find(queue, name);
+	struct destination *d = spool_paused_is_name(name) ? find_named(queue, name) : NULL;
+	struct err err = {0};
+	int r;
 
-	if (d == NULL) {
-		control_reply_done(reply, pause ? EX_TEMPFAIL : EX_DATAERR, pause ? "out of memory" : "%.*s is not paused", SPAN_ARG(name));
+	if (d == NULL || (!pause && !d->paused)) {
+		control_reply_done(reply, EX_DATAERR, d == NULL ? "'%.*s' cannot be the name of a destination" : "%.*s is not paused", SPAN_ARG(span_sub(name, 0, 300)));
 		return;
 	}
-	d->paused = pause;
+	r = pause_set(d, pause, &err);
+	if (r != 0) {
+		control_reply_done(reply, r == E_LIMIT ? EX_DATAERR : EX_TEMPFAIL, "%s", err.text);
+		return;
+	}
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("destination", d->key), F_STR("action", pause ? "pause" : "resume"));
 	if (!pause)
 		outbound_wake(d);
-	control_reply_done(reply, EX_OK, pause ? "nothing more goes to %s until 'mailwain queue resume', or until queue is started anew" : "mail goes to %s again",
-	    d->key);
+	control_reply_done(reply, EX_OK, pause ? "nothing more goes to %s until 'mailwain queue resume'" : "mail goes to %s again", d->key);
 }
 
 void queue_control_attempts(struct control_reply *reply, const struct message *m)

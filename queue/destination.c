@@ -128,6 +128,9 @@ struct destination *destination_of_route(struct queue *queue, const struct route
 	if (d == NULL)
 		return NULL;
 	span_copy(route->transport != NULL ? route->transport->pattern : span_str(""), d->pattern, sizeof(d->pattern));
+	if (route->host[0] != '\0' && d->host == NULL && (d->host = strdup(route->host)) == NULL)
+		return NULL;
+	d->used = clock_wall(); /* jobs of this turn of the loop are not counted yet */
 	d->kept = route->transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &where);
 	return d;
 }
@@ -235,6 +238,48 @@ struct job *destination_take_any(struct destination *d)
 	return d->lanes != NULL ? take_job(d) : NULL;
 }
 
+/* Moves the message's jobs of a lane into a list. */
+static void withdraw_from(struct lane *lane, const struct message *m, struct job **list, unsigned *count)
+{
+	struct job **link = &lane->jobs;
+
+	while (*link != NULL) {
+		struct job *job = *link;
+
+		if (job->message != m) {
+			link = &job->next;
+			continue;
+		}
+		*link = job->next;
+		job->next = *list;
+		*list = job;
+		(*count)++;
+	}
+	lane->jobs_tail = link;
+}
+
+struct job *destination_withdraw(struct destination *d, const struct message *m)
+{
+	struct lane **link = &d->lanes;
+	struct job *list = NULL;
+	unsigned count = 0;
+
+	while (*link != NULL) {
+		struct lane *lane = *link;
+
+		withdraw_from(lane, m, &list, &count);
+		if (lane->jobs != NULL) {
+			link = &lane->next;
+			continue;
+		}
+		*link = lane->next;
+		free(lane);
+	}
+	d->lanes_tail = link;
+	d->waiting -= count;
+	return list;
+}
+
 /* ---- how much it takes ---- */
 
 static uint64_t setting_of(const struct destination *d, enum conf_setting setting)
@@ -273,6 +318,11 @@ static unsigned room(const struct destination *d)
 	unsigned window = is_probed(d) ? 1 : (unsigned)d->window, limit = most(d);
 
 	return window < 1 ? 1 : window < limit ? window : limit;
+}
+
+void destination_limits(const struct destination *d, struct destination_limits *out)
+{
+	*out = (struct destination_limits){.window = room(d), .rate = setting_of(d, CONF_relay_rate)};
 }
 
 /* What was tried before waits for the answer of the one before it: it is not known whether there is one. */
@@ -355,11 +405,12 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 			if (d->waiting > 0)
 				outbound_come_back(all->queue, 0); /* a reload may have changed what it takes */
-			if (d->in_flight > 0 || d->waiting > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
+			if (d->in_flight > 0 || d->waiting > 0 || d->expected > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
 				link = &d->next;
 				continue;
 			}
 			*link = d->next;
+			free(d->host);
 			free(d);
 		}
 }

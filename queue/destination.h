@@ -9,16 +9,17 @@ enum {
 	JOB_REPEATS = 3,	/* times that what a host put off for their number is sent again at once */
 };
 
-enum { ROUTE_DOMAIN_MAX = 256, ROUTE_KEY_MAX = 640 };
+enum { ROUTE_DOMAIN_MAX = 256, ROUTE_HOST_MAX = 300, ROUTE_KEY_MAX = 640 };
 
 /* ---- route.c ---- */
 struct route {
-	const struct conf_transport *transport; /* NULL: MX records */
+	const struct conf_transport *transport; /* NULL: MX records, or host */
+	char host[ROUTE_HOST_MAX + 1];		/* by an administrator's word (reroute), as in a transport block; empty: none */
 	char domain[ROUTE_DOMAIN_MAX];		/* of the address, in small letters */
 	char key[ROUTE_KEY_MAX];		/* of the destination */
 };
-/* false: the address has no domain that mail could go to. */
-bool route_find(const struct conf *conf, struct span address, struct route *route);
+/* way: as in SPOOL_REROUTED, or empty. false: the address has no domain that mail could go to. */
+bool route_find(const struct conf *conf, struct span address, struct span way, struct route *route);
 
 /* One message for some recipients at one destination. */
 struct job {
@@ -31,6 +32,8 @@ struct job {
 	char *domain; /* of the first recipient */
 	unsigned repeats;
 	bool tried_before;
+	bool passed;	/* its sender's domain has had a turn for it */
+	unsigned round; /* of its sender's jobs that wait for such a turn */
 };
 
 /* Jobs of one sender. */
@@ -45,10 +48,11 @@ struct destination {
 	struct queue *queue;
 	struct lane *lanes, **lanes_tail; /* the first one's turn it is */
 	unsigned waiting, in_flight;
+	unsigned expected;  /* jobs that wait for their sender's turn */
 	double window;	    /* jobs at once */
 	unsigned deaths;    /* in a row */
 	int64_t dead_until; /* seconds since 1970; when it has passed one job tries it; 0: alive, as far as is known */
-	int64_t used;	    /* when there was last an answer */
+	int64_t used;	    /* when there was last an answer, or somebody for it */
 	int64_t turn_ms;    /* with relay-rate: when the next may go */
 	uint64_t number;    /* destination_number of key */
 	bool reached;	    /* somebody answered, since the start */
@@ -56,6 +60,7 @@ struct destination {
 	bool paused;	    /* by an administrator */
 	char pattern[321];  /* of its transport block; "": none */
 	bool kept;	    /* by its transport block: what it has waits */
+	char *host;	    /* of its route; NULL: none */
 	char why[200];	    /* the last failure, for people */
 	char key[];
 };
@@ -75,12 +80,19 @@ struct destination *destination_by_number(const struct queue *queue, uint64_t nu
 /* "kept", "paused", "dead", "full" or "open"; of NULL, of which nothing is known, "open". Static. */
 const char *destination_state(const struct destination *destination);
 bool destination_is_dead(const struct destination *destination, int64_t now);
+struct destination_limits {
+	unsigned window; /* jobs at once, now */
+	uint64_t rate;	 /* relay-rate */
+};
+void destination_limits(const struct destination *destination, struct destination_limits *out);
 /* No more jobs than it has: what comes stays in its file. */
 bool destination_is_full(const struct destination *destination);
 /* false: no memory. */
 bool destination_enter(struct destination *destination, struct job *job);
 /* The next job that may go, which is then in flight; NULL. */
 struct job *destination_take(struct destination *destination);
+/* All that wait and are this message's, as a list. */
+struct job *destination_withdraw(struct destination *destination, const struct message *message);
 /* Any that waits, without it being in flight: when none will go soon. */
 struct job *destination_take_any(struct destination *destination);
 /* A job in flight has ended, and nothing was learnt of the destination. */
@@ -102,6 +114,8 @@ void outbound_come_back(struct queue *queue, int64_t ms);
 bool outbound_flying(const struct queue *queue);
 /* An administrator wants this message to be tried now: its destinations are, though they may be dead. */
 void outbound_retry(const struct message *message);
+/* What has not gone to relay yet is given back, as if it had not been tried; the message may be gone afterwards. */
+void outbound_withdraw(struct message *message);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
 
@@ -109,6 +123,27 @@ void outbound_wake(struct destination *destination);
 struct relay_mail;
 /* Its answer comes by the channel. E_PROTO: it is none. */
 int relay_mail_take(struct queue *queue, uint32_t id, const struct relay_mail *body);
+
+/* A job that waited elsewhere goes on to its destination. */
+void outbound_settle(struct job *job);
+/* Without an attempt of its own, until then (seconds since 1970). */
+void outbound_put_off(struct job *job, int64_t until, struct span why);
+
+/* ---- sending.c: send-rate, of the sender's domain ---- */
+int sending_start(struct queue *queue, struct err *err);
+/* false: it waits for its domain's turn, and goes on by outbound_settle; or it was put off. */
+bool sending_may_go(struct queue *queue, struct job *job);
+/* Those of this message that wait, as a list. */
+struct job *sending_withdraw(struct queue *queue, const struct message *message);
+/* Of a message from this sender; 0: no limit. */
+uint64_t sending_rate(const struct queue *queue, struct span sender);
+
+/* ---- pause.c ---- */
+/* Counts when it stands on the disk. E_LIMIT, E_IO and the like. */
+int pause_set(struct destination *destination, bool pause, struct err *err);
+/* At the start, before anything goes out. */
+void pause_load(struct queue *queue);
+unsigned pause_count(struct queue *queue);
 
 /* ---- control_outbound.c ---- */
 void queue_control_stats(struct queue *queue, struct control_reply *reply);

@@ -21,6 +21,18 @@ bool target_is_noted(const struct target *t)
 	return t->account == 0;
 }
 
+bool target_is_all(const struct target *t)
+{
+	const struct message *m = t->message;
+
+	if (m->file.envelope.recipients[t->recipient].local || m->states[t->recipient].expanding || m->states[t->recipient].incomplete)
+		return false;
+	for (const struct target *other = m->targets; other != NULL; other = other->next)
+		if (other != t && other->recipient == t->recipient)
+			return false;
+	return true;
+}
+
 struct span target_done_text(const struct target *t)
 {
 	crypto_generichash_state state;
@@ -45,7 +57,7 @@ struct span target_done_text(const struct target *t)
 bool target_was_done(const struct target *t)
 {
 	const struct spool_file *file = &t->message->file;
-	struct span text = target_done_text(t);
+	struct span text = file->record_count > 0 ? target_done_text(t) : span_str("");
 
 	for (size_t i = 0; i < file->record_count; i++)
 		if (file->records[i].status == SPOOL_TARGET_DONE && file->records[i].recipient == t->recipient && span_eq(file->records[i].text, text))

@@ -30,6 +30,7 @@ void expand_recipient(struct message *message, uint32_t recipient)
 		message->states[recipient].incomplete = true;
 		return;
 	}
+	message->states[recipient].expanding = true;
 	e->message = message;
 	e->recipient = recipient;
 	e->id = ++queue->last_question;
@@ -89,8 +90,11 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct queue *queue = arg;
 	struct expansion **link = find_expansion(queue, m->id), *e = *link;
 	struct message *message = e ? e->message : NULL;
+	uint32_t recipient = e ? e->recipient : 0;
 
 	(void)conn;
+	if (e == NULL && explain_auth(queue, m))
+		return 0;
 	if (m->type == &ipc_auth_target && message != NULL) {
 		const struct auth_target *body = (const void *)m->body;
 		struct target *t = body->kind != 0 ? message_add_program(message, e->recipient, body)
@@ -118,6 +122,7 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 			queue->expansions_tail = link;
 		free(e);
 		if (message != NULL) {
+			message->states[recipient].expanding = false;
 			message->busy--;
 			message_step(message);
 		}
@@ -137,6 +142,7 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	daemon_peer_lost(queue->daemon, "auth");
 	for (struct expansion *e = queue->expansions; e != NULL; e = e->next)
 		e->sent = false;
+	explain_lost(queue, false);
 }
 
 static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_closed};
@@ -144,6 +150,7 @@ static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_clos
 void auth_service(struct queue *queue, int fd)
 {
 	ipc_conn_free(&queue->auth);
+	explain_lost(queue, false);
 	queue->auth = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, queue);
 	for (struct expansion *e = queue->expansions; e != NULL && queue->auth != NULL; e = e->next)
 		if (e->message != NULL && !e->sent)

@@ -80,12 +80,13 @@ bool filter_parse(const struct span *args, size_t count, struct filter *f, size_
 
 	*ids = 0;
 	for (size_t i = 2; i < count; i++) {
-		struct span *value = span_eq(args[i], SPAN_LIT("--sender")) ? &f->sender
+		struct span *value = span_eq(args[i], SPAN_LIT("--sender")) || span_eq(args[i], SPAN_LIT("--from")) ? &f->sender
 			: span_eq(args[i], SPAN_LIT("--recipient")) ? &f->recipient
 			: span_eq(args[i], SPAN_LIT("--destination")) ? &f->destination
 			: span_eq(args[i], SPAN_LIT("--reason")) ? &f->reason
 			: span_eq(args[i], SPAN_LIT("--older")) ? &older
-			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status : NULL;
+			: span_eq(args[i], SPAN_LIT("--status")) ? &f->status
+			: span_eq(args[i], SPAN_LIT("--to")) ? &f->to : NULL;
 
 		if (span_eq(args[i], SPAN_LIT("--all"))) {
 			f->any = true;
@@ -93,7 +94,7 @@ bool filter_parse(const struct span *args, size_t count, struct filter *f, size_
 			if (i + 1 == count)
 				return false;
 			*value = args[++i];
-			f->any = true;
+			f->any |= value != &f->to;
 		} else if (span_startswith(args[i], SPAN_LIT("--"))) {
 			return false;
 		} else {

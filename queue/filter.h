@@ -9,6 +9,7 @@ struct filter {
 	struct span sender, recipient, status, destination, reason;
 	int64_t before; /* came before that, seconds since 1970; 0: whenever */
 	bool any; /* one of them, or --all */
+	struct span to; /* of reroute; no filter, and not copied */
 };
 
 /* Of a request, from its third word on; spans borrow args. ids: how many words are no options. false: an option that is none, or lacks its value. */

@@ -55,6 +55,13 @@ static struct row row_of(const struct message *m, size_t recipient)
 	    .sender = m->file.envelope.sender, .recipient = m->file.envelope.recipients[recipient].address};
 }
 
+const char *queue_status_name(enum spool_status s)
+{
+	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept", "requeued", "rerouted"};
+
+	return names[s];
+}
+
 void queue_control_row_recipient(struct control_reply *reply, const struct message *m, size_t i)
 {
 	struct row row = row_of(m, i);
@@ -63,6 +70,8 @@ void queue_control_row_recipient(struct control_reply *reply, const struct messa
 	buf_init(&out, CONTROL_PIECE);
 	row_begin(&out, &row);
 	buf_printf(&out, ",\"recipient_status\":\"%s\",\"attempts\":%u", queue_status_name(m->states[i].status), m->states[i].attempts);
+	buf_add_str(&out, ",\"way\":");
+	json_add_string(&out, m->states[i].way);
 	row_end(&out, m->states[i].text);
 	control_reply_row(reply, buf_span(&out));
 	buf_fini(&out);

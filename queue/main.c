@@ -5,6 +5,7 @@
 #include "net/control.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -65,6 +66,8 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = outbound_start(queue, err);
 	if (r == 0)
+		pause_load(queue);
+	if (r == 0)
 		r = recover_start(queue, err);
 	if (r != 0)
 		return r;
@@ -84,9 +87,12 @@ static void queue_halt(struct daemon *daemon)
 static void queue_stats(struct daemon *daemon, struct master_stats *stats)
 {
 	struct queue *queue = daemon_state(daemon);
+	unsigned paused = pause_count(queue);
 
 	stats->connections = queue->active_count;
 	stats->total = queue->accepted;
+	snprintf(queue->note, sizeof(queue->note), "%u destination%s paused", paused, paused == 1 ? "" : "s");
+	stats->note = span_str(paused > 0 ? queue->note : "");
 }
 
 int main(void)

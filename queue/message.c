@@ -36,7 +36,12 @@ static void apply_records(struct message *m)
 			m->held = r->status == SPOOL_HOLD;
 		else if (r->status == SPOOL_WARNED)
 			m->warned = true;
-		else if (s != NULL && r->status == SPOOL_DSN_SENT)
+		else if (r->status == SPOOL_REQUEUED)
+			requeue_apply(m);
+		else if (s != NULL && r->status == SPOOL_REROUTED) {
+			s->way = r->text;
+			m->next = r->when;
+		} else if (s != NULL && r->status == SPOOL_DSN_SENT)
 			s->told = true;
 		else if (s != NULL && r->status != SPOOL_TARGET_DONE) {
 			s->status = r->status;
@@ -235,10 +240,10 @@ void message_remove(struct message *m)
 
 void message_rest(struct message *m)
 {
-	if (m->flushed) {
+	if (m->flushed)
 		outbound_retry(m);
+	if (m->flushed || m->anew)
 		m->next = clock_wall();
-	}
 	schedule_message(m);
 	message_free(m);
 }
@@ -296,7 +301,7 @@ static void settle(struct message *m)
 	r = send_dsns(m);
 	if (r == E_AGAIN)
 		return;
-	if (r == 0 && count_open(m) > 0 && !any_dirty(m)) {
+	if (r == 0 && count_open(m) > 0 && !any_dirty(m) && !record_is_owed(m)) {
 		m->next = m->put_off;
 		message_rest(m);
 	} else if (r != 0 || count_open(m) > 0)
@@ -332,11 +337,11 @@ static void start_recipient(struct message *m, uint32_t i)
 	struct target *t;
 
 	/* After a failure the directory is asked again: quota, account or alias may be another. */
-	if (r->local && r->account != 0 && m->states[i].attempts == 0) {
+	if (r->local && r->account != 0 && m->states[i].attempts == 0 && !m->states[i].anew) {
 		t = message_add_target(m, i, r->account, r->quota, r->canonical, r->detail);
 		if (t != NULL)
 			deliver_target(t);
-	} else if (r->local || m->file.envelope.source == SPOOL_FROM_BOUNCE || m->file.envelope.source == SPOOL_FROM_LOCAL) {
+	} else if (r->local || m->states[i].anew || m->file.envelope.source == SPOOL_FROM_BOUNCE || m->file.envelope.source == SPOOL_FROM_LOCAL) {
 		/* For pickup nobody has asked auth yet: its letters are taken while auth is away. */
 		expand_recipient(m, i);
 	} else {

@@ -78,7 +78,7 @@ static void job_fail(struct job *job, int code, struct span line)
 }
 
 /* Without an attempt of its own: its destination is dead, or has more than enough. */
-static void job_put_off(struct job *job, int64_t until, struct span why)
+void outbound_put_off(struct job *job, int64_t until, struct span why)
 {
 	int64_t now = clock_wall(), wait = until > now ? until - now : 1;
 
@@ -88,12 +88,56 @@ static void job_put_off(struct job *job, int64_t until, struct span why)
 	job_free(job);
 }
 
+/* As if it had not been tried. */
+static void job_give_back(struct job *job)
+{
+	int64_t now = clock_wall();
+
+	for (struct target *t = job->targets; t != NULL; t = t->job_next)
+		t->state = TARGET_PUT_OFF;
+	if (job->message->put_off < now)
+		job->message->put_off = now;
+	job_free(job);
+}
+
+struct withdrawal {
+	const struct message *message;
+	struct job *jobs;
+};
+
+static void withdraw_one(void *arg, struct destination *d)
+{
+	struct withdrawal *w = arg;
+	struct job *jobs = destination_withdraw(d, w->message);
+
+	while (jobs != NULL) {
+		struct job *job = jobs;
+
+		jobs = job->next;
+		job->next = w->jobs;
+		w->jobs = job;
+	}
+}
+
+void outbound_withdraw(struct message *m)
+{
+	struct withdrawal w = {.message = m, .jobs = sending_withdraw(m->queue, m)};
+
+	destination_each(m->queue, withdraw_one, &w);
+	while (w.jobs != NULL) {
+		struct job *job = w.jobs;
+
+		w.jobs = job->next;
+		job_give_back(job);
+	}
+}
+
 static void put_off_dead(struct destination *d, struct job *job)
 {
 	char text[300];
 
 	snprintf(text, sizeof(text), "451 4.4.1 %s does not answer: %s", d->key, d->why);
-	job_put_off(job, d->dead_until, span_str(text));
+	outbound_put_off(job, d->dead_until, span_str(text));
 }
 
 /* ---- on their way ---- */
@@ -125,7 +169,7 @@ static int send_job(struct queue *queue, struct job *job)
 	const struct spool_envelope *e = &m->file.envelope;
 	char id[SPOOL_ID_TEXT];
 	struct relay_deliver body = {.queue_id = span_of(id, SPOOL_ID_TEXT - 1), .domain = span_str(job->domain), .transport = span_str(job->destination->pattern),
-	    .size = m->file.content, .body = e->body, .smtputf8 = e->smtputf8, .requiretls = e->requiretls, .tls_optional = e->tls_optional,
+	    .host = span_str(job->destination->host != NULL ? job->destination->host : ""), .size = m->file.content, .body = e->body, .smtputf8 = e->smtputf8, .requiretls = e->requiretls, .tls_optional = e->tls_optional,
 	    .ret = e->ret, .envid = e->envid, .sender = target_sender(job->targets)};
 	struct buf recipients;
 	int fd = -1, r;
@@ -168,7 +212,7 @@ static void pump(struct destination *d)
 		}
 		destination_release(d);
 		if (is_kept)
-			job_put_off(job, clock_wall(), SPAN_LIT("451 4.3.0 it is kept by this server's administrator"));
+			outbound_put_off(job, clock_wall(), SPAN_LIT("451 4.3.0 it is kept by this server's administrator"));
 		else
 			job_fail(job, E_UNAVAILABLE, SPAN_LIT("451 4.3.0 it could not be handed to the relay"));
 	}
@@ -186,7 +230,7 @@ void outbound_retry(const struct message *m)
 		struct destination *d;
 		struct route route;
 
-		if (!message_is_open(&m->states[i]) || !route_find(daemon_conf(m->queue->daemon), m->file.envelope.recipients[i].address, &route))
+		if (!message_is_open(&m->states[i]) || !route_find(daemon_conf(m->queue->daemon), m->file.envelope.recipients[i].address, m->states[i].way, &route))
 			continue;
 		d = destination_find(m->queue, span_str(route.key));
 		if (d != NULL)
@@ -196,18 +240,20 @@ void outbound_retry(const struct message *m)
 
 /* ---- new jobs: those of one turn of the loop, so that a message's recipients at a destination go together ---- */
 
-static void settle_new(struct job *job)
+void outbound_settle(struct job *job)
 {
 	struct destination *d = job->destination;
 
 	if (d->queue->relay == NULL)
-		job_put_off(job, clock_wall() + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
+		outbound_put_off(job, clock_wall() + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
 	else if (destination_is_dead(d, clock_wall()))
 		put_off_dead(d, job);
 	else if (d->paused || d->kept)
-		job_put_off(job, clock_wall() + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
+		outbound_put_off(job, clock_wall() + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
 	else if (destination_is_full(d))
-		job_put_off(job, clock_wall() + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+		outbound_put_off(job, clock_wall() + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+	else if (!sending_may_go(d->queue, job))
+		return; /* it comes back */
 	else if (!destination_enter(d, job))
 		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
 	else
@@ -228,7 +274,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 
 		jobs = job->next;
 		job->next = NULL;
-		settle_new(job);
+		outbound_settle(job);
 	}
 }
 
@@ -254,9 +300,12 @@ static struct job *add_new(struct queue *queue, struct target *t, struct destina
 	return job;
 }
 
-static bool is_elsewhere(const struct message *m, const struct spool_recipient *r)
+/* As far as is known without asking auth. */
+static bool is_elsewhere(const struct message *m, size_t i)
 {
-	return !r->local && m->file.envelope.source != SPOOL_FROM_BOUNCE;
+	bool asked = m->states[i].anew && m->states[i].status == SPOOL_PENDING;
+
+	return !m->file.envelope.recipients[i].local && m->file.envelope.source != SPOOL_FROM_BOUNCE && !asked;
 }
 
 struct span outbound_destination_name(const struct message *m, struct route *route)
@@ -269,7 +318,7 @@ struct span outbound_destination_name(const struct message *m, struct route *rou
 
 		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
 			continue;
-		if (!is_elsewhere(m, r) || !route_find(daemon_conf(m->queue->daemon), r->address, &this))
+		if (!is_elsewhere(m, i) || !route_find(daemon_conf(m->queue->daemon), r->address, m->states[i].way, &this))
 			return span_str("");
 		if (key.len > 0 && !span_eq(key, span_str(this.key)))
 			return span_str("");
@@ -297,11 +346,11 @@ void outbound_target(struct target *t)
 	struct destination *d;
 	struct job *job;
 
-	if (t->message->file.envelope.recipients[t->recipient].local && target_was_done(t)) {
+	if (target_was_done(t)) {
 		target_reply(t, 0, SPAN_LIT("250 2.0.0 done"));
 		return;
 	}
-	if (!route_find(conf, t->address, &route)) {
+	if (!route_find(conf, t->address, t->message->states[t->recipient].way, &route)) {
 		target_reply(t, E_SYNTAX, SPAN_LIT("550 5.1.2 there is no domain in the address that mail could go to"));
 		return;
 	}
@@ -363,7 +412,8 @@ static void repeat_rest(struct job *job)
 		return;
 	again->repeats = job->repeats + 1;
 	again->tried_before = job->tried_before;
-	settle_new(again);
+	again->passed = true;
+	outbound_settle(again);
 }
 
 /* What has no result is put off. */
@@ -402,6 +452,10 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	(void)conn;
 	if (m->type == &ipc_relay_mail)
 		return relay_mail_take(queue, m->id, (const void *)m->body);
+	if (m->type == &ipc_relay_step || m->type == &ipc_relay_planned) {
+		explain_relay(queue, m);
+		return 0;
+	}
 	if (m->type != &ipc_relay_result || job == NULL)
 		return E_PROTO;
 	t = target_at(job, body->recipient);
@@ -413,7 +467,7 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		t->state = TARGET_AGAIN;
 	} else {
 		target_reply(t, body->code, body->text);
-		if (body->code == 0 && body->dsn && !job->message->file.envelope.recipients[t->recipient].local)
+		if (body->code == 0 && body->dsn && target_is_all(t))
 			job->message->states[t->recipient].told = true;
 	}
 	if (body->last)
@@ -428,6 +482,7 @@ static void relay_lost(struct queue *queue)
 
 	queue->relay = NULL;
 	queue->jobs = NULL;
+	explain_lost(queue, true);
 	while (jobs != NULL) {
 		struct job *job = jobs;
 
@@ -493,5 +548,7 @@ int outbound_start(struct queue *queue, struct err *err)
 	queue->new_jobs_tail = &queue->new_jobs;
 	queue->turn = evtimer_new(daemon_base(queue->daemon), on_turn, queue);
 	queue->rate = evtimer_new(daemon_base(queue->daemon), on_rate, queue);
-	return queue->turn != NULL && queue->rate != NULL ? destinations_new(queue, err) : err_set(err, E_NOMEM, "no memory for a timer");
+	if (queue->turn == NULL || queue->rate == NULL)
+		return err_set(err, E_NOMEM, "no memory for a timer");
+	return sending_start(queue, err) == 0 ? destinations_new(queue, err) : err->code;
 }

@@ -59,6 +59,9 @@ struct recipient_state {
 	bool told;     /* its DSN is queued */
 	bool warned;   /* so is that of its delay */
 	bool incomplete; /* there was no memory for all its targets */
+	bool anew;     /* requeued: where it leads is asked again */
+	bool expanding; /* it is being asked: further targets may come */
+	struct span way; /* where an administrator sends it, as in SPOOL_REROUTED; empty: where it goes by itself */
 	struct span owner; /* who is told of its failure or delay, when that is not the sender */
 	struct span text;
 };
@@ -82,6 +85,7 @@ struct message {
 	uint32_t client;      /* who wrote the file, see accept.c; 0: read from the spool, or a message of our own */
 	bool dsn_pending;
 	int again_s;	      /* how long it waits before its records are written once more */
+	bool anew; /* an administrator wants it to begin again, at once */
 	uint32_t sender;      /* place in queue.senders */
 	int64_t next; /* when it is tried again */
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
@@ -105,6 +109,8 @@ struct queue {
 	struct job *new_jobs, **new_jobs_tail; /* made in this turn of the loop */
 	struct event *turn, *rate; /* new jobs; destinations that have to be slow */
 	uint32_t last_job;
+	struct sending *sendings; /* domains whose senders have a limit */
+	struct event *sending_turn;
 	struct control_server *control;
 	struct client *clients;
 	struct channel *channels;
@@ -127,10 +133,12 @@ struct queue {
 	uint32_t last_question;
 	uint32_t last_change; /* of many messages at once */
 	uint32_t last_client;
+	struct explanation *explanations; /* for administrators, under way */
 	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
 	uint64_t accepted, delivered;
+	char note[64]; /* for `mailwain status` */
 	bool halting;
 };
 
@@ -241,11 +249,29 @@ bool agent_flying(const struct queue *queue);
 /* What waits for an agent that does not come is put off. */
 void agent_look(struct queue *queue);
 
+/* ---- reroute.c: requeue and reroute ---- */
+/* What an administrator says of waiting recipients. */
+struct reroute {
+	struct span destination; /* those that go there now; empty: all */
+	char way[SPOOL_TEXT_MAX]; /* as in SPOOL_REROUTED */
+};
+/* --to: a pattern of the configuration, HOST or HOST:PORT, or "-". E_SYNTAX. */
+int reroute_parse(const struct conf *conf, struct span to, struct reroute *out, struct err *err);
+/* Does it concern anybody who waits? */
+bool reroute_concerns(const struct message *message, const struct reroute *reroute);
+/* Both count when they stand in the file. Not while a thread writes into it. */
+int reroute_message(struct message *message, const struct reroute *reroute, struct err *err);
+int requeue_message(struct message *message, struct err *err);
+/* What these two have written, as it is read again. */
+void requeue_apply(struct message *message);
+
 /* ---- done.c ---- */
 /* Only our record keeps it from having the message twice. */
 bool target_is_noted(const struct target *target);
 /* Of those behind an alias: has it had the message at an earlier attempt? And the text of the record that says so. */
 bool target_was_done(const struct target *target);
+/* All there is for its recipient: when it has its copy, the recipient has. */
+bool target_is_all(const struct target *target);
 struct span target_done_text(const struct target *target);
 
 /* ---- record.c: all of these write by a thread; the first two end in message_rest ---- */
@@ -253,6 +279,8 @@ struct span target_done_text(const struct target *target);
 void record_keep(struct message *message);
 /* What changed about its recipients. */
 void record_rest(struct message *message);
+/* Somebody behind an alias has it, and the file does not say so yet. */
+bool record_is_owed(const struct message *message);
 /* Those elsewhere that have their copy while others are under way. */
 void record_done(struct message *message);
 
@@ -267,6 +295,17 @@ bool deliver_flying(const struct queue *queue);
 void expand_recipient(struct message *message, uint32_t recipient);
 void auth_service(struct queue *queue, int fd);
 void expand_forget(struct message *message);
+
+/* ---- explain.c: where would a message go? ---- */
+struct control_reply;
+struct ipc_message;
+/* Rows and the end of the reply come later. sender: empty, or an address. */
+void explain_begin(struct queue *queue, struct control_reply *reply, struct span address, struct span sender);
+/* An answer of auth to none of its expansions; false: nor to this. */
+bool explain_auth(struct queue *queue, const struct ipc_message *m);
+void explain_relay(struct queue *queue, const struct ipc_message *m);
+/* What they were asked will not be answered. */
+void explain_lost(struct queue *queue, bool relay);
 
 /* ---- schedule.c ---- */
 void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
@@ -293,11 +332,10 @@ enum dsn_kind { DSN_FAILURE, DSN_DELAY, DSN_SUCCESS };
 size_t dsn_due(struct message *message, enum dsn_kind kind, uint32_t *recipients);
 int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipients, size_t count);
 
-/* ---- recover.c, control.c ---- */
+/* ---- recover.c, list.c, control.c ---- */
 int recover_start(struct queue *queue, struct err *err);
 /* Files of before the start that are not known yet. */
 size_t recover_left(const struct queue *queue);
-struct control_reply;
 const char *queue_status_name(enum spool_status status);
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
     struct span secret);

@@ -133,6 +133,14 @@ static void on_appended(struct disk_job *job)
 		message_rest(m);
 }
 
+bool record_is_owed(const struct message *m)
+{
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		if (is_done_now(m, t))
+			return true;
+	return false;
+}
+
 static void add_done(const struct message *m, struct disk_job *job)
 {
 	for (const struct target *t = m->targets; t != NULL; t = t->next)
@@ -221,7 +229,7 @@ static void on_noted(struct disk_job *job)
 /* The only target of a recipient elsewhere that is done, and not yet written down. */
 static bool is_news(const struct message *m, const struct target *t)
 {
-	return t->state == TARGET_DONE && t->account == 0 && !m->file.envelope.recipients[t->recipient].local && message_is_open(&m->states[t->recipient]);
+	return t->state == TARGET_DONE && t->account == 0 && message_is_open(&m->states[t->recipient]) && target_is_all(t);
 }
 
 /*
@@ -247,7 +255,7 @@ void record_done(struct message *m)
 
 		if (!is_news(m, t))
 			continue;
-		*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .text = t->text};
+		*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .way = s->way, .text = t->text};
 		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
 		    .when = clock_wall(), .text = s->text};
 	}

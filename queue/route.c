@@ -1,4 +1,4 @@
-/* Which destination an address belongs to, by the transport blocks of the configuration; without one, its own domain. */
+/* Which destination an address belongs to: by an administrator's word, else by the transport blocks of the configuration; without one, its own domain. */
 #include "queue/destination.h"
 
 #include <stdio.h>
@@ -29,21 +29,48 @@ static struct span key_of(const struct conf_transport *transport, struct span ho
 	return span_of(out, n > 0 && n < ROUTE_KEY_MAX ? (size_t)n : 0);
 }
 
-bool route_find(const struct conf *conf, struct span address, struct route *route)
+static struct span behind(struct span text, const char *word)
 {
-	const struct conf_transport *transport = conf_transport_for(conf, address);
-	struct conf_where where = {.transport = transport};
+	return span_startswith(text, span_str(word)) ? span_from(text, strlen(word)) : span_str("");
+}
+
+/* What an administrator made of it (doc/spool.md). A block that has gone since says nothing. true: the route is known. */
+static bool take_way(const struct conf *conf, struct span way, struct route *route)
+{
+	struct span host = behind(way, "host "), pattern = behind(way, "transport ");
+
+	if (host.len > 0 && host.len <= ROUTE_HOST_MAX) {
+		route->transport = NULL;
+		span_copy(host, route->host, sizeof(route->host));
+		return snprintf(route->key, sizeof(route->key), "%s by reroute", route->host) > 0;
+	}
+	if (pattern.len > 0 && conf_transport_find(conf, pattern) != NULL)
+		route->transport = conf_transport_find(conf, pattern);
+	return false;
+}
+
+bool route_find(const struct conf *conf, struct span address, struct span way, struct route *route)
+{
+	const struct conf_transport *usual = conf_transport_for(conf, address), *transport;
 	struct span domain = domain_of(address, route->domain, sizeof(route->domain)), host = span_str("");
+	struct conf_where where = {0};
 
 	if (domain.len == 0)
 		return false;
 	route->domain[domain.len] = '\0';
-	route->transport = transport;
+	route->host[0] = '\0';
+	route->transport = usual;
+	if (take_way(conf, way, route))
+		return true;
+	where.transport = transport = route->transport;
 	if (transport != NULL)
 		host = conf_text(conf, CONF_transport_host, &where).len > 0 ? conf_text(conf, CONF_transport_host, &where)
 									     : conf_text(conf, CONF_transport_lmtp, &where);
 	if (host.len > 0)
 		return key_of(transport, host, route->key).len > 0;
+	/* The same domain by another block is another destination. */
+	if (transport != usual)
+		return snprintf(route->key, sizeof(route->key), "%s by %.*s", route->domain, SPAN_ARG(span_sub(transport->pattern, 0, 320))) > 0;
 	memcpy(route->key, route->domain, domain.len + 1);
 	return true;
 }

@@ -124,7 +124,7 @@ void attempt_tell(const struct job *job, enum outcome_kind kind)
 	outcome_tell(job, &outcome);
 }
 
-static int decide(struct job *job, struct err *err)
+int attempt_decide(struct job *job, struct err *err)
 {
 	const struct way *way = &job->way;
 	struct policy_facts facts = {.setting = way->tls,
@@ -151,15 +151,29 @@ static size_t collect(struct job *job, struct dial_address *out)
 	return job->dialled_count;
 }
 
+static void pass_over(struct route_host *host)
+{
+	for (size_t i = 0; i < host->address_count; i++)
+		host->tried[i] = true;
+}
+
 void attempt_skip(struct job *job)
 {
 	struct route_host *host = &job->route->hosts[job->host];
 
 	snprintf(job->failure_host, sizeof(job->failure_host), "%s", host->name);
 	job->failure_address[0] = '\0';
-	for (size_t i = 0; i < host->address_count; i++)
-		host->tried[i] = true;
+	pass_over(host);
 	attempt_next(job);
+}
+
+/* Somebody wants to know of all hosts. */
+static void tell_host(struct job *job)
+{
+	if (job->arg != NULL)
+		job->owner->host(job->arg, job);
+	pass_over(&job->route->hosts[job->host]);
+	try_host(job);
 }
 
 void attempt_with_dane(struct job *job)
@@ -167,8 +181,11 @@ void attempt_with_dane(struct job *job)
 	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
 
 	job->policy = (struct policy){0};
-	if (collect(job, addresses) > 0 && decide(job, &job->failure) == 0) {
-		dial(job, addresses);
+	if (collect(job, addresses) > 0 && attempt_decide(job, &job->failure) == 0) {
+		if (job->owner->host != NULL)
+			tell_host(job);
+		else
+			dial(job, addresses);
 		return;
 	}
 	if (job->policy.not_named)

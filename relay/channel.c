@@ -16,17 +16,21 @@ struct channel {
 
 /* ---- jobs ---- */
 
-static void on_result(void *arg, const struct job *job, const struct job_result *r)
+void channel_send(struct channel *channel, const struct ipc_type *type, uint32_t id, const void *body)
 {
-	struct channel *channel = arg;
-	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last, .dsn = r->dsn,
-	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
-
-	if (ipc_conn_send(channel->conn, &ipc_relay_result, job->id, &body, -1) != 0)
+	if (ipc_conn_send(channel->conn, type, id, body, -1) != 0)
 		channel->failed = true;
 }
 
-static const struct job_owner owner = {on_result, NULL};
+static void on_result(void *arg, const struct job *job, const struct job_result *r)
+{
+	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last, .dsn = r->dsn,
+	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
+
+	channel_send(arg, &ipc_relay_result, job->id, &body);
+}
+
+static const struct job_owner owner = {on_result, NULL, NULL};
 
 /* A message of our own making is at fault when it is none; queue's channel then ends. */
 static int fill(struct job *job, const struct relay_deliver *m)
@@ -86,6 +90,8 @@ static int deliver(struct channel *channel, struct ipc_message *message)
 		return r == E_NOMEM ? refuse_all(channel, message->id) : r;
 	}
 	r = settings_way(channel->relay, job->pool, m->transport, m->sender, &job->way, &err);
+	if (r == 0 && m->host.len > 0 && (r = settings_redirect(job->pool, m->host, &job->way)) != 0)
+		err_set(&err, r, "4.3.0 out of memory");
 	if (message->fd_lost)
 		result_all(job, E_NOFILES, true, "4.3.2 no descriptor is free for the message's file");
 	else if (r != 0)
@@ -117,6 +123,8 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *mess
 		reports_mailed(channel->relay, message->id, ((const struct relay_mailed *)(const void *)message->body)->code);
 		return 0;
 	}
+	if (message->type == &ipc_relay_plan)
+		return plan_begin(channel->relay, channel, message->id, (const void *)message->body);
 	cancel(channel, message->id);
 	return 0;
 }

@@ -46,7 +46,7 @@ static void on_result(void *arg, const struct job *job, const struct job_result 
 	free(probe);
 }
 
-static const struct job_owner owner = {on_result, on_trace};
+static const struct job_owner owner = {on_result, on_trace, NULL};
 
 static bool take_address(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1])
 {

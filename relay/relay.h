@@ -86,6 +86,8 @@ struct job_result {
 struct job_owner {
 	void (*result)(void *arg, const struct job *job, const struct job_result *result); /* the last one ends the job */
 	void (*trace)(void *arg, const struct job *job, const char *text);		   /* NULL: nobody looks on */
+	/* NULL: the message goes to the first host that takes it. Else it is called for each host that would be tried, with its policy, and nobody is connected to. */
+	void (*host)(void *arg, struct job *job);
 };
 
 struct job {
@@ -126,6 +128,7 @@ struct job {
 	struct sts_policy *sts, *sts_room; /* the MTA-STS policy that is in force, NULL: none; where it is */
 	struct policy policy;
 	unsigned attempts;
+	unsigned planned;	/* hosts its owner was called for */
 	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
 	size_t clear_address;	/* of the host, that it is made to */
 	struct err failure;	/* of the last attempt, "4.4.1 text" */
@@ -172,6 +175,8 @@ void relay_try_finish(struct relay *relay);
 int settings_load(struct relay *relay, struct err *err);
 /* The way of mail from sender, by the transport block `pattern` ("": none). Pooled. E_NOMEM; E_UNAVAILABLE: the password is not there. */
 int settings_way(struct relay *relay, struct pool *pool, struct span pattern, struct span sender, struct way *out, struct err *err);
+/* By an administrator's word: HOST:PORT in place of what the configuration says. E_NOMEM. */
+int settings_redirect(struct pool *pool, struct span host, struct way *way);
 struct tls_context *settings_tls(const struct relay *relay);
 /* An address that a listener of ours takes mail at, or where nobody outside has any business: this machine's own. */
 bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
@@ -180,6 +185,9 @@ bool settings_is_ours(void *arg, const struct sockaddr_storage *address);
 void channel_new(struct relay *relay, int fd);
 /* A message of our own for queue; reports_mailed tells what became of it. E_CLOSED: queue is away; E_TOOBIG, E_LIMIT. */
 int channel_mail(struct relay *relay, uint32_t id, const struct relay_mail *mail);
+struct ipc_type;
+/* A result that has no room ends it. */
+void channel_send(struct channel *channel, const struct ipc_type *type, uint32_t id, const void *body);
 /* Ends those that have lost a result: queue asks for another one and tries again. */
 void channel_sweep(struct relay *relay);
 
@@ -213,6 +221,14 @@ void attempt_with_dane(struct job *job);
 void attempt_skip(struct job *job);
 /* The host is passed over, and this is why: for reports. */
 void attempt_tell(const struct job *job, enum outcome_kind kind);
+
+/* The TLS for the host that is tried, into job->policy; as policy_decide. */
+int attempt_decide(struct job *job, struct err *err);
+
+/* ---- plan.c ---- */
+struct relay_plan;
+/* E_NOMEM: it has not begun. */
+int plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const struct relay_plan *ask);
 
 /* ---- convert.c ---- */
 /* The content will be that for a server that takes 7 bits. E_CONTENT: it cannot; E_BUSY, E_NOMEM, E_IO, E_CORRUPT. */

@@ -174,6 +174,8 @@ static void fail_without_hosts(struct route_finder *f, bool unknown, bool self)
 		f->why.code = E_UNAVAILABLE;
 	else if (unknown)
 		err_set(&f->why, E_UNAVAILABLE, "4.4.3 the addresses of the hosts for %.*s cannot be told now", SPAN_ARG(f->request.domain));
+	else if (f->request.fixed) /* the administrator's slip is no reason to give mail back */
+		err_set(&f->why, E_UNAVAILABLE, "4.4.4 %.*s, where the mail is to go, has no address", SPAN_ARG(f->request.domain));
 	else if (route->from_mx)
 		err_set(&f->why, E_CANNOT, "5.4.4 none of the mail hosts of %.*s has an address", SPAN_ARG(f->request.domain));
 	else

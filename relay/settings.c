@@ -195,3 +195,13 @@ int settings_way(struct relay *relay, struct pool *pool, struct span pattern, st
 	r = to.transport != NULL ? take_login(relay, pool, &to, out, err) : 0;
 	return r == 0 && pool_starved(pool) ? err_set(err, E_NOMEM, "4.3.0 out of memory") : r;
 }
+
+int settings_redirect(struct pool *pool, struct span text, struct way *way)
+{
+	struct span host = text;
+
+	way->kind = WAY_HOST;
+	conf_parse_host(text, &host, &way->port);
+	way->host = pool_span(pool, host);
+	return pool_starved(pool) ? E_NOMEM : 0;
+}

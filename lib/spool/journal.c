@@ -267,7 +267,7 @@ static int record_decode(const unsigned char *p, size_t len, struct pool *pool, 
 	out->when = (int64_t)get_le(p + 9, 8);
 	out->next = (int64_t)get_le(p + 17, 8);
 	text = (size_t)get_le(p + 25, 2);
-	if (text > len - RECORD_HEAD - 27 - RECORD_MAC || p[0] > SPOOL_KEPT)
+	if (text > len - RECORD_HEAD - 27 - RECORD_MAC || p[0] > SPOOL_STATUS_LAST)
 		return E_CORRUPT;
 	out->text = pool_span(pool, span_of(p + 27, text));
 	return out->text.ptr ? 0 : E_NOMEM;

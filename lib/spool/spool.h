@@ -96,7 +96,11 @@ enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED
 	/* One target behind an alias has its copy, others not yet; text: doc/spool.md. */
 	SPOOL_TARGET_DONE,
 	/* It waits for the time its sender wished: whole, and found again as such; of the whole message. */
-	SPOOL_KEPT };
+	SPOOL_KEPT,
+	/* An administrator's: what was learnt of the recipients that are not done is forgotten; of the whole message. */
+	SPOOL_REQUEUED,
+	/* An administrator's: the recipient goes another way; text: doc/spool.md; empty: the usual one again. */
+	SPOOL_REROUTED, SPOOL_STATUS_LAST = SPOOL_REROUTED };
 
 struct spool_record {
 	enum spool_status status;
@@ -134,5 +138,16 @@ struct spool_file {
  */
 int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too,
     struct pool *pool, struct spool_file *out, struct err *err);
+
+/* ---- paused.c: destinations that are paused ---- */
+
+enum { SPOOL_PAUSED_MAX = 1000, SPOOL_PAUSED_NAME = 640, SPOOL_PAUSED_SIZE = SPOOL_PAUSED_MAX * (SPOOL_PAUSED_NAME + 1) + 128 };
+
+/* No control characters, and not too long. */
+bool spool_paused_is_name(struct span name);
+/* E_SYNTAX: one is no name; E_LIMIT, E_NOMEM. */
+int spool_paused_encode(const struct span *names, size_t count, const unsigned char key[SPOOL_KEY], struct buf *out);
+/* names: borrow text. E_CORRUPT. */
+int spool_paused_decode(struct span text, const unsigned char key[SPOOL_KEY], struct span names[SPOOL_PAUSED_MAX], size_t *count, struct err *err);
 
 #endif

@@ -97,5 +97,55 @@ class Remove(QueueAdmin):
     name, verb, status = "delete-queue", "delete", ("gone", "deferred")
 
 
+class Requeue(QueueAdmin):
+    """It is tried again at once, and put off again."""
+
+    name, verb, status = "requeue-queue", "requeue", ("deferred", "deferred")
+
+
+class Reroute(QueueAdmin):
+    """The way is in the file when the command has said so."""
+
+    name, verb, status = "reroute-queue", "reroute", ("deferred", "deferred")
+
+    def act(self):
+        return True if self.suite.mw("queue", "reroute", self.id, "--to", "127.0.0.1:9", check=False).returncode == 0 else None
+
+    def judge(self, outcome, hit):
+        super().judge(outcome, hit)
+        ways = [row["way"] for row in self.suite.rows("queue", "show", self.id)]
+        if ways != ["host 127.0.0.1:9"] and (outcome is True or ways != [""]):
+            raise Broken("it goes %s" % ways)
+
+
+class Pause(Path):
+    """A destination is paused, and the others stay as they were."""
+
+    name, restarts = "pause-queue", "queue"
+
+    def targets(self):
+        return [self.suite.pid("queue")], False
+
+    def paused(self):
+        return {row["destination"] for row in self.suite.rows("queue", "stats") if row["state"] == "paused"}
+
+    def prepare(self):
+        for name in self.paused():
+            self.suite.mw("queue", "resume", name)
+        self.suite.mw("queue", "pause", "first.test")
+
+    def act(self):
+        return True if self.suite.mw("queue", "pause", "second.test", check=False).returncode == 0 else None
+
+    def settle(self):
+        if self.suite.set_aside():
+            raise Broken("set aside: %s" % self.suite.set_aside())
+
+    def judge(self, outcome, hit):
+        now = self.paused()
+        if now != {"first.test", "second.test"} and (outcome is True or now != {"first.test"}):
+            raise Broken("paused: %s" % now)
+
+
 def admin_paths(suite):
-    return [kind(suite) for kind in (AliasAdd, AliasRemove, Hold, Release, Remove)]
+    return [kind(suite) for kind in (AliasAdd, AliasRemove, Hold, Release, Remove, Requeue, Reroute, Pause)]

@@ -148,6 +148,24 @@ def test_nobody_waits_for_a_list_that_is_not_read(suite):
     assert len(listed(suite)) == before - 100
 
 
+def test_many_are_requeued_and_rerouted(suite):
+    """All of a destination: they begin anew, and go another way, and come back."""
+    usual, by_hand = "d1.two.test", "d1.two.test by kept.test"
+
+    def waiting(destination):
+        return len(listed(suite, "--destination", destination, "--status", "deferred"))
+
+    count, all_of_them = waiting(usual), len(listed(suite))
+    said = "%d messages\n" % count
+    assert suite.mw("queue", "requeue", "--destination", usual).stdout == said
+    until(lambda: waiting(usual) == count)
+    assert suite.mw("queue", "reroute", "--destination", usual, "--to", "kept.test").stdout == said
+    until(lambda: waiting(by_hand) == count)
+    assert suite.mw("queue", "reroute", "--destination", by_hand, "--to", "-").stdout == said
+    until(lambda: waiting(usual) == count)
+    assert count >= EACH and len(listed(suite)) == all_of_them
+
+
 def test_many_are_deleted(suite):
     ids = {r["id"] for r in listed(suite)}
     mine = {r["id"] for r in listed(suite, "--sender", "sender7@example.com")}

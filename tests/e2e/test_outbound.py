@@ -106,7 +106,7 @@ def test_what_is_put_off_is_tried_again(suite, remote):
     qid = send(suite, "one@elsewhere.test")
     row = until(lambda: next((r for r in suite.rows("queue", "list", "--destination", remote.place) if r["id"] == qid and r["reason"]), None))
     assert "450 4.2.1 busy, come again" in row["reason"]
-    assert [r for r in suite.rows("queue", "attempts", qid) if r["recipient"] == "one@elsewhere.test" and "4.2.1" in r["reason"]]
+    until(lambda: [r for r in suite.rows("queue", "attempts", qid) if r["recipient"] == "one@elsewhere.test" and "4.2.1" in r["reason"]])
     remote.answers.clear()
     until(lambda: gone(suite, qid))
     assert len(remote.messages) == 1

@@ -78,7 +78,7 @@ static void run_line(int fd, struct span line, struct written *w)
 	if (what == '+' && w->count < RECORDS) {
 		struct spool_record *r = &w->records[w->count++];
 
-		*r = (struct spool_record){.status = (enum spool_status)(number(fuzz_until(&line, ' ')) % (SPOOL_KEPT + 1)),
+		*r = (struct spool_record){.status = (enum spool_status)(number(fuzz_until(&line, ' ')) % (SPOOL_STATUS_LAST + 1)),
 		    .recipient = (uint32_t)w->count, .attempts = 2, .when = 3, .next = 4, .text = span_sub(line, 0, SPOOL_TEXT_MAX)};
 		fuzz_assert(spool_append(fd, id, key, r, 1, false, &err) == 0);
 	} else if (what == '-' || what == 'x') {

@@ -175,7 +175,7 @@ static void literals_and_hosts_that_are_set(void **state)
 	assert_string_equal(find("[IPv6:2001:db8::7]"), "2001:db8::7 2001:db8::7");
 	/* No MX is asked for, and it may be this machine. */
 	assert_string_equal(find_with("two.test", true, 1), "");
-	assert_int_equal(seen.code, E_CANNOT);
+	assert_int_equal(seen.code, E_UNAVAILABLE); /* a slip in the configuration gives no mail back */
 	assert_string_equal(find_with("other.test", true, 1), "other.test 198.51.100.1");
 	assert_string_equal(find_with("198.51.100.1", true, 1), "198.51.100.1 198.51.100.1");
 	assert_string_equal(find_with("2001:db8::1", true, 1), "2001:db8::1 2001:db8::1");

@@ -161,7 +161,7 @@ static void records_that_mean_nothing(void **state)
 
 	(void)state;
 	assert_int_equal(commit(), 0);
-	bad.status = (enum spool_status)(SPOOL_KEPT + 1);
+	bad.status = (enum spool_status)(SPOOL_STATUS_LAST + 1);
 	assert_int_equal(spool_append(fd, ID, key, &bad, 1, true, &err), 0);
 	assert_int_equal(spool_append(fd, ID, key, &good, 1, true, &err), 0);
 	assert_int_equal(look(&file), E_CORRUPT);

@@ -143,6 +143,30 @@ static void records_are_read_in_order(void **state)
 	assert_span_equal(file.records[3].text, "by hand");
 }
 
+/* requeue and reroute: of the whole message, and of one recipient with the longest way there is. */
+static void what_an_administrator_has_said_is_read(void **state)
+{
+	struct fixture *f = *state;
+	char way[SPOOL_TEXT_MAX + 1];
+	struct spool_file file;
+
+	memset(way, 'h', SPOOL_TEXT_MAX);
+	memcpy(way, "host ", 5);
+	way[SPOOL_TEXT_MAX] = '\0';
+	append(f, SPOOL_DEFERRED, 0, "451 4.4.1 later");
+	append(f, SPOOL_REROUTED, 0, way);
+	append(f, SPOOL_REQUEUED, UINT32_MAX, "");
+	append(f, SPOOL_REROUTED, 0, "");
+	assert_int_equal(look(f, &file), 0);
+	assert_int_equal(file.record_count, 4);
+	assert_int_equal(file.records[1].status, SPOOL_REROUTED);
+	assert_int_equal(file.records[1].recipient, 0);
+	assert_span_equal(file.records[1].text, way);
+	assert_int_equal(file.records[2].status, SPOOL_REQUEUED);
+	assert_int_equal(file.records[2].recipient, UINT32_MAX);
+	assert_int_equal(file.records[3].text.len, 0);
+}
+
 static void what_was_never_committed_is_told_from_damage(void **state)
 {
 	struct fixture *f = *state;
@@ -388,6 +412,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(what_was_committed_is_read, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(records_are_read_in_order, setup_committed, teardown),
+	    cmocka_unit_test_setup_teardown(what_an_administrator_has_said_is_read, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(what_was_never_committed_is_told_from_damage, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bytes_behind_the_content_are_cut, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_retired_file_holds_no_message, setup_committed, teardown),
