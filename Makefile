@@ -339,7 +339,7 @@ deps-rigs:
 
 # The n-th allocation of every engine fails: tests/fault/memory/, under the sanitizers.
 MEMORY_WRAPS := malloc calloc realloc reallocarray strdup
-$(B)/tests/memory: $(addprefix $(B)/obj/tests/fault/memory/,memory.o text.o disk.o) $(B)/engines.a $(B)/lib.a
+$(B)/tests/memory: $(addprefix $(B)/obj/tests/fault/memory/,memory.o text.o daemons.o disk.o) $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) $(MEMORY_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(UNIT_LIBS)
 

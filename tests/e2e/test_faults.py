@@ -76,7 +76,7 @@ def test_28_damaged_queue_files(waiting, damage):
             f.seek(0, 2)
             f.write(b"\xff" * 500)
     suite.start()
-    assert set(listed(suite)) >= {ids[0], ids[2]}
+    until(lambda: set(listed(suite)) >= {ids[0], ids[2]})
     if ids[1] not in listed(suite):
         assert set_aside(suite) and "queue_corrupt" in suite.log()
     suite.deliver("Subject: flows\n\nx\n")

@@ -253,7 +253,7 @@ def test_what_is_not_taken_is_tried_again_as_the_same(suite, web, hosts):
     web.status = 503
     row = rows_of_send(suite, "posted.test", check=False)["posted.test"]
     assert row["result"] == "put off" and "503" in row["why"]
-    assert "relay_report_deferred domain=posted.test attempts=1" in suite.log()
+    until(lambda: "relay_report_deferred domain=posted.test attempts=1" in suite.log())
     row, = counted(suite, "posted.test")
     assert row["state"] == "tried 1 times"
     web.status = 200

@@ -150,7 +150,7 @@ static void plant(void)
 
 int main(void)
 {
-	const struct scenario *const all[] = {text_scenarios, disk_scenarios};
+	const struct scenario *const all[] = {text_scenarios, daemon_scenarios, disk_scenarios};
 	unsigned long total = 0;
 	unsigned count = 0;
 

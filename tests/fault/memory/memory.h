@@ -23,7 +23,7 @@ struct scenario {
 };
 
 /* Each ends with an empty one. */
-extern const struct scenario text_scenarios[], disk_scenarios[];
+extern const struct scenario text_scenarios[], daemon_scenarios[], disk_scenarios[];
 
 /* Has one failed yet? */
 bool memory_failed(void);
