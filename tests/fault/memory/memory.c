@@ -157,7 +157,7 @@ int main(void)
 	if (sodium_init() < 0)
 		return 1;
 	plant();
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		for (const struct scenario *s = all[i]; s->name != NULL; s++) {
 			unsigned long n = run(s);
 

@@ -24,11 +24,9 @@
 #include "smtp/client.h"
 #include "smtp/server.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char message[] = "From: \"A. Person\" <a@example.org>, Group: b@example.org, c@example.org;\r\nTo: d@example.org\r\n"
 			      "Subject: =?utf-8?q?caf=C3=A9?= and more\r\nDate: Tue, 1 Jul 2025 10:00:00 +0200\r\n"
