@@ -462,8 +462,8 @@ def test_the_story_of_a_message_that_waits(suite, waiting):
     suite.mw("queue", "delete", waiting)
     until(lambda: "qid=%s action=delete" % waiting in suite.log())
     lines = [l.split("] ", 1)[1] for l in suite.log().splitlines() if waiting in l]
-    # Each daemon writes in its own time.
-    assert sorted(l.split(" ")[0] for l in lines) == ["queue_admin"] * 3 + ["queue_deferred"] * 2 + ["smtp_queued"], lines
+    # Each daemon writes in its own time; and the attempt may just be ending when it is deleted, and says that it has gone.
+    assert sorted(l.split(" ")[0] for l in lines if not l.startswith("queue_removed")) == ["queue_admin"] * 3 + ["queue_deferred"] * 2 + ["smtp_queued"], lines
     deferred = [l for l in lines if l.startswith("queue_deferred")][0]
     assert 'to=far@example.com mailbox=someone@elsewhere.test status="450 4.4.1' in deferred
     assert 150 < int(deferred.rsplit("retry_in=", 1)[1]) < 450
