@@ -147,7 +147,9 @@ static void on_vouched(void *arg, int code, const char *reason)
 
 static void take_token(struct exchange *x, const char *user)
 {
-	if (sasl_user(x->sasl).len == 0 && !take_name_of_token(x, user)) {
+	if (strchr(user, '@') == NULL) { /* what others name so is nobody's here: a name is completed for who types it */
+		refuse_token(x, "unknown-user", "invalid_token");
+	} else if (sasl_user(x->sasl).len == 0 && !take_name_of_token(x, user)) {
 		if (x->login != NULL)
 			finish(x, E_IO, err_text(E_IO));
 		else

@@ -6,6 +6,16 @@
 
 struct control_reply;
 
+/* ---- control.c ---- */
+/* The message of this id, as text; loaded: it was read for this, message_free gives it back. E_SYNTAX, E_NOTFOUND, those of spool_read. */
+int queue_control_message(struct queue *queue, struct span id, struct message **message, bool *loaded, struct err *err);
+/* Of a command that met with this. */
+unsigned queue_control_exit(int code);
+
+/* ---- change.c ---- */
+/* args: of the command, its verb the second; ids: how many of the others are ids. False: the verb changes nothing. */
+bool queue_control_change(struct queue *queue, struct control_reply *reply, const struct span *args, struct filter *filter, size_t ids);
+
 /* ---- list.c ---- */
 void queue_control_list(struct queue *queue, struct control_reply *reply, const struct filter *filter);
 /* The row of one recipient, with what was answered last. */

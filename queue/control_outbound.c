@@ -156,19 +156,23 @@ void queue_control_stats(struct queue *queue, struct control_reply *reply)
 }
 
 /* As it is known; else a domain, in small letters. NULL: no memory. */
-static struct destination *find_named(struct queue *queue, struct span name)
+static struct destination *find_named(struct queue *queue, struct span name, bool *known)
 {
 	struct destination *d = destination_find(queue, name);
 	char lower[SPOOL_PAUSED_NAME];
 
 	for (size_t i = 0; i < name.len; i++)
 		lower[i] = ascii_lower(name.ptr[i]);
+	if (d == NULL)
+		d = destination_find(queue, span_of(lower, name.len));
+	*known = d != NULL;
 	return d != NULL ? d : destination_get(queue, span_of(lower, name.len));
 }
 
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause)
 {
-	struct destination *d = spool_paused_is_name(name) ? find_named(queue, name) : NULL;
+	bool known = false;
+	struct destination *d = spool_paused_is_name(name) ? find_named(queue, name, &known) : NULL;
 	struct err err = {0};
 	int r;
 
@@ -184,7 +188,11 @@ void queue_control_pause(struct queue *queue, struct control_reply *reply, struc
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("destination", d->key), F_STR("action", pause ? "pause" : "resume"));
 	if (!pause)
 		outbound_wake(d);
-	control_reply_done(reply, EX_OK, pause ? "nothing more goes to %s until 'mailwain queue resume'" : "mail goes to %s again", d->key);
+	control_reply_done(reply, EX_OK,
+	    !pause  ? "mail goes to %s again"
+	    : known ? "nothing more goes to %s until 'mailwain queue resume'"
+		    : "nothing goes to %s until 'mailwain queue resume'; nothing waits for that name now: 'mailwain queue stats' has the names",
+	    d->key);
 }
 
 void queue_control_attempts(struct control_reply *reply, const struct message *m)

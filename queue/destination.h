@@ -119,15 +119,15 @@ void outbound_withdraw(struct message *message);
 /* Tries a destination now, whatever is known of it. */
 void outbound_wake(struct destination *destination);
 
-/* ---- relay_mail.c: messages that relay has written itself ---- */
-struct relay_mail;
-/* Its answer comes by the channel. E_PROTO: it is none. */
-int relay_mail_take(struct queue *queue, uint32_t id, const struct relay_mail *body);
-
 /* A job that waited elsewhere goes on to its destination. */
 void outbound_settle(struct job *job);
 /* Without an attempt of its own, until then (seconds since 1970). */
 void outbound_put_off(struct job *job, int64_t until, struct span why);
+
+/* ---- relay_mail.c: messages that relay has written itself ---- */
+struct relay_mail;
+/* Its answer comes by the channel. E_PROTO: it is none. */
+int relay_mail_take(struct queue *queue, uint32_t id, const struct relay_mail *body);
 
 /* ---- sending.c: send-rate, of the sender's domain ---- */
 int sending_start(struct queue *queue, struct err *err);

@@ -1,6 +1,6 @@
 /*
  * Where would a message go, and why? auth is asked for the directory, the transport table and what is known of the destination stand here,
- * and relay is asked for hosts and TLS; a row each. Nothing is sent, and nobody outside is spoken with but name servers.
+ * and relay is asked for hosts and TLS; a row each. Nothing is sent, and nobody outside is spoken with but name servers, and the web server of an MTA-STS policy that is not kept yet.
  */
 #include "queue/destination.h"
 

@@ -91,7 +91,8 @@ bool filter_parse(const struct span *args, size_t count, struct filter *f, size_
 		if (span_eq(args[i], SPAN_LIT("--all"))) {
 			f->any = true;
 		} else if (value != NULL) {
-			if (i + 1 == count)
+			/* Nothing is no filter: in a script it is a variable that was not set. */
+			if (i + 1 == count || args[i + 1].len == 0)
 				return false;
 			*value = args[++i];
 			f->any |= value != &f->to;

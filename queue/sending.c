@@ -147,6 +147,16 @@ static void put_off(struct queue *queue, struct sending *s, struct job *job, int
 	outbound_put_off(job, clock_wall() + (slot - now) / 1000 + 1, span_str(why));
 }
 
+/* What one of our users sends in nobody's name is held to the pace all the same, for each by itself. */
+static bool pace_of(const struct spool_envelope *e, char out[ROUTE_DOMAIN_MAX])
+{
+	if (domain_of(e->sender, out))
+		return true;
+	if (e->submitter != 0)
+		snprintf(out, ROUTE_DOMAIN_MAX, "account %llu", (unsigned long long)e->submitter);
+	return e->submitter != 0;
+}
+
 bool sending_may_go(struct queue *queue, struct job *job)
 {
 	const struct spool_envelope *e = &job->message->file.envelope;
@@ -156,7 +166,7 @@ bool sending_may_go(struct queue *queue, struct job *job)
 	struct job **link;
 	unsigned place;
 
-	if (job->passed || !domain_of(e->sender, domain) || !is_ours(queue, domain, e->submitter != 0) || (interval = interval_ms(queue, domain)) == 0)
+	if (job->passed || !pace_of(e, domain) || !is_ours(queue, domain, e->submitter != 0) || (interval = interval_ms(queue, domain)) == 0)
 		return true;
 	s = find(queue, domain, now);
 	if (s == NULL)

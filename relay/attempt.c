@@ -130,7 +130,7 @@ int attempt_decide(struct job *job, struct err *err)
 	struct policy_facts facts = {.setting = way->tls,
 	    .login = way->login.len > 0,
 	    .implicit = way->implicit_tls,
-	    .requiretls = job->message.requiretls && job->message.sender.len > 0,
+	    .requiretls = job_requires_tls(job),
 	    .tls_optional = job->tls_optional,
 	    .trusted_name = job->route->secure || (!job->route->from_mx && !job->route->literal), /* the domain is the host: nobody names another */
 	    .dane = job->dane_says,

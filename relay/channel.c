@@ -42,7 +42,8 @@ static int fill(struct job *job, const struct relay_deliver *m)
 	if (r != 0)
 		return r;
 	job->queue_id = pool_span(pool, m->queue_id);
-	job->domain = pool_span(pool, m->domain);
+	if (!job_take_domain(job, m->domain)) /* what cannot be asked for is found to be nobody's */
+		job->domain = pool_span(pool, m->domain);
 	job->content = pool_span(pool, m->content);
 	job->tls_optional = m->tls_optional;
 	job->message = (struct smtp_client_message){.sender = pool_span(pool, m->sender), .envid = pool_span(pool, m->envid), .ret = m->ret, .size = m->size,

@@ -137,7 +137,7 @@ static bool may_matter(const struct job *job)
 
 	if (span_eq(way->tls, SPAN_LIT("none")))
 		return false;
-	if ((job->message.requiretls && job->message.sender.len > 0) || span_eq(way->tls, SPAN_LIT("dane-only")))
+	if (job_requires_tls(job) || span_eq(way->tls, SPAN_LIT("dane-only")))
 		return true;
 	return !job->tls_optional && !span_eq(way->tls, SPAN_LIT("verify"));
 }

@@ -38,7 +38,7 @@ static void make_key(const struct job *job, char out[RELAY_KEY_MAX])
 	address_text(&way->from[0], v4);
 	address_text(&way->from[1], v6);
 	snprintf(out, RELAY_KEY_MAX, "%s %.*s:%u %.*s%s%s%s%s %.*s %s %s %.*s", kinds[way->kind], SPAN_ARG(host), way->port, SPAN_ARG(way->tls),
-	    way->sts ? "" : "+no-sts", way->implicit_tls ? "+implicit" : "", job->message.requiretls ? "+required" : "", job->tls_optional ? "+optional" : "", SPAN_ARG(way->helo), v4, v6,
+	    way->sts ? "" : "+no-sts", way->implicit_tls ? "+implicit" : "", job_requires_tls(job) ? "+required" : "", job->tls_optional ? "+optional" : "", SPAN_ARG(way->helo), v4, v6,
 	    SPAN_ARG(way->login));
 }
 

@@ -87,6 +87,25 @@ void job_trace(const struct job *job, const char *fmt, ...)
 
 /* ---- begin ---- */
 
+bool job_requires_tls(const struct job *job)
+{
+	return job->message.requiretls && job->message.sender.len > 0;
+}
+
+bool job_take_domain(struct job *job, struct span domain)
+{
+	char name[DNS_NAME_TEXT];
+
+	if (domain.len > 0 && domain.ptr[0] == '[') {
+		job->domain = pool_span(job->pool, domain);
+		return true;
+	}
+	if (dns_name_normalize(domain, name) != 0)
+		return false;
+	job->domain = pool_span(job->pool, span_str(name));
+	return true;
+}
+
 static void go(struct job *job)
 {
 	struct session *idle = job->destination->idle_first;
@@ -305,7 +324,7 @@ static void take_failure(struct job *job, struct session *s)
 	}
 	if (!s->tls_failed && failure.code == E_CANNOT && reply != NULL && reply->code != 0)
 		err_set(&job->failure, E_CANNOT, "%s %.220s", reply->enhanced[0] != '\0' ? reply->enhanced : "5.0.0", failure.text);
-	else if (job->message.requiretls && job->message.sender.len > 0 && strcmp(status, "4.7.5") == 0)
+	else if (job_requires_tls(job) && strcmp(status, "4.7.5") == 0)
 		err_set(&job->failure, E_DENIED, "5.7.10 %.240s", failure.text);
 	else
 		err_set(&job->failure, E_UNAVAILABLE, "%s %.240s", status, failure.text);

@@ -81,14 +81,21 @@ static int make_lookups(struct relay *relay)
 	return relay->sts != NULL ? 0 : E_NOMEM;
 }
 
+/* Mail does not depend on it. */
+static void recall(struct relay *relay)
+{
+	struct err err = {0};
+
+	if (state_open(&relay->state, &err) != 0)
+		log_event(EV_relay_state_failed, daemon_log(relay->daemon), F_ERR(&err));
+}
+
 static int relay_confined(struct daemon *daemon, struct err *err)
 {
 	struct relay *relay = daemon_state(daemon);
-	int r = state_open(&relay->state, err);
 	struct timeval tv = {.tv_sec = RELAY_SWEEP_MS / 1000, .tv_usec = RELAY_SWEEP_MS % 1000 * 1000};
 
-	if (r != 0)
-		return r;
+	recall(relay);
 	relay->waiting_tail = &relay->waiting;
 	relay->idle_tail = &relay->idle;
 	relay->seed = (uint32_t)clock_wall_us() ^ (uint32_t)getpid();

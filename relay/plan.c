@@ -102,21 +102,6 @@ static void tell_way(struct job *job)
 	step(job, "login", NULL, text);
 }
 
-/* As it is asked for; an address in brackets as it is. */
-static bool take_domain(struct job *job, struct span domain)
-{
-	char name[DNS_NAME_TEXT];
-
-	if (domain.len > 0 && domain.ptr[0] == '[') {
-		job->domain = pool_span(job->pool, domain);
-		return true;
-	}
-	if (dns_name_normalize(domain, name) != 0)
-		return false;
-	job->domain = pool_span(job->pool, span_str(name));
-	return true;
-}
-
 int plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const struct relay_plan *ask)
 {
 	struct job *job = job_new(relay, &owner, channel);
@@ -134,11 +119,9 @@ int plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const 
 	/* For the policy: it is no notification. */
 	job->message = (struct smtp_client_message){.probe = true, .sender = SPAN_LIT("somebody"), .recipients = job->recipients, .recipient_count = 1};
 	r = settings_way(relay, job->pool, ask->transport, ask->sender, &job->way, &err);
-	if (r == 0 && ask->host.len > 0)
-		r = settings_redirect(job->pool, ask->host, &job->way);
 	if (r != 0) {
 		result_all(job, r, true, err.text[0] != '\0' ? err.text : "4.3.0 out of memory");
-	} else if (!take_domain(job, ask->domain)) {
+	} else if (!job_take_domain(job, ask->domain)) {
 		result_all(job, E_CANNOT, true, "5.1.2 that is no domain");
 	} else {
 		tell_way(job);

@@ -197,6 +197,10 @@ struct job *job_new(struct relay *relay, const struct job_owner *owner, void *ar
 /* Everything but what is on its way is filled in. Results come from here on, perhaps before it returns. */
 void job_start(struct job *job);
 void job_free(struct job *job);
+/* RFC 8689 section 4.2.1: REQUIRETLS binds the way of a message, but for a notification, which may go without. */
+bool job_requires_tls(const struct job *job);
+/* As it is asked for: A-labels in small letters; an address in brackets as it is. False: that is no domain. */
+bool job_take_domain(struct job *job, struct span domain);
 /* It does not begin a transaction any more; one that has begun goes on. */
 void job_cancel(struct job *job);
 void job_trace(const struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -201,7 +201,7 @@ void reports_sweep(struct relay *relay)
 	if (reports->flush_ms != 0 && clock_monotonic_ms() >= reports->flush_ms)
 		reports_flush(reports);
 	close_days(reports, now);
-	if (!reports->pass.active && now >= reports->pass_at && reports_are_on(relay)) {
+	if (!reports->pass.active && now >= reports->pass_at) { /* also while they are off: what is left is forgotten */
 		reports->pass_at = now + REPORT_PASS_S;
 		reports->pass = (struct report_pass){.active = true};
 	}

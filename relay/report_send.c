@@ -417,16 +417,31 @@ static void end_pass(struct reports *reports)
 		control_reply_done(pass.reply, pass.failed == 0 ? EX_OK : EX_TEMPFAIL, "%u sent, %u not asked for, %u put off or given up", pass.sent, pass.unasked, pass.failed);
 }
 
+/*
+ * When it is tried next is written down before it is sent: while the disk takes nothing, what has been sent cannot be forgotten either,
+ * and would be sent again and again.
+ */
+static bool put_ahead(struct reports *reports, struct report_stored report)
+{
+	struct err err = {0};
+
+	report.next = clock_wall() + REPORT_RETRY_S;
+	if (report_save(reports, &report, &err) == 0)
+		return true;
+	log_event(EV_relay_report_error, daemon_log(reports->relay->daemon), F_ERR(&err));
+	return false;
+}
+
 /* Nobody is sent any while they are off: those of before do not come later. */
 static void begin_one(struct reports *reports, struct pick *pick)
 {
 	bool can_ask = strlen(pick->report.domain) + strlen("_smtp._tls.") <= DNS_NAME_MAX;
 
 	pick->report.traffic = buf_span(&pick->traffic);
-	if (can_ask && reports_are_on(reports->relay))
-		report_send(reports, &pick->report);
-	else
+	if (!can_ask || !reports_are_on(reports->relay))
 		report_forget(reports, pick->report.key);
+	else if (put_ahead(reports, pick->report))
+		report_send(reports, &pick->report);
 }
 
 void reports_pump(struct reports *reports)

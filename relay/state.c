@@ -15,6 +15,8 @@
 enum { STATE_READERS = 16, STATE_SUM = 8 };
 #define STATE_MAP ((size_t)512 << 20) /* address space, and how large the file may grow */
 
+#define STATE_REPORTS_MAP (STATE_MAP / 8) /* what is there when no more of reports is taken */
+
 #define STATE_FILE "data.mdb"
 #define STATE_LOCK "lock.mdb"
 #define STATE_DAMAGED "damaged.mdb"
@@ -29,7 +31,7 @@ static int state_error(struct err *err, int r, const char *what)
 {
 	int code = r == MDB_MAP_FULL ? E_NOSPACE : r > 0 ? err_from_errno(r) : E_CORRUPT;
 
-	return err_set(err, code, "relay's state: %s: %s", what, mdb_strerror(r));
+	return err_set(err, code, "relay/data.mdb in the data directory: %s: %s", what, mdb_strerror(r));
 }
 
 /* ---- open ---- */
@@ -84,7 +86,7 @@ static void env_close(struct state *s)
 /* One is kept, for whoever wants to know what happened. */
 static int set_aside(const struct err *why, struct err *err)
 {
-	log_event(EV_relay_state_damaged, NULL, F_STR("file", STATE_DAMAGED), F_STR("error", why->text));
+	log_event(EV_relay_state_damaged, NULL, F_STR("file", "relay/" STATE_DAMAGED), F_STR("error", why->text));
 	unlink(STATE_LOCK);
 	return rename(STATE_FILE, STATE_DAMAGED) == 0 ? 0 : err_set(err, E_IO, "relay's state: a damaged file cannot be moved away");
 }
@@ -220,6 +222,35 @@ int state_get(struct state *state, enum state_table table, struct span key, stru
 	return r == 0 && buf_failed(out) ? E_NOMEM : r;
 }
 
+/* Pages that are in use, what may be used again left out; 0: not known. */
+static size_t pages_used(struct state *s)
+{
+	MDB_cursor *cursor = NULL;
+	size_t freed = 0, one;
+	MDB_envinfo info;
+	MDB_val k, v;
+
+	if (mdb_env_info(s->env, &info) != 0 || mdb_cursor_open(s->txn, 0, &cursor) != 0) /* 0: LMDB's own table of them */
+		return 0;
+	while (mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0 && v.mv_size >= sizeof(one)) {
+		memcpy(&one, v.mv_data, sizeof(one)); /* how many numbers follow */
+		freed += one;
+	}
+	mdb_cursor_close(cursor);
+	return info.me_last_pgno + 1 > freed ? info.me_last_pgno + 1 - freed : 0;
+}
+
+/* Who has mail sent to him by us decides how much there is to report; policies are never to want for room because of it. */
+static bool is_full(struct state *s, enum state_table table)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	if (table == STATE_POLICIES || mdb_env_info(s->env, &info) != 0 || mdb_env_stat(s->env, &stat) != 0)
+		return false;
+	return (info.me_last_pgno + 1) * stat.ms_psize > STATE_REPORTS_MAP && pages_used(s) * stat.ms_psize > STATE_REPORTS_MAP;
+}
+
 int state_put(struct state *state, enum state_table table, struct span key, struct span value, struct err *err)
 {
 	MDB_val k = key_of(key), v = {.mv_size = value.len + STATE_SUM};
@@ -227,6 +258,8 @@ int state_put(struct state *state, enum state_table table, struct span key, stru
 
 	if (key.len == 0 || key.len > STATE_KEY_MAX || value.len > STATE_VALUE_MAX)
 		return err_set(err, E_TOOBIG, "relay's state: a record is too large");
+	if (is_full(state, table))
+		return err_set(err, E_NOSPACE, "relay/data.mdb in the data directory: no more room for reports");
 	r = mdb_put(state->txn, state->tables[table], &k, &v, MDB_RESERVE);
 	if (r != 0)
 		return state_error(err, r, "put");

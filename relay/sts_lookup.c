@@ -222,6 +222,10 @@ static void on_fetched(void *arg, const struct fetch_answer *answer)
 	struct err err = {0};
 
 	l->fetch_question = 0;
+	if (answer->code == E_BUSY || answer->code == E_NOMEM) { /* our own trouble: nothing of the domain is known by it */
+		finish_with_what_is_kept(l, OUTCOME_STS_FETCH_ERROR, "too many policies are being fetched");
+		return;
+	}
 	if (read_file(answer, &policy, &kind, &err) != 0) {
 		failed(l, kind, err.text);
 		return;

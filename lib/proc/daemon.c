@@ -394,8 +394,8 @@ static int check_tree(const struct profile *profile, const char *tree, const cha
 	struct stat st;
 
 	if (stat(tree, &st) != 0)
-		return err_set(err, err_from_errno(errno), "%s: %s; is the setting %s right, and the disk mounted?", tree, strerror(errno),
-		    tree_setting(profile->tree));
+		return err_set(err, err_from_errno(errno), "%s: %s; is the setting %s right, and the disk mounted? If this one alone is missing: install -d -m 0700 -o %s%s %s",
+		    tree, strerror(errno), tree_setting(profile->tree), profile->user != NULL ? user_prefix : "", profile->user != NULL ? profile->user : "root", tree);
 	if (profile->user == NULL)
 		return 0;
 	snprintf(user, sizeof(user), "%s%s", user_prefix, profile->user);

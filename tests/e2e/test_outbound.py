@@ -223,3 +223,19 @@ def test_one_senders_many_do_not_keep_another_waiting(suite, remote):
     until(lambda: all(gone(suite, q) for q in many + [one]))
     order = [to[0] for _, to, _ in remote.messages]
     assert order.index("alone@elsewhere.test") < 30
+
+
+def test_a_filter_without_a_value_means_nothing(suite, remote):
+    """It is a variable of a script that was not set, and all mail would be gone."""
+    qid = send(suite, "x@kept.test")
+    for option in ("--sender", "--recipient", "--destination", "--reason", "--older"):
+        assert suite.mw("queue", "delete", option, "", check=False).returncode == 64
+    assert any(row["id"] == qid for row in suite.rows("queue", "list"))
+
+
+def test_what_is_held_is_not_flushed(suite, remote):
+    qid = send(suite, "x@kept.test", subject="held")
+    suite.mw("queue", "hold", qid)
+    said = suite.mw("queue", "flush", qid, check=False)
+    assert said.returncode != 0 and "queue release " + qid in said.stderr
+    assert "0 messages" in suite.mw("queue", "flush", "--recipient", "x@kept.test").stdout

@@ -8,7 +8,7 @@ from test_sendmail import sent
 from test_sts import files, got, hosts, notification, settings, suite, web, world  # noqa: F401
 from test_submission import plain
 
-GOOD, NAME, EXPIRED, CLEAR = ("%s.sts.test" % label for label in ("enforce-good", "enforce-name", "enforce-expired", "absent-clear"))
+GOOD, NAME, EXPIRED, UNTRUSTED, CLEAR = ("%s.sts.test" % label for label in ("enforce-good", "enforce-name", "enforce-expired", "absent-untrusted", "absent-clear"))
 OFFER = "250-remote.test\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-REQUIRETLS\r\n250 DSN"
 
 
@@ -21,12 +21,12 @@ def heard(hosts):  # noqa: F811
     hosts["good"].answers = {}
 
 
-def send(suite, domain, parameters="", field=""):  # noqa: F811
+def send(suite, domain, parameters="", field="", sender="alice@example.com"):  # noqa: F811
     """A message to bob there, handed in over TLS, and the line of the log that says what became of it."""
     c = Smtp(suite.port("submissions"), tls=True)
     assert "REQUIRETLS" in c.hello().split()
     c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
-    c.expect("MAIL FROM:<alice@example.com>" + parameters, 250)
+    c.expect("MAIL FROM:<%s>%s" % (sender, parameters), 250)
     c.expect("RCPT TO:<bob@%s>" % domain, 250)
     qid = c.data("Subject: x\r\n%s\r\nHello, body.\r\n" % field).split()[-1]
     c.close()
@@ -61,6 +61,17 @@ def test_rather_not_at_all(fresh, world, web, hosts, files, host, domain, why): 
     text = notification(i, domain)
     assert "Status: %s" % why in text and "Hello, body." not in text
     assert len(got(hosts[host], domain)) == before
+
+
+def test_a_notification_opens_no_way_for_others(suite, hosts):  # noqa: F811
+    """It may go to a host that nobody vouches for, and the connection is kept a moment; a message that requires TLS does not take that one."""
+    hosts["untrusted"].answers = {"EHLO": OFFER}
+    try:
+        assert "relay_sent" in send(suite, UNTRUSTED, " REQUIRETLS", sender="")
+        assert "relay_refused" in send(suite, UNTRUSTED, " REQUIRETLS")
+    finally:
+        hosts["untrusted"].answers = {}
+    assert [m[0] for m in got(hosts["untrusted"], UNTRUSTED)] == [""]
 
 
 def test_who_asks_for_it_gets_it_in_clear(suite, hosts):  # noqa: F811
