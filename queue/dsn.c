@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -276,7 +277,7 @@ int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, 
 	struct spool_recipient to = {.address = sender};
 	struct spool_envelope envelope = {.source = SPOOL_FROM_BOUNCE, .arrived = clock_wall(),
 	    .smtputf8 = m->file.envelope.smtputf8, .requiretls = m->file.envelope.requiretls, .body = SPOOL_BODY_8BITMIME, .recipient_count = 1, .recipients = &to};
-	char boundary[48], id[SPOOL_ID_TEXT];
+	char boundary[32];
 	struct dsn *dsn;
 	struct buf text;
 	int r;
@@ -294,8 +295,8 @@ int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, 
 	dsn = dsn_new(m, kind, recipients, count);
 	if (dsn == NULL)
 		return E_NOMEM;
-	spool_id_format(m->id, id);
-	snprintf(boundary, sizeof(boundary), "=_%s_%d_%llx", id, (int)kind, (unsigned long long)clock_wall());
+	/* Nobody can know it who writes the original, or what a host answers: neither ends a part. */
+	snprintf(boundary, sizeof(boundary), "=_%08x%08x%08x", randombytes_random(), randombytes_random(), randombytes_random());
 	buf_init(&text, DSN_MAX);
 	add_head(&text, m, kind, sender.len > 0 ? sender : host, boundary);
 	buf_printf(&text, "--%s\r\n", boundary);
