@@ -370,8 +370,9 @@ $(foreach d,$(PLANT_IN),$(eval $(call planted,$(d))))
 
 # All else is the suite's own.
 plant-links: all
-	@mkdir -p $(P)/bin $(P)/libexec
+	@mkdir -p $(P)/bin $(P)/sbin $(P)/libexec
 	@cp -dfl $(COMMAND_BINS) $(LINK_BINS) $(P)/bin
+	@cp -fl $(B)/sbin/sendmail $(P)/sbin
 	@cp -fl $(addprefix $(B)/libexec/,$(filter-out $(PLANT_IN),$(DAEMONS))) $(P)/libexec
 
 plant: plant-links
