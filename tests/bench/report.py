@@ -79,7 +79,7 @@ def table(results):
             t.row("  (the clients' own)", median(ours, "driver_ms"), median(theirs, "driver_ms"), "ms")
     if "relay" in results:
         ours, theirs, sink = (results["relay"].get(k) for k in ("mailwain", "peers", "sink"))
-        t.row("Mail through to another host, 20 sessions", median(ours, "rate"), median(theirs, "rate"), "/s", "at least as many", lambda a, b, r: None if r is None else r >= 1)
+        t.row("Mail through to another host, 20 sessions", median(ours, "rate"), median(theirs, "rate"), "/s", "3 times, aim 5", lambda a, b, r: None if r is None else r >= 3)
         t.row("  CPU a message", median(ours, "cpu_ms"), median(theirs, "cpu_ms"), "ms")
         t.row("  (clients and the other host alone)", median(sink, "rate"), None, "/s")
     if "imap" in results:
