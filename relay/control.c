@@ -67,22 +67,6 @@ static size_t at_of(const char *address)
 	return at ? (size_t)(at - address) : strlen(address);
 }
 
-/* The domain as it is asked for. */
-static bool take_domain(struct job *job, const char *address)
-{
-	struct span domain = span_from(span_str(address), at_of(address) + 1);
-	char name[DNS_NAME_TEXT];
-
-	if (domain.len > 0 && domain.ptr[0] == '[') {
-		job->domain = pool_span(job->pool, domain);
-		return true;
-	}
-	if (dns_name_normalize(domain, name) != 0)
-		return false;
-	job->domain = pool_span(job->pool, span_str(name));
-	return true;
-}
-
 /* What a transport block is looked for by. */
 static struct span pattern_for(const struct job *job, const char *address)
 {
@@ -102,7 +86,8 @@ static void begin_test(struct relay *relay, struct probe *probe)
 	struct err err = {0};
 	int r;
 
-	if (job == NULL || (job->recipients = pool_new_object(job->pool, struct smtp_client_recipient)) == NULL || !take_domain(job, probe->address)) {
+	if (job == NULL || (job->recipients = pool_new_object(job->pool, struct smtp_client_recipient)) == NULL ||
+	    !job_take_domain(job, span_from(span_str(probe->address), at_of(probe->address) + 1))) {
 		control_reply_done(probe->reply, EX_DATAERR, "'%s' has no domain that can be asked for", probe->address);
 		if (job != NULL)
 			job_free(job);
