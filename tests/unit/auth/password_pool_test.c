@@ -1,12 +1,10 @@
 /* Checks of passwords beside the loop: what strangers' wrong guesses may take of the machine, and who waits for whom. */
-#include "tests/unit/test.h"
+#include "tests/unit/auth/fixture.h"
 
 #include "auth/auth.h"
 #include "auth/defence.h"
 #include "auth/hash.h"
 
-#include <event2/event.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -16,27 +14,6 @@ enum { STRANGERS = 5, STRANGER_RANK = 16 };
 static const char config[] = "config-version 1\nhostname mx.example\ndomain example.org { }\npassword-hashes 2\n";
 
 /* ---- the daemon ---- */
-
-static struct conf *conf;
-static struct event_base *base;
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
 
 void daemon_peer_lost(struct daemon *daemon, const char *service)
 {
@@ -74,9 +51,8 @@ static int begin(void **state)
 	owned = (struct credentials){0};
 	strangers_told = 0;
 	owner_code = 1;
-	if (sodium_init() < 0 || conf_parse(span_str(config), "test", &conf, &err) != 0)
+	if (fixture_begin(config) != 0)
 		return -1;
-	base = event_base_new();
 	auth.defence = defence_new(auth.secret);
 	/* Checked in no time, so that what the owner's log-in takes is waiting. */
 	if (crypto_pwhash_str_alg(owned.hash, "right", 5, crypto_pwhash_argon2id_OPSLIMIT_MIN, crypto_pwhash_argon2id_MEMLIMIT_MIN, crypto_pwhash_ALG_ARGON2ID13) != 0)
