@@ -150,11 +150,13 @@ class Instance:
             give_back(self.offset)
 
     def log(self):
+        """Its whole lines: one that crosses a page may be read while its second half is still being written."""
         path = os.path.join(self.root, "log", "mailwain.log")
         if not os.path.exists(path):
             return ""
         with open(path, errors="replace") as f:
-            return f.read()
+            text = f.read()
+        return text[: text.rfind("\n") + 1]
 
     def daemons(self):
         """name -> pid of every daemon of status."""
