@@ -52,6 +52,21 @@ static _Noreturn void child_start(struct deliver *deliver, int channel, int dir,
 	_exit(worker_main(3, 4, account, (unsigned)conf_u64(daemon_conf(deliver->daemon), CONF_undo_days, NULL)));
 }
 
+/* A worker that is told to end before it has its handler hears of it once it has. */
+static pid_t fork_holding_back(int number)
+{
+	sigset_t held, before;
+	pid_t pid;
+
+	sigemptyset(&held);
+	sigaddset(&held, number);
+	sigprocmask(SIG_BLOCK, &held, &before);
+	pid = fork();
+	if (pid != 0)
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
 static int worker_fork(struct deliver_peer *peer, uint64_t account, int *out, struct err *err)
 {
 	struct deliver *deliver = peer->deliver;
@@ -68,7 +83,7 @@ static int worker_fork(struct deliver_peer *peer, uint64_t account, int *out, st
 	r = ipc_pair(fds, err);
 	if (r == 0) {
 		log_flush();
-		worker->pid = fork();
+		worker->pid = fork_holding_back(SIGTERM);
 		if (worker->pid == 0)
 			child_start(deliver, fds[1], dir, account);
 		if (worker->pid < 0)

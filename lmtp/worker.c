@@ -48,6 +48,7 @@ struct work {
 	size_t count;
 	struct log_ctx log;
 	char account_text[24];
+	sigset_t term; /* SIGTERM alone */
 };
 
 static volatile sig_atomic_t worker_told_to_end;
@@ -107,16 +108,28 @@ static int take(struct work *w, char *buffer, struct err *err)
 	return 0;
 }
 
+/* Whether there is something to take. A SIGTERM that comes between the look at its mark and the wait ends the wait. */
+static bool wait_for_work(const struct work *w)
+{
+	const struct timespec idle = {.tv_sec = DELIVER_IDLE_MS / 1000};
+	struct pollfd p = {.fd = w->channel, .events = POLLIN};
+	sigset_t before;
+	bool found;
+
+	sigprocmask(SIG_BLOCK, &w->term, &before);
+	found = !worker_told_to_end && ppoll(&p, 1, &idle, &before) > 0;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return found && !worker_told_to_end;
+}
+
 /* Waits for the first, then takes what is there already. 0; E_CLOSED, E_TIMEOUT: nothing more to do. */
 static int take_batch(struct work *w, char *buffer, struct err *err)
 {
-	struct pollfd p = {.fd = w->channel, .events = POLLIN};
-	int r, n;
+	int r;
 
 	w->count = 0;
 	log_flush();
-	n = poll(&p, 1, DELIVER_IDLE_MS);
-	if (worker_told_to_end || n <= 0)
+	if (!wait_for_work(w))
 		return E_TIMEOUT;
 	for (r = 0; r == 0 && w->count < DELIVER_BATCH;)
 		r = take(w, buffer, err);
@@ -407,6 +420,9 @@ int worker_main(int channel, int dir, uint64_t account, unsigned undo_days)
 		return EX_OSERR;
 	sigaction(SIGTERM, &term, NULL);
 	sigaction(SIGCHLD, &ignore, NULL);
+	sigemptyset(&w->term);
+	sigaddset(&w->term, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &w->term, NULL); /* the spawner has held it back until there is a handler */
 	fcntl(channel, F_SETFL, O_NONBLOCK);
 	w->channel = channel;
 	w->account = account;

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from mailwain import BIN, Imap, Smtp, until
+from tools import Strace
 
 AS_ROOT = os.geteuid() == 0
 
@@ -83,6 +84,19 @@ def test_more_accounts_than_workers(fresh):
     suite.wait_empty()
     assert "queue_deferred" not in suite.log()
     assert len(children(suite.daemons()["deliver"])) <= 2
+
+
+def test_a_worker_that_is_told_to_end_while_it_works_does(fresh):
+    """And not only once it has had nothing to do for a minute, or stop-timeout is over."""
+    suite = fresh(conf_lines=["delivery-workers 1"])
+    suite.add("alice")
+    suite.add("carol")
+    suite.deliver("Subject: first\n\nx\n")
+    suite.wait_empty()
+    with Strace(children(suite.daemons()["deliver"])[0], "fsync:delay_enter=1500000"):
+        suite.deliver("Subject: both\n\nx\n", to=["alice", "carol"])
+        suite.wait_empty(10)
+    assert "queue_deferred" not in suite.log() and "store_error" not in suite.log()
 
 
 def test_a_worker_that_hangs_makes_room(fresh):
