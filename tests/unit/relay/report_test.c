@@ -1,8 +1,8 @@
 /* Reports by the clock: when a day is closed, what is sent, when what cannot be sent is tried again and given up; by queue's channel and a fake DNS. */
+#include "tests/unit/relay/daemon.h"
 #include "tests/unit/relay/fake_dns.h"
 
 #include "base/clock.h"
-#include "relay/relay.h"
 #include "relay/report_private.h"
 
 #include <event2/event.h>
@@ -12,48 +12,10 @@
 enum { MIDNIGHT = 1700006400 /* 2023-11-15 */, HOUR = 3600, DAY = 24 * HOUR };
 
 static char directory[] = "/tmp/mailwain-report-XXXXXX";
-static struct event_base *base;
 static struct fake_dns fake;
 static struct relay relay;
-static struct conf *conf;
 
-/* ---- what a daemon has of proc/, and a clock of the test's own ---- */
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
-
-int daemon_file(struct daemon *daemon, const char *name)
-{
-	(void)daemon;
-	(void)name;
-	return -1;
-}
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
-
-void relay_try_finish(struct relay *r)
-{
-	(void)r;
-}
+/* ---- a clock of the test's own ---- */
 
 static int64_t now; /* seconds since 1970 */
 
