@@ -67,8 +67,8 @@ SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o paused.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
-             $(addprefix master/,main.o children.o conf.o control.o listeners.o reload.o sink.o) \
-             $(ALIAS) master/aliases.o master/alias_files.o
+             $(addprefix master/,main.o children.o conf.o control.o listeners.o places.o reload.o save.o sink.o users.o) \
+             $(ALIAS) lib/proc/profile.o master/aliases.o master/alias_files.o
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
@@ -111,7 +111,7 @@ deliver_O := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
 RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o destination.o dial.o job.o outcome.o plan.o policy.o recipients.o \
-             report.o report_control.o report_send.o report_store.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o)
+             report.o report_control.o report_places.o report_send.o report_store.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o)
 relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o lib/net/fetch_client.o $(NET) $(CONNECT) $(DNS) $(STS) $(TLSRPT) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o \
              $(RELAY) relay/main.o
 relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS) $(ZLIB_LIBS)
@@ -127,7 +127,7 @@ imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
 imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
 
 mailwain_O := $(BASE) lib/control/paths.o master/mailwain.o
-mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o save.o users.o certificate.o)
+mailwain-control_O := $(COMMAND) lib/proc/profile.o $(addprefix master/,command.o init.o places.o save.o users.o certificate.o)
 mailwain-control_L  = $(JANSSON_LIBS) $(TLS_LIBS)
 mailwain-aliases_O := $(COMMAND) $(CONF) lib/conf/file.o lib/control/local.o $(ALIAS) master/alias_files.o master/aliases_command.o
 mailwain-aliases_L  = $(JANSSON_LIBS)

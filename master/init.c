@@ -1,85 +1,15 @@
 #include "master/init.h"
 
-#include "local/drop.h"
 #include "master/save.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 enum { PATH_SIZE = 4200 };
-
-/*
- * Whoever owns a directory on the way may put another one, or a link, in the place of what lies below. Root must not
- * make or give away anything there. uid: whose directory this may be, besides root's.
- */
-static int check_owner(const char *path, uid_t uid, struct err *err)
-{
-	struct stat st;
-
-	if (geteuid() != 0)
-		return 0;
-	if (lstat(path, &st) != 0 || (S_ISLNK(st.st_mode) && st.st_uid == 0 && stat(path, &st) != 0))
-		return err_set_errno(err, errno, "%s", path);
-	if (st.st_uid != 0 && st.st_uid != uid)
-		return err_set(err, E_DENIED, "%s belongs to another user; give a directory whose parents are all root's", path);
-	if (S_ISDIR(st.st_mode) && (st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
-		return err_set(err, E_DENIED, "everybody may write into %s", path);
-	return 0;
-}
-
-static int make_one(const char *path, uid_t uid, struct err *err)
-{
-	if (mkdir(path, 0755) == 0)
-		return save_directory(path, err);
-	return errno == EEXIST ? check_owner(path, uid, err) : err_set_errno(err, errno, "mkdir %s", path);
-}
-
-/* uid: as in check_owner, of the last one. */
-static int make_directory_of(const char *path, uid_t uid, struct err *err)
-{
-	char copy[PATH_SIZE];
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
-		int r;
-
-		*slash = '\0';
-		r = make_one(copy, 0, err);
-		if (r != 0)
-			return r;
-		*slash = '/';
-	}
-	return make_one(copy, uid, err);
-}
-
-static int make_directory(const char *path, struct err *err)
-{
-	return make_directory_of(path, 0, err);
-}
-
-static int make_owned(const struct init_options *options, const char *parent, const char *name,
-    const char *user, unsigned mode, struct err *err)
-{
-	char path[PATH_SIZE];
-	uid_t uid = 0;
-	gid_t gid = 0;
-	int r;
-
-	snprintf(path, sizeof(path), "%s%s%s", parent, name[0] ? "/" : "", name);
-	r = geteuid() == 0 ? init_user(options->user_prefix, user, &uid, &gid, err) : 0;
-	if (r == 0)
-		r = make_directory_of(path, uid, err);
-	if (r == 0)
-		r = init_own(path, uid, gid, mode, err);
-	return r == 0 ? save_directory(path, err) : r;
-}
 
 static int make_directories(const struct instance *instance, const struct init_options *options, struct err *err)
 {
@@ -87,25 +17,19 @@ static int make_directories(const struct instance *instance, const struct init_o
 	int r;
 
 	snprintf(path, sizeof(path), "%s", instance->conf);
-	r = make_directory(dirname(path), err);
+	r = place_make(dirname(path), err);
 	if (r == 0)
-		r = make_directory(instance->run, err);
+		r = place_make(instance->run, err);
 	snprintf(path, sizeof(path), "%s/empty", instance->run);
 	if (r == 0)
-		r = make_directory(path, err);
+		r = place_make(path, err);
 	if (r == 0)
-		r = make_owned(options, instance->data, "directory", "auth", 0700, err);
+		r = places_make(instance->data, options->user_prefix, err);
 	if (r == 0)
-		r = make_owned(options, instance->data, "store", "store", 0700, err);
-	if (r == 0)
-		r = make_owned(options, instance->data, "drop", "pickup", DROP_DIRECTORY_MODE, err);
-	if (r == 0)
-		r = make_owned(options, instance->data, "relay", "relay", 0700, err);
-	if (r == 0)
-		r = make_owned(options, instance->spool, "", "queue", 0700, err);
+		r = place_make_owned(instance->spool, options->user_prefix, "queue", 0700, err);
 	if (r == 0 && options->trial) {
 		snprintf(path, sizeof(path), "%s/log", instance->root);
-		r = make_directory(path, err);
+		r = place_make(path, err);
 	}
 	return r;
 }
@@ -233,7 +157,7 @@ int init_instance(const struct instance *instance, const struct init_options *op
 		return err_set(err, E_EXISTS, "%s is there already: this instance is set up", instance->conf);
 	r = check_paths(instance, err);
 	if (r == 0 && geteuid() == 0)
-		r = init_users(options->user_prefix, err);
+		r = init_users(options->user_prefix, NULL, NULL, err);
 	if (r == 0)
 		r = make_directories(instance, options, err);
 	snprintf(directory, sizeof(directory), "%s", instance->conf);

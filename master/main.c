@@ -1,4 +1,5 @@
 /* The supervisor: `mailwain start` runs it. Parses its configuration, never a byte from the network. */
+#include "master/init.h"
 #include "master/master.h"
 
 #include "base/clock.h"
@@ -264,6 +265,24 @@ static int take_pid_file(struct master *master, struct err *err)
 	return 0; /* stays open, and with it the lock */
 }
 
+static void on_made(void *arg, const char *kind, const char *name)
+{
+	(void)arg;
+	log_event(EV_master_made, NULL, F_STR(kind, name));
+}
+
+/* An instance that an earlier version has set up may lack what this one wants. */
+static int make_missing(const struct conf *conf, struct err *err)
+{
+	char data[4096], prefix[32];
+	int r;
+
+	span_copy(conf_text(conf, CONF_data_directory, NULL), data, sizeof(data));
+	span_copy(conf_text(conf, CONF_user_prefix, NULL), prefix, sizeof(prefix));
+	r = geteuid() == 0 ? init_users(prefix, on_made, NULL, err) : 0;
+	return r == 0 ? places_mend(data, prefix, on_made, NULL, err) : r;
+}
+
 static int add_signal(struct master *master, int number, event_callback_fn fn)
 {
 	struct event *event = evsignal_new(master->base, number, fn, master);
@@ -287,6 +306,8 @@ static int master_setup(struct master *master, struct err *err)
 	    add_signal(master, SIGINT, on_stop_signal) != 0 || add_signal(master, SIGHUP, on_reload_signal) != 0)
 		return err_set(err, E_NOMEM, "no memory for the event loop");
 	r = master_open_log(master, master->now.conf, err);
+	if (r == 0)
+		r = make_missing(master->now.conf, err);
 	if (r == 0) {
 		warn_of_no_syslog(master);
 		r = listeners_open(master, err);

@@ -49,7 +49,7 @@ static int make_user(const char *name, struct err *err)
 	return r;
 }
 
-int init_users(const char *prefix, struct err *err)
+int init_users(const char *prefix, init_made *made, void *arg, struct err *err)
 {
 	for (const struct profile *p = profile_table; p->name != NULL; p++) {
 		char name[64];
@@ -63,6 +63,8 @@ int init_users(const char *prefix, struct err *err)
 		r = make_user(name, err);
 		if (r != 0)
 			return r;
+		if (made != NULL)
+			made(arg, "user", name);
 	}
 	return 0;
 }

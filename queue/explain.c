@@ -342,18 +342,6 @@ void explain_lost(struct queue *queue, bool relay)
 
 /* ---- the command ---- */
 
-static bool take_address(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1])
-{
-	char path[SMTP_PATH_MAX + 3];
-	struct err err;
-	size_t used;
-
-	if (text.len > SMTP_PATH_MAX)
-		return false;
-	snprintf(path, sizeof(path), "<%.*s>", SPAN_ARG(text));
-	return smtp_path_parse(span_str(path), flags | SMTP_PATH_UTF8, out, &used, &err) == 0 && used == strlen(path);
-}
-
 static unsigned count_all(const struct queue *queue)
 {
 	unsigned count = 0;
@@ -392,7 +380,7 @@ void explain_begin(struct queue *queue, struct control_reply *reply, struct span
 	struct auth_explain ask = {0};
 	struct explanation *x;
 
-	if (!take_address(address, SMTP_PATH_POSTMASTER, to) || !take_address(sender, SMTP_PATH_NULL, from)) {
+	if (!smtp_address_parse(address, SMTP_PATH_POSTMASTER | SMTP_PATH_UTF8, to) || !smtp_address_parse(sender, SMTP_PATH_NULL | SMTP_PATH_UTF8, from)) {
 		control_reply_done(reply, EX_USAGE, "that is no address: user@example.org");
 		return;
 	}

@@ -48,18 +48,6 @@ static void on_result(void *arg, const struct job *job, const struct job_result 
 
 static const struct job_owner owner = {on_result, on_trace, NULL};
 
-static bool take_address(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1])
-{
-	char path[SMTP_PATH_MAX + 3];
-	struct err err;
-	size_t used;
-
-	if (text.len > SMTP_PATH_MAX)
-		return false;
-	snprintf(path, sizeof(path), "<%.*s>", SPAN_ARG(text));
-	return smtp_path_parse(span_str(path), flags | SMTP_PATH_UTF8, out, &used, &err) == 0 && used == strlen(path);
-}
-
 static size_t at_of(const char *address)
 {
 	const char *at = strrchr(address, '@');
@@ -113,7 +101,8 @@ static void test(struct relay *relay, struct control_reply *reply, const struct 
 		return;
 	}
 	probe->reply = reply;
-	if ((count == 3 || given) && take_address(args[2], 0, probe->address) && take_address(given ? args[4] : SPAN_LIT(""), SMTP_PATH_NULL, probe->sender)) {
+	if ((count == 3 || given) && smtp_address_parse(args[2], SMTP_PATH_UTF8, probe->address) &&
+	    smtp_address_parse(given ? args[4] : SPAN_LIT(""), SMTP_PATH_NULL | SMTP_PATH_UTF8, probe->sender)) {
 		begin_test(relay, probe);
 		return;
 	}

@@ -28,6 +28,8 @@ enum {
 	REPORT_RETRY_S = 600,	    /* before the second attempt; doubled each time */
 	REPORT_RETRY_MAX_S = 14400,
 	REPORT_LIFETIME_S = 86400,  /* from the first attempt on (section 5.5) */
+	REPORT_PLACE_MAX = 100,	    /* to one place, the domain of an address or the host of a URL, in a day; tries count, a start forgets */
+	REPORT_PLACES = 16384,	    /* counters of places, which share them by chance */
 	REPORT_FETCH_MS = 60000,
 	REPORT_DNS_MS = 20000,
 };

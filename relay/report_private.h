@@ -21,6 +21,12 @@ struct report_pass {
 	unsigned sent, unasked, failed;
 };
 
+/* What has gone to each today; by a hash, so that no number of places takes more room. */
+struct report_places {
+	unsigned day;
+	uint8_t counts[REPORT_PLACES]; /* to REPORT_PLACE_MAX; one more: that is in the log */
+};
+
 struct reports {
 	struct relay *relay;
 	struct state *state;
@@ -34,6 +40,7 @@ struct reports {
 	bool closing;
 	int64_t pass_at;	/* wall clock, seconds */
 	struct report_pass pass;
+	struct report_places places;
 	struct report_task *tasks;
 	unsigned task_count;
 	uint32_t last_mail;
@@ -69,6 +76,11 @@ void report_forget(struct reports *reports, const char *key);
  * batch goes on.
  */
 int reports_close(struct reports *reports, const char *domain, bool now, char cursor[REPORT_KEY_MAX]);
+
+/* ---- report_places.c ---- */
+
+/* One more report goes there; false: it has had REPORT_PLACE_MAX today, which is logged once. */
+bool report_place_take(struct reports *reports, const struct tlsrpt_target *target);
 
 /* ---- report_send.c ---- */
 

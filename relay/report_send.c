@@ -278,7 +278,9 @@ static void deliver(struct report_task *task, const struct tlsrpt_report *report
 		const struct tlsrpt_target *target = &task->record.targets[i];
 
 		d->task = task;
-		if (target->kind == TLSRPT_HTTPS)
+		if (!report_place_take(task->reports, target))
+			answered(d, "it has had as many reports today as a place gets");
+		else if (target->kind == TLSRPT_HTTPS)
 			post(d, target->text, gzip);
 		else
 			mail(d, report, target->text, gzip);

@@ -8,33 +8,39 @@ packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev li
 libidn2-dev libutf8proc-dev libjansson-dev libcrypt-dev libpam0g-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist swaks curl gsasl openssl strace \
 libpam-wrapper libnss-wrapper msmtp s-nail mutt git-email libmailtools-perl libnet-ssleay-perl libauthen-sasl-perl libnet-smtp-ssl-perl php-cli"
 packages="$packages zlib1g-dev libunbound-dev nsd ldnsutils mount"
-# Mail servers that mail is sent to, by tests that need to be root. Postfix does not take the place of another; for the libraries see below.
-[ "$(id -u)" -ne 0 ] || packages="$packages libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
-[ "$(id -u)" -ne 0 ] || [ -e /usr/sbin/sendmail ] || packages="$packages postfix"
+# The libraries of the mail servers below.
+[ "$(id -u)" -ne 0 ] || packages="$packages libdb5.3 libgnutls-dane0 libicu72 libidn12 libnsl2 libpcre2-8-0 libsasl2-2"
 [ "${1:-}" != --rigs ] || packages="$packages fuse3 libfuse3-dev xfsprogs btrfs-progs"
 [ "${1:-}" != --testssl ] || packages="$packages testssl.sh"
 [ "${1:-}" != --fuzz ] || packages="$packages clang libclang-rt-dev"
 [ "${1:-}" != --bench ] || packages="$packages postfix dovecot-core dovecot-imapd dovecot-lmtpd"
-# Exim and OpenSMTPD cannot be installed beside it: tests/e2e/foreign.py has a root directory for each. Without them its tests are left out.
+# Mail servers that mail is sent to, by tests that need to be root. None is installed: only one could be, and a test does not make this machine a mail
+# server. tests/e2e/foreign.py runs them from here; without them its tests are left out.
 others=$(dirname "$0")/../build/others
 unpack_others() {
 	scratch=$(mktemp -d)
-	if (cd "$scratch" && apt-get download -qq exim4-daemon-light opensmtpd >/dev/null 2>&1); then
+	if (cd "$scratch" && apt-get download -qq exim4-daemon-light opensmtpd postfix >/dev/null 2>&1); then
 		for p in "$scratch"/*.deb; do
 			dpkg-deb -x "$p" "$scratch/root"
 		done
 		mkdir -p "$others/usr/sbin" "$others/usr/libexec"
 		cp "$scratch/root/usr/sbin/exim4" "$scratch/root/usr/sbin/smtpd" "$others/usr/sbin/"
 		cp -R "$scratch/root/usr/libexec/opensmtpd" "$others/usr/libexec/"
+		mkdir -p "$others/usr/lib"
+		rm -rf "$others/usr/lib/postfix"
+		cp -R "$scratch/root/usr/lib/postfix" "$others/usr/lib/"
 	fi
 	rm -rf "$scratch"
+}
+are_unpacked() {
+	[ -e "$others/usr/sbin/smtpd" ] && [ -e "$others/usr/lib/postfix/sbin/master" ]
 }
 missing=""
 for p in $packages; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
 done
 [ -n "$missing" ] || {
-	[ -e "$others/usr/sbin/smtpd" ] || unpack_others
+	are_unpacked || unpack_others
 	exit 0
 }
 if [ "$(id -u)" -ne 0 ]; then
@@ -52,4 +58,4 @@ fi
 apt-get update -qq
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
-[ -e "$others/usr/sbin/smtpd" ] || unpack_others
+are_unpacked || unpack_others

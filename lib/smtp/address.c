@@ -229,3 +229,15 @@ int smtp_path_parse(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1
 	buf_fini(&path);
 	return r;
 }
+
+bool smtp_address_parse(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1])
+{
+	char path[SMTP_PATH_MAX + 3];
+	struct err err;
+	size_t used;
+
+	if (text.len > SMTP_PATH_MAX)
+		return false;
+	snprintf(path, sizeof(path), "<%.*s>", SPAN_ARG(text));
+	return smtp_path_parse(span_str(path), flags, out, &used, &err) == 0 && used == text.len + 2;
+}

@@ -23,6 +23,9 @@ enum smtp_path_flags {
  */
 int smtp_path_parse(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1], size_t *used, struct err *err);
 
+/* An address as people write it, without "<>": all of text is one. flags and out as above. False: it is none. */
+bool smtp_address_parse(struct span text, unsigned flags, char out[SMTP_PATH_MAX + 1]);
+
 /* Domain or address literal as EHLO takes it (section 4.1.3). */
 bool smtp_domain_is_valid(struct span domain, bool utf8);
 bool smtp_literal_is_valid(struct span literal);

@@ -4,8 +4,6 @@
 #include "base/err.h"
 #include "smtp/address.h"
 
-#include <stdio.h>
-
 enum { EXTENSION_NAME_MAX = 32 };
 
 #define VERSION SPAN_LIT("v=TLSRPTv1")
@@ -64,15 +62,12 @@ static bool percent_decode(struct span in, char *out, size_t size)
 static bool take_mailto(struct span uri, struct tlsrpt_target *out)
 {
 	struct span to = span_sub(uri, 0, span_find(uri, '?'));
-	char address[SMTP_PATH_MAX + 1], path[sizeof(address) + 2];
-	struct err err;
-	size_t used;
+	char address[SMTP_PATH_MAX + 1];
 
 	if (!percent_decode(to, address, sizeof(address)))
 		return false;
-	snprintf(path, sizeof(path), "<%s>", address);
 	out->kind = TLSRPT_MAILTO;
-	return smtp_path_parse(span_str(path), 0, out->text, &used, &err) == 0 && used == strlen(path);
+	return smtp_address_parse(span_str(address), 0, out->text);
 }
 
 static bool take_https(struct span uri, struct tlsrpt_target *out)

@@ -13,6 +13,7 @@ import config
 import imapclient
 import procs
 
+# Of each Postfix; what it does with mail for the accounts comes behind it.
 POSTFIX_MAIN = """\
 compatibility_level = 3.6
 queue_directory = {dir}/queue
@@ -26,6 +27,9 @@ mydestination =
 mynetworks = 127.0.0.0/8
 alias_maps =
 alias_database =
+"""
+
+TO_DOVECOT = """\
 virtual_mailbox_domains = {domain}
 virtual_mailbox_maps = hash:{dir}/etc/accounts
 virtual_transport = lmtp:unix:{dir}/dovecot/run/lmtp
@@ -132,7 +136,7 @@ class Peers:
 
     def start(self):
         self.start_dovecot()
-        self.start_postfix(POSTFIX_MAIN.format(dir=self.dir, domain=config.DOMAIN),
+        self.start_postfix(TO_DOVECOT.format(dir=self.dir, domain=config.DOMAIN),
                            "".join("%s@%s %s\n" % (n, config.DOMAIN, n) for n in config.ACCOUNTS + ["imap"]))
         return self
 
@@ -157,14 +161,15 @@ class Peers:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         imapclient.wait_port(self.imap, 20, self.dovecot)
 
-    def start_postfix(self, main, accounts):
+    def start_postfix(self, settings, accounts):
+        """settings: behind those of POSTFIX_MAIN; accounts: the lines of the table etc/accounts."""
         etc = os.path.join(self.dir, "etc")
         owner = pwd.getpwnam("postfix")
         for name in (etc, self.dir + "/queue", self.dir + "/data"):
             os.mkdir(name)
             os.chmod(name, 0o755)
         os.chown(self.dir + "/data", owner.pw_uid, owner.pw_gid)
-        write(etc + "/main.cf", main)
+        write(etc + "/main.cf", POSTFIX_MAIN.format(dir=self.dir) + settings)
         write(etc + "/master.cf", POSTFIX_MASTER.format(smtp=self.smtp, smtps=self.smtps))
         write(etc + "/accounts", accounts)
         subprocess.run(["postmap", "-c", etc, "hash:" + etc + "/accounts"], check=True, capture_output=True, timeout=60)

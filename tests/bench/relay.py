@@ -63,19 +63,7 @@ class Mailwain(suite.Mailwain):
         return self
 
 
-POSTFIX_MAIN = """\
-compatibility_level = 3.6
-queue_directory = {dir}/queue
-data_directory = {dir}/data
-maillog_file = {dir}/mail.log
-maillog_file_prefixes = {dir}
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = mail.bench.test
-mydestination =
-mynetworks = 127.0.0.0/8
-alias_maps =
-alias_database =
+POSTFIX_RELAY = """\
 virtual_alias_domains = {domain}
 virtual_alias_maps = hash:{dir}/etc/accounts
 relayhost = [127.0.0.1]:{sink}
@@ -90,7 +78,7 @@ class Postfix(peers.Peers):
         self.sink = sink
 
     def start(self):
-        self.start_postfix(POSTFIX_MAIN.format(dir=self.dir, domain=config.DOMAIN, sink=self.sink.port),
+        self.start_postfix(POSTFIX_RELAY.format(dir=self.dir, domain=config.DOMAIN, sink=self.sink.port),
                            "".join("%s@%s %s@%s\n" % (n, config.DOMAIN, n, REMOTE) for n in config.ACCOUNTS))
         return self
 

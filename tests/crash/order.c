@@ -24,6 +24,7 @@
 #include "conf/conf.h"
 #include "local/drop.h"
 #include "store/store.h"
+#include "tests/daemon.h"
 
 #include <dirent.h>
 #include <event2/event.h>
@@ -39,34 +40,7 @@
 
 enum { KEY_MAX = 80, KEY_ROOM = 8, HASH = 16, MESSAGE_POOL = 64 * 1024 * 1024 };
 
-/* ---- what queue's objects want of the daemon around them ---- */
-
-static struct event_base *base;
-static struct conf *settings; /* they say where mail to other hosts goes */
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return settings;
-}
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
+/* ---- what else queue's objects want of the daemon around them ---- */
 
 void *daemon_state(struct daemon *daemon)
 {
@@ -370,7 +344,8 @@ int main(int argc, char **argv)
 	}
 	base = event_base_new();
 	root = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (conf_load("etc/mailwain.conf", &settings, &err) != 0)
+	/* It says where mail to other hosts goes. */
+	if (conf_load("etc/mailwain.conf", &conf, &err) != 0)
 		printf("odd configuration: %s\n", err.text);
 	log_init(2, LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
 	if (!become_owner_of("data/directory"))

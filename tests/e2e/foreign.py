@@ -1,9 +1,10 @@
 """
 Other mail servers as remote hosts: Postfix, Exim and OpenSMTPD from Debian's packages, each on its own loopback address, all on one port.
 
-Postfix is used where it is installed. The others cannot be beside it, so install-deps.sh unpacks them below build/others, and they run in a little
-root directory with the libraries, users and devices that they ask for.
+None of them is installed: install-deps.sh unpacks them below build/others. Postfix runs from there, with users that every machine has; the others run in a
+little root directory with the libraries, users and devices that they ask for.
 """
+import grp
 import os
 import pwd
 import re
@@ -18,6 +19,12 @@ import time
 from mailwain import ROOT, until
 
 OTHERS = os.path.join(ROOT, "build", "others")
+
+
+def begin(command, output, environment, **how):
+    """A session of its own."""
+    with open(output, "wb") as out:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=environment, **how)
 
 
 class Foreign:
@@ -82,8 +89,9 @@ class Foreign:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def end(self):
+        """With its children: a session of its own, that we have begun."""
         if self.process is not None:
-            self.process.terminate()
+            os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait(20)
 
 
@@ -112,36 +120,44 @@ class Postfix(Foreign):
     name, address = "postfix", "127.0.0.70"
     offers = {"8BITMIME", "SMTPUTF8", "CHUNKING", "DSN"}
     chunk = " bytes queued as "
-    program = shutil.which("postfix") or "/usr/sbin/postfix"
+    libraries = os.path.join(OTHERS, "usr/lib/postfix")
+    programs = os.path.join(libraries, "sbin")
+    user, group = "news", "uucp"  # in the place of postfix and postdrop, which an installed one has: any but nobody's, and not each other's
 
     @classmethod
     def is_there(cls):
-        return os.path.exists(cls.program) and os.geteuid() == 0
+        return os.path.exists(os.path.join(cls.programs, "master")) and os.geteuid() == 0
+
+    def make_dirs(self, owner, nobody):
+        """What `postfix start` would make: its script asks for an installed one."""
+        for name, uid in (("queue", 0), ("queue/pid", 0), ("data", owner.pw_uid), ("mail", nobody.pw_uid)):
+            self.make_dir(name, uid)
+        for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"):
+            self.make_dir("queue/" + name, owner.pw_uid, mode=0o700)
+        self.make_dir("queue/maildrop", owner.pw_uid, grp.getgrnam(self.group).gr_gid, 0o730)
+        self.make_dir("queue/public", owner.pw_uid, grp.getgrnam(self.group).gr_gid, 0o710)
 
     def start(self, back):
-        owner, nobody = pwd.getpwnam("postfix"), pwd.getpwnam("nobody")
-        for name, uid in (("queue", 0), ("data", owner.pw_uid), ("mail", nobody.pw_uid)):
-            self.make_dir(name, uid)
+        owner, nobody = pwd.getpwnam(self.user), pwd.getpwnam("nobody")
+        self.make_dirs(owner, nobody)
         users = " ".join("{%s@%s=%s/}" % (u, self.domain, u) for u in ("bob", "carol", "dan")) + " {bücher@%s=u/}" % self.domain
         settings = {"compatibility_level": "3.6", "queue_directory": self.dir + "/queue", "data_directory": self.dir + "/data", "maillog_file": self.dir + "/log", "maillog_file_prefixes": self.dir,
                     "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4", "myhostname": "mx." + self.domain, "mydestination": "", "mynetworks": "127.0.0.255", "alias_maps": "",
                     "virtual_mailbox_domains": self.domain, "virtual_mailbox_base": self.dir + "/mail", "virtual_mailbox_maps": "inline:{ %s }" % users,
                     "virtual_uid_maps": "static:%d" % nobody.pw_uid, "virtual_gid_maps": "static:%d" % nobody.pw_gid, "virtual_minimum_uid": "1", "virtual_mailbox_limit": "0",
                     "smtpd_tls_chain_files": "%s %s" % (self.key, self.certificate), "smtpd_tls_security_level": "encrypt", "smtpd_tls_loglevel": "1", "relayhost": "[127.0.0.1]:%d" % back,
-                    "smtputf8_enable": "yes"}
+                    "smtputf8_enable": "yes", "mail_owner": self.user, "setgid_group": self.group, "daemon_directory": self.programs, "shlib_directory": self.libraries,
+                    "meta_directory": self.dir + "/etc", "import_environment": "MAIL_CONFIG LANG=C LD_LIBRARY_PATH=" + self.libraries}
         self.write("etc/main.cf", "".join("%s = %s\n" % item for item in settings.items()))
         self.write("etc/master.cf", MASTER.format(address=self.address, port=self.port))
-        subprocess.run([self.program, "-c", self.dir + "/etc", "start"], check=True, capture_output=True, timeout=60)
+        self.process = begin([os.path.join(self.programs, "master"), "-c", self.dir + "/etc"], self.dir + "/output", {"LD_LIBRARY_PATH": self.libraries})
         return self.wait()
 
     def logs(self):
-        return [self.dir + "/log"]
+        return [self.dir + "/output", self.dir + "/log"]
 
     def maildir(self):
         return self.dir + "/mail"
-
-    def end(self):
-        subprocess.run([self.program, "-c", self.dir + "/etc", "stop"], capture_output=True, timeout=60)
 
 
 # ---- those that run in a root directory of their own ----
@@ -198,18 +214,11 @@ class Unpacked(Foreign):
                 self.write("/etc/" + name, f.read(), 0o600)
 
     def run(self, *command):
-        with open(self.dir + "/output", "wb") as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=lambda: (os.chroot(self.dir), os.chdir("/")), start_new_session=True, env={"PATH": "/bin"})
+        self.process = begin(command, self.dir + "/output", {"PATH": "/bin"}, preexec_fn=lambda: (os.chroot(self.dir), os.chdir("/")))
         return self.wait()
 
     def maildir(self):
         return self.dir + "/box"
-
-    def end(self):
-        """With its children: a session of its own, that we have begun."""
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait(20)
 
 
 EXIM = """\

@@ -25,6 +25,34 @@ class Remote(socketserver.ThreadingTCPServer):
         return "%s:%d" % self.server_address[:2]
 
 
+class Mute(threading.Thread):
+    """A host that takes connections, counts them, and says not a word: it closes them at once, or, when it holds them, with itself."""
+
+    def __init__(self, address, port=0, holds=False):
+        super().__init__(daemon=True)
+        self.socket = socket.create_server((address, port), backlog=1024)
+        self.connections, self.holds, self.held = 0, holds, []
+        self.place = "%s:%d" % self.socket.getsockname()
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            if self.holds:
+                self.held.append(connection)
+            else:
+                connection.close()
+
+    def close(self):
+        self.socket.close()
+        for connection in self.held:
+            connection.close()
+
+
 class Handshake:
     """What a client asked for; resumed: None when the handshake failed."""
 

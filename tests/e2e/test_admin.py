@@ -10,6 +10,7 @@ import time
 import pytest
 
 from mailwain import BIN, TIMEOUT, Instance, until
+from remote import remote_host
 
 MESSAGE = "Subject: %s\n\nhello\n"
 
@@ -488,6 +489,60 @@ def test_a_directory_that_is_missing_is_named_with_its_setting(stopped):
     os.rename(os.path.join(stopped.root, "spool"), os.path.join(stopped.root, "spool.away"))
     refused(stopped, 78, "/spool: No such file or directory", "spool-directory")
     assert "error: daemon_failed" in stopped.log()
+
+
+# ---- an instance of an earlier version ----
+
+
+def kept(suite):
+    """{name: owner, group, mode} below the data directory."""
+    found = [(e.name, e.stat()) for e in os.scandir(os.path.join(suite.root, "data"))]
+    return {name: (st.st_uid, st.st_gid, st.st_mode) for name, st in found}
+
+
+def test_what_an_earlier_version_did_without_is_made_at_the_start():
+    with remote_host("127.0.0.31") as remote:
+        i = Instance(["transport far.test { host %s }" % remote.place])
+        before = kept(i)
+        for name in ("drop", "relay"):
+            os.rmdir(os.path.join(i.root, "data", name))
+        os.mkdir(os.path.join(i.root, "data", "relay.new"))  # a power cut ended an earlier start
+        with i.running("alice"):
+            assert kept(i) == before
+            assert [l.partition("master_made ")[2] for l in i.log().splitlines() if "master_made" in l] == ["directory=%s/data/%s" % (i.root, name) for name in ("drop", "relay")]
+            i.mw("alias", "add", "out@example.com", "bob@far.test")
+            i.deliver(MESSAGE % "relayed", to=("out",))
+            until(lambda: remote.messages)
+            assert "relay_state_failed" not in i.log()
+            i.stop()
+            i.start()
+            assert i.log().count("master_made") == 2 and kept(i) == before
+
+
+def test_a_disk_that_is_not_mounted_is_not_taken_for_an_earlier_version(stopped):
+    """In the place of the store, or of all data, nothing is made: mail would be lost in it, or refused."""
+    data = os.path.join(stopped.root, "data")
+    for name in ("store", "directory"):
+        for left in (name, "relay"):
+            os.rename(os.path.join(data, left), os.path.join(data, left + ".away"))
+        refused(stopped, 78, "/data/%s: No such file" % name, "data-directory")
+        assert name not in os.listdir(data) and "relay" not in os.listdir(data)
+        for left in (name, "relay"):
+            os.rename(os.path.join(data, left + ".away"), os.path.join(data, left))
+    stopped.start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="owners are told apart only by root's suite")
+def test_what_is_there_and_wrong_is_named_and_stays(stopped):
+    path = os.path.join(stopped.root, "data", "relay")
+    os.chown(path, 0, 0)
+    os.chmod(path, 0o755)
+    refused(stopped, 78, path + " must be mw-relay's")
+    assert kept(stopped)["relay"][::2] == (0, 0o40755) and "master_made" not in stopped.log()
+    os.rmdir(path)
+    os.chown(os.path.dirname(path), 65534, -1)
+    refused(stopped, 78, os.path.dirname(path) + " belongs to another user")
+    assert "relay" not in kept(stopped)
 
 
 def become(pid):

@@ -1,14 +1,13 @@
 """A queue with many messages that were put off: what its commands say and do, and that mail goes on meanwhile. make bench-queue measures it at scale."""
 import collections
 import os
-import socket
 import subprocess
-import threading
 import time
 
 import pytest
 
 from mailwain import BIN, BUILD, Instance, until
+from remote import Mute
 from test_submission import client
 
 COUNT, DOMAINS, SENDERS = 600, 20, 500
@@ -16,30 +15,11 @@ EACH = COUNT // DOMAINS
 FILL = os.path.join(BUILD, "tests", "fill")
 
 
-class Mute(threading.Thread):
-    """A host that takes connections, counts them, and closes them without a word."""
-
-    def __init__(self, address="127.0.0.7"):
-        super().__init__(daemon=True)
-        self.socket, self.connections = socket.create_server((address, 0)), 0
-        self.place = "%s:%d" % self.socket.getsockname()
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            connection.close()
-
-
 @pytest.fixture(scope="module")
 def mute():
-    host = Mute()
+    host = Mute("127.0.0.7")
     yield host
-    host.socket.close()
+    host.close()
 
 
 def fill(suite, count, domains, spread, *zones):

@@ -8,6 +8,7 @@
 
 #include "auth/auth.h"
 #include "net/control.h"
+#include "tests/daemon.h"
 #include "tests/fuzz/scratch.h"
 
 #include <stdarg.h>
@@ -27,32 +28,6 @@ struct control_reply {
 	unsigned exit;
 	bool done;
 };
-
-static struct conf *conf;
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
 
 void auth_changed(struct auth *auth)
 {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "mime/structure.h"
 #include "queue/queue.h"
+#include "tests/daemon.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,7 +18,6 @@
 enum { OPTION_KIND = 3, OPTION_FULL = 4, OPTION_UTF8 = 8, RECIPIENTS = 8, HEADER_FIELDS = 8 };
 
 static const char config[] = "config-version 1\nhostname mx.example\n";
-static struct conf *conf;
 
 /* ---- what the rest of the queue would do ---- */
 
@@ -26,18 +26,6 @@ static struct {
 	bool asked;
 	size_t recipients;
 } expected;
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
 
 struct message *message_find(struct queue *queue, uint64_t id)
 {

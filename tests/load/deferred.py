@@ -22,7 +22,7 @@ import time
 import measure
 from dns import Dns, Zone
 from mailwain import BIN, Instance, until
-from remote import remote_host
+from remote import Mute, remote_host
 
 DOMAINS = 1000
 BYTES_A_MESSAGE, BYTES_FIXED = 200, 64 << 20
@@ -32,30 +32,6 @@ LINEAR = 1.5  # times what is proportional, or this many seconds
 SLACK_S = 1.0
 SPREAD = 600
 FILL = os.path.join(measure.CLIENTS, "fill")
-
-
-class Silent(threading.Thread):
-    """A host that takes connections and says nothing."""
-
-    def __init__(self, address, port):
-        super().__init__(daemon=True)
-        self.socket = socket.create_server((address, port), backlog=1024)
-        self.held, self.total = [], 0
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            self.total += 1
-            self.held.append(connection)
-
-    def close(self):
-        self.socket.close()
-        for connection in self.held:
-            connection.close()
 
 
 class Fresh(threading.Thread):
@@ -197,7 +173,7 @@ def one(findings, count):
     zones = {"refused.test": Zone(["*.refused.test. MX 10 mx", "mx A 127.0.0.99"], signed=False), "silent.test": Zone(["*.silent.test. MX 10 mx", "mx A 127.0.0.98"], signed=False),
              "live.test": Zone(["@ MX 10 mx", "mx A 127.0.0.6"], signed=False)}
     with remote_host("127.0.0.6", port) as remote, Dns(zones).running() as dns:
-        silent = Silent("127.0.0.98", port)
+        silent = Mute("127.0.0.98", port, holds=True)
         suite = Instance(dns.conf_lines() + ["relay-port %d" % port, "transport none.test { hold yes }"])
         try:
             return measure_one(findings, suite, remote, silent, count)
@@ -225,7 +201,7 @@ def measure_one(findings, suite, remote, silent, count):
     run.command("flush --all", "flush", "--all")
     run.fresh_while("while all are tried", time.sleep, 10)
     run.figure("processor time of queue for a flush, and the 10 s behind it, s", cpu(pid) - used)
-    run.figure("connections to each silent host, since the start", silent.total / (DOMAINS / 2), 2)
+    run.figure("connections to each silent host, since the start", silent.connections / (DOMAINS / 2), 2)
     run.footprint(empty, "while all are tried")
     run.command("delete --all", "delete", "--all")
     until(lambda: lines(suite, "list", "--json") == 0, 30, "the queue is not empty")

@@ -1,4 +1,4 @@
-/* auth's parts without its process: a daemon that is nothing but its configuration and its loop, a directory that goes with the test, a channel. */
+/* auth's parts without its process: the daemon of tests/daemon.h, a directory that goes with the test, a channel. */
 #ifndef MW_TESTS_UNIT_AUTH_FIXTURE_H
 #define MW_TESTS_UNIT_AUTH_FIXTURE_H
 
@@ -6,32 +6,11 @@
 
 #include "auth/directory.h"
 #include "net/ipc_conn.h"
-#include "proc/daemon.h"
+#include "tests/daemon.h"
 #include "tests/fuzz/scratch.h"
 
 #include <event2/event.h>
 #include <sodium.h>
-
-static struct conf *conf;
-static struct event_base *base;
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
 
 /* 0, or -1. The log says nothing but errors. */
 static inline int fixture_begin(const char *config)

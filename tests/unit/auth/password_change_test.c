@@ -14,12 +14,6 @@ static const char config[] = "config-version 1\nhostname mx.example\ndomain exam
 
 /* ---- the daemon ---- */
 
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
-
 void auth_changed(struct auth *auth)
 {
 	(void)auth;

@@ -13,14 +13,6 @@ enum { STRANGERS = 5, STRANGER_RANK = 16 };
 
 static const char config[] = "config-version 1\nhostname mx.example\ndomain example.org { }\npassword-hashes 2\n";
 
-/* ---- the daemon ---- */
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
-
 /* ---- those who ask ---- */
 
 static struct auth auth;

@@ -11,17 +11,6 @@
 static const char config[] = "config-version 1\nhostname mx.example\npostmaster boss@virtual.example\ndomain virtual.example { }\n"
 			     "domain machine.example { accounts system; catch-all rest@virtual.example }\n";
 
-/* ---- the daemon ---- */
-
-static unsigned lost;
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	assert_string_equal(service, "pam");
-	lost++;
-}
-
 /* ---- auth-pam, of which a test says what it knows ---- */
 
 struct world {
@@ -200,6 +189,7 @@ static void auth_pam_dies(void **state)
 	while (w->told < 2)
 		event_base_loop(base, EVLOOP_ONCE);
 	assert_int_equal(lost, 1);
+	assert_string_equal(lost_service, "pam");
 	assert_int_equal(lookup(w, "anna@machine.example", &found), E_CLOSED);
 	assert_int_equal(lookup(w, "berta@machine.example", &found), E_CLOSED);
 	w->silent = false;

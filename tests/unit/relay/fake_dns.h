@@ -129,16 +129,16 @@ static inline void fake_gone(void *arg, struct ipc_conn *conn)
 	((struct fake_dns *)arg)->conn = NULL;
 }
 
-static inline void fake_dns_begin(struct fake_dns *fake, struct event_base *base, const struct fake_row *rows)
+static inline void fake_dns_begin(struct fake_dns *fake, struct event_base *loop, const struct fake_row *rows)
 {
 	static const struct ipc_conn_callbacks callbacks = {fake_asked, fake_gone};
 	struct err err;
 	int fds[2];
 
-	*fake = (struct fake_dns){.rows = rows, .dns = dns_new(base)};
+	*fake = (struct fake_dns){.rows = rows, .dns = dns_new(loop)};
 	assert_int_equal(ipc_pair(fds, &err), 0);
 	assert_int_equal(dns_service(fake->dns, fds[0]), 0);
-	fake->conn = ipc_conn_new(base, fds[1], &ipc_service_dns, TO_SERVICE, &callbacks, fake);
+	fake->conn = ipc_conn_new(loop, fds[1], &ipc_service_dns, TO_SERVICE, &callbacks, fake);
 	assert_non_null(fake->conn);
 }
 

@@ -3,61 +3,21 @@
 #define MW_TESTS_UNIT_RELAY_FIXTURE_H
 
 #include "tests/unit/lib/tls/fixture.h"
+#include "tests/unit/relay/daemon.h"
 #include "tests/unit/relay/fake_dns.h"
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "net/conn.h"
-#include "relay/relay.h"
 
 #include <event2/event.h>
 
 enum { SERVERS = 8, RESULTS = 64 };
 
-static struct event_base *base;
 static struct relay relay;
-static struct conf *conf;
 static struct fake_dns fake;
 static struct ipc_conn *queue;
-static int authorities = -1, password = -1;
 static uint16_t port;
-
-/* ---- what a daemon has of proc/ ---- */
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
-
-int daemon_file(struct daemon *daemon, const char *name)
-{
-	(void)daemon;
-	return strcmp(name, "relay-authorities") == 0 ? authorities : strncmp(name, "password-file ", 14) == 0 ? password : -1;
-}
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
-
-void relay_try_finish(struct relay *r)
-{
-	(void)r;
-}
 
 /* ---- the hosts ---- */
 

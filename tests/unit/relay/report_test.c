@@ -1,8 +1,8 @@
 /* Reports by the clock: when a day is closed, what is sent, when what cannot be sent is tried again and given up; by queue's channel and a fake DNS. */
+#include "tests/unit/relay/daemon.h"
 #include "tests/unit/relay/fake_dns.h"
 
 #include "base/clock.h"
-#include "relay/relay.h"
 #include "relay/report_private.h"
 
 #include <event2/event.h>
@@ -12,48 +12,10 @@
 enum { MIDNIGHT = 1700006400 /* 2023-11-15 */, HOUR = 3600, DAY = 24 * HOUR };
 
 static char directory[] = "/tmp/mailwain-report-XXXXXX";
-static struct event_base *base;
 static struct fake_dns fake;
 static struct relay relay;
-static struct conf *conf;
 
-/* ---- what a daemon has of proc/, and a clock of the test's own ---- */
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-const struct conf *daemon_conf(struct daemon *daemon)
-{
-	(void)daemon;
-	return conf;
-}
-
-const struct log_ctx *daemon_log(struct daemon *daemon)
-{
-	(void)daemon;
-	return NULL;
-}
-
-int daemon_file(struct daemon *daemon, const char *name)
-{
-	(void)daemon;
-	(void)name;
-	return -1;
-}
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
-
-void relay_try_finish(struct relay *r)
-{
-	(void)r;
-}
+/* ---- a clock of the test's own ---- */
 
 static int64_t now; /* seconds since 1970 */
 
@@ -386,6 +348,73 @@ static void there_is_a_limit_to_domains(void **state)
 	assert_int_equal(relay.reports->stored, 0);
 }
 
+/* Many domains name one place, each by another address. */
+static void name_a_victim(struct fake_row *named, char (*texts)[2][64], unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(texts[i][0], sizeof(texts[i][0]), "_smtp._tls.%u.test", i);
+		snprintf(texts[i][1], sizeof(texts[i][1]), "v=TLSRPTv1; rua=mailto:%u@%s", i, i % 2 ? "victim.test" : "Victim.TEST");
+		named[i] = (struct fake_row){texts[i][0], DNS_TXT, texts[i][1], false};
+		note(texts[i][0] + strlen("_smtp._tls."), TLSRPT_SUCCESS);
+	}
+}
+
+static bool gets_more(enum tlsrpt_target_kind kind, const char *text)
+{
+	struct tlsrpt_target target = {.kind = kind};
+
+	snprintf(target.text, sizeof(target.text), "%s", text);
+	return report_place_take(relay.reports, &target);
+}
+
+static unsigned lines_of(FILE *log, const char *event)
+{
+	char line[1000];
+	unsigned count = 0;
+
+	rewind(log);
+	while (fgets(line, sizeof(line), log) != NULL)
+		count += strstr(line, event) != NULL;
+	return count;
+}
+
+static void no_place_is_flooded(void **state)
+{
+	enum { DOMAINS = REPORT_PLACE_MAX + 20 };
+	static struct fake_row named[DOMAINS + 2];
+	static char texts[DOMAINS][2][64];
+	FILE *log = tmpfile();
+
+	(void)state;
+	assert_non_null(log);
+	log_init(fileno(log), LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
+	name_a_victim(named, texts, DOMAINS);
+	named[DOMAINS] = rows[1];
+	fake.rows = named;
+	note("b.test", TLSRPT_SUCCESS);
+	now += DAY - now % DAY;
+	pass_time(REPORT_DELAY_MAX_S + 120);
+	log_flush();
+	assert_int_equal(queue.mails, REPORT_PLACE_MAX + 1);
+	assert_int_equal(records(STATE_REPORTS), 20);
+	assert_int_equal(lines_of(log, "relay_report_limit place=victim.test limit=100"), 1);
+	log_init(-1, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	fclose(log);
+	assert_false(gets_more(TLSRPT_HTTPS, "https://victim.test"));
+	assert_false(gets_more(TLSRPT_HTTPS, "https://a@b@VICTIM.test.:443/page?x@y"));
+	assert_false(gets_more(TLSRPT_HTTPS, "https://victim.test?x"));
+	assert_false(gets_more(TLSRPT_MAILTO, "\"a@b\"@victim.test"));
+	assert_true(gets_more(TLSRPT_HTTPS, "https://b.test/victim.test"));
+	assert_true(gets_more(TLSRPT_HTTPS, "https://[::1]:443/"));
+	/* On another day it begins anew. */
+	pass_time(2 * DAY);
+	assert_int_equal(records(STATE_REPORTS), 0);
+	queue.mails = 0;
+	note("0.test", TLSRPT_SUCCESS);
+	pass_time(DAY + REPORT_DELAY_MAX_S);
+	assert_int_equal(queue.mails, 1);
+}
+
 static void what_was_stored_by_others_words_is_passed_over(void **state)
 {
 	static const char *const values[] = {"", "R\t1\t2\n", "R\t1\t2\t3\t4\nB\t1\n", "X\t1\t2\t3\nB\t1\n", "R\tx\t2\t3\nB\t1\n"};
@@ -413,6 +442,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_dns_cannot_tell_is_asked_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(while_they_are_off_nothing_is_counted_or_sent, setup, teardown),
 	    cmocka_unit_test_setup_teardown(there_is_a_limit_to_domains, setup, teardown),
+	    cmocka_unit_test_setup_teardown(no_place_is_flooded, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_was_stored_by_others_words_is_passed_over, setup, teardown),
 	};
 

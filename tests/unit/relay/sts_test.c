@@ -1,9 +1,9 @@
 /* Which MTA-STS policy is in force: DNS and the web as they should be, gone, slow and wrong; and what is kept. */
+#include "tests/daemon.h"
 #include "tests/unit/relay/fake_dns.h"
 
 #include "base/clock.h"
 #include "net/fetch_client.h"
-#include "proc/daemon.h"
 #include "relay/sts_lookup.h"
 
 #include <event2/event.h>
@@ -13,25 +13,12 @@
 enum { DAY = 86400, WAIT_MS = 60 };
 
 static char directory[] = "/tmp/mailwain-sts-XXXXXX";
-static struct event_base *base;
 static struct fake_dns fake;
 static struct fetch_client *client;
 static struct state *kept;
 static struct sts_lookups *lookups;
 
-/* ---- what a daemon has of proc/, and a clock of the test's own ---- */
-
-struct event_base *daemon_base(struct daemon *daemon)
-{
-	(void)daemon;
-	return base;
-}
-
-void daemon_peer_lost(struct daemon *daemon, const char *service)
-{
-	(void)daemon;
-	(void)service;
-}
+/* ---- a clock of the test's own ---- */
 
 static int64_t later; /* seconds */
 

@@ -202,6 +202,30 @@ static void domains_are_checked(void **state)
 	assert_false(smtp_literal_is_valid(SPAN_LIT("[192.0.2.1")));
 }
 
+static void an_address_is_all_of_the_text(void **state)
+{
+	static const struct {
+		struct span text;
+		unsigned flags;
+		const char *out; /* NULL: none */
+	} rows[] = {
+	    {SPAN_LIT("a@b.test"), 0, "a@b.test"}, {SPAN_LIT("\"a\"@b.test"), 0, "a@b.test"}, {SPAN_LIT("b\303\274@b.test"), SMTP_PATH_UTF8, "b\303\274@b.test"}, {SPAN_LIT("b\303\274@b.test"), 0, NULL},
+	    {SPAN_LIT(""), 0, NULL}, {SPAN_LIT(""), NULL_OK, ""}, {SPAN_LIT("postmaster"), 0, NULL}, {SPAN_LIT("postmaster"), SMTP_PATH_POSTMASTER, "postmaster"},
+	    {SPAN_LIT("<a@b.test>"), 0, NULL}, {SPAN_LIT("a@b.test>"), 0, NULL}, {SPAN_LIT("a@b.test> <c@d.test"), 0, NULL}, {SPAN_LIT(">"), NULL_OK, NULL},
+	    {SPAN_LIT("a@b.test\0"), 0, NULL}, {SPAN_LIT("a@b.test\0>"), 0, NULL}, {SPAN_LIT("\0"), NULL_OK, NULL},
+	};
+	char out[SMTP_PATH_MAX + 1], longer[SMTP_PATH_MAX + 2];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(smtp_address_parse(rows[i].text, rows[i].flags, out), rows[i].out != NULL);
+		if (rows[i].out != NULL)
+			assert_string_equal(out, rows[i].out);
+	}
+	memset(longer, 'a', sizeof(longer));
+	assert_false(smtp_address_parse(span_of(longer, sizeof(longer)), 0, out));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +235,7 @@ int main(void)
 	    cmocka_unit_test(a_nul_is_never_part_of_it),
 	    cmocka_unit_test(lengths_are_exact),
 	    cmocka_unit_test(domains_are_checked),
+	    cmocka_unit_test(an_address_is_all_of_the_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
