@@ -192,6 +192,13 @@ int system_find(struct system_users *users, struct span name, struct system_user
 	return k->code;
 }
 
+bool system_is_remembered(struct system_users *users, struct span name)
+{
+	struct known *k = users != NULL ? known_find(users, name) : NULL;
+
+	return k != NULL && !k->asked && k->until_ms >= clock_monotonic_ms();
+}
+
 int system_wait(struct system_users *users, void (*fn)(void *arg), void *arg)
 {
 	struct waiting *w;
