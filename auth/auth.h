@@ -155,7 +155,7 @@ struct password_ask {
 
 /*
  * Checks password against what the account has. A recent success is remembered for password-cache. E_UNAVAILABLE when
- * too many wait: nothing was hashed and done is not called; done gets it when others had to come first.
+ * too many wait, E_TOOBIG when the hash costs more than any may (hash.h): nothing was hashed and done is not called; done gets it when others had to come first.
  */
 int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg);
 /* The same source is being answered the same question: it learns nothing more, and nothing more is hashed. */

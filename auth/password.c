@@ -14,6 +14,8 @@
  * usually costs. For a while strangers then have half of the threads at most, so
  * that who belongs here waits for none of them.
  *
+ * A hash from elsewhere may cost as much as ten of ours. Of those one is computed at a time, and who asks for it waits behind so many of others.
+ *
  * Passwords of this machine's users are checked by auth-pam; who asks for one, who waits for whom, and what is remembered, is the same. As a module
  * may wait for another machine, strangers never have more than half of those checks.
  */
@@ -314,6 +316,7 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 {
 	bool may_keep = ask->have != NULL || (ask->outside != NULL && ask->stamp.len > 0);
 	unsigned char digest[PASSWORD_DIGEST];
+	struct hash_cost cost = {HASH_MS_TODAYS, 0};
 	struct remembered *slot;
 	struct job *job;
 
@@ -324,15 +327,20 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 		done(arg, 0, NULL);
 		return 0;
 	}
+	if (ask->have != NULL)
+		cost = hash_cost(ask->have->hash, password.len);
+	if (!hash_is_bearable(&cost))
+		return E_TOOBIG;
 	job = calloc(1, sizeof(*job));
 	if (job == NULL || !secret_set(&job->password, password)) {
 		free(job);
 		return E_NOMEM;
 	}
 	job->pool = pool;
+	job->is_dear = hash_is_dear(&cost);
 	job->may_keep = may_keep;
 	job->source = ask->source;
-	job->rank = ask->rank;
+	job->rank = ask->rank + (job->is_dear ? (unsigned)cost.ms / HASH_MS_TODAYS : 0);
 	job->is_stranger = ask->is_stranger;
 	job->began_ms = ask->began_ms;
 	if (ask->have != NULL)

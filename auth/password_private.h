@@ -32,11 +32,12 @@ struct job {
 	struct password_pool *pool;
 	struct job *followers; /* under lock; they ask the same and get its answer */
 	uint64_t source; /* 0: an administrator */
-	unsigned turn;	 /* how many of its source were there before it, and its rank */
-	unsigned rank;
+	unsigned turn;	 /* how many of its source were there before it, and its rank, and what it costs beyond one of today's */
+	unsigned rank; /* and that cost */
 	enum lane_name lane;
 	struct system_login outside; /* of OUTSIDE; what it points to is the asker's */
 	bool make, is_stranger, may_keep;
+	bool is_dear;
 	bool is_paid; /* its place in the pace was taken when it began */
 	int64_t spent_us, begun_us;
 	struct credentials have; /* to check against, and then those to have from now on */
@@ -69,6 +70,7 @@ struct password_pool {
 	struct job *finished;			   /* under lock */
 	struct lane lanes[LANES];		   /* under lock */
 	unsigned waiting_count;
+	bool dear_runs;	 /* under lock; so another such waits */
 	int64_t strangers_from_us; /* the next may begin; under lock */
 	int64_t usual_us;	  /* what a stranger's wrong guess costs; under lock */
 	int wake_fd;

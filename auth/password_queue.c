@@ -10,6 +10,11 @@ bool password_is_guessing(const struct password_pool *pool, int64_t now)
 	return now < pool->strangers_from_us + PASSWORD_ALARM_US;
 }
 
+static bool may_run(const struct password_pool *pool, const struct job *job, enum lane_name lane, bool strangers_may)
+{
+	return job->lane == lane && (strangers_may || !job->is_stranger) && !(job->is_dear && pool->dear_runs);
+}
+
 unsigned password_job_find(const struct password_pool *pool, enum lane_name name, int64_t now)
 {
 	const struct lane *lane = &pool->lanes[name];
@@ -18,7 +23,7 @@ unsigned password_job_find(const struct password_pool *pool, enum lane_name name
 
 	if (lane->running == lane->most)
 		return pool->waiting_count;
-	while (at < pool->waiting_count && (pool->waiting[at]->lane != name || (pool->waiting[at]->is_stranger && !strangers_may)))
+	while (at < pool->waiting_count && !may_run(pool, pool->waiting[at], name, strangers_may))
 		at++;
 	return at;
 }
@@ -43,6 +48,7 @@ struct job *password_job_begin(struct password_pool *pool, unsigned at, int64_t 
 	pool->running[slot] = job;
 	pool->lanes[job->lane].running++;
 	pool->lanes[job->lane].strangers += job->is_stranger;
+	pool->dear_runs |= job->is_dear;
 	job->begun_us = now;
 	job->is_paid = job->lane == OUTSIDE && job->is_stranger && password_is_guessing(pool, now);
 	if (job->is_paid)
@@ -84,6 +90,10 @@ void password_job_ran(struct password_pool *pool, const struct job *job)
 	pool->running[slot] = NULL;
 	pool->lanes[job->lane].running--;
 	pool->lanes[job->lane].strangers -= job->is_stranger;
+	if (job->is_dear) {
+		pool->dear_runs = false;
+		pthread_cond_signal(&pool->work);
+	}
 	if (counts && !job->is_paid)
 		pace_after(pool, job, job->lane == HERE ? price_of(pool, job->spent_us) : PASSWORD_OUTSIDE_US);
 	else if (!counts && job->is_paid)

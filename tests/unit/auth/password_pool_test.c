@@ -174,6 +174,32 @@ static void who_belongs_here_does_not_wait_for_them(void **state)
 	wait_for(STRANGERS);
 }
 
+/* Of hashes that cost more than a usual one, one at a time, so that there is a thread for others; what costs too much is not begun. */
+static void dear_hashes_leave_room(void **state)
+{
+	struct password_ask owner = {.source = 1, .account = 1, .have = &owned};
+	struct credentials dear = {.hash = "$argon2id$v=19$m=65536,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
+	struct credentials huge = {.hash = "$argon2id$v=19$m=4194304,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
+	int codes[3] = {1, 1, 1};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct password_ask ask = {.source = 300 + i, .account = 300 + i, .have = &dear};
+
+		assert_int_equal(password_check(auth.passwords, &ask, SPAN_LIT("typo"), on_stranger, &codes[i]), 0);
+	}
+	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), 0);
+	while (owner_code == 1)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(owner_code, 0);
+	assert_int_equal(strangers_told, 0);
+	owner.have = &huge;
+	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), E_TOOBIG);
+	wait_for(2);
+	assert_int_equal(codes[0], E_AUTHFAILED);
+	assert_int_equal(codes[1], E_AUTHFAILED);
+}
+
 /* ---- passwords that auth-pam checks ---- */
 
 static const struct system_login who = {.user = {.ptr = "user", .len = 4}, .service = {.ptr = "imap", .len = 4}, .remote = {.ptr = "::1", .len = 3}};
@@ -323,6 +349,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(strangers_guesses_take_a_quarter_of_a_processor_from_the_first_on, begin),
 	    cmocka_unit_test_setup(who_belongs_here_does_not_wait_for_them, begin),
+	    cmocka_unit_test_setup(dear_hashes_leave_room, begin),
 	    cmocka_unit_test_setup(strangers_never_have_all_of_auth_pam, begin),
 	    cmocka_unit_test_setup(guesses_at_users_have_a_pace, begin),
 	    cmocka_unit_test_setup(while_there_is_guessing_one_begins_behind_the_other, begin),
