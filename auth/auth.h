@@ -212,8 +212,6 @@ int login_find(struct login *login);
 const char *login_why_not(const struct login *login);
 /* The SCRAM keys of the account, or such as nobody's password has. */
 int login_keys(struct login *login, size_t size, struct scram_keys *out);
-/* The canonical local part of an address that could be that of a user of this machine; else empty. */
-struct span login_machine_name(struct auth *auth, struct span canonical);
 /* Another name for the same account? */
 bool login_is_user(const struct login *login, struct span name);
 

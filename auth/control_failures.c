@@ -2,6 +2,7 @@
 #include "auth/request.h"
 
 #include "auth/defence.h"
+#include "auth/system.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -21,7 +22,7 @@ static bool is_listed(struct listing *listing, const struct defence_row *r)
 
 	if (listing->only == NULL || strcmp(r->address, listing->only->address) == 0 || strcmp(r->user, listing->only->user) == 0)
 		return true;
-	return listing->machine != NULL && span_eq(login_machine_name(auth, span_str(r->user)), login_machine_name(auth, span_str(listing->machine->user)));
+	return listing->machine != NULL && span_eq(system_name(auth, span_str(r->user)), system_name(auth, span_str(listing->machine->user)));
 }
 
 static void row(void *arg, const struct defence_row *r)
@@ -66,8 +67,8 @@ void control_failures(struct request *q)
 	if (q->count > 3) {
 		defence_attempt(q->auth->defence, q->args[3], q->args[3], &only);
 		machine = only;
-		if (login_machine_name(q->auth, span_str(only.user)).len > 0) {
-			defence_attempt_machine(q->auth->defence, login_machine_name(q->auth, span_str(only.user)), &machine);
+		if (system_name(q->auth, span_str(only.user)).len > 0) {
+			defence_attempt_machine(q->auth->defence, system_name(q->auth, span_str(only.user)), &machine);
 			listing.machine = &machine;
 		}
 	}

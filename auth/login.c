@@ -3,7 +3,6 @@
 
 #include "auth/address.h"
 #include "auth/app.h"
-#include "auth/machine_user.h"
 #include "auth/marks.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -233,14 +232,6 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 	return login;
 }
 
-struct span login_machine_name(struct auth *auth, struct span canonical)
-{
-	struct span name = span_sub(canonical, 0, span_find(canonical, '@'));
-	bool fits = machine_user_name_is_valid(name) && system_is_domain(auth, span_from(canonical, name.len + 1));
-
-	return fits ? name : span_str("");
-}
-
 /* The canonical local part. */
 static struct span machine_name(const struct login *login)
 {
@@ -265,7 +256,7 @@ int login_find(struct login *login)
 	login->known = login->found && !login->account.system && login->account.credentials.hash[0] != '\0';
 	/* An alias takes the mail of the user of its name, who has no mailbox then. */
 	login->system = r == 0 && (kind == DIRECTORY_NONE || (login->found && login->account.system)) &&
-			login_machine_name(auth, span_str(canonical)).len > 0;
+			system_name(auth, span_str(canonical)).len > 0;
 	if (login->system)
 		defence_attempt_machine(auth->defence, machine_name(login), &login->attempt);
 	if (login->found)

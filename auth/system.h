@@ -37,6 +37,8 @@ void system_forget(struct system_users *users);
 
 /* Does the domain have users of this machine? */
 bool system_is_domain(const struct auth *auth, struct span domain);
+/* The local part of a canonical address that could be that of a user of this machine; else empty. */
+struct span system_name(const struct auth *auth, struct span address);
 /* May it have a mailbox? */
 bool system_has_mailbox(const struct auth *auth, const struct system_user *user);
 /*
