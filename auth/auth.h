@@ -26,6 +26,7 @@ struct auth {
 	struct marks *marks;
 	struct login *pending; /* being checked, or answered late */
 	unsigned pending_count, parked_count;
+	int64_t system_grid_ms, system_grid_at_ms; /* login_grid.c */
 	struct change *changes; /* of passwords, by their users */
 	struct question *questions; /* about addresses, that wait for auth-pam */
 	struct system_users *system; /* of this machine */
@@ -132,7 +133,7 @@ void auth_question_forget(struct auth *auth, struct ipc_conn *conn);
 /* ---- password.c: hashing beside the event loop ---- */
 
 /*
- * code 0: right, or made. Called on the event loop. made: the new credentials; of a check NULL, unless the account
+ * code 0: right, or made. E_NOTFOUND: wrong, as it is nobody's whom auth-pam knows. Called on the event loop. made: the new credentials; of a check NULL, unless the account
  * should have others than it has: keys that are missing, a hash in place of an imported one.
  */
 typedef void password_done(void *arg, int code, const struct credentials *made);
@@ -145,19 +146,22 @@ struct password_ask {
 	uint64_t source;  /* stands for who asks; sources are served in turns */
 	uint64_t account; /* its number, or what stands for one that does not exist */
 	const struct credentials *have; /* NULL: none; takes as long */
-	const struct system_login *outside; /* auth-pam knows; have is NULL */
+	const struct system_login *outside; /* auth-pam knows; have is NULL. What its spans show stays until done is called */
 	struct span stamp; /* of outside: the present password's; empty: there is no such user, and nothing is remembered */
 	unsigned rank;	   /* sources of a lower one come first */
 	bool is_stranger; /* wrong guesses count for the defence */
+	int64_t *began_ms; /* NULL, or where it is written when the check began, before done is called */
 };
 
 /*
  * Checks password against what the account has. A recent success is remembered for password-cache. E_UNAVAILABLE when
- * too many wait: nothing was hashed and done is not called; done gets it when others had to come first.
+ * too many wait, E_TOOBIG when the hash costs more than any may (hash.h): nothing was hashed and done is not called; done gets it when others had to come first.
  */
 int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg);
 /* The same source is being answered the same question: it learns nothing more, and nothing more is hashed. */
 bool password_is_asked(struct password_pool *pool, const struct password_ask *ask, struct span password);
+/* No stranger has guessed wrong for some time. */
+bool password_is_calm(struct password_pool *pool);
 /* The next stranger does not wait for what others' guesses have cost. */
 void password_forgive(struct password_pool *pool);
 /* All credentials of a password. */

@@ -2,6 +2,7 @@
 #include "auth/request.h"
 
 #include "auth/defence.h"
+#include "auth/system.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -12,7 +13,17 @@
 struct listing {
 	struct request *q;
 	const struct attempt *only; /* NULL: all */
+	const struct attempt *machine; /* the same, if it can be a user of this machine, whatever the domain; or NULL */
 };
+
+static bool is_listed(struct listing *listing, const struct defence_row *r)
+{
+	struct auth *auth = listing->q->auth;
+
+	if (listing->only == NULL || strcmp(r->address, listing->only->address) == 0 || strcmp(r->user, listing->only->user) == 0)
+		return true;
+	return listing->machine != NULL && span_eq(system_name(auth, span_str(r->user)), system_name(auth, span_str(listing->machine->user)));
+}
 
 static void row(void *arg, const struct defence_row *r)
 {
@@ -20,7 +31,7 @@ static void row(void *arg, const struct defence_row *r)
 	struct listing *listing = arg;
 	struct buf out;
 
-	if (listing->only != NULL && strcmp(r->address, listing->only->address) != 0 && strcmp(r->user, listing->only->user) != 0)
+	if (!is_listed(listing, r))
 		return;
 	buf_init(&out, 4096);
 	buf_printf(&out, "{\"of\":\"%s\",\"address\":", kinds[r->kind]);
@@ -32,10 +43,14 @@ static void row(void *arg, const struct defence_row *r)
 	buf_fini(&out);
 }
 
-static void clear(struct request *q, const struct attempt *only)
+static void clear(const struct listing *what)
 {
+	struct request *q = what->q;
+	const struct attempt *only = what->only;
 	unsigned count = only != NULL ? defence_clear(q->auth->defence, only) : defence_clear_all(q->auth->defence);
 
+	if (what->machine != NULL)
+		count += defence_clear(q->auth->defence, what->machine);
 	if (only == NULL)
 		password_forgive(q->auth->passwords);
 	log_event(EV_auth_failures_cleared, daemon_log(q->auth->daemon), F_STR("object", only != NULL ? only->user : "all"));
@@ -46,16 +61,22 @@ static void clear(struct request *q, const struct attempt *only)
 void control_failures(struct request *q)
 {
 	struct span verb = q->count > 2 ? q->args[2] : span_str("");
-	struct attempt only;
+	struct attempt only, machine;
 	struct listing listing = {.q = q, .only = q->count > 3 ? &only : NULL};
 
-	if (q->count > 3)
+	if (q->count > 3) {
 		defence_attempt(q->auth->defence, q->args[3], q->args[3], &only);
+		machine = only;
+		if (system_name(q->auth, span_str(only.user)).len > 0) {
+			defence_attempt_machine(q->auth->defence, system_name(q->auth, span_str(only.user)), &machine);
+			listing.machine = &machine;
+		}
+	}
 	if (span_eq(verb, SPAN_LIT("list"))) {
 		defence_each(q->auth->defence, clock_monotonic_ms(), row, &listing);
 		control_reply_done(q->reply, EX_OK, "%s", "");
 	} else if (span_eq(verb, SPAN_LIT("clear"))) {
-		clear(q, listing.only);
+		clear(&listing);
 	} else {
 		control_reply_done(q->reply, EX_USAGE, "it is list or clear, not %.*s", SPAN_ARG(span_sub(verb, 0, 40)));
 	}

@@ -104,6 +104,16 @@ void defence_attempt(struct defence *d, struct span user, struct span remote, st
 	out->pair = hash_of(d, both);
 }
 
+void defence_attempt_machine(struct defence *d, struct span name, struct attempt *a)
+{
+	char both[sizeof(a->user) + sizeof(a->address) + 8];
+
+	snprintf(both, sizeof(both), "m %.*s", SPAN_ARG(name));
+	a->account = hash_of(d, both);
+	snprintf(both, sizeof(both), "q %s\n%.*s", a->address, SPAN_ARG(name));
+	a->pair = hash_of(d, both);
+}
+
 /* ---- the tables ---- */
 
 static uint64_t key_of(const struct attempt *a, enum defence_kind kind)
@@ -215,7 +225,7 @@ static void count_check(struct defence *d, struct attempt *a, int64_t now_ms)
 	a->counted = true;
 }
 
-const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
+const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms)
 {
 	a->may_wait = false;
 	if (a->known)
@@ -230,8 +240,16 @@ const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 	}
 	if (debt_now(d, now_ms) > (defence_failures(d, a, now_ms) > 0 ? DEBT_FAILED_MAX_US : DEBT_MAX_US))
 		return "refused-load";
-	count_check(d, a, now_ms);
 	return NULL;
+}
+
+const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
+{
+	const char *refused = defence_look(d, a, now_ms);
+
+	if (refused == NULL && !a->known)
+		count_check(d, a, now_ms);
+	return refused;
 }
 
 /* It is no longer under way: it ended at this time, or (0) does not count. The row may have gone to another account since. */

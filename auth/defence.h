@@ -5,8 +5,8 @@
  *
  * - who comes from a place from which the account usually logs in is never refused, whatever strangers do;
  * - of one account strangers have DEFENCE_CHECKS checks a minute altogether, whether the account exists or not;
- * - of all accounts together their wrong guesses have a quarter of a processor's time: password.c lets those that are hashed here
- *   begin no faster, so that debt is made by what auth-pam checks.
+ * - of all accounts together their wrong guesses have a quarter of a processor's time: password.c lets them begin no faster, so that debt
+ *   is made by modules of PAM that take more than a hash does.
  *
  * Tables are of a fixed size and keyed by a secret: no guessing fills memory, and nobody chooses what falls together.
  */
@@ -36,6 +36,10 @@ struct defence *defence_new(const unsigned char secret[DIRECTORY_SECRET]);
 /* Who tries, from where; known and exempt are the caller's to set. */
 void defence_attempt(struct defence *d, struct span user, struct span remote, struct attempt *out);
 
+/* A user of this machine has one password, whatever the domain in the address is. name: canonical. */
+void defence_attempt_machine(struct defence *d, struct span name, struct attempt *a);
+/* As defence_ask(), but nothing counts yet. */
+const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms);
 /* NULL: it may be checked, and now counts as a check. Else why not, as the log says it: "refused-pair", "-address", "-account", "-load". */
 const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms);
 /* The check was not made, or it was right: it does not count. */

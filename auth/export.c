@@ -120,15 +120,18 @@ static struct span next_word(struct span *line)
 	return span_sub(rest, 0, end);
 }
 
-/* A hash that a login could be checked against, or keys of SCRAM: 0. E_SYNTAX: neither. */
+/* A hash that a login could be checked against, or keys of SCRAM: 0. E_SYNTAX: neither; E_TOOBIG: it could, but at what cost. */
 static int take_credential(struct span word, struct credentials *out)
 {
 	struct scram_keys keys;
 	int r;
 
 	if (span_startswith(word, SPAN_LIT("hash=")) && word.len <= DIRECTORY_HASH_MAX && hash_is_known(span_from(word, 5))) {
+		struct hash_cost cost;
+
 		span_copy(span_from(word, 5), out->hash, sizeof(out->hash));
-		return 0;
+		cost = hash_cost(out->hash, HASH_PASSWORD_USUAL);
+		return hash_is_bearable(&cost) ? 0 : E_TOOBIG;
 	}
 	if (!span_startswith(word, SPAN_LIT("scram=")))
 		return E_SYNTAX;
@@ -174,6 +177,9 @@ static int take_word(struct span word, struct account *account, struct err *err)
 	r = take_credential(word, &account->credentials);
 	if (r == E_NOMEM)
 		return err_set(err, r, "out of memory");
+	if (r == E_TOOBIG)
+		return err_set(err, r, "the hash of %s costs a log-in more than %.1f s or %d MiB, at today's hash in %.1f s; leave it out and give the account a new password",
+		    account->address, HASH_MS_MAX / 1000.0, HASH_MIB_MAX, HASH_MS_TODAYS / 1000.0);
 	return r == 0 ? 0 : err_set(err, E_SYNTAX, "'%.*s' is not understood", SPAN_ARG(span_sub(word, 0, 60)));
 }
 

@@ -3,7 +3,6 @@
 
 #include "auth/address.h"
 #include "auth/app.h"
-#include "auth/machine_user.h"
 #include "auth/marks.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,11 +17,9 @@
 enum {
 	LOGIN_GRANT_SECONDS = 30, /* the spawner is asked at once */
 	LOGIN_PENDING_MAX = 4096, /* with more, nobody's answer waits */
-	LOGIN_GRID_MS = 250,	  /* refusals are answered so long after the question, or twice so long: when tells nothing of why */
-	LOGIN_SYSTEM_GRID_MS = 1000, /* the same where there are users of this machine: how long PAM's modules take is theirs */
 	LOGIN_RANK_STRANGER = 16, /* behind so many of somebody who belongs here */
 	LOGIN_RANK_MAX = 64,
-	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account, or for what auth-pam says of the user */
+	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account, or for what auth-pam says of the user; with those who belong here twice as many */
 	LOGIN_PARK_STEP_MS = 100,
 	LOGIN_PARK_MS = 10 * 1000,
 };
@@ -110,18 +107,6 @@ static void login_log(const struct login *login, const char *reason)
 		    F_STR("reason", reason));
 }
 
-/* All refusals wait for the next line of a grid, so that the time that one took cannot be seen. */
-static int64_t wait_of(const struct login *login, int64_t delay_ms)
-{
-	struct span user = span_str(login->attempt.user);
-	bool system = system_is_domain(login->auth, span_from(user, span_find(user, '@') + 1));
-	int64_t took = clock_monotonic_ms() - login->begun_ms, grid = system ? LOGIN_SYSTEM_GRID_MS : LOGIN_GRID_MS;
-
-	if (login->auth->pending_count > LOGIN_PENDING_MAX)
-		return 0;
-	return delay_ms + grid - took % grid;
-}
-
 /* Not from here, not even what need not wait: the caller may still want to look at it. */
 static void answer_later(struct login *login, int64_t ms)
 {
@@ -153,7 +138,7 @@ void login_end(struct login *login, int code, const char *reason)
 	if (code == 0)
 		login_is_right(login);
 	else if (code == E_AUTHFAILED)
-		wait_ms = wait_of(login, login->delay_ms);
+		wait_ms = login->auth->pending_count > LOGIN_PENDING_MAX ? 0 : login_grid_wait(login, login->delay_ms);
 	else
 		defence_give_back(defence, &login->attempt);
 	unpark(login);
@@ -247,12 +232,12 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 	return login;
 }
 
-/* Could it be the address of a user of this machine? */
-static bool is_machine_name(struct auth *auth, struct span canonical)
+/* The canonical local part. */
+static struct span machine_name(const struct login *login)
 {
-	struct span name = span_sub(canonical, 0, span_find(canonical, '@'));
+	struct span user = span_str(login->attempt.user);
 
-	return machine_user_name_is_valid(name) && system_is_domain(auth, span_from(canonical, name.len + 1));
+	return span_sub(user, 0, span_find(user, '@'));
 }
 
 /* Not to be found is no error: the password is checked all the same, so that it takes as long. */
@@ -270,18 +255,13 @@ int login_find(struct login *login)
 	login->found = kind == DIRECTORY_ACCOUNT;
 	login->known = login->found && !login->account.system && login->account.credentials.hash[0] != '\0';
 	/* An alias takes the mail of the user of its name, who has no mailbox then. */
-	login->system = r == 0 && (kind == DIRECTORY_NONE || (login->found && login->account.system)) && is_machine_name(auth, span_str(canonical));
+	login->system = r == 0 && (kind == DIRECTORY_NONE || (login->found && login->account.system)) &&
+			system_name(auth, span_str(canonical)).len > 0;
+	if (login->system)
+		defence_attempt_machine(auth->defence, machine_name(login), &login->attempt);
 	if (login->found)
 		login->attempt.known = marks_is_known(auth->marks, login->account.id, login->attempt.source);
 	return r != 0 && err_is_temp(r) ? r : 0;
-}
-
-/* The canonical local part. */
-static struct span machine_name(const struct login *login)
-{
-	struct span user = span_str(login->attempt.user);
-
-	return span_sub(user, 0, span_find(user, '@'));
 }
 
 int login_find_machine_user(struct login *login)
@@ -362,19 +342,34 @@ static void renew(struct login *login, const struct credentials *made)
 		login->account.credentials = *made;
 }
 
+/* Of one whose password was right it may be asked who that is, which have_account() wants to know. */
+static void machine_user_proved(void *arg)
+{
+	struct login *login = arg;
+	int r = login->found ? 0 : login_find_machine_user(login);
+
+	if (r == E_AGAIN && login->rounds++ < SYSTEM_ROUNDS_MAX && system_wait(login->auth->system, machine_user_proved, login) == 0)
+		return;
+	machine_user_may(login, r == E_AGAIN ? E_UNAVAILABLE : r, 0);
+}
+
 static void on_checked(void *arg, int code, const struct credentials *made)
 {
 	struct login *login = arg;
 
 	if (made != NULL)
 		renew(login, made);
-	if (login->system && code != E_AUTHFAILED)
+	if (login->system && code == 0)
+		machine_user_proved(login);
+	else if (login->system && code != E_AUTHFAILED && code != E_NOTFOUND)
 		machine_user_may(login, code, 0);
 	else if (code == 0)
 		login_proved(login);
+	else if (code == E_NOTFOUND)
+		login_end(login, E_AUTHFAILED, "unknown-user");
 	else
 		login_end(login, code, code == E_UNAVAILABLE ? "overload" : code != E_AUTHFAILED ? err_text(code)
-			: login->known || login->user_known ? "password" : "unknown-user");
+			: login->known || login->system ? "password" : "unknown-user");
 }
 
 /* For as long as the login waits. */
@@ -384,7 +379,7 @@ static bool keep_password(struct login *login, struct span password)
 
 	if (login->parked != NULL)
 		return true;
-	login->parked = auth->parked_count < LOGIN_PARKED_MAX ? calloc(1, sizeof(*login->parked)) : NULL;
+	login->parked = auth->parked_count < (login->attempt.known ? 2 * LOGIN_PARKED_MAX : LOGIN_PARKED_MAX) ? calloc(1, sizeof(*login->parked)) : NULL;
 	if (login->parked == NULL)
 		return false;
 	auth->parked_count++;
@@ -407,7 +402,9 @@ static void check_now(struct login *login, const struct password_ask *ask, struc
 {
 	int r = password_check(login->auth->passwords, ask, password, on_checked, login);
 
-	if (r != 0)
+	if (r == E_TOOBIG) /* it came before there was a limit, or with a copy of the directory; or the password is very long */
+		login_end(login, E_LIMIT, "its imported hash costs too much to be checked: give the account a new password");
+	else if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }
 
@@ -421,7 +418,8 @@ static void check(struct login *login, struct span password)
 	    .account = login->known ? login->account.id : login->attempt.account,
 	    .have = login->known ? &login->account.credentials : NULL,
 	    .rank = login->attempt.known ? 0 : LOGIN_RANK_STRANGER + (failures < LOGIN_RANK_MAX ? failures : LOGIN_RANK_MAX),
-	    .is_stranger = !login->attempt.known};
+	    .is_stranger = !login->attempt.known,
+	    .began_ms = &login->checked_ms};
 	const char *refused;
 
 	if (login->system) {
@@ -470,11 +468,22 @@ static bool wait_for_user(struct login *login, struct span password)
 	return login->rounds++ < SYSTEM_ROUNDS_MAX && keep_password(login, password) && system_wait(login->auth->system, on_user_known, login) == 0;
 }
 
+/*
+ * Who the user is must be known to remember a password that was right. It costs a process of auth-pam: while there is guessing strangers
+ * get none for it, and have their password checked by PAM itself, in their turn.
+ */
+static bool may_ask_who(const struct login *login)
+{
+	const struct auth *auth = login->auth;
+
+	return login->attempt.known || !login->system || system_is_remembered(auth->system, machine_name(login)) || password_is_calm(auth->passwords);
+}
+
 void login_by_password(struct login *login, struct span password)
 {
 	int r = login_find(login);
 
-	if (r == 0)
+	if (r == 0 && may_ask_who(login))
 		r = login_find_machine_user(login);
 	if (r == E_AGAIN && wait_for_user(login, password))
 		return;

@@ -13,6 +13,7 @@ struct login {
 	struct event *timer;
 	uint32_t id;
 	int64_t begun_ms;
+	int64_t checked_ms; /* when its check began; 0: there was none */
 	struct attempt attempt;
 	struct account account;
 	bool found;    /* there is an account of this name */
@@ -42,6 +43,9 @@ struct login {
 struct span login_full_name(struct auth *auth, struct span user, char text[DIRECTORY_ADDRESS_MAX + 1]);
 /* 0, E_AGAIN, or what system_find() says. */
 int login_find_machine_user(struct login *login);
+/* login_grid.c: after so many milliseconds from now a refusal is answered that the defence wants to delay by delay_ms. */
+int64_t login_grid_wait(const struct login *login, int64_t delay_ms);
+
 /* Who has proved to be this user in another way than by the password may still be one whom the machine does not let in. */
 void login_ask_whether_may(struct login *login);
 /* Code 0: nobody has anything against it. */

@@ -219,9 +219,9 @@ static int answer_login(const struct pam_question *q, const struct pam_settings 
 	if (pw == NULL && !is_absent(errno))
 		return E_IO;
 	if (pw != NULL && !may)
-		return E_AUTHFAILED; /* whose names everybody knows */
+		return E_NOTFOUND; /* whose names everybody knows */
 	r = talk(q, settings->service, out->text);
-	return r == 0 && !may ? E_AUTHFAILED : r;
+	return (r == 0 || r == E_AUTHFAILED) && !may ? E_NOTFOUND : r;
 }
 
 static uint64_t spent_us(int who)

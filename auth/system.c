@@ -68,6 +68,14 @@ bool system_is_domain(const struct auth *auth, struct span domain)
 	return where.domain != NULL && span_eq(conf_text(conf, CONF_accounts, &where), SPAN_LIT("system"));
 }
 
+struct span system_name(const struct auth *auth, struct span address)
+{
+	struct span name = span_sub(address, 0, span_find(address, '@'));
+	bool fits = machine_user_name_is_valid(name) && system_is_domain(auth, span_from(address, name.len + 1));
+
+	return fits ? name : span_str("");
+}
+
 bool system_has_mailbox(const struct auth *auth, const struct system_user *user)
 {
 	return machine_user_has_mailbox(user->uid, conf_u64(daemon_conf(auth->daemon), CONF_system_first_uid, NULL));
@@ -190,6 +198,13 @@ int system_find(struct system_users *users, struct span name, struct system_user
 	if (k->code == 0)
 		*out = k->user;
 	return k->code;
+}
+
+bool system_is_remembered(struct system_users *users, struct span name)
+{
+	struct known *k = users != NULL ? known_find(users, name) : NULL;
+
+	return k != NULL && !k->asked && k->until_ms >= clock_monotonic_ms();
 }
 
 int system_wait(struct system_users *users, void (*fn)(void *arg), void *arg)

@@ -37,6 +37,8 @@ void system_forget(struct system_users *users);
 
 /* Does the domain have users of this machine? */
 bool system_is_domain(const struct auth *auth, struct span domain);
+/* The local part of a canonical address that could be that of a user of this machine; else empty. */
+struct span system_name(const struct auth *auth, struct span address);
 /* May it have a mailbox? */
 bool system_has_mailbox(const struct auth *auth, const struct system_user *user);
 /*
@@ -44,6 +46,8 @@ bool system_has_mailbox(const struct auth *auth, const struct system_user *user)
  * auth-pam said: it cannot be known now.
  */
 int system_find(struct system_users *users, struct span name, struct system_user *out);
+/* Would it be said without asking auth-pam? */
+bool system_is_remembered(struct system_users *users, struct span name);
 /* Of the user for whom system_find() said E_AGAIN last: fn is called once, when there is an answer or there will be none. E_LIMIT, E_NOMEM. */
 int system_wait(struct system_users *users, void (*fn)(void *arg), void *arg);
 
@@ -59,7 +63,7 @@ struct system_login {
 	bool proved;
 };
 
-/* code: 0, E_AUTHFAILED, E_DISABLED (the account phase), or why it is not known. Never called from within system_login(). */
+/* code: 0, E_AUTHFAILED, E_NOTFOUND (there is no such user), E_DISABLED (the account phase), or why it is not known. Never called from within system_login(). */
 typedef void system_done(void *arg, int code, int64_t spent_us);
 /* E_CLOSED, E_LIMIT, E_NOMEM: done is not called. */
 int system_login(struct system_users *users, const struct system_login *ask, struct span password, system_done *done, void *arg);

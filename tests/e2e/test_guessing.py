@@ -10,7 +10,7 @@ import time
 import pytest
 
 from mailwain import PASSWORD, ROOT, Imap, until
-from tools import Clock, with_conf
+from tools import with_conf
 from test_sasl import gsasl
 
 
@@ -86,16 +86,20 @@ def test_45_proofs_count_like_passwords(guarded):
 
 @pytest.mark.alone
 def test_46_a_clock_does_not_tell_who_there_is(guarded):
-    """Refusals are on a grid of 250 ms, with an account and without; tests/load/timing.py looks closer, and at more kinds."""
+    """Refusals are on a grid of 250 ms, with an account and without; tests/load/timing.py looks closer, and at more kinds.
+
+    What the machine does beside only adds, so the quickest of each kind is looked at, and a busy machine gets more rounds: a difference that is ours stays."""
     times = {"alice": [], "nobody": []}
-    for n in range(4):
+    for n in range(24):
+        if n >= 3 and max(min(seconds) for seconds in times.values()) < 0.275:
+            break
         for number, name in enumerate(times):
             begun = time.monotonic()
             assert login(guarded, name + "@example.com", "wrong", "127.0.%d.%d" % (10 + n, 1 + number)) == "AUTHENTICATIONFAILED"
             times[name].append(time.monotonic() - begun)
             guarded.mw("auth", "failures", "clear")  # the next one waits for no other
-    known, unknown = (min(seconds) for seconds in times.values())  # what the machine does beside only adds
-    assert min(known, unknown) > 0.24 and max(known, unknown) / min(known, unknown) < 1.1, times
+    known, unknown = (min(seconds) for seconds in times.values())
+    assert min(known, unknown) > 0.24 and max(known, unknown) / min(known, unknown) < 1.15, times
 
 
 @pytest.mark.alone
@@ -107,10 +111,11 @@ def test_46_what_is_too_much_is_shed_before_it_is_hashed(guarded):
         c.send('a LOGIN nobody%d@example.com "guess %d"\r\n' % (n, n))
     until(lambda: guarded.log().count("reason=overload") >= 150 - 101 - 10)
     assert guarded.log().count("reason=unknown-user") < 40  # so few were hashed, however long that took
-    with Clock() as t:
-        assert login(guarded, "alice@example.com", "not remembered", "127.0.1.1") == "AUTHENTICATIONFAILED"
-        assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
-    assert t.seconds < 5
+    hashed = guarded.log().count("reason=unknown-user")
+    assert login(guarded, "alice@example.com", "not remembered", "127.0.1.1") == "AUTHENTICATIONFAILED"
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
+    # Not behind the hundred who wait, however slow the machine is.
+    assert guarded.log().count("reason=unknown-user") - hashed < 30
     said = [c for c in clients if c.sock in select.select([c.sock for c in clients], [], [], 0)[0]]
     assert sum(c.line().startswith(b"a NO [UNAVAILABLE] Too many logins at once") for c in said) >= 150 - 101 - 10
     for c in clients:

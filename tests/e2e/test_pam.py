@@ -9,13 +9,14 @@ import smtplib
 import subprocess
 import tempfile
 import threading
+import time
 
 import pytest
 
 import mailwain
 from idp import Provider, claims, token
 from machine import machine_users
-from mailwain import BUILD, PASSWORD, Instance, tls_context, until
+from mailwain import BUILD, PASSWORD, Imap, Instance, tls_context, until
 from test_aliases import file, status_of, taken, write
 from test_sasl import gsasl
 from test_tokens import first
@@ -24,7 +25,7 @@ from tls_files import issued
 from tools import Clock, with_conf
 
 AS_ROOT = os.geteuid() == 0
-SYSTEM = "users.example.com"
+SYSTEM, OTHER = "users.example.com", "others.example.com"
 WRAPPERS = {"pam": "libpam_wrapper.so", "nss": "libnss_wrapper.so"}
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="makes users of this machine")
 
@@ -368,7 +369,7 @@ exec %s
     before = mailwain.BIN
     mailwain.BIN = os.path.join(top, "bin", "mailwain")
     try:
-        i = Instance(conf_lines=["pam-service mail", "domain %s { accounts system }" % SYSTEM, "tls-client-authorities ca.pem"] + provider.with_keys())
+        i = Instance(conf_lines=["pam-service mail", "domain %s { accounts system }" % SYSTEM, "domain %s { accounts system }" % OTHER, "tls-client-authorities ca.pem"] + provider.with_keys())
         for name in ("quick", "barred"):
             issued(os.path.join(i.root, "etc"), name, name, email="%s@%s" % (name, SYSTEM))
         with i.running("alice"):
@@ -446,6 +447,43 @@ def test_46_a_clock_does_not_tell_who_there_is(wrapped):
         c.close()
         assert t.seconds > 0.99, name
     wrapped.suite.mw("auth", "failures", "clear")
+
+
+def asked_of_pam(suite):
+    return {row["name"]: row["total"] for row in suite.rows("status")}["auth-pam"]
+
+
+def test_45_strangers_do_not_shut_a_user_out(wrapped):
+    """As with accounts of the directory: ten checks a minute of one user, whatever the domain in the address, at a pace; his own place has none."""
+    suite = wrapped.suite
+    assert wrapped.login("quick@" + SYSTEM, "pw") is None
+    before = len(suite.log())
+    Imap(suite.port("imap"), source="127.0.2.99", timeout=30).no('LOGIN nobodyhere@%s "guess"' % SYSTEM, b"NO [AUTHENTICATIONFAILED]")
+    clients = [Imap(suite.port("imap"), source="127.0.2.%d" % n, timeout=30) for n in range(1, 13)]
+    begun, asked = time.monotonic(), asked_of_pam(suite)
+    for n, c in enumerate(clients):
+        c.send('a LOGIN quick@%s "guess %d"\r\n' % ((SYSTEM, OTHER)[n % 2], n))
+    assert wrapped.login("quick@" + SYSTEM, "pw") is None
+    assert wrapped.login("quick@" + SYSTEM, "not remembered")
+    said = [c.line() for c in clients]
+    assert sum(line.startswith(b"a NO [AUTHENTICATIONFAILED]") for line in said) == 10 and sum(line.startswith(b"a NO [UNAVAILABLE]") for line in said) == 2, said
+    assert time.monotonic() - begun > 9 * 0.4  # one guess begins so long behind another
+    log = suite.log()[before:]
+    assert log.count("reason=password") == 11 and log.count("reason=refused-account") == 2, log
+    asked = asked_of_pam(suite) - asked
+    assert asked in (11, 12), "all checks, and perhaps who quick is, which is forgotten after 30 s"
+    counts = [row for row in suite.rows("auth", "failures", "list", "quick@" + OTHER) if row["of"] == "account"]
+    assert len(counts) == 1 and counts[0]["failures"] == 10
+    # Whether there is such a user nobody is asked before a stranger's turn.
+    asked = asked_of_pam(suite)
+    for n, c in enumerate(clients[:3]):
+        c.no('LOGIN nobodyhere%d@%s "guess"' % (n, SYSTEM), b"NO [AUTHENTICATIONFAILED]")
+    assert asked_of_pam(suite) - asked == 3 and "user=nobodyhere2@%s service=imap rip=127.0.2.3 reason=unknown-user" % SYSTEM in suite.log()
+    for c in clients:
+        c.close()
+    suite.mw("auth", "failures", "clear", "quick@" + SYSTEM)
+    assert suite.rows("auth", "failures", "list", "quick@" + SYSTEM) == []
+    suite.mw("auth", "failures", "clear")
 
 
 def test_what_is_no_name_of_a_user(wrapped):

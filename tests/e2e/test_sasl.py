@@ -11,6 +11,7 @@ import pytest
 
 from mailwain import PASSWORD, Instance, until
 from tls_files import issued, make
+from tools import cpu
 
 MECHANISMS = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
 # Of "correct horse", by crypt(3): what other servers have.
@@ -194,6 +195,25 @@ def test_an_imported_hash_is_replaced_at_the_login(suite, kind):
     assert " hash=$argon2id$" in line and "scram=SCRAM-SHA-1$" in line and "scram=SCRAM-SHA-256$" in line
     # Only now are there keys that a proof can be checked with.
     assert gsasl(suite, "SCRAM-SHA-256-PLUS", user=address)[0] == 0
+
+
+@pytest.mark.parametrize("setting", ["$6$rounds=5000000$saltsalt$", "$2b$16$abcdefghijklmnopqrstuu", "$y$jFT$F5Jx5fExrKuPp53xLKQ..1$", "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$"])
+def test_a_hash_that_costs_too_much_is_not_imported(suite, setting):
+    r = suite.mw("directory", "import", "-", input="domain example.com\naccount dear@example.com hash=%s%s\n" % (setting, "x" * 43), check=False)
+    assert r.returncode == 65 and "line 2: the hash of dear@example.com costs a log-in more than 1.0 s or 256 MiB" in r.stderr and "nothing was changed" in r.stderr, r.stderr
+    assert "dear@example.com" not in suite.mw("directory", "export").stdout
+
+
+def test_a_password_that_makes_a_hash_too_dear_is_put_off(suite):
+    """As one in a directory from before there was a limit: nothing is computed, and the log says why."""
+    suite.mw("directory", "import", "-", input="account dear@example.com hash=$6$rounds=800000$saltsalt$%s\n" % ("x" * 86))
+    c = suite.imap(login=False)
+    before = cpu(suite, "auth")
+    assert c.run('LOGIN dear@example.com "%s"' % ("x" * 500))[1].startswith(b"NO [LIMIT] The login cannot be checked now; try again later")
+    assert cpu(suite, "auth") - before < 0.5
+    assert "auth_error user=dear@example.com service=imap rip=127.0.0.1 error=\"its imported hash costs too much" in suite.log()
+    suite.mw("account", "passwd", "dear@example.com", "--password-stdin", input=PASSWORD + "\n")
+    assert c.run('LOGIN dear@example.com "%s"' % PASSWORD)[1].startswith(b"OK")
 
 
 def test_credentials_come_back_with_an_import(fresh):

@@ -24,6 +24,7 @@ MINUTE, CHECKS = 60, 10
 FAILED = re.compile(r"^(\S+) auth\[\d+\] auth_failed user=(\S+) service=\S+ rip=(\S+) reason=(\S+)", re.M)
 HASHES_KIB = 2 * 64 * 1024  # what two hashes at once take: password-hashes
 OWNERS = 5
+USUAL_HASH = 0.15  # seconds of a processor for a log-in, at most, on a quiet machine
 PARTS = ("timing", "guessing")
 PART_OF_PLANT = {"defence-off": "guessing", "refusal-early": "timing"}
 
@@ -65,19 +66,24 @@ class Attack:
 
 
 class Owners(threading.Thread):
-    """People who log in from where they always do."""
+    """People who log in from where they always do; and in turns with them others, at a suite that nobody attacks: what the machine makes of a log-in just now."""
 
-    def __init__(self, suite):
+    def __init__(self, suite, control):
         super().__init__(daemon=True)
-        self.suite, self.seconds, self.refused, self.done = suite, [], [], threading.Event()
+        self.suite, self.control = suite, control
+        self.seconds, self.control_seconds, self.refused, self.done = [], [], [], threading.Event()
 
     def login(self, n):
+        self.login_at(self.control, n, self.control_seconds)
+        self.login_at(self.suite, n, self.seconds)
+
+    def login_at(self, suite, n, seconds):
         begun = time.monotonic()
-        c = Imap(self.suite.port("imap"))
+        c = Imap(suite.port("imap"))
         line = c.run('LOGIN u%d@%s "%s"' % (n, DOMAIN, PASSWORD))[1]
         c.close()
         if line.startswith(b"OK"):
-            self.seconds.append(time.monotonic() - begun)
+            seconds.append(time.monotonic() - begun)
         else:
             self.refused.append(line)
 
@@ -109,29 +115,38 @@ def most_checks(log):
 
 def guessing(findings, guesses, seconds, addresses, accounts, seed):
     suite = measure.instance(max(accounts, OWNERS), conf_lines=["password-cache 0s"], limited=True)
+    control = None
     try:
-        pid, owners = suite.daemons()["auth"], Owners(suite)
+        control = measure.instance(OWNERS, conf_lines=["password-cache 0s"])
+        pid, control_pid, owners = suite.daemons()["auth"], control.daemons()["auth"], Owners(suite, control)
         for n in range(OWNERS):
             owners.login(n)  # now their place is known
         owners.seconds.clear()
+        owners.control_seconds.clear()
         peak = measure.Peak(suite)
-        before, attack = cpu_of(pid), Attack(suite.port("imap"), guesses, seconds, addresses, accounts, seed)
+        before, control_before, attack = cpu_of(pid), cpu_of(control_pid), Attack(suite.port("imap"), guesses, seconds, addresses, accounts, seed)
         owners.start()
         asyncio.run(attack.run())
-        cores = (cpu_of(pid) - before) / attack.took
+        spent, control_spent = cpu_of(pid) - before, cpu_of(control_pid) - control_before
         owners.done.set()
         owners.join()
+        # A hash takes more processor time where others want the memory, and so do the owners' own: on a quiet machine there is no extra.
+        extra = max(0, control_spent - USUAL_HASH * len(owners.control_seconds))
+        cores, slowest = (spent - extra) / attack.took, max(owners.control_seconds, default=0)
         most, checked = most_checks(suite.log())
         findings.say("%d guesses in %.0f s: %s; %d checked" % (guesses, attack.took, dict(attack.said), checked))
         findings.expect(most <= CHECKS, "at most %d checks a minute of one account: %d" % (CHECKS, most))
         findings.expect(cores < 0.5, "auth takes less than half a processor: %.2f" % cores)
         findings.expect(owners.seconds and not owners.refused, "owners get in: %d times, refused %s" % (len(owners.seconds), owners.refused[:3]))
-        findings.expect(max(owners.seconds) < 2, "within 2 s: at most %.2f s" % max(owners.seconds))
+        slow = max(owners.seconds, default=0)
+        findings.expect(slow - slowest < 2, "within 2 s of what it takes where nobody guesses: at most %.2f s, there %.2f" % (slow, slowest))
         memory = peak.end()["auth"]
         findings.expect("SANITIZED" in os.environ or memory < HASHES_KIB + 32 * 1024, "auth's memory is bounded: %.1f MiB, hashes included" % (memory / 1024))
         findings.expect(suite.daemons()["auth"] == pid, "auth is the one that it was")
     finally:
         suite.close()
+        if control is not None:
+            control.close()
 
 
 def main():

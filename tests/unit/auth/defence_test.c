@@ -116,6 +116,28 @@ static void unlimited_from_is_no_address(void **state)
 	}
 }
 
+/* Whatever the domain in the address: a user of the machine has one password. */
+static void a_user_of_the_machine_is_one_account(void **state)
+{
+	char remote[32], user[64];
+
+	for (int i = 0; i < 2 * DEFENCE_CHECKS; i++) {
+		struct attempt a;
+		bool more = i < DEFENCE_CHECKS;
+
+		snprintf(remote, sizeof(remote), "192.0.2.%d", i);
+		snprintf(user, sizeof(user), "anna@%d.example", i % 3);
+		a = who(*state, user, remote);
+		defence_attempt_machine(*state, SPAN_LIT("anna"), &a);
+		assert_true((defence_look(*state, &a, START) == NULL) == more);
+		assert_false(a.counted);
+		assert_true((defence_ask(*state, &a, START) == NULL) == more);
+		if (more)
+			defence_wrong(*state, &a, START);
+	}
+	assert_string_equal(asked(*state, "anna@0.example", "192.0.2.77", START), "go"); /* an account of the directory's own */
+}
+
 /* From addresses without end; also in every window of a minute. */
 static void strangers_have_ten_checks_a_minute(void **state)
 {
@@ -311,6 +333,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(an_address_is_refused_whatever_the_accounts, begin, end),
 	    cmocka_unit_test_setup_teardown(an_ipv4_address_has_one_form, begin, end),
 	    cmocka_unit_test_setup_teardown(unlimited_from_is_no_address, begin, end),
+	    cmocka_unit_test_setup_teardown(a_user_of_the_machine_is_one_account, begin, end),
 	    cmocka_unit_test_setup_teardown(strangers_have_ten_checks_a_minute, begin, end),
 	    cmocka_unit_test_setup_teardown(a_check_that_waits_counts_until_a_minute_after_its_end, begin, end),
 	    cmocka_unit_test_setup_teardown(who_is_known_is_never_refused, begin, end),

@@ -4,14 +4,59 @@
 #include "auth/auth.h"
 #include "auth/defence.h"
 #include "auth/hash.h"
+#include "auth/system.h"
+#include "base/clock.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
 
-enum { STRANGERS = 5, STRANGER_RANK = 16 };
+enum { STRANGERS = 5, STRANGER_RANK = 16, WAITING_MAX = 100, OUTSIDE_STRANGERS = 12, OUTSIDE_PACE_MS = 400 };
 
 static const char config[] = "config-version 1\nhostname mx.example\ndomain example.org { }\npassword-hashes 2\n";
+
+/* ---- auth-pam, which answers when a test says so ---- */
+
+static struct ipc_conn *pam;
+static uint32_t asked[256];
+static unsigned asked_count;
+
+static int on_asked(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	(void)arg;
+	(void)conn;
+	assert_ptr_equal(m->type, &ipc_pam_login);
+	asked[asked_count++] = m->id;
+	return 0;
+}
+
+static void on_pam_closed(void *arg, struct ipc_conn *conn)
+{
+	(void)arg;
+	(void)conn;
+}
+
+static const struct ipc_conn_callbacks pam_callbacks = {on_asked, on_pam_closed};
+
+static int start_pam(struct system_users *users)
+{
+	struct err err;
+	int fds[2];
+
+	if (ipc_pair(fds, &err) != 0)
+		return -1;
+	asked_count = 0;
+	pam = ipc_conn_new(base, fds[0], &ipc_service_pam, TO_SERVICE, &pam_callbacks, NULL);
+	system_connect(users, fds[1]);
+	return pam != NULL ? 0 : -1;
+}
+
+static void answer(unsigned number, int code)
+{
+	struct pam_login_answer body = {.code = code, .spent_us = 1000};
+
+	assert_int_equal(ipc_conn_send(pam, &ipc_pam_login_answer, asked[number], &body, -1), 0);
+}
 
 /* ---- those who ask ---- */
 
@@ -51,7 +96,8 @@ static int begin(void **state)
 		return -1;
 	span_copy(SPAN_LIT("there are some"), owned.scram_sha_1, sizeof(owned.scram_sha_1));
 	span_copy(SPAN_LIT("there are some"), owned.scram_sha_256, sizeof(owned.scram_sha_256));
-	return password_pool_new(&auth, &auth.passwords, &err);
+	auth.system = system_users_new(&auth);
+	return start_pam(auth.system) == 0 ? password_pool_new(&auth, &auth.passwords, &err) : -1;
 }
 
 /* One guess at nobody's password from each of so many addresses. */
@@ -120,11 +166,187 @@ static void who_belongs_here_does_not_wait_for_them(void **state)
 	wait_for(STRANGERS);
 }
 
+/* Of hashes that cost more than a usual one, one at a time, so that there is a thread for others; what costs too much is not begun. */
+static void dear_hashes_leave_room(void **state)
+{
+	struct password_ask owner = {.source = 1, .account = 1, .have = &owned};
+	struct credentials dear = {.hash = "$argon2id$v=19$m=65536,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
+	struct credentials huge = {.hash = "$argon2id$v=19$m=4194304,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
+	int codes[3] = {1, 1, 1};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct password_ask ask = {.source = 300 + i, .account = 300 + i, .have = &dear};
+
+		assert_int_equal(password_check(auth.passwords, &ask, SPAN_LIT("typo"), on_stranger, &codes[i]), 0);
+	}
+	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), 0);
+	while (owner_code == 1)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(owner_code, 0);
+	assert_int_equal(strangers_told, 0);
+	owner.have = &huge;
+	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), E_TOOBIG);
+	wait_for(2);
+	assert_int_equal(codes[0], E_AUTHFAILED);
+	assert_int_equal(codes[1], E_AUTHFAILED);
+}
+
+/* ---- passwords that auth-pam checks ---- */
+
+static const struct system_login who = {.user = {.ptr = "user", .len = 4}, .service = {.ptr = "imap", .len = 4}, .remote = {.ptr = "::1", .len = 3}};
+
+static struct password_ask stranger(unsigned number)
+{
+	return (struct password_ask){.source = 1000 + number, .account = 5000 + number, .outside = &who, .rank = STRANGER_RANK, .is_stranger = true};
+}
+
+static void guess_outside(int *codes, unsigned from, unsigned count)
+{
+	for (unsigned i = from; i < from + count; i++) {
+		struct password_ask ask = stranger(i);
+
+		codes[i] = 1;
+		assert_int_equal(password_check(auth.passwords, &ask, SPAN_LIT("guess"), on_stranger, &codes[i]), 0);
+	}
+}
+
+static void owner_asks(void)
+{
+	struct password_ask owner = {.source = 1, .account = 1, .outside = &who};
+
+	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), 0);
+}
+
+static void loop_for(int ms)
+{
+	const struct timeval tv = {.tv_usec = ms * 1000};
+
+	event_base_loopexit(base, &tv);
+	event_base_dispatch(base);
+}
+
+static void wait_until_asked(unsigned count)
+{
+	while (asked_count < count)
+		event_base_loop(base, EVLOOP_ONCE);
+}
+
+/* However long PAM takes: who belongs here is asked about before the strangers who wait, and when there is no more room one of them has to go. */
+static void strangers_never_have_all_of_auth_pam(void **state)
+{
+	int codes[OUTSIDE_STRANGERS + WAITING_MAX + 1];
+	struct password_ask more = stranger(sizeof(codes) / sizeof(codes[0]) - 1);
+
+	(void)state;
+	guess_outside(codes, 0, OUTSIDE_STRANGERS + WAITING_MAX);
+	loop_for(50);
+	assert_int_equal(asked_count, OUTSIDE_STRANGERS);
+	assert_int_equal(password_check(auth.passwords, &more, SPAN_LIT("guess"), on_stranger, NULL), E_UNAVAILABLE);
+	owner_asks();
+	wait_until_asked(OUTSIDE_STRANGERS + 1);
+	wait_for(1);
+	assert_int_equal(codes[OUTSIDE_STRANGERS + WAITING_MAX - 1], E_UNAVAILABLE);
+	answer(OUTSIDE_STRANGERS, 0);
+	while (owner_code == 1)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(owner_code, 0);
+	/* One place is free again, of a guess that was right: the next stranger has it. */
+	answer(0, 0);
+	wait_until_asked(OUTSIDE_STRANGERS + 2);
+}
+
+/* The same for users and for nobody, whatever their checks took. */
+static void guesses_at_users_have_a_pace(void **state)
+{
+	static const int wrong[] = {E_AUTHFAILED, E_NOTFOUND};
+	int64_t from = clock_monotonic_ms();
+	int codes[4];
+
+	(void)state;
+	guess_outside(codes, 0, 1);
+	wait_until_asked(1);
+	for (unsigned i = 0; i < 2; i++) {
+		answer(i, wrong[i]);
+		wait_for(i + 1);
+		assert_int_equal(codes[i], wrong[i]);
+		assert_false(password_is_calm(auth.passwords));
+		guess_outside(codes, i + 1, 1);
+		wait_until_asked(i + 2);
+		assert_true(clock_monotonic_ms() - from >= (i + 1) * OUTSIDE_PACE_MS);
+	}
+	/* One who belongs here has no pace, nor has the next stranger when all is forgiven. */
+	answer(2, E_AUTHFAILED);
+	wait_for(3);
+	guess_outside(codes, 3, 1);
+	owner_asks();
+	wait_until_asked(4);
+	loop_for(20);
+	assert_int_equal(asked_count, 4);
+	password_forgive(auth.passwords);
+	wait_until_asked(5);
+}
+
+/* They do not wait for each other's ends. Who was right gives his place in the pace back. */
+static void while_there_is_guessing_one_begins_behind_the_other(void **state)
+{
+	int64_t from = clock_monotonic_ms();
+	int codes[5];
+
+	(void)state;
+	guess_outside(codes, 0, 1);
+	wait_until_asked(1);
+	answer(0, E_AUTHFAILED);
+	wait_for(1);
+	guess_outside(codes, 1, 4);
+	wait_until_asked(3);
+	assert_true(clock_monotonic_ms() - from >= 2 * OUTSIDE_PACE_MS);
+	answer(2, 0);
+	wait_until_asked(4);
+	loop_for(20);
+	assert_int_equal(asked_count, 4);
+	answer(1, E_DISABLED);
+	wait_until_asked(5);
+}
+
+static void guesses_at_users_and_at_accounts_have_one_pace(void **state)
+{
+	int codes[STRANGERS], outside[1];
+
+	(void)state;
+	guess_all(codes, 1);
+	wait_for(1);
+	guess_outside(outside, 0, 1);
+	loop_for(20);
+	assert_int_equal(asked_count, 0);
+	wait_until_asked(1);
+}
+
+static void without_auth_pam_nobody_waits(void **state)
+{
+	int codes[2];
+
+	(void)state;
+	guess_outside(codes, 0, 1);
+	ipc_conn_free(&pam);
+	wait_for(1);
+	assert_int_equal(codes[0], E_CLOSED);
+	guess_outside(codes, 1, 1);
+	wait_for(2);
+	assert_int_equal(codes[1], E_CLOSED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(strangers_guesses_take_a_quarter_of_a_processor_from_the_first_on, begin),
 	    cmocka_unit_test_setup(who_belongs_here_does_not_wait_for_them, begin),
+	    cmocka_unit_test_setup(dear_hashes_leave_room, begin),
+	    cmocka_unit_test_setup(strangers_never_have_all_of_auth_pam, begin),
+	    cmocka_unit_test_setup(guesses_at_users_have_a_pace, begin),
+	    cmocka_unit_test_setup(while_there_is_guessing_one_begins_behind_the_other, begin),
+	    cmocka_unit_test_setup(guesses_at_users_and_at_accounts_have_one_pace, begin),
+	    cmocka_unit_test_setup(without_auth_pam_nobody_waits, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
