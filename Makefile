@@ -63,7 +63,7 @@ ALIAS   := $(addprefix lib/alias/,parse.o set.o)
 TLSRPT  := $(addprefix lib/tlsrpt/,json.o mail.o record.o stored.o traffic.o)
 OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 STS     := $(addprefix lib/sts/,policy.o record.o)
-SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o paused.o)
+SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o paused.o clock.o seal.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
@@ -96,7 +96,7 @@ pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/smtp/tls_requir
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
-             $(addprefix queue/,main.o accept.o relay_mail.o change.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
+             $(addprefix queue/,main.o accept.o relay_mail.o change.o clock.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
              filter.o list.o texts.o waiting.o walk.o \
              recover.o route.o schedule.o agent.o done.o record.o target.o \
              explain.o reroute.o pause.o sending.o) lib/smtp/address.o
