@@ -278,7 +278,11 @@ $(B)/tests/asker: $(B)/obj/tests/e2e/asker.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker $(B)/tests/fill
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker $(B)/tests/fill plant-clock
+
+# The suite with a clock that can be set (tests/e2e/test_clock.py).
+plant-clock: all
+	@$(MAKE) -s PLANT=clock-set plant
 
 # Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
 damage_O := $(LIB_OBJS) auth/directory.o auth/directory_env.o auth/directory_app.o auth/directory_place.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
@@ -516,4 +520,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall
+.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-clock plant-links tests uninstall

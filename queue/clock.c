@@ -121,6 +121,11 @@ static void look(struct queue *queue, const char *while_it)
 	save(queue);
 }
 
+void queue_clock_look(struct queue *queue)
+{
+	look(queue, "running");
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct queue *queue = arg;

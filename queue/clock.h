@@ -26,6 +26,8 @@ struct queue;
 void queue_clock_boot(struct queue_clock *clock);
 /* It goes on where it was; with the key, and the threads that write. E_NOMEM. */
 int queue_clock_start(struct queue *queue, struct err *err);
+/* Has the machine's clock been set? Of itself it is looked at every few seconds. */
+void queue_clock_look(struct queue *queue);
 /* The names in the spool are read: with nothing in it queue's time may become the machine's. */
 void queue_clock_settle(struct queue *queue);
 

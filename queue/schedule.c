@@ -216,6 +216,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	queue_clock_look(queue);
 	while (waiting_count(queue->waiting) > 0 && !queue->halting && is_due(queue, waiting_first(queue->waiting)) && has_room(queue)) {
 		if (!postpone_first(queue))
 			run_first(queue);

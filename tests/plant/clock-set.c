@@ -1,4 +1,4 @@
-/* plant: queue relay smtpd submission deliver imap-session; wraps: clock_gettime */
+/* plant: queue auth relay smtpd submission imapd imap-session deliver agent lmtpd pickup keys fetch resolve master; wraps: clock_gettime */
 /*
  * No fault of the suite's, but one of the machine's: its clock is set. `clock` in the directory of this plant holds two numbers of 8
  * octets: milliseconds that the clock is ahead, and what the count since boot is ahead, which no machine lets anybody change: with
