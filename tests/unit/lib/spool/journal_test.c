@@ -407,10 +407,25 @@ static void many_records_are_all_read(void **state)
 	free(many);
 }
 
+/* And the four octets of it were zero in files of earlier releases. */
+static void how_far_the_clock_was_ahead_is_read(void **state)
+{
+	static const int32_t all[] = {0, 86400, -86400, INT32_MAX, INT32_MIN};
+	struct fixture *f = *state;
+	struct spool_file file;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		assert_int_equal(spool_commit(f->fd, ID, key, CONTENT, buf_span(&f->envelope), all[i], f->check, &f->err), 0);
+		assert_int_equal(look(f, &file), 0);
+		assert_int_equal(file.ahead, all[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(what_was_committed_is_read, setup_committed, teardown),
+	    cmocka_unit_test_setup_teardown(how_far_the_clock_was_ahead_is_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(records_are_read_in_order, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(what_an_administrator_has_said_is_read, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(what_was_never_committed_is_told_from_damage, setup, teardown),
