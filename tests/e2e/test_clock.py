@@ -3,6 +3,7 @@ The clock of the machine is set while the suite runs, and while it does not: mai
 those of the suite, linked with a clock that a test can set (tests/plant/clock-set.c).
 """
 import os
+import re
 import struct
 import time
 
@@ -107,7 +108,8 @@ def busy(suite):
 def test_a_month_ahead_ends_no_message(suite):
     qid = send(suite)
     until(lambda: attempts(suite, qid) >= 1)
-    assert "seconds=2592000 " in jump(suite, 30 * DAY) + " "
+    told = jump(suite, 30 * DAY)
+    assert abs(int(re.search(r" seconds=(\d+) while=running", told)[1]) - 30 * DAY) <= 1, told
     tried_again(suite, qid)
     waiting = row(suite, qid)
     assert abs(waiting["arrived"] - time.time() - 30 * DAY) < 60 and abs(waiting["next"] - time.time() - 30 * DAY) < 60
@@ -122,7 +124,7 @@ def test_a_month_ahead_ends_no_message(suite):
 
 def test_a_jump_while_it_is_stopped(suite, remote):
     qid = send(suite)
-    until(lambda: attempts(suite, qid) >= 1)
+    tried_again(suite, qid, 2)  # queue has seen the clock since it was right again
     for seconds in 30 * DAY, -DAY, 1000 - int(time.time()):
         suite.stop()
         before = len(jumps(suite))
