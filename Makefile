@@ -63,7 +63,7 @@ ALIAS   := $(addprefix lib/alias/,parse.o set.o)
 TLSRPT  := $(addprefix lib/tlsrpt/,json.o mail.o record.o stored.o traffic.o)
 OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 STS     := $(addprefix lib/sts/,policy.o record.o)
-SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o paused.o)
+SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o paused.o clock.o seal.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
@@ -96,7 +96,7 @@ pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/smtp/tls_requir
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
-             $(addprefix queue/,main.o accept.o relay_mail.o change.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
+             $(addprefix queue/,main.o accept.o relay_mail.o change.o clock.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
              filter.o list.o texts.o waiting.o walk.o \
              recover.o route.o schedule.o agent.o done.o record.o target.o \
              explain.o reroute.o pause.o sending.o) lib/smtp/address.o
@@ -278,7 +278,11 @@ $(B)/tests/asker: $(B)/obj/tests/e2e/asker.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
-tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker $(B)/tests/fill
+tests: $(UNIT_TESTS) $(REPLAYS) $(B)/tests/memory $(B)/tests/confine $(B)/tests/asker $(B)/tests/fill plant-clock
+
+# The suite with a clock that can be set (tests/e2e/test_clock.py).
+plant-clock: all
+	@$(MAKE) -s PLANT=clock-set plant
 
 # Damages files and reads them with lib/ (tests/damage/damage.py). Below libexec/, so that faults can be planted in it.
 damage_O := $(LIB_OBJS) auth/directory.o auth/directory_env.o auth/directory_app.o auth/directory_place.o auth/record.o $(patsubst %.c,%.o,$(sort $(wildcard tests/damage/*.c)))
@@ -516,4 +520,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-links tests uninstall
+.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-clock plant-links tests uninstall

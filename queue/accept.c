@@ -57,7 +57,7 @@ static int create_file(struct queue *queue, uint64_t *id, int *fd, struct err *e
 {
 	char path[QUEUE_PATH];
 
-	*id = spool_id_next(&queue->last_id, clock_wall_ms());
+	*id = spool_id_next(&queue->last_id, queue_clock_ms(&queue->clock));
 	queue_path(*id, path);
 	*fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return *fd >= 0 ? 0 : err_set_errno(err, errno, "spool file %s", path);
@@ -68,7 +68,7 @@ static int rename_spare(struct queue *queue, const struct spare *spare, uint64_t
 {
 	char from[QUEUE_PATH], to[QUEUE_PATH];
 
-	*id = spool_id_next(&queue->last_id, clock_wall_ms());
+	*id = spool_id_next(&queue->last_id, queue_clock_ms(&queue->clock));
 	queue_path(spare->id, from);
 	queue_path(*id, to);
 	return rename(from, to) == 0 ? 0 : err_set_errno(err, errno, "using spool file %s again", from);
@@ -330,7 +330,7 @@ static void on_committed(struct disk_job *job)
 {
 	struct commit *commit = job->arg;
 	struct queue *queue = commit->queue;
-	struct spool_file file = {.id = job->id, .content = job->content, .envelope = commit->envelope};
+	struct spool_file file = {.id = job->id, .content = job->content, .ahead = job->ahead, .envelope = commit->envelope};
 	uint32_t client = commit->client != NULL ? commit->client->number : 0;
 	uint32_t sender = message_sender(queue, &commit->envelope);
 	struct message *message;
@@ -352,7 +352,7 @@ static void on_committed(struct disk_job *job)
 	commit_free(commit);
 	if (message == NULL) {
 		close(job->fd);
-		schedule_add(queue, file.id, clock_wall() + 1, false);
+		schedule_add(queue, file.id, queue_now(queue) + 1, false);
 		return;
 	}
 	message->client = client;
@@ -360,8 +360,21 @@ static void on_committed(struct disk_job *job)
 		message_run(message);
 		return;
 	}
-	message->next = clock_wall() + 1;
+	message->next = queue_now(queue) + 1;
 	message_rest(message);
+}
+
+/*
+ * Who writes a message says when it arrived by the machine's clock. When that is not queue's time the difference is kept beside it; what
+ * lies below a minute is the time that the message took.
+ */
+static int32_t ahead_of(const struct commit *commit)
+{
+	int64_t ahead = commit->envelope.arrived - queue_now(commit->queue);
+
+	if (ahead > -60 && ahead < 60)
+		return 0;
+	return ahead < INT32_MIN ? INT32_MIN : ahead > INT32_MAX ? INT32_MAX : (int32_t)ahead;
 }
 
 /* envelope: encoded; copied into the job and, for the message in memory, decoded from a pooled copy. */
@@ -382,6 +395,7 @@ static int commit_begin(struct commit *commit, uint64_t id, int fd, uint64_t con
 	job->id = id;
 	job->fd = fd;
 	job->content = content;
+	job->ahead = ahead_of(commit);
 	job->done = on_committed;
 	job->arg = commit;
 	disk_submit(commit->queue->disk, job);

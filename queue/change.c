@@ -36,7 +36,7 @@ struct change {
 
 static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
 {
-	struct spool_record record = {.status = held ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = clock_wall()};
+	struct spool_record record = {.status = held ? SPOOL_HOLD : SPOOL_RELEASE, .recipient = UINT32_MAX, .when = queue_now(queue)};
 	int r = spool_append(m->fd, m->id, queue->key, &record, 1, true, err);
 
 	if (r == 0)
@@ -128,7 +128,7 @@ static int act(struct change *c, struct message *m, struct err *err)
 	}
 	if (action == ACTION_FLUSH || again)
 		outbound_retry(m);
-	m->next = clock_wall();
+	m->next = queue_now(m->queue);
 	if (action != ACTION_DELETE)
 		schedule_message(m);
 	return 0;
@@ -246,7 +246,7 @@ static void on_deleted(struct disk_job *job)
 	if (job->code == E_NOTFOUND)
 		job->code = 0;
 	if (job->code != 0)
-		schedule_add(c->queue, job->id, clock_wall() + 60, false);
+		schedule_add(c->queue, job->id, queue_now(c->queue) + 60, false);
 	change_landed(c, job);
 	change_go_on(c);
 }
@@ -284,7 +284,7 @@ static enum walk_next flush_waiting(struct change *c, struct waiting *w)
 	struct destination *d = w->destination != NULL ? destination_by_number(c->queue, w->destination->hash) : NULL;
 	uint64_t id = w->id;
 
-	if (w->held || (w->wished && waiting_due(c->queue->waiting, w) > clock_wall()))
+	if (w->held || (w->wished && waiting_due(c->queue->waiting, w) > queue_now(c->queue)))
 		return WALK_ON;
 	schedule_now(c->queue, w);
 	wake_once(c, d);
@@ -305,7 +305,7 @@ static void on_noted(struct disk_job *job)
 	} else if (job->code == 0) {
 		message_rest(m);
 	} else { /* its file knows */
-		schedule_add(c->queue, m->id, clock_wall() + 60, false);
+		schedule_add(c->queue, m->id, queue_now(c->queue) + 60, false);
 		message_free(m);
 	}
 	change_go_on(c);
@@ -321,7 +321,7 @@ static void take_note(struct change *c, struct message *m)
 {
 	struct route route;
 
-	m->next = clock_wall();
+	m->next = queue_now(c->queue);
 	if (c->action != ACTION_REQUEUE) {
 		m->held = c->action == ACTION_HOLD;
 		return;
@@ -342,7 +342,7 @@ static bool note_waiting(struct change *c, struct message *m)
 		free(job);
 		return false;
 	}
-	*job->records = (struct spool_record){.status = c->action == ACTION_HOLD ? SPOOL_HOLD : c->action == ACTION_RELEASE ? SPOOL_RELEASE : SPOOL_REQUEUED, .recipient = UINT32_MAX, .when = clock_wall()};
+	*job->records = (struct spool_record){.status = c->action == ACTION_HOLD ? SPOOL_HOLD : c->action == ACTION_RELEASE ? SPOOL_RELEASE : SPOOL_REQUEUED, .recipient = UINT32_MAX, .when = queue_now(c->queue)};
 	job->record_count = 1;
 	job->kind = DISK_APPEND;
 	job->id = m->id;
@@ -400,7 +400,7 @@ static enum walk_next change_one(void *arg, uint64_t id)
 	struct change *c = arg;
 	struct message *m = message_find(c->queue, id);
 	struct waiting *w = m == NULL ? waiting_find(c->queue->waiting, id) : NULL;
-	enum filter_fit fit = w != NULL ? filter_fits(c->queue->waiting, w, &c->filter) : FILTER_NO;
+	enum filter_fit fit = w != NULL ? filter_fits(c->queue, w, &c->filter) : FILTER_NO;
 
 	if (c->flying >= CHANGE_FLYING)
 		return WALK_WAIT;

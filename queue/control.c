@@ -89,7 +89,7 @@ void queue_control(void *arg, struct control_reply *reply, const struct span *ar
 
 	(void)input;
 	(void)secret;
-	if (!filter_parse(args, count, &filter, &ids)) {
+	if (!filter_parse(queue, args, count, &filter, &ids)) {
 		control_reply_done(reply, EX_USAGE, "a filter without a value, or one that is not known: see `mailwain queue --help`");
 	} else if (!filter_status_is_known(filter.status)) {
 		control_reply_done(reply, EX_USAGE, "a status is active, deferred, scheduled or held");

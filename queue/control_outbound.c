@@ -72,7 +72,7 @@ static struct stats_row *row_for(struct stats *stats, struct text *destination)
 /* One row for each destination, the fullest first. false: no memory. */
 static bool gather_stats(struct queue *queue, struct stats *stats)
 {
-	int64_t now = clock_wall();
+	int64_t now = queue_now(queue);
 	bool good = row_for(stats, NULL) != NULL;
 
 	for (size_t i = 0; i < waiting_count(queue->waiting) && good; i++) {

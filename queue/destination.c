@@ -69,7 +69,7 @@ const char *destination_state(const struct destination *d)
 {
 	if (d == NULL)
 		return "open";
-	return d->kept ? "kept" : d->paused ? "paused" : d->dead_until > clock_wall() ? "dead" : destination_is_full(d) ? "full" : "open";
+	return d->kept ? "kept" : d->paused ? "paused" : d->dead_until > queue_now(d->queue) ? "dead" : destination_is_full(d) ? "full" : "open";
 }
 
 /* It was dead, or nobody has reached it since the start: one attempt shows it for all that were tried before. */
@@ -81,7 +81,7 @@ static bool is_doubtful(const struct destination *d)
 int64_t destination_busy_until(const struct queue *queue, uint64_t number)
 {
 	const struct destination *d = destination_by_number(queue, number);
-	int64_t now = clock_wall();
+	int64_t now = queue_now(queue);
 
 	if (d == NULL)
 		return 0;
@@ -130,7 +130,7 @@ struct destination *destination_of_route(struct queue *queue, const struct route
 	span_copy(route->transport != NULL ? route->transport->pattern : span_str(""), d->pattern, sizeof(d->pattern));
 	if (route->host[0] != '\0' && d->host == NULL && (d->host = strdup(route->host)) == NULL)
 		return NULL;
-	d->used = clock_wall(); /* jobs of this turn of the loop are not counted yet */
+	d->used = queue_now(queue); /* jobs of this turn of the loop are not counted yet */
 	d->kept = route->transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &where);
 	return d;
 }
@@ -333,7 +333,7 @@ static bool waits_for_proof(const struct destination *d)
 
 struct job *destination_take(struct destination *d)
 {
-	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || waits_for_proof(d) || destination_is_dead(d, clock_wall()) || !has_turn(d))
+	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || waits_for_proof(d) || destination_is_dead(d, queue_now(d->queue)) || !has_turn(d))
 		return NULL;
 	d->in_flight++;
 	return take_job(d);
@@ -342,7 +342,7 @@ struct job *destination_take(struct destination *d)
 static void log_state(const struct destination *d, enum log_event_id event)
 {
 	log_event(event, daemon_log(d->queue->daemon), F_STR("destination", d->key), F_STR("status", d->why),
-	    F_I64("retry_in", d->dead_until == 0 ? 0 : d->dead_until - clock_wall()));
+	    F_I64("retry_in", d->dead_until == 0 ? 0 : d->dead_until - queue_now(d->queue)));
 }
 
 static void grow(struct destination *d)
@@ -368,10 +368,10 @@ static void shrink(struct destination *d, bool tried_before, struct span why)
 	if (d->window >= 1 && !is_probed(d) && !is_proven)
 		return;
 	d->window = 1;
-	if (destination_is_dead(d, clock_wall()))
+	if (destination_is_dead(d, queue_now(d->queue)))
 		return; /* jobs that were under way when it was called dead */
 	d->deaths++;
-	d->dead_until = clock_wall() + schedule_backoff(daemon_conf(d->queue->daemon), d->deaths);
+	d->dead_until = queue_now(d->queue) + schedule_backoff(daemon_conf(d->queue->daemon), d->deaths);
 	log_state(d, EV_queue_dead);
 }
 
@@ -383,7 +383,7 @@ void destination_release(struct destination *d)
 void destination_answered(struct destination *d, bool reached, bool tried_before, struct span why)
 {
 	d->in_flight--;
-	d->used = clock_wall();
+	d->used = queue_now(d->queue);
 	if (reached)
 		grow(d);
 	else
@@ -395,7 +395,7 @@ void destination_answered(struct destination *d, bool reached, bool tried_before
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct destinations *all = arg;
-	int64_t now = clock_wall();
+	int64_t now = queue_now(all->queue);
 
 	(void)fd;
 	(void)what;

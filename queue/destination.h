@@ -51,7 +51,7 @@ struct destination {
 	unsigned expected;  /* jobs that wait for their sender's turn */
 	double window;	    /* jobs at once */
 	unsigned deaths;    /* in a row */
-	int64_t dead_until; /* seconds since 1970; when it has passed one job tries it; 0: alive, as far as is known */
+	int64_t dead_until; /* queue's time; when it has passed one job tries it; 0: alive, as far as is known */
 	int64_t used;	    /* when there was last an answer, or somebody for it */
 	int64_t turn_ms;    /* with relay-rate: when the next may go */
 	uint64_t number;    /* destination_number of key */

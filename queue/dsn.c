@@ -31,7 +31,7 @@ static bool is_told_of(const struct message *m, enum dsn_kind kind)
 	const struct spool_envelope *e = &m->file.envelope;
 	int64_t warn = conf_ms(daemon_conf(m->queue->daemon), CONF_queue_warn_after, NULL) / 1000;
 
-	if (kind == DSN_DELAY && (m->warned || warn == 0 || clock_wall() - schedule_begin(e) < warn))
+	if (kind == DSN_DELAY && (m->warned || warn == 0 || schedule_age(m) < warn))
 		return false;
 	return kind == DSN_FAILURE || e->sender.len > 0;
 }
@@ -226,7 +226,7 @@ static void on_queued(void *arg, int code)
 	if (m != NULL) {
 		m->dsn_pending = false;
 		if (code != 0) { /* later: the message waits in its file with its recipients as they are */
-			m->next = clock_wall() + 60;
+			m->next = queue_now(m->queue) + 60;
 			schedule_add(m->queue, m->id, m->next, m->held);
 			message_free(m);
 		} else {

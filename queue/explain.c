@@ -175,7 +175,7 @@ static size_t count_waiting(const struct queue *queue, uint64_t number)
 
 static void tell_destination(const struct explanation *x, struct span address, const struct destination *d)
 {
-	int64_t now = clock_wall();
+	int64_t now = queue_now(x->queue);
 	struct destination_limits limits;
 
 	destination_limits(d, &limits);

@@ -171,3 +171,69 @@ void queue_set_aside(struct queue *queue, uint64_t id, const char *why)
 	if (rename(from, to) != 0)
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", text), F_STR("error", "cannot be moved to corrupt/"));
 }
+
+/* ---- small files beside the messages, which are written whole ---- */
+
+static int write_whole(int fd, const char *name, struct span text, struct err *err)
+{
+	while (text.len > 0) {
+		ssize_t n = write(fd, text.ptr, text.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set_errno(err, errno, "writing %s in the spool", name);
+		text = span_from(text, (size_t)n);
+	}
+	return fsync(fd) == 0 ? 0 : err_set_errno(err, errno, "sync of %s in the spool", name);
+}
+
+int queue_write_file(const char *name, const char *new_name, struct span text, struct err *err)
+{
+	int fd = open(new_name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600), r;
+
+	if (fd < 0)
+		return err_set_errno(err, errno, "%s in the spool", new_name);
+	r = write_whole(fd, new_name, text, err);
+	close(fd);
+	if (r == 0 && rename(new_name, name) != 0)
+		r = err_set_errno(err, errno, "renaming %s in the spool", new_name);
+	return r == 0 ? queue_sync_directory(".", err) : r;
+}
+
+static int open_plain(const char *name, int *fd, struct err *err)
+{
+	struct stat st;
+
+	*fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (*fd < 0)
+		return errno == ELOOP ? err_set(err, E_CORRUPT, "is a symbolic link") : err_set_errno(err, errno, "%s in the spool", name);
+	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
+		return 0;
+	close(*fd);
+	return err_set(err, E_CORRUPT, "is no plain file");
+}
+
+int queue_read_file(const char *name, size_t size, struct buf *out, struct err *err)
+{
+	char *room = buf_reserve(out, size);
+	ssize_t n;
+	int fd, r = room != NULL ? open_plain(name, &fd, err) : err_set(err, E_NOMEM, "out of memory");
+
+	if (r != 0)
+		return r;
+	n = read(fd, room, size);
+	if (n < 0)
+		r = err_set_errno(err, errno, "reading %s in the spool", name);
+	else
+		buf_added(out, (size_t)n);
+	close(fd);
+	return r;
+}
+
+void queue_set_file_aside(struct queue *queue, const char *name, const char *to, const struct err *why)
+{
+	log_event(EV_queue_corrupt, daemon_log(queue->daemon), F_STR("file", name), F_STR("reason", why->text), F_STR("moved_to", to));
+	if (rename(name, to) != 0)
+		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("file", name), F_STR("error", "cannot be moved to corrupt/"));
+}

@@ -11,11 +11,11 @@ const char *filter_status_of(const struct message *m)
 	return m->busy > 0 || m->dsn_pending ? "active" : "deferred";
 }
 
-const char *filter_status_of_waiting(const struct waiting_set *set, const struct waiting *w)
+const char *filter_status_of_waiting(const struct queue *queue, const struct waiting *w)
 {
 	if (w->held)
 		return "held";
-	return w->wished && waiting_due(set, w) > clock_wall() ? "scheduled" : "deferred";
+	return w->wished && waiting_due(queue->waiting, w) > queue_now(queue) ? "scheduled" : "deferred";
 }
 
 static bool has_reason(const struct message *m, struct span part)
@@ -31,7 +31,7 @@ bool filter_matches(const struct message *m, const struct filter *f)
 	bool recipient = f->recipient.len == 0;
 	struct route route;
 
-	if (f->before != 0 && m->file.envelope.arrived >= f->before)
+	if (f->before != 0 && schedule_came(m) >= f->before)
 		return false;
 	if (f->destination.len > 0 && !span_caseeq(outbound_destination_name(m, &route), f->destination))
 		return false;
@@ -54,12 +54,12 @@ static enum filter_fit worse(enum filter_fit a, enum filter_fit b)
 	return a == FILTER_NO || b == FILTER_NO ? FILTER_NO : a == FILTER_READ ? a : b;
 }
 
-enum filter_fit filter_fits(const struct waiting_set *set, const struct waiting *w, const struct filter *f)
+enum filter_fit filter_fits(const struct queue *queue, const struct waiting *w, const struct filter *f)
 {
 	enum filter_fit fit = FILTER_YES;
 	struct span reason = text_span(w->reason);
 
-	if (f->status.len > 0 && !span_eq(f->status, span_str(filter_status_of_waiting(set, w))))
+	if (f->status.len > 0 && !span_eq(f->status, span_str(filter_status_of_waiting(queue, w))))
 		return FILTER_NO;
 	if (!w->known)
 		return FILTER_READ;
@@ -73,7 +73,7 @@ enum filter_fit filter_fits(const struct waiting_set *set, const struct waiting 
 	return fit;
 }
 
-bool filter_parse(const struct span *args, size_t count, struct filter *f, size_t *ids)
+bool filter_parse(const struct queue *queue, const struct span *args, size_t count, struct filter *f, size_t *ids)
 {
 	struct span older = span_str("");
 	uint64_t ms;
@@ -104,7 +104,7 @@ bool filter_parse(const struct span *args, size_t count, struct filter *f, size_
 	}
 	if (older.len > 0 && !conf_parse_time(older, &ms))
 		return false;
-	f->before = older.len > 0 ? clock_wall() - (int64_t)(ms / 1000) : 0;
+	f->before = older.len > 0 ? queue_now(queue) - (int64_t)(ms / 1000) : 0;
 	return true;
 }
 

@@ -51,7 +51,9 @@ static void row_end(struct buf *out, struct span reason)
 
 static struct row row_of(const struct message *m, size_t recipient)
 {
-	return (struct row){.id = m->id, .size = m->file.content, .status = filter_status_of(m), .arrived = m->file.envelope.arrived, .next = m->next,
+	const struct queue_clock *clock = &m->queue->clock;
+
+	return (struct row){.id = m->id, .size = m->file.content, .status = filter_status_of(m), .arrived = queue_clock_shown(clock, schedule_came(m)), .next = queue_clock_shown(clock, m->next),
 	    .sender = m->file.envelope.sender, .recipient = m->file.envelope.recipients[recipient].address};
 }
 
@@ -112,9 +114,10 @@ static void show_message(struct listing *l, const struct message *m)
 
 static void show_waiting(struct listing *l, const struct waiting *w)
 {
-	const struct waiting_set *set = l->queue->waiting;
-	struct row row = {.id = w->id, .size = w->size, .status = filter_status_of_waiting(set, w), .arrived = w->arrived,
-	    .next = w->held ? w->next : waiting_due(set, w), .sender = text_span(w->sender), .recipient = text_span(w->recipient)};
+	const struct queue_clock *clock = &l->queue->clock;
+	int64_t next = !w->held ? queue_clock_shown(clock, waiting_due(l->queue->waiting, w)) : w->wished ? w->next : queue_clock_shown(clock, w->next);
+	struct row row = {.id = w->id, .size = w->size, .status = filter_status_of_waiting(l->queue, w), .arrived = queue_clock_shown(clock, w->arrived),
+	    .next = next, .sender = text_span(w->sender), .recipient = text_span(w->recipient)};
 
 	show(l, &row, w->recipients, text_span(w->reason));
 }
@@ -138,7 +141,7 @@ static enum walk_next list_one(void *arg, uint64_t id)
 	struct listing *l = arg;
 	const struct message *m = message_find(l->queue, id);
 	const struct waiting *w = m == NULL ? waiting_find(l->queue->waiting, id) : NULL;
-	enum filter_fit fit = w != NULL ? filter_fits(l->queue->waiting, w, &l->filter) : FILTER_NO;
+	enum filter_fit fit = w != NULL ? filter_fits(l->queue, w, &l->filter) : FILTER_NO;
 
 	if (control_reply_is_gone(l->reply))
 		return WALK_STOP;

@@ -62,6 +62,8 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 		r = disk_new(queue, (unsigned)conf_u64(conf, CONF_spool_syncs, NULL),
 		    span_eq(conf_text(conf, CONF_durability, NULL), SPAN_LIT("strict")), &queue->disk, err);
 	if (r == 0)
+		r = queue_clock_start(queue, err);
+	if (r == 0)
 		r = deliver_watch(queue, err);
 	if (r == 0)
 		r = outbound_start(queue, err);
@@ -71,6 +73,7 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 		r = recover_start(queue, err);
 	if (r != 0)
 		return r;
+	queue_clock_settle(queue);
 	schedule_start(queue);
 	queue->control = control_server_new(daemon, queue_control, queue);
 	return 0;
@@ -108,5 +111,6 @@ int main(void)
 
 	if (sodium_init() < 0)
 		return 1;
+	queue_clock_boot(&queue.clock);
 	return daemon_run(&spec);
 }

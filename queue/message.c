@@ -207,12 +207,12 @@ static size_t count_open(const struct message *m)
 	return open;
 }
 
-/* Only after an attempt since the start: a clock that jumped must not bounce a queue full of mail. */
+/* Only after an attempt since the start: a machine that was off must not bounce a queue full of mail. */
 static void expire(struct message *m)
 {
 	int64_t life = conf_ms(daemon_conf(m->queue->daemon), CONF_queue_lifetime, NULL) / 1000;
 
-	if (clock_wall() - schedule_begin(&m->file.envelope) < life)
+	if (schedule_age(m) < life)
 		return;
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
 		if (m->states[i].status == SPOOL_DEFERRED && m->states[i].dirty && m->states[i].attempts > 1) {
@@ -243,7 +243,7 @@ void message_rest(struct message *m)
 	if (m->flushed)
 		outbound_retry(m);
 	if (m->flushed || m->anew)
-		m->next = clock_wall();
+		m->next = queue_now(m->queue);
 	schedule_message(m);
 	message_free(m);
 }

@@ -80,7 +80,7 @@ static void job_fail(struct job *job, int code, struct span line)
 /* Without an attempt of its own: its destination is dead, or has more than enough. */
 void outbound_put_off(struct job *job, int64_t until, struct span why)
 {
-	int64_t now = clock_wall(), wait = until > now ? until - now : 1;
+	int64_t now = queue_now(job->message->queue), wait = until > now ? until - now : 1;
 
 	until = now + wait + (int64_t)randombytes_uniform((uint32_t)(wait / OUTBOUND_SPREAD + 1));
 	for (struct target *t = job->targets; t != NULL; t = t->job_next)
@@ -91,7 +91,7 @@ void outbound_put_off(struct job *job, int64_t until, struct span why)
 /* As if it had not been tried. */
 static void job_give_back(struct job *job)
 {
-	int64_t now = clock_wall();
+	int64_t now = queue_now(job->message->queue);
 
 	for (struct target *t = job->targets; t != NULL; t = t->job_next)
 		t->state = TARGET_PUT_OFF;
@@ -212,7 +212,7 @@ static void pump(struct destination *d)
 		}
 		destination_release(d);
 		if (is_kept)
-			outbound_put_off(job, clock_wall(), SPAN_LIT("451 4.3.0 it is kept by this server's administrator"));
+			outbound_put_off(job, queue_now(d->queue), SPAN_LIT("451 4.3.0 it is kept by this server's administrator"));
 		else
 			job_fail(job, E_UNAVAILABLE, SPAN_LIT("451 4.3.0 it could not be handed to the relay"));
 	}
@@ -245,13 +245,13 @@ void outbound_settle(struct job *job)
 	struct destination *d = job->destination;
 
 	if (d->queue->relay == NULL)
-		outbound_put_off(job, clock_wall() + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
-	else if (destination_is_dead(d, clock_wall()))
+		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
+	else if (destination_is_dead(d, queue_now(d->queue)))
 		put_off_dead(d, job);
 	else if (d->paused || d->kept)
-		outbound_put_off(job, clock_wall() + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
+		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
 	else if (destination_is_full(d))
-		outbound_put_off(job, clock_wall() + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
 	else if (!sending_may_go(d->queue, job))
 		return; /* it comes back */
 	else if (!destination_enter(d, job))
@@ -433,7 +433,7 @@ static void job_end(struct job *job, bool reached, struct span why)
 
 	destination_answered(d, reached, job->tried_before, why);
 	job_settle(job);
-	if (destination_is_dead(d, clock_wall())) {
+	if (destination_is_dead(d, queue_now(d->queue))) {
 		while ((job = destination_take_any(d)) != NULL)
 			put_off_dead(d, job);
 	} else {

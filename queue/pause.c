@@ -6,12 +6,7 @@
 
 #include "base/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PAUSED_FILE "paused"
 #define PAUSED_NEW "paused.new"
@@ -36,33 +31,6 @@ static void collect(void *arg, struct destination *d)
 		p->names[p->count++] = span_str(d->key);
 }
 
-static int write_whole(int fd, struct span text, struct err *err)
-{
-	while (text.len > 0) {
-		ssize_t n = write(fd, text.ptr, text.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(err, errno, "writing %s in the spool", PAUSED_NEW);
-		text = span_from(text, (size_t)n);
-	}
-	return fsync(fd) == 0 ? 0 : err_set_errno(err, errno, "sync of %s in the spool", PAUSED_NEW);
-}
-
-static int replace(struct span text, struct err *err)
-{
-	int fd = open(PAUSED_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600), r;
-
-	if (fd < 0)
-		return err_set_errno(err, errno, "%s in the spool", PAUSED_NEW);
-	r = write_whole(fd, text, err);
-	close(fd);
-	if (r == 0 && rename(PAUSED_NEW, PAUSED_FILE) != 0)
-		r = err_set_errno(err, errno, "renaming %s in the spool", PAUSED_NEW);
-	return r == 0 ? queue_sync_directory(".", err) : r;
-}
-
 int pause_set(struct destination *d, bool pause, struct err *err)
 {
 	struct paused *p = calloc(1, sizeof(*p));
@@ -80,7 +48,7 @@ int pause_set(struct destination *d, bool pause, struct err *err)
 	else if ((r = spool_paused_encode(p->names, p->count, d->queue->key, &text)) != 0)
 		err_set(err, r, "%s", err_text(r));
 	else
-		r = replace(buf_span(&text), err);
+		r = queue_write_file(PAUSED_FILE, PAUSED_NEW, buf_span(&text), err);
 	if (r == 0)
 		d->paused = pause;
 	buf_fini(&text);
@@ -89,44 +57,6 @@ int pause_set(struct destination *d, bool pause, struct err *err)
 }
 
 /* ---- at the start ---- */
-
-static int open_file(int *fd, struct err *err)
-{
-	struct stat st;
-
-	*fd = open(PAUSED_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (*fd < 0)
-		return errno == ELOOP ? err_set(err, E_CORRUPT, "is a symbolic link") : err_set_errno(err, errno, "%s in the spool", PAUSED_FILE);
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
-		return 0;
-	close(*fd);
-	return err_set(err, E_CORRUPT, "is no plain file");
-}
-
-/* More than the most there can be is not read: the checksum does not fit then. */
-static int read_whole(struct buf *out, struct err *err)
-{
-	char *room = buf_reserve(out, SPOOL_PAUSED_SIZE);
-	ssize_t n;
-	int fd, r = room != NULL ? open_file(&fd, err) : err_set(err, E_NOMEM, "out of memory");
-
-	if (r != 0)
-		return r;
-	n = read(fd, room, SPOOL_PAUSED_SIZE);
-	if (n < 0)
-		r = err_set_errno(err, errno, "reading %s in the spool", PAUSED_FILE);
-	else
-		buf_added(out, (size_t)n);
-	close(fd);
-	return r;
-}
-
-static void set_aside(struct queue *queue, const struct err *why)
-{
-	log_event(EV_queue_corrupt, daemon_log(queue->daemon), F_STR("file", PAUSED_FILE), F_STR("reason", why->text), F_STR("moved_to", PAUSED_ASIDE));
-	if (rename(PAUSED_FILE, PAUSED_ASIDE) != 0)
-		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("file", PAUSED_FILE), F_STR("error", "cannot be moved to corrupt/"));
-}
 
 static int take(struct queue *queue, struct span text, struct err *err)
 {
@@ -152,12 +82,12 @@ void pause_load(struct queue *queue)
 	int r;
 
 	buf_init(&text, SPOOL_PAUSED_SIZE);
-	r = read_whole(&text, &err);
+	r = queue_read_file(PAUSED_FILE, SPOOL_PAUSED_SIZE, &text, &err);
 	if (r == 0)
 		r = take(queue, buf_span(&text), &err);
 	buf_fini(&text);
 	if (r == E_CORRUPT)
-		set_aside(queue, &err);
+		queue_set_file_aside(queue, PAUSED_FILE, PAUSED_ASIDE, &err);
 	else if (r != 0 && r != E_NOTFOUND)
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("file", PAUSED_FILE), F_ERR(&err));
 }

@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "proc/daemon.h"
 #include "proc/grant.h"
+#include "queue/clock.h"
 #include "spool/spool.h"
 
 struct ipc_conn;
@@ -87,7 +88,7 @@ struct message {
 	int again_s;	      /* how long it waits before its records are written once more */
 	bool anew; /* an administrator wants it to begin again, at once */
 	uint32_t sender;      /* place in queue.senders */
-	int64_t next; /* when it is tried again */
+	int64_t next; /* when it is tried again, by queue's time, as put_off */
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
 };
 
@@ -99,6 +100,7 @@ struct recovery;
 
 struct queue {
 	struct daemon *daemon;
+	struct queue_clock clock;
 	struct disk *disk;
 	struct ipc_conn *auth;
 	struct ipc_conn *deliver;
@@ -142,6 +144,12 @@ struct queue {
 	bool halting;
 };
 
+/* The time, by queue's own clock: what is decided is decided by this one. */
+static inline int64_t queue_now(const struct queue *queue)
+{
+	return queue_clock_ms(&queue->clock) / 1000;
+}
+
 /* ---- main.c ---- */
 /* After halt: done when nothing is on its way to the disk or to a worker. What waits is safe in its file. */
 void queue_try_finish(struct queue *queue);
@@ -156,6 +164,11 @@ int queue_open_file(uint64_t id, int flags, int *fd, struct err *err);
 int queue_make_directories(struct err *err);
 int queue_load_key(struct queue *queue, struct err *err);
 void queue_set_aside(struct queue *queue, uint64_t id, const char *why);
+/* A small file beside the messages: whole, under another name first; durable when it returns. Only one thread a name. */
+int queue_write_file(const char *name, const char *new_name, struct span text, struct err *err);
+/* Appends at most size octets. E_CORRUPT: no plain file. */
+int queue_read_file(const char *name, size_t size, struct buf *out, struct err *err);
+void queue_set_file_aside(struct queue *queue, const char *name, const char *to, const struct err *why);
 
 /* ---- disk.c: threads that write and sync, so that the loop never waits ---- */
 enum disk_kind { DISK_COMMIT, DISK_APPEND, DISK_UNLINK, DISK_WORK };
@@ -166,6 +179,7 @@ struct disk_job {
 	uint64_t id;
 	int fd;
 	uint64_t content;
+	int32_t ahead; /* as in spool_file */
 	struct buf envelope;
 	struct spool_record *records; /* owned */
 	size_t record_count;
@@ -225,7 +239,7 @@ void message_step(struct message *message);
 void target_result(struct target *target, int code, struct span text);
 /* The same with a whole reply, "450 4.2.0 ..." */
 void target_reply(struct target *target, int code, struct span line);
-/* Not tried, and not before `until` (seconds since 1970). why: as in target_reply, for the first time and when it is time to tell the sender. */
+/* Not tried, and not before `until` (queue's time). why: as in target_reply, for the first time and when it is time to tell the sender. */
 void target_put_off(struct target *target, int64_t until, struct span why);
 /*
  * The content for another process: into buffer (`size` octets), when it is small; else *fd is a new descriptor, read only, the
@@ -313,13 +327,19 @@ void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held);
 void schedule_message(const struct message *message);
 /* The sender's wish is for a later time. */
 bool schedule_is_early(const struct message *message);
-/* When its life in the queue begins: it is warned of and given up from there on. */
+/* When it came, by queue's time. */
+int64_t schedule_came(const struct message *message);
+/* Seconds that it has been in the queue, but for those its sender wished: by them it is warned of and given up. */
+int64_t schedule_age(const struct message *message);
+/* When its life in the queue begins, by the clock of the machine when it came. */
 static inline int64_t schedule_begin(const struct spool_envelope *envelope)
 {
 	return envelope->release > envelope->arrived ? envelope->release : envelope->arrived;
 }
 bool schedule_remove(struct queue *queue, uint64_t id);
 struct waiting;
+/* The machine's clock was set: a wish that it has come to is due. */
+void schedule_wish(struct queue *queue, struct waiting *waiting);
 /* It is tried now; false: it is held, or its sender wished a later time. */
 bool schedule_now(struct queue *queue, struct waiting *waiting);
 void schedule_start(struct queue *queue);

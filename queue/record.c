@@ -13,7 +13,7 @@ enum { RECORD_AGAIN_MAX_S = 64 };
 static void log_deferred(const struct message *m, uint32_t recipient)
 {
 	const struct spool_recipient *r = &m->file.envelope.recipients[recipient];
-	int64_t wait = m->next - clock_wall();
+	int64_t wait = m->next - queue_now(m->queue);
 	bool any = false;
 	char text[SPOOL_ID_TEXT];
 
@@ -58,7 +58,7 @@ void record_keep(struct message *m)
 		message_rest(m);
 		return;
 	}
-	*job->records = (struct spool_record){.status = SPOOL_KEPT, .recipient = UINT32_MAX, .when = clock_wall(), .next = m->file.envelope.release};
+	*job->records = (struct spool_record){.status = SPOOL_KEPT, .recipient = UINT32_MAX, .when = queue_now(m->queue), .next = m->file.envelope.release};
 	job->record_count = 1;
 	m->writing = true;
 	job->kind = DISK_APPEND;
@@ -146,7 +146,7 @@ static void add_done(const struct message *m, struct disk_job *job)
 	for (const struct target *t = m->targets; t != NULL; t = t->next)
 		if (is_done_now(m, t))
 			job->records[job->record_count++] = (struct spool_record){
-			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = clock_wall(), .text = target_done_text(t)};
+			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = queue_now(m->queue), .text = target_done_text(t)};
 }
 
 static size_t count_noted(const struct message *m)
@@ -167,7 +167,7 @@ void record_rest(struct message *m)
 	for (size_t i = 0; i < count; i++)
 		if (message_is_open(&m->states[i]) && m->states[i].attempts > attempts)
 			attempts = m->states[i].attempts;
-	m->next = clock_wall() + schedule_backoff(daemon_conf(m->queue->daemon), attempts);
+	m->next = queue_now(m->queue) + schedule_backoff(daemon_conf(m->queue->daemon), attempts);
 	if (m->next < m->put_off)
 		m->next = m->put_off;
 	for (uint32_t i = 0; i < count; i++)
@@ -195,15 +195,15 @@ static void write_rest(struct message *m)
 
 		if (s->dirty)
 			job->records[job->record_count++] = (struct spool_record){.status = s->status,
-			    .recipient = i, .attempts = s->attempts, .when = clock_wall(), .next = m->next, .text = s->text};
+			    .recipient = i, .attempts = s->attempts, .when = queue_now(m->queue), .next = m->next, .text = s->text};
 		if (s->told && s->dirty)
 			job->records[job->record_count++] =
-			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = clock_wall()};
+			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = queue_now(m->queue)};
 	}
 	add_done(m, job);
 	if (m->warned)
 		job->records[job->record_count++] =
-		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = clock_wall()};
+		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = queue_now(m->queue)};
 	m->writing = true;
 	job->kind = DISK_APPEND;
 	job->id = m->id;
@@ -257,7 +257,7 @@ void record_done(struct message *m)
 			continue;
 		*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .way = s->way, .text = t->text};
 		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
-		    .when = clock_wall(), .text = s->text};
+		    .when = queue_now(m->queue), .text = s->text};
 	}
 	m->writing = true;
 	m->busy++;

@@ -160,7 +160,7 @@ static void take_message(struct recovery *r, struct message *m)
 
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
 		open |= message_is_open(&m->states[i]) || (!m->states[i].told && m->states[i].status >= SPOOL_FAILED);
-	*(m->held ? &r->held : m->next > clock_wall() || schedule_is_early(m) ? &r->deferred : &r->ready) += 1;
+	*(m->held ? &r->held : m->next > queue_now(m->queue) || schedule_is_early(m) ? &r->deferred : &r->ready) += 1;
 	if (!open)
 		m->next = 0;
 	schedule_message(m);
@@ -171,7 +171,7 @@ static void take_message(struct recovery *r, struct message *m)
 static void take_later(struct queue *queue, const struct found *f)
 {
 	log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&f->err));
-	schedule_add(queue, f->id, clock_wall() + 60, false);
+	schedule_add(queue, f->id, queue_now(queue) + 60, false);
 }
 
 static void take_one(struct recovery *r, struct found *f)
@@ -240,7 +240,7 @@ static void leave_batch(struct recovery *r, size_t count)
 	err_set(&err, E_NOMEM, "out of memory");
 	log_event(EV_queue_error, daemon_log(r->queue->daemon), F_ERR(&err));
 	for (size_t i = 0; i < count; i++)
-		schedule_add(r->queue, r->ids[r->next + i], clock_wall() + 60, false);
+		schedule_add(r->queue, r->ids[r->next + i], queue_now(r->queue) + 60, false);
 }
 
 static void send_batch(struct recovery *r)

@@ -88,7 +88,7 @@ int reroute_message(struct message *m, const struct reroute *reroute, struct err
 
 	for (uint32_t i = 0; i < all && r == 0; i++)
 		if (is_concerned(m, i, reroute) && !span_eq(m->states[i].way, way))
-			records[count++] = (struct spool_record){.status = SPOOL_REROUTED, .recipient = i, .when = clock_wall(), .text = way};
+			records[count++] = (struct spool_record){.status = SPOOL_REROUTED, .recipient = i, .when = queue_now(m->queue), .text = way};
 	if (r == 0 && count > 0)
 		r = spool_append(m->fd, m->id, m->queue->key, records, count, true, err);
 	for (size_t i = 0; i < count && r == 0; i++)
@@ -117,7 +117,7 @@ void requeue_apply(struct message *m)
 
 int requeue_message(struct message *m, struct err *err)
 {
-	struct spool_record record = {.status = SPOOL_REQUEUED, .recipient = UINT32_MAX, .when = clock_wall()};
+	struct spool_record record = {.status = SPOOL_REQUEUED, .recipient = UINT32_MAX, .when = queue_now(m->queue)};
 	int r = spool_append(m->fd, m->id, m->queue->key, &record, 1, true, err);
 
 	if (r == 0)

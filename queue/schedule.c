@@ -18,11 +18,11 @@ enum {
 
 /*
  * But for senders' wishes nothing is put off for longer than queue-retry-max and a quarter. What is due later than twice that was put
- * off while the clock was wrong, and would wait for it for ever.
+ * off by a clock that is not known any more (of an earlier release; or the file `clock` is lost), and would wait for it for ever.
  */
 static bool is_due(struct queue *queue, const struct waiting *w)
 {
-	int64_t next = waiting_due(queue->waiting, w), now = clock_wall(), most = 2 * conf_ms(daemon_conf(queue->daemon), CONF_queue_retry_max, NULL) / 1000;
+	int64_t next = waiting_due(queue->waiting, w), now = queue_now(queue), most = 2 * conf_ms(daemon_conf(queue->daemon), CONF_queue_retry_max, NULL) / 1000;
 
 	return next <= now || (!w->wished && next != WAITING_NEVER && next > now + (most > SCHEDULE_SLEEP_MAX ? most : SCHEDULE_SLEEP_MAX));
 }
@@ -41,7 +41,7 @@ static void arm(struct queue *queue)
 
 	if (queue->timer == NULL || first == NULL || waiting_due(queue->waiting, first) == WAITING_NEVER)
 		return;
-	wait = is_due(queue, first) ? 0 : waiting_due(queue->waiting, first) - clock_wall();
+	wait = is_due(queue, first) ? 0 : waiting_due(queue->waiting, first) - queue_now(queue);
 	if (wait < 1 && !has_room(queue))
 		wait = 1; /* there is no room for it now */
 	tv.tv_sec = wait < 0 ? 0 : wait > SCHEDULE_SLEEP_MAX ? SCHEDULE_SLEEP_MAX : wait;
@@ -76,7 +76,37 @@ void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held)
 
 bool schedule_is_early(const struct message *m)
 {
-	return m->file.envelope.release > clock_wall();
+	int64_t release = m->file.envelope.release;
+
+	return release > clock_wall() && release - m->file.ahead > queue_now(m->queue);
+}
+
+int64_t schedule_came(const struct message *m)
+{
+	return m->file.envelope.arrived - m->file.ahead;
+}
+
+int64_t schedule_age(const struct message *m)
+{
+	return queue_now(m->queue) - (schedule_begin(&m->file.envelope) - m->file.ahead);
+}
+
+/* By queue's time: at the wished time by the machine's clock, or when as much time has passed as was wished; whichever is first. */
+static int64_t wish_due(const struct message *m)
+{
+	int64_t release = m->file.envelope.release, by_wall = release - queue_clock_ahead(&m->queue->clock), by_span = release - m->file.ahead;
+
+	return by_wall < by_span ? by_wall : by_span;
+}
+
+void schedule_wish(struct queue *queue, struct waiting *w)
+{
+	int64_t due = w->known ? w->next - queue_clock_ahead(&queue->clock) : queue_now(queue);
+
+	if (due >= waiting_due(queue->waiting, w))
+		return;
+	waiting_move(queue->waiting, w, due);
+	arm(queue);
 }
 
 static uint64_t hash_of(void *queue, struct span s)
@@ -88,8 +118,7 @@ void schedule_message(const struct message *m)
 {
 	const struct spool_envelope *e = &m->file.envelope;
 	bool early = schedule_is_early(m);
-	int64_t next = early ? e->release : m->next;
-	struct waiting *w = add(m->queue, m->id, m->held ? WAITING_NEVER : next);
+	struct waiting *w = add(m->queue, m->id, m->held ? WAITING_NEVER : early ? wish_due(m) : m->next);
 	struct route route;
 	size_t shown = message_shown(m);
 
@@ -98,7 +127,7 @@ void schedule_message(const struct message *m)
 	w->held = m->held;
 	w->wished = early;
 	w->share = (uint16_t)m->sender;
-	waiting_tell(m->queue->waiting, w, &(struct waiting_facts){.size = m->file.content, .arrived = e->arrived, .next = next, .recipients = e->recipient_count,
+	waiting_tell(m->queue->waiting, w, &(struct waiting_facts){.size = m->file.content, .arrived = schedule_came(m), .next = early ? e->release : m->next, .recipients = e->recipient_count,
 	    .destination = outbound_destination_name(m, &route), .sender = e->sender, .recipient = e->recipients[shown].address,
 	    .reason = m->states[shown].text, .hash = hash_of, .arg = m->queue});
 }
@@ -113,7 +142,7 @@ bool schedule_now(struct queue *queue, struct waiting *w)
 	if (w->held || w->wished)
 		return false;
 	w->telling = false;
-	waiting_move(queue->waiting, w, clock_wall());
+	waiting_move(queue->waiting, w, queue_now(queue));
 	arm(queue);
 	return true;
 }
@@ -140,7 +169,7 @@ static int64_t spread(const struct queue *queue, int64_t wait)
 static bool postpone_first(struct queue *queue)
 {
 	struct waiting *w = waiting_first(queue->waiting);
-	int64_t now = clock_wall(), until = w->telling || w->destination == NULL ? 0 : destination_busy_until(queue, w->destination->hash), telling;
+	int64_t now = queue_now(queue), until = w->telling || w->destination == NULL ? 0 : destination_busy_until(queue, w->destination->hash), telling;
 
 	if (until <= now && message_has_room(queue, w->share))
 		return false;
@@ -176,7 +205,7 @@ static void run_first(struct queue *queue)
 	if (r != E_CORRUPT && r != E_NOTFOUND) {
 		spool_id_format(id, text);
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", text), F_ERR(&err));
-		schedule_add(queue, id, clock_wall() + 60, false);
+		schedule_add(queue, id, queue_now(queue) + 60, false);
 	}
 }
 
@@ -187,6 +216,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	queue_clock_look(queue);
 	while (waiting_count(queue->waiting) > 0 && !queue->halting && is_due(queue, waiting_first(queue->waiting)) && has_room(queue)) {
 		if (!postpone_first(queue))
 			run_first(queue);

@@ -144,7 +144,7 @@ static void put_off(struct queue *queue, struct sending *s, struct job *job, int
 		slot = s->slot_ms;
 	s->slot_ms = slot + interval < most ? slot + interval : most;
 	snprintf(why, sizeof(why), "451 4.7.1 %s has had as much sent as it may for now (send-rate)", s->domain);
-	outbound_put_off(job, clock_wall() + (slot - now) / 1000 + 1, span_str(why));
+	outbound_put_off(job, queue_now(queue) + (slot - now) / 1000 + 1, span_str(why));
 }
 
 /* What one of our users sends in nobody's name is held to the pace all the same, for each by itself. */

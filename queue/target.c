@@ -97,7 +97,7 @@ void target_reply(struct target *t, int code, struct span line)
 static bool is_time_to_tell(const struct message *m)
 {
 	const struct conf *conf = daemon_conf(m->queue->daemon);
-	int64_t age = clock_wall() - schedule_begin(&m->file.envelope), warn = conf_ms(conf, CONF_queue_warn_after, NULL) / 1000;
+	int64_t age = schedule_age(m), warn = conf_ms(conf, CONF_queue_warn_after, NULL) / 1000;
 
 	return age >= conf_ms(conf, CONF_queue_lifetime, NULL) / 1000 || (warn != 0 && !m->warned && age >= warn);
 }

@@ -24,7 +24,7 @@ struct waiting {
 	struct text *sender;
 	struct text *recipient; /* the first that is open */
 	struct text *reason;	/* the last answer for that one */
-	uint32_t arrived, next; /* seconds since 1970; next: as far as its file says, also while it is held */
+	uint32_t arrived, next; /* seconds since 1970, queue's time; next: as far as its file says, also while it is held; of one wished by the machine's clock */
 	uint32_t place;		/* in the heap */
 	uint16_t share;		/* its sender's place in queue.senders */
 	uint16_t recipients;	/* how many, in all */
@@ -52,7 +52,7 @@ struct waiting *waiting_at(const struct waiting_set *set, size_t i);
 struct waiting *waiting_find(const struct waiting_set *set, uint64_t id);
 /* The one that is due before all others; NULL: nothing waits. */
 struct waiting *waiting_first(const struct waiting_set *set);
-/* When it is due, seconds since 1970; WAITING_NEVER. */
+/* When it is due, queue's time; WAITING_NEVER. */
 int64_t waiting_due(const struct waiting_set *set, const struct waiting *waiting);
 /* A new one, of which nothing is known; one that is there already is due at another time. NULL: no memory. */
 struct waiting *waiting_add(struct waiting_set *set, uint64_t id, int64_t due);

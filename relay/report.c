@@ -181,7 +181,8 @@ static void close_days(struct reports *reports, int64_t now)
 {
 	char cursor[REPORT_KEY_MAX] = "";
 
-	if (now >= reports->day_end) {
+	/* A clock that was ahead must not leave a day open until it is that late again. */
+	if (now >= reports->day_end || reports->day_end > now + DAY_S + 1 + REPORT_DELAY_MAX_S) {
 		reports->day_end = next_day_end(reports->relay, now);
 		reports->closing = true;
 	}
@@ -201,7 +202,7 @@ void reports_sweep(struct relay *relay)
 	if (reports->flush_ms != 0 && clock_monotonic_ms() >= reports->flush_ms)
 		reports_flush(reports);
 	close_days(reports, now);
-	if (!reports->pass.active && now >= reports->pass_at) { /* also while they are off: what is left is forgotten */
+	if (!reports->pass.active && (now >= reports->pass_at || reports->pass_at > now + REPORT_PASS_S)) { /* also while they are off: what is left is forgotten */
 		reports->pass_at = now + REPORT_PASS_S;
 		reports->pass = (struct report_pass){.active = true};
 	}

@@ -104,7 +104,7 @@ static void again(struct report_task *task)
 	bool over;
 
 	s->attempts++;
-	s->first = s->first != 0 ? s->first : now;
+	s->first = s->first != 0 && s->first <= now ? s->first : now;
 	s->next = now + (wait < REPORT_RETRY_MAX_S ? wait : REPORT_RETRY_MAX_S);
 	over = s->next > s->first + REPORT_LIFETIME_S;
 	reports->pass.failed++;
@@ -392,6 +392,12 @@ struct pick {
 	char cursor[REPORT_KEY_MAX];
 };
 
+/* Later than ever one is put off: by a clock that was ahead. */
+static bool is_due(const struct report_stored *r, int64_t now)
+{
+	return r->next <= now || r->next > now + REPORT_RETRY_MAX_S;
+}
+
 static bool pick_one(void *arg, struct span key, struct span value)
 {
 	struct pick *pick = arg;
@@ -401,7 +407,7 @@ static bool pick_one(void *arg, struct span key, struct span value)
 	if (span_eq(key, span_str(pass->cursor)) || key.len >= sizeof(pick->cursor))
 		return true;
 	span_copy(key, pick->cursor, sizeof(pick->cursor));
-	if (!report_parse(key, value, r) || (pass->reply == NULL && r->next > pick->now))
+	if (!report_parse(key, value, r) || (pass->reply == NULL && !is_due(r, pick->now)))
 		return true;
 	if (pass->domain[0] != '\0' && strcmp(r->domain, pass->domain) != 0)
 		return true;

@@ -113,7 +113,7 @@ static void mark_used(struct lookup *l, struct sts_cached *cached, int64_t now)
 {
 	struct err err;
 
-	if (l->waiting == NULL || now - cached->used < STS_REFRESH_S)
+	if (l->waiting == NULL || (cached->used <= now && now - cached->used < STS_REFRESH_S))
 		return;
 	cached->used = now;
 	(void)sts_cache_put(&l->all->cache, cached, &err);
@@ -259,7 +259,8 @@ static bool is_due(const struct sts_cached *cached, int64_t now)
 {
 	int64_t after = cached->policy.max_age / 2 < STS_REFRESH_S ? cached->policy.max_age / 2 : STS_REFRESH_S;
 
-	return now - cached->fetched >= after;
+	/* By a clock that was ahead it would be good for longer than its domain has said. */
+	return cached->fetched > now || now - cached->fetched >= after;
 }
 
 /* There is a policy, and this is its id. */

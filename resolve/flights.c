@@ -1,5 +1,6 @@
 #include "resolve/flights.h"
 
+#include "base/clock.h"
 #include "resolve/context.h"
 #include "resolve/packet.h"
 #include "resolve/settings.h"
@@ -13,6 +14,7 @@
 
 enum {
 	BUCKETS = 4096,
+	FLIGHTS_BACK_MS = 60 * 1000, /* by so much the machine's clock may be set back */
 	CLASS_IN = 1,
 	UB_BOGUS = 1,
 	UB_SECURE = 2,
@@ -41,6 +43,7 @@ struct flights {
 	struct flight *starting; /* the one that libunbound is just being asked; NULL once it has answered */
 	struct buf records;
 	struct flights_stats stats;
+	int64_t wall_ms; /* what the machine's clock said when it had just booted, as far as can be told now */
 };
 
 static struct flight **bucket_of(struct flights *flights, const char *name, unsigned type)
@@ -220,6 +223,19 @@ static struct flight *flight_new(struct flights *flights, const char *name, unsi
 	return f;
 }
 
+/*
+ * libunbound keeps what it knows until a time by the machine's clock: set back by a day, it would keep a failure for a day longer. Set
+ * forward it forgets by itself.
+ */
+static void look_at_clock(struct flights *flights)
+{
+	int64_t wall_ms = clock_wall_ms() - clock_boot_ms();
+	struct err err;
+
+	if (wall_ms > flights->wall_ms - FLIGHTS_BACK_MS || flights_flush(flights, &err) == 0)
+		flights->wall_ms = wall_ms;
+}
+
 void flights_ask(struct flights *flights, struct span name, unsigned type, struct flight_waiter *waiter, flight_done *done, void *arg)
 {
 	const struct dns_reply busy = {.code = E_UNAVAILABLE, .why = SPAN_LIT("the resolver has too many questions under way")};
@@ -228,6 +244,7 @@ void flights_ask(struct flights *flights, struct span name, unsigned type, struc
 
 	*waiter = (struct flight_waiter){0};
 	span_copy(name, text, sizeof(text));
+	look_at_clock(flights);
 	flights->stats.questions++;
 	f = flight_find(flights, text, type);
 	if (f != NULL) {
@@ -310,6 +327,7 @@ int flights_new(struct event_base *base, struct settings *settings, struct fligh
 		buf_init(&flights->records, DNS_RECORDS_MAX);
 		flights->base = base;
 		flights->settings = settings;
+		flights->wall_ms = clock_wall_ms() - clock_boot_ms();
 		if (buf_reserve(&flights->records, DNS_RECORDS_MAX) == NULL)
 			r = err_set(err, E_NOMEM, "no memory for answers");
 	}

@@ -193,7 +193,7 @@ static void intake_stats(struct daemon *daemon, struct master_stats *stats)
 	stats->connections = intake->session_count;
 	stats->total = intake->total;
 	intake->note[0] = '\0';
-	if (intake->over_until > clock_wall())
+	if (intake->over_until > clock_monotonic_ms() / 1000)
 		snprintf(intake->note, sizeof(intake->note), "sends more than it may: %s", intake->over);
 	else if (intake->waiting_count > 0)
 		snprintf(intake->note, sizeof(intake->note), "all sessions are taken; %u clients wait", (unsigned)intake->waiting_count);

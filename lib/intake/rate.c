@@ -28,7 +28,7 @@ static struct rate *slot_of(struct intake *intake, uint64_t account, int64_t hou
 /* Brought to this hour. */
 static struct rate *rate_now(struct session *s, int64_t *into)
 {
-	int64_t now = clock_wall(), hour = now / HOUR;
+	int64_t now = clock_monotonic_ms() / 1000, hour = now / HOUR;
 	struct rate *rate = slot_of(s->intake, s->account, hour);
 
 	if (rate->hour != hour) {
@@ -53,7 +53,7 @@ static void tell(struct session *s, struct rate *rate, const char *what, uint64_
 	struct intake *intake = s->intake;
 
 	snprintf(intake->over, sizeof(intake->over), "%s", s->user);
-	intake->over_until = clock_wall() + HOUR;
+	intake->over_until = clock_monotonic_ms() / 1000 + HOUR;
 	if (rate->told)
 		return;
 	rate->told = true; /* once an hour, not for each message */

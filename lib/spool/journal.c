@@ -3,8 +3,8 @@
  *
  *   magic u32 | kind u8 | zero 3 | length u32 (of all, padded) | payload | checksum 16 at the end
  *
- * The commit record's payload: lengths of content and envelope (u64 each) and the
- * check, a keyed BLAKE2b of id, lengths, content and envelope. Every record's own
+ * The commit record's payload: lengths of content and envelope (u64 each), the
+ * check, a keyed BLAKE2b of id, lengths, content and envelope, and how far the machine's clock was ahead of queue's. Every record's own
  * checksum covers the id, the offset and its bytes, so that none can be moved or
  * replayed; the commit record's covers the envelope as well. Readers find the commit
  * record from the end of the file: look-alikes in the content do not have the key.
@@ -29,6 +29,7 @@ enum {
 	COMMIT_SIZE = 64,
 	HASH_PIECE = 64 * 1024,
 	COMMIT_CHECK = RECORD_HEAD + 16,
+	COMMIT_AHEAD = COMMIT_CHECK + RECORD_MAC,
 	RECORDS_MAX = 100000,	   /* of one message */
 	TAIL_PIECE = 16 * 1024,	   /* read at once on the way back to the commit record */
 	TAIL_MAX = 128 * 1024 * 1024, /* given up after this much */
@@ -158,18 +159,19 @@ static int make_plain(int fd, uint64_t end, struct err *err)
 }
 
 static void commit_encode(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t content, struct span envelope,
-    const unsigned char check[RECORD_MAC], unsigned char record[COMMIT_SIZE])
+    int32_t ahead, const unsigned char check[RECORD_MAC], unsigned char record[COMMIT_SIZE])
 {
 	head_put(record, RECORD_COMMIT, COMMIT_SIZE);
 	put_le(record + RECORD_HEAD, content, 8);
 	put_le(record + RECORD_HEAD + 8, envelope.len, 8);
 	memcpy(record + COMMIT_CHECK, check, RECORD_MAC);
+	put_le(record + COMMIT_AHEAD, (uint32_t)ahead, 4);
 	record_mac(key, id, padded((size_t)content + envelope.len), record, COMMIT_SIZE, envelope,
 	    record + COMMIT_SIZE - RECORD_MAC);
 }
 
 int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
-    unsigned char check[16], struct err *err)
+    int32_t ahead, unsigned char check[16], struct err *err)
 {
 	static const unsigned char zeros[SPOOL_SLOT];
 	unsigned char record[COMMIT_SIZE] = {0};
@@ -180,7 +182,7 @@ int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64
 
 	if (r != 0)
 		return r;
-	commit_encode(key, id, content, envelope, check, record);
+	commit_encode(key, id, content, envelope, ahead, check, record);
 	r = write_all(fd, iov, 3, content, err);
 	if (r == 0)
 		r = make_plain(fd, padded(end) + sizeof(record), err);
@@ -285,6 +287,7 @@ static bool head_get(const unsigned char *record, unsigned *kind, size_t *len)
 struct commit {
 	uint64_t offset, content, envelope;
 	unsigned char check[RECORD_MAC];
+	int32_t ahead;
 	struct span wire; /* the envelope, pooled */
 };
 
@@ -300,6 +303,7 @@ static bool commit_fits(const unsigned char *record, uint64_t offset, struct com
 	out->content = get_le(record + RECORD_HEAD, 8);
 	out->envelope = get_le(record + RECORD_HEAD + 8, 8);
 	memcpy(out->check, record + COMMIT_CHECK, RECORD_MAC);
+	out->ahead = (int32_t)(uint32_t)get_le(record + COMMIT_AHEAD, 4);
 	return out->content <= offset && out->envelope > 0 && out->envelope <= SPOOL_ENVELOPE_MAX &&
 	       out->envelope <= offset - out->content && padded((size_t)(out->content + out->envelope)) == offset;
 }
@@ -416,6 +420,7 @@ static int read_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 		return err_set(err, E_CORRUPT, "the commit record or the envelope is damaged or missing");
 	out->content = commit.content;
 	memcpy(out->check, commit.check, RECORD_MAC);
+	out->ahead = commit.ahead;
 	r = spool_envelope_decode(commit.wire, pool, &out->envelope, err);
 	if (r == 0 && content_too)
 		r = hash_message(fd, id, key, commit.content, commit.wire, check, err);

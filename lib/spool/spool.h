@@ -86,10 +86,10 @@ int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_enve
  * Writes envelope and commit record behind content (bytes 0..content, already in
  * the file), cuts off what is behind them, then syncs the file. Reads the
  * content once for its checksum. check: the first 16 bytes of the checksum, the
- * delivery key together with where a copy goes. Any failure is final: discard the file.
+ * delivery key together with where a copy goes. ahead: as in spool_file. Any failure is final: discard the file.
  */
 int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content,
-    struct span envelope, unsigned char check[16], struct err *err);
+    struct span envelope, int32_t ahead, unsigned char check[16], struct err *err);
 
 enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED, SPOOL_EXPIRED,
 	SPOOL_HOLD, SPOOL_RELEASE, SPOOL_DSN_SENT, SPOOL_WARNED,
@@ -106,7 +106,7 @@ struct spool_record {
 	enum spool_status status;
 	uint32_t recipient;   /* UINT32_MAX: the whole message */
 	uint32_t attempts;
-	int64_t when;	      /* seconds since 1970 */
+	int64_t when;	      /* seconds since 1970, by queue's own clock; and so is next */
 	int64_t next;	      /* of SPOOL_DEFERRED */
 	struct span text;     /* "451 4.2.0 ..." */
 };
@@ -125,6 +125,7 @@ struct spool_file {
 	uint64_t id;
 	uint64_t content; /* bytes */
 	unsigned char check[16];
+	int32_t ahead; /* seconds: how far `arrived`, by the machine's clock, was ahead of queue's own when it was committed */
 	struct spool_envelope envelope;
 	struct spool_record *records; /* in order of writing; a torn tail is left out */
 	size_t record_count;
@@ -138,6 +139,31 @@ struct spool_file {
  */
 int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too,
     struct pool *pool, struct spool_file *out, struct err *err);
+
+/* ---- clock.c: queue's own clock, as it was when it was last written down ---- */
+
+enum {
+	SPOOL_BOOT_MAX = 64,
+	SPOOL_CLOCK_SIZE = 256,
+	SPOOL_CLOCK_SAVE_MS = 600 * 1000, /* it is never older than that when queue ends, however it ends */
+	SPOOL_CLOCK_OFF_MS = 86400 * 1000, /* a machine that was off was off for no longer, as far as queue is concerned */
+};
+
+struct spool_clock {
+	int64_t queue_ms, wall_ms;   /* since 1970: its own time, and that of the machine's clock */
+	int64_t since_boot_ms;	     /* of the machine, also while it slept */
+	char boot[SPOOL_BOOT_MAX];   /* another at each boot of the machine: letters, digits and '-'; empty: not known */
+};
+
+/* E_SYNTAX, E_NOMEM. */
+int spool_clock_encode(const struct spool_clock *clock, const unsigned char key[SPOOL_KEY], struct buf *out);
+/* E_CORRUPT. */
+int spool_clock_decode(struct span text, const unsigned char key[SPOOL_KEY], struct spool_clock *out, struct err *err);
+/*
+ * Queue's time when it is started again. While the machine has been up all the time its own count of that says it, exactly. Else only
+ * the machine's clock knows, which may be wrong: it is believed from SPOOL_CLOCK_SAVE_MS to SPOOL_CLOCK_OFF_MS. now: but for queue_ms.
+ */
+int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now);
 
 /* ---- paused.c: destinations that are paused ---- */
 

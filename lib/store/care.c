@@ -114,7 +114,7 @@ int store_purge_surplus(struct store *store, struct err *err)
 
 /* ---- what is of use for a time only ---- */
 
-enum { TIDY_EVERY = 86400, TIDY_BATCH = 1000 };
+enum { TIDY_EVERY = 86400, TIDY_STEP = 2 * TIDY_EVERY, TIDY_BATCH = 1000 };
 
 #define TIDY_KEY SPAN_LIT("T")
 
@@ -260,13 +260,23 @@ static int purge_all(struct store *store, int64_t before, bool (*stop)(void), st
 	return r;
 }
 
+/*
+ * By what time the age of things is told. A clock that is a month ahead must not take what could have been undone: no more than TIDY_STEP
+ * has passed since the last time, and what nobody has opened for longer is tidied wholly a day later.
+ */
+static int64_t counted_time(int64_t now, int64_t last)
+{
+	return last > 0 && now - last > TIDY_STEP ? last + TIDY_STEP : now;
+}
+
 int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), struct err *err)
 {
-	int64_t now = clock_wall(), last;
+	int64_t wall = clock_wall(), now, last;
 	int r = tidied_at(store, &last, err);
 
-	if (r != 0 || (last <= now && now - last < TIDY_EVERY))
+	if (r != 0 || (last <= wall && wall - last < TIDY_EVERY))
 		return r;
+	now = counted_time(wall, last);
 	r = purge_all(store, now - (int64_t)undo_days * 86400, stop, err);
 	if (r == 0)
 		r = prune(store, DB_DELIVERED, STORE_KEY, delivered_when, now - (int64_t)DELIVERED_KEEP_DAYS * 86400, false, stop, err);
@@ -274,7 +284,7 @@ int store_tidy(struct store *store, unsigned undo_days, bool (*stop)(void), stru
 		r = prune(store, DB_LOG, 12, log_when, now - (int64_t)LOG_KEEP_DAYS * 86400, true, stop, err);
 	if (r == 0 && (stop == NULL || !stop()))
 		r = orphans_remove(store, err);
-	return r == 0 && (stop == NULL || !stop()) ? note_tidied(store, now, err) : r;
+	return r == 0 && (stop == NULL || !stop()) ? note_tidied(store, wall, err) : r;
 }
 
 /* ---- rebuild ---- */

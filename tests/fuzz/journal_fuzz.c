@@ -146,7 +146,7 @@ static void write_and_damage(struct span input)
 	if (spool_envelope_encode(&envelope, &wire) == 0) {
 		w.envelope = buf_span(&wire);
 		put(fd, w.content, 0);
-		fuzz_assert(spool_commit(fd, id, key, w.content.len, w.envelope, w.check, &err) == 0);
+		fuzz_assert(spool_commit(fd, id, key, w.content.len, w.envelope, 0, w.check, &err) == 0);
 		fuzz_assert(fchmod(fd, 0700) == 0);
 		while (input.len > 0)
 			run_line(fd, fuzz_until(&input, '\n'), &w);

@@ -97,7 +97,7 @@ static void make_message(unsigned long i, struct buf *wire)
 	if (write(fd, content, (size_t)len) != len)
 		fail("write");
 	buf_clear(wire);
-	if (spool_envelope_encode(&envelope, wire) != 0 || spool_commit(fd, id, fill.key, (uint64_t)len, buf_span(wire), check, &err) != 0 ||
+	if (spool_envelope_encode(&envelope, wire) != 0 || spool_commit(fd, id, fill.key, (uint64_t)len, buf_span(wire), 0, check, &err) != 0 ||
 	    spool_append(fd, id, fill.key, &record, 1, false, &err) != 0)
 		fail(err.text);
 	close(fd);

@@ -59,7 +59,7 @@ static int spool_run(void *state)
 	if (r == 0)
 		r = spool_envelope_encode(&e, &wire);
 	if (r == 0)
-		r = spool_commit(s->fd, 7, key, MAIL, buf_span(&wire), check, &err);
+		r = spool_commit(s->fd, 7, key, MAIL, buf_span(&wire), 0, check, &err);
 	if (r == 0)
 		r = spool_append(s->fd, 7, key, &record, 1, false, &err);
 	if (r == 0)

@@ -254,6 +254,27 @@ static void what_queue_does_not_take_is_tried_for_a_day(void **state)
 	assert_int_equal(records(STATE_REPORTS), 0);
 }
 
+/* What was counted and put off while the clock was a month ahead. */
+static void a_clock_that_is_set_back_delays_nothing(void **state)
+{
+	(void)state;
+	queue.code = E_BUSY;
+	now += 30 * DAY;
+	note("a.test", TLSRPT_SUCCESS);
+	turn();
+	close_now();
+	turn();
+	assert_int_equal(queue.mails, 1);
+	queue.code = 0;
+	now -= 30 * DAY;
+	pass_time(120);
+	assert_int_equal(queue.mails, 2);
+	assert_int_equal(records(STATE_REPORTS), 0);
+	note("b.test", TLSRPT_SUCCESS);
+	pass_time(DAY + REPORT_DELAY_MAX_S);
+	assert_int_equal(queue.mails, 3);
+}
+
 static void what_queue_does_not_answer_is_tried_again(void **state)
 {
 	(void)state;
@@ -437,6 +458,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_day_is_closed_after_midnight, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_day_that_ended_while_nobody_was_there, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_queue_does_not_take_is_tried_for_a_day, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_clock_that_is_set_back_delays_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_queue_does_not_answer_is_tried_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(who_asks_for_none, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_dns_cannot_tell_is_asked_again, setup, teardown),

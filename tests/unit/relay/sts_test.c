@@ -422,6 +422,23 @@ static void it_is_looked_at_again(void **state)
 	assert_int_equal(changes, 1);
 }
 
+static void a_clock_that_was_ahead_does_not_keep_it_for_longer(void **state)
+{
+	struct sts_cached found;
+
+	(void)state;
+	later = 40 * DAY;
+	ask("a.test");
+	later = 0;
+	ask("a.test");
+	run_dry();
+	assert_policy("1", 2);
+	assert_int_equal(sts_cache_get(sts_lookups_cache(lookups), "a.test", clock_wall(), &found), 0);
+	assert_in_range(found.fetched, clock_wall() - 60, clock_wall());
+	ask("a.test");
+	assert_policy("1", 2);
+}
+
 static void it_is_kept_fresh_without_mail(void **state)
 {
 	(void)state;
@@ -519,6 +536,7 @@ int main(void)
 	    TEST(it_is_fetched_once),
 	    TEST(neither_dns_nor_the_web_takes_it_away),
 	    TEST(another_id_is_fetched),
+	    TEST(a_clock_that_was_ahead_does_not_keep_it_for_longer),
 	    TEST(a_failure_is_remembered_for_a_while),
 	    TEST(many_ask_once),
 	    TEST(mail_does_not_wait_for_a_slow_host),

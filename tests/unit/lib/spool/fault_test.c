@@ -45,7 +45,7 @@ static int teardown(void **state)
 
 static int commit(void)
 {
-	return spool_commit(fd, ID, key, CONTENT, buf_span(&envelope), check, &err);
+	return spool_commit(fd, ID, key, CONTENT, buf_span(&envelope), 0, check, &err);
 }
 
 static int look(struct spool_file *out)

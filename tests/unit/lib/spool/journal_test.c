@@ -45,7 +45,7 @@ static int setup_committed(void **state)
 
 	setup(state);
 	f = *state;
-	assert_int_equal(spool_commit(f->fd, ID, key, CONTENT, buf_span(&f->envelope), f->check, &f->err), 0);
+	assert_int_equal(spool_commit(f->fd, ID, key, CONTENT, buf_span(&f->envelope), 0, f->check, &f->err), 0);
 	return 0;
 }
 
@@ -173,7 +173,7 @@ static void what_was_never_committed_is_told_from_damage(void **state)
 	struct spool_file file;
 
 	assert_int_equal(look(f, &file), E_NOTFOUND);
-	assert_int_equal(spool_commit(f->fd, ID, key, CONTENT + 1, buf_span(&f->envelope), f->check, &f->err), E_CORRUPT);
+	assert_int_equal(spool_commit(f->fd, ID, key, CONTENT + 1, buf_span(&f->envelope), 0, f->check, &f->err), E_CORRUPT);
 	assert_int_equal(look(f, &file), E_NOTFOUND);
 	assert_int_equal(ftruncate(f->fd, 0), 0);
 	assert_int_equal(look(f, &file), E_NOTFOUND);
@@ -187,7 +187,7 @@ static void bytes_behind_the_content_are_cut(void **state)
 	struct fixture *f = *state;
 	struct spool_file file;
 
-	assert_int_equal(spool_commit(f->fd, ID, key, 10, buf_span(&f->envelope), f->check, &f->err), 0);
+	assert_int_equal(spool_commit(f->fd, ID, key, 10, buf_span(&f->envelope), 0, f->check, &f->err), 0);
 	assert_int_equal(look(f, &file), 0);
 	assert_int_equal(file.content, 10);
 	assert_int_equal(size_of(f), (10 + buf_len(&f->envelope) + 63) / 64 * 64 + 64);
@@ -220,7 +220,7 @@ static void a_file_used_again_holds_the_new_message_alone(void **state)
 	assert_int_equal(spool_retire(f->fd, &rested, &f->err), 0);
 	assert_true(rested);
 	assert_int_equal(pwrite(f->fd, next, sizeof(next) - 1, 0), sizeof(next) - 1);
-	assert_int_equal(spool_commit(f->fd, ID + 1, key, sizeof(next) - 1, buf_span(&f->envelope), f->check, &f->err), 0);
+	assert_int_equal(spool_commit(f->fd, ID + 1, key, sizeof(next) - 1, buf_span(&f->envelope), 0, f->check, &f->err), 0);
 	assert_int_equal(spool_read(f->fd, ID + 1, key, true, f->pool, &file, &f->err), 0);
 	assert_int_equal(file.content, sizeof(next) - 1);
 	assert_int_equal(file.record_count, 0);
@@ -229,7 +229,7 @@ static void a_file_used_again_holds_the_new_message_alone(void **state)
 	assert_int_equal(spool_retire(f->fd, &rested, &f->err), 0);
 	memset(big, 'b', sizeof(big));
 	assert_int_equal(pwrite(f->fd, big, sizeof(big), 0), sizeof(big));
-	assert_int_equal(spool_commit(f->fd, ID + 2, key, sizeof(big), buf_span(&f->envelope), f->check, &f->err), 0);
+	assert_int_equal(spool_commit(f->fd, ID + 2, key, sizeof(big), buf_span(&f->envelope), 0, f->check, &f->err), 0);
 	assert_int_equal(spool_read(f->fd, ID + 2, key, true, f->pool, &file, &f->err), 0);
 	assert_int_equal(file.content, sizeof(big));
 	assert_int_equal(spool_read(f->fd, ID, key, true, f->pool, &file, &f->err), E_NOTFOUND);
@@ -374,7 +374,7 @@ static void look_alikes_in_the_content_do_nothing(void **state)
 		all += len;
 	}
 	assert_int_equal(pwrite(f->fd, many, all, 0), all);
-	assert_int_equal(spool_commit(f->fd, ID, key, all, buf_span(&f->envelope), f->check, &f->err), 0);
+	assert_int_equal(spool_commit(f->fd, ID, key, all, buf_span(&f->envelope), 0, f->check, &f->err), 0);
 	append(f, SPOOL_DELIVERED, 0, "250 ok");
 	assert_int_equal(look(f, &file), 0);
 	assert_int_equal(file.content, all);
@@ -407,10 +407,25 @@ static void many_records_are_all_read(void **state)
 	free(many);
 }
 
+/* And the four octets of it were zero in files of earlier releases. */
+static void how_far_the_clock_was_ahead_is_read(void **state)
+{
+	static const int32_t all[] = {0, 86400, -86400, INT32_MAX, INT32_MIN};
+	struct fixture *f = *state;
+	struct spool_file file;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		assert_int_equal(spool_commit(f->fd, ID, key, CONTENT, buf_span(&f->envelope), all[i], f->check, &f->err), 0);
+		assert_int_equal(look(f, &file), 0);
+		assert_int_equal(file.ahead, all[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(what_was_committed_is_read, setup_committed, teardown),
+	    cmocka_unit_test_setup_teardown(how_far_the_clock_was_ahead_is_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(records_are_read_in_order, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(what_an_administrator_has_said_is_read, setup_committed, teardown),
 	    cmocka_unit_test_setup_teardown(what_was_never_committed_is_told_from_damage, setup, teardown),

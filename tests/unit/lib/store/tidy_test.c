@@ -83,6 +83,26 @@ static void old_keys_and_changes_go_once_a_day(void **state)
 	assert_int_equal(store_check(f->store, NULL, NULL), 0);
 }
 
+/* As if the clock were forty days ahead: what was kept since then is not of forty days ago. */
+static void a_clock_that_is_ahead_takes_little(void **state)
+{
+	struct fixture *f = *state;
+	int64_t now = clock_wall(), last = now - 40 * DAY;
+
+	begin(f, true);
+	ok(f, tidied_put(f->txn, last, &f->err));
+	commit(f);
+	add_delivered(f, 3, last);
+	add_delivered(f, 5, last - DELIVERED_KEEP_DAYS * DAY);
+	ok(f, store_tidy(f->store, 14, NULL, &f->err));
+	assert_int_equal(entries(f, DB_DELIVERED), 3);
+	begin(f, true);
+	ok(f, tidied_put(f->txn, now - DAY, &f->err));
+	commit(f);
+	ok(f, store_tidy(f->store, 14, NULL, &f->err));
+	assert_int_equal(entries(f, DB_DELIVERED), 0);
+}
+
 static bool at_once(void)
 {
 	return true;
@@ -252,6 +272,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(old_keys_and_changes_go_once_a_day, fixture_untidied, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_clock_that_is_ahead_takes_little, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(one_that_has_to_end_leaves_the_rest_to_the_next, fixture_untidied, fixture_close),
 	    cmocka_unit_test_setup_teardown(what_was_cut_short_more_than_a_day_ago_goes, fixture_untidied, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_draft_that_was_taken_for_an_orphan_is_not_filed, fixture_untidied, fixture_close),

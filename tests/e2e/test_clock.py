@@ -1,0 +1,197 @@
+"""
+The clock of the machine is set while the suite runs, and while it does not: mail in the queue neither ends nor waits for that. The daemons are
+those of the suite, linked with a clock that a test can set (tests/plant/clock-set.c).
+"""
+import os
+import re
+import struct
+import time
+
+import pytest
+
+import mailwain
+from mailwain import BUILD, Instance, until
+from remote import remote_host
+from test_submission import client, newest
+
+PLANT = os.path.join(BUILD, "plant", "clock-set")
+CLOCK = os.path.join(PLANT, "clock")
+DAY = 86400
+ALICE = "alice@example.com"
+
+
+def set_clock(seconds, passed=0):
+    """So much later than it is; passed: by that much the count since boot, too."""
+    with open(CLOCK, "r+b") as f:
+        f.write(struct.pack("=qq", seconds * 1000, passed * 1000))
+
+
+@pytest.fixture(scope="module")
+def remote():
+    with remote_host() as r:
+        yield r
+
+
+@pytest.fixture(scope="module")
+def suite(remote):
+    with open(CLOCK, "wb") as f:
+        f.write(bytes(16))
+    before, mailwain.BIN = mailwain.BIN, os.path.join(PLANT, "bin", "mailwain")
+    try:
+        with Instance(['transport "*" { host %s }' % remote.place, "queue-retry-first 1s", "queue-retry-max 1s"]).running("alice", "bob") as i:
+            yield i
+    finally:
+        mailwain.BIN = before
+
+
+@pytest.fixture(autouse=True)
+def put_off(remote, suite):
+    """Nothing waits, nobody takes mail, and the clock is right."""
+    set_clock(0)
+    for row in suite.rows("queue", "list"):
+        suite.mw("queue", "delete", row["id"], check=False)
+    remote.answers, remote.messages = {"RCPT": "450 4.2.0 not now"}, []
+
+
+def send(suite, to="x@far.test", parameters="", subject="x"):
+    c = client(suite)
+    c.expect("MAIL FROM:<%s>%s" % (ALICE, parameters), 250)
+    c.expect("RCPT TO:<%s>" % to, 250)
+    c.expect("DATA", 354)
+    qid = c.expect("Subject: %s\r\n\r\nHello.\r\n." % subject, 250).split()[-1]
+    c.close()
+    return qid
+
+
+def attempts(suite, qid):
+    """0: it is not in the queue."""
+    return max((r["attempts"] for r in suite.rows("queue", "show", qid)), default=0) if row(suite, qid) else 0
+
+
+def row(suite, qid):
+    return next((r for r in suite.rows("queue", "list") if r["id"] == qid), None)
+
+
+def tried_again(suite, qid, times=1):
+    """By itself, so many times more."""
+    before = attempts(suite, qid)
+    until(lambda: attempts(suite, qid) >= before + times, what="it is not tried again")
+
+
+def jumps(suite):
+    return [line for line in suite.log().splitlines() if "clock_jumped" in line]
+
+
+def jump(suite, seconds, **kw):
+    """Until the queue has noticed."""
+    before = len(jumps(suite))
+    set_clock(seconds, **kw)
+    return until(lambda: jumps(suite)[before:], what="nobody has noticed")[0]
+
+
+def deliver(suite, subject):
+    """To an account of the suite's own; its id."""
+    qid = send(suite, "bob@example.com", subject=subject)
+    assert subject in newest(suite, "bob", subject)
+    return qid
+
+
+def busy(suite):
+    """Seconds of a processor that all daemons have had."""
+    ticks = 0
+    for pid in suite.daemons().values():
+        with open("/proc/%d/stat" % pid) as f:
+            ticks += sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_month_ahead_ends_no_message(suite):
+    qid = send(suite)
+    until(lambda: attempts(suite, qid) >= 1)
+    told = jump(suite, 30 * DAY)
+    assert abs(int(re.search(r" seconds=(\d+) while=running", told)[1]) - 30 * DAY) <= 1, told
+    tried_again(suite, qid)
+    waiting = row(suite, qid)
+    assert abs(waiting["arrived"] - time.time() - 30 * DAY) < 60 and abs(waiting["next"] - time.time() - 30 * DAY) < 60
+    assert not [r for r in suite.rows("queue", "list", "--older", "1h") if r["id"] == qid]
+    suite.stop()
+    suite.start()
+    tried_again(suite, qid)
+    jump(suite, 0)
+    tried_again(suite, qid)
+    assert "queue_expired" not in suite.log() and "queue_dsn" not in suite.log()
+
+
+def test_a_jump_while_it_is_stopped(suite, remote):
+    qid = send(suite)
+    tried_again(suite, qid, 2)  # queue has seen the clock since it was right again
+    for seconds in 30 * DAY, -DAY, 1000 - int(time.time()):
+        suite.stop()
+        before = len(jumps(suite))
+        set_clock(seconds)
+        suite.start()
+        assert "while=stopped" in until(lambda: jumps(suite)[before:], what="nobody has noticed")[0]
+        tried_again(suite, qid)
+    assert "queue_expired" not in suite.log() and "queue_dsn" not in suite.log()
+    remote.answers = {}
+    until(lambda: row(suite, qid) is None)
+    assert len(remote.messages) == 1
+
+
+def test_mail_flows_whatever_the_clock_says(suite):
+    ids = [deliver(suite, "it is right")]
+    waiting = send(suite)
+    for name, seconds in ("a day ago", -DAY), ("1970", 1000 - int(time.time())), ("ten years ahead", 3650 * DAY), ("right again", 0):
+        jump(suite, seconds)
+        ids.append(deliver(suite, name))
+        tried_again(suite, waiting)
+        begun, at = busy(suite), time.monotonic()
+        until(lambda: time.monotonic() - at > 0.5)
+        assert busy(suite) - begun < 0.3, "something spins: " + name
+    assert len(set(ids)) == len(ids), "an id is given twice"
+
+
+def test_ids_ascend_over_a_start_with_an_empty_spool(suite):
+    before = deliver(suite, "the last one of that day")
+    suite.wait_empty()
+    suite.stop()
+    set_clock(-DAY)
+    suite.start()
+    assert deliver(suite, "the first one of the day before") > before
+
+
+def test_what_arrives_under_a_wrong_clock_has_its_age_all_the_same(suite):
+    jump(suite, 1000 - int(time.time()))
+    qid = send(suite)
+    until(lambda: attempts(suite, qid) >= 1)
+    suite.stop()
+    set_clock(0)
+    suite.start()
+    tried_again(suite, qid)
+    assert abs(row(suite, qid)["arrived"] - time.time()) < 60
+    assert "queue_expired" not in suite.log()
+
+
+def test_a_wish_waits_no_longer_than_was_asked(suite):
+    qid = send(suite, "bob@example.com", " HOLDFOR=2", subject="held for some seconds")
+    set_clock(-DAY)
+    assert "held for some seconds" in newest(suite, "bob", "held for some seconds")
+    until(lambda: row(suite, qid) is None)
+
+
+def test_a_wish_has_come_when_the_clock_says_so(suite):
+    qid = send(suite, "bob@example.com", " HOLDFOR=%d" % DAY, subject="held for a day")
+    assert row(suite, qid)["status"] == "scheduled"
+    send(suite)  # what is tried every second lets queue see the clock at once
+    set_clock(DAY + 60)
+    assert "held for a day" in newest(suite, "bob", "held for a day")
+
+
+def test_time_that_has_passed_counts(suite):
+    """The same as in the first test, but for the machine: were it not for the count since boot, that test could not tell."""
+    qid = send(suite)
+    until(lambda: attempts(suite, qid) >= 1)
+    set_clock(30 * DAY, passed=30 * DAY)
+    suite.mw("queue", "flush", "--all")
+    until(lambda: row(suite, qid) is None, what="it was not given up")
+    assert "queue_expired" in suite.log()
