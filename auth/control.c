@@ -149,15 +149,6 @@ static void hash_then_store(struct request *q, bool add)
 	}
 }
 
-/* A line of the exported directory must be able to end with it. */
-static bool is_name(struct span name)
-{
-	for (size_t i = 0; i < name.len; i++)
-		if ((unsigned char)name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
-			return false;
-	return name.len <= DIRECTORY_NAME_MAX;
-}
-
 static void account_add(struct request *q)
 {
 	struct span quota = request_option(q, "--quota"), name = request_option(q, "--name");
@@ -170,11 +161,10 @@ static void account_add(struct request *q)
 		control_reply_done(q->reply, EX_USAGE, "--quota takes a size such as 500M or 5G");
 		return;
 	}
-	if (!is_name(name)) {
+	if (!account_set_name(&q->account, name)) {
 		control_reply_done(q->reply, EX_USAGE, "--name takes up to %d octets without control characters", DIRECTORY_NAME_MAX);
 		return;
 	}
-	span_copy(name, q->account.name, sizeof(q->account.name));
 	kind = directory_find(q->auth->directory, span_str(q->account.address), &other, NULL);
 	if (!auth_domain_is_ours(q->auth, span_str(domain)))
 		control_reply_done(q->reply, EX_DATAERR, "%s is not a domain of this server; `mailwain domain add %s` makes it one",

@@ -248,6 +248,18 @@ int directory_account_add(struct directory *d, struct account *account, struct e
 	return directory_change_end(d, txn, r, err);
 }
 
+bool account_set_name(struct account *account, struct span name)
+{
+	name = span_trim(name);
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
+			return false;
+	if (name.len > DIRECTORY_NAME_MAX)
+		return false;
+	span_copy(name, account->name, sizeof(account->name));
+	return true;
+}
+
 int directory_account_put(struct directory *d, const struct account *account, struct err *err)
 {
 	MDB_txn *txn;

@@ -51,6 +51,12 @@ struct account {
 	char senders[DIRECTORY_SENDERS_MAX + 1]; /* what it may send as beside its own addresses: sender.c */
 };
 
+/*
+ * A person's name, without blanks around it, or nothing. False, and nothing is changed: more than DIRECTORY_NAME_MAX octets, or control
+ * characters; a line of the exported directory must be able to end with it.
+ */
+bool account_set_name(struct account *account, struct span name);
+
 /* path: a directory that exists. */
 int directory_open(const char *path, struct directory **out, struct err *err);
 void directory_close(struct directory **directory);

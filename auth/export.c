@@ -195,7 +195,8 @@ static int import_account(struct auth *auth, struct span line, struct err *err)
 		struct span all = span_trim(line), word = next_word(&line);
 
 		if (span_startswith(all, SPAN_LIT("name="))) {
-			span_copy(span_from(all, 5), account.name, sizeof(account.name));
+			if (!account_set_name(&account, span_from(all, 5)))
+				r = err_set(err, E_SYNTAX, "the name has control characters, or more than %d octets", DIRECTORY_NAME_MAX);
 			break;
 		}
 		r = take_word(word, &account, err);

@@ -177,6 +177,19 @@ static bool is_to_be_renamed(const struct mime_part *part, struct span encoding)
 	return (span_startscase(encoding, SPAN_LIT("8bit")) || span_startscase(encoding, SPAN_LIT("binary"))) && !is_signed(part);
 }
 
+static size_t end_of(const struct mime_part *part)
+{
+	return part->body_offset + part->body_size;
+}
+
+/* A message without a body within another ends with the line end that stands before the boundary: the encoded one has none. */
+static bool has_no_end(const struct mime_converter *c, const struct mime_part *part)
+{
+	size_t end = end_of(part);
+
+	return end < c->message.len && c->message.ptr[end] != '\r' && c->message.ptr[end] != '\n';
+}
+
 static void plan_leaf(struct mime_converter *c, const struct mime_part *part)
 {
 	struct span body = span_sub(c->message, part->body_offset, part->body_size), encoding = encoding_of(c, part);
@@ -196,6 +209,8 @@ static void plan_leaf(struct mime_converter *c, const struct mime_part *part)
 		s->from = from;
 		s->to = to;
 	}
+	if (has_no_end(c, part))
+		plan(c, HOW_LINE, SPAN_LIT("\r\n"));
 }
 
 /*
@@ -223,11 +238,6 @@ static bool is_composite(const struct mime_part *part)
 	if (part->first_child == NULL)
 		return false;
 	return part->kind == MIME_MULTIPART || !span_caseeq(part->content.subtype, SPAN_LIT("global"));
-}
-
-static size_t end_of(const struct mime_part *part)
-{
-	return part->body_offset + part->body_size;
 }
 
 /* Behind a part: what comes before its next sibling, or before its parent's end, and so on upwards. The next part to look at. */

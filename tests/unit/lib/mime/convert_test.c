@@ -96,6 +96,9 @@ static void parts_within_parts(void **state)
 		MIXED "\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: y\r\n" VERSION QP "\r\n=C3=A9\r\n--b--\r\n", CHANGED},
 	    {MIXED "\r\n--b\r\nContent-Type: message/global\r\n\r\nSubject: \303\251\r\n\r\nx\r\n--b--\r\n",
 		MIXED "\r\n--b\r\nContent-Type: message/global\r\n" B64 "\r\nU3ViamVjdDogw6kNCg0KeA==\r\n--b--\r\n", CHANGED},
+	    /* without a body: the line end behind its header section is the boundary's */
+	    {MIXED "\r\n--b\r\nContent-Type: message/global\r\n\r\nSubject: \303\251\r\n\r\n--b--\r\n",
+		MIXED "\r\n--b\r\nContent-Type: message/global\r\n" B64 "\r\nU3ViamVjdDogw6kNCg0K\r\n--b--\r\n", CHANGED},
 	    {MIXED "\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: \303\251\r\n\r\nx\r\n--b--\r\n", NULL, LEFT},
 	    /* outside of all parts */
 	    {MIXED "\r\n\303\251\r\n--b\r\n\r\nx\r\n--b--\r\n\303\r\n", MIXED "\r\n--b\r\n\r\nx\r\n--b--\r\n", CHANGED | LEFT_OUT},
