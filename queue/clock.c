@@ -162,13 +162,14 @@ int queue_clock_start(struct queue *queue, struct err *err)
 	struct queue_clock *clock = &queue->clock;
 	struct timeval tv = {.tv_sec = CLOCK_LOOK_S};
 	struct spool_clock before, c;
+	int64_t extra_ms;
 
 	now(clock, &c);
 	clock->base_ms = c.wall_ms - c.since_boot_ms;
 	clock->ahead_ms = 0;
 	if (load(queue, &before) == 0) {
-		clock->base_ms = spool_clock_resume(&before, &c) - c.since_boot_ms;
-		clock->ahead_ms = before.wall_ms - before.queue_ms;
+		clock->base_ms = spool_clock_resume(&before, &c, &extra_ms) - c.since_boot_ms;
+		clock->ahead_ms = before.wall_ms - before.queue_ms - extra_ms;
 	}
 	look(queue, "stopped");
 	clock->timer = event_new(daemon_base(queue->daemon), -1, EV_PERSIST, on_timer, queue);

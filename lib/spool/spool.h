@@ -171,8 +171,9 @@ int spool_clock_decode(struct span text, const unsigned char key[SPOOL_KEY], str
 /*
  * Queue's time when it is started again. While the machine has been up all the time its own count of that says it, exactly. Else only
  * the machine's clock knows, which may be wrong: it is believed from SPOOL_CLOCK_SAVE_MS to SPOOL_CLOCK_OFF_MS. now: but for queue_ms.
+ * extra_ms: so much more than that clock says was counted, of a machine that was off for a moment; nobody has set its clock for that.
  */
-int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now);
+int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now, int64_t *extra_ms);
 
 /* ---- paused.c: destinations that are paused ---- */
 
