@@ -403,7 +403,7 @@ static void check_now(struct login *login, const struct password_ask *ask, struc
 	int r = password_check(login->auth->passwords, ask, password, on_checked, login);
 
 	if (r == E_TOOBIG) /* it came before there was a limit, or with a copy of the directory; or the password is very long */
-		login_end(login, E_LIMIT, "its imported hash costs too much to be checked: give the account a new password");
+		login_end(login, E_LIMIT, "its imported hash costs too much to be checked: give the account a new password with `mailwain account passwd`");
 	else if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }
