@@ -225,7 +225,7 @@ static void count_check(struct defence *d, struct attempt *a, int64_t now_ms)
 	a->counted = true;
 }
 
-const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms)
+static const char *look(struct defence *d, struct attempt *a, int64_t now_ms)
 {
 	a->may_wait = false;
 	if (a->known)
@@ -245,7 +245,7 @@ const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms)
 
 const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 {
-	const char *refused = defence_look(d, a, now_ms);
+	const char *refused = look(d, a, now_ms);
 
 	if (refused == NULL && !a->known)
 		count_check(d, a, now_ms);

@@ -402,10 +402,13 @@ static void check_now(struct login *login, const struct password_ask *ask, struc
 {
 	int r = password_check(login->auth->passwords, ask, password, on_checked, login);
 
-	if (r == E_TOOBIG) /* it came before there was a limit, or with a copy of the directory; or the password is very long */
-		login_end(login, E_LIMIT, "its imported hash costs too much to be checked: give the account a new password");
-	else if (r != 0)
+	if (r == E_TOOBIG) { /* it came before there was a limit, or with a copy of the directory; or the password is very long */
+		/* Counted as if it were wrong: whoever sends long ones must not fill the log with what an administrator should read. */
+		(void)defence_wrong(login->auth->defence, &login->attempt, clock_monotonic_ms());
+		login_end(login, E_LIMIT, "its imported hash costs too much to be checked: give the account a new password with `mailwain account passwd`");
+	} else if (r != 0) {
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
+	}
 }
 
 static void check(struct login *login, struct span password)

@@ -353,14 +353,17 @@ void system_connect(struct system_users *users, int fd)
 
 int system_account_make(struct auth *auth, struct span address, const struct system_user *user, struct account *out, struct err *err)
 {
+	char name[sizeof(user->name)];
+	size_t len = 0;
 	int r;
 
 	*out = (struct account){.quota = UINT64_MAX, .system = true};
 	span_copy(address, out->address, sizeof(out->address));
-	/* What a line of the exported directory could not end with is left out. */
-	for (size_t i = 0, len = 0; user->name[i] != '\0'; i++)
+	/* What an account's name may not have is left out. */
+	for (size_t i = 0; user->name[i] != '\0'; i++)
 		if ((unsigned char)user->name[i] >= ' ' && user->name[i] != 0x7f)
-			out->name[len++] = user->name[i];
+			name[len++] = user->name[i];
+	account_set_name(out, span_of(name, len));
 	r = directory_account_add(auth->directory, out, err);
 	if (r != 0)
 		log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(err));

@@ -120,14 +120,15 @@ static int make_late(const struct place *place, const char *path, const char *us
 	gid_t gid = 0;
 	int r = walk_parents(path, false, err);
 
-	snprintf(new, sizeof(new), "%s.new", path);
-	rmdir(new);
 	if (r == 0 && geteuid() == 0)
 		r = init_user(user_prefix, place->user, &uid, &gid, err);
-	if (r == 0 && mkdir(new, 0700) != 0)
+	if (r != 0)
+		return r;
+	snprintf(new, sizeof(new), "%s.new", path);
+	rmdir(new); /* of a start that a power cut ended */
+	if (mkdir(new, 0700) != 0)
 		return err_set_errno(err, errno, "mkdir %s", new);
-	if (r == 0)
-		r = init_own(new, uid, gid, place->mode, err);
+	r = init_own(new, uid, gid, place->mode, err);
 	if (r == 0 && rename(new, path) != 0)
 		r = err_set_errno(err, errno, "%s", path);
 	if (r == 0)

@@ -330,7 +330,7 @@ static void on_committed(struct disk_job *job)
 {
 	struct commit *commit = job->arg;
 	struct queue *queue = commit->queue;
-	struct spool_file file = {.id = job->id, .content = job->content, .ahead = job->ahead, .envelope = commit->envelope};
+	struct spool_file file = {.id = job->id, .content = job->commit.content, .ahead = job->commit.ahead, .envelope = commit->envelope};
 	uint32_t client = commit->client != NULL ? commit->client->number : 0;
 	uint32_t sender = message_sender(queue, &commit->envelope);
 	struct message *message;
@@ -341,7 +341,7 @@ static void on_committed(struct disk_job *job)
 		return;
 	}
 	queue->accepted++;
-	memcpy(file.check, job->check, sizeof(file.check));
+	memcpy(file.check, job->commit.check, sizeof(file.check));
 	if (commit->client != NULL)
 		send_committed(commit->client, job->id, 0, "");
 	if (commit->done != NULL)
@@ -394,8 +394,7 @@ static int commit_begin(struct commit *commit, uint64_t id, int fd, uint64_t con
 	job->kind = DISK_COMMIT;
 	job->id = id;
 	job->fd = fd;
-	job->content = content;
-	job->ahead = ahead_of(commit);
+	job->commit = (struct spool_commit){.id = id, .content = content, .envelope = buf_span(&job->envelope), .ahead = ahead_of(commit)};
 	job->done = on_committed;
 	job->arg = commit;
 	disk_submit(commit->queue->disk, job);

@@ -1,5 +1,5 @@
 /*
- * Queue's clock (clock.h), and the one place that notices when the machine's clock is set. It is written down now and then, so that a
+ * Queue's clock (clock.h), and where it is noticed and said that the machine's clock was set. It is written down now and then, so that a
  * start goes on from there (doc/spool.md, the clock).
  */
 #include "queue/clock.h"
@@ -39,7 +39,7 @@ void queue_clock_boot(struct queue_clock *clock)
 	clock->boot[strcspn(clock->boot, "\n")] = '\0';
 }
 
-static void now(const struct queue_clock *clock, struct spool_clock *out)
+static void read_clocks(const struct queue_clock *clock, struct spool_clock *out)
 {
 	*out = (struct spool_clock){.queue_ms = queue_clock_ms(clock), .wall_ms = clock_wall_ms(), .since_boot_ms = clock_boot_ms()};
 	memcpy(out->boot, clock->boot, sizeof(out->boot));
@@ -86,7 +86,7 @@ static void save(struct queue *queue)
 	clock->changed = clock->saving;
 	if (s == NULL)
 		return;
-	now(clock, &c);
+	read_clocks(clock, &c);
 	s->queue = queue;
 	buf_init(&s->text, SPOOL_CLOCK_SIZE);
 	clock->saved_ms = c.queue_ms;
@@ -162,13 +162,14 @@ int queue_clock_start(struct queue *queue, struct err *err)
 	struct queue_clock *clock = &queue->clock;
 	struct timeval tv = {.tv_sec = CLOCK_LOOK_S};
 	struct spool_clock before, c;
+	int64_t extra_ms;
 
-	now(clock, &c);
+	read_clocks(clock, &c);
 	clock->base_ms = c.wall_ms - c.since_boot_ms;
 	clock->ahead_ms = 0;
 	if (load(queue, &before) == 0) {
-		clock->base_ms = spool_clock_resume(&before, &c) - c.since_boot_ms;
-		clock->ahead_ms = before.wall_ms - before.queue_ms;
+		clock->base_ms = spool_clock_resume(&before, &c, &extra_ms) - c.since_boot_ms;
+		clock->ahead_ms = before.wall_ms - before.queue_ms - extra_ms;
 	}
 	look(queue, "stopped");
 	clock->timer = event_new(daemon_base(queue->daemon), -1, EV_PERSIST, on_timer, queue);

@@ -60,7 +60,7 @@ static void job_run(struct disk *disk, struct disk_job *job)
 
 	switch (job->kind) {
 	case DISK_COMMIT:
-		job->code = spool_commit(job->fd, job->id, key, job->content, buf_span(&job->envelope), job->ahead, job->check, &job->err);
+		job->code = spool_commit(job->fd, key, &job->commit, &job->err);
 		if (job->code == 0 && disk->strict)
 			job->code = sync_parent(job->id, &job->err);
 		return;

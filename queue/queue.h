@@ -178,12 +178,10 @@ struct disk_job {
 	enum disk_kind kind;
 	uint64_t id;
 	int fd;
-	uint64_t content;
-	int32_t ahead; /* as in spool_file */
-	struct buf envelope;
+	struct spool_commit commit; /* of DISK_COMMIT */
+	struct buf envelope;	    /* the octets of its envelope */
 	struct spool_record *records; /* owned */
 	size_t record_count;
-	unsigned char check[16];
 	int code;
 	struct err err;
 	void (*work)(struct disk_job *job); /* of DISK_WORK: by the thread, with what no other thread and not the loop has */

@@ -61,14 +61,17 @@ int spool_clock_decode(struct span text, const unsigned char key[SPOOL_KEY], str
 	return 0;
 }
 
-int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now)
+int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now, int64_t *extra_ms)
 {
 	int64_t passed = now->wall_ms - saved->wall_ms;
 
+	*extra_ms = 0;
 	if (now->boot[0] != '\0' && strcmp(now->boot, saved->boot) == 0 && now->since_boot_ms >= saved->since_boot_ms)
 		return saved->queue_ms + now->since_boot_ms - saved->since_boot_ms;
 	/* At least that, so that no id is given twice. */
-	if (passed < SPOOL_CLOCK_SAVE_MS)
+	if (passed < SPOOL_CLOCK_SAVE_MS) {
+		*extra_ms = passed >= 0 ? SPOOL_CLOCK_SAVE_MS - passed : 0;
 		passed = SPOOL_CLOCK_SAVE_MS;
+	}
 	return saved->queue_ms + (passed < SPOOL_CLOCK_OFF_MS ? passed : SPOOL_CLOCK_OFF_MS);
 }

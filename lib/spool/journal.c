@@ -29,7 +29,7 @@ enum {
 	COMMIT_SIZE = 64,
 	HASH_PIECE = 64 * 1024,
 	COMMIT_CHECK = RECORD_HEAD + 16,
-	COMMIT_AHEAD = COMMIT_CHECK + RECORD_MAC,
+	COMMIT_AHEAD = COMMIT_CHECK + SPOOL_CHECK,
 	RECORDS_MAX = 100000,	   /* of one message */
 	TAIL_PIECE = 16 * 1024,	   /* read at once on the way back to the commit record */
 	TAIL_MAX = 128 * 1024 * 1024, /* given up after this much */
@@ -84,18 +84,17 @@ static void hash_span(crypto_generichash_state *state, struct span s)
 }
 
 /* The check: what is to be delivered, and to whom. */
-static int hash_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
-    unsigned char check[RECORD_MAC], struct err *err)
+static int hash_message(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit *c, struct err *err)
 {
 	crypto_generichash_state state;
 	int r;
 
-	hash_begin(&state, key, HASH_MESSAGE, id, content, envelope.len);
-	r = hash_file(fd, 0, content, &state, err);
+	hash_begin(&state, key, HASH_MESSAGE, c->id, c->content, c->envelope.len);
+	r = hash_file(fd, 0, c->content, &state, err);
 	if (r != 0)
 		return r;
-	hash_span(&state, envelope);
-	crypto_generichash_final(&state, check, RECORD_MAC);
+	hash_span(&state, c->envelope);
+	crypto_generichash_final(&state, c->check, sizeof(c->check));
 	return 0;
 }
 
@@ -158,32 +157,30 @@ static int make_plain(int fd, uint64_t end, struct err *err)
 	return 0;
 }
 
-static void commit_encode(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t content, struct span envelope,
-    int32_t ahead, const unsigned char check[RECORD_MAC], unsigned char record[COMMIT_SIZE])
+static void commit_encode(const unsigned char key[SPOOL_KEY], const struct spool_commit *c, unsigned char record[COMMIT_SIZE])
 {
 	head_put(record, RECORD_COMMIT, COMMIT_SIZE);
-	put_le(record + RECORD_HEAD, content, 8);
-	put_le(record + RECORD_HEAD + 8, envelope.len, 8);
-	memcpy(record + COMMIT_CHECK, check, RECORD_MAC);
-	put_le(record + COMMIT_AHEAD, (uint32_t)ahead, 4);
-	record_mac(key, id, padded((size_t)content + envelope.len), record, COMMIT_SIZE, envelope,
+	put_le(record + RECORD_HEAD, c->content, 8);
+	put_le(record + RECORD_HEAD + 8, c->envelope.len, 8);
+	memcpy(record + COMMIT_CHECK, c->check, sizeof(c->check));
+	put_le(record + COMMIT_AHEAD, (uint32_t)c->ahead, 4);
+	record_mac(key, c->id, padded((size_t)c->content + c->envelope.len), record, COMMIT_SIZE, c->envelope,
 	    record + COMMIT_SIZE - RECORD_MAC);
 }
 
-int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
-    int32_t ahead, unsigned char check[16], struct err *err)
+int spool_commit(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit *c, struct err *err)
 {
 	static const unsigned char zeros[SPOOL_SLOT];
 	unsigned char record[COMMIT_SIZE] = {0};
-	size_t end = (size_t)content + envelope.len;
-	struct iovec iov[3] = {{(void *)(uintptr_t)envelope.ptr, envelope.len},
+	size_t end = (size_t)c->content + c->envelope.len;
+	struct iovec iov[3] = {{(void *)(uintptr_t)c->envelope.ptr, c->envelope.len},
 	    {(void *)(uintptr_t)zeros, padded(end) - end}, {record, sizeof(record)}};
-	int r = hash_message(fd, id, key, content, envelope, check, err);
+	int r = hash_message(fd, key, c, err);
 
 	if (r != 0)
 		return r;
-	commit_encode(key, id, content, envelope, ahead, check, record);
-	r = write_all(fd, iov, 3, content, err);
+	commit_encode(key, c, record);
+	r = write_all(fd, iov, 3, c->content, err);
 	if (r == 0)
 		r = make_plain(fd, padded(end) + sizeof(record), err);
 	/* The one sync. Its failure is final: the kernel reports it once and forgets. */
@@ -286,7 +283,7 @@ static bool head_get(const unsigned char *record, unsigned *kind, size_t *len)
 
 struct commit {
 	uint64_t offset, content, envelope;
-	unsigned char check[RECORD_MAC];
+	unsigned char check[SPOOL_CHECK];
 	int32_t ahead;
 	struct span wire; /* the envelope, pooled */
 };
@@ -302,7 +299,7 @@ static bool commit_fits(const unsigned char *record, uint64_t offset, struct com
 	out->offset = offset;
 	out->content = get_le(record + RECORD_HEAD, 8);
 	out->envelope = get_le(record + RECORD_HEAD + 8, 8);
-	memcpy(out->check, record + COMMIT_CHECK, RECORD_MAC);
+	memcpy(out->check, record + COMMIT_CHECK, SPOOL_CHECK);
 	out->ahead = (int32_t)(uint32_t)get_le(record + COMMIT_AHEAD, 4);
 	return out->content <= offset && out->envelope > 0 && out->envelope <= SPOOL_ENVELOPE_MAX &&
 	       out->envelope <= offset - out->content && padded((size_t)(out->content + out->envelope)) == offset;
@@ -411,7 +408,7 @@ static int read_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
     const struct stat *st, struct spool_file *out, struct err *err)
 {
 	struct commit commit = {0};
-	unsigned char check[RECORD_MAC];
+	struct spool_commit found;
 	int r = find_commit(fd, id, key, (uint64_t)st->st_size, pool, &commit, err);
 
 	if (r < 0)
@@ -419,14 +416,15 @@ static int read_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 	if (r == 0)
 		return err_set(err, E_CORRUPT, "the commit record or the envelope is damaged or missing");
 	out->content = commit.content;
-	memcpy(out->check, commit.check, RECORD_MAC);
+	memcpy(out->check, commit.check, SPOOL_CHECK);
 	out->ahead = commit.ahead;
 	r = spool_envelope_decode(commit.wire, pool, &out->envelope, err);
+	found = (struct spool_commit){.id = id, .content = commit.content, .envelope = commit.wire};
 	if (r == 0 && content_too)
-		r = hash_message(fd, id, key, commit.content, commit.wire, check, err);
+		r = hash_message(fd, key, &found, err);
 	if (r != 0)
 		return r;
-	if (content_too && sodium_memcmp(check, commit.check, RECORD_MAC) != 0)
+	if (content_too && sodium_memcmp(found.check, commit.check, SPOOL_CHECK) != 0)
 		return err_set(err, E_CORRUPT, "the checksum does not fit: the content was changed");
 	r = read_records(fd, id, key, commit.offset + COMMIT_SIZE, (uint64_t)st->st_size, pool, out);
 	return r == 0 ? 0 : err_set(err, r, r == E_NOMEM ? "out of memory" : "a delivery record says what this version does not know");

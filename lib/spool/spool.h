@@ -82,14 +82,23 @@ int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_enve
 
 /* ---- the journal ---- */
 
+enum { SPOOL_CHECK = 16 };
+
+/* What makes a file a message. */
+struct spool_commit {
+	uint64_t id;
+	uint64_t content;     /* bytes */
+	struct span envelope; /* encoded; borrowed */
+	int32_t ahead;	      /* seconds: how far its `arrived`, by the machine's clock, is ahead of queue's own */
+	unsigned char check[SPOOL_CHECK]; /* made: the first bytes of the checksum, the delivery key together with where a copy goes */
+};
+
 /*
  * Writes envelope and commit record behind content (bytes 0..content, already in
  * the file), cuts off what is behind them, then syncs the file. Reads the
- * content once for its checksum. check: the first 16 bytes of the checksum, the
- * delivery key together with where a copy goes. ahead: as in spool_file. Any failure is final: discard the file.
+ * content once for its checksum. Any failure is final: discard the file.
  */
-int spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content,
-    struct span envelope, int32_t ahead, unsigned char check[16], struct err *err);
+int spool_commit(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit *commit, struct err *err);
 
 enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED, SPOOL_EXPIRED,
 	SPOOL_HOLD, SPOOL_RELEASE, SPOOL_DSN_SENT, SPOOL_WARNED,
@@ -124,8 +133,8 @@ int spool_append(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 struct spool_file {
 	uint64_t id;
 	uint64_t content; /* bytes */
-	unsigned char check[16];
-	int32_t ahead; /* seconds: how far `arrived`, by the machine's clock, was ahead of queue's own when it was committed */
+	unsigned char check[SPOOL_CHECK];
+	int32_t ahead; /* as in spool_commit */
 	struct spool_envelope envelope;
 	struct spool_record *records; /* in order of writing; a torn tail is left out */
 	size_t record_count;
@@ -162,8 +171,9 @@ int spool_clock_decode(struct span text, const unsigned char key[SPOOL_KEY], str
 /*
  * Queue's time when it is started again. While the machine has been up all the time its own count of that says it, exactly. Else only
  * the machine's clock knows, which may be wrong: it is believed from SPOOL_CLOCK_SAVE_MS to SPOOL_CLOCK_OFF_MS. now: but for queue_ms.
+ * extra_ms: so much more than that clock says was counted, of a machine that was off for a moment; nobody has set its clock for that.
  */
-int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now);
+int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now, int64_t *extra_ms);
 
 /* ---- paused.c: destinations that are paused ---- */
 

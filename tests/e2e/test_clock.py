@@ -2,6 +2,7 @@
 The clock of the machine is set while the suite runs, and while it does not: mail in the queue neither ends nor waits for that. The daemons are
 those of the suite, linked with a clock that a test can set (tests/plant/clock-set.c).
 """
+import hashlib
 import os
 import re
 import struct
@@ -89,6 +90,19 @@ def jump(suite, seconds, **kw):
     return until(lambda: jumps(suite)[before:], what="nobody has noticed")[0]
 
 
+def booted(suite):
+    """What queue has written down is of another boot of the machine; the suite is stopped. doc/spool.md has the form."""
+    spool = os.path.join(suite.root, "spool")
+    with open(os.path.join(spool, "key"), "rb") as f:
+        key = f.read()
+    with open(os.path.join(spool, "clock"), "r+b") as f:
+        text = re.sub(rb"(?m)^boot .*", b"boot of-another-day", f.read().rpartition(b"checksum ")[0])
+        mac = hashlib.blake2b(struct.pack("<QQQQ", 5, len(text), 0, 0) + text, key=key, digest_size=16).hexdigest()
+        f.seek(0)
+        f.truncate()
+        f.write(text + b"checksum " + mac.encode() + b"\n")
+
+
 def deliver(suite, subject):
     """To an account of the suite's own; its id. What auth said of bob within the last five seconds may have run out by the jump: a client comes again."""
     def accepted():
@@ -144,6 +158,26 @@ def test_a_jump_while_it_is_stopped(suite, remote):
     remote.answers = {}
     until(lambda: row(suite, qid) is None)
     assert len(remote.messages) == 1
+
+
+def test_a_boot_is_no_jump(suite):
+    """Ten minutes are counted for it, so that no id comes twice. But a day back is one."""
+    qid = send(suite)
+    tried_again(suite, qid, 2)
+    suite.stop()
+    before = len(jumps(suite))
+    booted(suite)
+    suite.start()
+    tried_again(suite, qid)
+    assert send(suite) > qid
+    assert jumps(suite)[before:] == []
+    suite.stop()
+    booted(suite)
+    set_clock(-DAY)
+    suite.start()
+    assert re.search(r" seconds=-\d+ while=stopped", until(lambda: jumps(suite)[before:], what="nobody has noticed")[0])
+    jump(suite, 0)
+    assert "queue_corrupt" not in suite.log()
 
 
 def test_mail_flows_whatever_the_clock_says(suite):

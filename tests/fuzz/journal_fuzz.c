@@ -25,7 +25,7 @@ struct written {
 	struct span content, envelope;
 	struct spool_record records[RECORDS];
 	size_t count;
-	unsigned char check[16];
+	unsigned char check[SPOOL_CHECK];
 	bool damaged;
 };
 
@@ -138,6 +138,7 @@ static void write_and_damage(struct span input)
 	struct span sender = fuzz_until(&input, '\n'), address = fuzz_until(&input, '\n');
 	struct spool_recipient to = {.address = address.len > 0 ? address : SPAN_LIT("a@b"), .local = true};
 	struct spool_envelope envelope = {.source = SPOOL_FROM_SMTP, .sender = sender, .recipient_count = 1, .recipients = &to};
+	struct spool_commit commit;
 	struct buf wire;
 	struct err err;
 	int fd = new_file();
@@ -146,7 +147,9 @@ static void write_and_damage(struct span input)
 	if (spool_envelope_encode(&envelope, &wire) == 0) {
 		w.envelope = buf_span(&wire);
 		put(fd, w.content, 0);
-		fuzz_assert(spool_commit(fd, id, key, w.content.len, w.envelope, 0, w.check, &err) == 0);
+		commit = (struct spool_commit){.id = id, .content = w.content.len, .envelope = w.envelope};
+		fuzz_assert(spool_commit(fd, key, &commit, &err) == 0);
+		memcpy(w.check, commit.check, sizeof(w.check));
 		fuzz_assert(fchmod(fd, 0700) == 0);
 		while (input.len > 0)
 			run_line(fd, fuzz_until(&input, '\n'), &w);

@@ -81,7 +81,7 @@ static void make_message(unsigned long i, struct buf *wire)
 	struct spool_envelope envelope = {.source = SPOOL_FROM_SUBMISSION, .arrived = spool_id_ms(id) / 1000, .submitter = 1 + i % SENDERS,
 	    .client = SPAN_LIT("127.0.0.1"), .helo = SPAN_LIT("client.example.com"), .recipient_count = 1, .recipients = &recipient};
 	struct spool_record record = {.status = SPOOL_DEFERRED, .attempts = ATTEMPTS, .when = fill.now_ms / 1000 - 60};
-	unsigned char check[16];
+	struct spool_commit commit = {.id = id};
 	struct err err = {0};
 	int fd = make_file(id), len;
 
@@ -97,7 +97,11 @@ static void make_message(unsigned long i, struct buf *wire)
 	if (write(fd, content, (size_t)len) != len)
 		fail("write");
 	buf_clear(wire);
-	if (spool_envelope_encode(&envelope, wire) != 0 || spool_commit(fd, id, fill.key, (uint64_t)len, buf_span(wire), 0, check, &err) != 0 ||
+	if (spool_envelope_encode(&envelope, wire) != 0)
+		fail("envelope");
+	commit.content = (uint64_t)len;
+	commit.envelope = buf_span(wire);
+	if (spool_commit(fd, fill.key, &commit, &err) != 0 ||
 	    spool_append(fd, id, fill.key, &record, 1, false, &err) != 0)
 		fail(err.text);
 	close(fd);

@@ -4,15 +4,12 @@
 
 #include <sys/stat.h>
 
-int __real_spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
-    int32_t ahead, unsigned char check[16], struct err *err);
-int __wrap_spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
-    int32_t ahead, unsigned char check[16], struct err *err);
+int __real_spool_commit(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit *commit, struct err *err);
+int __wrap_spool_commit(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit *commit, struct err *err);
 
-int __wrap_spool_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t content, struct span envelope,
-    int32_t ahead, unsigned char check[16], struct err *err)
+int __wrap_spool_commit(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit *commit, struct err *err)
 {
 	if (fchmod(fd, 0700) != 0)
 		return err_set(err, E_IO, "fchmod of a spool file");
-	return __real_spool_commit(fd, id, key, content, envelope, ahead, check, err);
+	return __real_spool_commit(fd, key, commit, err);
 }

@@ -50,7 +50,7 @@ static int spool_run(void *state)
 	struct spool_record record = {.status = SPOOL_DEFERRED, .text = SPAN_LIT("451 4.2.0 later")};
 	struct pool *pool = pool_new(NULL, 0);
 	struct spool_file file;
-	unsigned char check[16];
+	struct spool_commit commit;
 	struct buf wire;
 	struct err err = {0};
 	int r = pool ? 0 : E_NOMEM;
@@ -58,8 +58,9 @@ static int spool_run(void *state)
 	buf_init(&wire, SPOOL_ENVELOPE_MAX);
 	if (r == 0)
 		r = spool_envelope_encode(&e, &wire);
+	commit = (struct spool_commit){.id = 7, .content = MAIL, .envelope = buf_span(&wire)};
 	if (r == 0)
-		r = spool_commit(s->fd, 7, key, MAIL, buf_span(&wire), 0, check, &err);
+		r = spool_commit(s->fd, key, &commit, &err);
 	if (r == 0)
 		r = spool_append(s->fd, 7, key, &record, 1, false, &err);
 	if (r == 0)

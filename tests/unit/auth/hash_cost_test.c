@@ -42,6 +42,7 @@ static const struct {
     {"$7$GU..../....k2XAnEHBqQ1Ct2aM$", -1, 0, true},
     {"$7$BUzzzz/....k2XAnEHBqQ1Ct2aM$", -1, 0, true},
     {"$7$BU", -1, 0, true},
+    {"$7$", -1, 0, true},
     {"$sha1$262144$salt$", 367, 0, true},
     {"$sha1$4000000000$salt$", -1, 0, true},
     {"$md5$salt$", 7, 0, false},

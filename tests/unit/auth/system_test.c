@@ -30,7 +30,7 @@ static bool is_user(struct span name, uint32_t *uid)
 static int on_find(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct world *w = arg;
-	struct pam_found found = {.code = w->code, .name = SPAN_LIT("Full\tName"), .stamp = SPAN_LIT("0123456789abcdef")};
+	struct pam_found found = {.code = w->code, .name = SPAN_LIT(" Full\tName "), .stamp = SPAN_LIT("0123456789abcdef")};
 
 	assert_ptr_equal(m->type, &ipc_pam_find);
 	w->asked++;

@@ -83,33 +83,36 @@ static void a_start_goes_on_from_there(void **state)
 {
 	static const struct {
 		const char *boot;
-		int64_t wall, since_boot, passed; /* all after what was saved */
+		int64_t wall, since_boot, passed, extra; /* all but extra after what was saved */
 	} rows[] = {
 	    /* While the machine stays up only its own count matters. */
-	    {"8f0c1a52-77", HOUR_MS, HOUR_MS, HOUR_MS},
-	    {"8f0c1a52-77", 30ll * DAY_MS, HOUR_MS, HOUR_MS},
-	    {"8f0c1a52-77", -DAY_MS, HOUR_MS, HOUR_MS},
-	    {"8f0c1a52-77", -INT64_C(1795500000000), 1000, 1000},
-	    {"8f0c1a52-77", 0, 9ll * DAY_MS, 9ll * DAY_MS},
+	    {"8f0c1a52-77", HOUR_MS, HOUR_MS, HOUR_MS, 0},
+	    {"8f0c1a52-77", 30ll * DAY_MS, HOUR_MS, HOUR_MS, 0},
+	    {"8f0c1a52-77", -DAY_MS, HOUR_MS, HOUR_MS, 0},
+	    {"8f0c1a52-77", -INT64_C(1795500000000), 1000, 1000, 0},
+	    {"8f0c1a52-77", 0, 9ll * DAY_MS, 9ll * DAY_MS, 0},
 	    /* It was off: by the clock, within bounds. */
-	    {"11111111-22", HOUR_MS, -4 * HOUR_MS, HOUR_MS},
-	    {"11111111-22", HOUR_MS, 20 * HOUR_MS, HOUR_MS},
-	    {"11111111-22", 30ll * DAY_MS, -4 * HOUR_MS, SPOOL_CLOCK_OFF_MS},
-	    {"11111111-22", -DAY_MS, -4 * HOUR_MS, SPOOL_CLOCK_SAVE_MS},
-	    {"11111111-22", -INT64_C(1795500000000), -4 * HOUR_MS, SPOOL_CLOCK_SAVE_MS},
-	    {"11111111-22", 1000, -4 * HOUR_MS, SPOOL_CLOCK_SAVE_MS},
+	    {"11111111-22", HOUR_MS, -4 * HOUR_MS, HOUR_MS, 0},
+	    {"11111111-22", HOUR_MS, 20 * HOUR_MS, HOUR_MS, 0},
+	    {"11111111-22", 30ll * DAY_MS, -4 * HOUR_MS, SPOOL_CLOCK_OFF_MS, 0},
+	    {"11111111-22", -DAY_MS, -4 * HOUR_MS, SPOOL_CLOCK_SAVE_MS, 0},
+	    {"11111111-22", -INT64_C(1795500000000), -4 * HOUR_MS, SPOOL_CLOCK_SAVE_MS, 0},
+	    {"11111111-22", 1000, -4 * HOUR_MS, SPOOL_CLOCK_SAVE_MS, SPOOL_CLOCK_SAVE_MS - 1000},
+	    {"11111111-22", SPOOL_CLOCK_SAVE_MS, -4 * HOUR_MS, SPOOL_CLOCK_SAVE_MS, 0},
 	    /* Nobody knows whether it was; and a count that went back is another one. */
-	    {"", HOUR_MS, 20 * HOUR_MS, HOUR_MS},
-	    {"8f0c1a52-77", HOUR_MS, -1, HOUR_MS},
+	    {"", HOUR_MS, 20 * HOUR_MS, HOUR_MS, 0},
+	    {"8f0c1a52-77", HOUR_MS, -1, HOUR_MS, 0},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct spool_clock now = {.wall_ms = saved.wall_ms + rows[i].wall, .since_boot_ms = saved.since_boot_ms + rows[i].since_boot};
+		int64_t extra, passed;
 
 		strcpy(now.boot, rows[i].boot);
-		if (spool_clock_resume(&saved, &now) - saved.queue_ms != rows[i].passed)
-			fail_msg("row %zu: %lld", i, (long long)(spool_clock_resume(&saved, &now) - saved.queue_ms));
+		passed = spool_clock_resume(&saved, &now, &extra) - saved.queue_ms;
+		if (passed != rows[i].passed || extra != rows[i].extra)
+			fail_msg("row %zu: %lld, %lld", i, (long long)passed, (long long)extra);
 	}
 }
 
@@ -117,10 +120,11 @@ static void a_start_goes_on_from_there(void **state)
 static void without_a_name_every_start_is_another_boot(void **state)
 {
 	struct spool_clock nameless = saved, now = {.wall_ms = saved.wall_ms - DAY_MS, .since_boot_ms = saved.since_boot_ms + HOUR_MS};
+	int64_t extra;
 
 	(void)state;
 	nameless.boot[0] = '\0';
-	assert_true(spool_clock_resume(&nameless, &now) == saved.queue_ms + SPOOL_CLOCK_SAVE_MS);
+	assert_true(spool_clock_resume(&nameless, &now, &extra) == saved.queue_ms + SPOOL_CLOCK_SAVE_MS);
 }
 
 int main(void)

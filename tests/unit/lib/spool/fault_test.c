@@ -18,7 +18,6 @@ enum { CONTENT = sizeof(content) - 1, ID = 77 };
 static char path[32];
 static int fd;
 static struct buf envelope;
-static unsigned char check[16];
 static struct err err;
 
 static int setup(void **state)
@@ -45,7 +44,9 @@ static int teardown(void **state)
 
 static int commit(void)
 {
-	return spool_commit(fd, ID, key, CONTENT, buf_span(&envelope), 0, check, &err);
+	struct spool_commit c = {.id = ID, .content = CONTENT, .envelope = buf_span(&envelope)};
+
+	return spool_commit(fd, key, &c, &err);
 }
 
 static int look(struct spool_file *out)

@@ -17,7 +17,7 @@ struct fixture {
 	int fd;
 	struct pool *pool;
 	struct buf envelope;
-	unsigned char check[16];
+	unsigned char check[SPOOL_CHECK];
 	struct err err;
 };
 
@@ -39,13 +39,22 @@ static int setup(void **state)
 	return 0;
 }
 
+static int commit(struct fixture *f, uint64_t id, uint64_t len, int32_t ahead)
+{
+	struct spool_commit c = {.id = id, .content = len, .envelope = buf_span(&f->envelope), .ahead = ahead};
+	int r = spool_commit(f->fd, key, &c, &f->err);
+
+	memcpy(f->check, c.check, sizeof(f->check));
+	return r;
+}
+
 static int setup_committed(void **state)
 {
 	struct fixture *f;
 
 	setup(state);
 	f = *state;
-	assert_int_equal(spool_commit(f->fd, ID, key, CONTENT, buf_span(&f->envelope), 0, f->check, &f->err), 0);
+	assert_int_equal(commit(f, ID, CONTENT, 0), 0);
 	return 0;
 }
 
@@ -100,7 +109,7 @@ static void what_was_committed_is_read(void **state)
 	assert_int_equal(look(f, &file), 0);
 	assert_int_equal(file.id, ID);
 	assert_int_equal(file.content, CONTENT);
-	assert_memory_equal(file.check, f->check, 16);
+	assert_memory_equal(file.check, f->check, SPOOL_CHECK);
 	assert_span_equal(file.envelope.sender, "a@example.org");
 	assert_span_equal(file.envelope.recipients[0].address, "b@example.org");
 	assert_int_equal(file.record_count, 0);
@@ -173,7 +182,7 @@ static void what_was_never_committed_is_told_from_damage(void **state)
 	struct spool_file file;
 
 	assert_int_equal(look(f, &file), E_NOTFOUND);
-	assert_int_equal(spool_commit(f->fd, ID, key, CONTENT + 1, buf_span(&f->envelope), 0, f->check, &f->err), E_CORRUPT);
+	assert_int_equal(commit(f, ID, CONTENT + 1, 0), E_CORRUPT);
 	assert_int_equal(look(f, &file), E_NOTFOUND);
 	assert_int_equal(ftruncate(f->fd, 0), 0);
 	assert_int_equal(look(f, &file), E_NOTFOUND);
@@ -187,7 +196,7 @@ static void bytes_behind_the_content_are_cut(void **state)
 	struct fixture *f = *state;
 	struct spool_file file;
 
-	assert_int_equal(spool_commit(f->fd, ID, key, 10, buf_span(&f->envelope), 0, f->check, &f->err), 0);
+	assert_int_equal(commit(f, ID, 10, 0), 0);
 	assert_int_equal(look(f, &file), 0);
 	assert_int_equal(file.content, 10);
 	assert_int_equal(size_of(f), (10 + buf_len(&f->envelope) + 63) / 64 * 64 + 64);
@@ -220,7 +229,7 @@ static void a_file_used_again_holds_the_new_message_alone(void **state)
 	assert_int_equal(spool_retire(f->fd, &rested, &f->err), 0);
 	assert_true(rested);
 	assert_int_equal(pwrite(f->fd, next, sizeof(next) - 1, 0), sizeof(next) - 1);
-	assert_int_equal(spool_commit(f->fd, ID + 1, key, sizeof(next) - 1, buf_span(&f->envelope), 0, f->check, &f->err), 0);
+	assert_int_equal(commit(f, ID + 1, sizeof(next) - 1, 0), 0);
 	assert_int_equal(spool_read(f->fd, ID + 1, key, true, f->pool, &file, &f->err), 0);
 	assert_int_equal(file.content, sizeof(next) - 1);
 	assert_int_equal(file.record_count, 0);
@@ -229,7 +238,7 @@ static void a_file_used_again_holds_the_new_message_alone(void **state)
 	assert_int_equal(spool_retire(f->fd, &rested, &f->err), 0);
 	memset(big, 'b', sizeof(big));
 	assert_int_equal(pwrite(f->fd, big, sizeof(big), 0), sizeof(big));
-	assert_int_equal(spool_commit(f->fd, ID + 2, key, sizeof(big), buf_span(&f->envelope), 0, f->check, &f->err), 0);
+	assert_int_equal(commit(f, ID + 2, sizeof(big), 0), 0);
 	assert_int_equal(spool_read(f->fd, ID + 2, key, true, f->pool, &file, &f->err), 0);
 	assert_int_equal(file.content, sizeof(big));
 	assert_int_equal(spool_read(f->fd, ID, key, true, f->pool, &file, &f->err), E_NOTFOUND);
@@ -374,7 +383,7 @@ static void look_alikes_in_the_content_do_nothing(void **state)
 		all += len;
 	}
 	assert_int_equal(pwrite(f->fd, many, all, 0), all);
-	assert_int_equal(spool_commit(f->fd, ID, key, all, buf_span(&f->envelope), 0, f->check, &f->err), 0);
+	assert_int_equal(commit(f, ID, all, 0), 0);
 	append(f, SPOOL_DELIVERED, 0, "250 ok");
 	assert_int_equal(look(f, &file), 0);
 	assert_int_equal(file.content, all);
@@ -415,7 +424,7 @@ static void how_far_the_clock_was_ahead_is_read(void **state)
 	struct spool_file file;
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		assert_int_equal(spool_commit(f->fd, ID, key, CONTENT, buf_span(&f->envelope), all[i], f->check, &f->err), 0);
+		assert_int_equal(commit(f, ID, CONTENT, all[i]), 0);
 		assert_int_equal(look(f, &file), 0);
 		assert_int_equal(file.ahead, all[i]);
 	}
