@@ -24,8 +24,7 @@ enum {
 	PAGE_HEAD = 16,
 	PAGE_BRANCH = 1,
 	PAGE_LEAF = 2,
-	PAGE_OVERFLOW = 4,
-	PAGE_KINDS = 0x6f, /* without what only means something in memory */
+	PAGE_OVERFLOW = 4, /* all other flags mean something in memory alone; read from a file, they would keep a page from being written */
 	NODE_HEAD = 8,
 	NODE_BIG = 1,
 	NODE_TREE = 2,
@@ -91,7 +90,7 @@ static bool overflow_check(struct walk *w, uint64_t number, uint64_t size)
 	if (!page_read(w, number, head, sizeof(head)))
 		return false;
 	pages = get_le(head + 12, 4);
-	return (get16(head + 10) & PAGE_KINDS) == PAGE_OVERFLOW && pages >= 1 && pages <= w->last - number + 1 &&
+	return get16(head + 10) == PAGE_OVERFLOW && pages >= 1 && pages <= w->last - number + 1 &&
 	       size <= pages * PAGE - PAGE_HEAD;
 }
 
@@ -121,7 +120,7 @@ static bool page_check(struct walk *w, uint64_t number, unsigned depth, bool inn
 
 	if (!page_read(w, number, page, sizeof(page)))
 		return false;
-	kind = get16(page + 10) & PAGE_KINDS;
+	kind = get16(page + 10);
 	lower = get16(page + 12);
 	upper = get16(page + 14);
 	count = (lower - PAGE_HEAD) / 2;
@@ -179,7 +178,7 @@ static bool first_leaf(struct walk *w, const unsigned char *tree, unsigned char 
 		if (at < PAGE_HEAD + 2 || at > PAGE - NODE_HEAD)
 			return false;
 		if (depth == 1)
-			return (get16(page + 10) & PAGE_KINDS) == PAGE_LEAF;
+			return get16(page + 10) == PAGE_LEAF;
 		number = get_le(page + at, 6);
 	}
 	return false;

@@ -103,6 +103,42 @@ static void changed_numbers_are_seen_or_harmless(void **state)
 	assert_healthy(f);
 }
 
+static bool is_refused(struct fixture *f, int fd, off_t at, unsigned char bit)
+{
+	unsigned char before, now;
+	int r;
+
+	assert_int_equal(pread(fd, &before, 1, at), 1);
+	now = before ^ bit;
+	assert_int_equal(pwrite(fd, &now, 1, at), 1);
+	r = index_pages_check(f->store, true, &f->err);
+	assert_int_equal(pwrite(fd, &before, 1, at), 1);
+	return r != 0;
+}
+
+/* Each flag of each page that is in use: with some of them LMDB reads it well, and then does not write what was changed. */
+static void every_flag_is_seen(void **state)
+{
+	struct fixture *f = *state;
+	unsigned used = 0;
+	struct stat st;
+	int fd;
+
+	fill(f);
+	fd = open("index/data.mdb", O_RDWR);
+	assert_int_equal(fstat(fd, &st), 0);
+	for (off_t page = 2 * PAGE_SIZE; page < st.st_size; page += PAGE_SIZE) {
+		bool in_use = is_refused(f, fd, page, 1); /* its number */
+
+		used += in_use;
+		for (unsigned bit = 0; bit < 16 && in_use; bit++)
+			assert_true(is_refused(f, fd, page + 10 + bit / 8, (unsigned char)(1 << bit % 8)));
+	}
+	close(fd);
+	assert_true(used > 10);
+	assert_healthy(f);
+}
+
 /* A file that ends too early, and pages that are not where they say. */
 static void pages_in_the_wrong_place(void **state)
 {
@@ -132,6 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(whole_pages_are_accepted, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(changed_numbers_are_seen_or_harmless, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(every_flag_is_seen, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(pages_in_the_wrong_place, fixture_open, fixture_close),
 	};
 
