@@ -96,8 +96,11 @@ static struct hash_cost cost_of_yescrypt(const char *at)
 /* scrypt: log2(N) in one digit, r and p in five, the lowest first. */
 static struct hash_cost cost_of_scrypt(const char *at)
 {
-	double n = digit_of(*at++), pair[2] = {0, 0};
+	double n = digit_of(*at), pair[2] = {0, 0};
 
+	if (n > 63)
+		return unknown;
+	at++;
 	for (unsigned i = 0; i < 10; i++) {
 		unsigned digit = digit_of(at[i]);
 

@@ -367,6 +367,8 @@ static void on_checked(void *arg, int code, const struct credentials *made)
 		login_proved(login);
 	else if (code == E_NOTFOUND)
 		login_end(login, E_AUTHFAILED, "unknown-user");
+	else if (code == E_TOOBIG) /* it came before there was a limit, or with a copy of the directory; or the password is very long */
+		login_end(login, E_AUTHFAILED, "hash-cost");
 	else
 		login_end(login, code, code == E_UNAVAILABLE ? "overload" : code != E_AUTHFAILED ? err_text(code)
 			: login->known || login->system ? "password" : "unknown-user");
@@ -402,9 +404,7 @@ static void check_now(struct login *login, const struct password_ask *ask, struc
 {
 	int r = password_check(login->auth->passwords, ask, password, on_checked, login);
 
-	if (r == E_TOOBIG) /* it came before there was a limit, or with a copy of the directory; or the password is very long */
-		login_end(login, E_LIMIT, "its imported hash costs too much to be checked: give the account a new password");
-	else if (r != 0)
+	if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }
 
