@@ -402,7 +402,10 @@ static bool park(struct login *login, struct span password)
 
 static void check_now(struct login *login, const struct password_ask *ask, struct span password)
 {
-	int r = password_check(login->auth->passwords, ask, password, on_checked, login);
+	int r;
+
+	login->queued_ms = clock_monotonic_ms();
+	r = password_check(login->auth->passwords, ask, password, on_checked, login);
 
 	if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
@@ -454,12 +457,14 @@ static bool by_app_password(struct login *login, struct span password)
 	return true;
 }
 
+static void find_and_check(struct login *login, struct span password);
+
 /* What it found before may have changed. */
 static void on_user_known(void *arg)
 {
 	struct login *login = arg;
 
-	login_by_password(login, secret_span(login->parked));
+	find_and_check(login, secret_span(login->parked));
 }
 
 /* False: it cannot wait for auth-pam. */
@@ -470,16 +475,19 @@ static bool wait_for_user(struct login *login, struct span password)
 
 /*
  * Who the user is must be known to remember a password that was right. It costs a process of auth-pam: while there is guessing strangers
- * get none for it, and have their password checked by PAM itself, in their turn.
+ * get none for it, and have their password checked by PAM itself, in their turn. Nor is it asked for who is going to be refused, at once:
+ * how long that took would tell.
  */
-static bool may_ask_who(const struct login *login)
+static bool may_ask_who(struct login *login)
 {
 	const struct auth *auth = login->auth;
 
-	return login->attempt.known || !login->system || system_is_remembered(auth->system, machine_name(login)) || password_is_calm(auth->passwords);
+	if (login->attempt.known || !login->system || system_is_remembered(auth->system, machine_name(login)))
+		return true;
+	return password_is_calm(auth->passwords) && defence_look(auth->defence, &login->attempt, clock_monotonic_ms()) == NULL;
 }
 
-void login_by_password(struct login *login, struct span password)
+static void find_and_check(struct login *login, struct span password)
 {
 	int r = login_find(login);
 
@@ -493,6 +501,12 @@ void login_by_password(struct login *login, struct span password)
 		login_end(login, r, err_text(r));
 	else if (!by_app_password(login, password))
 		check(login, password);
+}
+
+void login_by_password(struct login *login, struct span password)
+{
+	login->asked_ms = clock_monotonic_ms();
+	find_and_check(login, password);
 }
 
 void login_by_own_password(struct login *login, struct span password)
