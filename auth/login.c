@@ -71,7 +71,7 @@ static void send_answer(struct login *login, struct span text)
 		answer.quota = auth_quota(auth, &login->account);
 		answer.address = span_str(login->account.address);
 		grant_make(auth->grant_key, GRANT_LOGIN, answer.account, answer.quota, answer.address,
-		    clock_wall() + LOGIN_GRANT_SECONDS, grant);
+		    grant_now() + LOGIN_GRANT_SECONDS, grant);
 		answer.grant = span_of(grant, sizeof(grant));
 		auth->logins++;
 	}

@@ -151,6 +151,18 @@ def test_mail_flows_whatever_the_clock_says(suite):
     assert len(set(ids)) == len(ids), "an id is given twice"
 
 
+def test_a_recipient_that_was_granted_stays_so(suite):
+    c = suite.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<x@far.test>", 250)
+    c.expect("RCPT TO:<bob@example.com>", 250)
+    set_clock(30 * DAY)
+    c.expect("DATA", 354)
+    c.expect("Subject: under way at a jump\r\n\r\nHello.\r\n.", 250)
+    c.close()
+    assert "under way at a jump" in newest(suite, "bob", "under way at a jump")
+
+
 def test_ids_ascend_over_a_start_with_an_empty_spool(suite):
     before = deliver(suite, "the last one of that day")
     suite.wait_empty()
