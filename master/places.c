@@ -5,7 +5,9 @@
 #include "master/save.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,10 +55,13 @@ static int make_one(const char *path, uid_t uid, struct err *err)
 	return errno == EEXIST ? check_owner(path, uid, err) : err_set_errno(err, errno, "mkdir %s", path);
 }
 
-/* make: those that are missing. */
+static int check_parents_of_target(const char *path, struct err *err);
+
+/* make: those that are missing. Below a link of root's to what is root's there may still be others who could put that aside. */
 static int walk_parents(const char *path, bool make, struct err *err)
 {
 	char copy[PATH_SIZE];
+	struct stat st;
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
@@ -64,11 +69,23 @@ static int walk_parents(const char *path, bool make, struct err *err)
 
 		*slash = '\0';
 		r = make ? make_one(copy, 0, err) : check_owner(copy, 0, err);
+		if (r == 0 && lstat(copy, &st) == 0 && S_ISLNK(st.st_mode))
+			r = check_parents_of_target(copy, err);
 		if (r != 0)
 			return r;
 		*slash = '/';
 	}
 	return 0;
+}
+
+/* There are no links on that way. */
+static int check_parents_of_target(const char *path, struct err *err)
+{
+	char target[PATH_MAX];
+
+	if (geteuid() != 0)
+		return 0;
+	return realpath(path, target) != NULL ? walk_parents(target, false, err) : err_set_errno(err, errno, "%s", path);
 }
 
 /* uid: as in check_owner, of the last one. */
@@ -120,14 +137,15 @@ static int make_late(const struct place *place, const char *path, const char *us
 	gid_t gid = 0;
 	int r = walk_parents(path, false, err);
 
-	snprintf(new, sizeof(new), "%s.new", path);
-	rmdir(new);
 	if (r == 0 && geteuid() == 0)
 		r = init_user(user_prefix, place->user, &uid, &gid, err);
-	if (r == 0 && mkdir(new, 0700) != 0)
+	if (r != 0)
+		return r;
+	snprintf(new, sizeof(new), "%s.new", path);
+	rmdir(new); /* of a start that was cut short */
+	if (mkdir(new, 0700) != 0)
 		return err_set_errno(err, errno, "mkdir %s", new);
-	if (r == 0)
-		r = init_own(new, uid, gid, place->mode, err);
+	r = init_own(new, uid, gid, place->mode, err);
 	if (r == 0 && rename(new, path) != 0)
 		r = err_set_errno(err, errno, "%s", path);
 	if (r == 0)
