@@ -406,7 +406,6 @@ static void check_now(struct login *login, const struct password_ask *ask, struc
 
 	login->queued_ms = clock_monotonic_ms();
 	r = password_check(login->auth->passwords, ask, password, on_checked, login);
-
 	if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }

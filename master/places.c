@@ -5,9 +5,7 @@
 #include "master/save.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -55,7 +53,7 @@ static int make_one(const char *path, uid_t uid, struct err *err)
 	return errno == EEXIST ? check_owner(path, uid, err) : err_set_errno(err, errno, "mkdir %s", path);
 }
 
-static int check_parents_of_target(const char *path, struct err *err);
+static int check_target(const char *link, struct err *err);
 
 /* make: those that are missing. Below a link of root's to what is root's there may still be others who could put that aside. */
 static int walk_parents(const char *path, bool make, struct err *err)
@@ -70,7 +68,7 @@ static int walk_parents(const char *path, bool make, struct err *err)
 		*slash = '\0';
 		r = make ? make_one(copy, 0, err) : check_owner(copy, 0, err);
 		if (r == 0 && lstat(copy, &st) == 0 && S_ISLNK(st.st_mode))
-			r = check_parents_of_target(copy, err);
+			r = check_target(copy, err);
 		if (r != 0)
 			return r;
 		*slash = '/';
@@ -78,14 +76,26 @@ static int walk_parents(const char *path, bool make, struct err *err)
 	return 0;
 }
 
-/* There are no links on that way. */
-static int check_parents_of_target(const char *path, struct err *err)
+/* It has been followed once: there is something there. */
+static int check_target(const char *link, struct err *err)
 {
-	char target[PATH_MAX];
+	char text[PATH_SIZE], target[2 * PATH_SIZE];
+	ssize_t n = readlink(link, text, sizeof(text) - 1);
+	struct stat st;
+	int r;
 
 	if (geteuid() != 0)
 		return 0;
-	return realpath(path, target) != NULL ? walk_parents(target, false, err) : err_set_errno(err, errno, "%s", path);
+	if (n < 0)
+		return err_set_errno(err, errno, "%s", link);
+	text[n] = '\0';
+	snprintf(target, sizeof(target), "%.*s%s", text[0] == '/' ? 0 : (int)(strrchr(link, '/') + 1 - link), link, text);
+	if (strlen(target) >= PATH_SIZE)
+		return err_set(err, E_TOOBIG, "%s leads to a path that is too long", link);
+	r = walk_parents(target, false, err);
+	if (r == 0)
+		r = check_owner(target, 0, err);
+	return r == 0 && lstat(target, &st) == 0 && S_ISLNK(st.st_mode) ? check_target(target, err) : r;
 }
 
 /* uid: as in check_owner, of the last one. */

@@ -551,7 +551,14 @@ def test_what_is_there_and_wrong_is_named_and_stays(stopped):
     os.chown(os.path.join(others, "data"), 0, -1)
     os.chown(others, 65534, -1)
     refused(stopped, 78, others + " belongs to another user")
+    os.rename(os.path.join(others, "data"), data + ".real")
+    os.symlink(data + ".real", os.path.join(others, "data"))  # on to what is root's
+    refused(stopped, 78, others + " belongs to another user")
     assert "relay" not in kept(stopped)
+    os.remove(data)
+    os.symlink(os.path.basename(data) + ".real", data)
+    stopped.start()
+    assert "relay" in kept(stopped)
 
 
 def become(pid):
