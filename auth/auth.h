@@ -133,7 +133,8 @@ void auth_question_forget(struct auth *auth, struct ipc_conn *conn);
 /* ---- password.c: hashing beside the event loop ---- */
 
 /*
- * code 0: right, or made. E_NOTFOUND: wrong, as it is nobody's whom auth-pam knows. Called on the event loop. made: the new credentials; of a check NULL, unless the account
+ * code 0: right, or made. E_NOTFOUND: wrong, as it is nobody's whom auth-pam knows. E_TOOBIG: not looked at, as the hash costs more than
+ * any may (hash.h); it has taken as long as a wrong one. Called on the event loop. made: the new credentials; of a check NULL, unless the account
  * should have others than it has: keys that are missing, a hash in place of an imported one.
  */
 typedef void password_done(void *arg, int code, const struct credentials *made);
@@ -155,7 +156,7 @@ struct password_ask {
 
 /*
  * Checks password against what the account has. A recent success is remembered for password-cache. E_UNAVAILABLE when
- * too many wait, E_TOOBIG when the hash costs more than any may (hash.h): nothing was hashed and done is not called; done gets it when others had to come first.
+ * too many wait: nothing was hashed and done is not called; done gets it when others had to come first.
  */
 int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg);
 /* The same source is being answered the same question: it learns nothing more, and nothing more is hashed. */

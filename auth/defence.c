@@ -193,13 +193,13 @@ unsigned defence_failures(struct defence *d, const struct attempt *a, int64_t no
 
 /* ---- before a check ---- */
 
-static bool is_over(struct defence *d, enum defence_kind kind, const struct attempt *a, int64_t now_ms)
+static bool is_over(struct defence *d, enum defence_kind kind, const struct attempt *a, int64_t now_ms, bool counts)
 {
 	struct slot *slot = find(d, kind, a);
 
 	if (failures_of(slot, kind, now_ms) < rules[kind].most)
 		return false;
-	slot->refused++;
+	slot->refused += counts;
 	return true;
 }
 
@@ -225,16 +225,16 @@ static void count_check(struct defence *d, struct attempt *a, int64_t now_ms)
 	a->counted = true;
 }
 
-static const char *look(struct defence *d, struct attempt *a, int64_t now_ms)
+static const char *look(struct defence *d, struct attempt *a, int64_t now_ms, bool counts)
 {
 	a->may_wait = false;
 	if (a->known)
 		return NULL;
-	if (is_over(d, DEFENCE_PAIR, a, now_ms))
+	if (is_over(d, DEFENCE_PAIR, a, now_ms, counts))
 		return "refused-pair";
-	if (!a->exempt && is_over(d, DEFENCE_ADDRESS, a, now_ms))
+	if (!a->exempt && is_over(d, DEFENCE_ADDRESS, a, now_ms, counts))
 		return "refused-address";
-	if (is_over(d, DEFENCE_ACCOUNT, a, now_ms)) {
+	if (is_over(d, DEFENCE_ACCOUNT, a, now_ms, counts)) {
 		a->may_wait = find_pending(find(d, DEFENCE_ACCOUNT, a)) != NULL;
 		return "refused-account";
 	}
@@ -243,9 +243,14 @@ static const char *look(struct defence *d, struct attempt *a, int64_t now_ms)
 	return NULL;
 }
 
+const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms)
+{
+	return look(d, a, now_ms, false);
+}
+
 const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 {
-	const char *refused = look(d, a, now_ms);
+	const char *refused = look(d, a, now_ms, true);
 
 	if (refused == NULL && !a->known)
 		count_check(d, a, now_ms);

@@ -40,6 +40,8 @@ void defence_attempt(struct defence *d, struct span user, struct span remote, st
 void defence_attempt_machine(struct defence *d, struct span name, struct attempt *a);
 /* NULL: it may be checked, and now counts as a check under way. Else why not, as the log says it: "refused-pair", "-address", "-account", "-load". */
 const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms);
+/* The same, but nothing counts yet. */
+const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms);
 /* The check was not made, or it was right: it does not count. */
 void defence_give_back(struct defence *d, struct attempt *a);
 /* It was wrong. Milliseconds that the answer should wait. */

@@ -71,7 +71,7 @@ static void send_answer(struct login *login, struct span text)
 		answer.quota = auth_quota(auth, &login->account);
 		answer.address = span_str(login->account.address);
 		grant_make(auth->grant_key, GRANT_LOGIN, answer.account, answer.quota, answer.address,
-		    clock_wall() + LOGIN_GRANT_SECONDS, grant);
+		    grant_now() + LOGIN_GRANT_SECONDS, grant);
 		answer.grant = span_of(grant, sizeof(grant));
 		auth->logins++;
 	}
@@ -367,6 +367,8 @@ static void on_checked(void *arg, int code, const struct credentials *made)
 		login_proved(login);
 	else if (code == E_NOTFOUND)
 		login_end(login, E_AUTHFAILED, "unknown-user");
+	else if (code == E_TOOBIG) /* it came before there was a limit, or with a copy of the directory; or the password is very long */
+		login_end(login, E_AUTHFAILED, "hash-cost");
 	else
 		login_end(login, code, code == E_UNAVAILABLE ? "overload" : code != E_AUTHFAILED ? err_text(code)
 			: login->known || login->system ? "password" : "unknown-user");
@@ -400,15 +402,12 @@ static bool park(struct login *login, struct span password)
 
 static void check_now(struct login *login, const struct password_ask *ask, struct span password)
 {
-	int r = password_check(login->auth->passwords, ask, password, on_checked, login);
+	int r;
 
-	if (r == E_TOOBIG) { /* it came before there was a limit, or with a copy of the directory; or the password is very long */
-		/* Counted as if it were wrong: whoever sends long ones must not fill the log with what an administrator should read. */
-		(void)defence_wrong(login->auth->defence, &login->attempt, clock_monotonic_ms());
-		login_end(login, E_LIMIT, "its imported hash costs too much to be checked: give the account a new password with `mailwain account passwd`");
-	} else if (r != 0) {
+	login->queued_ms = clock_monotonic_ms();
+	r = password_check(login->auth->passwords, ask, password, on_checked, login);
+	if (r != 0)
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
-	}
 }
 
 static void check(struct login *login, struct span password)
@@ -457,12 +456,14 @@ static bool by_app_password(struct login *login, struct span password)
 	return true;
 }
 
+static void find_and_check(struct login *login, struct span password);
+
 /* What it found before may have changed. */
 static void on_user_known(void *arg)
 {
 	struct login *login = arg;
 
-	login_by_password(login, secret_span(login->parked));
+	find_and_check(login, secret_span(login->parked));
 }
 
 /* False: it cannot wait for auth-pam. */
@@ -473,16 +474,19 @@ static bool wait_for_user(struct login *login, struct span password)
 
 /*
  * Who the user is must be known to remember a password that was right. It costs a process of auth-pam: while there is guessing strangers
- * get none for it, and have their password checked by PAM itself, in their turn.
+ * get none for it, and have their password checked by PAM itself, in their turn. Nor is it asked for who is going to be refused, at once:
+ * how long that took would tell.
  */
-static bool may_ask_who(const struct login *login)
+static bool may_ask_who(struct login *login)
 {
 	const struct auth *auth = login->auth;
 
-	return login->attempt.known || !login->system || system_is_remembered(auth->system, machine_name(login)) || password_is_calm(auth->passwords);
+	if (login->attempt.known || !login->system || system_is_remembered(auth->system, machine_name(login)))
+		return true;
+	return password_is_calm(auth->passwords) && defence_look(auth->defence, &login->attempt, clock_monotonic_ms()) == NULL;
 }
 
-void login_by_password(struct login *login, struct span password)
+static void find_and_check(struct login *login, struct span password)
 {
 	int r = login_find(login);
 
@@ -496,6 +500,12 @@ void login_by_password(struct login *login, struct span password)
 		login_end(login, r, err_text(r));
 	else if (!by_app_password(login, password))
 		check(login, password);
+}
+
+void login_by_password(struct login *login, struct span password)
+{
+	login->asked_ms = clock_monotonic_ms();
+	find_and_check(login, password);
 }
 
 void login_by_own_password(struct login *login, struct span password)

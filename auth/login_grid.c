@@ -1,4 +1,4 @@
-/* When a refusal is answered: on lines of a grid that begins with the check, so that the time that one took cannot be seen. */
+/* When a refusal is answered: on lines of a grid that counts what looking for the user and the check have taken, so that neither can be seen. */
 #include "auth/login_private.h"
 
 #include "base/clock.h"
@@ -30,12 +30,19 @@ static int64_t system_grid(struct auth *auth, int64_t took_ms, int64_t now_ms)
 	return grid;
 }
 
-/* How long a log-in waited for its turn is the same for every account; what is left is its check. */
+/* How long a log-in waited for its turn is the same for every account; what is left is to find out whose it is, and the check. */
+static int64_t time_of(const struct login *login, int64_t now_ms)
+{
+	if (login->checked_ms == 0)
+		return now_ms - login->begun_ms;
+	return login->queued_ms - login->asked_ms + now_ms - login->checked_ms;
+}
+
 int64_t login_grid_wait(const struct login *login, int64_t delay_ms)
 {
 	struct auth *auth = login->auth;
 	struct span user = span_str(login->attempt.user);
-	int64_t now = clock_monotonic_ms(), took = now - (login->checked_ms > 0 ? login->checked_ms : login->begun_ms), grid = GRID_MS;
+	int64_t now = clock_monotonic_ms(), took = time_of(login, now), grid = GRID_MS;
 
 	if (system_is_domain(auth, span_from(user, span_find(user, '@') + 1)))
 		grid = system_grid(auth, login->system && login->checked_ms > 0 ? took : 0, now);

@@ -13,6 +13,7 @@ struct login {
 	struct event *timer;
 	uint32_t id;
 	int64_t begun_ms;
+	int64_t asked_ms, queued_ms; /* from when to when it was looked for who it is; a park begins anew */
 	int64_t checked_ms; /* when its check began; 0: there was none */
 	struct attempt attempt;
 	struct account account;

@@ -172,7 +172,7 @@ static void job_answer(const struct job *job, struct job *asker, const struct cr
 {
 	if (asker->began_ms != NULL && job->begun_us != 0)
 		*asker->began_ms = job->begun_us / 1000;
-	asker->done(asker->arg, job->code, made);
+	asker->done(asker->arg, job->code == E_AUTHFAILED && job->is_unbearable ? E_TOOBIG : job->code, made);
 }
 
 /* On the event loop: all who asked are told. */
@@ -329,21 +329,21 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 	}
 	if (ask->have != NULL)
 		cost = hash_cost(ask->have->hash, password.len);
-	if (!hash_is_bearable(&cost))
-		return E_TOOBIG;
 	job = calloc(1, sizeof(*job));
 	if (job == NULL || !secret_set(&job->password, password)) {
 		free(job);
 		return E_NOMEM;
 	}
 	job->pool = pool;
-	job->is_dear = hash_is_dear(&cost);
+	/* As if it were nobody's: a refusal that came at once would tell whoever knows no password that there is such an account. */
+	job->is_unbearable = !hash_is_bearable(&cost);
+	job->is_dear = !job->is_unbearable && hash_is_dear(&cost);
 	job->may_keep = may_keep;
 	job->source = ask->source;
 	job->rank = ask->rank + (job->is_dear ? (unsigned)cost.ms / HASH_MS_TODAYS : 0);
 	job->is_stranger = ask->is_stranger;
 	job->began_ms = ask->began_ms;
-	if (ask->have != NULL)
+	if (ask->have != NULL && !job->is_unbearable)
 		job->have = *ask->have;
 	if (ask->outside != NULL) {
 		job->lane = OUTSIDE;

@@ -38,6 +38,7 @@ struct job {
 	struct system_login outside; /* of OUTSIDE; what it points to is the asker's */
 	bool make, is_stranger, may_keep;
 	bool is_dear;
+	bool is_unbearable; /* nothing of it is computed */
 	bool is_paid; /* its place in the pace was taken when it began */
 	int64_t spent_us, begun_us;
 	struct credentials have; /* to check against, and then those to have from now on */

@@ -5,7 +5,6 @@
 #include "auth/auth.h"
 
 #include "auth/system.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
@@ -107,7 +106,7 @@ static void answer_recipient(const struct question *q)
 		body.address = span_str(found.address);
 		body.detail = span_str(found.detail);
 		grant_make(auth->grant_key, GRANT_RECIPIENT, found.account, found.quota, body.address,
-		    clock_wall() + GRANT_SECONDS, grant);
+		    grant_now() + GRANT_SECONDS, grant);
 		body.grant = span_of(grant, sizeof(grant));
 	} else {
 		body.account = code == E_DISABLED ? found.account : 0; /* its mail can still be looked after */
@@ -133,7 +132,7 @@ static int send_target(void *arg, const struct recipient *r)
 	if (r->code != 0) {
 		target.text = span_str(refusals[r->program]);
 	} else if (r->program != PROGRAM_NONE) {
-		grant_make_program(q->auth->program_key, r->program, r->name, r->text, clock_wall() + PROGRAM_SECONDS, grant);
+		grant_make_program(q->auth->program_key, r->program, r->name, r->text, grant_now() + PROGRAM_SECONDS, grant);
 		target.kind = r->program;
 		target.name = r->name;
 		target.program = r->text;

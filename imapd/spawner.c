@@ -1,6 +1,5 @@
 #include "imapd/spawner.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "imapd/session.h"
 #include "mime/charset.h"
@@ -213,7 +212,7 @@ static uint64_t count_of(const struct spawner *spawner, uint64_t account)
 
 static int check(struct spawner *spawner, const struct session_start *start, struct err *err)
 {
-	if (!grant_check(spawner->key, GRANT_LOGIN, start->account, start->quota, start->user, clock_wall(), start->grant))
+	if (!grant_check(spawner->key, GRANT_LOGIN, start->account, start->quota, start->user, grant_now(), start->grant))
 		return err_set(err, E_DENIED, "the login was not granted");
 	if (spawner->halting)
 		return err_set(err, E_UNAVAILABLE, "the server is stopping");

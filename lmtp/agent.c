@@ -4,7 +4,6 @@
  */
 #include "lmtp/agent.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 #include "proc/daemon.h"
@@ -189,7 +188,7 @@ static const char *refusal(const struct agent *agent, const struct agent_run *as
 {
 	bool known = ask->kind == AGENT_PIPE || ask->kind == AGENT_FILE;
 
-	if (!known || !grant_check_program(agent->key, ask->kind, ask->name, ask->program, clock_wall(), ask->grant))
+	if (!known || !grant_check_program(agent->key, ask->kind, ask->name, ask->program, grant_now(), ask->grant))
 		return "nobody has allowed this command, or too long ago";
 	if (memchr(ask->program.ptr, '\0', ask->program.len) != NULL || memchr(ask->name.ptr, '\0', ask->name.len) != NULL)
 		return "the command is malformed";

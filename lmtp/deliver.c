@@ -241,7 +241,7 @@ static bool is_granted(const struct deliver_peer *peer, const struct deliver_ope
 {
 	return ask->account != 0 &&
 	       (peer->checks_grants || grant_check(peer->deliver->grant_key, GRANT_RECIPIENT, ask->account, ask->quota, ask->address,
-					   clock_wall() - DELIVER_GRANT_LATE, ask->grant));
+					   grant_now() - DELIVER_GRANT_LATE, ask->grant));
 }
 
 static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)

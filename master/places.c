@@ -53,10 +53,13 @@ static int make_one(const char *path, uid_t uid, struct err *err)
 	return errno == EEXIST ? check_owner(path, uid, err) : err_set_errno(err, errno, "mkdir %s", path);
 }
 
-/* make: those that are missing. */
+static int check_target(const char *link, struct err *err);
+
+/* make: those that are missing. Below a link of root's to what is root's there may still be others who could put that aside. */
 static int walk_parents(const char *path, bool make, struct err *err)
 {
 	char copy[PATH_SIZE];
+	struct stat st;
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	for (char *slash = copy + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
@@ -64,11 +67,35 @@ static int walk_parents(const char *path, bool make, struct err *err)
 
 		*slash = '\0';
 		r = make ? make_one(copy, 0, err) : check_owner(copy, 0, err);
+		if (r == 0 && lstat(copy, &st) == 0 && S_ISLNK(st.st_mode))
+			r = check_target(copy, err);
 		if (r != 0)
 			return r;
 		*slash = '/';
 	}
 	return 0;
+}
+
+/* It has been followed once: there is something there. */
+static int check_target(const char *link, struct err *err)
+{
+	char text[PATH_SIZE], target[2 * PATH_SIZE];
+	ssize_t n = readlink(link, text, sizeof(text) - 1);
+	struct stat st;
+	int r;
+
+	if (geteuid() != 0)
+		return 0;
+	if (n < 0)
+		return err_set_errno(err, errno, "%s", link);
+	text[n] = '\0';
+	snprintf(target, sizeof(target), "%.*s%s", text[0] == '/' ? 0 : (int)(strrchr(link, '/') + 1 - link), link, text);
+	if (strlen(target) >= PATH_SIZE)
+		return err_set(err, E_TOOBIG, "%s leads to a path that is too long", link);
+	r = walk_parents(target, false, err);
+	if (r == 0)
+		r = check_owner(target, 0, err);
+	return r == 0 && lstat(target, &st) == 0 && S_ISLNK(st.st_mode) ? check_target(target, err) : r;
 }
 
 /* uid: as in check_owner, of the last one. */
@@ -125,7 +152,7 @@ static int make_late(const struct place *place, const char *path, const char *us
 	if (r != 0)
 		return r;
 	snprintf(new, sizeof(new), "%s.new", path);
-	rmdir(new); /* of a start that a power cut ended */
+	rmdir(new); /* of a start that was cut short */
 	if (mkdir(new, 0700) != 0)
 		return err_set_errno(err, errno, "mkdir %s", new);
 	r = init_own(new, uid, gid, place->mode, err);

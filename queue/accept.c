@@ -1,7 +1,6 @@
 /* Files handed out ahead, envelopes checked, commits made. */
 #include "queue/queue.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
@@ -260,7 +259,7 @@ static const struct {
 /* From the internet's side only recipients that auth has called ours, by its signature: smtpd cannot invent one. */
 static int check_envelope(struct client *client, const struct spool_envelope *e, struct err *err)
 {
-	int64_t now = clock_wall();
+	int64_t now = grant_now();
 	bool known = false, remote = false;
 
 	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)

@@ -165,7 +165,7 @@ int queue_clock_start(struct queue *queue, struct err *err)
 	int64_t extra_ms;
 
 	read_clocks(clock, &c);
-	clock->base_ms = c.wall_ms - c.since_boot_ms;
+	clock->base_ms = spool_clock_begin(c.wall_ms) - c.since_boot_ms;
 	clock->ahead_ms = 0;
 	if (load(queue, &before) == 0) {
 		clock->base_ms = spool_clock_resume(&before, &c, &extra_ms) - c.since_boot_ms;
@@ -179,10 +179,11 @@ int queue_clock_start(struct queue *queue, struct err *err)
 void queue_clock_settle(struct queue *queue)
 {
 	struct queue_clock *clock = &queue->clock;
+	int64_t by = spool_clock_begin(clock_wall_ms()) - queue_clock_ms(clock);
 
-	if (queue->recovery == NULL && waiting_count(queue->waiting) == 0 && clock->ahead_ms > 0) {
-		clock->base_ms += clock->ahead_ms;
-		clock->ahead_ms = 0;
+	if (queue->recovery == NULL && waiting_count(queue->waiting) == 0 && by > 0) {
+		clock->base_ms += by;
+		clock->ahead_ms -= by;
 	}
 	save(queue);
 }

@@ -74,27 +74,37 @@ void schedule_add(struct queue *queue, uint64_t id, int64_t next, bool held)
 	w->share = QUEUE_SENDERS;
 }
 
+/* A time of the envelope, by queue's clock. Where the two were further apart than can be written down the id says when it came. */
+static int64_t by_queue(const struct message *m, int64_t when)
+{
+	int32_t ahead = m->file.ahead;
+
+	if (ahead == INT32_MIN || ahead == INT32_MAX)
+		return spool_id_ms(m->id) / 1000 + when - m->file.envelope.arrived;
+	return when - ahead;
+}
+
 bool schedule_is_early(const struct message *m)
 {
 	int64_t release = m->file.envelope.release;
 
-	return release > clock_wall() && release - m->file.ahead > queue_now(m->queue);
+	return release > clock_wall() && by_queue(m, release) > queue_now(m->queue);
 }
 
 int64_t schedule_came(const struct message *m)
 {
-	return m->file.envelope.arrived - m->file.ahead;
+	return by_queue(m, m->file.envelope.arrived);
 }
 
 int64_t schedule_age(const struct message *m)
 {
-	return queue_now(m->queue) - (schedule_begin(&m->file.envelope) - m->file.ahead);
+	return queue_now(m->queue) - by_queue(m, schedule_begin(&m->file.envelope));
 }
 
 /* By queue's time: at the wished time by the machine's clock, or when as much time has passed as was wished; whichever is first. */
 static int64_t wish_due(const struct message *m)
 {
-	int64_t release = m->file.envelope.release, by_wall = release - queue_clock_ahead(&m->queue->clock), by_span = release - m->file.ahead;
+	int64_t release = m->file.envelope.release, by_wall = release - queue_clock_ahead(&m->queue->clock), by_span = by_queue(m, release);
 
 	return by_wall < by_span ? by_wall : by_span;
 }

@@ -61,12 +61,34 @@ int spool_clock_decode(struct span text, const unsigned char key[SPOOL_KEY], str
 	return 0;
 }
 
+int64_t spool_clock_begin(int64_t wall_ms)
+{
+	if (wall_ms < SPOOL_EPOCH_MS)
+		return SPOOL_EPOCH_MS;
+	return wall_ms < SPOOL_CLOCK_LATEST_MS ? wall_ms : SPOOL_CLOCK_LATEST_MS;
+}
+
+/*
+ * Where a boot has no name, as in a container without /proc/sys, it is known by when it was. Else each start would count as a machine that
+ * was off, and a few hundred of them as a message's whole life.
+ */
+static bool is_same_boot(const struct spool_clock *saved, const struct spool_clock *now)
+{
+	int64_t apart = (now->wall_ms - now->since_boot_ms) - (saved->wall_ms - saved->since_boot_ms);
+
+	if (now->since_boot_ms < saved->since_boot_ms)
+		return false;
+	if (now->boot[0] != '\0' && saved->boot[0] != '\0')
+		return strcmp(now->boot, saved->boot) == 0;
+	return apart > -SPOOL_CLOCK_DRIFT_MS && apart < SPOOL_CLOCK_DRIFT_MS;
+}
+
 int64_t spool_clock_resume(const struct spool_clock *saved, const struct spool_clock *now, int64_t *extra_ms)
 {
 	int64_t passed = now->wall_ms - saved->wall_ms;
 
 	*extra_ms = 0;
-	if (now->boot[0] != '\0' && strcmp(now->boot, saved->boot) == 0 && now->since_boot_ms >= saved->since_boot_ms)
+	if (is_same_boot(saved, now))
 		return saved->queue_ms + now->since_boot_ms - saved->since_boot_ms;
 	/* At least that, so that no id is given twice. */
 	if (passed < SPOOL_CLOCK_SAVE_MS) {

@@ -6,12 +6,11 @@
 #include <stdio.h>
 
 enum { SPOOL_SEQUENCE_BITS = 14 };
-#define SPOOL_EPOCH_MS INT64_C(1704067200000)
 
 uint64_t spool_id_next(uint64_t *last, int64_t now_ms)
 {
 	uint64_t ms = now_ms > SPOOL_EPOCH_MS ? (uint64_t)(now_ms - SPOOL_EPOCH_MS) : 0;
-	uint64_t id = (ms & ((UINT64_C(1) << 41) - 1)) << SPOOL_SEQUENCE_BITS;
+	uint64_t id = (ms & ((UINT64_C(1) << SPOOL_ID_MS_BITS) - 1)) << SPOOL_SEQUENCE_BITS;
 
 	/* A clock that went back must not give an id twice. */
 	if (id <= *last)

@@ -27,6 +27,9 @@ enum {
 
 /* ---- ids: 55 bits, milliseconds and a sequence, 11 base32 digits, ascending with time ---- */
 
+#define SPOOL_EPOCH_MS INT64_C(1704067200000) /* 2024 */
+enum { SPOOL_ID_MS_BITS = 41 };
+
 /* The next id: greater than *last and than any made before now_ms; updates *last. */
 uint64_t spool_id_next(uint64_t *last, int64_t now_ms);
 /* When it was made, milliseconds since 1970. */
@@ -89,7 +92,7 @@ struct spool_commit {
 	uint64_t id;
 	uint64_t content;     /* bytes */
 	struct span envelope; /* encoded; borrowed */
-	int32_t ahead;	      /* seconds: how far its `arrived`, by the machine's clock, is ahead of queue's own */
+	int32_t ahead;	      /* seconds: how far its `arrived`, by the machine's clock, is ahead of queue's own; INT32_MIN, INT32_MAX: that or further */
 	unsigned char check[SPOOL_CHECK]; /* made: the first bytes of the checksum, the delivery key together with where a copy goes */
 };
 
@@ -156,7 +159,11 @@ enum {
 	SPOOL_CLOCK_SIZE = 256,
 	SPOOL_CLOCK_SAVE_MS = 600 * 1000, /* it is never older than that when queue ends, however it ends */
 	SPOOL_CLOCK_OFF_MS = 86400 * 1000, /* a machine that was off was off for no longer, as far as queue is concerned */
+	SPOOL_CLOCK_DRIFT_MS = 10 * 1000, /* of the machine's clock against its count, from one writing to the next */
 };
+
+/* Ten years before ids are at their end. */
+#define SPOOL_CLOCK_LATEST_MS (SPOOL_EPOCH_MS + (INT64_C(1) << SPOOL_ID_MS_BITS) - INT64_C(3653) * 86400 * 1000)
 
 struct spool_clock {
 	int64_t queue_ms, wall_ms;   /* since 1970: its own time, and that of the machine's clock */
@@ -168,6 +175,11 @@ struct spool_clock {
 int spool_clock_encode(const struct spool_clock *clock, const unsigned char key[SPOOL_KEY], struct buf *out);
 /* E_CORRUPT. */
 int spool_clock_decode(struct span text, const unsigned char key[SPOOL_KEY], struct spool_clock *out, struct err *err);
+/*
+ * Queue's time where it begins as the machine's clock, which may be wrong: within the years that ids have, as it goes on from there for
+ * good, also when the clock has been set right.
+ */
+int64_t spool_clock_begin(int64_t wall_ms);
 /*
  * Queue's time when it is started again. While the machine has been up all the time its own count of that says it, exactly. Else only
  * the machine's clock knows, which may be wrong: it is believed from SPOOL_CLOCK_SAVE_MS to SPOOL_CLOCK_OFF_MS. now: but for queue_ms.

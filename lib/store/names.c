@@ -1,6 +1,7 @@
 /*
- * The file "mailboxes": the names, so that a rebuilt index has them. A line
- * each: id uidvalidity use subscribed noselect name; and a checksum at the end.
+ * The file "mailboxes": the names, so that a rebuilt index has them. The first line has the last UIDVALIDITY
+ * and the last modseq that were given; then a line each: id uidvalidity use subscribed noselect name; and a
+ * checksum at the end.
  */
 #include "store/private.h"
 
@@ -11,6 +12,10 @@
 #include <unistd.h>
 
 enum { NAMES_MAX = 16 * 1024 * 1024, NAMES_SUM = 16 };
+
+/* More changes than an account has between two changes of its names; and what a session could not have got by changes. */
+#define NAMES_MODSEQ_STEP (UINT64_C(1) << 40)
+#define NAMES_MODSEQ_MAX (UINT64_C(1) << 62)
 
 static int write_line(void *arg, const struct store_mailbox *m)
 {
@@ -24,7 +29,7 @@ static int names_format(struct store_txn *txn, struct buf *text, struct err *err
 	struct span all;
 	int r;
 
-	buf_printf(text, "mailboxes 1 %u\n", txn->meta.last_uidvalidity);
+	buf_printf(text, "mailboxes 1 %u %llu\n", txn->meta.last_uidvalidity, (unsigned long long)txn->meta.modseq);
 	r = store_mailbox_each(txn, write_line, text);
 	all = buf_span(text);
 	crypto_generichash(sum, sizeof(sum), (const unsigned char *)all.ptr, all.len, NULL, 0);
@@ -127,8 +132,18 @@ static int restore_line(struct store_txn *txn, struct span line, struct err *err
 	return r == 0 && subscribed ? store_mailbox_subscribe(txn, span_str(text + used), true, err) : r;
 }
 
+/* The clock alone does not tell: it may be behind what it was when an index was made before. */
+static void restore_numbers(struct store_txn *txn, unsigned uidvalidity, unsigned long long modseq)
+{
+	if (uidvalidity > txn->meta.last_uidvalidity)
+		txn->meta.last_uidvalidity = uidvalidity;
+	if (modseq < NAMES_MODSEQ_MAX && modseq + NAMES_MODSEQ_STEP > txn->meta.modseq)
+		txn->meta.modseq = modseq + NAMES_MODSEQ_STEP;
+}
+
 int names_restore(struct store_txn *txn, struct err *err)
 {
+	unsigned long long modseq = 0; /* an earlier release did not write it */
 	struct span text;
 	char *bytes;
 	ssize_t n;
@@ -153,10 +168,9 @@ int names_restore(struct store_txn *txn, struct err *err)
 		return E_NOTFOUND;
 	text = span_of(bytes, (size_t)n - NAMES_SUM);
 	bytes[text.len] = '\0';
-	if (sscanf(bytes, "mailboxes 1 %u", &last) != 1)
+	if (sscanf(bytes, "mailboxes 1 %u%*1[ ]%llu", &last, &modseq) < 1)
 		return E_NOTFOUND;
-	if (last > txn->meta.last_uidvalidity)
-		txn->meta.last_uidvalidity = last;
+	restore_numbers(txn, last, modseq);
 	text = span_from(text, span_find(text, '\n') + 1);
 	while (text.len > 0 && r == 0) {
 		size_t end = span_find(text, '\n');

@@ -175,7 +175,10 @@ static int fill_index(struct store *s, struct err *err)
 		return r;
 	txn->meta.version = STORE_VERSION;
 	txn->meta.next_mailbox = 1;
-	/* Beyond all that the lost index can have given: it began at 0 or at a time before, and gave less than one in a microsecond. */
+	/*
+	 * Beyond all that the lost index can have given: it began at 0 or at a time before, and gave less than one in a microsecond. If the
+	 * clock is behind that time now, the copy of the names tells more.
+	 */
 	if (rebuilding)
 		txn->meta.modseq = (uint64_t)clock_wall_us();
 	txn->dirty = true;

@@ -543,6 +543,22 @@ def test_what_is_there_and_wrong_is_named_and_stays(stopped):
     os.chown(os.path.dirname(path), 65534, -1)
     refused(stopped, 78, os.path.dirname(path) + " belongs to another user")
     assert "relay" not in kept(stopped)
+    # Nor behind a link: whoever owns the directory there could put another one in the place of what is root's.
+    data, others = os.path.dirname(path), os.path.join(stopped.root, "others")
+    os.mkdir(others)
+    os.rename(data, os.path.join(others, "data"))
+    os.symlink(os.path.join(others, "data"), data)
+    os.chown(os.path.join(others, "data"), 0, -1)
+    os.chown(others, 65534, -1)
+    refused(stopped, 78, others + " belongs to another user")
+    os.rename(os.path.join(others, "data"), data + ".real")
+    os.symlink(data + ".real", os.path.join(others, "data"))  # on to what is root's
+    refused(stopped, 78, others + " belongs to another user")
+    assert "relay" not in kept(stopped)
+    os.remove(data)
+    os.symlink(os.path.basename(data) + ".real", data)
+    stopped.start()
+    assert "relay" in kept(stopped)
 
 
 def become(pid):

@@ -193,6 +193,18 @@ def test_mail_flows_whatever_the_clock_says(suite):
     assert len(set(ids)) == len(ids), "an id is given twice"
 
 
+def test_a_recipient_that_was_granted_stays_so(suite):
+    c = suite.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<x@far.test>", 250)
+    c.expect("RCPT TO:<bob@example.com>", 250)
+    set_clock(30 * DAY)
+    c.expect("DATA", 354)
+    c.expect("Subject: under way at a jump\r\n\r\nHello.\r\n.", 250)
+    c.close()
+    assert "under way at a jump" in newest(suite, "bob", "under way at a jump")
+
+
 def test_ids_ascend_over_a_start_with_an_empty_spool(suite):
     before = deliver(suite, "the last one of that day")
     suite.wait_empty()
@@ -237,3 +249,20 @@ def test_time_that_has_passed_counts(suite):
     suite.mw("queue", "flush", "--all")
     until(lambda: row(suite, qid) is None, what="it was not given up")
     assert "queue_expired" in suite.log()
+
+
+def test_a_clock_that_begins_centuries_off(suite):
+    """Queue's time is begun anew from a clock that is far ahead; what comes when that is far behind is not a century old."""
+    expired = suite.log().count("queue_expired")
+    suite.stop()
+    os.unlink(suite.root + "/spool/clock")
+    set_clock(round(125 * 365.25 * DAY))
+    suite.start()
+    ids = [deliver(suite, "it is 2150 or so")]
+    for name, seconds in ("1970 after that", 1000 - int(time.time())), ("right after that", 0):
+        jump(suite, seconds)
+        ids.append(deliver(suite, name))
+        ids.append(send(suite))
+        tried_again(suite, ids[-1])
+    assert len(set(ids)) == len(ids), "an id is given twice"
+    assert suite.log().count("queue_expired") == expired

@@ -204,14 +204,15 @@ def test_a_hash_that_costs_too_much_is_not_imported(suite, setting):
     assert "dear@example.com" not in suite.mw("directory", "export").stdout
 
 
-def test_a_password_that_makes_a_hash_too_dear_is_put_off(suite):
-    """As one in a directory from before there was a limit: nothing is computed, and the log says why."""
+def test_a_hash_too_dear_is_refused_as_a_wrong_password_is(suite):
+    """As one in a directory from before there was a limit: nothing of it is computed, nobody can tell it from no account at all, and the log says why."""
     suite.mw("directory", "import", "-", input="account dear@example.com hash=$6$rounds=800000$saltsalt$%s\n" % ("x" * 86))
     c = suite.imap(login=False)
     before = cpu(suite, "auth")
-    assert c.run('LOGIN dear@example.com "%s"' % ("x" * 500))[1].startswith(b"NO [LIMIT] The login cannot be checked now; try again later")
-    assert cpu(suite, "auth") - before < 0.5
-    assert "auth_error user=dear@example.com service=imap rip=127.0.0.1 error=\"its imported hash costs too much" in suite.log()
+    answers = [c.run('LOGIN %s@example.com "%s"' % (name, "x" * 500))[1] for name in ("dear", "no-such-one")]
+    assert answers[0] == answers[1] and answers[0].startswith(b"NO [AUTHENTICATIONFAILED] "), answers
+    assert cpu(suite, "auth") - before < 0.8
+    assert "auth_failed user=dear@example.com service=imap rip=127.0.0.1 reason=hash-cost" in suite.log()
     suite.mw("account", "passwd", "dear@example.com", "--password-stdin", input=PASSWORD + "\n")
     assert c.run('LOGIN dear@example.com "%s"' % PASSWORD)[1].startswith(b"OK")
 

@@ -3,8 +3,11 @@
 
 #include "alias/set.h"
 #include "auth/auth.h"
+#include "auth/defence.h"
 #include "auth/system.h"
+#include "base/clock.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +21,7 @@ struct world {
 	struct ipc_conn *pam;
 	unsigned asked, told;
 	bool silent;
+	unsigned finds_ms; /* what each find takes */
 	int code; /* of all finds, unless 0 */
 };
 
@@ -29,13 +33,17 @@ static bool is_user(struct span name, uint32_t *uid)
 
 static int on_find(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
+	static const struct pam_login_answer wrong = {.code = E_NOTFOUND, .spent_us = 1000};
 	struct world *w = arg;
 	struct pam_found found = {.code = w->code, .name = SPAN_LIT(" Full\tName "), .stamp = SPAN_LIT("0123456789abcdef")};
 
+	if (m->type == &ipc_pam_login)
+		return ipc_conn_send(conn, &ipc_pam_login_answer, m->id, &wrong, -1);
 	assert_ptr_equal(m->type, &ipc_pam_find);
 	w->asked++;
 	if (w->silent)
 		return 0;
+	poll(NULL, 0, (int)w->finds_ms);
 	if (!is_user(((const struct pam_find *)(const void *)m->body)->user, &found.uid) && found.code == 0)
 		found.code = E_NOTFOUND;
 	assert_int_equal(ipc_conn_send(conn, &ipc_pam_found, m->id, &found, -1), 0);
@@ -353,6 +361,77 @@ static void names_without_end(void **state)
 	assert_int_equal(auth_lookup(&w->auth, SPAN_LIT("one-more@machine.example"), &found, NULL), E_LIMIT);
 }
 
+/* ---- log-ins ---- */
+
+struct refusal {
+	int code;
+	int64_t at_ms;
+};
+
+static void on_refused(void *arg, int code, struct span text, const struct account *account)
+{
+	(void)text;
+	(void)account;
+	*(struct refusal *)arg = (struct refusal){code, clock_monotonic_ms()};
+}
+
+static struct refusal guess(struct world *w, const char *user)
+{
+	struct refusal told = {0};
+	struct login_ask ask = {.service = SPAN_LIT("imap"), .user = span_str(user), .remote = SPAN_LIT("192.0.2.1"), .answered = on_refused, .arg = &told};
+	struct login *login = login_new(&w->auth, NULL, 0, &ask);
+	int64_t begun_ms = clock_monotonic_ms();
+
+	assert_non_null(login);
+	login_by_password(login, SPAN_LIT("guess"));
+	while (told.code == 0)
+		event_base_loop(base, EVLOOP_ONCE);
+	told.at_ms -= begun_ms;
+	return told;
+}
+
+static int begin_logins(void **state)
+{
+	unsigned char secret[DIRECTORY_SECRET] = {0};
+	struct world *w;
+	struct err err;
+
+	if (begin(state) != 0)
+		return -1;
+	w = *state;
+	w->auth.defence = defence_new(secret);
+	return w->auth.defence != NULL ? password_pool_new(&w->auth, &w->auth.passwords, &err) : -1;
+}
+
+/* A user is remembered for longer than that there is none; and NSS may take what it takes. */
+static void how_long_the_look_for_a_user_took_is_not_seen(void **state)
+{
+	struct world *w = *state;
+	struct refusal told;
+
+	w->finds_ms = 300;
+	told = guess(w, "no-one@machine.example");
+	assert_int_equal(w->asked, 1);
+	assert_int_equal(told.code, E_AUTHFAILED);
+	if (told.at_ms < 990 || told.at_ms > 1250)
+		fail_msg("after %d ms", (int)told.at_ms);
+}
+
+static void who_is_refused_anyway_is_not_looked_for(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < 100; i++) {
+		struct attempt a;
+
+		defence_attempt(w->auth.defence, SPAN_LIT("anna@machine.example"), SPAN_LIT("192.0.2.1"), &a);
+		defence_attempt_machine(w->auth.defence, SPAN_LIT("anna"), &a);
+		(void)defence_wrong(w->auth.defence, &a, clock_monotonic_ms());
+	}
+	assert_int_equal(guess(w, "anna@machine.example").code, E_UNAVAILABLE);
+	assert_int_equal(w->asked, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +445,8 @@ int main(void)
 	    cmocka_unit_test_setup(programs_and_users_are_given_together, begin),
 	    cmocka_unit_test_setup(aliases_that_cannot_be_read_keep_users_waiting, begin),
 	    cmocka_unit_test_setup(names_without_end, begin),
+	    cmocka_unit_test_setup(how_long_the_look_for_a_user_took_is_not_seen, begin_logins),
+	    cmocka_unit_test_setup(who_is_refused_anyway_is_not_looked_for, begin_logins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

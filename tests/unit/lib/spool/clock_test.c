@@ -116,15 +116,44 @@ static void a_start_goes_on_from_there(void **state)
 	}
 }
 
-/* Of a machine without that file nobody can tell that it was not booted. */
-static void without_a_name_every_start_is_another_boot(void **state)
+/* Of a machine without that file only the clock can tell whether it was booted. */
+static void a_boot_without_a_name_is_known_by_its_time(void **state)
 {
-	struct spool_clock nameless = saved, now = {.wall_ms = saved.wall_ms - DAY_MS, .since_boot_ms = saved.since_boot_ms + HOUR_MS};
+	static const struct {
+		int64_t wall, since_boot, passed;
+	} rows[] = {
+	    {1000, 1000, 1000}, {DAY_MS + 9000, DAY_MS, DAY_MS}, {DAY_MS - 9000, DAY_MS, DAY_MS}, {3ll * DAY_MS, 3ll * DAY_MS, 3ll * DAY_MS},
+	    {HOUR_MS, 20 * HOUR_MS, HOUR_MS}, {-DAY_MS, HOUR_MS, SPOOL_CLOCK_SAVE_MS}, {0, -1, SPOOL_CLOCK_SAVE_MS}, {30ll * DAY_MS, 1000, SPOOL_CLOCK_OFF_MS},
+	};
+	struct spool_clock nameless = saved;
 	int64_t extra;
 
 	(void)state;
 	nameless.boot[0] = '\0';
-	assert_true(spool_clock_resume(&nameless, &now, &extra) == saved.queue_ms + SPOOL_CLOCK_SAVE_MS);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct spool_clock now = {.wall_ms = saved.wall_ms + rows[i].wall, .since_boot_ms = saved.since_boot_ms + rows[i].since_boot};
+
+		if (spool_clock_resume(&nameless, &now, &extra) - saved.queue_ms != rows[i].passed || spool_clock_resume(&saved, &now, &extra) - saved.queue_ms != rows[i].passed)
+			fail_msg("row %zu: %lld", i, (long long)(spool_clock_resume(&nameless, &now, &extra) - saved.queue_ms));
+	}
+}
+
+/* Wherever it begins, ids ascend, and say when they were made. */
+static void it_begins_within_the_years_that_ids_have(void **state)
+{
+	static const int64_t walls[] = {0, 1000, SPOOL_EPOCH_MS - 1, SPOOL_EPOCH_MS, INT64_C(1795500000000), SPOOL_CLOCK_LATEST_MS, INT64_C(4102444800000), INT64_C(7258118400000), INT64_MAX / 1000};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(walls) / sizeof(walls[0]); i++) {
+		int64_t begin = spool_clock_begin(walls[i]), years = INT64_C(9) * 365 * DAY_MS;
+		uint64_t last = 0, first = spool_id_next(&last, begin + 1);
+
+		if (spool_id_ms(first) != begin + 1)
+			fail_msg("%lld: %lld", (long long)walls[i], (long long)spool_id_ms(first));
+		last = 0; /* a start with an empty spool */
+		assert_true(spool_id_next(&last, begin + years) > first);
+	}
+	assert_true(spool_clock_begin(saved.wall_ms) == saved.wall_ms);
 }
 
 int main(void)
@@ -135,7 +164,8 @@ int main(void)
 	    cmocka_unit_test(any_damage_is_noticed),
 	    cmocka_unit_test(what_could_not_be_read_is_not_written),
 	    cmocka_unit_test(a_start_goes_on_from_there),
-	    cmocka_unit_test(without_a_name_every_start_is_another_boot),
+	    cmocka_unit_test(a_boot_without_a_name_is_known_by_its_time),
+	    cmocka_unit_test(it_begins_within_the_years_that_ids_have),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

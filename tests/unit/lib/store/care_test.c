@@ -1,6 +1,7 @@
 /* store_check finds what is wrong; a lost or damaged index is made again. */
 #include "tests/unit/lib/store/fixture.h"
 
+#include "base/clock.h"
 #include "store/private.h"
 
 #include <dirent.h>
@@ -229,6 +230,30 @@ static void a_lost_index_is_made_again(void **state)
 	assert_kept(f, validity);
 	assert_true(box(f, "INBOX").modseq > modseq);
 	assert_false(reopen(f));
+}
+
+/* The index before was made when the machine's clock was ahead by some years. */
+static void modseqs_ascend_whatever_the_clock_says(void **state)
+{
+	const uint64_t years = UINT64_C(10) * 365 * 86400 * 1000000;
+	struct fixture *f = *state;
+	uint64_t modseq;
+
+	begin(f, true);
+	f->txn->meta.modseq += (uint64_t)clock_wall_us() + years;
+	f->txn->dirty = true;
+	commit(f);
+	box_new(f, "from then on");
+	for (unsigned round = 0; round < 3; round++) {
+		append(f, "INBOX", small_mail, 0);
+		modseq = box(f, "INBOX").modseq;
+		assert_true(modseq > (uint64_t)clock_wall_us() + years / 2);
+		store_close(&f->store);
+		assert_int_equal(unlink("index/data.mdb"), 0);
+		assert_true(reopen(f));
+		assert_true(box(f, "INBOX").modseq > modseq);
+		assert_true(box_is(f, "from then on"));
+	}
 }
 
 static void a_cut_index_is_made_again(void **state)
@@ -471,6 +496,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_wrong_number_of_messages_heals, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(wrong_counts_are_found, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_lost_index_is_made_again, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(modseqs_ascend_whatever_the_clock_says, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_cut_index_is_made_again, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(garbage_in_the_index_is_set_aside, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(an_overflow_page_without_pages_is_noticed, fixture_open, fixture_close),
