@@ -63,11 +63,11 @@ def test_45_a_place_is_known_after_a_restart(guarded):
 
 
 def test_passwords_that_are_too_long_for_a_hash_do_not_fill_the_log(guarded):
-    """Nothing is computed for them (test_sasl.py), but they count like wrong ones."""
+    """They are refused like wrong ones (test_sasl.py), and count like them."""
     guarded.mw("directory", "import", "-", input="account dear@example.com hash=$6$rounds=800000$saltsalt$%s\n" % ("x" * 86))
     said = [login(guarded, "dear@example.com", "x" * 500, "127.0.2.%d" % n) for n in range(1, 13)]
-    assert said == ["LIMIT"] * 10 + ["UNAVAILABLE"] * 2
-    assert guarded.log().count("auth_error user=dear@example.com") == 10
+    assert said == ["AUTHENTICATIONFAILED"] * 10 + ["UNAVAILABLE"] * 2
+    assert guarded.log().count("reason=hash-cost") == 10 and "auth_error" not in guarded.log()
 
 
 def test_an_app_password_gets_in_whatever_strangers_do(guarded):
