@@ -32,6 +32,7 @@ struct change {
 	struct walk *walk; /* until its end */
 	unsigned flying;   /* messages that a thread has */
 	uint32_t number;
+	char left[QUEUE_LEFT]; /* what could not be looked at, as it was at the beginning */
 };
 
 static int keep_held(struct queue *queue, struct message *m, bool held, struct err *err)
@@ -180,14 +181,10 @@ static void sync_directories(struct change *c)
 
 static void change_done(struct change *c, struct control_reply *reply)
 {
-	char left[100] = "";
-
-	if (c->pool != NULL)
-		queue_control_left(c->queue, left, sizeof(left));
 	if (c->failed > 0)
 		control_reply_done(reply, queue_control_exit(c->code), "%zu of %zu done; %s", c->count, c->count + c->failed, c->err.text);
 	else
-		control_reply_done(reply, EX_OK, "%zu message%s%s%s", c->count, c->count == 1 ? "" : "s", left[0] != '\0' ? "; " : "", left);
+		control_reply_done(reply, EX_OK, "%zu message%s%s%s", c->count, c->count == 1 ? "" : "s", c->left[0] != '\0' ? "; " : "", c->left);
 }
 
 static void change_ids(struct change *c, const struct span *ids, size_t count)
@@ -465,6 +462,7 @@ static bool change_all(struct queue *queue, struct control_reply *reply, const s
 	if (c == NULL)
 		return false;
 	*c = (struct change){.queue = queue, .reply = reply, .action = action, .number = ++queue->last_change, .reroute = *reroute, .pool = pool_new(NULL, CHANGE_POOL_MAX)};
+	queue_control_left(queue, c->left);
 	if (c->pool != NULL && reroute->destination.len > 0)
 		c->reroute.destination = pool_span(c->pool, reroute->destination);
 	if (c->pool != NULL && filter_copy(c->pool, filter, &c->filter) && !pool_starved(c->pool))

@@ -20,7 +20,8 @@ bool queue_control_change(struct queue *queue, struct control_reply *reply, cons
 void queue_control_list(struct queue *queue, struct control_reply *reply, const struct filter *filter);
 /* The row of one recipient, with what was answered last. */
 void queue_control_row_recipient(struct control_reply *reply, const struct message *message, size_t recipient);
-/* Behind an answer about all messages: what is not known yet, or nothing. */
-void queue_control_left(const struct queue *queue, char *out, size_t size);
+enum { QUEUE_LEFT = 100 };
+/* Behind an answer about all messages: what is not known yet, or nothing. As it is before the first is looked at. */
+void queue_control_left(const struct queue *queue, char out[QUEUE_LEFT]);
 
 #endif

@@ -140,9 +140,9 @@ void queue_control_stats(struct queue *queue, struct control_reply *reply)
 {
 	struct stats stats = {0};
 	struct idle idle = {reply, &stats};
-	char left[100];
+	char left[QUEUE_LEFT];
 
-	queue_control_left(queue, left, sizeof(left));
+	queue_control_left(queue, left);
 	if (gather_stats(queue, &stats)) {
 		for (size_t i = 0; i < stats.count; i++)
 			if (stats.rows[i].total > 0)

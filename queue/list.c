@@ -20,6 +20,7 @@ struct listing {
 	struct walk *walk;
 	struct buf rows; /* on their way: a message for each would cost more than the row */
 	size_t count;
+	char left[QUEUE_LEFT]; /* what it cannot know; as it was at its beginning */
 };
 
 /* What all rows begin with. */
@@ -156,13 +157,13 @@ static enum walk_next list_one(void *arg, uint64_t id)
 	return WALK_ON;
 }
 
-void queue_control_left(const struct queue *queue, char *out, size_t size)
+void queue_control_left(const struct queue *queue, char out[QUEUE_LEFT])
 {
 	size_t left = recover_left(queue);
 
 	out[0] = '\0';
 	if (left > 0)
-		snprintf(out, size, "the spool is being read: %zu more files are not known yet", left);
+		snprintf(out, QUEUE_LEFT, "the spool is being read: %zu more files are not known yet", left);
 }
 
 static void listing_free(struct listing *l)
@@ -175,11 +176,9 @@ static void listing_free(struct listing *l)
 static void list_end(void *arg)
 {
 	struct listing *l = arg;
-	char left[100];
 
 	send_rows(l);
-	queue_control_left(l->queue, left, sizeof(left));
-	control_reply_done(l->reply, EX_OK, "%s", left[0] != '\0' ? left : l->count > 0 ? "" : l->filter.any ? "no message fits" : "the queue is empty");
+	control_reply_done(l->reply, EX_OK, "%s", l->left[0] != '\0' ? l->left : l->count > 0 ? "" : l->filter.any ? "no message fits" : "the queue is empty");
 	listing_free(l);
 }
 
@@ -192,6 +191,7 @@ void queue_control_list(struct queue *queue, struct control_reply *reply, const 
 		l->reply = reply;
 		l->pool = pool_new(NULL, LIST_POOL_MAX);
 		buf_init(&l->rows, CONTROL_PIECE);
+		queue_control_left(queue, l->left);
 	}
 	if (l != NULL && l->pool != NULL && filter_copy(l->pool, filter, &l->filter))
 		l->walk = walk_begin(queue, list_one, list_end, l);

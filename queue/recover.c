@@ -28,6 +28,7 @@ struct recovery {
 	struct queue *queue;
 	uint64_t *ids;
 	size_t count, size, next;
+	size_t known;	 /* those that are no more to be looked at */
 	unsigned flying; /* batches */
 	bool filling;
 	uint64_t ready, deferred, held, removed, damaged;
@@ -227,6 +228,7 @@ static void on_read(struct disk_job *job)
 		take_one(r, &batch->found[i]);
 		pool_free(&batch->found[i].pool);
 	}
+	r->known += batch->count;
 	free(batch);
 	r->flying--;
 	go_on(r);
@@ -241,6 +243,7 @@ static void leave_batch(struct recovery *r, size_t count)
 	log_event(EV_queue_error, daemon_log(r->queue->daemon), F_ERR(&err));
 	for (size_t i = 0; i < count; i++)
 		schedule_add(r->queue, r->ids[r->next + i], queue_now(r->queue) + 60, false);
+	r->known += count;
 }
 
 static void send_batch(struct recovery *r)
@@ -278,7 +281,7 @@ static void go_on(struct recovery *r)
 
 size_t recover_left(const struct queue *queue)
 {
-	return queue->recovery != NULL ? queue->recovery->count - queue->recovery->next : 0;
+	return queue->recovery != NULL ? queue->recovery->count - queue->recovery->known : 0;
 }
 
 int recover_start(struct queue *queue, struct err *err)

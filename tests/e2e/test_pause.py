@@ -7,6 +7,7 @@ import pytest
 from mailwain import Instance, until
 from remote import remote_host
 from test_outbound import gone, send
+from tools import Strace
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,20 @@ def test_names_that_are_none(suite):
     for name in ("", "x" * 641, "a\nb"):
         r = suite.mw("queue", "pause", name, check=False)
         assert r.returncode == 65 and "cannot be the name" in r.stderr
+
+
+def test_a_list_says_what_it_does_not_know_yet(suite, remote):
+    """Until the last file has been read, and not until somebody has been told to read it."""
+    suite.mw("queue", "pause", remote.place)
+    for n in range(3):
+        send(suite, "later%d@elsewhere.test" % n)
+    pid = suite.daemons()["queue"]
+    with Strace(suite.daemons()["master"], "pread64:delay_enter=60000"):
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: suite.daemons().get("queue") not in (None, 0, pid))
+        said = suite.mw("queue", "list")
+        assert "the spool is being read: " in said.stdout and "later" not in said.stdout
+        until(lambda: "being read" not in suite.mw("queue", "list").stdout)
+        assert suite.mw("queue", "list").stdout.count("later") == 3
+    suite.mw("queue", "delete", "--all")
+    suite.mw("queue", "resume", remote.place)
