@@ -218,7 +218,7 @@ int queue_read_file(const char *name, size_t size, struct buf *out, struct err *
 {
 	char *room = buf_reserve(out, size);
 	ssize_t n;
-	int fd, r = room != NULL ? open_plain(name, &fd, err) : err_set(err, E_NOMEM, "out of memory");
+	int fd = -1, r = room != NULL ? open_plain(name, &fd, err) : err_set(err, E_NOMEM, "out of memory");
 
 	if (r != 0)
 		return r;

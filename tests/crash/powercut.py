@@ -12,7 +12,9 @@ Environment: POINTS (10000, of ext4), XFS_POINTS, BTRFS_POINTS (1000), SEED, B (
 import json
 import os
 import random
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,11 +42,16 @@ def kill_all(suite):
     pids = [int(p) for p in os.listdir("/proc") if p.isdigit() and suite.root.encode() in command_line(p)]
     master = suite.daemons()["master"]
     family = subprocess.run(["ps", "-o", "pid=", "--ppid", str(master)], capture_output=True, text=True).stdout.split()
+    dying = []
     for pid in [master] + [int(p) for p in family] + pids:
         try:
-            os.kill(pid, 9)
+            dying.append(os.pidfd_open(pid))
+            signal.pidfd_send_signal(dying[-1], signal.SIGKILL)
         except ProcessLookupError:
             pass
+    for fd in dying:  # readable once it has ended: until then it may have its ports
+        select.select([fd], [], [], 30)
+        os.close(fd)
 
 
 def command_line(pid):
