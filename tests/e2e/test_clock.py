@@ -13,12 +13,12 @@ import pytest
 import mailwain
 from mailwain import BUILD, Instance, until
 from remote import remote_host
-from test_submission import client, newest
+from test_outbound import send
+from test_submission import newest
 
 PLANT = os.path.join(BUILD, "plant", "clock-set")
 CLOCK = os.path.join(PLANT, "clock")
 DAY = 86400
-ALICE = "alice@example.com"
 
 
 def set_clock(seconds, passed=0):
@@ -52,16 +52,6 @@ def put_off(remote, suite):
     for row in suite.rows("queue", "list"):
         suite.mw("queue", "delete", row["id"], check=False)
     remote.answers, remote.messages = {"RCPT": "450 4.2.0 not now"}, []
-
-
-def send(suite, to="x@far.test", parameters="", subject="x"):
-    c = client(suite)
-    c.expect("MAIL FROM:<%s>%s" % (ALICE, parameters), 250)
-    c.expect("RCPT TO:<%s>" % to, 250)
-    c.expect("DATA", 354)
-    qid = c.expect("Subject: %s\r\n\r\nHello.\r\n." % subject, 250).split()[-1]
-    c.close()
-    return qid
 
 
 def attempts(suite, qid):
@@ -128,7 +118,7 @@ def busy(suite):
 
 
 def test_a_month_ahead_ends_no_message(suite):
-    qid = send(suite)
+    qid = send(suite, "x@far.test")
     until(lambda: attempts(suite, qid) >= 1)
     told = jump(suite, 30 * DAY)
     assert abs(int(re.search(r" seconds=(\d+) while=running", told)[1]) - 30 * DAY) <= 1, told
@@ -145,7 +135,7 @@ def test_a_month_ahead_ends_no_message(suite):
 
 
 def test_a_jump_while_it_is_stopped(suite, remote):
-    qid = send(suite)
+    qid = send(suite, "x@far.test")
     tried_again(suite, qid, 2)  # queue has seen the clock since it was right again
     for seconds in 30 * DAY, -DAY, 1000 - int(time.time()):
         suite.stop()
@@ -162,14 +152,14 @@ def test_a_jump_while_it_is_stopped(suite, remote):
 
 def test_a_boot_is_no_jump(suite):
     """Ten minutes are counted for it, so that no id comes twice. But a day back is one."""
-    qid = send(suite)
+    qid = send(suite, "x@far.test")
     tried_again(suite, qid, 2)
     suite.stop()
     before = len(jumps(suite))
     booted(suite)
     suite.start()
     tried_again(suite, qid)
-    assert send(suite) > qid
+    assert send(suite, "x@far.test") > qid
     assert jumps(suite)[before:] == []
     suite.stop()
     booted(suite)
@@ -182,7 +172,7 @@ def test_a_boot_is_no_jump(suite):
 
 def test_mail_flows_whatever_the_clock_says(suite):
     ids = [deliver(suite, "it is right")]
-    waiting = send(suite)
+    waiting = send(suite, "x@far.test")
     for name, seconds in ("a day ago", -DAY), ("1970", 1000 - int(time.time())), ("ten years ahead", 3650 * DAY), ("right again", 0):
         jump(suite, seconds)
         ids.append(deliver(suite, name))
@@ -216,7 +206,7 @@ def test_ids_ascend_over_a_start_with_an_empty_spool(suite):
 
 def test_what_arrives_under_a_wrong_clock_has_its_age_all_the_same(suite):
     jump(suite, 1000 - int(time.time()))
-    qid = send(suite)
+    qid = send(suite, "x@far.test")
     until(lambda: attempts(suite, qid) >= 1)
     suite.stop()
     set_clock(0)
@@ -227,23 +217,23 @@ def test_what_arrives_under_a_wrong_clock_has_its_age_all_the_same(suite):
 
 
 def test_a_wish_waits_no_longer_than_was_asked(suite):
-    qid = send(suite, "bob@example.com", " HOLDFOR=2", subject="held for some seconds")
+    qid = send(suite, "bob@example.com", parameters=" HOLDFOR=2", subject="held for some seconds")
     set_clock(-DAY)
     assert "held for some seconds" in newest(suite, "bob", "held for some seconds")
     until(lambda: row(suite, qid) is None)
 
 
 def test_a_wish_has_come_when_the_clock_says_so(suite):
-    qid = send(suite, "bob@example.com", " HOLDFOR=%d" % DAY, subject="held for a day")
+    qid = send(suite, "bob@example.com", parameters=" HOLDFOR=%d" % DAY, subject="held for a day")
     assert row(suite, qid)["status"] == "scheduled"
-    send(suite)  # what is tried every second lets queue see the clock at once
+    send(suite, "x@far.test")  # what is tried every second lets queue see the clock at once
     set_clock(DAY + 60)
     assert "held for a day" in newest(suite, "bob", "held for a day")
 
 
 def test_time_that_has_passed_counts(suite):
     """The same as in the first test, but for the machine: were it not for the count since boot, that test could not tell."""
-    qid = send(suite)
+    qid = send(suite, "x@far.test")
     until(lambda: attempts(suite, qid) >= 1)
     set_clock(30 * DAY, passed=30 * DAY)
     suite.mw("queue", "flush", "--all")
@@ -262,7 +252,7 @@ def test_a_clock_that_begins_centuries_off(suite):
     for name, seconds in ("1970 after that", 1000 - int(time.time())), ("right after that", 0):
         jump(suite, seconds)
         ids.append(deliver(suite, name))
-        ids.append(send(suite))
+        ids.append(send(suite, "x@far.test"))
         tried_again(suite, ids[-1])
     assert len(set(ids)) == len(ids), "an id is given twice"
     assert suite.log().count("queue_expired") == expired
