@@ -269,12 +269,17 @@ class Ledger:
         """Until when queue may not have written down what became of it."""
         return self.gone.get(take["qid"], float("inf"))
 
-    def was_recorded(self, take, address):
-        """Queue was done with it, and that was durable before the cut: a later mail was synced. Or it has tried its others again, which comes behind the record."""
-        others = [t for (key, a), all_of in self.taken.items() if key == take["key"] and a != address for t in all_of]
+    def recorded_behind(self, take, address):
+        """Why what queue has written down of it was durable before the cut: what was seen behind the record. None: it may not have been."""
         gone = self.gone.get(take["qid"], float("inf"))
-        later = [t for t in others if t["qid"] == take["qid"] and address not in t["to"] and t["began"] > take["end"]]
-        return (self.orders_syncs and gone < self.synced) or bool(later)
+        if self.orders_syncs and gone < self.synced:
+            return "done with at %d, a mail that began at %d was synced" % (gone, self.synced)
+        for (key, other), takes in self.taken.items():
+            for t in takes if key == take["key"] and other != address else []:
+                # Its others are tried again behind the record, or because queue has died and found none.
+                if t["qid"] == take["qid"] and address not in t["to"] and t["began"] > take["end"] and not self.deaths(take["begin"], t["began"]):
+                    return "at %d others were tried again" % t["began"]
+        return None
 
     def check_again(self, entry):
         """A message of the spool, whom the host elsewhere has answered for already."""
@@ -282,8 +287,9 @@ class Ledger:
         for address in entry["to"]:
             takes = [t for t in self.taken[entry["key"], address] if t["end"] is not None]
             self.twice[IN_SPOOL] += len(takes) > 0
-            if any(t["qid"] == entry["id"] and self.was_recorded(t, address) for t in takes):
-                out.append("%s for %s was taken and written down, and is in the spool" % (entry["key"], address))
+            seen = [(t, why) for t in takes if t["qid"] == entry["id"] and (why := self.recorded_behind(t, address))]
+            if seen:
+                out.append("%s for %s was taken at %d and written down (%s), and is in the spool" % (entry["key"], address, seen[0][0]["end"], seen[0][1]))
         return out
 
     def check_letter(self, entry):
