@@ -28,10 +28,19 @@ STOP_LIMIT = 5
 DESCRIPTORS = 64
 LIMIT = 30  # seconds: not serving for longer ends the run
 PROBE = "probe"
+HISTORY = 8
 
 
 class KillLedger(notes.Ledger):
     """What a reader finds when it comes back is held against what it had noted, not only taken over. Positions are seconds."""
+
+    def __init__(self, all_of, names):
+        super().__init__(all_of, names)
+        self.all, self.now = sorted(all_of, key=lambda n: n["begin"]), 0
+
+    def advance(self, cut):
+        self.now = cut
+        super().advance(cut)
 
     def handed_over(self, take):
         return take["began"] - NOTICED
@@ -49,7 +58,12 @@ class KillLedger(notes.Ledger):
         there = {box: dict(validity=b["validity"], uidnext=b["top"], uids={int(u): (key, flags, load.hash_of(key)) for u, (key, flags) in b["uids"].items()})
                  for box, b in boxes.items()}
         found = [list(self.compare(name, must, there, set())) for must in self.candidates(name)]
-        return ["account %s, when its reader came back: %s" % (name, p) for p in min(found, key=len)]
+        return ["account %s, when its reader came back: %s; before: %s" % (name, p, self.history(name)) for p in min(found, key=len)]
+
+    def history(self, name):
+        """What its reader asked for last; an end of None was not answered."""
+        mine = [n for n in self.all if n.get("account") == name and n["begin"] <= self.now][-HISTORY:]
+        return ", ".join("%s %s at %.3f to %s" % (n["op"], n.get("box", ""), n["begin"], n["end"] and "%.3f" % n["end"]) for n in mine)
 
 
 class Probe:
