@@ -105,6 +105,8 @@ for page in $pages; do
 	# Whether pages of other packages are installed here says nothing about ours.
 	mandoc -Tlint -Wwarning "$page" 2>&1 | grep -v 'mandoc.db' >"$work/out"
 	each_is_fault 'mandoc' <"$work/out"
+	grep -nE '^\..*Ql .* Ql ' "$page" | sed "s|^\([0-9]*\):.*|$page:\1|" >"$work/out"
+	each_is_fault 'a quote within a quote' <"$work/out"
 	sed -n 's/^\.Xr \(mailwain[^ ]*\) \([158]\).*/\1 \2/p' "$page" | sort -u | while read -r name section; do
 		[ -f "man/$name.$section" ] || [ -f "man/$name.$section.in" ] || printf '%s\n' "$page: $name($section)"
 	done >"$work/out"
