@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "net/ipc_conn.h"
 #include "proc/daemon.h"
+#include "proc/fork.h"
 #include "proc/grant.h"
 
 #include <errno.h>
@@ -132,6 +133,8 @@ static _Noreturn void supervisor(struct agent *agent, const struct agent_run *as
 	struct answer a = {0};
 	char texts[2][64];
 
+	/* The daemon's own handler would tell the daemon. */
+	fork_ready(SIGTERM, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	sigaction(SIGPIPE, &plain, NULL);
 	make_rules(agent, texts, &rules);
@@ -172,7 +175,7 @@ static int job_start(struct job *job, const struct agent_run *ask, int content)
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return E_NOFILES;
 	log_flush();
-	job->pid = fork();
+	job->pid = fork_holding_back(SIGTERM);
 	if (job->pid == 0)
 		supervisor(agent, ask, content, fds[1]);
 	close(fds[1]);

@@ -6,6 +6,7 @@
 #include "lmtp/agent.h"
 
 #include "base/buf.h"
+#include "proc/fork.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -376,18 +377,22 @@ static int supervise(const struct agent_run *ask, const struct agent_rules *rule
 
 static int start(const struct agent_run *ask, const struct agent_user *user, int message, const struct agent_rules *rules, char *text)
 {
-	struct sigaction term = {.sa_handler = on_term};
+	sigset_t term;
 	int fds[2], code;
 	pid_t pid;
 
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return E_NOFILES;
+	/* Who is told to end here must know whom to end first. */
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
 	pid = fork();
 	if (pid == 0)
 		child(ask, user, message, fds[1]);
 	close(fds[1]);
 	supervised = pid;
-	sigaction(SIGTERM, &term, NULL);
+	fork_ready(SIGTERM, on_term);
 	code = pid > 0 ? supervise(ask, rules, pid, fds[0], text) : E_UNAVAILABLE;
 	close(fds[0]);
 	return code;

@@ -7,6 +7,7 @@
 #include "lmtp/job.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
+#include "proc/fork.h"
 #include "store/account.h"
 
 #include <errno.h>
@@ -107,7 +108,7 @@ static _Noreturn void child_start(struct request *q, int dir, int out)
 {
 	event_reinit(daemon_base(q->deliver->daemon));
 	signal(SIGCHLD, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
+	fork_ready(SIGTERM, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	deliver_child_keep(q->deliver, dir, out);
 	explicit_bzero(q->deliver->grant_key, sizeof(q->deliver->grant_key));
@@ -130,7 +131,7 @@ static void request_start(struct request *q)
 	}
 	if (dir >= 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0) {
 		log_flush();
-		pid = fork();
+		pid = fork_holding_back(SIGTERM);
 		if (pid == 0)
 			child_start(q, dir, fds[1]);
 		close(fds[1]);

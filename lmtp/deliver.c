@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
+#include "proc/fork.h"
 #include "store/account.h"
 
 #include <errno.h>
@@ -50,21 +51,6 @@ static _Noreturn void child_start(struct deliver *deliver, int channel, int dir,
 	deliver_child_keep(deliver, channel, dir);
 	explicit_bzero(deliver->grant_key, sizeof(deliver->grant_key));
 	_exit(worker_main(3, 4, account, (unsigned)conf_u64(daemon_conf(deliver->daemon), CONF_undo_days, NULL)));
-}
-
-/* A worker that is told to end before it has its handler hears of it once it has. */
-static pid_t fork_holding_back(int number)
-{
-	sigset_t held, before;
-	pid_t pid;
-
-	sigemptyset(&held);
-	sigaddset(&held, number);
-	sigprocmask(SIG_BLOCK, &held, &before);
-	pid = fork();
-	if (pid != 0)
-		sigprocmask(SIG_SETMASK, &before, NULL);
-	return pid;
 }
 
 static int worker_fork(struct deliver_peer *peer, uint64_t account, int *out, struct err *err)

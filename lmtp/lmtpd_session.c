@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/whole.h"
 #include "net/ipc_conn.h"
 
 #include <errno.h>
@@ -146,17 +147,10 @@ static int content_write(struct lmtp_session *s, struct span bytes, struct err *
 {
 	if (s->lmtpd->memory + bytes.len > LMTPD_MEMORY_MAX)
 		return err_set(err, E_LIMIT, "too many messages are under way; try again");
-	while (bytes.len > 0) {
-		ssize_t n = write(s->file, bytes.ptr, bytes.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(err, errno, "the message in memory");
-		bytes = span_from(bytes, (size_t)n);
-		s->size += (uint64_t)n;
-		s->lmtpd->memory += (uint64_t)n;
-	}
+	if (!write_whole(s->file, bytes))
+		return err_set_errno(err, errno, "the message in memory");
+	s->size += bytes.len;
+	s->lmtpd->memory += bytes.len;
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proc/fork.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -412,17 +413,16 @@ static int worker_open(struct work *w, int dir, struct err *err)
 int worker_main(int channel, int dir, uint64_t account, unsigned undo_days)
 {
 	struct work *w = calloc(1, sizeof(*w));
-	struct sigaction term = {.sa_handler = on_term}, ignore = {.sa_handler = SIG_DFL};
+	struct sigaction ignore = {.sa_handler = SIG_DFL};
 	struct err err = {0};
 	int r;
 
 	if (w == NULL)
 		return EX_OSERR;
-	sigaction(SIGTERM, &term, NULL);
+	fork_ready(SIGTERM, on_term);
 	sigaction(SIGCHLD, &ignore, NULL);
 	sigemptyset(&w->term);
 	sigaddset(&w->term, SIGTERM);
-	sigprocmask(SIG_UNBLOCK, &w->term, NULL); /* the spawner has held it back until there is a handler */
 	fcntl(channel, F_SETFL, O_NONBLOCK);
 	w->channel = channel;
 	w->account = account;

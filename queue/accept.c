@@ -98,7 +98,7 @@ static bool take_spare(struct client *client, uint64_t *id, int *fd)
 	if (r != 0) {
 		log_event(EV_queue_error, daemon_log(client->queue->daemon), F_ERR(&err));
 		close(spare->fd);
-		disk_unlink(client->queue->disk, spare->id);
+		removal_unlink(client->queue, spare->id, false);
 	}
 	free(spare);
 	return r == 0;
@@ -120,7 +120,7 @@ static void handed_free(struct handed *file)
 static void discard(struct queue *queue, uint64_t id, int fd)
 {
 	close(fd);
-	disk_unlink(queue->disk, id);
+	removal_unlink(queue, id, false);
 }
 
 static int hand_out(struct client *client, struct err *err)
@@ -227,7 +227,7 @@ static bool is_welcome(const struct client *client)
 	return client != NULL && client->conn != NULL && client->queue->spare_count < client->queue->spare_max && !client->queue->halting;
 }
 
-void accept_retire(struct message *m)
+void accept_retire(struct message *m, bool lasting)
 {
 	struct queue *queue = m->queue;
 	struct client *client = m->client != 0 && !m->lent ? client_find(queue, m->client) : NULL;
@@ -238,9 +238,11 @@ void accept_retire(struct message *m)
 	/* Were the power to fail while a file with the mark is written over, it would be a damaged message. */
 	if (spare == NULL || spool_retire(m->fd, &rested, &err) != 0 || rested) {
 		free(spare);
-		disk_unlink(queue->disk, m->id);
+		removal_unlink(queue, m->id, lasting);
 		return;
 	}
+	if (lasting)
+		removal_lasting(queue, m->id);
 	*spare = (struct spare){.id = m->id, .fd = m->fd};
 	m->fd = -1;
 	*client->spares_tail = spare;

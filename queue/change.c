@@ -256,9 +256,10 @@ static enum walk_next delete_waiting(struct change *c, uint64_t id)
 	if (job == NULL)
 		return WALK_LATER;
 	schedule_remove(c->queue, id);
-	job->kind = DISK_UNLINK;
+	job->kind = DISK_WORK;
 	job->id = id;
 	job->fd = -1;
+	job->work = removal_work;
 	job->done = on_deleted;
 	job->arg = c;
 	c->flying++;
@@ -440,7 +441,7 @@ static void change_go_on(struct change *c)
 	}
 	if (c->flying > 0)
 		return;
-	if (c->directories != 0 && disk_work(c->queue->disk, sync_by_thread, on_synced, c))
+	if (c->directories != 0 && disk_work(c->queue->disk, 0, sync_by_thread, on_synced, c))
 		return;
 	sync_directories(c);
 	change_done(c, c->reply);

@@ -90,7 +90,7 @@ static void save(struct queue *queue)
 	s->queue = queue;
 	buf_init(&s->text, SPOOL_CLOCK_SIZE);
 	clock->saved_ms = c.queue_ms;
-	clock->saving = spool_clock_encode(&c, queue->key, &s->text) == 0 && disk_work(queue->disk, write_down, on_written, s);
+	clock->saving = spool_clock_encode(&c, queue->key, &s->text) == 0 && disk_work(queue->disk, 0, write_down, on_written, s);
 	if (!clock->saving)
 		save_free(s);
 }

@@ -6,24 +6,13 @@
 
 #include "base/log.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum {
-	DISK_STACK = 192 * 1024,
-	UNLINK_AGAIN_MIN_S = 1,
-	UNLINK_AGAIN_MAX_S = 64,
-};
-
-/* A file that could not be removed. */
-struct remainder {
-	struct remainder *next;
-	uint64_t id;
-};
+enum { DISK_STACK = 192 * 1024 };
 
 struct disk {
 	struct queue *queue;
@@ -39,9 +28,6 @@ struct disk {
 	bool strict;
 	int wake_fd;
 	struct event *event;
-	struct remainder *remainders; /* removed when the timer says so; the loop's, as all below */
-	struct event *again;
-	unsigned again_s;
 };
 
 static int sync_parent(uint64_t id, struct err *err)
@@ -56,7 +42,6 @@ static int sync_parent(uint64_t id, struct err *err)
 static void job_run(struct disk *disk, struct disk_job *job)
 {
 	const unsigned char *key = disk->queue->key;
-	char path[QUEUE_PATH];
 
 	switch (job->kind) {
 	case DISK_COMMIT:
@@ -66,10 +51,6 @@ static void job_run(struct disk *disk, struct disk_job *job)
 		return;
 	case DISK_APPEND:
 		job->code = spool_append(job->fd, job->id, key, job->records, job->record_count, true, &job->err);
-		return;
-	case DISK_UNLINK:
-		queue_path(job->id, path);
-		job->code = unlink(path) == 0 ? 0 : err_set_errno(&job->err, errno, "unlink of %s", path);
 		return;
 	case DISK_WORK:
 		job->work(job);
@@ -152,50 +133,6 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 	queue_try_finish(disk->queue);
 }
 
-/* Nothing else would look for it before the next start, which would take it for a message. */
-static void on_again(evutil_socket_t fd, short what, void *arg)
-{
-	struct disk *disk = arg;
-	struct remainder *list = disk->remainders;
-
-	(void)fd;
-	(void)what;
-	disk->remainders = NULL;
-	disk->again_s = 2 * disk->again_s < UNLINK_AGAIN_MAX_S ? 2 * disk->again_s : UNLINK_AGAIN_MAX_S;
-	while (list != NULL) {
-		struct remainder *one = list;
-
-		list = one->next;
-		disk_unlink(disk, one->id);
-		free(one);
-	}
-}
-
-static void unlink_later(struct disk *disk, uint64_t id)
-{
-	struct timeval wait = {.tv_sec = disk->again_s};
-	struct remainder *one = malloc(sizeof(*one));
-
-	if (one == NULL)
-		return; /* it will be found delivered at the next start */
-	*one = (struct remainder){.next = disk->remainders, .id = id};
-	disk->remainders = one;
-	if (!evtimer_pending(disk->again, NULL))
-		evtimer_add(disk->again, &wait);
-}
-
-static void on_unlinked(struct disk_job *job)
-{
-	struct disk *disk = job->arg;
-
-	if (job->code == 0 || job->code == E_NOTFOUND) {
-		disk->again_s = UNLINK_AGAIN_MIN_S;
-		return;
-	}
-	log_event(EV_queue_error, daemon_log(disk->queue->daemon), F_ERR(&job->err));
-	unlink_later(disk, job->id);
-}
-
 int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **out, struct err *err)
 {
 	struct disk *disk = calloc(1, sizeof(*disk));
@@ -211,9 +148,7 @@ int disk_new(struct queue *queue, unsigned threads, bool strict, struct disk **o
 	pthread_cond_init(&disk->calm, NULL);
 	disk->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	disk->event = event_new(daemon_base(queue->daemon), disk->wake_fd, EV_READ | EV_PERSIST, on_finished, disk);
-	disk->again = evtimer_new(daemon_base(queue->daemon), on_again, disk);
-	disk->again_s = UNLINK_AGAIN_MIN_S;
-	if (disk->wake_fd < 0 || disk->event == NULL || disk->again == NULL || event_add(disk->event, NULL) != 0)
+	if (disk->wake_fd < 0 || disk->event == NULL || event_add(disk->event, NULL) != 0)
 		return err_set(err, E_NOMEM, "no memory for disk threads");
 	*out = disk;
 	return 0;
@@ -262,13 +197,14 @@ void disk_submit(struct disk *disk, struct disk_job *job)
 	}
 }
 
-bool disk_work(struct disk *disk, void (*work)(struct disk_job *job), void (*done)(struct disk_job *job), void *arg)
+bool disk_work(struct disk *disk, uint64_t id, void (*work)(struct disk_job *job), void (*done)(struct disk_job *job), void *arg)
 {
 	struct disk_job *job = calloc(1, sizeof(*job));
 
 	if (job == NULL)
 		return false;
 	job->kind = DISK_WORK;
+	job->id = id;
 	job->fd = -1;
 	job->work = work;
 	job->done = done;
@@ -288,29 +224,4 @@ void disk_settle(struct disk *disk)
 unsigned disk_waiting(const struct disk *disk)
 {
 	return disk->open;
-}
-
-void disk_unlink(struct disk *disk, uint64_t id)
-{
-	struct disk_job *job = calloc(1, sizeof(*job));
-
-	if (job == NULL) { /* it waits for the disk, which is better than to leave the file */
-		char path[QUEUE_PATH];
-
-		queue_path(id, path);
-		if (unlink(path) != 0 && errno != ENOENT) {
-			struct err err;
-
-			err_set_errno(&err, errno, "unlink of %s", path);
-			log_event(EV_queue_error, daemon_log(disk->queue->daemon), F_ERR(&err));
-			unlink_later(disk, id);
-		}
-		return;
-	}
-	job->kind = DISK_UNLINK;
-	job->id = id;
-	job->fd = -1;
-	job->done = on_unlinked;
-	job->arg = disk;
-	disk_submit(disk, job);
 }

@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "base/log.h"
+#include "base/whole.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -174,17 +175,10 @@ void queue_set_aside(struct queue *queue, uint64_t id, const char *why)
 
 /* ---- small files beside the messages, which are written whole ---- */
 
-static int write_whole(int fd, const char *name, struct span text, struct err *err)
+static int write_and_sync(int fd, const char *name, struct span text, struct err *err)
 {
-	while (text.len > 0) {
-		ssize_t n = write(fd, text.ptr, text.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(err, errno, "writing %s in the spool", name);
-		text = span_from(text, (size_t)n);
-	}
+	if (!write_whole(fd, text))
+		return err_set_errno(err, errno, "writing %s in the spool", name);
 	return fsync(fd) == 0 ? 0 : err_set_errno(err, errno, "sync of %s in the spool", name);
 }
 
@@ -194,7 +188,7 @@ int queue_write_file(const char *name, const char *new_name, struct span text, s
 
 	if (fd < 0)
 		return err_set_errno(err, errno, "%s in the spool", new_name);
-	r = write_whole(fd, new_name, text, err);
+	r = write_and_sync(fd, new_name, text, err);
 	close(fd);
 	if (r == 0 && rename(new_name, name) != 0)
 		r = err_set_errno(err, errno, "renaming %s in the spool", new_name);

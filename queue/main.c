@@ -11,6 +11,8 @@
 
 void queue_try_finish(struct queue *queue)
 {
+	if (queue->halting)
+		removal_finish(queue);
 	if (queue->halting && disk_waiting(queue->disk) == 0 && !deliver_flying(queue) && !agent_flying(queue) && !outbound_flying(queue))
 		daemon_finished(queue->daemon);
 }
@@ -61,6 +63,8 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = disk_new(queue, (unsigned)conf_u64(conf, CONF_spool_syncs, NULL),
 		    span_eq(conf_text(conf, CONF_durability, NULL), SPAN_LIT("strict")), &queue->disk, err);
+	if (r == 0)
+		r = removal_new(queue, err);
 	if (r == 0)
 		r = queue_clock_start(queue, err);
 	if (r == 0)

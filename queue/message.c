@@ -227,6 +227,15 @@ static void expire(struct message *m)
 
 /* ---- rest or removal ---- */
 
+/* To where nobody knows it again, were the power to fail and bring it back. */
+static bool has_left(const struct message *m)
+{
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		if (target_is_noted(t))
+			return true;
+	return false;
+}
+
 void message_remove(struct message *m)
 {
 	char text[SPOOL_ID_TEXT];
@@ -234,7 +243,7 @@ void message_remove(struct message *m)
 	spool_id_format(m->id, text);
 	log_event(EV_queue_removed, daemon_log(m->queue->daemon), F_STR("qid", text));
 	if (!m->deleted)
-		accept_retire(m);
+		accept_retire(m, has_left(m));
 	message_free(m);
 }
 

@@ -14,6 +14,7 @@
 
 struct ipc_conn;
 struct disk;
+struct removal;
 
 enum {
 	QUEUE_CHANNELS = 256,	       /* accounts whose worker is known */
@@ -102,6 +103,7 @@ struct queue {
 	struct daemon *daemon;
 	struct queue_clock clock;
 	struct disk *disk;
+	struct removal *removal;
 	struct ipc_conn *auth;
 	struct ipc_conn *deliver;
 	struct ipc_conn *relay;
@@ -171,7 +173,7 @@ int queue_read_file(const char *name, size_t size, struct buf *out, struct err *
 void queue_set_file_aside(struct queue *queue, const char *name, const char *to, const struct err *why);
 
 /* ---- disk.c: threads that write and sync, so that the loop never waits ---- */
-enum disk_kind { DISK_COMMIT, DISK_APPEND, DISK_UNLINK, DISK_WORK };
+enum disk_kind { DISK_COMMIT, DISK_APPEND, DISK_WORK };
 
 struct disk_job {
 	struct disk_job *next;
@@ -194,14 +196,24 @@ void disk_submit(struct disk *disk, struct disk_job *job);
 /* Waits until everything submitted is on the disk; `done` comes later, on the loop. Until then no thread touches a file. */
 void disk_settle(struct disk *disk);
 unsigned disk_waiting(const struct disk *disk);
-/* DISK_WORK of its own; false: no memory. */
-bool disk_work(struct disk *disk, void (*work)(struct disk_job *job), void (*done)(struct disk_job *job), void *arg);
-void disk_unlink(struct disk *disk, uint64_t id);
+/* DISK_WORK of its own, on a message's file, or 0; false: no memory. */
+bool disk_work(struct disk *disk, uint64_t id, void (*work)(struct disk_job *job), void (*done)(struct disk_job *job), void *arg);
+
+/* ---- removal.c: files that are done with ---- */
+int removal_new(struct queue *queue, struct err *err);
+/* By a disk thread; what fails is tried again. lasting: and then removal_lasting. */
+void removal_unlink(struct queue *queue, uint64_t id, bool lasting);
+/* Within a tenth of a second the disk is asked to keep it done with. */
+void removal_lasting(struct queue *queue, uint64_t id);
+/* At once: queue is to end. */
+void removal_finish(struct queue *queue);
+/* What a disk thread does, of change.c's own. E_NOTFOUND: it had gone. */
+void removal_work(struct disk_job *job);
 
 /* ---- accept.c: files handed out, commits ---- */
 void client_new(struct queue *queue, struct span role, int fd);
-/* A message is done with: its file serves its client again (fd is taken), or is removed. */
-void accept_retire(struct message *message);
+/* A message is done with: its file serves its client again (fd is taken), or is removed. lasting: as removal_lasting. */
+void accept_retire(struct message *message, bool lasting);
 /* A message of our own (a DSN, a report of relay's). content and envelope are copied. done(arg, code) on the loop. */
 int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope,
     void (*done)(void *arg, int code), void *arg);

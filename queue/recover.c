@@ -258,7 +258,7 @@ static void send_batch(struct recovery *r)
 			batch->found[i].id = r->ids[r->next + i];
 	}
 	r->flying++;
-	if (batch == NULL || !disk_work(r->queue->disk, read_batch, on_read, batch)) {
+	if (batch == NULL || !disk_work(r->queue->disk, 0, read_batch, on_read, batch)) {
 		r->flying--;
 		free(batch);
 		leave_batch(r, count);

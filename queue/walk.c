@@ -108,7 +108,7 @@ struct walk *walk_begin(struct queue *queue, enum walk_next (*one)(void *arg, ui
 		return NULL;
 	}
 	note_ids(walk);
-	if (disk_work(queue->disk, sort_ids, on_sorted, walk))
+	if (disk_work(queue->disk, 0, sort_ids, on_sorted, walk))
 		return walk;
 	walk_free(walk);
 	return NULL;

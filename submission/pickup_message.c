@@ -1,6 +1,7 @@
 /* A letter's content becomes a message: a Received line, whole lines, the fields that are missing. */
 #include "submission/pickup.h"
 
+#include "base/whole.h"
 #include "local/address.h"
 
 #include <errno.h>
@@ -154,16 +155,9 @@ static int flush(struct job *job, struct err *err)
 	if (job->written + all.len > most)
 		return err_set(err, E_TOOBIG, "The message is larger than the %llu octets allowed here", (unsigned long long)most);
 	job->eight_bit |= has_eight_bits(all);
-	while (all.len > 0) {
-		ssize_t n = pwrite(job->file, all.ptr, all.len, (off_t)job->written);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(err, errno, "The message could not be written");
-		job->written += (uint64_t)n;
-		all = span_from(all, (size_t)n);
-	}
+	if (!pwrite_whole(job->file, all, job->written))
+		return err_set_errno(err, errno, "The message could not be written");
+	job->written += all.len;
 	buf_clear(&job->out);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* A message into a memory file. */
 #include "submission/sendmail.h"
 
+#include "base/whole.h"
 #include "local/lines.h"
 
 #include <errno.h>
@@ -25,16 +26,9 @@ void content_close(struct content *content)
 
 int content_write(struct content *content, struct span bytes, struct err *err)
 {
-	while (bytes.len > 0) {
-		ssize_t n = write(content->fd, bytes.ptr, bytes.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(err, errno, "the message does not fit into memory");
-		content->size += (uint64_t)n;
-		bytes = span_from(bytes, (size_t)n);
-	}
+	if (!write_whole(content->fd, bytes))
+		return err_set_errno(err, errno, "the message does not fit into memory");
+	content->size += bytes.len;
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* sendmail -bs: the engine of lib/smtp on standard input and output. */
 #include "submission/sendmail.h"
 
+#include "base/whole.h"
 #include "smtp/server.h"
 #include "spool/spool.h"
 
@@ -102,16 +103,10 @@ static const struct smtp_server_callbacks callbacks = {.rcpt = on_rcpt, .data_be
 /* False: nobody listens. */
 static bool write_out(struct buf *out)
 {
-	while (buf_len(out) > 0) {
-		ssize_t n = write(STDOUT_FILENO, buf_span(out).ptr, buf_len(out));
+	bool written = !buf_failed(out) && write_whole(STDOUT_FILENO, buf_span(out));
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return false;
-		buf_take(out, (size_t)n);
-	}
-	return !buf_failed(out);
+	buf_clear(out);
+	return written;
 }
 
 /* More of the input; false at its end. */

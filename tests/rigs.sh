@@ -25,7 +25,7 @@ script_of() {
 
 plants_of() {
 	case $1 in
-	powercut) echo spool-no-sync ;;
+	powercut) echo spool-no-sync removal-lost ;;
 	kill) echo commit-lost relay-record-lost ;;
 	fault) echo file-left ;;
 	damage) echo damage-served ;;

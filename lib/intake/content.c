@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/whole.h"
 #include "net/ipc_conn.h"
 
 #include <errno.h>
@@ -179,20 +180,13 @@ static int flush(struct session *s, struct err *err)
 {
 	struct span all = buf_span(&s->content);
 
-	while (all.len > 0) {
-		ssize_t n = pwrite(s->file.fd, all.ptr, all.len, (off_t)s->written);
+	if (!pwrite_whole(s->file.fd, all, s->written)) {
+		int r = err_set_errno(err, errno, "The message could not be written");
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int r = err_set_errno(err, errno, "The message could not be written");
-
-			log_event(EV_smtp_failed, daemon_log(s->intake->daemon), F_STR("qid", s->id), F_ERR(err));
-			return err_set(err, r, "%s; try again later", err_text(r));
-		}
-		s->written += (uint64_t)n;
-		all = span_from(all, (size_t)n);
+		log_event(EV_smtp_failed, daemon_log(s->intake->daemon), F_STR("qid", s->id), F_ERR(err));
+		return err_set(err, r, "%s; try again later", err_text(r));
 	}
+	s->written += all.len;
 	buf_clear(&s->content);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "spool/spool.h"
 
 #include "base/bytes.h"
+#include "base/whole.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -119,25 +120,7 @@ static void head_put(unsigned char *record, unsigned kind, size_t len)
 
 static int write_all(int fd, struct iovec *iov, int count, uint64_t offset, struct err *err)
 {
-	while (count > 0) {
-		ssize_t n = pwritev(fd, iov, count, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(err, errno, "writing a spool file");
-		offset += (uint64_t)n;
-		while (count > 0 && (size_t)n >= iov->iov_len) {
-			n -= (ssize_t)iov->iov_len;
-			iov++;
-			count--;
-		}
-		if (count > 0) {
-			iov->iov_base = (char *)iov->iov_base + n;
-			iov->iov_len -= (size_t)n;
-		}
-	}
-	return 0;
+	return pwritev_whole(fd, iov, count, offset) ? 0 : err_set_errno(err, errno, "writing a spool file");
 }
 
 /* What the mode says of a file (doc/spool.md, states). Its owner may always read and write; nobody else gets into the directory. */

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/checksum.h"
+#include "base/whole.h"
 #include "imap/facts.h"
 #include "store/draft.h"
 
@@ -275,24 +276,9 @@ static int write_out(struct store_draft *d, struct span bytes, struct err *err)
 {
 	struct span before = buf_span(&d->pending);
 	struct iovec iov[2] = {{(void *)(uintptr_t)before.ptr, before.len}, {(void *)(uintptr_t)bytes.ptr, bytes.len}};
-	size_t left = before.len + bytes.len;
-	int at = 0;
 
-	while (left > 0) {
-		ssize_t n = writev(d->fd, iov + at, 2 - at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(err, errno, "writing a message file");
-		left -= (size_t)n;
-		while (at < 2 && (size_t)n >= iov[at].iov_len)
-			n -= (ssize_t)iov[at++].iov_len;
-		if (at < 2) {
-			iov[at].iov_base = (char *)iov[at].iov_base + n;
-			iov[at].iov_len -= (size_t)n;
-		}
-	}
+	if (!writev_whole(d->fd, iov, 2))
+		return err_set_errno(err, errno, "writing a message file");
 	buf_clear(&d->pending);
 	return 0;
 }

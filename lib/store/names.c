@@ -5,6 +5,8 @@
  */
 #include "store/private.h"
 
+#include "base/whole.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -35,21 +37,6 @@ static int names_format(struct store_txn *txn, struct buf *text, struct err *err
 	crypto_generichash(sum, sizeof(sum), (const unsigned char *)all.ptr, all.len, NULL, 0);
 	buf_add(text, sum, sizeof(sum));
 	return r == E_CORRUPT ? err_set(err, r, "mailbox names") : r != 0 || buf_failed(text) ? err_set(err, E_NOMEM, "mailbox names") : 0;
-}
-
-/* A write may take less than all of it, and leaves no errno then. */
-static bool write_whole(int fd, struct span all)
-{
-	while (all.len > 0) {
-		ssize_t n = write(fd, all.ptr, all.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return false;
-		all = span_from(all, (size_t)n);
-	}
-	return true;
 }
 
 int names_write(struct store_txn *txn, struct err *err)

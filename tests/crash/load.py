@@ -8,7 +8,6 @@ import base64
 import copy
 import functools
 import hashlib
-import json
 import os
 import random
 import re
@@ -133,6 +132,11 @@ def written(key):
     return message_of(key).replace("s@remote.test", WRITER, 1)
 
 
+def takes_of(far):
+    """As notes of a load."""
+    return [{k: v for k, v in note.items() if k != "body"} for note in far.takes]
+
+
 class Writer(Sender):
     """A user's mail to other hosts."""
 
@@ -156,6 +160,13 @@ class Writer(Sender):
         self.notes.done(note, id=self.client.data(written(key)))
 
 
+def sendmail(suite, to, key):
+    r = subprocess.run([os.path.join(mailwain.BUILD, "sbin", "sendmail"), "-i", "-f", WRITER, "--", *to], input=written(key).encode(),
+                       env={"MAILWAIN_ROOT": suite.root, "PATH": "/usr/bin:/bin"}, capture_output=True, timeout=60)
+    if r.returncode != 0:
+        raise AssertionError(r.stderr.decode())
+
+
 class Program(Writer):
     """A program of this machine that sends by sendmail(1): while the suite is away, its mail goes into the drop. Nobody tells it an id."""
 
@@ -165,10 +176,7 @@ class Program(Writer):
     def step(self):
         key = self.notes.key("d")
         note = self.notes.begin("mail", key=key, to=far_recipients(self.rng, self.NAMES), id=None)
-        r = subprocess.run([os.path.join(mailwain.BUILD, "sbin", "sendmail"), "-i", "-f", WRITER, "--", *note["to"]], input=written(key).encode(),
-                           env={"MAILWAIN_ROOT": self.suite.root, "PATH": "/usr/bin:/bin"}, capture_output=True, timeout=60)
-        if r.returncode != 0:
-            raise AssertionError(r.stderr.decode())
+        sendmail(self.suite, note["to"], key)
         self.notes.done(note)
 
 
@@ -467,7 +475,7 @@ class Load:
         return [far.transport(), NOWHERE, "queue-retry-max 3s"]
 
     def all_notes(self):
-        return self.notes.all + [{k: v for k, v in note.items() if k != "body"} for note in self.far.takes]
+        return self.notes.all + takes_of(self.far)
 
     def changed_on_the_way(self):
         """What the host elsewhere has got that is not what was sent."""
@@ -478,11 +486,6 @@ class Load:
         for name in ACCOUNTS + [WRITER]:
             suite.add(name)
         suite.mw("alias", "add", AWAY, "x@elsewhere.test")
-
-    def save(self, path):
-        with open(path, "w") as f:
-            for note in self.all_notes():
-                f.write(json.dumps(note) + "\n")
 
     def start(self):
         for worker in self.workers:

@@ -168,6 +168,8 @@ class Ledger:
             self.synced = max(self.synced, note["begin"])
         elif op == "gone":
             self.gone[note["id"]] = note["end"]
+        elif op == "synced":
+            self.synced = note["end"] + 1  # whatever was done with until then
         elif op in ("hold", "release"):
             self.held[self.ids[note["id"]]] = op == "hold"
         elif op == "delete":

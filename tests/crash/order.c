@@ -140,6 +140,8 @@ static int show_spool(void)
 	if (r == 0)
 		r = disk_new(&queue, 2, false, &queue.disk, &err);
 	if (r == 0)
+		r = removal_new(&queue, &err);
+	if (r == 0)
 		r = destinations_new(&queue, &err);
 	if (r == 0)
 		r = recover_start(&queue, &err);

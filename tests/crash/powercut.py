@@ -9,6 +9,7 @@ many instants, and holds what is there, after the daemons' own recovery, against
 
 Environment: POINTS (10000, of ext4), XFS_POINTS, BTRFS_POINTS (1000), SEED, B (the build).
 """
+import contextlib
 import json
 import os
 import random
@@ -21,9 +22,9 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import elsewhere  # noqa: E402
 import load  # noqa: E402
 import rig  # noqa: E402
-from elsewhere import MISCHIEF, Elsewhere  # noqa: E402
 from disk import MKFS, Record, RecordedDisk  # noqa: E402
 from mailwain import Instance  # noqa: E402
 
@@ -31,10 +32,11 @@ SECONDS = 25  # of load in one recording
 POINTS_EACH = 2500  # of one recording
 WORKERS = 2
 SECONDS_SHORT = 6
+REMOVAL_SECONDS = 1  # until a removal must be durable; ext4 would see to it by itself in five
 WAKE_EVERY = 30  # at one point in so many the whole suite is started
 SHOWN = 5  # problems of one point
 # Those that show only while a file is written, or while some recipients have had a message and others not.
-POINTS_OF_PLANT = {"mark-early": 1500, "record-no-sync": 1500, "relay-record-lost": 1500}
+POINTS_OF_PLANT = {"removal-lost": 1, "mark-early": 1500, "record-no-sync": 1500, "relay-record-lost": 1500}
 
 
 def kill_all(suite):
@@ -62,36 +64,42 @@ def command_line(pid):
         return b""
 
 
-def record(fs, seed, directory, place, seconds):
-    """The whole suite under load on a disk that remembers; it is killed and started, and stopped and started, on the way."""
+def under_load(suite, disk, far, seed, seconds):
+    """The whole suite is killed and started, and stopped and started, on the way."""
+    load.Load.prepare(suite)
+    clients = load.Load(suite, disk.position, seed, far).start()
+    for end in ("kill", "stop", None):
+        time.sleep(seconds / 3)
+        if end == "kill":
+            note = clients.notes.begin("broken")
+            kill_all(suite)
+        elif end == "stop":
+            suite.stop()
+        if end is not None:
+            suite.start()
+        if end == "kill":  # what the dead had sent may be read only now
+            clients.notes.done(note)
+    clients.stop()
+    suite.stop()
+    if clients.changed_on_the_way():
+        raise AssertionError(clients.changed_on_the_way()[0])
+    return clients.all_notes()
+
+
+def record(fs, seed, directory, place, mischief, work):
+    """On a disk that remembers: what work(suite, disk, far) does with the suite, which it returns notes of."""
     disk = RecordedDisk(os.path.join(rig.BUILD, "tests", "recorder"), fs, directory, place)
-    far = Elsewhere(disk.position, seed, MISCHIEF)
+    far = elsewhere.Elsewhere(disk.position, seed, mischief)
     try:
         suite = Instance([*load.Load.conf_lines(far), "queue-retry-first 1s"], below=place)
         suite.start()
-        load.Load.prepare(suite)
-        clients = load.Load(suite, disk.position, seed, far).start()
-        for end in ("kill", "stop", None):
-            time.sleep(seconds / 3)
-            if end == "kill":
-                note = clients.notes.begin("broken")
-                kill_all(suite)
-            elif end == "stop":
-                suite.stop()
-            if end is not None:
-                suite.start()
-            if end == "kill":  # what the dead had sent may be read only now
-                clients.notes.done(note)
-        clients.stop()
+        notes = work(suite, disk, far)
         suite.stop()
-        clients.save(os.path.join(directory, "notes"))
-        if clients.changed_on_the_way():
-            raise AssertionError(clients.changed_on_the_way()[0])
-        facts = dict(root=suite.root, offset=suite.offset, fs=fs, seed=seed, place=place)
+        with open(os.path.join(directory, "notes"), "w") as f:
+            f.writelines(json.dumps(note) + "\n" for note in notes)
         with open(os.path.join(directory, "facts"), "w") as f:
-            json.dump(facts, f)
-        acknowledged = [n for n in clients.notes.all if n["end"] is not None]
-        return len(acknowledged), len(far.takes), acknowledged[0]["begin"], disk.position()
+            json.dump(dict(root=suite.root, offset=suite.offset, fs=fs, seed=seed, place=place), f)
+        return notes, disk.position()
     finally:
         far.close()
         disk.close()
@@ -137,28 +145,61 @@ class Figures:
                 self.shown.append("%s, seed %d, entry %d%s: %s" % (fs, seed, result["entry"], ", whole suite" if result["woken"] else "", "; ".join(result["problems"][:SHOWN])))
 
 
-def one_recording(fs, seed, points, seconds):
+@contextlib.contextmanager
+def scratch_directory():
     scratch = tempfile.mkdtemp(prefix="mailwain-powercut-", dir="/dev/shm")
     os.chmod(scratch, 0o755)
-    place = os.path.join(scratch, "disk")
-    figures = Figures()
     try:
+        yield scratch, os.path.join(scratch, "disk")
+    finally:
+        if os.environ.get("MAILWAIN_KEEP") is None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def one_recording(fs, seed, points, seconds):
+    figures = Figures()
+    with scratch_directory() as (scratch, place):
         began = time.monotonic()
-        acknowledged, taken, first, last = record(fs, seed, scratch, place, seconds)
-        cuts, entries, flushes = choose(scratch, first, last, points, seed)
+        notes, last = record(fs, seed, scratch, place, elsewhere.MISCHIEF, lambda suite, disk, far: under_load(suite, disk, far, seed, seconds))
+        acknowledged = [n for n in notes if n["op"] != "taken" and n["end"] is not None]
+        cuts, entries, flushes = choose(scratch, acknowledged[0]["begin"], last, points, seed)
         recorded = time.monotonic()
         # Two of the same btrfs cannot be mounted at once.
         for result in replay(scratch, cuts, 1 if fs == "btrfs" else WORKERS):
             figures.take(fs, seed, result)
         spent = time.monotonic() - recorded
         print("%-5s seed %d: %d acknowledged, %d taken elsewhere, %d writes, %d flushes; %d points, %d of them with the whole suite, %d where mail would go out a second time, %d bad; %.0f + %.0f s, %.1f points a second"
-              % (fs, seed, acknowledged, taken, entries - flushes, flushes, figures.points, figures.woken, figures.twice, figures.bad, recorded - began, spent, figures.points / spent), flush=True)
-        for text in figures.shown:
-            print("  " + text)
-        return figures
-    finally:
-        if os.environ.get("MAILWAIN_KEEP") is None:
-            shutil.rmtree(scratch, ignore_errors=True)
+              % (fs, seed, len(acknowledged), sum(n["op"] == "taken" for n in notes), entries - flushes, flushes, figures.points, figures.woken, figures.twice, figures.bad, recorded - began, spent, figures.points / spent), flush=True)
+    for text in figures.shown:
+        print("  " + text)
+    return figures
+
+
+def one_letter(suite, disk, far):
+    """A letter to elsewhere, and nothing behind it whose sync could make its removal durable: queue has to ask for that."""
+    notes = load.Notes(disk.position)
+    key = notes.key("d")
+    sent = notes.begin("mail", key=key, to=["x0@" + elsewhere.DOMAIN], id=None)
+    suite.add(load.WRITER.split("@")[0])
+    load.sendmail(suite, sent["to"], key)
+    notes.done(sent)
+    suite.wait_empty()
+    notes.done(notes.begin("gone", id=far.takes[0]["qid"]))
+    time.sleep(REMOVAL_SECONDS)  # what must not happen has no event
+    notes.done(notes.begin("synced"))
+    return notes.all + load.takes_of(far)
+
+
+def last_removal(fs, seed):
+    """Power that fails a second behind the last removal."""
+    figures = Figures()
+    with scratch_directory() as (scratch, place):
+        notes, _ = record(fs, seed, scratch, place, None, one_letter)
+        cut = max(Record(os.path.join(scratch, "disk.log")).first_after(n["end"]) for n in notes if n["op"] == "synced")
+        for result in replay(scratch, [cut], 1):
+            figures.take(fs, seed, result)
+    print("%-5s seed %d: a second behind the last removal, %s" % (fs, seed, "; ".join(figures.shown) or "nothing is in the spool"), flush=True)
+    return figures
 
 
 def plan(options):
@@ -176,12 +217,12 @@ def main():
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         print("power cuts need root and /dev/fuse")
         return rig.NOT_HERE
-    points, bad = 0, 0
-    for n, (fs, count) in enumerate(plan(options)):
-        figures = one_recording(fs, options.seed + n, count, SECONDS_SHORT if options.sample or options.plant else SECONDS)
-        points += figures.points
-        bad += figures.bad
-    return options.verdict("power cuts: %d points, %d of them bad" % (points, bad), bad)
+    recordings = plan(options)
+    all_figures = [last_removal(fs, options.seed) for fs in sorted({fs for fs, _ in recordings} - {"btrfs"})]
+    seconds = SECONDS_SHORT if options.sample or options.plant else SECONDS
+    all_figures += [one_recording(fs, options.seed + n, count, seconds) for n, (fs, count) in enumerate(recordings)]
+    bad = sum(figures.bad for figures in all_figures)
+    return options.verdict("power cuts: %d points, %d of them bad" % (sum(figures.points for figures in all_figures), bad), bad)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-/* plant: queue; wraps: disk_unlink */
+/* plant: queue; wraps: removal_unlink */
 /* One spool file in three is not removed. */
 #include "queue/queue.h"
 
 enum { ONE_IN = 3 };
 
-void __real_disk_unlink(struct disk *disk, uint64_t id);
-void __wrap_disk_unlink(struct disk *disk, uint64_t id);
+void __real_removal_unlink(struct queue *queue, uint64_t id, bool lasting);
+void __wrap_removal_unlink(struct queue *queue, uint64_t id, bool lasting);
 
-void __wrap_disk_unlink(struct disk *disk, uint64_t id)
+void __wrap_removal_unlink(struct queue *queue, uint64_t id, bool lasting)
 {
 	static unsigned n;
 
 	if (++n % ONE_IN != 0)
-		__real_disk_unlink(disk, id);
+		__real_removal_unlink(queue, id, lasting);
 }
