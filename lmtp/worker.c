@@ -1,7 +1,7 @@
 /*
  * One account's deliveries, straight on: take all that waits, write the files,
  * sync them together, file them in one transaction, answer. A delivery is
- * answered only when it is durable (DESIGN D2).
+ * answered only when it is durable (D2 of doc/reliability.md).
  */
 #include "lmtp/deliver.h"
 

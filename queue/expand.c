@@ -76,7 +76,7 @@ static void expansion_failed(struct expansion *e, int code, struct span text)
 
 /*
  * A recipient that auth calls remote is no alias that leads there, it was remote from the beginning: its grant was for
- * another address, and who said so is not to be believed (DESIGN S6).
+ * another address, and who said so is not to be believed.
  */
 static bool is_relaying(const struct expansion *e, struct span address)
 {

@@ -44,7 +44,7 @@ enum {
 
 struct pickup;
 
-/* What a message's header section may not be (doc/reliability.md, hostile inputs 8). */
+/* What a message's header section may not be (tests/README.md, hostile input 8). */
 struct header_watch {
 	bool over;
 	char line[TLS_REQUIRED_HEAD];

@@ -187,6 +187,15 @@ def test_starttls(suite, account):
     assert b"with ESMTPS" in only_message(suite, account)
 
 
+def test_received_says_that_addresses_may_be_utf8(suite, smtp, account):
+    """RFC 6531 section 4.3."""
+    smtp.hello()
+    smtp.expect("MAIL FROM:<a@b.test> SMTPUTF8", 250)
+    smtp.expect("RCPT TO:<%s@example.com>" % account, 250)
+    smtp.data("Subject: u\n\nx\n")
+    assert b"with UTF8SMTP id" in only_message(suite, account)
+
+
 def test_two_recipients_get_one_each(suite):
     for name in ("twin1", "twin2"):
         suite.add(name)

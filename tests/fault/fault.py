@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Calls that fail, a disk that is full, memory that is not there (DESIGN D6; doc/reliability.md, Faults).
+"""Calls that fail, a disk that is full, memory that is not there (D6 of doc/reliability.md, and Faults there).
 
     fault.py [--sample | --plant NAME]
 

@@ -39,7 +39,7 @@ static void lines_that_are_none(void **state)
 	(void)state;
 	assert_fields(SPAN_LIT("From someone Mon Jan  1\r\nA: 1\r\n"), "A= 1;"); /* of an mbox file, unless it has a colon */
 	assert_fields(SPAN_LIT("nonsense\r\nA: 1\r\n: empty\r\nB: 2\r\nlast"), "A= 1;B= 2;");
-	/* A CR alone is no line end (DESIGN S5): a line that begins with one does not end the header. */
+	/* A CR alone is no line end (S5 of doc/reliability.md): a line that begins with one does not end the header. */
 	assert_fields(SPAN_LIT("A: 1\r\n\rnonsense\r\nB: 2\r\n"), "A= 1;B= 2;");
 	assert_fields(SPAN_LIT("A: 1\r\n\r\r\nB: 2\r\n"), "A= 1;B= 2;");
 }

@@ -151,7 +151,7 @@ static void lines_are_counted(void **state)
 	assert_structure(MIXED "--b\r\n\r\n1\r\n2\r\n--b\r\nX: y\r\n\r\n1\r\n\r\n\r\n--b\r\n\r\n--b--\r\n", true, "(multipart/mixed(text/plain:1\r\n2:1)(text/plain:1\r\n\r\n:2)(text/plain::0))");
 }
 
-/* Of the header section, with the empty line; a CR alone ends nothing (DESIGN S5). */
+/* Of the header section, with the empty line; a CR alone ends nothing (S5 of doc/reliability.md). */
 static void headers_end_where_they_end(void **state)
 {
 	static const struct {

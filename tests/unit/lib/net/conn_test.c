@@ -348,7 +348,7 @@ static void tls_from_the_first_byte(void **state)
 	assert_string_equal(text, "world");
 }
 
-/* The answer goes out plain; what stood behind STARTTLS is dropped (DESIGN S5). */
+/* The answer goes out plain; what stood behind STARTTLS is dropped (RFC 3207). */
 static void the_handover_to_tls(void **state)
 {
 	(void)state;

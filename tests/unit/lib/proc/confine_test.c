@@ -270,7 +270,7 @@ static uint64_t limit_of(int what)
 	return getrlimit((__rlimit_resource_t)what, &limit) == 0 && limit.rlim_cur == limit.rlim_max ? limit.rlim_cur : 77;
 }
 
-/* DESIGN S2, all steps; as root also another user in an empty root directory. */
+/* All steps; as root also another user in an empty root directory. */
 static int confine_all(const struct profile *profile)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

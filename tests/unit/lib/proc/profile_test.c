@@ -16,7 +16,7 @@ static void profiles_are_found_by_name(void **state)
 	assert_string_equal(profile_find("smtpd")->user, "smtpd");
 }
 
-/* doc/architecture.md, the table of processes; DESIGN S1: who reads the network sees no files. */
+/* doc/architecture.md, the table of processes: who reads the network sees no files. */
 static void network_daemons_see_nothing(void **state)
 {
 	static const char *const names[] = {"smtpd", "lmtpd", "imapd"};

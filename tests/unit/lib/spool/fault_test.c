@@ -74,7 +74,7 @@ static void limit_size(rlim_t size)
 	setrlimit(RLIMIT_FSIZE, &now);
 }
 
-/* DESIGN D6: temporary, and the message was never there. At any octet. */
+/* D6 of doc/reliability.md: temporary, and the message was never there. At any octet. */
 static void a_commit_on_a_full_disk(void **state)
 {
 	struct spool_file file;

@@ -163,7 +163,7 @@ static int files_there(struct fixture *f)
 	return w.calls;
 }
 
-/* DESIGN D6: a full disk costs the message under way, says so, and leaves nothing behind. */
+/* D6 of doc/reliability.md: a full disk costs the message under way, says so, and leaves nothing behind. */
 static void a_disk_that_is_full(void **state)
 {
 	static char big[100000];
