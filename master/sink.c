@@ -159,7 +159,7 @@ static void source_free(struct source *source)
 	free(source);
 }
 
-/* One message; false when there is none. 0 octets: all who could write have ended. */
+/* One message; false when there is none. The end, all who could write having gone, has no octets and no sender; an empty message has one. */
 static bool source_take(struct source *source, bool *ended)
 {
 	char data[SINK_DATAGRAM];
@@ -175,8 +175,8 @@ static bool source_take(struct source *source, bool *ended)
 	struct ucred cred = {0};
 	ssize_t n = recvmsg(source->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	*ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-	if (n <= 0)
+	*ended = n < 0 ? errno != EAGAIN && errno != EINTR : CMSG_FIRSTHDR(&msg) == NULL;
+	if (n < 0 || *ended)
 		return false;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)

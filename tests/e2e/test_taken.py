@@ -69,6 +69,19 @@ def ask(s, wire, answer):
             return got[6:], fds
 
 
+def test_an_empty_message_is_not_the_end_of_a_daemons_log(fresh):
+    """Nor of its siblings': what a session writes to its standard error is nobody's choice alone (a sanitizer's report has such a write)."""
+    suite = fresh()
+    out = socket.socket(fileno=descriptor(suite.daemons()["queue"], 2))
+    out.send(b"")
+    out.send(b"behind nothing\n")
+    out.close()
+    until(lambda: "behind nothing" in suite.log())
+    suite.add("alice")
+    qid = suite.deliver("Subject: x\n\nx\n", to=["alice"])
+    until(lambda: "queue_removed qid=%s" % qid in suite.log())
+
+
 def test_smtpd_cannot_lend_a_grant_to_another_address(fresh):
     """Auth's word that an alias is ours, shown for a recipient elsewhere, is no way to relay."""
     suite = fresh()
