@@ -64,6 +64,31 @@ static int open_databases(struct store *s, bool create)
 }
 
 /* path: of a directory that is there. create: the databases too. whole: all pages are looked at, before anything believes them. */
+/*
+ * A writer that is killed behind its meta page, before it has told the others its number in the lock file, leaves a commit that readers do not
+ * see until the next writer finds it. A client that comes back would see that what it had asked for was not done, and later that it was.
+ * To begin a write is to find it.
+ */
+static int take_last_commit(MDB_env *env)
+{
+	MDB_envinfo info;
+	MDB_txn *txn;
+	size_t seen;
+	int r = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+
+	if (r != 0)
+		return r;
+	seen = mdb_txn_id(txn);
+	mdb_txn_abort(txn);
+	mdb_env_info(env, &info);
+	if (seen >= info.me_last_txnid)
+		return 0;
+	r = mdb_txn_begin(env, NULL, 0, &txn);
+	if (r == 0)
+		mdb_txn_abort(txn);
+	return r;
+}
+
 static int env_open(struct store *s, const char *path, bool create, bool whole, struct err *err)
 {
 	int r = mdb_env_create(&s->env), dead;
@@ -80,6 +105,9 @@ static int env_open(struct store *s, const char *path, bool create, bool whole, 
 	if (r != 0)
 		return store_db_error(err, r, "open");
 	mdb_reader_check(s->env, &dead);
+	r = take_last_commit(s->env);
+	if (r != 0)
+		return store_db_error(err, r, "open");
 	r = index_pages_check(s, whole, err);
 	if (r != 0)
 		return r;

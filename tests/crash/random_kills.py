@@ -232,6 +232,7 @@ class RandomKills:
             ledger.advance(note["end"])
         ledger.advance(float("inf"))
         self.problems += ledger.problems(found) + self.load.changed_on_the_way() + ["set aside: " + name for name in self.suite.set_aside()]
+        self.problems += ["a kill is no damage, but: " + line for line in self.suite.log().splitlines() if " store_rebuilt " in line]
         self.problems += self.waits_too_long()
         self.left_over()
         self.figures()
