@@ -33,6 +33,7 @@ struct removal {
 	unsigned again_s;
 	struct event *sync; /* pending: last_id is to be synced */
 	uint64_t last_id;
+	bool syncing, more; /* a thread is at it: no other waits for a slow disk with it; a removal has come meanwhile */
 };
 
 /* ---- its sync ---- */
@@ -55,12 +56,24 @@ static void sync_removal(struct disk_job *job)
 	close(fd);
 }
 
+static void sync_soon(struct removal *removal)
+{
+	struct timeval wait = {.tv_usec = REMOVAL_SYNC_MS * 1000};
+
+	if (!evtimer_pending(removal->sync, NULL))
+		evtimer_add(removal->sync, &wait);
+}
+
 static void on_synced(struct disk_job *job)
 {
-	struct queue *queue = job->arg;
+	struct removal *removal = job->arg;
 
 	if (job->code != 0)
-		log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&job->err));
+		log_event(EV_queue_error, daemon_log(removal->queue->daemon), F_ERR(&job->err));
+	removal->syncing = false;
+	if (removal->more)
+		sync_soon(removal);
+	removal->more = false;
 }
 
 static void on_sync(evutil_socket_t fd, short what, void *arg)
@@ -69,16 +82,22 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	disk_work(removal->queue->disk, removal->last_id, sync_removal, on_synced, removal->queue);
+	removal->syncing = true; /* on_synced may be called at once */
+	if (disk_work(removal->queue->disk, removal->last_id, sync_removal, on_synced, removal))
+		return;
+	removal->syncing = false;
+	sync_soon(removal);
 }
 
 void removal_lasting(struct queue *queue, uint64_t id)
 {
-	struct timeval wait = {.tv_usec = REMOVAL_SYNC_MS * 1000};
+	struct removal *removal = queue->removal;
 
-	queue->removal->last_id = id;
-	if (!evtimer_pending(queue->removal->sync, NULL))
-		evtimer_add(queue->removal->sync, &wait);
+	removal->last_id = id;
+	if (removal->syncing)
+		removal->more = true;
+	else
+		sync_soon(removal);
 }
 
 void removal_finish(struct queue *queue)
