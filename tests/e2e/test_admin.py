@@ -254,6 +254,7 @@ def test_explain_tells_value_place_default_and_meaning(stopped):
     assert "in domain example.net: 5G, from %s:" % stopped.conf in text
     assert "Default: 0\n" in text and "How much an account of the domain may keep" in text and "A size such as" in text
     assert stopped.mw("config", "explain", "quota", "--domain", "example.net").stdout.startswith("quota: 5G, from")
+    assert stopped.mw("config", "explain", "quota", "--domain=example.net").stdout.startswith("quota: 5G, from")
     assert stopped.mw("config", "explain", "recipients").stdout.startswith("recipients: 1000, which is the default\n")
     assert stopped.mw("config", "explain", "postmaster").stdout.startswith("postmaster: not set, which is the default\n")
     row = json.loads(stopped.mw("config", "explain", "quota", "--domain", "example.net", "--json").stdout)
