@@ -153,7 +153,9 @@ static bool tell_transport(const struct explanation *x, struct span address, con
 		say_result(x, address, error.ptr[0] == '4' ? E_UNAVAILABLE : E_CANNOT, error);
 		return true;
 	}
-	if (host.len > 0 || lmtp.len > 0)
+	if (conf_bool(conf, CONF_transport_hold, &where))
+		say(x, address, "transport", "transport \"%.*s\" holds, %s: its mail is kept in the queue (hold)", SPAN_ARG(pattern), why);
+	else if (host.len > 0 || lmtp.len > 0)
 		say(x, address, "transport", "transport \"%.*s\" holds, %s: all goes to %.*s by %s, and no MX records are asked for", SPAN_ARG(pattern), why,
 		    SPAN_ARG(host.len > 0 ? host : lmtp), host.len > 0 ? "SMTP" : "LMTP");
 	else
