@@ -232,6 +232,33 @@ def test_check_looks_into_the_files_of_logins(stopped):
     assert "is right" in stopped.mw("config", "check").stdout
 
 
+@pytest.mark.parametrize("setting", ["relay-authorities", "resolver-trust-anchor", "fetch-authorities", "oauth-client-secret"])
+def test_check_opens_what_a_start_reads(stopped, setting):
+    path = os.path.join(stopped.root, "etc", "pem")
+    edit(stopped, "%s %s" % (setting, path))
+    refused(stopped, 78, "%s %s: No such file" % (setting, path), "mailwain.conf:", verb="config check")
+    os.mkdir(path)
+    refused(stopped, 78, "%s %s: Is a directory" % (setting, path), "mailwain.conf:", verb="config check")
+    os.rmdir(path)
+    pathlib.Path(path).write_text("x")
+    assert "is right" in stopped.mw("config", "check").stdout
+
+
+def test_check_looks_where_the_log_goes(stopped):
+    path = os.path.join(stopped.root, "log", "another")
+    edit(stopped, "log file:/nowhere/at/all", drop=["log "])
+    refused(stopped, 78, "log /nowhere/at: No such file", "mailwain.conf:", verb="config check")
+    edit(stopped, "log file:" + path, drop=["log "])
+    assert "is right" in stopped.mw("config", "check").stdout
+    assert not os.path.exists(path)
+    os.symlink("elsewhere", path)
+    refused(stopped, 78, "log %s: Too many levels" % path, "mailwain.conf:", verb="config check")
+    os.unlink(path)
+    pathlib.Path(path).write_text("before\n")
+    assert "is right" in stopped.mw("config", "check").stdout
+    assert pathlib.Path(path).read_text() == "before\n"
+
+
 def test_a_certificate_that_ends_soon_is_told(fresh):
     suite = fresh()
     etc = os.path.join(suite.root, "etc")
