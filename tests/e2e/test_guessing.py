@@ -52,6 +52,20 @@ def test_45_strangers_do_not_shut_the_owner_out(guarded):
     assert "reason=refused-account" in guarded.log()
 
 
+def test_lists_without_a_row_say_so(guarded):
+    guarded.mw("auth", "failures", "clear")
+    assert guarded.mw("auth", "failures", "list").stdout == "no failed log-in is counted\n"
+    assert guarded.mw("alias", "list").stdout == "there is no alias\n"
+    assert guarded.mw("account", "app-password", "list", "alice@example.com").stdout == "there is no app password\n"
+    assert guarded.mw("auth", "failures", "list", "--json").stdout == ""
+    login(guarded, "alice@example.com", "wrong", "127.0.2.1")
+    assert "no failed" not in guarded.mw("auth", "failures", "list").stdout
+    assert guarded.mw("auth", "failures", "list", "127.0.2.2").stdout == "none is counted of it\n"
+    for name in ("alice", "bob"):
+        guarded.mw("account", "remove", name + "@example.com")
+    assert guarded.mw("account", "list").stdout == "there is no account\n"
+
+
 def test_45_a_place_is_known_after_a_restart(guarded):
     assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
     guarded.stop()
