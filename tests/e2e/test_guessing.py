@@ -174,8 +174,25 @@ def test_the_lines_have_their_form(guarded):
 # ---- fail2ban ----
 
 FILTER = os.path.join(ROOT, "packaging", "fail2ban", "filter.conf")
-BANNED = ["password", "unknown-user", "proof", "disabled", "acts-for-another", "refused-pair", "refused-address"]
-SPARED = ["malformed", "overload", "refused-account", "refused-load"]
+BANNED = ["password", "unknown-user", "proof", "disabled", "acts-for-another", "refused-pair", "refused-address",
+          "token-malformed", "token-algorithm", "token-unknown-key", "token-signature", "token-inactive"]
+SPARED = ["malformed", "overload", "refused-account", "refused-load", "hash-cost",
+          "token-expired", "token-not-yet-valid", "token-issuer", "token-audience", "token-scope", "token-without-user", "token-of-another"]
+
+
+def source(*path):
+    with open(os.path.join(ROOT, *path)) as f:
+        return f.read()
+
+
+def test_of_each_reason_it_is_known_whether_it_is_a_guess():
+    page = source("man", "mailwain-log.5.in").split("Reasons are now:")[1].split(".El")[0]
+    told = [reason for line in re.findall(r"^\.It (.*)", page, re.M) for reason in line.split(" , ")]
+    assert sorted(told) == sorted(BANNED + SPARED)
+    used = set(re.findall(r'"(token-[a-z-]+)"', source("lib", "oauth", "claims.c") + source("auth", "sasl.c"))) - {"token-good"}
+    assert used == {reason for reason in told if reason.startswith("token-")}
+    comment = re.sub(r"\n#\s*", " ", source("packaging", "fail2ban", "filter.conf").split("[Definition]")[0])
+    assert not [reason for reason in SPARED if not re.search(r"[ ,]%s[ ,:]" % reason, comment)]
 
 
 def matched(log):
