@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -702,3 +703,30 @@ def test_what_was_put_off_by_a_wrong_clock_is_tried(fresh):
     suite.start()
     until(lambda: suite.log().count("queue_deferred qid=" + qid) == 2)
     assert suite.rows("queue", "list")[0]["next"] < time.time() + 86400
+
+
+def test_a_listen_block_has_settings_of_its_own(stopped):
+    """Of daemons that hand the client on, and of those that do not; also behind a reload and a session that hibernated."""
+    imap, imaps, lmtp = (stopped.port(service) for service in ("imap", "imaps", "lmtp"))
+    edit(
+        stopped,
+        "listen imap on 127.0.0.1:%d { message-size 7K; imap-timeout 2s }" % imap,
+        "listen imaps on 127.0.0.1:%d { message-size 9K }" % imaps,
+        "listen lmtp on 127.0.0.1:%d { smtp-timeout 1s }" % lmtp,
+        "imap-hibernate-after 100ms",
+        drop=["listen imap ", "listen imaps "],
+    )
+    stopped.start()
+    stopped.add("alice")
+    stopped.mw("reload")
+    limits = [re.search(rb"APPENDLIMIT=(\d+)", stopped.imap("alice", tls=tls).ok("CAPABILITY")[0]).group(1) for tls in (False, True)]
+    assert limits == [b"7168", b"9216"]
+    c = stopped.imap("alice")
+    c.ok("SELECT INBOX")
+    c.begin("IDLE")
+    assert c.line().startswith(b"+ ")
+    begun = time.monotonic()
+    assert c.line().startswith(b"* BYE") and time.monotonic() - begun < 10
+    with socket.create_connection(("127.0.0.1", lmtp), timeout=10) as s:
+        assert s.recv(1000).startswith(b"220 ")
+        assert s.recv(1000) == b""
