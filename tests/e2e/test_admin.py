@@ -12,6 +12,7 @@ import pytest
 
 from mailwain import BIN, TIMEOUT, Instance, until
 from remote import remote_host
+from test_submission import client
 
 MESSAGE = "Subject: %s\n\nhello\n"
 
@@ -713,12 +714,18 @@ def test_a_listen_block_has_settings_of_its_own(stopped):
         "listen imap on 127.0.0.1:%d { message-size 7K; imap-timeout 2s }" % imap,
         "listen imaps on 127.0.0.1:%d { message-size 9K }" % imaps,
         "listen lmtp on 127.0.0.1:%d { smtp-timeout 1s }" % lmtp,
+        "listen submission on 127.0.0.1:%d { messages-per-hour 1 }" % stopped.port("submission"),
         "imap-hibernate-after 100ms",
-        drop=["listen imap ", "listen imaps "],
+        drop=["listen imap ", "listen imaps ", "listen submission "],
     )
     stopped.start()
     stopped.add("alice")
+    submitter = client(stopped)
+    submitter.expect("MAIL FROM:<alice@example.com>", 250)
+    submitter.expect("RCPT TO:<alice@example.com>", 250)
+    submitter.data("Subject: x\r\n\r\nx\r\n")
     stopped.mw("reload")
+    submitter.expect("MAIL FROM:<alice@example.com>", 450)
     limits = [re.search(rb"APPENDLIMIT=(\d+)", stopped.imap("alice", tls=tls).ok("CAPABILITY")[0]).group(1) for tls in (False, True)]
     assert limits == [b"7168", b"9216"]
     c = stopped.imap("alice")
