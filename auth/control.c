@@ -51,6 +51,14 @@ void request_done(struct request *q, int code, const struct err *err, const char
 	control_reply_done(q->reply, EX_OK, "%s %s", object, words != NULL ? words : what);
 }
 
+void request_listed(struct request *q, int code, const char *none)
+{
+	if (code != 0)
+		control_reply_done(q->reply, request_exit(code), "not all could be read: %s", err_text(code));
+	else
+		control_reply_done(q->reply, EX_OK, "%s", q->rows > 0 ? "" : none);
+}
+
 struct span request_option(const struct request *q, const char *name)
 {
 	for (size_t i = 2; i + 1 < q->count; i++)
@@ -267,6 +275,7 @@ static int list_account(void *arg, const struct account *account)
 {
 	struct request *q = arg;
 
+	q->rows++;
 	row_account(q->reply, q->auth, account);
 	return 0;
 }
@@ -278,8 +287,8 @@ static void do_account(struct request *q, struct span verb)
 	int r;
 
 	if (span_eq(verb, SPAN_LIT("list"))) {
-		directory_account_each(q->auth->directory, list_account, q);
-		control_reply_done(q->reply, EX_OK, "%s", "");
+		r = directory_account_each(q->auth->directory, list_account, q);
+		request_listed(q, r, "there is no account");
 		return;
 	}
 	if (span_eq(verb, SPAN_LIT("app-password"))) {
@@ -322,7 +331,10 @@ static void row_domain(struct control_reply *reply, struct span name, const char
 
 static int list_domain(void *arg, struct span name)
 {
-	row_domain(((struct request *)arg)->reply, name, "directory");
+	struct request *q = arg;
+
+	q->rows++;
+	row_domain(q->reply, name, "directory");
 	return 0;
 }
 
@@ -384,10 +396,11 @@ static void do_domain(struct request *q, struct span verb)
 	int r;
 
 	if (span_eq(verb, SPAN_LIT("list"))) {
-		for (size_t i = 0; i < conf_domain_count(conf); i++)
+		q->rows = conf_domain_count(conf);
+		for (size_t i = 0; i < q->rows; i++)
 			row_domain(q->reply, conf_domain(conf, i)->name, "configuration");
-		directory_domain_each(q->auth->directory, list_domain, q);
-		control_reply_done(q->reply, EX_OK, "%s", "");
+		r = directory_domain_each(q->auth->directory, list_domain, q);
+		request_listed(q, r, "there is no domain");
 		return;
 	}
 	if (q->count < 3) {

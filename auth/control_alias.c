@@ -33,7 +33,10 @@ static void row_alias(struct control_reply *reply, struct span address, struct s
 
 static int list_alias(void *arg, struct span address, struct span targets)
 {
-	row_alias(((struct request *)arg)->reply, address, targets);
+	struct request *q = arg;
+
+	q->rows++;
+	row_alias(q->reply, address, targets);
 	return 0;
 }
 
@@ -148,8 +151,8 @@ void control_alias(struct request *q, struct span verb)
 	int r;
 
 	if (span_eq(verb, SPAN_LIT("list"))) {
-		directory_alias_each(q->auth->directory, list_alias, q);
-		control_reply_done(q->reply, EX_OK, "%s", "");
+		r = directory_alias_each(q->auth->directory, list_alias, q);
+		request_listed(q, r, "there is no alias");
 		return;
 	}
 	if (q->count < 3) {

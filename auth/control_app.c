@@ -45,6 +45,7 @@ static int row(void *arg, const struct app_password *app)
 	struct request *q = arg;
 	struct buf out;
 
+	q->rows++;
 	buf_init(&out, 4096);
 	buf_add_str(&out, "{\"label\":");
 	json_add_string(&out, span_str(app->label));
@@ -93,8 +94,7 @@ void control_app_password(struct request *q)
 	} else if (span_eq(verb, SPAN_LIT("revoke"))) {
 		revoke(q);
 	} else if (span_eq(verb, SPAN_LIT("list"))) {
-		directory_app_each(q->auth->directory, q->account.id, row, q);
-		control_reply_done(q->reply, EX_OK, "%s", "");
+		request_listed(q, directory_app_each(q->auth->directory, q->account.id, row, q), "there is no app password");
 	} else {
 		control_reply_done(q->reply, EX_USAGE, "it is add, list or revoke, not %.*s", SPAN_ARG(span_sub(verb, 0, 40)));
 	}

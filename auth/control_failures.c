@@ -33,6 +33,7 @@ static void row(void *arg, const struct defence_row *r)
 
 	if (!is_listed(listing, r))
 		return;
+	listing->q->rows++;
 	buf_init(&out, 4096);
 	buf_printf(&out, "{\"of\":\"%s\",\"address\":", kinds[r->kind]);
 	json_add_string(&out, span_str(r->address));
@@ -74,7 +75,7 @@ void control_failures(struct request *q)
 	}
 	if (span_eq(verb, SPAN_LIT("list"))) {
 		defence_each(q->auth->defence, clock_monotonic_ms(), row, &listing);
-		control_reply_done(q->reply, EX_OK, "%s", "");
+		request_listed(q, 0, listing.only == NULL ? "no failed log-in is counted" : "none is counted of it");
 	} else if (span_eq(verb, SPAN_LIT("clear"))) {
 		clear(&listing);
 	} else {

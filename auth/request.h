@@ -14,6 +14,7 @@ struct request {
 	struct span input, secret;
 	struct account account; /* of add and passwd, until the hash is there */
 	bool add;
+	size_t rows; /* of a list, that were shown */
 	unsigned round; /* of waiting for what auth-pam says of a user */
 	void (*then)(struct request *q);
 };
@@ -27,6 +28,8 @@ struct span request_option(const struct request *q, const char *name);
 void request_changed(struct request *q, const char *change, const char *object);
 /* The end of a change. what: for the log, and for people unless words are given. */
 void request_done(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object);
+/* The end of a list. none: what is said when it has no row. */
+void request_listed(struct request *q, int code, const char *none);
 /* The account of this address into q->account. False: there is none, and that was answered. */
 bool request_account(struct request *q, struct span address);
 

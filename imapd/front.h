@@ -37,6 +37,7 @@ enum front_state {
 struct front_session {
 	struct front_session *next, **link; /* all sessions of the front */
 	struct front *front;
+	const struct front_listener *listener;
 	struct conn *conn;
 	struct conn *plain; /* FRONT_PROXY: our end of the socket pair */
 	struct sockaddr_storage address;

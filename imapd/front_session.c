@@ -13,9 +13,10 @@
 
 static void session_run(struct front_session *s);
 
-static struct conf_where session_where(const struct front_session *s, const struct front_listener *l)
+static struct conf_where session_where(const struct front_session *s)
 {
 	const struct conf *conf = daemon_conf(s->front->daemon);
+	const struct front_listener *l = s->listener;
 
 	return (struct conf_where){
 	    .listener = conf_listener_find(conf, span_str(l->service), span_str(l->address))};
@@ -202,6 +203,7 @@ static int hand_over(struct front_session *s, const struct auth_login_answer *an
 	    .grant = answer->grant,
 	    .remote = span_str(conn_peer(s->conn)),
 	    .tls = s->login.tls,
+	    .listener = span_str(s->listener->address),
 	    .tag = span_str(s->login.tag),
 	    .input = input};
 	int fds[2] = {-1, -1};
@@ -455,9 +457,10 @@ void front_session_start(struct front *front, const struct front_listener *liste
 		return;
 	}
 	s->front = front;
+	s->listener = listener;
 	s->address = *address;
 	prelogin_init(&s->login);
-	where = session_where(s, listener);
+	where = session_where(s);
 	if (!admit(s, &where, peer, fd, listener->implicit_tls)) {
 		free(s);
 		return;

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -68,6 +69,7 @@ void session_gone(struct spawned *session)
 		number = &(*number)->number_next;
 	*number = session->number_next;
 	session->spawner->count--;
+	free(session->listener);
 	free(session);
 }
 
@@ -88,17 +90,27 @@ static _Noreturn void refuse_and_exit(const struct child_words *words, int clien
 	_exit(EX_OSERR);
 }
 
+/* Of the block by which its client came. imapd says which one, and can choose among them, but name no limits of its own. */
+static struct conf_where where_of(const struct spawned *session)
+{
+	const struct conf *conf = daemon_conf(session->spawner->daemon);
+	const struct conf_listener *plain = conf_listener_find(conf, SPAN_LIT("imap"), span_str(session->listener));
+
+	return (struct conf_where){.listener = plain != NULL ? plain : conf_listener_find(conf, SPAN_LIT("imaps"), span_str(session->listener))};
+}
+
 /* In the new process. Everything but client, spawner and directory is closed; the log keeps its place. */
 static _Noreturn void child_main(const struct spawned *session, const struct child_words *words, int client, int wake, int dir)
 {
 	struct spawner *spawner = session->spawner;
 	const struct conf *conf = daemon_conf(spawner->daemon);
+	const struct conf_where where = where_of(session);
 	struct session_start_options options = {.fd = CHILD_CLIENT,
 	    .wake = CHILD_WAKE,
 	    .dir = CHILD_DIR,
 	    .quota = session->quota,
-	    .message_size = conf_u64(conf, CONF_message_size, NULL),
-	    .timeout_ms = conf_ms(conf, CONF_imap_timeout, NULL),
+	    .message_size = conf_u64(conf, CONF_message_size, &where),
+	    .timeout_ms = conf_ms(conf, CONF_imap_timeout, &where),
 	    .hibernate_ms = conf_ms(conf, CONF_imap_hibernate_after, NULL),
 	    .undo_days = (unsigned)conf_u64(conf, CONF_undo_days, NULL),
 	    .input = words->input,
@@ -172,8 +184,10 @@ static int session_new(struct spawner *spawner, const struct session_start *star
 	session->spawner = spawner;
 	session->account = start->account;
 	session->quota = start->quota;
-	r = session_fork(session, client, &words, err);
+	session->listener = strndup(start->listener.len > 0 ? start->listener.ptr : "", start->listener.len);
+	r = session->listener != NULL ? session_fork(session, client, &words, err) : err_set(err, E_NOMEM, "no memory for a session");
 	if (r != 0) {
+		free(session->listener);
 		free(session);
 		return r;
 	}

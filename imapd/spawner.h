@@ -19,6 +19,7 @@ struct spawned {
 	uint32_t number; /* what the keeper knows it by */
 	struct spawned *number_next;
 	uint64_t account, quota;
+	char *listener; /* the address of its block */
 	struct ipc_conn *wake;
 	struct watch *watch; /* while it waits in IDLE */
 	bool armed;	     /* is to be told of the next change */

@@ -41,6 +41,7 @@ struct lmtp_delivery {
 struct lmtp_session {
 	struct lmtp_session *next, **link;
 	struct lmtpd *lmtpd;
+	const struct lmtpd_listener *listener;
 	struct conn *conn;
 	struct smtp_server *server;
 	uint32_t question; /* to auth; 0: none */

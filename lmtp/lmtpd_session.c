@@ -280,6 +280,19 @@ static const struct smtp_server_callbacks engine_callbacks = {.rcpt = on_rcpt, .
 
 /* ---- bytes ---- */
 
+/* Found by name each time: a reload makes the blocks anew. */
+static struct conf_where where_of(const struct lmtpd *lmtpd, const struct lmtpd_listener *listener)
+{
+	return (struct conf_where){.listener = conf_listener_find(daemon_conf(lmtpd->daemon), SPAN_LIT("lmtp"), span_str(listener->address))};
+}
+
+static void set_timeout(struct lmtp_session *s)
+{
+	const struct conf_where where = where_of(s->lmtpd, s->listener);
+
+	conn_timeout(s->conn, conf_ms(daemon_conf(s->lmtpd->daemon), CONF_smtp_timeout, &where));
+}
+
 static void on_input(void *arg, struct conn *conn)
 {
 	struct lmtp_session *s = arg;
@@ -287,7 +300,7 @@ static void on_input(void *arg, struct conn *conn)
 	enum smtp_event event = smtp_server_feed(s->server, conn_input(conn), &consumed);
 
 	conn_consume(conn, consumed);
-	conn_timeout(conn, conf_ms(daemon_conf(s->lmtpd->daemon), CONF_smtp_timeout, NULL));
+	set_timeout(s);
 	if (event == SMTP_CLOSE)
 		conn_finish(conn);
 	else if (s->lmtpd->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
@@ -331,7 +344,7 @@ static void refuse_at_door(struct lmtpd *lmtpd, int fd, const char *peer, const 
 void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listener, int fd, const char *peer)
 {
 	const struct conf *conf = daemon_conf(lmtpd->daemon);
-	struct conf_where where = {.listener = conf_listener_find(conf, SPAN_LIT("lmtp"), span_str(listener->address))};
+	const struct conf_where where = where_of(lmtpd, listener);
 	struct lmtp_session *s = calloc(1, sizeof(*s));
 
 	if (s == NULL || lmtpd->session_count >= conf_u64(conf, CONF_connections, &where)) {
@@ -341,6 +354,7 @@ void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listen
 		return;
 	}
 	s->lmtpd = lmtpd;
+	s->listener = listener;
 	s->file = -1;
 	s->conn = conn_new(daemon_base(lmtpd->daemon), fd, peer, &client_callbacks, s);
 	s->server = s->conn != NULL ? make_server(s, &where) : NULL;
@@ -357,7 +371,7 @@ void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listen
 	lmtpd->sessions = s;
 	lmtpd->session_count++;
 	lmtpd->total++;
-	conn_timeout(s->conn, conf_ms(conf, CONF_smtp_timeout, NULL));
+	set_timeout(s);
 	smtp_server_greet(s->server);
 	conn_flush(s->conn);
 }

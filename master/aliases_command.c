@@ -187,9 +187,11 @@ int main(int argc, char **argv)
 	q.old_name = argc > 0 && strcmp(basename(argv[0]), "newaliases") == 0;
 	/* sendmail's newaliases ignores what it does not know: installers call it with options of other programs. */
 	if (q.old_name) {
-		for (int i = 1; i + 1 < argc; i++)
-			if (strcmp(argv[i], "--root") == 0)
-				q.words.root = argv[i + 1];
+		for (int i = 1; i < argc; i++)
+			if (strncmp(argv[i], "--root=", 7) == 0)
+				q.words.root = argv[i] + 7;
+			else if (strcmp(argv[i], "--root") == 0 && i + 1 < argc)
+				q.words.root = argv[++i];
 		return run(&q, reload);
 	}
 	verb = local_parse(&command, argc, argv, &q.words, &r);

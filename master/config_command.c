@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -40,25 +41,35 @@ enum { OPTION_DOMAIN, OPTION_LISTEN, OPTION_TRANSPORT };
 
 /* ---- check ---- */
 
-/* An open file of the setting; -1: not set, or *r says what is wrong. */
+/* -1: not opened, and *r says what is wrong, but for what root alone may do. */
+static int open_path(const char *path, int flags, const char *name, struct span origin, int *r, struct err *err)
+{
+	int fd = open(path, flags | O_CLOEXEC), number = errno;
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		close(fd);
+		fd = -1;
+		number = EISDIR;
+	}
+	if (fd >= 0)
+		return fd;
+	if (number == EACCES && geteuid() != 0)
+		fprintf(stderr, "mailwain: %s is not checked: only root may open %s\n", name, path);
+	else
+		*r = err_set_errno(err, number, "%.*s: %s %s", SPAN_ARG(origin), name, path);
+	return -1;
+}
+
+/* An open file of the setting; -1: not set, or as above. */
 static int open_file(const struct conf *conf, enum conf_setting setting, const struct conf_where *where, int *r, struct err *err)
 {
-	struct span path = conf_text(conf, setting, where), origin = conf_origin(conf, setting, where);
-	const char *name = conf_setting_info(setting)->name;
-	char text[4096];
-	int fd;
+	char path[4096];
 
 	if (!conf_is_set(conf, setting, where) || *r != 0)
 		return -1;
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
-	fd = open(text, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	if (errno == EACCES && geteuid() != 0)
-		fprintf(stderr, "mailwain: %s is not checked: only root may read %s\n", name, text);
-	else
-		*r = err_set_errno(err, errno, "%.*s: %s %s", SPAN_ARG(origin), name, text);
-	return -1;
+	span_copy(conf_text(conf, setting, where), path, sizeof(path));
+	return open_path(path, O_RDONLY, conf_setting_info(setting)->name, conf_origin(conf, setting, where), r, err);
 }
 
 /* What keys will say of them at a reload. */
@@ -126,7 +137,7 @@ static int check_secret(const struct conf *conf, enum conf_setting setting, cons
 /* What is in them their daemons say. */
 static int check_files(const struct conf *conf, struct err *err)
 {
-	static const enum conf_setting files[] = {CONF_resolver_trust_anchor, CONF_fetch_authorities, CONF_oauth_client_secret};
+	static const enum conf_setting files[] = {CONF_relay_authorities, CONF_resolver_trust_anchor, CONF_fetch_authorities, CONF_oauth_client_secret};
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
@@ -135,6 +146,42 @@ static int check_files(const struct conf *conf, struct err *err)
 		if (fd >= 0)
 			close(fd);
 	}
+	return r;
+}
+
+/* Name servers of the machine are taken over at each start and reload. */
+static int check_resolver(const struct conf *conf, struct err *err)
+{
+	int r = 0, fd = -1;
+
+	if (span_eq(conf_text(conf, CONF_resolver, NULL), SPAN_LIT("system")))
+		fd = open_path("/etc/resolv.conf", O_RDONLY, "resolver system", conf_origin(conf, CONF_resolver, NULL), &r, err);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* A file that is not there yet is made by the start: its directory must be. */
+static int check_log(const struct conf *conf, struct err *err)
+{
+	struct span target = conf_text(conf, CONF_log, NULL), origin = conf_origin(conf, CONF_log, NULL);
+	char path[4096], *slash;
+	struct stat st;
+	int r = 0, fd = -1;
+
+	if (!span_startswith(target, SPAN_LIT("file:")))
+		return 0;
+	span_copy(span_from(target, strlen("file:")), path, sizeof(path));
+	slash = strrchr(path, '/'); /* it has one: conf_check */
+	if (lstat(path, &st) != 0) {
+		slash[slash == path] = '\0';
+		if (access(path, F_OK) != 0 && errno != EACCES)
+			r = err_set_errno(err, errno, "%.*s: log %s", SPAN_ARG(origin), path);
+	} else if (!S_ISFIFO(st.st_mode)) {
+		fd = open_path(path, O_WRONLY | O_APPEND | O_NOFOLLOW, "log", origin, &r, err);
+	}
+	if (fd >= 0)
+		close(fd);
 	return r;
 }
 
@@ -208,6 +255,10 @@ static int check(void *request)
 		r = check_logins(q->conf, &err);
 	if (r == 0)
 		r = check_files(q->conf, &err);
+	if (r == 0)
+		r = check_resolver(q->conf, &err);
+	if (r == 0)
+		r = check_log(q->conf, &err);
 	if (r == 0)
 		r = check_aliases(q->conf, &err);
 	if (r == 0)

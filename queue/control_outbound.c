@@ -155,18 +155,25 @@ void queue_control_stats(struct queue *queue, struct control_reply *reply)
 	free(stats.rows);
 }
 
+/* Something went there lately, or waits for it: the first does not hold after a start, nor where a transport block refuses it all. */
+static bool is_known(struct queue *queue, struct span name)
+{
+	return destination_find(queue, name) != NULL || waiting_count_to(queue->waiting, destination_number(queue, name)) > 0;
+}
+
 /* As it is known; else a domain, in small letters. NULL: no memory. */
 static struct destination *find_named(struct queue *queue, struct span name, bool *known)
 {
-	struct destination *d = destination_find(queue, name);
 	char lower[SPOOL_PAUSED_NAME];
 
-	for (size_t i = 0; i < name.len; i++)
-		lower[i] = ascii_lower(name.ptr[i]);
-	if (d == NULL)
-		d = destination_find(queue, span_of(lower, name.len));
-	*known = d != NULL;
-	return d != NULL ? d : destination_get(queue, span_of(lower, name.len));
+	*known = is_known(queue, name);
+	if (!*known) {
+		for (size_t i = 0; i < name.len; i++)
+			lower[i] = ascii_lower(name.ptr[i]);
+		name = span_of(lower, name.len);
+		*known = is_known(queue, name);
+	}
+	return destination_get(queue, name);
 }
 
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause)
@@ -191,7 +198,7 @@ void queue_control_pause(struct queue *queue, struct control_reply *reply, struc
 	control_reply_done(reply, EX_OK,
 	    !pause  ? "mail goes to %s again"
 	    : known ? "nothing more goes to %s until 'mailwain queue resume'"
-		    : "nothing goes to %s until 'mailwain queue resume'; nothing waits for that name now: 'mailwain queue stats' has the names",
+		    : "nothing goes to %s until 'mailwain queue resume'; no message waits for that name alone, as far as is known: 'mailwain queue stats' has the names",
 	    d->key);
 }
 

@@ -153,24 +153,14 @@ static bool tell_transport(const struct explanation *x, struct span address, con
 		say_result(x, address, error.ptr[0] == '4' ? E_UNAVAILABLE : E_CANNOT, error);
 		return true;
 	}
-	if (host.len > 0 || lmtp.len > 0)
+	if (conf_bool(conf, CONF_transport_hold, &where))
+		say(x, address, "transport", "transport \"%.*s\" holds, %s: its mail is kept in the queue (hold)", SPAN_ARG(pattern), why);
+	else if (host.len > 0 || lmtp.len > 0)
 		say(x, address, "transport", "transport \"%.*s\" holds, %s: all goes to %.*s by %s, and no MX records are asked for", SPAN_ARG(pattern), why,
 		    SPAN_ARG(host.len > 0 ? host : lmtp), host.len > 0 ? "SMTP" : "LMTP");
 	else
 		say(x, address, "transport", "transport \"%.*s\" holds, %s: its settings count, and MX records tell the way", SPAN_ARG(pattern), why);
 	return false;
-}
-
-static size_t count_waiting(const struct queue *queue, uint64_t number)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < waiting_count(queue->waiting); i++) {
-		const struct text *destination = waiting_at(queue->waiting, i)->destination;
-
-		count += destination != NULL && destination->hash == number;
-	}
-	return count;
 }
 
 static void tell_destination(const struct explanation *x, struct span address, const struct destination *d)
@@ -180,7 +170,7 @@ static void tell_destination(const struct explanation *x, struct span address, c
 
 	destination_limits(d, &limits);
 	say(x, address, "destination", "%s: %u of at most %u messages are on their way at once, %u wait for their turn, %zu in their files", d->key, d->in_flight, limits.window, d->waiting,
-	    count_waiting(x->queue, d->number));
+	    waiting_count_to(x->queue->waiting, d->number));
 	if (limits.rate > 0)
 		say(x, address, "limit", "relay-rate: at most %llu messages a minute go there", (unsigned long long)limits.rate);
 	if (sending_rate(x->queue, span_str(x->sender)) > 0)

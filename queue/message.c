@@ -4,6 +4,7 @@
 #include "base/checksum.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/waiting.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -86,6 +87,15 @@ struct message *message_new(struct queue *queue, int fd, struct pool *pool, cons
 	return m;
 }
 
+/* Where all that is open goes is known only of what is elsewhere. */
+static void recall(struct message *m)
+{
+	const struct waiting *w = waiting_find(m->queue->waiting, m->id);
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		m->states[i].elsewhere = w != NULL && w->destination != NULL && message_is_open(&m->states[i]);
+}
+
 static int load(struct queue *queue, uint64_t id, bool content_too, struct message **out, struct err *err)
 {
 	struct pool *pool;
@@ -99,8 +109,10 @@ static int load(struct queue *queue, uint64_t id, bool content_too, struct messa
 	r = pool ? spool_read(fd, id, queue->key, content_too, pool, &file, err) : E_NOMEM;
 	if (r == 0) {
 		*out = message_new(queue, fd, pool, &file);
-		if (*out != NULL)
+		if (*out != NULL) {
+			recall(*out);
 			return 0;
+		}
 		pool = NULL;
 		r = err_set(err, E_NOMEM, "out of memory");
 	}

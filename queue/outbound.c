@@ -303,9 +303,10 @@ static struct job *add_new(struct queue *queue, struct target *t, struct destina
 /* As far as is known without asking auth. */
 static bool is_elsewhere(const struct message *m, size_t i)
 {
-	bool asked = m->states[i].anew && m->states[i].status == SPOOL_PENDING;
+	const struct recipient_state *s = &m->states[i];
+	bool asked = s->anew && s->status == SPOOL_PENDING;
 
-	return !m->file.envelope.recipients[i].local && m->file.envelope.source != SPOOL_FROM_BOUNCE && !asked;
+	return !m->file.envelope.recipients[i].local && (m->file.envelope.source != SPOOL_FROM_BOUNCE || s->elsewhere) && !asked;
 }
 
 struct span outbound_destination_name(const struct message *m, struct route *route)
@@ -346,6 +347,8 @@ void outbound_target(struct target *t)
 	struct destination *d;
 	struct job *job;
 
+	if (span_eq(t->address, t->message->file.envelope.recipients[t->recipient].address))
+		t->message->states[t->recipient].elsewhere = true;
 	if (target_was_done(t)) {
 		target_reply(t, 0, SPAN_LIT("250 2.0.0 done"));
 		return;

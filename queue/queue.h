@@ -62,6 +62,7 @@ struct recipient_state {
 	bool warned;   /* so is that of its delay */
 	bool incomplete; /* there was no memory for all its targets */
 	bool anew;     /* requeued: where it leads is asked again */
+	bool elsewhere; /* of a notification's: auth has said so since the start */
 	bool expanding; /* it is being asked: further targets may come */
 	struct span way; /* where an administrator sends it, as in SPOOL_REROUTED; empty: where it goes by itself */
 	struct span owner; /* who is told of its failure or delay, when that is not the sender */

@@ -110,6 +110,7 @@ void requeue_apply(struct message *m)
 		s->status = SPOOL_PENDING;
 		s->attempts = 0;
 		s->anew = true;
+		s->elsewhere = false;
 		s->text = span_str("");
 	}
 	m->next = 0;

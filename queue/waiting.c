@@ -64,6 +64,15 @@ struct waiting *waiting_at(const struct waiting_set *set, size_t i)
 	return &set->slots[i];
 }
 
+size_t waiting_count_to(const struct waiting_set *set, uint64_t hash)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < set->count; i++)
+		count += set->slots[i].destination != NULL && set->slots[i].destination->hash == hash;
+	return count;
+}
+
 size_t waiting_bytes(const struct waiting_set *set)
 {
 	return set->count * (sizeof(*set->slots) + sizeof(*set->heap)) + set->index_size * sizeof(*set->index) + texts_bytes(set->texts);

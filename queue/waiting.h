@@ -61,6 +61,8 @@ void waiting_move(struct waiting_set *set, struct waiting *waiting, int64_t due)
 void waiting_tell(struct waiting_set *set, struct waiting *waiting, const struct waiting_facts *facts);
 /* false: it was not there. */
 bool waiting_remove(struct waiting_set *set, uint64_t id);
+/* How many go to the destination of this hash, as far as is known. It looks at all. */
+size_t waiting_count_to(const struct waiting_set *set, uint64_t hash);
 /* Octets that it takes, as far as they are used. */
 size_t waiting_bytes(const struct waiting_set *set);
 

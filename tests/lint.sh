@@ -89,8 +89,8 @@ files 'lib/*.[ch]' | xargs grep -nE '^#include "[a-z]+/' | awk -F'[:"]' '
 			print $1 ":" $2 ": includes " $4 ", which is above it"
 	}' >"$work/out"
 each_is_fault 'lib/ includes downwards only' <"$work/out"
-for daemon in keys resolve auth fetch smtpd queue imapd lmtp master; do
-	files "$daemon/*.[ch]" | xargs grep -nE '^#include "(keys|resolve|auth|fetch|smtpd|queue|imapd|lmtp|master)/' |
+for daemon in keys resolve auth fetch smtpd submission queue relay imapd lmtp master; do
+	files "$daemon/*.[ch]" | xargs grep -nE '^#include "(keys|resolve|auth|fetch|smtpd|submission|queue|relay|imapd|lmtp|master)/' |
 		grep -v "#include \"$daemon/" >"$work/out"
 	each_is_fault "a daemon uses lib/ and its own folder" <"$work/out"
 done

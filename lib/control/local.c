@@ -12,13 +12,15 @@ int local_fail(int exit_code, const char *text)
 	return exit_code;
 }
 
-/* Where the word behind this one goes; NULL: it is none that takes one. */
+/* Where the value of this option goes, "--name" or "--name=value"; NULL: it is none that takes one. */
 static const char **option(const struct local_command *command, struct local_words *words, const char *word)
 {
-	if (strcmp(word, "--root") == 0)
+	struct span name = span_sub(span_str(word), 0, strcspn(word, "="));
+
+	if (span_eq(name, SPAN_LIT("--root")))
 		return &words->root;
 	for (size_t i = 0; i < LOCAL_OPTIONS && command->options[i] != NULL; i++)
-		if (strcmp(word, command->options[i]) == 0)
+		if (span_eq(name, span_str(command->options[i])))
 			return &words->options[i];
 	return NULL;
 }
@@ -27,9 +29,11 @@ static const char **option(const struct local_command *command, struct local_wor
 static const char *take_words(const struct local_command *command, int argc, char **argv, struct local_words *words)
 {
 	for (int i = 1; i < argc; i++) {
-		const char **value = option(command, words, argv[i]);
+		const char **value = option(command, words, argv[i]), *equals = strchr(argv[i], '=');
 
-		if (value != NULL && i + 1 < argc)
+		if (value != NULL && equals != NULL)
+			*value = equals + 1;
+		else if (value != NULL && i + 1 < argc)
 			*value = argv[++i];
 		else if (strcmp(argv[i], "--help") == 0)
 			words->help = true;

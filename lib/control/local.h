@@ -18,7 +18,7 @@ struct local_verb {
 struct local_command {
 	const char *noun, *usage;
 	const struct local_verb *verbs;	   /* ended by one without a name */
-	const char *options[LOCAL_OPTIONS]; /* "--domain": with a word behind it, for verbs that take an argument; NULL: no more */
+	const char *options[LOCAL_OPTIONS]; /* "--domain": with its value behind it or behind a "=", for verbs that take an argument; NULL: no more */
 };
 
 /* What was given; NULL where it was not. Borrowed from argv. */

@@ -37,13 +37,14 @@ void table_free(struct table **table)
 	*table = NULL;
 }
 
+/* 0 is no time: nothing is due, or nothing happened. */
 static void time_text(json_int_t seconds, char *out, size_t size)
 {
 	time_t when = (time_t)seconds;
 	struct tm tm;
 
 	/* strftime looks for the time zone anew with each call. */
-	if (localtime_r(&when, &tm) == NULL ||
+	if (seconds == 0 || localtime_r(&when, &tm) == NULL ||
 	    snprintf(out, size, "%04d-%02d-%02d %02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec) >= (int)size)
 		snprintf(out, size, "-");
 }
@@ -77,7 +78,7 @@ static bool for_people(const char *name, json_int_t n, char *out, size_t size)
 	static const struct {
 		const char *key;
 		void (*text)(json_int_t n, char *out, size_t size);
-	} keys[] = {{"arrived", time_text}, {"next", time_text}, {"created", time_text}, {"used", time_text}, {"last", time_text}, {"uptime", duration_text}, {"memory", memory_text}};
+	} keys[] = {{"arrived", time_text}, {"next", time_text}, {"created", time_text}, {"used", time_text}, {"last", time_text}, {"when", time_text}, {"uptime", duration_text}, {"memory", memory_text}};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].key, name) == 0) {

@@ -162,7 +162,7 @@ static int intake_reload(struct daemon *daemon, struct err *err)
 	int r = load_tls(intake, err);
 
 	for (struct session *s = intake->sessions; s != NULL && r == 0; s = s->next)
-		s->where.listener = NULL;
+		session_reload(s);
 	return r;
 }
 

@@ -92,6 +92,7 @@ struct session {
 	struct session *wait_next; /* in intake->waiting_files */
 	struct session *commit_next, **commit_link; /* in intake->committing, while it waits_commit */
 	struct intake *intake;
+	const struct intake_listener *listener;
 	struct conn *conn;
 	struct smtp_server *server;
 	struct sockaddr_storage address;
@@ -160,6 +161,8 @@ uint32_t intake_next_question(struct intake *intake);
 void session_start(struct intake_listener *listener, int fd, const struct sockaddr_storage *address, const char *peer);
 /* visitor: its descriptor is owned. */
 void session_begin(struct intake_listener *listener, const struct visitor *visitor);
+/* The configuration is another one, with blocks of its own. */
+void session_reload(struct session *session);
 bool session_full(const struct intake *intake, const struct intake_listener *listener);
 /* 421 with `why`; nothing was made for it yet. */
 void visitor_refuse(struct intake *intake, const struct visitor *visitor, const char *why);

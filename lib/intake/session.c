@@ -255,6 +255,11 @@ static struct conf_where where_of(const struct intake *intake, const struct inta
 	return (struct conf_where){.listener = conf_listener_find(daemon_conf(intake->daemon), span_str(l->service->name), span_str(l->address))};
 }
 
+void session_reload(struct session *s)
+{
+	s->where = where_of(s->intake, s->listener);
+}
+
 bool session_full(const struct intake *intake, const struct intake_listener *l)
 {
 	struct conf_where where = where_of(intake, l);
@@ -365,6 +370,7 @@ void session_begin(struct intake_listener *l, const struct visitor *v)
 	s->address = v->address;
 	s->counted = v->counted;
 	s->file.fd = -1;
+	s->listener = l;
 	s->where = where_of(intake, l);
 	buf_init(&s->content, INTAKE_GATHER + 4096);
 	limit_output(v->fd);

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from mailwain import BIN, TIMEOUT, Instance, until
 from remote import remote_host
+from test_submission import client
 
 MESSAGE = "Subject: %s\n\nhello\n"
 
@@ -232,6 +234,33 @@ def test_check_looks_into_the_files_of_logins(stopped):
     assert "is right" in stopped.mw("config", "check").stdout
 
 
+@pytest.mark.parametrize("setting", ["relay-authorities", "resolver-trust-anchor", "fetch-authorities", "oauth-client-secret"])
+def test_check_opens_what_a_start_reads(stopped, setting):
+    path = os.path.join(stopped.root, "etc", "pem")
+    edit(stopped, "%s %s" % (setting, path))
+    refused(stopped, 78, "%s %s: No such file" % (setting, path), "mailwain.conf:", verb="config check")
+    os.mkdir(path)
+    refused(stopped, 78, "%s %s: Is a directory" % (setting, path), "mailwain.conf:", verb="config check")
+    os.rmdir(path)
+    pathlib.Path(path).write_text("x")
+    assert "is right" in stopped.mw("config", "check").stdout
+
+
+def test_check_looks_where_the_log_goes(stopped):
+    path = os.path.join(stopped.root, "log", "another")
+    edit(stopped, "log file:/nowhere/at/all", drop=["log "])
+    refused(stopped, 78, "log /nowhere/at: No such file", "mailwain.conf:", verb="config check")
+    edit(stopped, "log file:" + path, drop=["log "])
+    assert "is right" in stopped.mw("config", "check").stdout
+    assert not os.path.exists(path)
+    os.symlink("elsewhere", path)
+    refused(stopped, 78, "log %s: Too many levels" % path, "mailwain.conf:", verb="config check")
+    os.unlink(path)
+    pathlib.Path(path).write_text("before\n")
+    assert "is right" in stopped.mw("config", "check").stdout
+    assert pathlib.Path(path).read_text() == "before\n"
+
+
 def test_a_certificate_that_ends_soon_is_told(fresh):
     suite = fresh()
     etc = os.path.join(suite.root, "etc")
@@ -254,6 +283,7 @@ def test_explain_tells_value_place_default_and_meaning(stopped):
     assert "in domain example.net: 5G, from %s:" % stopped.conf in text
     assert "Default: 0\n" in text and "How much an account of the domain may keep" in text and "A size such as" in text
     assert stopped.mw("config", "explain", "quota", "--domain", "example.net").stdout.startswith("quota: 5G, from")
+    assert stopped.mw("config", "explain", "quota", "--domain=example.net").stdout.startswith("quota: 5G, from")
     assert stopped.mw("config", "explain", "recipients").stdout.startswith("recipients: 1000, which is the default\n")
     assert stopped.mw("config", "explain", "postmaster").stdout.startswith("postmaster: not set, which is the default\n")
     row = json.loads(stopped.mw("config", "explain", "quota", "--domain", "example.net", "--json").stdout)
@@ -674,3 +704,36 @@ def test_what_was_put_off_by_a_wrong_clock_is_tried(fresh):
     suite.start()
     until(lambda: suite.log().count("queue_deferred qid=" + qid) == 2)
     assert suite.rows("queue", "list")[0]["next"] < time.time() + 86400
+
+
+def test_a_listen_block_has_settings_of_its_own(stopped):
+    """Of daemons that hand the client on, and of those that do not; also behind a reload and a session that hibernated."""
+    imap, imaps, lmtp = (stopped.port(service) for service in ("imap", "imaps", "lmtp"))
+    edit(
+        stopped,
+        "listen imap on 127.0.0.1:%d { message-size 7K; imap-timeout 2s }" % imap,
+        "listen imaps on 127.0.0.1:%d { message-size 9K }" % imaps,
+        "listen lmtp on 127.0.0.1:%d { smtp-timeout 1s }" % lmtp,
+        "listen submission on 127.0.0.1:%d { messages-per-hour 1 }" % stopped.port("submission"),
+        "imap-hibernate-after 100ms",
+        drop=["listen imap ", "listen imaps ", "listen submission "],
+    )
+    stopped.start()
+    stopped.add("alice")
+    submitter = client(stopped)
+    submitter.expect("MAIL FROM:<alice@example.com>", 250)
+    submitter.expect("RCPT TO:<alice@example.com>", 250)
+    submitter.data("Subject: x\r\n\r\nx\r\n")
+    stopped.mw("reload")
+    submitter.expect("MAIL FROM:<alice@example.com>", 450)
+    limits = [re.search(rb"APPENDLIMIT=(\d+)", stopped.imap("alice", tls=tls).ok("CAPABILITY")[0]).group(1) for tls in (False, True)]
+    assert limits == [b"7168", b"9216"]
+    c = stopped.imap("alice")
+    c.ok("SELECT INBOX")
+    c.begin("IDLE")
+    assert c.line().startswith(b"+ ")
+    begun = time.monotonic()
+    assert c.line().startswith(b"* BYE") and time.monotonic() - begun < 10
+    with socket.create_connection(("127.0.0.1", lmtp), timeout=10) as s:
+        assert s.recv(1000).startswith(b"220 ")
+        assert s.recv(1000) == b""

@@ -139,6 +139,7 @@ def test_blocks_that_decide(suite):
     assert result(suite, "a@never.test") == "it is refused, or goes back to its sender: 5.7.1 We do not write to them"
     assert result(suite, "a@later.test") == "it waits in the queue: 4.7.1 Not today"
     assert result(suite, "a@kept.test") == "it waits in the queue: its transport block says hold"
+    assert steps(explain(suite, "a@kept.test"), "transport") == ['transport "kept.test" holds, for its domain: its mail is kept in the queue (hold)']
     rows = explain(suite, "a@strict.test")
     assert "its settings count, and MX records tell the way" in steps(rows, "transport")[0]
     rows = explain(suite, "one@lmtp.test")

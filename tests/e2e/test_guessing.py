@@ -52,6 +52,20 @@ def test_45_strangers_do_not_shut_the_owner_out(guarded):
     assert "reason=refused-account" in guarded.log()
 
 
+def test_lists_without_a_row_say_so(guarded):
+    guarded.mw("auth", "failures", "clear")
+    assert guarded.mw("auth", "failures", "list").stdout == "no failed log-in is counted\n"
+    assert guarded.mw("alias", "list").stdout == "there is no alias\n"
+    assert guarded.mw("account", "app-password", "list", "alice@example.com").stdout == "there is no app password\n"
+    assert guarded.mw("auth", "failures", "list", "--json").stdout == ""
+    login(guarded, "alice@example.com", "wrong", "127.0.2.1")
+    assert "no failed" not in guarded.mw("auth", "failures", "list").stdout
+    assert guarded.mw("auth", "failures", "list", "127.0.2.2").stdout == "none is counted of it\n"
+    for name in ("alice", "bob"):
+        guarded.mw("account", "remove", name + "@example.com")
+    assert guarded.mw("account", "list").stdout == "there is no account\n"
+
+
 def test_45_a_place_is_known_after_a_restart(guarded):
     assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
     guarded.stop()
@@ -160,8 +174,25 @@ def test_the_lines_have_their_form(guarded):
 # ---- fail2ban ----
 
 FILTER = os.path.join(ROOT, "packaging", "fail2ban", "filter.conf")
-BANNED = ["password", "unknown-user", "proof", "disabled", "acts-for-another", "refused-pair", "refused-address"]
-SPARED = ["malformed", "overload", "refused-account", "refused-load"]
+BANNED = ["password", "unknown-user", "proof", "disabled", "acts-for-another", "refused-pair", "refused-address",
+          "token-malformed", "token-algorithm", "token-unknown-key", "token-signature", "token-inactive"]
+SPARED = ["malformed", "overload", "refused-account", "refused-load", "hash-cost",
+          "token-expired", "token-not-yet-valid", "token-issuer", "token-audience", "token-scope", "token-without-user", "token-of-another"]
+
+
+def source(*path):
+    with open(os.path.join(ROOT, *path)) as f:
+        return f.read()
+
+
+def test_of_each_reason_it_is_known_whether_it_is_a_guess():
+    page = source("man", "mailwain-log.5.in").split("Reasons are now:")[1].split(".El")[0]
+    told = [reason for line in re.findall(r"^\.It (.*)", page, re.M) for reason in line.split(" , ")]
+    assert sorted(told) == sorted(BANNED + SPARED)
+    used = set(re.findall(r'"(token-[a-z-]+)"', source("lib", "oauth", "claims.c") + source("auth", "sasl.c"))) - {"token-good"}
+    assert used == {reason for reason in told if reason.startswith("token-")}
+    comment = re.sub(r"\n#\s*", " ", source("packaging", "fail2ban", "filter.conf").split("[Definition]")[0])
+    assert not [reason for reason in SPARED if not re.search(r"[ ,]%s[ ,:]" % reason, comment)]
 
 
 def matched(log):

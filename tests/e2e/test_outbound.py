@@ -239,3 +239,20 @@ def test_what_is_held_is_not_flushed(suite, remote):
     said = suite.mw("queue", "flush", qid, check=False)
     assert said.returncode != 0 and "queue release " + qid in said.stderr
     assert "0 messages" in suite.mw("queue", "flush", "--recipient", "x@kept.test").stdout
+
+
+def test_a_notification_has_a_destination_when_auth_has_said_that_it_goes_elsewhere(suite, remote):
+    suite.mw("alias", "add", "nowhere@example.com", "one@never.test")
+    c = suite.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<stranger@kept.test>", 250)
+    c.expect("RCPT TO:<nowhere@example.com>", 250)
+    c.data("Subject: x\r\n\r\nx\r\n")
+    c.close()
+    row, = until(lambda: suite.rows("queue", "list", "--destination", "kept.test"))
+    assert (row["sender"], row["recipient"]) == ("", "stranger@kept.test")
+    assert next(r for r in suite.rows("queue", "stats") if r["destination"] == "kept.test")["total"] == 1
+    assert "1 message" in suite.mw("queue", "hold", "--destination", "kept.test").stdout
+    assert suite.rows("queue", "list", "--destination", "kept.test")[0]["status"] == "held"
+    assert "1 message" in suite.mw("queue", "delete", "--destination", "kept.test").stdout
+    assert gone(suite, row["id"])

@@ -18,7 +18,7 @@ def remote():
 
 @pytest.fixture(scope="module")
 def suite(remote):
-    with Instance(['transport "*" { host %s }' % remote.place, "queue-retry-first 1s", "queue-retry-max 2s"]).running("alice") as i:
+    with Instance(['transport "*" { host %s }' % remote.place, 'transport later.test { error "4.4.1 not yet" }', "queue-retry-first 1s", "queue-retry-max 2s"]).running("alice") as i:
         yield i
 
 
@@ -88,6 +88,24 @@ def test_names_that_are_none(suite):
     for name in ("", "x" * 641, "a\nb"):
         r = suite.mw("queue", "pause", name, check=False)
         assert r.returncode == 65 and "cannot be the name" in r.stderr
+
+
+def test_a_name_that_is_known_by_its_mail_alone(suite, remote):
+    """Where a transport block refuses it all, and behind a start, nothing has gone to it yet."""
+    qid = send(suite, "one@later.test")
+    until(lambda: [r for r in suite.rows("queue", "show", qid) if "not yet" in r["reason"]])
+    suite.mw("queue", "hold", qid)
+    until(lambda: [r for r in suite.rows("queue", "stats") if r["destination"] == "later.test"])
+    assert "nothing more goes to later.test until" in suite.mw("queue", "pause", "Later.test").stdout
+    assert next(r for r in suite.rows("queue", "stats") if r["destination"] == "later.test")["state"] == "paused"
+    suite.mw("queue", "resume", "later.test")
+    restart(suite)
+    assert suite.mw("queue", "pause", "later.test").stdout.startswith("nothing more goes")
+    suite.mw("queue", "resume", "later.test")
+    suite.mw("queue", "delete", qid)
+    said = suite.mw("queue", "pause", "none.test").stdout
+    assert "nothing goes to none.test until" in said and "no message waits for that name alone" in said
+    suite.mw("queue", "resume", "none.test")
 
 
 def test_a_list_says_what_it_does_not_know_yet(suite, remote):

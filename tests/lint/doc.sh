@@ -28,7 +28,7 @@ files '*.c' '*.py' | xargs -n 1 dirname | grep -v '^tests/unit/' | sort -u | whi
 	[ "$folder" = man ] || [ "$folder" = . ] || [ -f "$folder/README.md" ] || [ -f "${folder%/*}/README.md" ] ||
 		printf '%s: has no README.md\n' "$folder"
 done
-for daemon in keys resolve auth fetch smtpd submission queue imapd lmtp master; do
+for daemon in keys resolve auth fetch smtpd submission queue relay imapd lmtp master; do
 	for row in 'Runs as' 'Listens and connects' Messages Files Trusts; do
 		grep -q "^| $row" "$daemon/README.md" || printf '%s/README.md: does not say: %s\n' "$daemon" "$row"
 	done

@@ -55,7 +55,7 @@ awk -F'[:|]' '$4 == "T" && $8 == ".text" { print $2 }' "$work/symbols" | sort -u
 	sed 's/$/: nobody calls it/'
 
 # ---- private keys are read by keys alone ----
-for daemon in smtpd imapd lmtpd; do
+for daemon in smtpd submission imapd lmtpd; do
 	nm -D -u "$B/libexec/$daemon" | grep -E 'PrivateKey_bio|PEM_read_bio_PrivateKey|d2i_.*PrivateKey' | awk '{ print $NF }' | sed "s/^/$daemon: contains /"
 done
 
@@ -72,7 +72,7 @@ done
 	sed "s/^/pickup: contains /"
 
 # ---- daemons of the network: no mail store, no directory, no spool, no other programs ----
-for daemon in smtpd imapd lmtpd; do
+for daemon in smtpd submission imapd lmtpd; do
 	[ -x "$B/libexec/$daemon" ] || {
 		echo "$daemon: was not built"
 		continue

@@ -161,6 +161,8 @@ static void facts_are_kept_and_given_back(void **state)
 	assert_span_equal(text_span(w->destination), "b.test");
 	assert_span_equal(text_span(w->sender), "a@a.test");
 	assert_span_equal(text_span(w->reason), "");
+	assert_int_equal(waiting_count_to(set, hash_of(NULL, SPAN_LIT("b.test"))), 1);
+	assert_int_equal(waiting_count_to(set, hash_of(NULL, SPAN_LIT("a.test"))), 0);
 	facts.reason = SPAN_LIT("451 later");
 	facts.recipients = 1;
 	waiting_tell(set, w, &facts);
@@ -170,6 +172,7 @@ static void facts_are_kept_and_given_back(void **state)
 	waiting_tell(set, w, &facts);
 	assert_false(w->known);
 	waiting_tell(set, w, &(struct waiting_facts){.hash = hash_of});
+	assert_int_equal(waiting_count_to(set, hash_of(NULL, SPAN_LIT("b.test"))), 0);
 	assert_int_equal(waiting_bytes(set), bytes);
 	waiting_free(&set);
 }

@@ -61,6 +61,12 @@ static void what_is_understood(void **state)
 	assert_string_equal(words.options[0], "a");
 	assert_string_equal(words.options[1], "b");
 	assert_string_equal(said, "");
+	assert_ptr_equal(parse("--root=/x=y show me --in= --at=b", said), &verbs[2]);
+	assert_string_equal(words.root, "/x=y");
+	assert_string_equal(words.argument, "me");
+	assert_string_equal(words.options[0], "");
+	assert_string_equal(words.options[1], "b");
+	assert_string_equal(said, "");
 }
 
 static void what_is_not(void **state)
@@ -78,6 +84,9 @@ static void what_is_not(void **state)
 	    {"show a b", "mailwain: not understood: 'b'\nusage: things VERB\n", EX_USAGE},
 	    {"check a", "mailwain: not understood: 'a'\nusage: things VERB\n", EX_USAGE},
 	    {"check --at a", "mailwain: not understood: '--at'\nusage: things VERB\n", EX_USAGE},
+	    {"check --at=a", "mailwain: not understood: '--at'\nusage: things VERB\n", EX_USAGE},
+	    {"show a --on=b", "mailwain: not understood: '--on=b'\nusage: things VERB\n", EX_USAGE},
+	    {"show a --json=yes", "mailwain: not understood: '--json=yes'\nusage: things VERB\n", EX_USAGE},
 	    {"check --json", "mailwain: not understood: '--json'\nusage: things VERB\n", EX_USAGE},
 	    {"show a --on", "mailwain: not understood: '--on'\nusage: things VERB\n", EX_USAGE},
 	    {"show a --at", "mailwain: not understood: '--at'\nusage: things VERB\n", EX_USAGE},

@@ -99,7 +99,7 @@ static void plain_rows_and_others_are_shown_alike(void **state)
 			   "{\"id\":\"3\\u00e4\",\"arrived\":1800000000,\"count\":-5,\"held\":null,\"reason\":\"\\\"\"}",
 			   "{\"arrived\":1800000000,\"id\":\"4D\",\"count\":1,\"held\":true,\"reason\":\"z\"}"),
 	    "id  arrived              count  held  reason\n"
-	    "1A  1970-01-01 00:00:00  12     yes   x y\n"
+	    "1A  -                    12     yes   x y\n"
 	    "2B  2027-01-15 08:00:00  0      no    -\n"
 	    "2B  2027-01-15 08:00:00  0      no    -\n"
 	    "3\xc3\xa4  2027-01-15 08:00:00  -5     -     \"\n"
@@ -109,6 +109,17 @@ static void plain_rows_and_others_are_shown_alike(void **state)
 			   "{\"a\":1,\"b\":\"x\",\"a\":2}", "{\"a\":1,\"b\":\"x\x1b\"}", "{\"a\":12345678901234567890,\"b\":\"x\"}"),
 	    "a  b\n1  x\n");
 	assert_printed(ROWS("{\"a\":1,\"b\":\"x\"}", "{\"a\":2,\"b\":\"y\",\"c\":3}", "{\"a\":3}"), "a  b\n1  x\n2  y\n3  -\n");
+}
+
+/* A time is one in whichever column it stands; 0 is none. Counts stay as they are. */
+static void times_are_shown_as_people_write_them(void **state)
+{
+	(void)state;
+	assert_printed(ROWS("{\"when\":1800000000,\"attempts\":1,\"next\":1800000300}", "{\"when\":1800000000,\"attempts\":0,\"next\":0}", "{ \"when\":0,\"attempts\":0,\"next\":0}"),
+	    "when                 attempts  next\n"
+	    "2027-01-15 08:00:00  1         2027-01-15 08:05:00\n"
+	    "2027-01-15 08:00:00  0         -\n"
+	    "-                    0         -\n");
 }
 
 static void columns_have_an_end(void **state)
@@ -137,6 +148,7 @@ int main(void)
 	    cmocka_unit_test(control_characters_are_replaced),
 	    cmocka_unit_test(long_cells_are_cut),
 	    cmocka_unit_test(plain_rows_and_others_are_shown_alike),
+	    cmocka_unit_test(times_are_shown_as_people_write_them),
 	    cmocka_unit_test(columns_have_an_end),
 	};
 
