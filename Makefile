@@ -121,7 +121,7 @@ agent_O   := $(DAEMON) lib/proc/fork.o $(GRANT) $(addprefix lmtp/,agent.o agent_
 agent_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS)
 imapd_O   := $(DAEMON) $(TLSDAEMON) $(SASLLINE) $(addprefix lib/imap/,lex.o reader.o utf7.o) $(addprefix imapd/,front.o front_session.o prelogin.o)
 imapd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
-imap-session_O := $(DAEMON) $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
+imap-session_O := $(DAEMON) lib/proc/fork.o $(GRANT) $(STORE) $(MIMETEXT) $(IMAP) \
              $(addprefix imapd/,spawner.o sleepers.o keeper.o watch.o session.o session_io.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o \
              cmd_idle.o cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o)
 imap-session_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(UTF8PROC_LIBS)
@@ -191,7 +191,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
-LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(TLSRPT) $(OAUTH) $(STS) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
+LIB_OBJS   := $(ALIAS) $(sort $(DAEMON) lib/proc/fork.o $(CONNECT) lib/conf/file.o $(GRANT) $(CONTROL) $(TLSDAEMON) lib/tls/key.o lib/tls/local.o $(COMMAND) $(SMTP) $(SASL) $(SMTPCLIENT) $(MIMECONVERT) $(DNS) lib/dns/name.o $(TLSRPT) $(OAUTH) $(STS) lib/net/fetch_client.o $(LOCAL) $(SPOOL) $(STORE) $(MIMETEXT) $(IMAP))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(shell find tests/unit -name '*_test.c')))
 UNIT_LIBS   = $(CMOCKA_LIBS) $(EVENT_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(SECCOMP_LIBS) $(IDN_LIBS) \
               $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CRYPT_LIBS) $(ZLIB_LIBS) -lpthread -lm

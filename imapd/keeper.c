@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
+#include "proc/fork.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -159,7 +160,7 @@ void keeper_main(int channel)
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
 
 	signal(SIGCHLD, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
+	fork_ready(SIGTERM, SIG_DFL);
 	if (keeper == NULL || (channel != KEEPER_CHANNEL && dup2(channel, KEEPER_CHANNEL) < 0))
 		_exit(1);
 	close_range(KEEPER_CHANNEL + 1, ~0U, 0);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "imapd/keeper.h"
 #include "net/ipc_conn.h"
+#include "proc/fork.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -229,7 +230,7 @@ static int keeper_start(struct spawner *spawner, struct err *err)
 	if (r != 0)
 		return r;
 	log_flush();
-	spawner->keeper_pid = fork();
+	spawner->keeper_pid = fork_holding_back(SIGTERM);
 	if (spawner->keeper_pid == 0) {
 		explicit_bzero(spawner->key, sizeof(spawner->key));
 		keeper_main(channel[1]);

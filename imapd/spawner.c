@@ -5,6 +5,7 @@
 #include "mime/charset.h"
 #include "mime/fold.h"
 #include "net/ipc_conn.h"
+#include "proc/fork.h"
 #include "store/account.h"
 
 #include <errno.h>
@@ -120,7 +121,7 @@ static _Noreturn void child_main(const struct spawned *session, const struct chi
 	int high[3] = {fcntl(client, F_DUPFD_CLOEXEC, 1000), fcntl(wake, F_DUPFD_CLOEXEC, 1000), fcntl(dir, F_DUPFD_CLOEXEC, 1000)};
 
 	signal(SIGCHLD, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
+	fork_ready(SIGTERM, SIG_DFL);
 	for (int i = 0; i < 3; i++)
 		if (high[i] < 0 || dup2(high[i], CHILD_CLIENT + i) < 0)
 			refuse_and_exit(words, client);
@@ -154,7 +155,7 @@ int session_fork(struct spawned *session, int client, const struct child_words *
 	}
 	if (r == 0) {
 		log_flush();
-		pid = fork();
+		pid = fork_holding_back(SIGTERM);
 		if (pid == 0)
 			child_main(session, words, client, wake[1], dir);
 		if (pid < 0)

@@ -1,6 +1,8 @@
 /* Appends a message to a file in mbox form: all of it or nothing. */
 #include "lmtp/agent.h"
 
+#include "base/whole.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -39,13 +41,8 @@ static int copy(int fd)
 	ssize_t n;
 
 	while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0)
-		for (ssize_t at = 0; at < n;) {
-			ssize_t wrote = write(fd, chunk + at, (size_t)(n - at));
-
-			if (wrote < 0)
-				return errno;
-			at += wrote;
-		}
+		if (!write_whole(fd, span_of(chunk, (size_t)n)))
+			return errno;
 	return n < 0 ? errno : fsync(fd) != 0 ? errno : 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/whole.h"
 #include "proc/profile.h"
 #include "store/store.h"
 
@@ -20,17 +21,8 @@ struct job {
 
 static void line_send(struct job *job)
 {
-	struct span rest;
-
 	buf_add_char(&job->line, '\n');
-	rest = buf_span(&job->line);
-	while (rest.len > 0) {
-		ssize_t n = write(job->out, rest.ptr, rest.len);
-
-		if (n < 0 && errno != EINTR)
-			break; /* the command went away; the work goes on */
-		rest = span_from(rest, n > 0 ? (size_t)n : 0);
-	}
+	(void)write_whole(job->out, buf_span(&job->line)); /* the command may have gone away; the work goes on */
 	buf_clear(&job->line);
 }
 

@@ -175,7 +175,7 @@ static bool source_take(struct source *source, bool *ended)
 	struct ucred cred = {0};
 	ssize_t n = recvmsg(source->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	*ended = n < 0 ? errno != EAGAIN && errno != EINTR : CMSG_FIRSTHDR(&msg) == NULL;
+	*ended = n < 0 ? errno != EAGAIN && errno != EINTR : n == 0 && CMSG_FIRSTHDR(&msg) == NULL;
 	if (n < 0 || *ended)
 		return false;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c))

@@ -2,6 +2,7 @@
 #include "queue/queue.h"
 
 #include "base/log.h"
+#include "base/whole.h"
 #include "net/ipc_conn.h"
 
 #include <errno.h>
@@ -227,7 +228,7 @@ static bool is_welcome(const struct client *client)
 	return client != NULL && client->conn != NULL && client->queue->spare_count < client->queue->spare_max && !client->queue->halting;
 }
 
-void accept_retire(struct message *m, bool lasting)
+void accept_retire(struct message *m, bool durable)
 {
 	struct queue *queue = m->queue;
 	struct client *client = m->client != 0 && !m->lent ? client_find(queue, m->client) : NULL;
@@ -238,11 +239,11 @@ void accept_retire(struct message *m, bool lasting)
 	/* Were the power to fail while a file with the mark is written over, it would be a damaged message. */
 	if (spare == NULL || spool_retire(m->fd, &rested, &err) != 0 || rested) {
 		free(spare);
-		removal_unlink(queue, m->id, lasting);
+		removal_unlink(queue, m->id, durable);
 		return;
 	}
-	if (lasting)
-		removal_lasting(queue, m->id);
+	if (durable)
+		removal_sync_soon(queue, m->id);
 	*spare = (struct spare){.id = m->id, .fd = m->fd};
 	m->fd = -1;
 	*client->spares_tail = spare;
@@ -537,18 +538,6 @@ void client_new(struct queue *queue, struct span role, int fd)
 	queue->clients = client;
 }
 
-static int write_own(int fd, struct span content, struct err *err)
-{
-	while (content.len > 0) {
-		ssize_t n = write(fd, content.ptr, content.len);
-
-		if (n < 0)
-			return err_set_errno(err, errno, "writing a notification");
-		content = span_from(content, (size_t)n);
-	}
-	return 0;
-}
-
 int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope,
     void (*done)(void *arg, int code), void *arg)
 {
@@ -563,8 +552,8 @@ int accept_own(struct queue *queue, struct span content, const struct spool_enve
 	r = spool_envelope_encode(envelope, &wire);
 	if (r == 0)
 		r = create_file(queue, &id, &fd, &err);
-	if (r == 0)
-		r = write_own(fd, content, &err);
+	if (r == 0 && !write_whole(fd, content))
+		r = err_set_errno(&err, errno, "writing a notification");
 	if (r == 0) {
 		commit = commit_new(buf_span(&wire), &err);
 		r = commit ? 0 : E_NOMEM;

@@ -259,7 +259,7 @@ static enum walk_next delete_waiting(struct change *c, uint64_t id)
 	job->kind = DISK_WORK;
 	job->id = id;
 	job->fd = -1;
-	job->work = removal_work;
+	job->work = removal_job;
 	job->done = on_deleted;
 	job->arg = c;
 	c->flying++;

@@ -4,11 +4,10 @@
  */
 #include "queue/queue.h"
 
-#include "base/log.h"
-
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 

@@ -12,7 +12,7 @@
 void queue_try_finish(struct queue *queue)
 {
 	if (queue->halting)
-		removal_finish(queue);
+		removal_sync_now(queue);
 	if (queue->halting && disk_waiting(queue->disk) == 0 && !deliver_flying(queue) && !agent_flying(queue) && !outbound_flying(queue))
 		daemon_finished(queue->daemon);
 }

@@ -239,8 +239,8 @@ static void expire(struct message *m)
 
 /* ---- rest or removal ---- */
 
-/* To where nobody knows it again, were the power to fail and bring it back. */
-static bool has_left(const struct message *m)
+/* Whether somebody may have it who would not know it again, were a power cut to bring it back: a host, a command, a file. */
+static bool may_come_twice(const struct message *m)
 {
 	for (const struct target *t = m->targets; t != NULL; t = t->next)
 		if (target_is_noted(t))
@@ -255,7 +255,7 @@ void message_remove(struct message *m)
 	spool_id_format(m->id, text);
 	log_event(EV_queue_removed, daemon_log(m->queue->daemon), F_STR("qid", text));
 	if (!m->deleted)
-		accept_retire(m, has_left(m));
+		accept_retire(m, may_come_twice(m));
 	message_free(m);
 }
 

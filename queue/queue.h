@@ -202,19 +202,19 @@ bool disk_work(struct disk *disk, uint64_t id, void (*work)(struct disk_job *job
 
 /* ---- removal.c: files that are done with ---- */
 int removal_new(struct queue *queue, struct err *err);
-/* By a disk thread; what fails is tried again. lasting: and then removal_lasting. */
-void removal_unlink(struct queue *queue, uint64_t id, bool lasting);
-/* Within a tenth of a second the disk is asked to keep it done with. */
-void removal_lasting(struct queue *queue, uint64_t id);
-/* At once: queue is to end. */
-void removal_finish(struct queue *queue);
-/* What a disk thread does, of change.c's own. E_NOTFOUND: it had gone. */
-void removal_work(struct disk_job *job);
+/* The file of id is unlinked, by a disk thread; a failure is tried again. durable: then removal_sync_soon. */
+void removal_unlink(struct queue *queue, uint64_t id, bool durable);
+/* A tenth of a second later the last such removal is synced, and with it, on ext4 and xfs, all before it. */
+void removal_sync_soon(struct queue *queue, uint64_t id);
+/* What is due of that, at once: queue ends. */
+void removal_sync_now(struct queue *queue);
+/* Unlinks job->id; also for change.c, which syncs by itself. E_NOTFOUND: it had gone. */
+void removal_job(struct disk_job *job);
 
 /* ---- accept.c: files handed out, commits ---- */
 void client_new(struct queue *queue, struct span role, int fd);
-/* A message is done with: its file serves its client again (fd is taken), or is removed. lasting: as removal_lasting. */
-void accept_retire(struct message *message, bool lasting);
+/* A message is done with: its file serves its client again (fd is taken), or is removed. durable: then removal_sync_soon. */
+void accept_retire(struct message *message, bool durable);
 /* A message of our own (a DSN, a report of relay's). content and envelope are copied. done(arg, code) on the loop. */
 int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope,
     void (*done)(void *arg, int code), void *arg);

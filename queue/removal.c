@@ -89,7 +89,7 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 	sync_soon(removal);
 }
 
-void removal_lasting(struct queue *queue, uint64_t id)
+void removal_sync_soon(struct queue *queue, uint64_t id)
 {
 	struct removal *removal = queue->removal;
 
@@ -100,7 +100,7 @@ void removal_lasting(struct queue *queue, uint64_t id)
 		sync_soon(removal);
 }
 
-void removal_finish(struct queue *queue)
+void removal_sync_now(struct queue *queue)
 {
 	if (!evtimer_pending(queue->removal->sync, NULL))
 		return;
@@ -124,7 +124,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 		struct remainder *one = list;
 
 		list = one->next;
-		removal_unlink(removal->queue, one->id, true);
+		removal_unlink(removal->queue, one->id, true); /* whose it was is forgotten: the sync costs little */
 		free(one);
 	}
 }
@@ -142,7 +142,7 @@ static void unlink_later(struct removal *removal, uint64_t id)
 		evtimer_add(removal->again, &wait);
 }
 
-void removal_work(struct disk_job *job)
+void removal_job(struct disk_job *job)
 {
 	char path[QUEUE_PATH];
 
@@ -151,7 +151,7 @@ void removal_work(struct disk_job *job)
 		job->code = err_set_errno(&job->err, errno, "unlink of %s", path);
 }
 
-static void unlinked(struct queue *queue, struct disk_job *job, bool lasting)
+static void unlinked(struct queue *queue, struct disk_job *job, bool durable)
 {
 	if (job->code != 0 && job->code != E_NOTFOUND) {
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_ERR(&job->err));
@@ -159,8 +159,8 @@ static void unlinked(struct queue *queue, struct disk_job *job, bool lasting)
 		return;
 	}
 	queue->removal->again_s = UNLINK_AGAIN_MIN_S;
-	if (lasting)
-		removal_lasting(queue, job->id);
+	if (durable)
+		removal_sync_soon(queue, job->id);
 }
 
 static void on_unlinked(struct disk_job *job)
@@ -168,20 +168,20 @@ static void on_unlinked(struct disk_job *job)
 	unlinked(job->arg, job, false);
 }
 
-static void on_unlinked_lasting(struct disk_job *job)
+static void on_unlinked_durable(struct disk_job *job)
 {
 	unlinked(job->arg, job, true);
 }
 
-void removal_unlink(struct queue *queue, uint64_t id, bool lasting)
+void removal_unlink(struct queue *queue, uint64_t id, bool durable)
 {
 	struct disk_job job = {.id = id};
 
-	if (disk_work(queue->disk, id, removal_work, lasting ? on_unlinked_lasting : on_unlinked, queue))
+	if (disk_work(queue->disk, id, removal_job, durable ? on_unlinked_durable : on_unlinked, queue))
 		return;
 	/* Without memory the loop waits for the disk, which is better than to leave the file. */
-	removal_work(&job);
-	unlinked(queue, &job, lasting);
+	removal_job(&job);
+	unlinked(queue, &job, durable);
 }
 
 int removal_new(struct queue *queue, struct err *err)

@@ -1,6 +1,7 @@
 /* To pickup when it answers, else into the drop: whoever calls sendmail does not come again. */
 #include "submission/sendmail.h"
 
+#include "base/whole.h"
 #include "ipc/ipc.h"
 #include "local/drop.h"
 
@@ -96,8 +97,7 @@ static int copy_content(int to, const struct content *content, struct err *err)
 
 		if (n <= 0)
 			return err_set_errno(err, n < 0 ? errno : EIO, "reading the message");
-		n = write(to, room, (size_t)n);
-		if (n < 0)
+		if (!write_whole(to, span_of(room, (size_t)n)))
 			return err_set_errno(err, errno, "writing into the drop");
 		at += (uint64_t)n;
 	}
@@ -107,8 +107,8 @@ static int copy_content(int to, const struct content *content, struct err *err)
 /* Its own mode, whatever the caller's umask is: pickup reads it by its group. */
 static int write_file(int fd, struct span head, const struct content *content, struct err *err)
 {
-	if (write(fd, head.ptr, head.len) != (ssize_t)head.len)
-		return err_set_errno(err, errno != 0 ? errno : ENOSPC, "writing into the drop");
+	if (!write_whole(fd, head))
+		return err_set_errno(err, errno, "writing into the drop");
 	if (copy_content(fd, content, err) != 0)
 		return err->code;
 	if (fchmod(fd, DROP_FILE_MODE) != 0 || fsync(fd) != 0)

@@ -105,6 +105,7 @@ for page in $pages; do
 	# Whether pages of other packages are installed here says nothing about ours.
 	mandoc -Tlint -Wwarning "$page" 2>&1 | grep -v 'mandoc.db' >"$work/out"
 	each_is_fault 'mandoc' <"$work/out"
+	# Ql quotes the rest of its line: a second one would stand within the first.
 	grep -nE '^\..*Ql .* Ql ' "$page" | sed "s|^\([0-9]*\):.*|$page:\1|" >"$work/out"
 	each_is_fault 'a quote within a quote' <"$work/out"
 	sed -n 's/^\.Xr \(mailwain[^ ]*\) \([158]\).*/\1 \2/p' "$page" | sort -u | while read -r name section; do

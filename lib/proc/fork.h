@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <sys/types.h>
 
-/* fork(2). The new process has the signal held back, until it has set what it does then, with fork_ready. */
+/* fork(2), with the signal blocked in the child until it calls fork_ready: one that comes in between is not lost, and does not reach the parent's handler. */
 pid_t fork_holding_back(int signal);
-/* From now on the signal does this, also one that has come since. */
+/* In the child: sets the handler and unblocks the signal. */
 void fork_ready(int signal, void (*handler)(int signal));
 
 #endif

@@ -63,9 +63,8 @@ static int open_databases(struct store *s, bool create)
 	return mdb_txn_commit(txn);
 }
 
-/* path: of a directory that is there. create: the databases too. whole: all pages are looked at, before anything believes them. */
 /*
- * A writer that is killed behind its meta page, before it has told the others its number in the lock file, leaves a commit that readers do not
+ * A writer that is killed after it wrote its meta page, and before it wrote its number into index/lock.mdb, leaves a commit that readers do not
  * see until the next writer finds it. A client that comes back would see that what it had asked for was not done, and later that it was.
  * To begin a write is to find it.
  */
@@ -89,6 +88,7 @@ static int take_last_commit(MDB_env *env)
 	return r;
 }
 
+/* path: of a directory that is there. create: the databases too. whole: all pages are looked at, before anything believes them. */
 static int env_open(struct store *s, const char *path, bool create, bool whole, struct err *err)
 {
 	int r = mdb_env_create(&s->env), dead;

@@ -133,8 +133,16 @@ def written(key):
 
 
 def takes_of(far):
-    """As notes of a load."""
+    """What far has taken, as notes; without the bodies."""
     return [{k: v for k, v in note.items() if k != "body"} for note in far.takes]
+
+
+def sendmail(suite, to, key):
+    """Hands a letter in as a program does; fails unless sendmail took it."""
+    r = subprocess.run([os.path.join(mailwain.BUILD, "sbin", "sendmail"), "-i", "-f", WRITER, "--", *to], input=written(key).encode(),
+                       env={"MAILWAIN_ROOT": suite.root, "PATH": "/usr/bin:/bin"}, capture_output=True, timeout=60)
+    if r.returncode != 0:
+        raise AssertionError(r.stderr.decode())
 
 
 class Writer(Sender):
@@ -158,13 +166,6 @@ class Writer(Sender):
         for address in note["to"]:
             self.client.expect("RCPT TO:<%s>" % address, 250)
         self.notes.done(note, id=self.client.data(written(key)))
-
-
-def sendmail(suite, to, key):
-    r = subprocess.run([os.path.join(mailwain.BUILD, "sbin", "sendmail"), "-i", "-f", WRITER, "--", *to], input=written(key).encode(),
-                       env={"MAILWAIN_ROOT": suite.root, "PATH": "/usr/bin:/bin"}, capture_output=True, timeout=60)
-    if r.returncode != 0:
-        raise AssertionError(r.stderr.decode())
 
 
 class Program(Writer):

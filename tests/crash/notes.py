@@ -134,7 +134,7 @@ class Ledger:
         self.ids, self.held, self.deleted = {}, {}, set()
         self.there = set()  # (kind, name) of accounts and aliases that come and go
         self.taken = collections.defaultdict(list)  # (key, address) -> what the host elsewhere has taken
-        self.gone, self.synced = {}, -1  # id -> where queue was done with it; where the last mail began that was acknowledged
+        self.gone, self.synced = {}, -1  # id -> where queue was done with it; where the last mail began that was acknowledged, or the rig waited for the removals' sync
         self.broken = []  # (begin, end) of each death of everything, or of one who has to do with it
         self.twice = collections.Counter()
         self.faults = []
@@ -169,7 +169,7 @@ class Ledger:
         elif op == "gone":
             self.gone[note["id"]] = note["end"]
         elif op == "synced":
-            self.synced = note["end"] + 1  # whatever was done with until then
+            self.synced = note["end"] + 1  # nothing was written since it was done with: that counts as before
         elif op in ("hold", "release"):
             self.held[self.ids[note["id"]]] = op == "hold"
         elif op == "delete":

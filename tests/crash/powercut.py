@@ -26,7 +26,7 @@ import elsewhere  # noqa: E402
 import load  # noqa: E402
 import rig  # noqa: E402
 from disk import MKFS, Record, RecordedDisk  # noqa: E402
-from mailwain import Instance  # noqa: E402
+from mailwain import Instance, until  # noqa: E402
 
 SECONDS = 25  # of load in one recording
 POINTS_EACH = 2500  # of one recording
@@ -35,7 +35,7 @@ SECONDS_SHORT = 6
 REMOVAL_SECONDS = 1  # until a removal must be durable; ext4 would see to it by itself in five
 WAKE_EVERY = 30  # at one point in so many the whole suite is started
 SHOWN = 5  # problems of one point
-# Those that show only while a file is written, or while some recipients have had a message and others not.
+# Those that show only while a file is written, or while some recipients have had a message and others not; removal-lost is found by last_removal.
 POINTS_OF_PLANT = {"removal-lost": 1, "mark-early": 1500, "record-no-sync": 1500, "relay-record-lost": 1500}
 
 
@@ -175,18 +175,36 @@ def one_recording(fs, seed, points, seconds):
     return figures
 
 
-def one_letter(suite, disk, far):
-    """A letter to elsewhere, and nothing behind it whose sync could make its removal durable: queue has to ask for that."""
-    notes = load.Notes(disk.position)
-    key = notes.key("d")
-    sent = notes.begin("mail", key=key, to=["x0@" + elsewhere.DOMAIN], id=None)
-    suite.add(load.WRITER.split("@")[0])
-    load.sendmail(suite, sent["to"], key)
-    notes.done(sent)
+def gone_for_good(suite, far, notes):
+    """The letter that was taken last has left the queue; REMOVAL_SECONDS later that is durable."""
     suite.wait_empty()
-    notes.done(notes.begin("gone", id=far.takes[0]["qid"]))
+    notes.done(notes.begin("gone", id=far.takes[-1]["qid"]))
     time.sleep(REMOVAL_SECONDS)  # what must not happen has no event
     notes.done(notes.begin("synced"))
+
+
+def send_letter(suite, notes):
+    key = notes.key("d")
+    note = notes.begin("mail", key=key, to=["x0@" + elsewhere.DOMAIN], id=None)
+    load.sendmail(suite, note["to"], key)
+    notes.done(note)
+
+
+def two_letters(suite, disk, far):
+    """
+    To elsewhere, and nothing behind them whose sync could make their removal durable: queue has to ask for that. The first one's file
+    serves again; the second's is unlinked, as nobody remembers after a start who wrote it.
+    """
+    notes = load.Notes(disk.position)
+    suite.add(load.WRITER.split("@")[0])
+    send_letter(suite, notes)
+    gone_for_good(suite, far, notes)
+    far.answers["end"] = ["451 4.3.0 not now"]
+    send_letter(suite, notes)
+    until(lambda: [row for row in suite.rows("queue", "list") if row["status"] == "deferred"], what="it was not put off")
+    suite.stop()
+    suite.start()
+    gone_for_good(suite, far, notes)
     return notes.all + load.takes_of(far)
 
 
@@ -194,9 +212,9 @@ def last_removal(fs, seed):
     """Power that fails a second behind the last removal."""
     figures = Figures()
     with scratch_directory() as (scratch, place):
-        notes, _ = record(fs, seed, scratch, place, None, one_letter)
-        cut = max(Record(os.path.join(scratch, "disk.log")).first_after(n["end"]) for n in notes if n["op"] == "synced")
-        for result in replay(scratch, [cut], 1):
+        notes, _ = record(fs, seed, scratch, place, None, two_letters)
+        log = Record(os.path.join(scratch, "disk.log"))
+        for result in replay(scratch, [log.first_after(n["end"]) for n in notes if n["op"] == "synced"], 1):
             figures.take(fs, seed, result)
     print("%-5s seed %d: a second behind the last removal, %s" % (fs, seed, "; ".join(figures.shown) or "nothing is in the spool"), flush=True)
     return figures

@@ -28,7 +28,7 @@ STOP_LIMIT = 5
 DESCRIPTORS = 64
 LIMIT = 30  # seconds: not serving for longer ends the run
 PROBE = "probe"
-HISTORY = 8
+HISTORY = 8  # acts of a reader that a problem is shown with
 
 
 class KillLedger(notes.Ledger):

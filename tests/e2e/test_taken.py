@@ -70,7 +70,7 @@ def ask(s, wire, answer):
 
 
 def test_an_empty_message_is_not_the_end_of_a_daemons_log(fresh):
-    """Nor of its siblings': what a session writes to its standard error is nobody's choice alone (a sanitizer's report has such a write)."""
+    """A session's empty write to standard error must not silence its siblings; a sanitizer's report begins with one."""
     suite = fresh()
     out = socket.socket(fileno=descriptor(suite.daemons()["queue"], 2))
     out.send(b"")
