@@ -63,7 +63,7 @@ ALIAS   := $(addprefix lib/alias/,parse.o set.o)
 TLSRPT  := $(addprefix lib/tlsrpt/,json.o mail.o record.o stored.o traffic.o)
 OAUTH   := $(addprefix lib/oauth/,claims.o jwt.o keys.o)
 STS     := $(addprefix lib/sts/,policy.o record.o)
-SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o paused.o clock.o seal.o)
+SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o delivery.o paused.o clock.o seal.o)
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \

@@ -15,6 +15,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* Then the file has no room for what may still be changed: what became of recipients comes first. */
+enum { CHANGE_JOURNAL_MAX = SPOOL_JOURNAL_MAX / 2 };
+
 enum action { ACTION_FLUSH, ACTION_HOLD, ACTION_RELEASE, ACTION_DELETE, ACTION_BOUNCE, ACTION_REQUEUE, ACTION_REROUTE };
 
 struct change {
@@ -73,6 +76,12 @@ static bool action_find(struct span verb, enum action *out)
 	return false;
 }
 
+/* A file to which a script has said a million things. What ends the waiting is taken always. */
+static bool is_full(const struct message *m, enum action action)
+{
+	return m->file.journal > CHANGE_JOURNAL_MAX && (action == ACTION_HOLD || action == ACTION_REQUEUE || action == ACTION_REROUTE);
+}
+
 /* What stands on the disk when it counts. */
 static int write_down(struct change *c, struct message *m, struct err *err)
 {
@@ -109,7 +118,7 @@ static int act(struct change *c, struct message *m, struct err *err)
 		return err_set(err, E_BUSY, "%s is being delivered now; hold it first, or try again", id);
 	if (action == ACTION_REROUTE && !reroute_concerns(m, &c->reroute))
 		return err_set(err, E_NOTFOUND, "no recipient of %s waits to be sent there", id);
-	r = write_down(c, m, err);
+	r = is_full(m, action) ? err_set(err, E_LIMIT, "the file of %s has too many records already: release, bounce or delete it", id) : write_down(c, m, err);
 	if (r != 0) {
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", action_names[action]), F_ERR(err));
 		return r;
@@ -375,7 +384,7 @@ static enum walk_next change_file(struct change *c, const struct waiting *w)
 		return WALK_ON;
 	if (!w->held)
 		m->next = waiting_due(c->queue->waiting, w);
-	if (is_meant(c, m) && !(is_noted(c->action) && note_waiting(c, m)))
+	if (is_meant(c, m) && !(is_noted(c->action) && !is_full(m, c->action) && note_waiting(c, m)))
 		change_message(c, m);
 	m = message_find(c->queue, id); /* it may be gone, or its notification on the way */
 	if (m != NULL && !is_under_way(m))

@@ -36,7 +36,7 @@ static void apply_records(struct message *m)
 		if (r->status == SPOOL_HOLD || r->status == SPOOL_RELEASE)
 			m->held = r->status == SPOOL_HOLD;
 		else if (r->status == SPOOL_WARNED)
-			m->warned = true;
+			m->warned = m->warning_noted = true;
 		else if (r->status == SPOOL_REQUEUED)
 			requeue_apply(m);
 		else if (s != NULL && r->status == SPOOL_REROUTED) {

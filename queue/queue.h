@@ -80,6 +80,7 @@ struct message {
 	struct target *targets;
 	unsigned busy;	/* targets and questions under way */
 	bool held, warned;
+	bool warning_noted;   /* its file says that it was warned */
 	bool deleted;	      /* its file is gone; what is under way ends first */
 	bool writing;	      /* records are on their way into the file */
 	bool retried;	      /* the schedule has read it from its file */

@@ -7,7 +7,11 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
-enum { RECORD_AGAIN_MAX_S = 64 };
+enum {
+	RECORD_AGAIN_MAX_S = 64,
+	RECORD_JOURNAL_LONG = SPOOL_JOURNAL_MAX / 4, /* read in a fifth of a second, at each try; the rest is for what must be noted */
+	RECORD_TRIES_NOTED = 32,		     /* of a recipient, in whatever file */
+};
 
 /* The mailboxes that a recipient leads to and that must be tried again; none when where it leads is not known. */
 static void log_deferred(const struct message *m, uint32_t recipient)
@@ -116,14 +120,9 @@ static bool write_again(struct message *m)
 	return event_base_once(daemon_base(m->queue->daemon), -1, EV_TIMEOUT, on_again, m, &tv) == 0;
 }
 
-static void on_appended(struct disk_job *job)
+/* Its file says what there is to say. */
+static void end_rest(struct message *m)
 {
-	struct message *m = job->arg;
-
-	if (job->code != 0)
-		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
-	if (job->code != 0 && write_again(m))
-		return;
 	m->writing = false;
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
 		m->states[i].dirty = false;
@@ -131,6 +130,16 @@ static void on_appended(struct disk_job *job)
 		message_remove(m);
 	else
 		message_rest(m);
+}
+
+static void on_appended(struct disk_job *job)
+{
+	struct message *m = job->arg;
+
+	if (job->code != 0)
+		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
+	if (job->code == 0 || !write_again(m))
+		end_rest(m);
 }
 
 bool record_is_owed(const struct message *m)
@@ -177,6 +186,15 @@ void record_rest(struct message *m)
 	write_rest(m);
 }
 
+/*
+ * A file does not grow for ever by tries that only put off. That one is missing costs a start an earlier try and a lower count; how long to
+ * wait and when to give up need no more than the first of them, also behind a requeuing.
+ */
+static bool is_worth_noting(const struct message *m, const struct recipient_state *s)
+{
+	return s->status != SPOOL_DEFERRED || m->file.journal < RECORD_JOURNAL_LONG || s->attempts <= RECORD_TRIES_NOTED;
+}
+
 static void write_rest(struct message *m)
 {
 	size_t count = m->file.envelope.recipient_count;
@@ -193,7 +211,7 @@ static void write_rest(struct message *m)
 	for (uint32_t i = 0; i < count; i++) {
 		struct recipient_state *s = &m->states[i];
 
-		if (s->dirty)
+		if (s->dirty && is_worth_noting(m, s))
 			job->records[job->record_count++] = (struct spool_record){.status = s->status,
 			    .recipient = i, .attempts = s->attempts, .when = queue_now(m->queue), .next = m->next, .text = s->text};
 		if (s->told && s->dirty)
@@ -201,9 +219,15 @@ static void write_rest(struct message *m)
 			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = queue_now(m->queue)};
 	}
 	add_done(m, job);
-	if (m->warned)
+	if (m->warned && !m->warning_noted)
 		job->records[job->record_count++] =
 		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = queue_now(m->queue)};
+	if (job->record_count == 0 && m->file.journal >= RECORD_JOURNAL_LONG) {
+		free(job->records);
+		free(job);
+		end_rest(m);
+		return;
+	}
 	m->writing = true;
 	job->kind = DISK_APPEND;
 	job->id = m->id;

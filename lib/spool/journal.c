@@ -9,7 +9,7 @@
  * replayed; the commit record's covers the envelope as well. Readers find the commit
  * record from the end of the file: look-alikes in the content do not have the key.
  */
-#include "spool/spool.h"
+#include "spool/journal.h"
 
 #include "base/bytes.h"
 #include "base/whole.h"
@@ -22,19 +22,12 @@
 #include <unistd.h>
 
 enum {
-	RECORD_COMMIT = 1,
-	RECORD_DELIVERY = 2,
-	RECORD_MAC = 16,
-	RECORD_HEAD = 12,
-	RECORD_MAX = 1024,
 	COMMIT_SIZE = 64,
 	HASH_PIECE = 64 * 1024,
 	COMMIT_CHECK = RECORD_HEAD + 16,
 	COMMIT_AHEAD = COMMIT_CHECK + SPOOL_CHECK,
-	RECORDS_MAX = 100000,	   /* of one message */
-	TAIL_PIECE = 16 * 1024,	   /* read at once on the way back to the commit record */
-	TAIL_MAX = 128 * 1024 * 1024, /* given up after this much */
-	LOOKALIKES_MAX = 8,	   /* commit records that fit but lack the key */
+	TAIL_PIECE = 16 * 1024, /* read at once on the way back to the commit record */
+	LOOKALIKES_MAX = 8,	/* commit records that fit but lack the key */
 };
 
 /* What is hashed begins with its purpose: no checksum can stand in for another. */
@@ -42,7 +35,7 @@ enum hash_purpose { HASH_MESSAGE = 1, HASH_COMMIT, HASH_RECORD };
 
 #define RECORD_MAGIC UINT32_C(0x4d57524a)
 
-static size_t padded(size_t n)
+size_t journal_padded(size_t n)
 {
 	return (n + SPOOL_SLOT - 1) / SPOOL_SLOT * SPOOL_SLOT;
 }
@@ -99,8 +92,7 @@ static int hash_message(int fd, const unsigned char key[SPOOL_KEY], struct spool
 	return 0;
 }
 
-/* A record's own checksum; envelope: of a commit record, else empty. */
-static void record_mac(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t offset, const unsigned char *record,
+void journal_mac(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t offset, const unsigned char *record,
     size_t len, struct span envelope, unsigned char out[RECORD_MAC])
 {
 	crypto_generichash_state state;
@@ -111,7 +103,7 @@ static void record_mac(const unsigned char key[SPOOL_KEY], uint64_t id, uint64_t
 	crypto_generichash_final(&state, out, RECORD_MAC);
 }
 
-static void head_put(unsigned char *record, unsigned kind, size_t len)
+void journal_head_put(unsigned char *record, unsigned kind, size_t len)
 {
 	put_le(record, RECORD_MAGIC, 4);
 	record[4] = (unsigned char)kind;
@@ -122,9 +114,6 @@ static int write_all(int fd, struct iovec *iov, int count, uint64_t offset, stru
 {
 	return pwritev_whole(fd, iov, count, offset) ? 0 : err_set_errno(err, errno, "writing a spool file");
 }
-
-/* What the mode says of a file (doc/spool.md, states). Its owner may always read and write; nobody else gets into the directory. */
-enum { MODE_OPEN = 0600, MODE_RESTS = 0700, MODE_DONE = 0610 };
 
 /*
  * What a client wrote behind its content, or an earlier message left there, must not look like a journal; and a file
@@ -142,12 +131,12 @@ static int make_plain(int fd, uint64_t end, struct err *err)
 
 static void commit_encode(const unsigned char key[SPOOL_KEY], const struct spool_commit *c, unsigned char record[COMMIT_SIZE])
 {
-	head_put(record, RECORD_COMMIT, COMMIT_SIZE);
+	journal_head_put(record, RECORD_COMMIT, COMMIT_SIZE);
 	put_le(record + RECORD_HEAD, c->content, 8);
 	put_le(record + RECORD_HEAD + 8, c->envelope.len, 8);
 	memcpy(record + COMMIT_CHECK, c->check, sizeof(c->check));
 	put_le(record + COMMIT_AHEAD, (uint32_t)c->ahead, 4);
-	record_mac(key, c->id, padded((size_t)c->content + c->envelope.len), record, COMMIT_SIZE, c->envelope,
+	journal_mac(key, c->id, journal_padded((size_t)c->content + c->envelope.len), record, COMMIT_SIZE, c->envelope,
 	    record + COMMIT_SIZE - RECORD_MAC);
 }
 
@@ -157,7 +146,7 @@ int spool_commit(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit
 	unsigned char record[COMMIT_SIZE] = {0};
 	size_t end = (size_t)c->content + c->envelope.len;
 	struct iovec iov[3] = {{(void *)(uintptr_t)c->envelope.ptr, c->envelope.len},
-	    {(void *)(uintptr_t)zeros, padded(end) - end}, {record, sizeof(record)}};
+	    {(void *)(uintptr_t)zeros, journal_padded(end) - end}, {record, sizeof(record)}};
 	int r = hash_message(fd, key, c, err);
 
 	if (r != 0)
@@ -165,7 +154,7 @@ int spool_commit(int fd, const unsigned char key[SPOOL_KEY], struct spool_commit
 	commit_encode(key, c, record);
 	r = write_all(fd, iov, 3, c->content, err);
 	if (r == 0)
-		r = make_plain(fd, padded(end) + sizeof(record), err);
+		r = make_plain(fd, journal_padded(end) + sizeof(record), err);
 	/* The one sync. Its failure is final: the kernel reports it once and forgets. */
 	if (r == 0 && fsync(fd) != 0)
 		r = err_set_errno(err, errno, "fsync of a spool file");
@@ -182,82 +171,9 @@ int spool_retire(int fd, bool *rested, struct err *err)
 	return 0;
 }
 
-/* ---- delivery records ---- */
-
-static size_t record_encode(const struct spool_record *r, unsigned char out[RECORD_MAX])
-{
-	struct span text = span_sub(r->text, 0, SPOOL_TEXT_MAX);
-	size_t len = padded(RECORD_HEAD + 27 + text.len + RECORD_MAC);
-	unsigned char *p = out + RECORD_HEAD;
-
-	memset(out, 0, len);
-	head_put(out, RECORD_DELIVERY, len);
-	p[0] = (unsigned char)r->status;
-	put_le(p + 1, r->recipient, 4);
-	put_le(p + 5, r->attempts, 4);
-	put_le(p + 9, (uint64_t)r->when, 8);
-	put_le(p + 17, (uint64_t)r->next, 8);
-	put_le(p + 25, text.len, 2);
-	if (text.len > 0)
-		memcpy(p + 27, text.ptr, text.len);
-	return len;
-}
-
-int spool_append(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], const struct spool_record *records,
-    size_t count, bool sync, struct err *err)
-{
-	struct stat st;
-	uint64_t offset;
-	unsigned char *all;
-	struct iovec iov;
-	size_t len = 0;
-	int r;
-
-	if (fstat(fd, &st) != 0)
-		return err_set_errno(err, errno, "spool file");
-	all = count <= RECORDS_MAX ? malloc(count * RECORD_MAX + 1) : NULL;
-	if (all == NULL)
-		return err_set(err, E_NOMEM, "out of memory");
-	offset = padded((size_t)st.st_size); /* past a torn tail */
-	for (size_t i = 0; i < count; i++) {
-		size_t one = record_encode(&records[i], all + len);
-
-		record_mac(key, id, offset + len, all + len, one, (struct span){0}, all + len + one - RECORD_MAC);
-		len += one;
-	}
-	iov = (struct iovec){all, len};
-	r = len > 0 ? write_all(fd, &iov, 1, offset, err) : 0;
-	free(all);
-	/* Behind the commit's sync, never before it: a file with the mark was whole once, and is damaged if it is not. */
-	if (r == 0 && (st.st_mode & S_IXUSR) == 0 && fchmod(fd, MODE_RESTS) != 0)
-		r = err_set_errno(err, errno, "fchmod of a spool file");
-	if (r == 0 && sync && fdatasync(fd) != 0)
-		r = err_set_errno(err, errno, "fdatasync of a spool file");
-	return r;
-}
-
-static int record_decode(const unsigned char *p, size_t len, struct pool *pool, struct spool_record *out)
-{
-	size_t text;
-
-	if (len < RECORD_HEAD + 27 + RECORD_MAC)
-		return E_CORRUPT;
-	p += RECORD_HEAD;
-	out->status = (enum spool_status)p[0];
-	out->recipient = (uint32_t)get_le(p + 1, 4);
-	out->attempts = (uint32_t)get_le(p + 5, 4);
-	out->when = (int64_t)get_le(p + 9, 8);
-	out->next = (int64_t)get_le(p + 17, 8);
-	text = (size_t)get_le(p + 25, 2);
-	if (text > len - RECORD_HEAD - 27 - RECORD_MAC || p[0] > SPOOL_STATUS_LAST)
-		return E_CORRUPT;
-	out->text = pool_span(pool, span_of(p + 27, text));
-	return out->text.ptr ? 0 : E_NOMEM;
-}
-
 /* ---- reading ---- */
 
-static bool head_get(const unsigned char *record, unsigned *kind, size_t *len)
+bool journal_head_get(const unsigned char *record, unsigned *kind, size_t *len)
 {
 	*kind = record[4];
 	*len = (size_t)get_le(record + 8, 4);
@@ -268,7 +184,9 @@ struct commit {
 	uint64_t offset, content, envelope;
 	unsigned char check[SPOOL_CHECK];
 	int32_t ahead;
-	struct span wire; /* the envelope, pooled */
+	struct span wire; /* the envelope, in room */
+	char *room;	  /* pooled */
+	size_t room_size;
 };
 
 /* Do the lengths of what stands at offset fit a commit record? Its checksum is looked at afterwards. */
@@ -277,7 +195,7 @@ static bool commit_fits(const unsigned char *record, uint64_t offset, struct com
 	unsigned kind;
 	size_t len;
 
-	if (!head_get(record, &kind, &len) || kind != RECORD_COMMIT || len != COMMIT_SIZE)
+	if (!journal_head_get(record, &kind, &len) || kind != RECORD_COMMIT || len != COMMIT_SIZE)
 		return false;
 	out->offset = offset;
 	out->content = get_le(record + RECORD_HEAD, 8);
@@ -285,7 +203,17 @@ static bool commit_fits(const unsigned char *record, uint64_t offset, struct com
 	memcpy(out->check, record + COMMIT_CHECK, SPOOL_CHECK);
 	out->ahead = (int32_t)(uint32_t)get_le(record + COMMIT_AHEAD, 4);
 	return out->content <= offset && out->envelope > 0 && out->envelope <= SPOOL_ENVELOPE_MAX &&
-	       out->envelope <= offset - out->content && padded((size_t)(out->content + out->envelope)) == offset;
+	       out->envelope <= offset - out->content && journal_padded((size_t)(out->content + out->envelope)) == offset;
+}
+
+/* Look-alikes share one, however many: they must not take the memory that the message needs. */
+static bool make_room(struct commit *commit, struct pool *pool)
+{
+	if (commit->envelope <= commit->room_size)
+		return true;
+	commit->room_size = commit->room_size == 0 ? (size_t)commit->envelope : SPOOL_ENVELOPE_MAX;
+	commit->room = pool_alloc(pool, commit->room_size);
+	return commit->room != NULL;
 }
 
 /* 1: ours, 0: a look-alike; negative: E_NOMEM, E_IO. */
@@ -293,18 +221,17 @@ static int commit_verify(int fd, uint64_t id, const unsigned char key[SPOOL_KEY]
     struct pool *pool, struct commit *commit, struct err *err)
 {
 	unsigned char mac[RECORD_MAC];
-	char *bytes = pool_alloc(pool, (size_t)commit->envelope);
 	ssize_t n;
 
-	if (bytes == NULL)
+	if (!make_room(commit, pool))
 		return err_set(err, E_NOMEM, "out of memory");
-	n = pread(fd, bytes, (size_t)commit->envelope, (off_t)commit->content);
+	n = pread(fd, commit->room, (size_t)commit->envelope, (off_t)commit->content);
 	if (n < 0)
 		return err_set_errno(err, errno, "reading a spool file");
 	if ((size_t)n != commit->envelope)
 		return 0;
-	commit->wire = span_of(bytes, (size_t)n);
-	record_mac(key, id, commit->offset, record, COMMIT_SIZE, commit->wire, mac);
+	commit->wire = span_of(commit->room, (size_t)n);
+	journal_mac(key, id, commit->offset, record, COMMIT_SIZE, commit->wire, mac);
 	return sodium_memcmp(mac, record + COMMIT_SIZE - RECORD_MAC, RECORD_MAC) == 0;
 }
 
@@ -313,7 +240,7 @@ static int find_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], 
     struct commit *commit, struct err *err)
 {
 	unsigned char piece[TAIL_PIECE];
-	uint64_t at = size / SPOOL_SLOT * SPOOL_SLOT, lowest = at > TAIL_MAX ? at - TAIL_MAX : 0;
+	uint64_t at = size / SPOOL_SLOT * SPOOL_SLOT, lowest = at > SPOOL_JOURNAL_MAX ? at - SPOOL_JOURNAL_MAX : 0;
 	unsigned lookalikes = 0;
 
 	while (at > lowest) {
@@ -341,52 +268,6 @@ static int find_commit(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], 
 	return 0;
 }
 
-/* A whole record that queue has written; false: torn or not ours. */
-static bool record_get(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t offset, uint64_t size,
-    unsigned char record[RECORD_MAX], size_t *len)
-{
-	unsigned char mac[RECORD_MAC];
-	unsigned kind;
-
-	if (pread(fd, record, SPOOL_SLOT, (off_t)offset) != SPOOL_SLOT || !head_get(record, &kind, len) || offset + *len > size ||
-	    pread(fd, record, *len, (off_t)offset) != (ssize_t)*len)
-		return false;
-	record_mac(key, id, offset, record, *len, (struct span){0}, mac);
-	return sodium_memcmp(mac, record + *len - RECORD_MAC, RECORD_MAC) == 0;
-}
-
-static int read_records(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], uint64_t offset, uint64_t size,
-    struct pool *pool, struct spool_file *out)
-{
-	size_t room = (size_t)((size - offset) / SPOOL_SLOT);
-
-	if (room > RECORDS_MAX)
-		room = RECORDS_MAX;
-	out->records = pool_array(pool, room + 1, sizeof(*out->records));
-	if (out->records == NULL)
-		return E_NOMEM;
-	while (offset + SPOOL_SLOT <= size && out->record_count < room) {
-		unsigned char record[RECORD_MAX];
-		size_t len;
-		int r;
-
-		if (!record_get(fd, id, key, offset, size, record, &len)) {
-			out->torn = true; /* one slot is stepped over: what was appended behind it counts */
-			offset += SPOOL_SLOT;
-			continue;
-		}
-		/* Left out, a recipient who has the message would get it again. */
-		r = record[4] == RECORD_DELIVERY ? record_decode(record, len, pool, &out->records[out->record_count]) : E_CORRUPT;
-		if (r != 0)
-			return r;
-		out->record_count++;
-		offset += len;
-	}
-	if (offset < size)
-		out->torn = true;
-	return 0;
-}
-
 static int read_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too, struct pool *pool,
     const struct stat *st, struct spool_file *out, struct err *err)
 {
@@ -409,8 +290,8 @@ static int read_message(int fd, uint64_t id, const unsigned char key[SPOOL_KEY],
 		return r;
 	if (content_too && sodium_memcmp(found.check, commit.check, SPOOL_CHECK) != 0)
 		return err_set(err, E_CORRUPT, "the checksum does not fit: the content was changed");
-	r = read_records(fd, id, key, commit.offset + COMMIT_SIZE, (uint64_t)st->st_size, pool, out);
-	return r == 0 ? 0 : err_set(err, r, r == E_NOMEM ? "out of memory" : "a delivery record says what this version does not know");
+	return journal_read_deliveries(&(struct journal_place){.fd = fd, .id = id, .key = key, .begin = commit.offset + COMMIT_SIZE, .end = (uint64_t)st->st_size},
+	    pool, out, err);
 }
 
 int spool_read(int fd, uint64_t id, const unsigned char key[SPOOL_KEY], bool content_too, struct pool *pool,

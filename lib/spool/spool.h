@@ -85,7 +85,7 @@ int spool_envelope_decode(struct span wire, struct pool *pool, struct spool_enve
 
 /* ---- the journal ---- */
 
-enum { SPOOL_CHECK = 16 };
+enum { SPOOL_CHECK = 16, SPOOL_JOURNAL_MAX = 128 * 1024 * 1024 /* a commit record with more behind it is not found */ };
 
 /* What makes a file a message. */
 struct spool_commit {
@@ -139,8 +139,9 @@ struct spool_file {
 	unsigned char check[SPOOL_CHECK];
 	int32_t ahead; /* as in spool_commit */
 	struct spool_envelope envelope;
-	struct spool_record *records; /* in order of writing; a torn tail is left out */
+	struct spool_record *records; /* in order of writing; of a long journal those that count, a torn one is left out */
 	size_t record_count;
+	uint64_t journal; /* octets of all records */
 	bool torn; /* there was a torn tail */
 };
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import struct
+import time
 
 import pytest
 
@@ -129,14 +130,14 @@ def test_28_truncated_at_each_length(waiting):
     check(suite, good, damaged)
 
 
-def record(suite, qid, offset, kind=2, status=1, recipient=0):
+def record(suite, qid, offset, kind=2, status=1, recipient=0, attempts=1):
     """A record that only queue could have written: it has the key."""
     with open(os.path.join(suite.root, "spool", "key"), "rb") as f:
         key = f.read()
     number = 0
     for digit in qid:
         number = number * 32 + DIGITS.index(digit)
-    body = MAGIC + bytes([kind, 0, 0, 0]) + struct.pack("<IBIIqqH", 64, status, recipient, 1, 0, 0, 0)
+    body = MAGIC + bytes([kind, 0, 0, 0]) + struct.pack("<IBIIqqH", 64, status, recipient, attempts, 0, 0, 0)
     body += bytes(48 - len(body))
     return body + hashlib.blake2b(struct.pack("<4Q", 3, number, offset, 64) + body, key=key, digest_size=16).digest()
 
@@ -192,6 +193,62 @@ def test_28_other_damage(waiting):
     restart(suite)
     check(suite, good, damaged)
     assert not any(os.path.exists(spool_file(suite, i)) for i in gone)
+
+
+# ---- what is not damaged, and long ----
+
+
+def lengthen(suite, qid, octets):
+    """As if it had been tried ever so often: all but the last record torn, which is as long as others."""
+    path = spool_file(suite, qid)
+    os.truncate(path, octets)
+    with open(path, "ab") as f:
+        f.write(record(suite, qid, octets, status=2, attempts=40))
+
+
+def deferrals(suite):
+    return suite.log().count("queue_deferred")
+
+
+def try_again(suite, *command):
+    """Its row once it has been tried and waits again."""
+    before, now = deferrals(suite), time.time()
+    suite.mw(*command)
+    until(lambda: deferrals(suite) > before)
+    until(lambda: any(r["next"] > now + 60 for r in suite.rows("queue", "list")))
+    return suite.rows("queue", "list")[0]
+
+
+def test_a_long_file_does_not_grow_and_is_given_up(waiting):
+    """Past 32 MiB tries that only put off are not written down; the message waits, is requeued and expires as others."""
+    suite, (qid,) = waiting(1)
+    path = spool_file(suite, qid)
+    lengthen(suite, qid, 33 << 20)
+    size = os.path.getsize(path)
+    assert try_again(suite, "start")["next"] > time.time() + 2 * 3600, "the wait does not go by the number of tries"
+    assert os.path.getsize(path) == size
+    assert len(suite.mw("queue", "attempts", qid).stdout.splitlines()) < 5
+    # What an administrator says is; and then tries, as far as waiting and giving up go by them.
+    assert try_again(suite, "queue", "requeue", qid)["next"] < time.time() + 3600
+    assert os.path.getsize(path) > size + 64
+    size = os.path.getsize(path)
+    with open(os.path.join(suite.root, "etc", "mailwain.conf"), "a") as f:
+        f.write("queue-lifetime 1s\n")
+    suite.mw("reload")
+    suite.mw("queue", "flush", qid)
+    until(lambda: "queue_expired" in suite.log())
+    until(lambda: qid not in listed(suite))
+
+
+def test_a_file_that_is_full_takes_what_ends_the_waiting(waiting):
+    suite, (qid,) = waiting(1)
+    lengthen(suite, qid, 66 << 20)
+    suite.start()
+    for verb in ("hold", "requeue"):
+        assert "too many records" in suite.mw("queue", verb, qid, check=False).stderr
+    assert "too many records" in suite.mw("queue", "hold", "--all", check=False).stderr
+    suite.mw("queue", "bounce", qid)
+    until(lambda: qid not in listed(suite))
 
 
 # ---- 29: what is no queue file ----

@@ -1,6 +1,7 @@
 /* The journal of a message: commit, delivery records, and every kind of damage. */
 #include "tests/unit/test.h"
 
+#include "base/bytes.h"
 #include "spool/spool.h"
 
 #include <fcntl.h>
@@ -392,7 +393,7 @@ static void look_alikes_in_the_content_do_nothing(void **state)
 	free(many);
 }
 
-/* Over the size of the pieces in which the way back to the commit record is read. */
+/* Over the size of the pieces in which the way back to the commit record is read. Each is of another target, and all count. */
 static void many_records_are_all_read(void **state)
 {
 	enum { COUNT = 3000 };
@@ -401,19 +402,40 @@ static void many_records_are_all_read(void **state)
 	struct spool_file file;
 
 	for (uint32_t i = 0; i < COUNT; i++)
-		many[i] = (struct spool_record){.status = SPOOL_TARGET_DONE, .recipient = i, .text = span_of(content, i % 30)};
+		many[i] = (struct spool_record){.status = SPOOL_TARGET_DONE, .when = i, .text = span_of(content, i % 30)};
 	assert_int_equal(spool_append(f->fd, ID, key, many, COUNT, true, &f->err), 0);
 	assert_int_equal(look(f, &file), 0);
 	assert_int_equal(file.record_count, COUNT);
 	for (uint32_t i = 0; i < COUNT; i++) {
-		assert_int_equal(file.records[i].recipient, i);
+		assert_int_equal(file.records[i].when, i);
 		assert_int_equal(file.records[i].text.len, i % 30);
 	}
 	/* Too little memory is said, not passed over. */
 	pool_free(&f->pool);
-	f->pool = pool_new(NULL, COUNT * 2 * sizeof(*many));
+	f->pool = pool_new(NULL, COUNT * sizeof(*many));
 	assert_int_equal(look(f, &file), E_NOMEM);
 	free(many);
+}
+
+/* They need no more memory than one of them: what was never committed is told, and not looked at again for ever. */
+static void look_alikes_take_no_memory(void **state)
+{
+	enum { COUNT = 8, START = SPOOL_ENVELOPE_MAX + SPOOL_SLOT };
+	struct fixture *f = *state;
+	struct spool_file file;
+	unsigned char head[28] = {0x4a, 0x52, 0x57, 0x4d, 1, 0, 0, 0, 64};
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		uint64_t at = START + (uint64_t)i * SPOOL_SLOT, envelope = SPOOL_ENVELOPE_MAX - i;
+
+		put_le(head + 12, at - envelope, 8);
+		put_le(head + 20, envelope, 8);
+		assert_int_equal(pwrite(f->fd, head, sizeof(head), (off_t)at), sizeof(head));
+	}
+	assert_int_equal(ftruncate(f->fd, START + COUNT * SPOOL_SLOT), 0);
+	pool_free(&f->pool);
+	f->pool = pool_new(NULL, 3 * SPOOL_ENVELOPE_MAX);
+	assert_int_equal(look(f, &file), E_NOTFOUND);
 }
 
 /* And the four octets of it were zero in files of earlier releases. */
@@ -448,6 +470,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_cut_file_is_damaged, setup_resting, teardown),
 	    cmocka_unit_test_setup_teardown(a_replayed_record_does_not_count, setup_resting, teardown),
 	    cmocka_unit_test_setup_teardown(look_alikes_in_the_content_do_nothing, setup_resting, teardown),
+	    cmocka_unit_test_setup_teardown(look_alikes_take_no_memory, setup, teardown),
 	    cmocka_unit_test_setup_teardown(many_records_are_all_read, setup_resting, teardown),
 	};
 
