@@ -55,6 +55,7 @@ struct peer {
 
 struct agent {
 	struct daemon *daemon;
+	pid_t self;
 	unsigned char key[GRANT_KEY];
 	struct job *jobs;
 	unsigned count;
@@ -136,6 +137,8 @@ static _Noreturn void supervisor(struct agent *agent, const struct agent_run *as
 	/* The daemon's own handler would tell the daemon. */
 	fork_ready(SIGTERM, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	if (getppid() != agent->self)
+		_exit(1);
 	sigaction(SIGPIPE, &plain, NULL);
 	make_rules(agent, texts, &rules);
 	/* They may have each other's numbers. */
@@ -304,6 +307,7 @@ static int agent_confined(struct daemon *daemon, struct err *err)
 	struct agent *agent = daemon_state(daemon);
 
 	agent->daemon = daemon;
+	agent->self = getpid();
 	if (!daemon_secret(daemon, "programs", agent->key, sizeof(agent->key)))
 		return err_set(err, E_BUG, "master gave no key for grants of programs");
 	return 0;

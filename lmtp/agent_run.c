@@ -226,7 +226,7 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void child(const struct agent_run *ask, const struct agent_user *user, int message, int output)
+static _Noreturn void child(const struct agent_run *ask, const struct agent_user *user, pid_t supervisor, int message, int output)
 {
 	char *env[ENVIRONMENT], program[AGENT_PROGRAM_MAX + 1];
 	struct err err;
@@ -241,6 +241,8 @@ static _Noreturn void child(const struct agent_run *ask, const struct agent_user
 		_exit(EX_TEMPFAIL);
 	/* Now that the user is another: the kernel forgets it with a change of user. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != supervisor)
+		_exit(EX_TEMPFAIL);
 	if (ask->kind == AGENT_FILE)
 		_exit(agent_file_append(program));
 	make_environment(ask, user, env);
@@ -253,8 +255,10 @@ static _Noreturn void child(const struct agent_run *ask, const struct agent_user
 static void on_term(int number)
 {
 	(void)number;
-	if (supervised > 0)
+	if (supervised > 0) {
+		kill(supervised, SIGKILL); /* it may not lead its group yet */
 		kill(-supervised, SIGKILL);
+	}
 	_exit(EX_TEMPFAIL);
 }
 
@@ -379,7 +383,7 @@ static int start(const struct agent_run *ask, const struct agent_user *user, int
 {
 	sigset_t term;
 	int fds[2], code;
-	pid_t pid;
+	pid_t pid, self;
 
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return E_NOFILES;
@@ -387,9 +391,10 @@ static int start(const struct agent_run *ask, const struct agent_user *user, int
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigprocmask(SIG_BLOCK, &term, NULL);
+	self = getpid();
 	pid = fork();
 	if (pid == 0)
-		child(ask, user, message, fds[1]);
+		child(ask, user, self, message, fds[1]);
 	close(fds[1]);
 	supervised = pid;
 	fork_ready(SIGTERM, on_term);

@@ -17,6 +17,7 @@
 enum {
 	SINK_DATAGRAM = 16384,
 	SINK_BURST = 128,	    /* datagrams a turn */
+	SINK_DRAIN = 8192,	    /* more than a socket holds: whoever writes without pause does not keep master here */
 	SINK_OUT_MAX = 256 * 1024,  /* gathered before a write */
 	SINK_SOCKET = 4 * 1024 * 1024,
 };
@@ -299,7 +300,7 @@ void sink_drain(struct sink *sink)
 	bool ended;
 
 	for (struct source *source = sink->sources; source != NULL; source = source->next)
-		while (source_take(source, &ended))
+		for (int i = 0; i < SINK_DRAIN && source_take(source, &ended); i++)
 			;
 	sink_write_out(sink);
 }

@@ -234,10 +234,13 @@ void accept_retire(struct message *m, bool durable)
 	struct client *client = m->client != 0 && !m->lent ? client_find(queue, m->client) : NULL;
 	struct spare *spare = is_welcome(client) ? calloc(1, sizeof(*spare)) : NULL;
 	struct err err;
-	bool rested;
+	bool rested = true;
 
+	/* Also when it is removed: should that fail, a start knows it for one that is done with. */
+	if (m->fd >= 0 && spool_retire(m->fd, &rested, &err) != 0)
+		rested = true;
 	/* Were the power to fail while a file with the mark is written over, it would be a damaged message. */
-	if (spare == NULL || spool_retire(m->fd, &rested, &err) != 0 || rested) {
+	if (spare == NULL || rested) {
 		free(spare);
 		removal_unlink(queue, m->id, durable);
 		return;

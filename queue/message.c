@@ -239,9 +239,12 @@ static void expire(struct message *m)
 
 /* ---- rest or removal ---- */
 
-/* Whether somebody may have it who would not know it again, were a power cut to bring it back: a host, a command, a file. */
+/* Whether somebody may have it, or a notification of it, who would not know it again, were a power cut to bring it back: a host, a command, a file, its sender. */
 static bool may_come_twice(const struct message *m)
 {
+	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (m->states[i].told)
+			return true;
 	for (const struct target *t = m->targets; t != NULL; t = t->next)
 		if (target_is_noted(t))
 			return true;

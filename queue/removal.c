@@ -11,7 +11,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -38,22 +38,47 @@ struct removal {
 
 /* ---- its sync ---- */
 
-/* Another client may write into the file by now, under another name: then the renaming is what is synced. */
-static void sync_removal(struct disk_job *job)
+/*
+ * A change of its own first: a sync takes along what was done before it to the directory's own inode, and then, on ext4 and xfs, all that was done
+ * before that, also to other files and by other threads.
+ */
+static int sync_directory_of(uint64_t id, struct err *err)
 {
 	char path[QUEUE_PATH];
-	int fd;
+	struct stat st;
+	int fd, r = 0;
 
-	queue_path(job->id, path);
+	queue_directory(queue_directory_of(id), path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0 || fchmod(fd, st.st_mode & 07777) != 0 || fsync(fd) != 0)
+		r = err_set_errno(err, errno, "sync of %s in the spool", path);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* On btrfs a mode is the file's own affair. It may serve another client by now, under another name: then that is what is synced, with its message. */
+static int sync_file(uint64_t id, struct err *err)
+{
+	char path[QUEUE_PATH];
+	int fd, r = 0;
+
+	queue_path(id, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0) {
-		*strrchr(path, '/') = '\0';
-		job->code = queue_sync_directory(path, &job->err);
-		return;
-	}
-	if (fsync(fd) != 0)
-		job->code = err_set_errno(&job->err, errno, "sync of %s in the spool", path);
-	close(fd);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || fsync(fd) != 0)
+		r = err_set_errno(err, errno, "sync of %s in the spool", path);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static void sync_removal(struct disk_job *job)
+{
+	job->code = sync_directory_of(job->id, &job->err);
+	if (job->code == 0)
+		job->code = sync_file(job->id, &job->err);
 }
 
 static void sync_soon(struct removal *removal)
@@ -71,7 +96,8 @@ static void on_synced(struct disk_job *job)
 	if (job->code != 0)
 		log_event(EV_queue_error, daemon_log(removal->queue->daemon), F_ERR(&job->err));
 	removal->syncing = false;
-	if (removal->more)
+	/* A sync that failed is not made again; what could not be opened is. */
+	if (removal->more || (!removal->queue->halting && (job->code == E_NOFILES || job->code == E_NOMEM)))
 		sync_soon(removal);
 	removal->more = false;
 }
@@ -110,7 +136,7 @@ void removal_sync_now(struct queue *queue)
 
 /* ---- its name ---- */
 
-/* Nothing else would look for it before the next start, which would take it for a message. */
+/* Nothing else would look for it before the next start. */
 static void on_again(evutil_socket_t fd, short what, void *arg)
 {
 	struct removal *removal = arg;
@@ -158,7 +184,8 @@ static void unlinked(struct queue *queue, struct disk_job *job, bool durable)
 		unlink_later(queue->removal, job->id);
 		return;
 	}
-	queue->removal->again_s = UNLINK_AGAIN_MIN_S;
+	if (queue->removal->remainders == NULL)
+		queue->removal->again_s = UNLINK_AGAIN_MIN_S;
 	if (durable)
 		removal_sync_soon(queue, job->id);
 }

@@ -70,7 +70,7 @@ def main():
     run("ip", "link", "set", "lo", "up")
     record = Record(os.path.join(recording, "disk.log"))
     replay = Replay(record, os.path.join(recording, "begin.img"), own, facts["seed"])
-    ledger = notes.Ledger(notes.read(os.path.join(recording, "notes")), ACCOUNTS, orders_syncs=facts["fs"] != "btrfs")
+    ledger = notes.Ledger(notes.read(os.path.join(recording, "notes")), ACCOUNTS, orders_syncs=facts["orders_syncs"])
     for n, entry in enumerate(cuts):
         whole = n % every == every - 1
         image = replay.at(entry)

@@ -1,4 +1,4 @@
-/* plant: queue; wraps: removal_sync_soon,removal_unlink */
+/* plant: queue; wraps: removal_sync_soon removal_unlink */
 /* What is done with is left to the file system, which makes it durable when it pleases. */
 #include "queue/queue.h"
 
