@@ -1,4 +1,5 @@
 """The commands on an account's store, and what happens when its files are damaged."""
+import fcntl
 import glob
 import os
 import shutil
@@ -25,10 +26,19 @@ def address(account):
     return account + "@example.com"
 
 
-def end_sessions(suite, client):
-    """Sessions and the worker of the account are gone: nothing has its index open."""
+def end_sessions(suite, account, client):
+    """Sessions and the worker of the account are gone: nothing has its index open. A session tidies up when its client has gone."""
     client.run("LOGOUT")
     until(client.at_end)
+
+    def nobody_has_it_open():
+        with open(os.path.join(suite.account_dir(account), "lock")) as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+    until(nobody_has_it_open)
 
 
 def subjects(suite, account):
@@ -82,7 +92,7 @@ def test_damaged_index(box, damage):
     suite, account, c = box
     c.ok("CREATE kept/deep")
     c.ok("COPY 1 kept/deep")
-    end_sessions(suite, c)
+    end_sessions(suite, account, c)
     index = suite.account_dir(account) + "/index"
     data = index + "/data.mdb"
     if damage == "missing":
@@ -107,7 +117,7 @@ def test_rebuild_index(box):
     suite.deliver("Subject: delivered\n\nx\n", to=[account])
     until(lambda: "delivered" in subjects(suite, account))
     assert suite.mw("store", "rebuild-index", address(account), check=False).returncode == 75  # a session is open
-    end_sessions(suite, c)
+    end_sessions(suite, account, c)
     until(lambda: suite.mw("store", "rebuild-index", address(account), check=False).returncode == 0)
     assert subjects(suite, account) == ["delivered", "number 0", "number 1", "number 2"]
 
