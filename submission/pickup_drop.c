@@ -278,16 +278,18 @@ static void look_at(struct drop *drop, const char *name)
 {
 	uint64_t size = conf_u64(daemon_conf(drop->pickup->daemon), CONF_message_size, NULL);
 	const char *fault;
+	bool busy = *find_busy(drop, name) != NULL;
 	struct stat st = {0};
 	int fd;
 
-	if (*find_busy(drop, name) != NULL)
-		return;
 	if (lstat(name, &st) != 0) {
-		not_seen(drop, name);
+		if (!busy)
+			not_seen(drop, name);
 		return;
 	}
-	count_letter(drop, &st);
+	count_letter(drop, &st); /* also one that is on its way: it waits here until it is taken */
+	if (busy)
+		return;
 	if (!has_room(drop, st.st_uid)) {
 		drop->soon = true;
 		return;
