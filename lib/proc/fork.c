@@ -19,7 +19,7 @@ pid_t fork_holding_back(int signal)
 
 void fork_ready(int signal, void (*handler)(int signal))
 {
-	struct sigaction action = {.sa_handler = handler};
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}; /* the wait for a lock goes on */
 	sigset_t held;
 
 	sigemptyset(&action.sa_mask);

@@ -1,5 +1,6 @@
 """An instance of the suite in a scratch directory, and plain clients for SMTP and IMAP."""
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -190,6 +191,15 @@ class Instance:
 
     def wait_empty(self, seconds=TIMEOUT):
         until(lambda: not self.rows("queue", "list"), seconds, "the queue is not empty")
+
+
+def take_lock(file):
+    """An account's `lock`, alone: true when nobody has the account open. It is held until the file is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 def until(condition, seconds=TIMEOUT, what="nothing happened"):

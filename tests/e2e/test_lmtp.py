@@ -1,7 +1,10 @@
 """The LMTP listener (RFC 2033)."""
+import os
+import time
+
 import pytest
 
-from mailwain import Smtp, until
+from mailwain import Smtp, take_lock, until
 
 
 @pytest.fixture(scope="module")
@@ -64,4 +67,23 @@ def test_more_recipients_than_workers(fresh):
         c.expect("RCPT TO:<%s@example.com>" % name, 250)
     c.expect("DATA", 354)
     c.send("Subject: both\r\n\r\nx\r\n.\r\n")
+    assert [c.reply()[0] for _ in range(2)] == [250, 250]
+
+
+def test_a_worker_that_begins_slowly_is_not_ended_before_it_has_delivered(fresh):
+    """Another account waits for its place; it was told to end, and 451 was all that its client got."""
+    suite = fresh(conf_lines=["delivery-workers 1"], listeners=["lmtp"])
+    for name in ("alice", "carol"):
+        suite.add(name)
+        suite.imap(name).close()
+    with open(os.path.join(suite.account_dir("alice"), "lock")) as lock:
+        until(lambda: take_lock(lock))
+        c = Smtp(suite.port("lmtp"))
+        c.expect("LHLO client.test", 250)
+        c.expect("MAIL FROM:<bob@remote.test>", 250)
+        for name in ("alice", "carol"):
+            c.expect("RCPT TO:<%s@example.com>" % name, 250)
+        c.expect("DATA", 354)
+        c.send("Subject: slow\r\n\r\nx\r\n.\r\n")
+        time.sleep(0.6)  # it is told to end after 0.2 s, and shows that to nobody
     assert [c.reply()[0] for _ in range(2)] == [250, 250]

@@ -1,5 +1,4 @@
 """The commands on an account's store, and what happens when its files are damaged."""
-import fcntl
 import glob
 import os
 import shutil
@@ -7,7 +6,7 @@ import signal
 
 import pytest
 
-from mailwain import until
+from mailwain import take_lock, until
 
 TEXT = "Subject: one\r\n\r\nfirst\r\n"
 
@@ -30,15 +29,8 @@ def end_sessions(suite, account, client):
     """Sessions and the worker of the account are gone: nothing has its index open. A session tidies up when its client has gone."""
     client.run("LOGOUT")
     until(client.at_end)
-
-    def nobody_has_it_open():
-        with open(os.path.join(suite.account_dir(account), "lock")) as f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
-    until(nobody_has_it_open)
+    with open(os.path.join(suite.account_dir(account), "lock")) as lock:
+        until(lambda: take_lock(lock))
 
 
 def subjects(suite, account):
