@@ -16,7 +16,7 @@ MISCHIEF = {"connect": 3, "recipient": 20, "later": 5, "lost": 4, "unsaid": 3, "
 class Elsewhere(socketserver.ThreadingTCPServer):
     """
     takes: what it has taken, as notes: op "taken", qid, key (the body's first line), to, body. "began" stands at the transaction's
-    MAIL, "begin" before the 250 was sent, "end" behind it, None when it was not sent. mischief: chances of what it does beside.
+    MAIL, "begin" before the 250 was sent, "end" behind it, None when it was not sent; "began_s" and "end_s" are seconds. mischief: chances of what it does beside.
     answers: what it says to a verb, or to the "end" of a content, in place of what it would say, once for each in the list; "250" is what it would say.
     """
 
@@ -76,7 +76,7 @@ class Conversation(socketserver.StreamRequestHandler):
         self.wfile.write(text.encode() + b"\r\n")
 
     def handle(self):
-        self.began, self.to = 0, []
+        self.began, self.began_s, self.to = 0, 0, []
         with self.server.lock:
             self.server.sessions += 1
         with contextlib.suppress(OSError, Ended):
@@ -96,7 +96,7 @@ class Conversation(socketserver.StreamRequestHandler):
         if verb == "EHLO":
             self.wfile.write(b"250-far.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
         elif verb == "MAIL":
-            self.began, self.to = self.server.position(), []
+            self.began, self.began_s, self.to = self.server.position(), time.monotonic(), []
             self.say("250 2.1.0 ok")
         elif verb == "RCPT":
             self.recipient(re.search(rb"<(.*?)>", line)[1].decode())
@@ -141,11 +141,12 @@ class Conversation(socketserver.StreamRequestHandler):
     def take(self, content, said):
         head, _, body = content.partition(b"\r\n\r\n")
         qid = re.search(rb"\bid ([0-9A-Z]{11})\b", head)
-        note = self.server.taken(qid=qid[1].decode() if qid else "", key=body.split(b"\r", 1)[0].decode("ascii", "replace"), began=self.began, to=self.to,
+        note = self.server.taken(qid=qid[1].decode() if qid else "", key=body.split(b"\r", 1)[0].decode("ascii", "replace"), began=self.began, began_s=self.began_s, to=self.to,
                                  body=body.decode("latin-1"))
         if self.server.does("unsaid"):
             raise Ended
         self.say(said)
+        note["end_s"] = time.monotonic()
         note["end"] = self.server.position()
         if self.server.does("hang up"):
             raise Ended

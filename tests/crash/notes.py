@@ -276,11 +276,13 @@ class Ledger:
         gone = self.gone.get(take["qid"], float("inf"))
         if self.orders_syncs and gone < self.synced:
             return "done with at %d, a mail that began at %d was synced" % (gone, self.synced)
+        # Of a letter from this machine auth is asked for each recipient, and who it answers for later goes in a transaction of his own: no second try.
+        apart = take["key"].startswith("d")
         for (key, other), takes in self.taken.items():
-            for t in takes if key == take["key"] and other != address else []:
+            for t in takes if key == take["key"] and other != address and not apart else []:
                 # Its others are tried again behind the record, or because queue has died and found none.
                 if t["qid"] == take["qid"] and address not in t["to"] and t["began"] > take["end"] and not self.deaths(take["begin"], t["began"]):
-                    return "at %d others were tried again" % t["began"]
+                    return "at %d, %.3f s later, others were tried again" % (t["began"], t["began_s"] - take["end_s"])
         return None
 
     def check_again(self, entry):
