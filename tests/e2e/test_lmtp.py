@@ -56,10 +56,8 @@ def test_client_that_leaves(lmtp_suite):
     assert "ended badly" not in lmtp_suite.log()
 
 
-def test_more_recipients_than_workers(fresh):
-    suite = fresh(conf_lines=["delivery-workers 1"], listeners=["lmtp"])
-    for name in ("alice", "carol"):
-        suite.add(name)
+def to_both(suite):
+    """A client that has sent a message for alice and carol, and waits for two answers."""
     c = Smtp(suite.port("lmtp"))
     c.expect("LHLO client.test", 250)
     c.expect("MAIL FROM:<bob@remote.test>", 250)
@@ -67,6 +65,14 @@ def test_more_recipients_than_workers(fresh):
         c.expect("RCPT TO:<%s@example.com>" % name, 250)
     c.expect("DATA", 354)
     c.send("Subject: both\r\n\r\nx\r\n.\r\n")
+    return c
+
+
+def test_more_recipients_than_workers(fresh):
+    suite = fresh(conf_lines=["delivery-workers 1"], listeners=["lmtp"])
+    for name in ("alice", "carol"):
+        suite.add(name)
+    c = to_both(suite)
     assert [c.reply()[0] for _ in range(2)] == [250, 250]
 
 
@@ -78,12 +84,6 @@ def test_a_worker_that_begins_slowly_is_not_ended_before_it_has_delivered(fresh)
         suite.imap(name).close()
     with open(os.path.join(suite.account_dir("alice"), "lock")) as lock:
         until(lambda: take_lock(lock))
-        c = Smtp(suite.port("lmtp"))
-        c.expect("LHLO client.test", 250)
-        c.expect("MAIL FROM:<bob@remote.test>", 250)
-        for name in ("alice", "carol"):
-            c.expect("RCPT TO:<%s@example.com>" % name, 250)
-        c.expect("DATA", 354)
-        c.send("Subject: slow\r\n\r\nx\r\n.\r\n")
+        c = to_both(suite)
         time.sleep(0.6)  # it is told to end after 0.2 s, and shows that to nobody
     assert [c.reply()[0] for _ in range(2)] == [250, 250]
