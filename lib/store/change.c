@@ -89,6 +89,8 @@ int store_append(struct store_txn *txn, struct store_draft *draft, uint32_t mail
 		return err_set(err, E_IO, "the message file was removed; it took more than a day to come");
 	if (r == 0)
 		r = check_quota(txn, draft->size, err);
+	if (r == 0)
+		r = draft_own_number(txn, draft, err);
 	*out = (struct store_message){.flags = flags, .number = draft->number, .arrived = draft->arrived, .size = (uint32_t)draft->size,
 	    .origin = draft->mailbox, .sum = draft->sum};
 	if (r == 0)

@@ -21,5 +21,10 @@ struct store_draft {
 
 /* False when it took so long that it was taken for an orphan. In a write transaction: it stays as it is. */
 bool draft_is_there(const struct store_draft *d);
+/*
+ * The index keeps facts and counts by a file's number. When another message has this one's already (two processes drew the same
+ * in one millisecond, with names that differ), the file takes another number. In a write transaction.
+ */
+int draft_own_number(struct store_txn *txn, struct store_draft *draft, struct err *err);
 
 #endif

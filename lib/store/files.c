@@ -19,18 +19,24 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { NUMBER_RANDOM_BITS = 22, NUMBER_PERIOD_BITS = 52, PERIOD_NAME = 4 };
+enum { NUMBER_COUNT_BITS = 22, NUMBER_PERIOD_BITS = 52, PERIOD_NAME = 4 };
 #define NUMBER_EPOCH_MS INT64_C(1704067200000)
 
-/* 42 bits of milliseconds and 22 random ones: unique without asking the index; O_EXCL catches the rest. */
-uint64_t file_new_number(void)
+/*
+ * 42 bits of milliseconds, a clear one and 21 random ones. Within a millisecond the next is one more, so that those of one
+ * process differ, however many it takes. Two processes with one account may draw the same; draft_own_number sees it.
+ */
+uint64_t file_new_number(uint64_t last)
 {
+	int64_t wall = clock_wall_ms() - NUMBER_EPOCH_MS;
+	uint64_t ms = wall > 0 ? (uint64_t)wall : 0;
 	uint32_t random = 0;
-	int64_t ms = clock_wall_ms() - NUMBER_EPOCH_MS;
 
+	if (ms == last >> NUMBER_COUNT_BITS)
+		return last + 1;
 	if (getrandom(&random, sizeof(random), 0) < 0)
 		random = (uint32_t)clock_monotonic_ms();
-	return (uint64_t)(ms > 0 ? ms : 0) << NUMBER_RANDOM_BITS | (random & ((1u << NUMBER_RANDOM_BITS) - 1));
+	return ms << NUMBER_COUNT_BITS | random >> (33 - NUMBER_COUNT_BITS);
 }
 
 /* What comes at the same time lies side by side: a batch of deliveries touches one directory, not many. 2^30 ms are 12 days. */
@@ -41,7 +47,7 @@ static unsigned file_period(uint64_t number)
 
 bool file_is_old(uint64_t number, int64_t ms)
 {
-	return clock_wall_ms() - NUMBER_EPOCH_MS - (int64_t)(number >> NUMBER_RANDOM_BITS) > ms;
+	return clock_wall_ms() - NUMBER_EPOCH_MS - (int64_t)(number >> NUMBER_COUNT_BITS) > ms;
 }
 
 void file_name(const struct file_name *f, char out[STORE_FILE_NAME])
@@ -231,7 +237,7 @@ static int draft_create(struct store_draft *d, uint64_t sum, struct err *err)
 	int r = 0;
 
 	for (int i = 0; i < DRAFT_TRIES && r == 0; i++) {
-		d->number = file_new_number();
+		d->number = d->store->last_number = file_new_number(d->store->last_number);
 		if (sum != 0)
 			file_name(&(struct file_name){d->number, d->mailbox, d->arrived, sum}, d->name);
 		else
@@ -410,6 +416,45 @@ void store_draft_free(struct store_draft **dp)
 bool draft_is_there(const struct store_draft *d)
 {
 	return !file_is_old(d->number, STORE_DRAFT_MS / 2) || faccessat(d->store->dir, d->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* The file is synced, and closed: its new name is durable when it was synced again. */
+static int draft_renumber(struct store_draft *d)
+{
+	int r;
+
+	d->number = d->store->last_number = file_new_number(d->store->last_number);
+	r = draft_rename(d);
+	if (r != 0)
+		return r;
+	d->fd = openat(d->store->dir, d->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (d->fd < 0 || fsync(d->fd) != 0)
+		r = err_set_errno(&d->err, errno, "message file %s", d->name);
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
+	return r;
+}
+
+int draft_own_number(struct store_txn *txn, struct store_draft *d, struct err *err)
+{
+	for (int i = 0; i < DRAFT_TRIES; i++) {
+		struct store_facts facts;
+		struct err why;
+		int r = store_facts_get(txn, d->number, &facts, &why);
+
+		if (r == E_NOTFOUND)
+			return 0;
+		if (r == 0 || r == E_CORRUPT) {
+			r = draft_renumber(d);
+			why = d->err;
+		}
+		if (r != 0) {
+			*err = why;
+			return r;
+		}
+	}
+	return err_set(err, E_IO, "no free number for a message file");
 }
 
 void store_draft_kept(struct store_draft *draft)

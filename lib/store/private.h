@@ -65,6 +65,7 @@ struct store {
 	int dir;     /* of the account; a duplicate */
 	int lock_fd; /* shared lock while open */
 	uint64_t quota;
+	uint64_t last_number; /* of a message file made here; 0: none yet */
 	bool in_txn;
 };
 
@@ -240,6 +241,7 @@ int files_each(int dir, file_visit *fn, void *arg);
 int drafts_each(int dir, file_visit *fn, void *arg);
 /* Never 0. */
 uint64_t file_sum(struct span content);
-uint64_t file_new_number(void);
+/* last: the one before, of the same store. */
+uint64_t file_new_number(uint64_t last);
 
 #endif

@@ -121,7 +121,7 @@ static void one_that_has_to_end_leaves_the_rest_to_the_next(void **state)
 
 static uint64_t number_of_days_ago(unsigned days)
 {
-	return file_new_number() - ((uint64_t)days * 24 * 60 * 60 * 1000 << 22);
+	return file_new_number(0) - ((uint64_t)days * 24 * 60 * 60 * 1000 << 22);
 }
 
 static void put_file(struct fixture *f, const char *name, const char *content)
