@@ -39,17 +39,27 @@ static bool take_name(struct session *s, struct imap_lex *lex, struct span *name
 
 /* ---- changing ---- */
 
-/* Ends the transaction and answers. */
-static void finish_change(struct session *s, struct store_txn *txn, int r, struct err *err, const char *done)
+/* r: what it came to so far; only 0 is committed. */
+static int end_change(struct store_txn *txn, int r, struct err *err)
 {
 	if (r == 0)
-		r = store_commit(&txn, err);
-	else
-		store_abort(&txn);
+		return store_commit(&txn, err);
+	store_abort(&txn);
+	return r;
+}
+
+static void answer(struct session *s, int r, struct err *err, const char *done)
+{
 	if (r == 0)
 		session_ok(s, done);
 	else
 		session_fail(s, r, err);
+}
+
+static void finish_change(struct session *s, struct store_txn *txn, int r, struct err *err, const char *done)
+{
+	r = end_change(txn, r, err);
+	answer(s, r, err, done);
 }
 
 static bool begin_change(struct session *s, struct store_txn **txn)
@@ -89,9 +99,10 @@ void command_delete(struct session *s, struct imap_lex *lex)
 		id = mailbox.id;
 		r = store_mailbox_delete(txn, id, &err);
 	}
+	r = end_change(txn, r, &err);
 	if (r == 0 && id == s->view.mailbox)
-		view_close(s); /* the client knows what it does */
-	finish_change(s, txn, r, &err, "Deleted");
+		view_forget(s); /* the client knows what it does */
+	answer(s, r, &err, "Deleted");
 	if (r == 0)
 		session_bound_kept(s);
 }

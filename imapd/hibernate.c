@@ -55,6 +55,6 @@ bool session_resume(struct session *s, struct span state)
 	span_copy(body->tag, s->tag, sizeof(s->tag));
 	s->commands = body->commands;
 	s->view = (struct view){.mailbox = body->mailbox, .read_only = body->read_only, .uidvalidity = body->uidvalidity, .modseq = body->modseq,
-	    .generation = UINT64_MAX, .recent_from = body->recent_from, .recent_saved = body->recent_saved, .keywords = body->keywords};
+	    .generation = VIEW_RESUMED, .recent_from = body->recent_from, .recent_saved = body->recent_saved, .keywords = body->keywords};
 	return take_uids(body->uids, &s->view);
 }

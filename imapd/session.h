@@ -24,6 +24,9 @@ enum {
 	SESSION_WRITE_MS = 5 * 60 * 1000,     /* a client must take its answers within this */
 };
 
+/* The view comes from a session that hibernated, and was not yet held against the index. */
+#define VIEW_RESUMED UINT64_MAX
+
 /* The selected mailbox as this client knows it. */
 struct view {
 	uint32_t mailbox; /* id; 0: none is selected */
@@ -32,7 +35,7 @@ struct view {
 	uint32_t *uids; /* sequence number n is uids[n - 1] */
 	size_t count, room;
 	uint64_t modseq;       /* of the mailbox, up to which the client was told */
-	uint64_t generation;   /* of the store then */
+	uint64_t generation;   /* of the store then, or VIEW_RESUMED */
 	uint32_t recent_from;  /* UIDs from here on are \Recent in this session */
 	uint32_t recent_saved; /* what the store knows as taken */
 	uint32_t keywords;     /* names in the mailbox's table when FLAGS was last sent */
@@ -131,13 +134,15 @@ bool session_resume(struct session *s, struct span state);
 
 int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, struct err *err);
 void view_close(struct session *s);
+/* Of a mailbox that is gone; writes nothing, and may be called within a transaction, which view_close may not. */
+void view_forget(struct session *s);
 /* Room for so many UIDs in all. */
 bool view_reserve(struct view *view, size_t count);
 /* view_close will have to write. */
 bool view_is_unsaved(const struct view *view);
-/* Tells the client what has changed: flags and new messages always, expunges when allowed. */
+/* Tells the client what has changed: flags and new messages always, expunges when allowed. BYE when its mailbox is gone or was made anew. */
 void view_sync(struct session *s, bool expunges);
-/* The same within a transaction that is there already. */
+/* The same within a transaction that is there already. E_CLOSED after BYE. */
 int view_sync_txn(struct session *s, struct store_txn *txn, bool expunges, struct err *err);
 /* 1 and more, or 0. */
 uint32_t view_sequence(const struct view *view, uint32_t uid);

@@ -36,6 +36,7 @@ struct watch {
 	uint64_t account;
 	int wd;
 	unsigned users;
+	bool moved; /* the index was set aside, and another made in its place: for who has it still, but nobody else */
 };
 
 enum { SPAWNER_BUCKETS = 4096 };

@@ -219,11 +219,16 @@ static void save_recent(struct session *s)
 		store_abort(&txn);
 }
 
+void view_forget(struct session *s)
+{
+	free(s->view.uids);
+	s->view = (struct view){0};
+}
+
 void view_close(struct session *s)
 {
 	save_recent(s);
-	free(s->view.uids);
-	s->view = (struct view){0};
+	view_forget(s);
 }
 
 /* ---- changes ---- */
@@ -287,6 +292,13 @@ static void put_changed(struct session *s, const struct store_mailbox *mailbox, 
 	buf_add_str(&s->out, ")\r\n");
 }
 
+static int lose_mailbox(struct session *s, const char *why)
+{
+	view_forget(s);
+	session_bye(s, why);
+	return E_CLOSED;
+}
+
 int view_sync_txn(struct session *s, struct store_txn *txn, bool expunges, struct err *err)
 {
 	struct view *view = &s->view;
@@ -296,11 +308,11 @@ int view_sync_txn(struct session *s, struct store_txn *txn, bool expunges, struc
 	size_t count, known = view->count, recent = 0;
 	int r = store_mailbox_by_id(txn, view->mailbox, &mailbox, err);
 
-	if (r == E_NOTFOUND || (r == 0 && mailbox.noselect)) {
-		view_close(s);
-		session_bye(s, "The selected mailbox was deleted");
-		return E_CLOSED;
-	}
+	if (r == E_NOTFOUND || (r == 0 && mailbox.noselect))
+		return lose_mailbox(s, "The selected mailbox was deleted");
+	/* The index was made again while the session hibernated and nothing kept it: each UID may be another message's (RFC 3501 section 2.3.1.1). */
+	if (r == 0 && mailbox.uidvalidity != view->uidvalidity)
+		return lose_mailbox(s, "The selected mailbox has a new UIDVALIDITY");
 	if (r != 0 || (mailbox.modseq == view->modseq && mailbox.exists == view->count))
 		return r;
 	r = store_message_list(txn, view->mailbox, view->modseq, s->pool, &changed, &count, err);
@@ -341,8 +353,11 @@ void view_sync(struct session *s, bool expunges)
 		r = view_sync_txn(s, txn, expunges, &err);
 		store_abort(&txn);
 	}
-	if (r != 0 && r != E_CLOSED)
+	if (r != 0 && r != E_CLOSED) {
 		log_event(EV_imap_error, &s->log, F_ERR(&err));
+		if (s->view.generation == VIEW_RESUMED)
+			session_bye(s, "The mailbox cannot be read now; log in again");
+	}
 	/* Expunges that were not told yet are looked for again. */
 	if (r == 0 && expunges)
 		s->view.generation = generation;

@@ -37,6 +37,12 @@ static void tell_all(struct spawner *spawner, int wd)
 			tell(s);
 }
 
+static void set_moved(struct spawner *spawner, int wd)
+{
+	for (struct watch *watch = spawner->watches; watch != NULL; watch = watch->next)
+		watch->moved |= watch->wd == wd;
+}
+
 static void on_overflow(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -55,6 +61,8 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 	for (char *p = buffer; n > 0 && p < buffer + n;) {
 		const struct inotify_event *event = (const void *)p;
 
+		if ((event->mask & IN_MOVE_SELF) != 0)
+			set_moved(spawner, event->wd);
 		/* A lost event may have been anybody's. One account can make them get lost: it must not keep all others busy. */
 		if ((event->mask & IN_Q_OVERFLOW) != 0) {
 			if (!evtimer_pending(spawner->overflow, NULL))
@@ -84,7 +92,7 @@ static struct watch *watch_get(struct spawner *spawner, uint64_t account)
 	struct watch *watch = spawner->watches;
 	char path[64];
 
-	while (watch != NULL && watch->account != account)
+	while (watch != NULL && (watch->account != account || watch->moved))
 		watch = watch->next;
 	if (watch != NULL)
 		return watch;
@@ -93,7 +101,7 @@ static struct watch *watch_get(struct spawner *spawner, uint64_t account)
 		return NULL;
 	snprintf(path, sizeof(path), "%02x/%llu/index", (unsigned)(account & 255), (unsigned long long)account);
 	watch->account = account;
-	watch->wd = inotify_add_watch(spawner->inotify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO);
+	watch->wd = inotify_add_watch(spawner->inotify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF);
 	if (watch->wd < 0) {
 		free(watch);
 		return NULL;
@@ -127,6 +135,10 @@ void watch_set(struct spawned *session, bool on)
 		return;
 	}
 	session->armed = true;
+	if (session->watch != NULL && session->watch->moved) {
+		watch_put(session->spawner, session->watch);
+		session->watch = NULL;
+	}
 	if (session->watch == NULL) {
 		session->watch = watch_get(session->spawner, session->account);
 		if (session->watch != NULL)

@@ -146,6 +146,40 @@ def test_its_mailbox_is_deleted(sleepy):
     leave(sleepy, c, other)
 
 
+def make_index_again(suite, user):
+    """It waits for whoever has the account open."""
+    command = ("store", "rebuild-index", user + "@example.com")
+    until(lambda: suite.mw(*command, check=False).returncode == 0)
+
+
+def test_its_index_is_made_again(sleepy):
+    """Under the same UIDs there are other messages now."""
+    for _ in range(3):
+        sleepy.deliver(LETTER, to=["alice"])
+    sleepy.wait_empty()
+    expunge(sleepy, "alice", "1")
+    waiting = [idling(sleepy)[0] for _ in range(2)]
+    asleep(sleepy, 2)
+    make_index_again(sleepy, "alice")
+    assert [c.line() for c in waiting] == [b"* BYE The selected mailbox has a new UIDVALIDITY"] * 2
+    leave(sleepy, *waiting)
+
+
+def test_a_watch_is_for_one_index():
+    """One client has no mailbox selected, and stays when the index is made again; who comes after that hears of new mail all the same."""
+    with Instance(conf_lines=["imap-hibernate-after 100ms"]).running("alice") as suite:
+        stays = suite.imap("alice")
+        stays.begin("IDLE")
+        stays.line()
+        asleep(suite)
+        make_index_again(suite, "alice")
+        c, _ = idling(suite)
+        asleep(suite, 2)
+        suite.deliver(LETTER, to=["alice"])
+        assert c.line() == b"* 1 EXISTS"
+        leave(suite, c, stays)
+
+
 def test_without_a_mailbox(sleepy):
     c = sleepy.imap("alice")
     tag = c.begin("IDLE")

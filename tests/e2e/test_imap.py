@@ -348,6 +348,28 @@ def test_deleting_the_selected_mailbox(suite, account, imap):
     assert any(line.startswith(b"* BYE") for line in untagged)
 
 
+def selected_with_new_mail(imap):
+    """A message has come while it is selected: that it is no longer recent is still to be written."""
+    imap.ok("CREATE gone")
+    imap.ok("SELECT gone")
+    imap.append("gone", crlf(PLAIN))
+    assert imap.ok("NOOP") == []
+
+
+def test_deleting_ones_own_selected_mailbox(imap):
+    selected_with_new_mail(imap)
+    imap.ok("DELETE gone")
+    imap.ok("NOOP")
+    imap.no("SELECT gone", b"NO [NONEXISTENT]")
+    imap.ok("SELECT INBOX")
+
+
+def test_deleting_a_selected_mailbox_with_new_mail(suite, account, imap):
+    selected_with_new_mail(imap)
+    suite.imap(account).ok("DELETE gone")
+    assert imap.run("NOOP")[0] == [b"* BYE The selected mailbox was deleted"]
+
+
 def test_pipelined(filled):
     filled.send(b"a FETCH 1 UID\r\nb SEARCH ALL\r\nc NOOP\r\n")
     assert filled.end(b"a")[1].startswith(b"OK")
