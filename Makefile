@@ -222,6 +222,7 @@ $(filter $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.
 $(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
 $(B)/tests/relay/sts_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/relay/report_test: override LDFLAGS += -Wl,--wrap=clock_gettime
+$(B)/tests/lib/store/files_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/tls/ticket_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 

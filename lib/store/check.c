@@ -198,7 +198,13 @@ static int check_orphans(struct check *c)
 	struct err err = {0};
 	int r = c->faults > 0 ? 0 : known_all(c->txn, &c->known, &err);
 
-	return c->faults > 0 || r != 0 ? r : files_each(c->store->dir, check_orphan, c);
+	if (c->faults > 0 || r != 0)
+		return r;
+	if (c->known.twice != 0) {
+		c->faults++;
+		store_say(c->report, c->arg, "two message files have the number %016" PRIx64 ", and one may be shown as the other; rebuild-index gives one another", c->known.twice);
+	}
+	return files_each(c->store->dir, check_orphan, c);
 }
 
 /* What a rebuild has set aside. */

@@ -23,7 +23,7 @@ struct store_draft {
 bool draft_is_there(const struct store_draft *d);
 /*
  * The index keeps facts and counts by a file's number. When another message has this one's already (two processes drew the same
- * in one millisecond, with names that differ), the file takes another number. In a write transaction.
+ * in one millisecond, and their names differ in the rest), the file takes the next free one. In a write transaction.
  */
 int draft_own_number(struct store_txn *txn, struct store_draft *draft, struct err *err);
 

@@ -32,7 +32,7 @@ uint64_t file_new_number(uint64_t last)
 	uint64_t ms = wall > 0 ? (uint64_t)wall : 0;
 	uint32_t random = 0;
 
-	if (ms == last >> NUMBER_COUNT_BITS)
+	if (last != 0 && ms == last >> NUMBER_COUNT_BITS)
 		return last + 1;
 	if (getrandom(&random, sizeof(random), 0) < 0)
 		random = (uint32_t)clock_monotonic_ms();
@@ -419,11 +419,11 @@ bool draft_is_there(const struct store_draft *d)
 }
 
 /* The file is synced, and closed: its new name is durable when it was synced again. */
-static int draft_renumber(struct store_draft *d)
+static int draft_renumber(struct store_draft *d, uint64_t number)
 {
 	int r;
 
-	d->number = d->store->last_number = file_new_number(d->store->last_number);
+	d->number = number;
 	r = draft_rename(d);
 	if (r != 0)
 		return r;
@@ -436,25 +436,20 @@ static int draft_renumber(struct store_draft *d)
 	return r;
 }
 
+/* The next free one, not one of now: in a rebuild an old message stays in its directory and in its place. */
 int draft_own_number(struct store_txn *txn, struct store_draft *d, struct err *err)
 {
-	for (int i = 0; i < DRAFT_TRIES; i++) {
-		struct store_facts facts;
-		struct err why;
-		int r = store_facts_get(txn, d->number, &facts, &why);
+	uint64_t number = d->number;
+	int r = facts_taken(txn, number, err);
 
-		if (r == E_NOTFOUND)
-			return 0;
-		if (r == 0 || r == E_CORRUPT) {
-			r = draft_renumber(d);
-			why = d->err;
-		}
-		if (r != 0) {
-			*err = why;
-			return r;
-		}
-	}
-	return err_set(err, E_IO, "no free number for a message file");
+	while (r == 0)
+		r = facts_taken(txn, ++number, err);
+	if (r != E_NOTFOUND)
+		return r;
+	r = number != d->number ? draft_renumber(d, number) : 0;
+	if (r != 0)
+		*err = d->err;
+	return r;
 }
 
 void store_draft_kept(struct store_draft *draft)

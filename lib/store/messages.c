@@ -248,10 +248,21 @@ int facts_put(struct store_txn *txn, uint64_t number, uint32_t message, const st
 		parts[2 + 2 * i] = texts[i];
 		size += 4 + texts[i].len;
 	}
-	if (size > FACTS_MAX || size > (size_t)message + FACTS_FREE)
-		return 0;
 	store_key64(number, key);
-	return record_put_parts(txn, DB_FACTS, span_of(key, sizeof(key)), parts, 1 + 2 * FACTS_TEXTS, err);
+	/* The empty record says that the number is taken. */
+	return record_put_parts(txn, DB_FACTS, span_of(key, sizeof(key)), parts,
+	    size > FACTS_MAX || size > (size_t)message + FACTS_FREE ? 0 : 1 + 2 * FACTS_TEXTS, err);
+}
+
+int facts_taken(struct store_txn *txn, uint64_t number, struct err *err)
+{
+	unsigned char key[8];
+	MDB_val k = {sizeof(key), key}, v;
+	int r;
+
+	store_key64(number, key);
+	r = mdb_get(txn->mdb, txn->store->db[DB_FACTS], &k, &v);
+	return r == 0 ? 0 : r == MDB_NOTFOUND ? E_NOTFOUND : record_error(txn, DB_FACTS, r, err);
 }
 
 int facts_del(struct store_txn *txn, uint64_t number, struct err *err)
@@ -273,6 +284,8 @@ int store_facts_get(struct store_txn *txn, uint64_t number, struct store_facts *
 	r = record_get(txn, DB_FACTS, span_of(key, sizeof(key)), &rest, err);
 	if (r != 0)
 		return r;
+	if (rest.len == 0)
+		return err_set(err, E_NOTFOUND, "its facts were too large to be kept");
 	if (rest.len < FACTS_HEAD)
 		return record_damaged(txn, DB_FACTS, err);
 	memcpy(&out->header_size, rest.ptr, 4);

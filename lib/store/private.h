@@ -189,6 +189,8 @@ int facts_put(struct store_txn *txn, uint64_t number, uint32_t message, const st
 int refs_change(struct store_txn *txn, uint64_t number, int by, uint32_t *left, struct err *err);
 
 int facts_del(struct store_txn *txn, uint64_t number, struct err *err);
+/* 0: there is a message with this number. E_NOTFOUND: there is none. */
+int facts_taken(struct store_txn *txn, uint64_t number, struct err *err);
 int expunged_decode(struct store_txn *txn, MDB_val key, MDB_val value, struct expunged *out, struct err *err);
 
 /* care.c: no fault of what is looked at: it cannot be looked at now. A file that the disk does not give back is a fault. */
@@ -200,10 +202,14 @@ void store_say(store_report *report, void *arg, const char *fmt, ...) __attribut
 /* check.c: the index alone. E_CORRUPT when anything but facts is damaged. */
 int index_check(struct store *store, struct err *err);
 
-/* known.c: numbers of all message files in the index, sorted. known: empty before. All of them, or an error. */
+/* known.c: all message files in the index, sorted by number. known: empty before. All of them, or an error. */
+struct known_file {
+	uint64_t number, name; /* name: a hash of the name's other parts */
+};
 struct known {
-	uint64_t *numbers;
+	struct known_file *files;
 	size_t count, size;
+	uint64_t twice; /* a number that two files have, which an older version could draw; 0: none */
 };
 int known_all(struct store_txn *txn, struct known *known, struct err *err);
 bool known_has(const struct known *known, uint64_t number);
