@@ -90,7 +90,8 @@ static void add_clean(struct buf *out, struct span s)
 		buf_add_char(out, (unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 0x7f ? ' ' : s.ptr[i]);
 }
 
-static void add_head(struct buf *out, const struct message *m, enum dsn_kind kind, struct span to, const char *boundary)
+/* recipient: the first it tells of. Notifications of one message to several addressees are made within the same second. */
+static void add_head(struct buf *out, const struct message *m, enum dsn_kind kind, uint32_t recipient, struct span to, const char *boundary)
 {
 	static const char *const subjects[] = {"Your message could not be delivered", "Your message is delayed",
 	    "Your message was delivered"};
@@ -102,9 +103,9 @@ static void add_head(struct buf *out, const struct message *m, enum dsn_kind kin
 	    SPAN_ARG(host), SPAN_ARG(host));
 	add_clean(out, to);
 	buf_printf(out,
-	    ">\r\nSubject: %s\r\nMessage-ID: <%s.%d.%lld@%.*s>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+	    ">\r\nSubject: %s\r\nMessage-ID: <%s.%d.%u.%lld@%.*s>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
 	    "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n",
-	    subjects[kind], id, (int)kind, (long long)clock_wall(), SPAN_ARG(host), boundary);
+	    subjects[kind], id, (int)kind, recipient, (long long)clock_wall(), SPAN_ARG(host), boundary);
 }
 
 static void add_text(struct buf *out, const struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
@@ -298,7 +299,7 @@ int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, 
 	/* Nobody can know it who writes the original, or what a host answers: neither ends a part. */
 	snprintf(boundary, sizeof(boundary), "=_%08x%08x%08x", randombytes_random(), randombytes_random(), randombytes_random());
 	buf_init(&text, DSN_MAX);
-	add_head(&text, m, kind, sender.len > 0 ? sender : host, boundary);
+	add_head(&text, m, kind, recipients[0], sender.len > 0 ? sender : host, boundary);
 	buf_printf(&text, "--%s\r\n", boundary);
 	add_text(&text, m, kind, recipients, count);
 	buf_printf(&text, "--%s\r\n", boundary);

@@ -387,6 +387,21 @@ def test_an_owner_is_told_of_failures(suite):
     c.close()
 
 
+def test_two_owners_are_told_in_two_messages(suite):
+    """Of one message, in the same second: who reads both mailboxes, and drops what has come before, must see both."""
+    taken(suite, 'l1: "|exit 70"\nowner-l1: alice\nl2: "|exit 71"\nowner-l2: alice\n')
+    suite.deliver("Subject: to both lists\n\nx\n", to=["l1", "l2"], sender="dora@example.com")
+    bounce(suite, "a command of the recipient's ended with status 71")
+    c = suite.imap("alice")
+    c.ok("SELECT INBOX")
+    (found,) = c.ok('SEARCH BODY "Subject: to both lists"')
+    numbers = found.split()[2:]
+    assert len(numbers) == 2
+    ids = {c.ok(b"FETCH %s BODY.PEEK[HEADER.FIELDS (Message-ID)]" % n)[0].split()[-2] for n in numbers}
+    assert len(ids) == 2, ids
+    c.close()
+
+
 def test_an_owner_is_warned_of_delays(fresh_aliases):
     """Each addressee once, of what is theirs; the sender of the rest."""
     i = fresh_aliases
