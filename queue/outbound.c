@@ -151,13 +151,19 @@ static void put_text(struct buf *out, struct span s)
 	buf_add_span(out, s);
 }
 
+/* A spool of an earlier version may have a NUL in what a client gave as ORCPT or ENVID; relay takes none, and the message goes without. */
+static struct span text_or_none(struct span s)
+{
+	return s.len > 0 && memchr(s.ptr, '\0', s.len) != NULL ? span_of(NULL, 0) : s;
+}
+
 static void put_recipients(const struct job *job, struct buf *out)
 {
 	for (const struct target *t = job->targets; t != NULL; t = t->job_next) {
 		const struct spool_recipient *r = &job->message->file.envelope.recipients[t->recipient];
 
 		put_text(out, t->address);
-		put_text(out, r->orcpt);
+		put_text(out, text_or_none(r->orcpt));
 		buf_add_char(out, (char)r->notify);
 	}
 }
@@ -170,7 +176,7 @@ static int send_job(struct queue *queue, struct job *job)
 	char id[SPOOL_ID_TEXT];
 	struct relay_deliver body = {.queue_id = span_of(id, SPOOL_ID_TEXT - 1), .domain = span_str(job->domain), .transport = span_str(job->destination->pattern),
 	    .host = span_str(job->destination->host != NULL ? job->destination->host : ""), .size = m->file.content, .body = e->body, .smtputf8 = e->smtputf8, .requiretls = e->requiretls, .tls_optional = e->tls_optional,
-	    .ret = e->ret, .envid = e->envid, .sender = target_sender(job->targets)};
+	    .ret = e->ret, .envid = text_or_none(e->envid), .sender = target_sender(job->targets)};
 	struct buf recipients;
 	int fd = -1, r;
 

@@ -32,7 +32,7 @@ static void on_result(void *arg, const struct job *job, const struct job_result 
 
 static const struct job_owner owner = {on_result, NULL, NULL};
 
-/* A message of our own making is at fault when it is none; queue's channel then ends. */
+/* E_SYNTAX: its recipients are none; E_NOMEM. */
 static int fill(struct job *job, const struct relay_deliver *m)
 {
 	struct pool *pool = job->pool;
@@ -60,9 +60,11 @@ static bool is_right(const struct relay_deliver *m, const struct ipc_message *me
 }
 
 /* Queue settles the whole job by its last result. That a channel ends for it would cost all jobs of it their results, and some recipients a second copy. */
-static int refuse_all(struct channel *channel, uint32_t id)
+static int refuse_all(struct channel *channel, uint32_t id, int code)
 {
-	struct relay_result body = {.code = E_NOMEM, .reached = true, .last = true, .text = SPAN_LIT("451 4.3.0 out of memory")};
+	struct relay_result body = {.code = code, .reached = true, .last = true};
+
+	body.text = code == E_NOMEM ? SPAN_LIT("451 4.3.0 out of memory") : SPAN_LIT("554 5.5.4 the message's recipients are malformed");
 
 	if (ipc_conn_send(channel->conn, &ipc_relay_result, id, &body, -1) != 0)
 		channel->failed = true;
@@ -81,14 +83,14 @@ static int deliver(struct channel *channel, struct ipc_message *message)
 			close(message->fd);
 		if (job != NULL)
 			job_free(job);
-		return job ? E_PROTO : refuse_all(channel, message->id);
+		return job ? E_PROTO : refuse_all(channel, message->id, E_NOMEM);
 	}
 	job->id = message->id;
 	job->fd = message->fd;
 	r = fill(job, m);
 	if (r != 0) {
 		job_free(job);
-		return r == E_NOMEM ? refuse_all(channel, message->id) : r;
+		return refuse_all(channel, message->id, r);
 	}
 	r = settings_way(channel->relay, job->pool, m->transport, m->sender, &job->way, &err);
 	if (r == 0 && m->host.len > 0 && (r = settings_redirect(job->pool, m->host, &job->way)) != 0)

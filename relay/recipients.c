@@ -29,9 +29,9 @@ int recipients_decode(struct pool *pool, struct span packed, struct smtp_client_
 
 	for (*count = 0; rest.len > 0; ++*count)
 		if (!take_recipient(&rest, &one) || *count == RELAY_RECIPIENTS_MAX)
-			return E_PROTO;
+			return E_SYNTAX;
 	if (*count == 0)
-		return E_PROTO;
+		return E_SYNTAX;
 	*out = pool_array(pool, *count, sizeof(**out));
 	if (*out == NULL)
 		return E_NOMEM;

@@ -7,7 +7,7 @@
 
 enum { RELAY_RECIPIENTS_MAX = 2000 /* of a job */ };
 
-/* E_PROTO: malformed, none, or too many; E_NOMEM. Spans borrow packed; the array is pooled. */
+/* E_SYNTAX: malformed, none, or too many; E_NOMEM. Spans borrow packed; the array is pooled. */
 int recipients_decode(struct pool *pool, struct span packed, struct smtp_client_recipient **out, size_t *count);
 
 #endif

@@ -87,6 +87,15 @@ static struct span decode_xtext(struct pool *pool, struct span s)
 	return span_of(out, out ? len : 0);
 }
 
+/* Before they are encoded, both texts are graphic characters and white space alone (RFC 3461 sections 4.2 and 4.4). */
+static bool has_control(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (((unsigned char)s.ptr[i] < ' ' && s.ptr[i] != '\t') || s.ptr[i] == 0x7f)
+			return true;
+	return false;
+}
+
 struct mail_seen {
 	bool size, body, utf8, ret, envid, auth, requiretls;
 };
@@ -142,6 +151,8 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 		tx->envid = decode_xtext(tx->pool, value);
 		if (tx->envid.ptr == NULL)
 			return err_set(err, E_NOMEM, "out of memory");
+		if (has_control(tx->envid))
+			return bad_parameter(err, name);
 	} else if (s->config.submission && s->config.limits.future_release > 0 &&
 		   (span_caseeq(name, SPAN_LIT("HOLDFOR")) || span_caseeq(name, SPAN_LIT("HOLDUNTIL")))) {
 		return smtp_release_take(s, span_caseeq(name, SPAN_LIT("HOLDUNTIL")), value, err);
@@ -304,6 +315,8 @@ static int rcpt_parameter(struct smtp_server *s, struct smtp_recipient *rcpt, st
 		rcpt->orcpt = decode_xtext(s->tx->pool, value);
 		if (rcpt->orcpt.ptr == NULL)
 			return err_set(err, E_NOMEM, "out of memory");
+		if (has_control(rcpt->orcpt))
+			return bad_parameter(err, name);
 	} else {
 		return err_set(err, E_UNSUPPORTED, "parameter %.*s is not known", SPAN_ARG(span_sub(name, 0, 30)));
 	}

@@ -506,13 +506,14 @@ static void messages_that_are_none(void **state)
 		const char *packed;
 		size_t len;
 	} rows_[] = {{"", 0}, {"\0", 1}, {"\3\0ab", 4}, {"\1\0a\0\0", 5}, {"\0\0\0\0\0", 5}, {"\1\0a\0\0\20", 6}, {"\1\0a\1\0\0\0\0", 6}, {"\1\0\0\0\0\0", 6}};
+	struct relay_deliver body = message_to("a.test", "x\r\n");
 	struct pool *pool = pool_new(NULL, 100000);
 	struct smtp_client_recipient *out;
 	size_t count;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows_) / sizeof(rows_[0]); i++)
-		if (recipients_decode(pool, span_of(rows_[i].packed, rows_[i].len), &out, &count) != E_PROTO)
+		if (recipients_decode(pool, span_of(rows_[i].packed, rows_[i].len), &out, &count) != E_SYNTAX)
 			fail_msg("row %zu", i);
 	assert_int_equal(recipients_decode(pool, span_of("\1\0a\2\0bc\3\1\0d\0\0\0", 14), &out, &count), 0);
 	assert_int_equal(count, 2);
@@ -520,8 +521,17 @@ static void messages_that_are_none(void **state)
 	assert_int_equal(out[0].notify, 3);
 	assert_span_equal(out[1].address, "d");
 	pool_free(&pool);
-	/* Such a message costs the channel. */
-	ipc_conn_send(queue, &ipc_relay_deliver, 1, &(struct relay_deliver){.domain = SPAN_LIT("a.test")}, -1);
+	/* Such a job is refused, and others do not hear of it. */
+	body.recipients = span_of("\1\0a\3\0b\0c\0", 9);
+	ipc_conn_send(queue, &ipc_relay_deliver, 1, &body, -1);
+	run_until_results(1);
+	assert_result(0, E_SYNTAX, "554 5.5.4 ");
+	assert_true(results[0].last);
+	deliver_one(&body, "bob@a.test");
+	assert_result(1, 0, "250");
+	/* One whose content is not what it says costs the channel. */
+	body.size++;
+	ipc_conn_send(queue, &ipc_relay_deliver, 2, &body, -1);
 	run_until(is_without_queue);
 	queue_begin();
 }

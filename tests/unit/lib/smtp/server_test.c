@@ -140,6 +140,10 @@ static void parameters_are_checked(void **state)
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=;x\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a+4\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a ORCPT=rfc822;a\r\n", "501"},
+	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a+00b\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a+0D+0A\r\n", "501"},
+	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;+7F\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;+C3+B6\r\n", "250"},
+	    {"MAIL FROM:<a@b> SMTPUTF8\r\nRCPT TO:<a@b> ORCPT=utf-8;a+00b\r\n", "501"}, {"MAIL FROM:<a@b> SMTPUTF8\r\nRCPT TO:<a@b> ORCPT=utf-8;a\1b\r\n", "501"},
+	    {"MAIL FROM:<a@b> ENVID=a+00\r\n", "501"}, {"MAIL FROM:<a@b> ENVID=a+1F\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<j\303\266@b>\r\n", "553 5.6.7"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> X\r\n", "555"},
 	    {"MAIL FROM:<a@b> SMTPUTF8\r\nRCPT TO:<j\303\266@b>\r\n", "250"},
 	};
