@@ -437,8 +437,10 @@ static int take_commit(struct client *client, const struct queue_commit *body)
 	struct err err = {0};
 	int r;
 
-	if (file == NULL)
-		return E_PROTO;
+	if (file == NULL) { /* of a queue before this one: no reason that others lose their answers */
+		send_committed(client, body->id, E_UNAVAILABLE, "the file is not one of this queue's");
+		return 0;
+	}
 	buf_add_span(&file->envelope, body->envelope);
 	commit = buf_failed(&file->envelope) ? NULL : commit_new(buf_span(&file->envelope), &err);
 	r = commit ? check_envelope(client, &commit->envelope, &err) : err.code ? err.code : file->envelope.starved ? E_NOMEM : E_TOOBIG;

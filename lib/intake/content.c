@@ -176,10 +176,13 @@ void stock_refused(struct intake *intake, int code)
 
 /* ---- content ---- */
 
+/* E_UNAVAILABLE: the queue that the file is of has gone. */
 static int flush(struct session *s, struct err *err)
 {
 	struct span all = buf_span(&s->content);
 
+	if (s->file.fd < 0)
+		return err_set(err, E_UNAVAILABLE, "The queue was restarted; send it again");
 	if (!pwrite_whole(s->file.fd, all, s->written)) {
 		int r = err_set_errno(err, errno, "The message could not be written");
 
@@ -370,7 +373,7 @@ void content_service_lost(struct intake *intake)
 			smtp_server_data_done(s->server, E_UNAVAILABLE, SPAN_LIT("The queue was restarted; send it again"));
 			session_go_on(s);
 		} else if (s->file.fd >= 0) {
-			close_file(s); /* content_add fails on the missing file and says 451 */
+			close_file(s); /* flush fails on the missing file: 451 */
 		}
 		s = next;
 	}

@@ -177,3 +177,22 @@ def test_reload_storm(fresh):
     suite.wait_empty()
     assert suite.daemons()["master"] == master
     assert "master_child_died" not in suite.log()
+
+
+def test_a_queue_that_came_back_hears_of_no_file_of_the_one_before(fresh):
+    """The whole content was sent, only the dot was not: 451, and nobody else's connection to queue suffers."""
+    suite = fresh()
+    suite.add_cheap("alice", "probe")
+    late = suite.smtp()
+    late.envelope()
+    late.expect("DATA", 354)
+    late.send(b"Subject: late\r\n\r\nx\r\n")
+    os.kill(suite.daemons()["queue"], signal.SIGKILL)
+    serving_again(suite)
+    before = suite.log()
+    late.send(b".\r\n")
+    assert late.reply() == (451, "4.3.2 The queue was restarted; send it again")
+    suite.deliver("Subject: next\n\nx\n")
+    assert "lost" not in suite.log()[len(before):]
+    late.envelope()
+    late.data("Subject: late\n\nx\n")
