@@ -33,7 +33,7 @@ void attempt_next(struct job *job)
 	job->only_refused &= !err_is_temp(job->failure.code);
 	job->in_clear = false;
 	if (job->cancelled)
-		result_all(job, E_UNAVAILABLE, true, "4.7.0 the message was withdrawn");
+		result_withdrawn(job);
 	else if (job->attempts >= RELAY_ATTEMPTS_MAX)
 		exhausted(job);
 	else

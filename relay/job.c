@@ -187,7 +187,7 @@ void job_cancel(struct job *job)
 		session_release(job->session);
 		job->session = NULL;
 	}
-	result_all(job, E_UNAVAILABLE, true, "4.7.0 the message was withdrawn");
+	result_withdrawn(job);
 }
 
 /* ---- content ---- */
@@ -336,7 +336,9 @@ void job_session_failed(struct job *job)
 	struct session *s = job->session;
 
 	job->session = NULL;
-	if (was_stale(job, s)) {
+	if (was_stale(job, s) && job->cancelled) {
+		result_withdrawn(job);
+	} else if (was_stale(job, s)) {
 		job->sent = false;
 		attempt_begin(job);
 	} else if (job->sent) {

@@ -247,8 +247,9 @@ bool dane_begin(struct job *job);
 void dane_drop(struct job *job);
 
 /* ---- result.c ---- */
-/* Both end the job. All recipients get this one; text: "5.1.2 …" */
+/* All of these end the job. All recipients get this one; text: "5.1.2 …" */
 void result_all(struct job *job, int code, bool reached, const char *text);
+void result_withdrawn(struct job *job);
 /* What the engine says of each. */
 void result_transaction(struct job *job, const struct session *session);
 

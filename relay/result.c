@@ -57,6 +57,11 @@ void result_all(struct job *job, int code, bool reached, const char *text)
 	job_free(job);
 }
 
+void result_withdrawn(struct job *job)
+{
+	result_all(job, E_UNAVAILABLE, true, "4.7.0 the message was withdrawn");
+}
+
 /* A reply without an enhanced code gets the one that says no more than its class. */
 static void text_of(const struct smtp_client_result *result, const struct err *failure, char out[RESULT_TEXT])
 {

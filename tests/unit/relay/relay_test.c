@@ -472,6 +472,18 @@ static void a_server_that_talks_to_itself(void **state)
 
 /* ---- queue's side ---- */
 
+static bool was_told_twice(void)
+{
+	const char *first = strstr(servers[0].said, "MAIL");
+
+	return first != NULL && strstr(first + 1, "MAIL") != NULL;
+}
+
+static bool is_withdrawn(void)
+{
+	return relay.jobs == NULL || relay.jobs->cancelled;
+}
+
 static void what_is_withdrawn_does_not_begin(void **state)
 {
 	static const struct script slow = {.greeting = ""};
@@ -498,6 +510,27 @@ static void what_is_withdrawn_does_not_begin(void **state)
 	run_until(is_idle);
 	assert_null(strstr(servers[0].said, "MAIL"));
 	queue_begin();
+}
+
+/* A connection that was idle takes the job, its server goes instead of answering: a job that is withdrawn meanwhile is not sent on a new one. */
+static void what_is_withdrawn_does_not_begin_again(void **state)
+{
+	static const struct script silent = {.rows = {{"MAIL", ""}, {"RCPT", ""}, {"DATA", ""}}};
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+	struct relay_cancel body = {0};
+
+	(void)state;
+	deliver_one(&m, "bob@a.test");
+	servers[0].script = &silent;
+	send_to(&m, 5, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until(was_told_twice);
+	ipc_conn_send(queue, &ipc_relay_cancel, 5, &body, -1);
+	run_until(is_withdrawn);
+	peer_close(servers[0].peers);
+	run_until_results(2);
+	assert_result(1, E_UNAVAILABLE, "450 4.7.0 the message was withdrawn");
+	assert_int_equal(servers[0].connections, 1);
+	assert_int_equal(relay.job_count, 0);
 }
 
 static void messages_that_are_none(void **state)
@@ -560,6 +593,7 @@ int main(void)
 	    TEST(a_server_that_drips),
 	    TEST(a_server_that_talks_to_itself),
 	    TEST(what_is_withdrawn_does_not_begin),
+	    TEST(what_is_withdrawn_does_not_begin_again),
 	    TEST(messages_that_are_none),
 	};
 
