@@ -209,15 +209,9 @@ static void try_host(struct job *job)
 
 /* ---- the domain's MTA-STS policy ---- */
 
-/* A smarthost's is its own name (RFC 8461 section 3.4). */
-static struct span policy_domain(const struct job *job)
-{
-	return job->way.kind == WAY_MX ? job->domain : job->way.host;
-}
-
 static void trace_sts(const struct job *job, const struct sts_answer *answer)
 {
-	struct span domain = policy_domain(job);
+	struct span domain = job_policy_domain(job);
 	char hosts[600] = "";
 	size_t len = 0;
 
@@ -238,6 +232,7 @@ static void on_sts(void *arg, const struct sts_answer *answer)
 	struct job *job = arg;
 
 	job->sts_question = NULL;
+	job->distrusted = false;
 	if (answer->policy != NULL && job->sts_room == NULL)
 		job->sts_room = pool_new_object(job->pool, struct sts_policy);
 	if (answer->policy != NULL && job->sts_room == NULL) {
@@ -273,7 +268,7 @@ static void ask_sts(struct job *job)
 	char domain[DNS_NAME_TEXT];
 
 	job->sts = NULL;
-	if (!sts_counts(job) || dns_name_normalize(policy_domain(job), domain) != 0) {
+	if (!sts_counts(job) || dns_name_normalize(job_policy_domain(job), domain) != 0) {
 		try_host(job);
 		return;
 	}

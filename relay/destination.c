@@ -164,6 +164,8 @@ void destinations_distrust(struct relay *relay, const char *domain)
 {
 	struct session *s = relay->sessions;
 
+	for (struct job *job = relay->jobs; job != NULL; job = job->next)
+		job->distrusted |= span_eq(job_policy_domain(job), span_str(domain));
 	for (; s != NULL; s = s->next)
 		s->worn |= is_for(s, domain);
 	for (s = relay->sessions; s != NULL;) {

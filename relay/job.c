@@ -106,6 +106,12 @@ bool job_take_domain(struct job *job, struct span domain)
 	return true;
 }
 
+/* A smarthost's is its own name (RFC 8461 section 3.4). */
+struct span job_policy_domain(const struct job *job)
+{
+	return job->way.kind == WAY_MX ? job->domain : job->way.host;
+}
+
 static void go(struct job *job)
 {
 	struct session *idle = job->destination->idle_first;

@@ -127,6 +127,7 @@ struct job {
 	struct sts_question *sts_question; /* NULL: not under way */
 	struct sts_policy *sts, *sts_room; /* the MTA-STS policy that is in force, NULL: none; where it is */
 	struct policy policy;
+	bool distrusted;	/* another MTA-STS policy than this job's is in force by now */
 	unsigned attempts;
 	unsigned planned;	/* hosts its owner was called for */
 	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
@@ -201,6 +202,8 @@ void job_free(struct job *job);
 bool job_requires_tls(const struct job *job);
 /* As it is asked for: A-labels in small letters; an address in brackets as it is. False: that is no domain. */
 bool job_take_domain(struct job *job, struct span domain);
+/* Whose MTA-STS policy counts, in small letters. */
+struct span job_policy_domain(const struct job *job);
 /* It does not begin a transaction any more; one that has begun goes on. */
 void job_cancel(struct job *job);
 void job_trace(const struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -322,7 +325,7 @@ void destination_idle(struct session *session);
 void destination_unidle(struct session *session);
 /* No session that is there is used by a job that comes: the settings have changed. */
 void destinations_forget(struct relay *relay);
-/* The same of the domain alone: another MTA-STS policy is in force. */
+/* The same of the domain alone, and of connections that are only being made: another MTA-STS policy is in force. */
 void destinations_distrust(struct relay *relay, const char *domain);
 void destinations_free(struct relay *relay);
 

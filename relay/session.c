@@ -539,7 +539,7 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 		span_copy(job->domain, s->domain, sizeof(s->domain));
 		snprintf(s->canonical, sizeof(s->canonical), "%s", job->route->canonical);
 	}
-	s->worn = job->message.probe;
+	s->worn = job->message.probe || job->distrusted;
 	/* Without TLS by our own will; or a connection with it has failed, and that is told. Who asks for less than the domain does says nothing of it. */
 	s->told = job->policy.use == SMTP_TLS_NEVER || (job->tls_optional && !job->message.requiretls);
 	s->began_ms = clock_monotonic_ms();

@@ -58,6 +58,27 @@ static void a_connection_serves_again(void **state)
 	assert_int_equal(servers[0].connections, 2);
 }
 
+static bool is_dialling(void)
+{
+	return relay.jobs != NULL && relay.jobs->dial != NULL;
+}
+
+/* Another MTA-STS policy comes while a connection is being made by the one before: it serves that job alone. */
+static void a_connection_by_an_old_policy_serves_once(void **state)
+{
+	struct relay_deliver m = message_to("a.test", "x\r\n");
+
+	(void)state;
+	send_to(&m, 1, (const char *const[]){"bob@a.test", NULL}, -1);
+	run_until(is_dialling);
+	destinations_distrust(&relay, "b.test");
+	assert_false(relay.jobs->distrusted);
+	destinations_distrust(&relay, "a.test");
+	run_until_results(1);
+	assert_result(0, 0, "250");
+	run_until(is_without_sessions);
+}
+
 /* Many at once have a connection each; what comes afterwards shares them. */
 static void many_at_once(void **state)
 {
@@ -477,6 +498,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_message_goes),
 	    TEST(a_connection_serves_again),
+	    TEST(a_connection_by_an_old_policy_serves_once),
 	    TEST(many_at_once),
 	    TEST(an_idle_connection_that_is_gone),
 	    TEST(a_file_is_sent_in_pieces),
