@@ -123,6 +123,14 @@ static int take_login(struct relay *relay, struct pool *pool, const struct conf_
 	return take_secret(relay, pool, where->transport->pattern, out, err);
 }
 
+/* A name as DNS and policies have it, in small letters; an address as it is. */
+static struct span take_name(struct pool *pool, struct span host)
+{
+	char name[DNS_NAME_TEXT];
+
+	return pool_span(pool, dns_name_normalize(host, name) == 0 ? span_str(name) : host);
+}
+
 static void take_host(struct relay *relay, struct pool *pool, const struct conf_where *where, struct way *out)
 {
 	const struct conf *conf = daemon_conf(relay->daemon);
@@ -147,7 +155,7 @@ static void take_host(struct relay *relay, struct pool *pool, const struct conf_
 		return;
 	}
 	conf_parse_host(text, &host, &out->port);
-	out->host = pool_span(pool, host);
+	out->host = take_name(pool, host);
 	out->implicit_tls = conf_bool(conf, CONF_transport_implicit_tls, where);
 }
 
@@ -202,6 +210,6 @@ int settings_redirect(struct pool *pool, struct span text, struct way *way)
 
 	way->kind = WAY_HOST;
 	conf_parse_host(text, &host, &way->port);
-	way->host = pool_span(pool, host);
+	way->host = take_name(pool, host);
 	return pool_starved(pool) ? E_NOMEM : 0;
 }

@@ -216,7 +216,7 @@ static void what_the_settings_say(void **state)
 
 	(void)state;
 	snprintf(text, sizeof(text), "transport a.test { error \"5.7.1 not there\" }\ntransport b.test { error \"4.7.1 not now\" }\ntransport c.test { hold yes }\n"
-				     "transport d.test { lmtp 127.0.0.1:%u }\ntransport e.test { host mx1.test:%u }\ndomain own.test { send-as out.own.test; send-from 127.0.0.9 }\n", port, port);
+				     "transport d.test { lmtp 127.0.0.1:%u }\ntransport e.test { host MX1.Test:%u }\ndomain own.test { send-as out.own.test; send-from 127.0.0.9 }\n", port, port);
 	configure(text);
 	m.transport = SPAN_LIT("a.test");
 	deliver_one(&m, "bob@a.test");
