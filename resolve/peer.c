@@ -54,9 +54,10 @@ static void take_question(struct peer *peer, uint32_t id, const struct dns_query
 {
 	char name[DNS_NAME_TEXT];
 	struct ask *ask;
+	int r = present_type_is_data(query->type) ? dns_name_normalize(query->name, name) : E_UNSUPPORTED;
 
-	if (dns_name_normalize(query->name, name) != 0 || !present_type_is_data(query->type)) {
-		refuse(peer, id, E_SYNTAX, "this is no name or type that can be asked for");
+	if (r != 0) { /* E_SYNTAX is an answer: nobody can have that name */
+		refuse(peer, id, r, "this is no name or type that can be asked for");
 		return;
 	}
 	ask = peer->count < PEER_ASKS_MAX ? calloc(1, sizeof(*ask)) : NULL;

@@ -91,7 +91,7 @@ static void question_end(struct dns_question *q, struct dns_answer *answer)
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct dns_question *q = arg;
-	struct dns_answer answer = {.result = DNS_TEMPORARY};
+	struct dns_answer answer = {.result = q->failure == E_SYNTAX ? DNS_NO_NAME : DNS_TEMPORARY};
 	char why[128];
 
 	(void)fd;

@@ -42,7 +42,7 @@ enum dns_security { DNS_INSECURE, DNS_SECURE, DNS_BOGUS };
 enum dns_result {
 	DNS_FOUND,
 	DNS_NO_DATA,   /* the name is there, without records of the type */
-	DNS_NO_NAME,   /* NXDOMAIN */
+	DNS_NO_NAME,   /* NXDOMAIN; or it is none that anybody can have */
 	DNS_TEMPORARY, /* nobody can say now: SERVFAIL, a time-out, no resolver */
 	DNS_IS_BOGUS,  /* a forged or broken zone: temporary as well, and never to be believed */
 };

@@ -63,7 +63,7 @@ static struct span why_rcode(unsigned rcode)
 static enum dns_result result_of(const struct dns_reply *reply)
 {
 	if (reply->code != 0)
-		return DNS_TEMPORARY;
+		return reply->code == E_SYNTAX ? DNS_NO_NAME : DNS_TEMPORARY;
 	if (reply->security == DNS_BOGUS)
 		return DNS_IS_BOGUS;
 	if (reply->rcode == RCODE_NXDOMAIN)
@@ -85,7 +85,7 @@ int dns_answer_read(const struct dns_reply *reply, struct dns_answer *out)
 			out->why = reply->code != 0 ? span_str(err_text(reply->code)) : why_rcode(reply->rcode);
 		return 0;
 	}
-	out->secure = reply->security == DNS_SECURE;
+	out->secure = reply->code == 0 && reply->security == DNS_SECURE;
 	out->ttl = reply->ttl;
 	out->canonical = reply->canonical;
 	if (out->result == DNS_FOUND) {

@@ -367,6 +367,15 @@ def test_daemons_get_all_results(world, tmp_path):
         assert got["a.loop.test"][:3] == ("temporary", False, 0) and "SERVFAIL" in got["a.loop.test"][3]
 
 
+def test_a_name_that_nobody_can_have_is_none(world, tmp_path):
+    """An MX record may name an address, or what looks like a host and is none; nobody need wait for it."""
+    with asking(world, tmp_path) as a:
+        names = ["10.0.0.1", "mail-.secure.test", "-mail.secure.test"]
+        a.ask(*names)
+        got = a.answers(len(names))
+        assert [got[n][:3] for n in names] == [("no-name", False, 0)] * 3
+
+
 def test_a_thousand_questions_at_once(world, tmp_path):
     with asking(world, tmp_path) as a:
         names = ["n%d.insecure.test" % n for n in range(1000)]
