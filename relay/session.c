@@ -103,9 +103,9 @@ static int start_tls(struct session *s)
 		expect_dane(s, &peer);
 	else if (keeps_tickets(s) && d->ticket != NULL && strcmp(d->ticket_host, s->host) == 0)
 		peer.ticket = d->ticket;
-	s->handshaking = true;
 	if (conn_start_tls_client(s->conn, settings_tls(s->relay), &peer, &s->ended) != 0)
 		return s->ended.code;
+	s->handshaking = true;
 	if (peer.ticket != NULL) /* it serves once: RFC 8446 section C.4 */
 		tls_ticket_free(&d->ticket);
 	arm(s);

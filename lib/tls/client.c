@@ -111,12 +111,26 @@ static int expect_names(SSL *ssl, const struct tls_peer *peer)
 	return 0;
 }
 
+/* The whole certificate or key that data is, and nothing behind it: OpenSSL takes no other. */
+static bool is_whole(const struct tls_tlsa *record)
+{
+	const unsigned char *at = (const unsigned char *)record->data.ptr, *end = at + record->data.len;
+	X509 *certificate = record->selector == 0 ? d2i_X509(NULL, &at, (long)record->data.len) : NULL;
+	EVP_PKEY *key = record->selector == 1 ? d2i_PUBKEY(NULL, &at, (long)record->data.len) : NULL;
+	bool is = at == end && (key != NULL || (certificate != NULL && X509_get0_pubkey(certificate) != NULL));
+
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	ERR_clear_error();
+	return is;
+}
+
 bool tls_tlsa_is_usable(const struct tls_tlsa *record)
 {
 	static const size_t lengths[] = {0, 32, 64};
 
 	return (record->usage == 2 || record->usage == 3) && record->selector <= 1 && record->matching <= 2 &&
-	       (record->matching == 0 ? record->data.len > 0 : record->data.len == lengths[record->matching]);
+	       (record->matching == 0 ? record->data.len > 0 && is_whole(record) : record->data.len == lengths[record->matching]);
 }
 
 /* Sets the first name and drops others. RFC 7672 sections 3.2.3 and 3.1.1: the names are looked at with usage 2; with 3 the key is all that counts, dates included. */

@@ -44,7 +44,7 @@ int tls_context_client(int authorities, struct tls_context **out, struct err *er
 /* As tls_session_new. E_NOMEM, E_SYNTAX for TLSA records of which none can be used. */
 int tls_session_connect(struct tls_context *context, int fd, const struct tls_peer *peer, struct tls_session **out, struct err *err);
 
-/* RFC 7672 section 3.1: usages 2 and 3 alone, of a kind that is known. */
+/* RFC 7672 section 3.1: usages 2 and 3 alone, of a kind that is known, and with what that kind has. */
 bool tls_tlsa_is_usable(const struct tls_tlsa *record);
 
 /*

@@ -113,7 +113,7 @@ for selector in "01":
             host(name + kind, TLS, "ee", "%s %s %s {bad_%s_%s}" % (usage, selector, matching, selector, matching))
 
 host("pkix-no-starttls", REFUSED, "clear", "1 1 1 {ee_1_1}")
-for name, data in (("usage", "4 1 1 {ee_1_1}"), ("usage-private", "255 1 1 {ee_1_1}"), ("selector", "3 2 1 {ee_1_1}"), ("matching", "3 1 3 {ee_1_1}"), ("length", "3 1 1 {ee_1_2}")):
+for name, data in (("usage", "4 1 1 {ee_1_1}"), ("usage-private", "255 1 1 {ee_1_1}"), ("selector", "3 2 1 {ee_1_1}"), ("matching", "3 1 3 {ee_1_1}"), ("length", "3 1 1 {ee_1_2}"), ("data", "3 1 0 {ee_1_1}")):
     host("unknown-" + name, TLS, "ee", data)
     host("unknown-%s-no-starttls" % name, REFUSED, "clear", data)
     host("unknown-%s-and-right" % name, DANE, "ee", data.replace("ee_", "bad_"), EE)

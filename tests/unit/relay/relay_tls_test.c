@@ -202,6 +202,7 @@ static void records_decide(void **state)
 	    {"", "a.test", wrong, true, 0, "TLSv1.3", "250"},	  /* the MX records are not signed */
 	    {"", "half.test", wrong, true, 0, "TLSv1.3", "250"},  /* the addresses are not */
 	    {"", "dane.test", "1 1 1 00", true, 0, "TLSv1.3", "250"}, /* none can be used: TLS of anybody */
+	    {"", "dane.test", "3 1 0 0102030405", true, 0, "TLSv1.3", "250"},
 	    {"", "dane.test", "servfail", true, E_UNAVAILABLE, "", "450 4.7.5 the TLSA records of mx1.test cannot be told now: "},
 	    {"", "dane.test", "bogus", true, E_UNAVAILABLE, "", "450 4.7.5 the TLSA records of mx1.test cannot be told now: "},
 	    {"", "late.test", wrong, true, E_UNAVAILABLE, "", "450 4.7.5 its certificate: "}, /* one family's addresses are kept away */

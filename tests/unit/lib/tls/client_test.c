@@ -335,7 +335,8 @@ static void records_of_no_use(void **state)
 {
 	static const unsigned char digest[64] = {1};
 	static const struct tls_tlsa rows[] = {{0, 1, 1, {(const char *)digest, 32}}, {1, 1, 1, {(const char *)digest, 32}}, {3, 2, 1, {(const char *)digest, 32}},
-	    {3, 1, 3, {(const char *)digest, 32}}, {3, 1, 1, {(const char *)digest, 31}}, {3, 1, 2, {(const char *)digest, 32}}, {3, 0, 0, {NULL, 0}}, {4, 1, 1, {(const char *)digest, 32}}};
+	    {3, 1, 3, {(const char *)digest, 32}}, {3, 1, 1, {(const char *)digest, 31}}, {3, 1, 2, {(const char *)digest, 32}}, {3, 0, 0, {NULL, 0}}, {4, 1, 1, {(const char *)digest, 32}},
+	    {3, 1, 0, {(const char *)digest, 40}}, {2, 0, 0, {(const char *)digest, 40}}};
 	struct tls_tlsa good = {3, 1, 2, {(const char *)digest, 64}};
 	struct tls_context *context = client();
 
