@@ -163,7 +163,9 @@ void session_go_on(struct session *s)
 		return;
 	}
 	conn_timeout(s->conn, idle_ms(s));
-	if (s->intake->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
+	if (smtp_server_ended(s->server))
+		conn_finish(s->conn);
+	else if (s->intake->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
 		session_shutdown(s, "Server is shutting down");
 	else
 		conn_flush(s->conn);

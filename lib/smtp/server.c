@@ -470,6 +470,11 @@ enum smtp_event smtp_server_feed(struct smtp_server *s, struct span input, size_
 	return s->state == SMTP_ENDED ? SMTP_CLOSE : SMTP_MORE;
 }
 
+bool smtp_server_ended(const struct smtp_server *s)
+{
+	return s->state == SMTP_ENDED;
+}
+
 void smtp_server_certificate(struct smtp_server *s)
 {
 	s->certificate = true;

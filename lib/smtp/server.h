@@ -113,6 +113,8 @@ void smtp_server_greet(struct smtp_server *server);
 enum smtp_event smtp_server_feed(struct smtp_server *server, struct span input, size_t *consumed);
 /* True while a question is open: feed would take nothing. */
 bool smtp_server_waits(const struct smtp_server *server);
+/* True when the last reply was said: after the answer to a question as well, which nobody feeds anything behind. The owner closes. */
+bool smtp_server_ended(const struct smtp_server *server);
 
 /* code 0: accepted; owner is kept with the recipient. Else err gives the reply. */
 void smtp_server_mail_done(struct smtp_server *server, int code, const struct err *err);

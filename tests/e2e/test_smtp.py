@@ -280,3 +280,16 @@ def test_show_has_a_row_for_each_recipient(suite):
     assert {r["status"] for r in rows} == {"deferred"} and {r["id"] for r in rows} == {qid}
     suite.mw("queue", "delete", qid)
     suite.mw("alias", "remove", "away@example.com")
+
+
+def test_too_many_unknown_recipients_end_it(suite):
+    """Each is waited for; the last answer comes with nothing behind it."""
+    c = suite.smtp(timeout=5)
+    c.hello()
+    c.expect("MAIL FROM:<a@b.test>", 250)
+    for n in range(19):
+        c.expect("RCPT TO:<nobody%d@example.com>" % n, 550)
+    c.send(b"RCPT TO:<nobody@example.com>\r\n")
+    assert c.reply()[0] == 550
+    assert c.reply() == (421, "4.7.0 Too many errors, closing")
+    assert c.at_end()
