@@ -8,6 +8,19 @@
 
 static void try_host(struct job *job);
 
+/* From the first question of its route until it has a session, a job counts as one. */
+static void set_out(struct job *job)
+{
+	job->relay->under_way += !job->under_way;
+	job->under_way = true;
+}
+
+static void arrive(struct job *job)
+{
+	job->relay->under_way -= job->under_way;
+	job->under_way = false;
+}
+
 /* ---- the end of the road ---- */
 
 /* A refusal for good counts only when nobody has anything else to say (RFC 5321 section 5.1). */
@@ -32,6 +45,7 @@ void attempt_next(struct job *job)
 	job_trace(job, "  %s", job->failure.text);
 	job->only_refused &= !err_is_temp(job->failure.code);
 	job->in_clear = false;
+	set_out(job);
 	if (job->cancelled)
 		result_withdrawn(job);
 	else if (job->attempts >= RELAY_ATTEMPTS_MAX)
@@ -41,6 +55,12 @@ void attempt_next(struct job *job)
 }
 
 /* ---- connections ---- */
+
+/* What says nothing of the host. */
+static bool is_our_own(const struct err *why)
+{
+	return why->code == E_NOFILES || why->code == E_NOMEM;
+}
 
 static void on_dialled(void *arg, int fd, size_t which, const struct err *why)
 {
@@ -57,13 +77,19 @@ static void on_dialled(void *arg, int fd, size_t which, const struct err *why)
 		job_trace(job, "connected to %s [%s]:%u", host->name, job->failure_address, job->way.port);
 		job->clear_address = place;
 		job->session = session_new(job, fd, job->failure_address, &job->failure);
-		if (job->session == NULL) {
+		if (job->session != NULL) {
+			arrive(job);
+		} else {
 			char text[ERR_TEXT_MAX];
 
 			snprintf(text, sizeof(text), "%s", job->failure.text);
 			err_set(&job->failure, E_UNAVAILABLE, "4.3.0 %.200s", text);
 			attempt_next(job);
 		}
+		return;
+	}
+	if (is_our_own(why)) {
+		result_all(job, why->code, true, why->code == E_NOFILES ? "4.3.2 no descriptor is free for a connection" : "4.3.0 out of memory");
 		return;
 	}
 	for (size_t i = 0; i < job->dialled_count; i++)
@@ -105,6 +131,7 @@ void attempt_in_clear(struct job *job)
 	struct route_host *host = &job->route->hosts[job->host];
 	struct dial_address address;
 
+	set_out(job);
 	job->in_clear = true;
 	job->policy = (struct policy){.use = SMTP_TLS_NEVER};
 	job->dialled[0] = job->clear_address;
@@ -311,6 +338,7 @@ void attempt_begin(struct job *job)
 	    .note = job->owner->trace != NULL ? on_note : NULL,
 	    .arg = job};
 
+	set_out(job);
 	route_free(&job->route);
 	job->host = 0;
 	job->finder = route_find(daemon_base(relay->daemon), &request);
@@ -325,4 +353,6 @@ void attempt_stop(struct job *job)
 	dane_drop(job);
 	dial_cancel(&job->dial);
 	route_free(&job->route);
+	arrive(job);
+	job_wake_waiting(job->relay);
 }

@@ -64,7 +64,8 @@ static void on_connected(void *arg, int fd, const struct err *why)
 		finish(d, fd, try->which);
 		return;
 	}
-	d->why = *why;
+	if (d->why.code != E_NOFILES && d->why.code != E_NOMEM)
+		d->why = *why;
 	while (d->open == 0 && d->begun < d->count)
 		begin_next(d);
 	if (d->open == 0)

@@ -22,7 +22,7 @@ struct dial_address {
 	struct sockaddr_storage from; /* ss_family AF_UNSPEC: whichever */
 };
 
-/* which: the address that answered, fd is the callee's; or fd -1, and why is what the last one failed with. Called once, never before dial returns. */
+/* which: the address that answered, fd is the callee's; or fd -1, and why is our own trouble (E_NOFILES, E_NOMEM), or what the last one failed with. Called once, never before dial returns. */
 typedef void dial_done(void *arg, int fd, size_t which, const struct err *why);
 
 struct dial;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,14 +123,19 @@ static void go(struct job *job)
 		attempt_begin(job);
 }
 
-static bool has_room(const struct job *job)
+/* Who is on the way to a session may have one at any moment. */
+static bool is_full(const struct relay *relay)
 {
-	return job->relay->session_count < RELAY_SESSIONS_MAX || job->destination->idle_first != NULL;
+	return relay->session_count + relay->under_way >= RELAY_SESSIONS_MAX;
 }
 
-void job_wake_waiting(struct relay *relay)
+static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
-	while (relay->waiting != NULL && has_room(relay->waiting)) {
+	struct relay *relay = arg;
+
+	(void)fd;
+	(void)what;
+	while (relay->waiting != NULL && (!is_full(relay) || relay->waiting->destination->idle_first != NULL)) {
 		struct job *job = relay->waiting;
 
 		stop_waiting(job);
@@ -139,10 +145,23 @@ void job_wake_waiting(struct relay *relay)
 		session_quit(relay->idle); /* its place is for those that wait */
 }
 
+/* In a turn of its own: who calls may be a session in the midst of its conversation, which a job could take and end. */
+void job_wake_waiting(struct relay *relay)
+{
+	if (relay->waiting != NULL)
+		event_active(relay->wake, EV_TIMEOUT, 0);
+}
+
 static void wait_for_room(struct job *job)
 {
 	struct relay *relay = job->relay;
 
+	if (relay->wake == NULL)
+		relay->wake = evtimer_new(daemon_base(relay->daemon), on_wake, relay);
+	if (relay->wake == NULL) {
+		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
+		return;
+	}
 	job->waits = true;
 	job->waiting_next = NULL;
 	*relay->waiting_tail = job;
@@ -178,7 +197,7 @@ void job_start(struct job *job)
 	job->only_refused = true;
 	if (job->destination == NULL)
 		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
-	else if (has_room(job))
+	else if (job->destination->idle_first != NULL || (relay->waiting == NULL && !is_full(relay)))
 		go(job);
 	else
 		wait_for_room(job);

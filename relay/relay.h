@@ -25,7 +25,7 @@ struct ipc_conn;
 struct relay_mail;
 
 enum {
-	RELAY_SESSIONS_MAX = 8000,	/* connections at once; further jobs wait */
+	RELAY_SESSIONS_MAX = 8000,	/* connections, and jobs that are on the way to one; further jobs wait */
 	RELAY_JOBS_MAX = 16000,		/* what is handed in beyond is put off */
 	RELAY_DESTINATIONS_MAX = 4000,	/* that are kept in mind when they have no connection */
 	RELAY_IDLE_MS = 5000,		/* a connection without work is kept for so long */
@@ -104,6 +104,7 @@ struct job {
 	struct smtp_client_recipient *recipients;
 	bool tls_optional;
 	bool waits;	/* for a session */
+	bool under_way;	/* to a session of its own */
 	bool cancelled;
 	bool sent;	/* a transaction has begun */
 	/* content: all of it, or in a file */
@@ -150,6 +151,8 @@ struct relay {
 	struct tls_context *system, *own; /* whose authorities vouch; own: those of relay-authorities, or NULL */
 	struct job *jobs;
 	struct job *waiting, **waiting_tail;
+	struct event *wake; /* of those that wait; NULL: none has waited yet */
+	unsigned under_way; /* jobs */
 	unsigned job_count;
 	struct session *sessions;
 	unsigned session_count;
@@ -207,7 +210,7 @@ struct span job_policy_domain(const struct job *job);
 /* It does not begin a transaction any more; one that has begun goes on. */
 void job_cancel(struct job *job);
 void job_trace(const struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* A session has room: the next of those that wait. */
+/* There may be room for a session: the next of those that wait go on, after this returns. */
 void job_wake_waiting(struct relay *relay);
 /* Its session says: */
 void job_session_ready(struct job *job);

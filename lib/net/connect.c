@@ -43,7 +43,20 @@ static socklen_t length_of(const struct sockaddr_storage *address)
 /* The words are for the log and for whoever's mail does not get there. */
 static int code_of(int number)
 {
-	return number == ETIMEDOUT ? E_TIMEOUT : number == EMFILE || number == ENFILE ? E_NOFILES : number == EADDRNOTAVAIL ? E_IO : E_CLOSED;
+	switch (number) {
+	case ETIMEDOUT:
+		return E_TIMEOUT;
+	case EMFILE:
+	case ENFILE:
+		return E_NOFILES;
+	case ENOMEM:
+	case ENOBUFS:
+		return E_NOMEM;
+	case EADDRNOTAVAIL:
+		return E_IO;
+	default:
+		return E_CLOSED;
+	}
 }
 
 static void finish(struct connecting *c, int number)

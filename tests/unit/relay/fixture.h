@@ -410,6 +410,9 @@ static inline int relay_end(void)
 	}
 	assert_int_equal(relay.job_count, 0);
 	assert_int_equal(relay.session_count, 0);
+	assert_int_equal(relay.under_way, 0);
+	if (relay.wake != NULL)
+		event_free(relay.wake);
 	assert_null(relay.idle);
 	for (size_t i = 0; i < SERVERS; i++)
 		server_end(&servers[i]);
