@@ -66,8 +66,7 @@ static int refuse_all(struct channel *channel, uint32_t id, int code)
 
 	body.text = code == E_NOMEM ? SPAN_LIT("451 4.3.0 out of memory") : SPAN_LIT("554 5.5.4 the message's recipients are malformed");
 
-	if (ipc_conn_send(channel->conn, &ipc_relay_result, id, &body, -1) != 0)
-		channel->failed = true;
+	channel_send(channel, &ipc_relay_result, id, &body);
 	return 0;
 }
 
@@ -126,8 +125,10 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *mess
 		reports_mailed(channel->relay, message->id, ((const struct relay_mailed *)(const void *)message->body)->code);
 		return 0;
 	}
-	if (message->type == &ipc_relay_plan)
-		return plan_begin(channel->relay, channel, message->id, (const void *)message->body);
+	if (message->type == &ipc_relay_plan) {
+		plan_begin(channel->relay, channel, message->id, (const void *)message->body);
+		return 0;
+	}
 	cancel(channel, message->id);
 	return 0;
 }

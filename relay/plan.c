@@ -102,20 +102,30 @@ static void tell_way(struct job *job)
 	step(job, "login", NULL, text);
 }
 
-int plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const struct relay_plan *ask)
+static struct job *make_job(struct relay *relay, struct channel *channel)
 {
 	struct job *job = job_new(relay, &owner, channel);
+
+	if (job == NULL)
+		return NULL;
+	job->recipients = pool_new_object(job->pool, struct smtp_client_recipient);
+	if (job->recipients != NULL)
+		return job;
+	job_free(job);
+	return NULL;
+}
+
+void plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const struct relay_plan *ask)
+{
+	struct job *job = make_job(relay, channel);
 	struct err err = {0};
 	int r;
 
-	if (job == NULL)
-		return E_NOMEM;
-	job->id = id;
-	job->recipients = pool_new_object(job->pool, struct smtp_client_recipient);
-	if (job->recipients == NULL) {
-		job_free(job);
-		return E_NOMEM;
+	if (job == NULL) {
+		channel_send(channel, &ipc_relay_planned, id, &(struct relay_planned){.code = E_NOMEM, .text = SPAN_LIT("451 4.3.0 out of memory")});
+		return;
 	}
+	job->id = id;
 	/* For the policy: it is no notification. */
 	job->message = (struct smtp_client_message){.probe = true, .sender = SPAN_LIT("somebody"), .recipients = job->recipients, .recipient_count = 1};
 	r = settings_way(relay, job->pool, ask->transport, ask->sender, &job->way, &err);
@@ -127,5 +137,4 @@ int plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const 
 		tell_way(job);
 		job_start(job);
 	}
-	return 0;
 }

@@ -237,8 +237,8 @@ int attempt_decide(struct job *job, struct err *err);
 
 /* ---- plan.c ---- */
 struct relay_plan;
-/* E_NOMEM: it has not begun. */
-int plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const struct relay_plan *ask);
+/* The answer comes by the channel, whatever becomes of it. */
+void plan_begin(struct relay *relay, struct channel *channel, uint32_t id, const struct relay_plan *ask);
 
 /* ---- convert.c ---- */
 /* The content will be that for a server that takes 7 bits. E_CONTENT: it cannot; E_BUSY, E_NOMEM, E_IO, E_CORRUPT. */
