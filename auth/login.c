@@ -283,13 +283,11 @@ static struct system_login ask_of(const struct login *login, bool proved)
 /* Who logs in before any mail has come has a mailbox from now on. */
 static int have_account(struct login *login)
 {
-	struct err err = {0};
-
 	if (login->found)
 		return 0;
 	if (!login->user_known)
 		return E_AUTHFAILED;
-	return system_account_make(login->auth, span_str(login->attempt.user), &login->machine_user, &login->account, &err);
+	return system_account_make(login->auth, span_str(login->attempt.user), &login->machine_user, &login->account);
 }
 
 void login_settle(struct login *login, int code, const char *reason)

@@ -4,6 +4,7 @@
 #include "alias/set.h"
 #include "auth/auth.h"
 #include "auth/defence.h"
+#include "auth/directory_private.h"
 #include "auth/system.h"
 #include "base/clock.h"
 
@@ -334,6 +335,23 @@ static void aliases_that_cannot_be_read_keep_users_waiting(void **state)
 	leads_to(w, "boss@virtual.example", "boss@virtual.example");
 }
 
+/* The first mail of users comes until the directory is full. What is there goes on. */
+static void an_account_that_cannot_be_written(void **state)
+{
+	struct world *w = *state;
+	struct recipient found;
+	char address[64];
+	int r = 0;
+
+	assert_int_equal(mdb_env_set_mapsize(w->auth.directory->env, 1), 0); /* as small as it can be */
+	for (int i = 0; i < 1000 && r == 0; i++) {
+		snprintf(address, sizeof(address), "u%d@machine.example", i);
+		r = lookup(w, address, &found);
+	}
+	assert_int_equal(r, E_NOSPACE);
+	leads_to(w, "u0@machine.example", "u0@machine.example");
+}
+
 /* However many names are asked for, so many are kept. */
 static void names_without_end(void **state)
 {
@@ -444,6 +462,7 @@ int main(void)
 	    cmocka_unit_test_setup(aliases_stand_between_accounts_and_users, begin),
 	    cmocka_unit_test_setup(programs_and_users_are_given_together, begin),
 	    cmocka_unit_test_setup(aliases_that_cannot_be_read_keep_users_waiting, begin),
+	    cmocka_unit_test_setup(an_account_that_cannot_be_written, begin),
 	    cmocka_unit_test_setup(names_without_end, begin),
 	    cmocka_unit_test_setup(how_long_the_look_for_a_user_took_is_not_seen, begin_logins),
 	    cmocka_unit_test_setup(who_is_refused_anyway_is_not_looked_for, begin_logins),
