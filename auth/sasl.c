@@ -348,7 +348,7 @@ void auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struc
 
 	if (x == NULL)
 		answer_busy(conn, id);
-	else if (x->vouched)
+	else if (x->vouched || x->check != NULL)
 		return; /* nothing was asked */
 	else if (x->refused)
 		finish(x, E_AUTHFAILED, "token"); /* whatever it says (RFC 7628 section 3.2.3) */
