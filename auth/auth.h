@@ -213,6 +213,8 @@ int login_find(struct login *login);
 const char *login_why_not(const struct login *login);
 /* The SCRAM keys of the account, or such as nobody's password has. */
 int login_keys(struct login *login, size_t size, struct scram_keys *out);
+/* A proof was made with these keys: do they still hold? E_AUTHFAILED: the account has others since, or is gone. Whether it is disabled is read anew. */
+int login_keys_hold(struct login *login, size_t size);
 /* Another name for the same account? */
 bool login_is_user(const struct login *login, struct span name);
 

@@ -53,7 +53,9 @@ void request_done(struct request *q, int code, const struct err *err, const char
 
 void request_listed(struct request *q, int code, const char *none)
 {
-	if (code != 0)
+	if (code == E_CORRUPT)
+		control_reply_done(q->reply, EX_DATAERR, "records are damaged: not all is here");
+	else if (code != 0)
 		control_reply_done(q->reply, request_exit(code), "not all could be read: %s", err_text(code));
 	else
 		control_reply_done(q->reply, EX_OK, "%s", q->rows > 0 ? "" : none);
@@ -436,7 +438,7 @@ void auth_control(void *arg, struct control_reply *reply, const struct span *arg
 	else if (span_eq(args[0], span_str(q.kind = "auth")) && span_eq(args[1], SPAN_LIT("failures")))
 		control_failures(&q);
 	else if (span_eq(args[1], SPAN_LIT("export")))
-		directory_export(q.auth, reply);
+		directory_export(&q);
 	else if (span_eq(args[1], SPAN_LIT("import")))
 		directory_import(q.auth, reply, input, has_flag(&q, "--replace"), has_flag(&q, "--all"));
 	else

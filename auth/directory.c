@@ -341,12 +341,14 @@ int directory_secret(struct directory *d, unsigned char out[DIRECTORY_SECRET], s
 
 /* ---- walks ---- */
 
+/* What cannot be read is left out, which is said at the end. */
 static int walk(struct directory *d, MDB_dbi dbi, int (*fn)(void *arg, MDB_val key, MDB_val value), void *arg)
 {
+	bool damaged = false;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	MDB_val k, v;
-	int r = 0;
+	int r = 0, next;
 
 	if (directory_read_begin(d, &txn) != 0)
 		return E_IO;
@@ -354,12 +356,15 @@ static int walk(struct directory *d, MDB_dbi dbi, int (*fn)(void *arg, MDB_val k
 		directory_read_end(d, txn);
 		return E_IO;
 	}
-	while (r == 0 && mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0)
-		if (auth_record_check(k, &v))
-			r = fn(arg, k, v);
+	while (r == 0 && (next = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) != MDB_NOTFOUND) {
+		r = next == 0 && auth_record_check(k, &v) ? fn(arg, k, v) : E_CORRUPT;
+		damaged |= r == E_CORRUPT;
+		if (next == 0 && r == E_CORRUPT)
+			r = 0;
+	}
 	mdb_cursor_close(cursor);
 	directory_read_end(d, txn);
-	return r;
+	return r == 0 && damaged ? E_CORRUPT : r;
 }
 
 struct account_walk {
@@ -374,7 +379,7 @@ static int walk_account(void *arg, MDB_val key, MDB_val value)
 
 	if (auth_record_is_state(key))
 		return 0;
-	return decode_account(value, &account) == 0 ? w->fn(w->arg, &account) : 0;
+	return decode_account(value, &account) == 0 ? w->fn(w->arg, &account) : E_CORRUPT;
 }
 
 int directory_account_each(struct directory *d, int (*fn)(void *arg, const struct account *account), void *arg)

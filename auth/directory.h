@@ -73,6 +73,7 @@ int directory_account_put(struct directory *d, const struct account *account, st
 /* Only these, of an account that may have been changed meanwhile. before: the hash that it must still have, or NULL. E_NOTFOUND. */
 int directory_credentials_put(struct directory *d, uint64_t id, const char *before, const struct credentials *credentials, struct err *err);
 int directory_account_remove(struct directory *d, struct span address, struct err *err);
+/* Here and below: fn ends it with anything but 0, which is returned. E_CORRUPT: what is damaged was left out. */
 int directory_account_each(struct directory *d, int (*fn)(void *arg, const struct account *account), void *arg);
 /* The account with the lowest id: where postmaster leads when nothing else takes it. */
 int directory_account_first(struct directory *d, struct account *out);
@@ -105,7 +106,7 @@ int directory_app_put(struct directory *d, uint64_t account, const struct app_pa
 /* E_NOTFOUND. */
 int directory_app_get(struct directory *d, uint64_t account, struct span label, struct app_password *out);
 int directory_app_remove(struct directory *d, uint64_t account, struct span label, struct err *err);
-/* By label. fn ends it with anything but 0, which is returned. */
+/* By label; as directory_account_each(). */
 int directory_app_each(struct directory *d, uint64_t account, int (*fn)(void *arg, const struct app_password *app), void *arg);
 
 /* ---- places: keyed hashes of the addresses that an account last logged in from ---- */

@@ -76,6 +76,7 @@ static int step(MDB_cursor *cursor, uint64_t account, bool first, MDB_val *key, 
 int directory_app_each(struct directory *d, uint64_t account, int (*fn)(void *arg, const struct app_password *app), void *arg)
 {
 	struct app_password app;
+	bool damaged = false;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	MDB_val k, v;
@@ -92,9 +93,11 @@ int directory_app_each(struct directory *d, uint64_t account, int (*fn)(void *ar
 	for (bool first = true; r == 0 && step(cursor, account, first, &k, &v) == 0; first = false)
 		if (auth_record_check(k, &v) && decode(k, v, &app) == 0)
 			r = fn(arg, &app);
+		else
+			damaged = true;
 	mdb_cursor_close(cursor);
 	directory_read_end(d, txn);
-	return r;
+	return r == 0 && damaged ? E_CORRUPT : r;
 }
 
 static int count_one(void *arg, const struct app_password *app)

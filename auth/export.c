@@ -89,23 +89,37 @@ static int export_domain(void *arg, struct span name)
 	return 0;
 }
 
-void directory_export(struct auth *auth, struct control_reply *reply)
+static int first_of(int before, int now)
 {
-	struct export_apps apps = {.directory = auth->directory};
+	return before != 0 ? before : now;
+}
+
+/* All that can be read; not 0: it is not all. */
+static int export_all(struct directory *d, struct buf *out)
+{
+	struct export_apps apps = {.directory = d, .out = out};
+	int r;
+
+	buf_add_str(out, "# mailwain directory 1\n");
+	r = directory_domain_each(d, export_domain, out);
+	r = first_of(r, directory_account_each(d, export_account, out));
+	r = first_of(r, directory_account_each(d, export_apps, &apps));
+	r = first_of(r, directory_alias_each(d, export_alias, out));
+	return r == 0 && directory_is_damaged(d) ? E_CORRUPT : r;
+}
+
+void directory_export(struct request *q)
+{
 	struct buf out;
+	int r;
 
 	buf_init(&out, CONTROL_INPUT_MAX);
-	apps.out = &out;
-	buf_add_str(&out, "# mailwain directory 1\n");
-	directory_domain_each(auth->directory, export_domain, &out);
-	directory_account_each(auth->directory, export_account, &out);
-	directory_account_each(auth->directory, export_apps, &apps);
-	directory_alias_each(auth->directory, export_alias, &out);
-	control_reply_text(reply, buf_span(&out));
+	r = export_all(q->auth->directory, &out);
+	control_reply_text(q->reply, buf_span(&out));
 	if (buf_failed(&out))
-		control_reply_done(reply, EX_SOFTWARE, "the directory is larger than %d bytes", CONTROL_INPUT_MAX);
+		control_reply_done(q->reply, EX_SOFTWARE, "the directory is larger than %d bytes", CONTROL_INPUT_MAX);
 	else
-		control_reply_done(reply, EX_OK, "%s", "");
+		request_listed(q, r, "");
 	buf_fini(&out);
 }
 

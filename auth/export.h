@@ -9,9 +9,10 @@
 #ifndef MW_AUTH_EXPORT_H
 #define MW_AUTH_EXPORT_H
 
-#include "auth/auth.h"
+#include "auth/request.h"
 
-void directory_export(struct auth *auth, struct control_reply *reply);
+/* All that can be read; EX_DATAERR: something is damaged, and left out. */
+void directory_export(struct request *q);
 /* All or nothing. replace: what the text does not name is removed; all: even when that is every account. */
 void directory_import(struct auth *auth, struct control_reply *reply, struct span text, bool replace, bool all);
 

@@ -280,16 +280,20 @@ static struct system_login ask_of(const struct login *login, bool proved)
 	    .proved = proved};
 }
 
-/* Who logs in before any mail has come has a mailbox from now on. */
+/* Who logs in before any mail has come has a mailbox from now on. While PAM was asked, mail or another log-in may have made it. */
 static int have_account(struct login *login)
 {
-	struct err err = {0};
+	int r = login_find(login);
 
+	if (r != 0)
+		return r;
+	if (!login->system) /* the name is an alias's since, or an account's of the directory's own */
+		return E_AUTHFAILED;
 	if (login->found)
 		return 0;
 	if (!login->user_known)
 		return E_AUTHFAILED;
-	return system_account_make(login->auth, span_str(login->attempt.user), &login->machine_user, &login->account, &err);
+	return system_account_make(login->auth, span_str(login->attempt.user), &login->machine_user, &login->account);
 }
 
 void login_settle(struct login *login, int code, const char *reason)

@@ -72,19 +72,37 @@ const char *login_why_not(const struct login *login)
 
 /* ---- by a proof ---- */
 
+static const char *keys_of(const struct account *account, size_t size)
+{
+	return size == 20 ? account->credentials.scram_sha_1 : account->credentials.scram_sha_256;
+}
+
 int login_keys(struct login *login, size_t size, struct scram_keys *out)
 {
-	const struct credentials *have = &login->account.credentials;
 	int r = login_find(login);
 
 	if (r != 0)
 		return r;
-	r = login->known ? scram_parse(span_str(size == 20 ? have->scram_sha_1 : have->scram_sha_256), out) : E_SYNTAX;
+	r = login->known ? scram_parse(span_str(keys_of(&login->account, size)), out) : E_SYNTAX;
 	if (r == E_NOMEM)
 		return r;
 	if (r != 0)
 		scram_make_up(size, login->auth->secret, span_str(login->attempt.user), out); /* canonical: as an account has one salt for all spellings */
 	return 0;
+}
+
+/* The client says when the exchange goes on: meanwhile the account may have been taken from who knows the old password. */
+int login_keys_hold(struct login *login, size_t size)
+{
+	struct account now;
+	int r = directory_account_by_id(login->auth->directory, login->account.id, &now);
+
+	if (r == 0 && strcmp(keys_of(&now, size), keys_of(&login->account, size)) != 0)
+		r = E_NOTFOUND;
+	if (r == 0)
+		login->account = now;
+	explicit_bzero(&now, sizeof(now));
+	return r == E_NOTFOUND ? E_AUTHFAILED : r;
 }
 
 bool login_may_prove(struct login *login)

@@ -99,7 +99,7 @@ static int find_user(struct search *s, struct span address, struct found *f)
 	}
 	if (f->kind == DIRECTORY_ACCOUNT)
 		return 0;
-	r = system_account_make(s->auth, address, &user, &f->account, NULL);
+	r = system_account_make(s->auth, address, &user, &f->account);
 	if (r == 0)
 		f->kind = DIRECTORY_ACCOUNT;
 	return r;

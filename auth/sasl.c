@@ -263,6 +263,7 @@ static void go_on(struct exchange *x, enum sasl_step step)
 static void take_proof(struct exchange *x, struct span response)
 {
 	enum sasl_step step;
+	int r;
 
 	if (!x->proved && !login_may_prove(x->login)) {
 		x->login = NULL; /* answered */
@@ -270,6 +271,11 @@ static void take_proof(struct exchange *x, struct span response)
 		return;
 	}
 	step = sasl_respond(x->sasl, response);
+	r = step == SASL_CHALLENGE || step == SASL_DONE ? login_keys_hold(x->login, scram_size(x->mechanism)) : 0;
+	if (r != 0) {
+		finish(x, r, r == E_AUTHFAILED ? "proof" : err_text(r));
+		return;
+	}
 	if (!x->proved && step == SASL_CHALLENGE) {
 		x->proved = true;
 		login_is_right(x->login);
@@ -342,7 +348,7 @@ void auth_sasl_next(struct auth *auth, struct ipc_conn *conn, uint32_t id, struc
 
 	if (x == NULL)
 		answer_busy(conn, id);
-	else if (x->vouched)
+	else if (x->vouched || x->check != NULL)
 		return; /* nothing was asked */
 	else if (x->refused)
 		finish(x, E_AUTHFAILED, "token"); /* whatever it says (RFC 7628 section 3.2.3) */

@@ -351,9 +351,10 @@ void system_connect(struct system_users *users, int fd)
 
 /* ---- accounts ---- */
 
-int system_account_make(struct auth *auth, struct span address, const struct system_user *user, struct account *out, struct err *err)
+int system_account_make(struct auth *auth, struct span address, const struct system_user *user, struct account *out)
 {
 	char name[sizeof(user->name)];
+	struct err err = {0};
 	size_t len = 0;
 	int r;
 
@@ -364,9 +365,9 @@ int system_account_make(struct auth *auth, struct span address, const struct sys
 		if ((unsigned char)user->name[i] >= ' ' && user->name[i] != 0x7f)
 			name[len++] = user->name[i];
 	account_set_name(out, span_of(name, len));
-	r = directory_account_add(auth->directory, out, err);
+	r = directory_account_add(auth->directory, out, &err);
 	if (r != 0)
-		log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(err));
+		log_event(EV_auth_directory_error, daemon_log(auth->daemon), F_ERR(&err));
 	else
 		log_event(EV_auth_directory_changed, daemon_log(auth->daemon), F_STR("kind", "account"), F_STR("change", "system-user"),
 		    F_STR("object", out->address));

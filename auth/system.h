@@ -52,10 +52,10 @@ bool system_is_remembered(struct system_users *users, struct span name);
 int system_wait(struct system_users *users, void (*fn)(void *arg), void *arg);
 
 /*
- * The account of a user who has none: its first mail has come, or it has logged in. log-event included. As directory_account_add;
- * address: canonical.
+ * The account of a user who has none: its first mail has come, or it has logged in. What comes of it is in the log. As
+ * directory_account_add; address: canonical.
  */
-int system_account_make(struct auth *auth, struct span address, const struct system_user *user, struct account *out, struct err *err);
+int system_account_make(struct auth *auth, struct span address, const struct system_user *user, struct account *out);
 
 /* What PAM needs to know of a login; borrowed. proved: only whether the user may come in is asked. */
 struct system_login {

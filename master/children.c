@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "master/sink.h"
 #include "net/ipc_conn.h"
+#include "proc/handover.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -22,6 +23,11 @@ enum {
 	CHILD_BACKOFF_MAX = 60,	/* seconds */
 	CHILD_RELINKS_MAX = 60, /* of one process: each is a descriptor at the service */
 };
+
+/* A daemon that is started again is handed all at once what the others came by one after the other. */
+_Static_assert((int)HANDED_PEERS >= (int)CHILDREN_MAX, "a daemon takes a connection with each other one");
+_Static_assert((int)HANDED_FILES >= (int)MASTER_FILES, "a daemon takes all files there may be");
+_Static_assert((int)HANDED_LISTENERS >= (int)MASTER_LISTENERS, "a daemon takes all listeners there may be");
 
 const struct child_kind child_kinds[] = {
     {.name = "keys", .stop = STOP_SERVICES, .files = FILE_CERTIFICATE | FILE_KEY, .workers = CONF_COUNT},

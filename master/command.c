@@ -6,11 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <time.h>
@@ -204,29 +205,41 @@ static int command_start(const struct instance *instance, const struct options *
 	return r;
 }
 
-/* Master holds a lock as long as it runs: waiting for the lock is waiting for its end. */
-static void wait_for_end(const struct instance *instance)
+/* The supervisor, to wait for its end; -1: it does not run. */
+static int open_master(const struct instance *instance)
 {
-	char path[4200];
-	int fd;
+	char path[4200], text[32] = "";
+	long pid = 0;
+	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/master.pid", instance->run);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	flock(fd, LOCK_EX);
-	close(fd);
+	f = fopen(path, "re");
+	if (f != NULL && fgets(text, sizeof(text), f) != NULL)
+		pid = strtol(text, NULL, 10);
+	if (f != NULL)
+		fclose(f);
+	return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+}
+
+static int command_stop(const struct instance *instance, const struct control_request_options *request)
+{
+	/* Before it is told to end: afterwards its number may be another's. */
+	struct pollfd master = {.fd = open_master(instance), .events = POLLIN};
+	int r = control_run(instance, "master", request);
+
+	if (r == EX_OK && master.fd >= 0)
+		poll(&master, 1, -1);
+	if (master.fd >= 0)
+		close(master.fd);
+	return r;
 }
 
 static int command_request(const struct instance *instance, const char *verb, const struct options *o)
 {
 	struct span args[1] = {span_str(verb)};
 	struct control_request_options request = {.args = args, .count = 1, .json = o->json};
-	int r = control_run(instance, "master", &request);
 
-	if (r == EX_OK && strcmp(verb, "stop") == 0)
-		wait_for_end(instance);
-	return r;
+	return strcmp(verb, "stop") == 0 ? command_stop(instance, &request) : control_run(instance, "master", &request);
 }
 
 int main(int argc, char **argv)

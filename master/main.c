@@ -6,13 +6,10 @@
 #include "base/log.h"
 #include "master/sink.h"
 
-#include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -222,49 +219,6 @@ static void warn_of_no_syslog(const struct master *master)
 				"start one, or write in %s: log file:PATH\n", master->instance.conf);
 }
 
-/* Whoever may write there could have us write elsewhere, or take the place of a control socket. */
-static int check_run_directory(const char *path, struct err *err)
-{
-	struct stat st;
-
-	if (lstat(path, &st) != 0)
-		return err_set_errno(err, errno, "run-directory %s", path);
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return err_set(err, E_DENIED, "run-directory %s: must be a directory of the user that starts the suite, into which nobody else may write",
-		    path);
-	return 0;
-}
-
-/* Two masters on one instance would be two writers of one spool. */
-static int take_pid_file(struct master *master, struct err *err)
-{
-	char path[4200], text[32] = "";
-	int fd, n, r;
-
-	if (mkdir(master->instance.run, 0755) != 0 && errno != EEXIST)
-		return err_set_errno(err, errno, "run-directory %s", master->instance.run);
-	r = check_run_directory(master->instance.run, err);
-	if (r != 0)
-		return r;
-	snprintf(path, sizeof(path), "%s/empty", master->instance.run);
-	if (mkdir(path, 0755) != 0 && errno != EEXIST)
-		return err_set_errno(err, errno, "%s", path);
-	snprintf(path, sizeof(path), "%s/master.pid", master->instance.run);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0)
-		return err_set_errno(err, errno, "%s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		n = (int)pread(fd, text, sizeof(text) - 1, 0);
-		text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
-		close(fd);
-		return err_set(err, E_BUSY, "already running as process %s (%s is locked)", text, path);
-	}
-	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n)
-		return err_set_errno(err, errno, "%s", path);
-	return 0; /* stays open, and with it the lock */
-}
-
 static void on_made(void *arg, const char *kind, const char *name)
 {
 	(void)arg;
@@ -292,7 +246,7 @@ static int add_signal(struct master *master, int number, event_callback_fn fn)
 
 static int master_setup(struct master *master, struct err *err)
 {
-	int r = take_pid_file(master, err);
+	int r = run_directory_take(&master->instance, err);
 
 	if (r != 0)
 		return r;

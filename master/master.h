@@ -132,6 +132,9 @@ void master_stop(struct master *master);
 /* A child became ready, failed or ended. */
 void master_child_changed(struct master *master, struct child *child);
 
+/* run_directory.c: makes it and writes the pid file. E_BUSY: another supervisor has this instance. */
+int run_directory_take(const struct instance *instance, struct err *err);
+
 /* listeners.c */
 int listeners_open(struct master *master, struct err *err);
 void listeners_close(struct master *master);

@@ -24,6 +24,7 @@ struct control_reply {
 	struct buf input;
 	uint32_t id;
 	enum { HEARING, ASKED, ANSWERED } state;
+	int lost; /* why a part of the answer could not be sent; 0: none */
 	void (*more)(void *arg); /* waits for the command to read */
 	void *more_arg;
 };
@@ -35,12 +36,20 @@ static void reply_free(struct control_reply *reply)
 	free(reply);
 }
 
+/* A command that has gone wants no more. */
+static void send_part(struct control_reply *reply, const struct ipc_type *type, const void *body)
+{
+	int r = reply->conn != NULL && reply->lost == 0 ? ipc_conn_send(reply->conn, type, reply->id, body, -1) : 0;
+
+	if (r != 0 && r != E_CLOSED)
+		reply->lost = r;
+}
+
 void control_reply_row(struct control_reply *reply, struct span json)
 {
 	struct control_row row = {.json = json};
 
-	if (reply->conn != NULL)
-		ipc_conn_send(reply->conn, &ipc_control_row, reply->id, &row, -1);
+	send_part(reply, &ipc_control_row, &row);
 }
 
 void control_reply_text(struct control_reply *reply, struct span text)
@@ -48,7 +57,7 @@ void control_reply_text(struct control_reply *reply, struct span text)
 	while (text.len > 0 && reply->conn != NULL) {
 		struct control_text piece = {.text = span_sub(text, 0, CONTROL_PIECE)};
 
-		ipc_conn_send(reply->conn, &ipc_control_text, reply->id, &piece, -1);
+		send_part(reply, &ipc_control_text, &piece);
 		text = span_from(text, CONTROL_PIECE);
 	}
 }
@@ -90,14 +99,18 @@ static bool is_failure(unsigned exit)
 
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
 {
-	struct control_done done = {.exit = exit};
+	struct control_done done;
 	char text[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	done.text = span_str(text);
+	if (reply->lost != 0 && exit == EX_OK) {
+		snprintf(text, sizeof(text), "the answer is not all here: %s", err_text(reply->lost));
+		exit = EX_TEMPFAIL;
+	}
+	done = (struct control_done){.exit = exit, .text = span_str(text)};
 	reply->more = NULL;
 	if (is_failure(exit))
 		log_event(EV_control_failed, NULL, F_STR("error", text));

@@ -39,7 +39,7 @@ void control_reply_text(struct control_reply *reply, struct span text);
 bool control_reply_has_room(struct control_reply *reply, void (*more)(void *arg), void *arg);
 /* The command has gone away: nobody reads the rest. */
 bool control_reply_is_gone(const struct control_reply *reply);
-/* Ends the reply; it is not valid afterwards. exit: sysexits(3). */
+/* Ends the reply; it is not valid afterwards. exit: sysexits(3); EX_OK becomes EX_TEMPFAIL when a row or text could not be sent. */
 void control_reply_done(struct control_reply *reply, unsigned exit, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -9,7 +9,7 @@ enum {
 	HANDED_FILES = 1024,
 	HANDED_LISTENERS = 128,
 	HANDED_SECRETS = 8,
-	HANDED_PEERS = 32, /* that come before the loop runs */
+	HANDED_PEERS = 64, /* that come before the loop runs: one for each other daemon there may be */
 };
 
 struct handed_listener {

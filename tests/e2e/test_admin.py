@@ -1,10 +1,12 @@
 """What an administrator sees: commands, their mistakes and their answers, the log."""
+import fcntl
 import json
 import os
 import pathlib
 import re
 import signal
 import socket
+import stat
 import subprocess
 import time
 
@@ -78,6 +80,23 @@ def refused(suite, code, *words, verb="start"):
 
 def test_a_second_start_is_told_by_whom_it_runs(suite):
     refused(suite, 73, "already running", str(suite.daemons()["master"]))
+
+
+def test_what_others_may_read_holds_up_neither_start_nor_stop(stopped):
+    """Whoever may read a file may lock it."""
+    stopped.start()
+    stopped.stop()
+    run = os.path.join(stopped.root, "run")
+    held = [open(os.path.join(run, name)) for name in os.listdir(run) if stat.S_ISREG(os.lstat(os.path.join(run, name)).st_mode)]
+    held = [f for f in held if os.fstat(f.fileno()).st_mode & (stat.S_IRGRP | stat.S_IROTH)]
+    assert held
+    for f in held:
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    stopped.start()
+    refused(stopped, 73, "already running", str(stopped.daemons()["master"]))
+    stopped.stop()
+    for f in held:
+        f.close()
 
 
 def test_a_start_that_fails_says_why_and_so_does_the_log(stopped):

@@ -116,6 +116,21 @@ def test_a_damaged_record_is_nobody(server):
     assert "auth_directory_error" in server.log() and "records are damaged" in server.log()
 
 
+@pytest.mark.parametrize("what", ["bob@example.com", "xn--bcher-kva.example", "sales@example.com", "of a phone"])
+def test_a_damaged_record_is_missed_in_what_is_listed(server, what):
+    """A backup that lacks it does not pass for one of all."""
+    server.mw("account", "app-password", "add", "alice@example.com", "--name", "of a phone")
+    server.stop()
+    flip(os.path.join(server.root, "data", "directory", "data.mdb"), what.encode())
+    server.start()
+    r = server.mw("directory", "export", check=False)
+    assert r.returncode == 65 and "not all is here" in r.stderr
+    assert "account alice@example.com id=" in r.stdout and what not in r.stdout
+    listing = {"bob@example.com": "account", "sales@example.com": "alias", "xn--bcher-kva.example": "domain"}.get(what)
+    r = server.mw(*([listing, "list"] if listing else ["account", "app-password", "list", "alice@example.com"]), check=False)
+    assert r.returncode == 65 and "not all is here" in r.stderr
+
+
 def test_a_directory_cut_short_or_of_garbage(server):
     """auth does not start, and says what to do; mail waits with the others."""
     server.stop()

@@ -392,6 +392,17 @@ def test_66_a_start_that_is_cut_short_is_begun_anew_at_once(fresh):
     assert time.monotonic() - start < 3
 
 
+def test_66_what_everybody_leans_on_comes_back(fresh):
+    """It is handed a connection with each of those who run, however many they are."""
+    suite = fresh(conf_lines=["imapd-workers 32"])
+    suite.add("alice")
+    pid = suite.daemons()["auth"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: suite.daemons()["auth"] not in (0, pid))
+    assert suite.rows("account", "show", "alice@example.com")
+    assert "daemon_failed" not in suite.log()
+
+
 def imapd_of(master, but):
     """As soon as there is one, long before it is ready."""
     for pid in re.findall(r"\d+", open("/proc/%d/task/%d/children" % (master, master)).read()):

@@ -1,5 +1,7 @@
 """Logins by every mechanism, with clients that are not ours; what is stored of a password."""
 import base64
+import hashlib
+import hmac
 import imaplib
 import os
 import re
@@ -153,6 +155,45 @@ def test_the_client_does_not_choose_how_often_is_hashed(suite, asked):
         changed = re.sub(r"(SCRAM-SHA-256\$)\d+:", r"\g<1>%s:" % count, text)
         assert changed != text and suite.mw("directory", "import", "-", input=changed + "\n", check=False).returncode != 0, count
     assert exported(suite, "counted@example.com") == text
+
+
+class Scram:
+    """An exchange by hand, so that something can happen within it."""
+
+    def __init__(self, suite, user):
+        self.c = suite.imap(login=False)
+        bare = "n=%s,r=abc" % user
+        self.c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,," + bare.encode()).decode())
+        self.said = bare + "," + base64.b64decode(self.c.line()[2:]).decode()
+
+    def proof(self):
+        """Sends it; what the server says."""
+        nonce, salt, count = re.search(r"(r=abc[^,]+),s=([^,]+),i=(\d+)$", self.said).groups()
+        key = hmac.digest(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), base64.b64decode(salt), int(count)), b"Client Key", "sha256")
+        signature = hmac.digest(hashlib.sha256(key).digest(), ("%s,c=biws,%s" % (self.said, nonce)).encode(), "sha256")
+        proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature))).decode()
+        return self.say(("c=biws,%s,p=%s" % (nonce, proof)).encode())
+
+    def say(self, text):
+        self.c.send(base64.b64encode(text) + b"\r\n")
+        return self.c.line()
+
+
+@pytest.mark.parametrize("change", ["", "passwd --password-stdin", "disable", "remove"])
+@pytest.mark.parametrize("when", ["before the proof", "behind it"])
+def test_what_is_taken_from_a_client_within_an_exchange(suite, change, when):
+    """It chooses when the exchange goes on; what it began with does not hold."""
+    address = "within-%s-%s@example.com" % (change[:6] or "none", when[:6])
+    suite.add_cheap(address.split("@")[0])
+    exchange = Scram(suite, address)
+    answer = exchange.proof() if when == "behind it" else None
+    if change:
+        verb, *options = change.split()
+        suite.mw("account", verb, address, *options, input="another horse\n")
+    answer = answer or exchange.proof()
+    if answer.startswith(b"+ "):  # the server's own proof
+        answer = exchange.say(b"")
+    assert answer.startswith(b"a NO [AUTHENTICATIONFAILED]" if change else b"a OK"), answer
 
 
 PASSWORDS = {

@@ -4,6 +4,8 @@
 #include "alias/set.h"
 #include "auth/auth.h"
 #include "auth/defence.h"
+#include "auth/directory_private.h"
+#include "auth/marks.h"
 #include "auth/system.h"
 #include "base/clock.h"
 
@@ -23,6 +25,7 @@ struct world {
 	bool silent;
 	unsigned finds_ms; /* what each find takes */
 	int code; /* of all finds, unless 0 */
+	bool right; /* every password is */
 };
 
 static bool is_user(struct span name, uint32_t *uid)
@@ -33,12 +36,12 @@ static bool is_user(struct span name, uint32_t *uid)
 
 static int on_find(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
-	static const struct pam_login_answer wrong = {.code = E_NOTFOUND, .spent_us = 1000};
 	struct world *w = arg;
+	struct pam_login_answer answer = {.code = w->right ? 0 : E_NOTFOUND, .spent_us = 1000};
 	struct pam_found found = {.code = w->code, .name = SPAN_LIT(" Full\tName "), .stamp = SPAN_LIT("0123456789abcdef")};
 
 	if (m->type == &ipc_pam_login)
-		return ipc_conn_send(conn, &ipc_pam_login_answer, m->id, &wrong, -1);
+		return ipc_conn_send(conn, &ipc_pam_login_answer, m->id, &answer, -1);
 	assert_ptr_equal(m->type, &ipc_pam_find);
 	w->asked++;
 	if (w->silent)
@@ -334,6 +337,23 @@ static void aliases_that_cannot_be_read_keep_users_waiting(void **state)
 	leads_to(w, "boss@virtual.example", "boss@virtual.example");
 }
 
+/* The first mail of users comes until the directory is full. What is there goes on. */
+static void an_account_that_cannot_be_written(void **state)
+{
+	struct world *w = *state;
+	struct recipient found;
+	char address[64];
+	int r = 0;
+
+	assert_int_equal(mdb_env_set_mapsize(w->auth.directory->env, 1), 0); /* as small as it can be */
+	for (int i = 0; i < 1000 && r == 0; i++) {
+		snprintf(address, sizeof(address), "u%d@machine.example", i);
+		r = lookup(w, address, &found);
+	}
+	assert_int_equal(r, E_NOSPACE);
+	leads_to(w, "u0@machine.example", "u0@machine.example");
+}
+
 /* However many names are asked for, so many are kept. */
 static void names_without_end(void **state)
 {
@@ -363,29 +383,41 @@ static void names_without_end(void **state)
 
 /* ---- log-ins ---- */
 
-struct refusal {
+struct told {
+	bool answered;
 	int code;
+	uint64_t account;
 	int64_t at_ms;
 };
 
-static void on_refused(void *arg, int code, struct span text, const struct account *account)
+static void on_answered(void *arg, int code, struct span text, const struct account *account)
 {
 	(void)text;
-	(void)account;
-	*(struct refusal *)arg = (struct refusal){code, clock_monotonic_ms()};
+	*(struct told *)arg = (struct told){true, code, account != NULL ? account->id : 0, clock_monotonic_ms()};
 }
 
-static struct refusal guess(struct world *w, const char *user)
+static void begin_login(struct world *w, const char *user, struct told *told)
 {
-	struct refusal told = {0};
-	struct login_ask ask = {.service = SPAN_LIT("imap"), .user = span_str(user), .remote = SPAN_LIT("192.0.2.1"), .answered = on_refused, .arg = &told};
+	struct login_ask ask = {.service = SPAN_LIT("imap"), .user = span_str(user), .remote = SPAN_LIT("192.0.2.1"), .answered = on_answered, .arg = told};
 	struct login *login = login_new(&w->auth, NULL, 0, &ask);
-	int64_t begun_ms = clock_monotonic_ms();
 
 	assert_non_null(login);
 	login_by_password(login, SPAN_LIT("guess"));
-	while (told.code == 0)
+}
+
+static void await(const struct told *told)
+{
+	while (!told->answered)
 		event_base_loop(base, EVLOOP_ONCE);
+}
+
+static struct told guess(struct world *w, const char *user)
+{
+	int64_t begun_ms = clock_monotonic_ms();
+	struct told told = {0};
+
+	begin_login(w, user, &told);
+	await(&told);
 	told.at_ms -= begun_ms;
 	return told;
 }
@@ -400,14 +432,15 @@ static int begin_logins(void **state)
 		return -1;
 	w = *state;
 	w->auth.defence = defence_new(secret);
-	return w->auth.defence != NULL ? password_pool_new(&w->auth, &w->auth.passwords, &err) : -1;
+	w->auth.marks = marks_new(&w->auth);
+	return w->auth.defence != NULL && w->auth.marks != NULL ? password_pool_new(&w->auth, &w->auth.passwords, &err) : -1;
 }
 
 /* A user is remembered for longer than that there is none; and NSS may take what it takes. */
 static void how_long_the_look_for_a_user_took_is_not_seen(void **state)
 {
 	struct world *w = *state;
-	struct refusal told;
+	struct told told;
 
 	w->finds_ms = 300;
 	told = guess(w, "no-one@machine.example");
@@ -432,6 +465,22 @@ static void who_is_refused_anyway_is_not_looked_for(void **state)
 	assert_int_equal(w->asked, 0);
 }
 
+/* A mail program opens several connections at once. */
+static void the_first_log_ins_of_a_user(void **state)
+{
+	struct world *w = *state;
+	struct told first = {0}, second = {0};
+
+	w->right = true;
+	begin_login(w, "anna@machine.example", &first);
+	begin_login(w, "anna@machine.example", &second);
+	await(&first);
+	await(&second);
+	assert_int_equal(first.code, 0);
+	assert_int_equal(second.code, 0);
+	assert_true(first.account != 0 && first.account == second.account);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,9 +493,11 @@ int main(void)
 	    cmocka_unit_test_setup(aliases_stand_between_accounts_and_users, begin),
 	    cmocka_unit_test_setup(programs_and_users_are_given_together, begin),
 	    cmocka_unit_test_setup(aliases_that_cannot_be_read_keep_users_waiting, begin),
+	    cmocka_unit_test_setup(an_account_that_cannot_be_written, begin),
 	    cmocka_unit_test_setup(names_without_end, begin),
 	    cmocka_unit_test_setup(how_long_the_look_for_a_user_took_is_not_seen, begin_logins),
 	    cmocka_unit_test_setup(who_is_refused_anyway_is_not_looked_for, begin_logins),
+	    cmocka_unit_test_setup(the_first_log_ins_of_a_user, begin_logins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

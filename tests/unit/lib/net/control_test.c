@@ -31,6 +31,7 @@ static struct seen {
 	char input[4096], secret[256];
 	struct control_reply *reply; /* to be answered later */
 	bool later;
+	bool too_much; /* it answers a row that no message takes */
 } seen;
 
 static void handle(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input, struct span secret)
@@ -46,6 +47,11 @@ static void handle(void *arg, struct control_reply *reply, const struct span *ar
 	seen.reply = reply;
 	if (seen.later)
 		return;
+	if (seen.too_much) {
+		control_reply_row(reply, span_of(buffer, sizeof(buffer)));
+		control_reply_done(reply, EX_OK, "%s", "");
+		return;
+	}
 	control_reply_row(reply, SPAN_LIT("{\"a\":1}"));
 	control_reply_text(reply, SPAN_LIT("text"));
 	control_reply_done(reply, EX_DATAERR, "%s %d", "no", 7);
@@ -134,6 +140,15 @@ static void a_request_is_answered(void **state)
 	assert_span_equal(((const struct control_text *)(const void *)m.body)->text, "text");
 	assert_done(EX_DATAERR, "no 7");
 	assert_null(next(&m));
+}
+
+static void what_could_not_be_answered_is_missed(void **state)
+{
+	(void)state;
+	seen.too_much = true;
+	ask(SPAN_LIT("noun\0"), "");
+	turns();
+	assert_done(EX_TEMPFAIL, "the answer is not all here: too big");
 }
 
 static void arguments_have_their_bounds(void **state)
@@ -280,7 +295,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_request_is_answered, setup, teardown),
-	    cmocka_unit_test_setup_teardown(arguments_have_their_bounds, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_could_not_be_answered_is_missed, setup, teardown),
+    cmocka_unit_test_setup_teardown(arguments_have_their_bounds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(an_input_comes_before_the_request, setup, teardown),
 	    cmocka_unit_test_setup_teardown(an_answer_may_come_later, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_command_that_does_not_wait, setup, teardown),
