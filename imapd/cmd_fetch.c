@@ -29,8 +29,11 @@ static int txn_begin(struct fetching *f, struct err *err)
 	if (f->txn != NULL)
 		return 0;
 	r = store_begin(f->s->store, false, &f->txn, err);
-	if (r == 0)
-		r = store_mailbox_by_id(f->txn, f->s->view.mailbox, &f->mailbox, err);
+	if (r != 0)
+		return r;
+	r = store_mailbox_by_id(f->txn, f->s->view.mailbox, &f->mailbox, err);
+	if (r != 0)
+		store_abort(&f->txn);
 	return r;
 }
 
@@ -148,10 +151,10 @@ static int keep_facts(struct fetching *f, struct store_facts *facts, struct err 
 static int get_ready(struct fetching *f, const struct store_message *m, struct store_facts *facts, struct err *err)
 {
 	bool by_header = f->headers_only && m->size > MESSAGE_READ_MAX;
-	int r = txn_begin(f, err);
+	int r = 0;
 
 	message_bytes_close(&f->bytes);
-	if (r == 0 && f->fetch->needs_file && !by_header)
+	if (f->fetch->needs_file && !by_header)
 		r = message_bytes_open(f->s, m, &f->bytes, err);
 	if (r == 0 && f->fetch->needs_facts)
 		r = message_facts(f->s, f->txn, m, &f->bytes, facts, err);
@@ -192,10 +195,14 @@ static int fetch_message(struct fetching *f, struct store_message *m, struct err
 {
 	uint32_t sequence = view_sequence(&f->s->view, m->uid);
 	struct store_facts facts = {0};
-	int r = sequence != 0 ? get_ready(f, m, &facts, err) : 0;
+	int r;
 
 	if (sequence == 0)
 		return 0;
+	r = txn_begin(f, err);
+	if (r != 0)
+		return r; /* of all of them: the mailbox may be gone */
+	r = get_ready(f, m, &facts, err);
 	if (r == E_CORRUPT || r == E_NOTFOUND || r == E_IO) {
 		if (f->failed != E_CORRUPT)
 			f->failed = r == E_NOTFOUND ? E_CORRUPT : r; /* this one cannot be read; the others can */

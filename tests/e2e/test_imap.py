@@ -1,5 +1,6 @@
 """The IMAP session against RFC 3501 and the extensions it announces."""
 import re
+import select
 import time
 
 import pytest
@@ -368,6 +369,21 @@ def test_deleting_a_selected_mailbox_with_new_mail(suite, account, imap):
     selected_with_new_mail(imap)
     suite.imap(account).ok("DELETE gone")
     assert imap.run("NOOP")[0] == [b"* BYE The selected mailbox was deleted"]
+
+
+def test_deleting_a_mailbox_that_is_being_fetched(suite, account, imap):
+    imap.ok("CREATE gone")
+    large = 12 * 1024 * 1024
+    imap.append("gone", "Subject: x\r\n\r\n" + ("y" * 78 + "\r\n") * (large // 80), "work")
+    for _ in range(2):
+        imap.append("gone", crlf(PLAIN), "work play")
+    imap.ok("SELECT gone")
+    tag = imap.begin("FETCH 1:3 (FLAGS BODY.PEEK[])")
+    select.select([imap.sock], [], [], 10)  # it is at the first one, and waits for its client
+    suite.imap(account).ok("DELETE gone")
+    untagged, tagged = imap.end(tag)
+    assert [line[:16] for line in untagged] == [b"* 1 FETCH (FLAGS", b"* BYE The select"]
+    assert tagged.startswith(b"NO [NONEXISTENT]")
 
 
 def test_pipelined(filled):
