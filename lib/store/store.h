@@ -216,7 +216,7 @@ struct store_copied {
 	size_t count;
 };
 
-/* Copies (or moves: one step, nothing ever in neither box) to another mailbox. E_OVERQUOTA on copy. */
+/* Copies (or moves: one step, nothing ever in neither box) to another mailbox. E_OVERQUOTA on copy. Keywords for which the other mailbox has no place are left out. */
 int store_copy(struct store_txn *txn, uint32_t from, uint32_t to, const uint32_t *uids, size_t count,
     bool move, struct pool *pool, struct store_copied *out, struct err *err);
 
