@@ -79,7 +79,7 @@ struct store_message {
 struct store_facts {
 	uint32_t header_size; /* with the empty line */
 	uint64_t header_sum;  /* checksum of the header */
-	int64_t sent;	      /* Date header, seconds since 1970; arrival when there is none */
+	int64_t sent;	      /* what the clock of the Date header showed, as if that were UTC, seconds since 1970; arrival when there is none */
 	struct span envelope;	   /* "(date subject ...)" */
 	struct span body;	   /* BODY */
 	struct span bodystructure; /* BODYSTRUCTURE */

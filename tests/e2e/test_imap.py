@@ -13,7 +13,7 @@ PLAIN = (
 )
 MULTI = (
     "From: ann@remote.test\nTo: alice@example.com, \"Smith, J.\" <j@remote.test>\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?= =?iso-8859-1?Q?_aus_K=F6ln?=\n"
-    "Date: Tue, 3 Mar 2026 10:11:12 +0000\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b1\"\n\npreamble\n"
+    "Date: Tue, 3 Mar 2026 00:11:12 +0100\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b1\"\n\npreamble\n"
     "--b1\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
     "w4RwZmVsIHVuZCBCaXJuZW4K\n"
     "--b1\nContent-Type: text/html; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\n<p>Stra=DFe und soft=\nbreak</p>\n"
