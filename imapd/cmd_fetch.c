@@ -224,25 +224,27 @@ static int fetch_message(struct fetching *f, struct store_message *m, struct err
 static int set_seen(struct fetching *f, struct err *err)
 {
 	struct session *s = f->s;
+	struct view_changes changes = {0};
 	struct store_mailbox mailbox;
 	struct store_txn *txn;
 	int r = store_begin(s->store, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	r = view_sync_txn(s, txn, s->uid, err);
+	r = view_look(s, txn, s->uid, &changes, err);
 	if (r == 0)
 		r = store_change_flags(txn, s->view.mailbox, f->seen, f->seen_count, STORE_FLAGS_ADD, STORE_SEEN, NULL, 0, err);
 	if (r == 0)
 		r = store_mailbox_by_id(txn, s->view.mailbox, &mailbox, err);
-	if (r != 0) {
-		store_abort(&txn);
-		return r;
-	}
-	f->mailbox.modseq = mailbox.modseq;
-	r = store_commit(&txn, err);
 	if (r == 0)
-		s->view.modseq = f->mailbox.modseq;
+		r = store_commit(&txn, err);
+	else
+		store_abort(&txn);
+	if (r == 0) {
+		view_tell(s, &changes);
+		s->view.modseq = mailbox.modseq;
+	}
+	view_changes_free(&changes);
 	return r;
 }
 

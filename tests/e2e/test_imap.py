@@ -340,6 +340,26 @@ def test_idle_many_in_a_row(suite, account, filled):
     filled.end(tag)
 
 
+def test_another_changes_very_much(suite, account, imap):
+    """What is to be told is more than a session gathers of one answer."""
+    imap.append("INBOX", crlf(PLAIN))
+    imap.ok("SELECT INBOX")
+    for _ in range(10):
+        imap.ok("COPY 1:* INBOX")
+    other = suite.imap(account)
+    other.ok("SELECT INBOX")
+    words = [("%d" % n).ljust(128, "x") for n in range(64)]
+    for n in range(0, 64, 16):
+        other.ok("STORE 1:* +FLAGS.SILENT (%s)" % " ".join(words[n : n + 16]))
+    other.ok("STORE 2:9 +FLAGS.SILENT (\\Deleted)")
+    other.ok("EXPUNGE")
+    told = imap.ok("STORE 1 +FLAGS.SILENT (\\Seen)")  # it finds them within a transaction of its own
+    assert len([line for line in told if b" FETCH (FLAGS " in line]) == 1024 - 8
+    assert imap.ok("NOOP") == [b"* 2 EXPUNGE"] * 8
+    other.ok("STORE 1:* FLAGS.SILENT ()")
+    assert len(imap.ok("NOOP")) == 1024 - 8
+
+
 def test_deleting_the_selected_mailbox(suite, account, imap):
     imap.ok("CREATE gone")
     imap.ok("SELECT gone")
