@@ -126,6 +126,8 @@ void session_read_tag(struct session *s, struct imap_lex *lex);
 
 /* Waits for input, at most ms. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops. watch: E_AGAIN when the account was written to. */
 int session_fill(struct session *s, int64_t ms, bool watch);
+/* Asked now and then by what takes long. False: the client has gone, or the suite stops; s->broken or s->closing says so. */
+bool session_goes_on(struct session *s);
 /* Sends all that has gathered; sets broken when it cannot. */
 void session_flush(struct session *s);
 /* Sends what it can when much has gathered. True: the client does not take it all: end the read transaction, then session_flush. */
