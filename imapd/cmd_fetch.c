@@ -29,8 +29,11 @@ static int txn_begin(struct fetching *f, struct err *err)
 	if (f->txn != NULL)
 		return 0;
 	r = store_begin(f->s->store, false, &f->txn, err);
-	if (r == 0)
-		r = store_mailbox_by_id(f->txn, f->s->view.mailbox, &f->mailbox, err);
+	if (r != 0)
+		return r;
+	r = store_mailbox_by_id(f->txn, f->s->view.mailbox, &f->mailbox, err);
+	if (r != 0)
+		store_abort(&f->txn);
 	return r;
 }
 
@@ -148,10 +151,10 @@ static int keep_facts(struct fetching *f, struct store_facts *facts, struct err 
 static int get_ready(struct fetching *f, const struct store_message *m, struct store_facts *facts, struct err *err)
 {
 	bool by_header = f->headers_only && m->size > MESSAGE_READ_MAX;
-	int r = txn_begin(f, err);
+	int r = 0;
 
 	message_bytes_close(&f->bytes);
-	if (r == 0 && f->fetch->needs_file && !by_header)
+	if (f->fetch->needs_file && !by_header)
 		r = message_bytes_open(f->s, m, &f->bytes, err);
 	if (r == 0 && f->fetch->needs_facts)
 		r = message_facts(f->s, f->txn, m, &f->bytes, facts, err);
@@ -192,10 +195,14 @@ static int fetch_message(struct fetching *f, struct store_message *m, struct err
 {
 	uint32_t sequence = view_sequence(&f->s->view, m->uid);
 	struct store_facts facts = {0};
-	int r = sequence != 0 ? get_ready(f, m, &facts, err) : 0;
+	int r;
 
 	if (sequence == 0)
 		return 0;
+	r = txn_begin(f, err);
+	if (r != 0)
+		return r; /* of all of them: the mailbox may be gone */
+	r = get_ready(f, m, &facts, err);
 	if (r == E_CORRUPT || r == E_NOTFOUND || r == E_IO) {
 		if (f->failed != E_CORRUPT)
 			f->failed = r == E_NOTFOUND ? E_CORRUPT : r; /* this one cannot be read; the others can */
@@ -217,25 +224,27 @@ static int fetch_message(struct fetching *f, struct store_message *m, struct err
 static int set_seen(struct fetching *f, struct err *err)
 {
 	struct session *s = f->s;
+	struct view_changes changes = {0};
 	struct store_mailbox mailbox;
 	struct store_txn *txn;
 	int r = store_begin(s->store, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	r = view_sync_txn(s, txn, s->uid, err);
+	r = view_look(s, txn, s->uid, &changes, err);
 	if (r == 0)
 		r = store_change_flags(txn, s->view.mailbox, f->seen, f->seen_count, STORE_FLAGS_ADD, STORE_SEEN, NULL, 0, err);
 	if (r == 0)
 		r = store_mailbox_by_id(txn, s->view.mailbox, &mailbox, err);
-	if (r != 0) {
-		store_abort(&txn);
-		return r;
-	}
-	f->mailbox.modseq = mailbox.modseq;
-	r = store_commit(&txn, err);
 	if (r == 0)
-		s->view.modseq = f->mailbox.modseq;
+		r = store_commit(&txn, err);
+	else
+		store_abort(&txn);
+	if (r == 0) {
+		view_tell(s, &changes);
+		s->view.modseq = mailbox.modseq;
+	}
+	view_changes_free(&changes);
 	return r;
 }
 

@@ -193,12 +193,15 @@ static int on_subscription(void *arg, struct span name)
 	return names_add(arg, name) != NULL ? 0 : E_NOMEM;
 }
 
+/* Byte order; of the same name the one that can be selected is first. */
 static int by_name(const void *a, const void *b)
 {
-	struct span x = ((const struct listed *)a)->name, y = ((const struct listed *)b)->name;
-	int r = memcmp(x.ptr, y.ptr, x.len < y.len ? x.len : y.len);
+	const struct listed *x = a, *y = b;
+	int r = memcmp(x->name.ptr, y->name.ptr, x->name.len < y->name.len ? x->name.len : y->name.len);
 
-	return r != 0 ? r : (x.len > y.len) - (x.len < y.len);
+	if (r == 0)
+		r = (x->name.len > y->name.len) - (x->name.len < y->name.len);
+	return r != 0 ? r : x->noselect - y->noselect;
 }
 
 /* Names are in byte order: the first one that is not before "name/" tells. */
@@ -243,42 +246,67 @@ static void put_listed(struct session *s, const struct names *names, const struc
 	buf_add_str(&s->out, "\r\n");
 }
 
-/* LSUB: a subscribed name below what '%' matches shows its parent, once (section 6.3.9). */
-static void put_subscribed(struct session *s, struct names *shown, struct span pattern, struct span name)
+/* Of "a/b" "a"; empty when there is none. */
+static struct span parent_of(struct span name)
 {
-	const char *attributes = "";
+	while (name.len > 0 && name.ptr[name.len - 1] != '/')
+		name.len--;
+	return span_sub(name, 0, name.len > 0 ? name.len - 1 : 0);
+}
 
-	if (imap_pattern_match(pattern, name) != IMAP_MATCH_YES) {
-		attributes = "\\Noselect";
-		for (size_t i = name.len; i > 0; i--)
-			if (name.ptr[i - 1] == '/' && imap_pattern_match(pattern, span_sub(name, 0, i - 1)) == IMAP_MATCH_YES) {
-				name.len = i - 1;
-				break;
-			}
-		if (imap_pattern_match(pattern, name) != IMAP_MATCH_YES)
-			return;
-	}
-	if (shown->count > 0 && span_eq(shown->list[shown->count - 1].name, name))
-		return;
-	names_add(shown, name);
-	buf_printf(&s->out, "* LSUB (%s) \"/\" ", attributes);
-	put_name(s, name);
+/* LSUB: a subscribed name below what '%' matches shows its parent (section 6.3.9). */
+static bool add_subscribed(struct names *shown, struct span pattern, struct span name)
+{
+	struct span matching = name;
+	struct listed *listed;
+
+	while (matching.len > 0 && imap_pattern_match(pattern, matching) != IMAP_MATCH_YES)
+		matching = parent_of(matching);
+	if (matching.len == 0)
+		return true;
+	listed = names_add(shown, matching);
+	if (listed != NULL)
+		listed->noselect = matching.len < name.len;
+	return listed != NULL;
+}
+
+static void put_subscribed(struct session *s, const struct listed *listed)
+{
+	buf_printf(&s->out, "* LSUB (%s) \"/\" ", listed->noselect ? "\\Noselect" : "");
+	put_name(s, listed->name);
 	buf_add_str(&s->out, "\r\n");
 }
 
-static void put_matching(struct session *s, struct names *names, struct span pattern, bool subscribed)
+static void flush_some(struct session *s)
+{
+	if (session_would_wait(s))
+		session_flush(s);
+}
+
+/* Each name once: as what it is itself, if it is subscribed, else for what is below it. */
+static int put_subscriptions(struct session *s, const struct names *names, struct span pattern, struct err *err)
 {
 	struct names shown = {.pool = s->pool};
 
-	if (names->count > 0)
-		qsort(names->list, names->count, sizeof(names->list[0]), by_name);
+	for (size_t i = 0; i < names->count; i++)
+		if (!add_subscribed(&shown, pattern, names->list[i].name))
+			return err_set(err, E_NOMEM, "too many subscriptions for one LSUB");
+	if (shown.count > 0)
+		qsort(shown.list, shown.count, sizeof(shown.list[0]), by_name);
+	for (size_t i = 0; i < shown.count; i++) {
+		if (i == 0 || !span_eq(shown.list[i].name, shown.list[i - 1].name))
+			put_subscribed(s, &shown.list[i]);
+		flush_some(s);
+	}
+	return 0;
+}
+
+static void put_mailboxes(struct session *s, const struct names *names, struct span pattern)
+{
 	for (size_t i = 0; i < names->count; i++) {
-		if (subscribed)
-			put_subscribed(s, &shown, pattern, names->list[i].name);
-		else if (imap_pattern_match(pattern, names->list[i].name) == IMAP_MATCH_YES)
+		if (imap_pattern_match(pattern, names->list[i].name) == IMAP_MATCH_YES)
 			put_listed(s, names, &names->list[i]);
-		if (session_would_wait(s))
-			session_flush(s);
+		flush_some(s);
 	}
 }
 
@@ -323,8 +351,10 @@ static void list_names(struct session *s, struct imap_lex *lex, bool subscribed)
 		r = err_set(&err, E_SYNTAX, "the pattern is not modified UTF-7");
 	if (r == 0)
 		r = read_names(s, subscribed, &names, &err);
-	if (r == 0)
-		put_matching(s, &names, decoded, subscribed);
+	if (r == 0 && subscribed)
+		r = put_subscriptions(s, &names, decoded, &err);
+	else if (r == 0)
+		put_mailboxes(s, &names, decoded);
 	buf_fini(&whole);
 	if (r == 0)
 		session_ok(s, "Listed");

@@ -50,7 +50,7 @@ static int search_all(struct session *s, const struct imap_search *search, struc
 	found->numbers = pool_array(s->pool, total + 1, sizeof(uint32_t));
 	if (found->numbers == NULL)
 		return err_set(err, E_NOMEM, "no memory for %zu messages", total);
-	for (size_t at = 0; r == 0 && at < total; at += SEARCH_BATCH)
+	for (size_t at = 0; r == 0 && at < total && session_goes_on(s); at += SEARCH_BATCH)
 		r = search_batch(se, search, messages + at, total - at < SEARCH_BATCH ? total - at : SEARCH_BATCH, found, err);
 	return r;
 }
@@ -112,6 +112,8 @@ void command_search(struct session *s, struct imap_lex *lex)
 	}
 	r = search_all(s, search, &searcher, &found, &err);
 	searcher_free(&searcher);
+	if (s->broken != 0 || s->closing)
+		return;
 	if (r != 0) {
 		session_fail(s, r, &err);
 		return;

@@ -67,27 +67,28 @@ static int put_flags_of(struct session *s, struct store_txn *txn, const uint32_t
 /* Others' changes are told first, so that everything up to our own change is known to the client. */
 static int store_flags(struct session *s, const struct storing *storing, const uint32_t *uids, size_t count, struct err *err)
 {
+	struct view_changes changes = {0};
 	struct store_mailbox mailbox;
 	struct store_txn *txn;
-	uint64_t modseq;
 	int r = store_begin(s->store, true, &txn, err);
 
 	if (r != 0)
 		return r;
-	r = view_sync_txn(s, txn, false, err);
+	r = view_look(s, txn, false, &changes, err);
 	if (r == 0)
 		r = store_change_flags(txn, s->view.mailbox, uids, count, storing->how, storing->flags.flags, storing->flags.keywords,
 		    storing->flags.keyword_count, err);
 	if (r == 0)
 		r = store_mailbox_by_id(txn, s->view.mailbox, &mailbox, err);
-	if (r != 0) {
-		store_abort(&txn);
-		return r;
-	}
-	modseq = mailbox.modseq;
-	r = store_commit(&txn, err);
 	if (r == 0)
-		s->view.modseq = modseq;
+		r = store_commit(&txn, err);
+	else
+		store_abort(&txn);
+	if (r == 0) {
+		view_tell(s, &changes);
+		s->view.modseq = mailbox.modseq;
+	}
+	view_changes_free(&changes);
 	return r;
 }
 

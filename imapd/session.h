@@ -41,6 +41,16 @@ struct view {
 	uint32_t keywords;     /* names in the mailbox's table when FLAGS was last sent */
 };
 
+/* What the client was not told yet. */
+struct view_changes {
+	struct pool *pool; /* of all that follows; NULL: nothing has changed */
+	struct store_mailbox mailbox;
+	struct store_message *messages; /* changed ones, and behind them new ones */
+	size_t count, new_count;
+	uint32_t *gone; /* UIDs */
+	size_t gone_count;
+};
+
 struct session {
 	int fd;	  /* the client; plain bytes */
 	int wake; /* the spawner */
@@ -116,6 +126,8 @@ void session_read_tag(struct session *s, struct imap_lex *lex);
 
 /* Waits for input, at most ms. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops. watch: E_AGAIN when the account was written to. */
 int session_fill(struct session *s, int64_t ms, bool watch);
+/* Asked now and then by what takes long. False: the client has gone, or the suite stops; s->broken or s->closing says so. */
+bool session_goes_on(struct session *s);
 /* Sends all that has gathered; sets broken when it cannot. */
 void session_flush(struct session *s);
 /* Sends what it can when much has gathered. True: the client does not take it all: end the read transaction, then session_flush. */
@@ -142,8 +154,13 @@ bool view_reserve(struct view *view, size_t count);
 bool view_is_unsaved(const struct view *view);
 /* Tells the client what has changed: flags and new messages always, expunges when allowed. BYE when its mailbox is gone or was made anew. */
 void view_sync(struct session *s, bool expunges);
-/* The same within a transaction that is there already. E_CLOSED after BYE. */
-int view_sync_txn(struct session *s, struct store_txn *txn, bool expunges, struct err *err);
+/*
+ * The same in two steps, for who has a transaction: what is found is told when that has ended, as a client may be slow to
+ * take it. E_CLOSED after BYE; on errors nothing is to be told or freed. *changes: to be told, or freed.
+ */
+int view_look(struct session *s, struct store_txn *txn, bool expunges, struct view_changes *changes, struct err *err);
+void view_tell(struct session *s, struct view_changes *changes);
+void view_changes_free(struct view_changes *changes);
 /* 1 and more, or 0. */
 uint32_t view_sequence(const struct view *view, uint32_t uid);
 /* The UIDs a set names, ascending, pooled. False and the command was answered when the set is malformed. */

@@ -64,6 +64,19 @@ int session_fill(struct session *s, int64_t ms, bool watch)
 	}
 }
 
+bool session_goes_on(struct session *s)
+{
+	struct pollfd p[2] = {{.fd = s->fd, .events = POLLRDHUP}, {.fd = s->wake, .events = POLLIN}};
+
+	if (poll(p, 2, 0) <= 0)
+		return true;
+	if (p[0].revents != 0)
+		s->broken = E_CLOSED;
+	else if (take_wake(s) == E_CLOSED)
+		session_bye(s, "The server is stopping");
+	return s->broken == 0 && !s->closing;
+}
+
 /* One try; true when everything is out. */
 static bool send_some(struct session *s)
 {

@@ -15,7 +15,8 @@
 #include <event2/event.h>
 #include <unistd.h>
 
-enum { RESUMING_MAX = 8 }; /* processes that have not come so far as to wait again, or were not given yet */
+/* An account whose index is being made again opens for nobody until that is done: its sessions leave room for those of others. */
+enum { RESUMING_OF_ACCOUNT_MAX = 2 };
 
 static const struct timeval again_soon = {.tv_sec = 1};
 
@@ -53,21 +54,61 @@ void sleeper_wake(struct spawned *session)
 	event_active(spawner->waking_event, EV_TIMEOUT, 0);
 }
 
+static unsigned resuming_of(const struct spawner *spawner, uint64_t account)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < spawner->resuming; i++)
+		count += spawner->resuming_accounts[i] == account;
+	return count;
+}
+
+static void resuming_begin(struct spawned *session)
+{
+	struct spawner *spawner = session->spawner;
+
+	session->resuming = true;
+	spawner->resuming_accounts[spawner->resuming++] = session->account;
+}
+
+static void resuming_end(struct spawned *session)
+{
+	struct spawner *spawner = session->spawner;
+	uint32_t i = 0;
+
+	while (spawner->resuming_accounts[i] != session->account)
+		i++;
+	spawner->resuming_accounts[i] = spawner->resuming_accounts[--spawner->resuming];
+	session->resuming = false;
+}
+
+static bool may_resume(const struct spawner *spawner)
+{
+	return spawner->keeper != NULL && !spawner->halting && spawner->resuming < RESUMING_MAX &&
+	       sessions_awake(spawner) + spawner->resuming < sessions_max(spawner);
+}
+
+static struct spawned *next_to_wake(const struct spawner *spawner)
+{
+	struct spawned *session = spawner->waking;
+
+	while (session != NULL && resuming_of(spawner, session->account) >= RESUMING_OF_ACCOUNT_MAX)
+		session = session->wake_next;
+	return session;
+}
+
 /* The keeper gives them back one by one. */
 static void on_waking(evutil_socket_t fd, short what, void *arg)
 {
 	const struct keep_take body = {0};
 	struct spawner *spawner = arg;
+	struct spawned *session;
 
 	(void)fd;
 	(void)what;
-	while (spawner->waking != NULL && spawner->keeper != NULL && !spawner->halting && spawner->resuming < RESUMING_MAX &&
-	       sessions_awake(spawner) + spawner->resuming < sessions_max(spawner)) {
-		struct spawned *session = spawner->waking;
-
+	while (may_resume(spawner) && (session = next_to_wake(spawner)) != NULL) {
 		queue_leave(session);
-		session->resuming = true;
-		spawner->resuming++;
+		resuming_begin(session);
 		ipc_conn_send(spawner->keeper, &ipc_keep_take, session->number, &body, -1);
 	}
 }
@@ -75,8 +116,7 @@ static void on_waking(evutil_socket_t fd, short what, void *arg)
 void sleeper_resumed(struct spawned *session)
 {
 	if (session->resuming)
-		session->spawner->resuming--;
-	session->resuming = false;
+		resuming_end(session);
 	if (session->spawner->waking != NULL)
 		event_active(session->spawner->waking_event, EV_TIMEOUT, 0);
 }

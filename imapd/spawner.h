@@ -39,7 +39,10 @@ struct watch {
 	bool moved; /* the index was set aside, and another made in its place: for who has it still, but nobody else */
 };
 
-enum { SPAWNER_BUCKETS = 4096 };
+enum {
+	SPAWNER_BUCKETS = 4096,
+	RESUMING_MAX = 8, /* processes that have not come so far as to wait again, or were not given yet */
+};
 
 struct spawner {
 	struct daemon *daemon;
@@ -56,6 +59,7 @@ struct spawner {
 	pid_t keeper_pid;
 	struct watch *watches;
 	uint32_t count, asleep, resuming;
+	uint64_t resuming_accounts[RESUMING_MAX]; /* whose those `resuming` are */
 	uint64_t total;
 	bool halting;
 };

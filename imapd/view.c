@@ -233,63 +233,44 @@ void view_close(struct session *s)
 
 /* ---- changes ---- */
 
-/* All UIDs of now beside those the client knows: what is gone is told, from the lowest up. */
+/* All UIDs of now beside those the client knows. */
 struct comparing {
-	struct session *s;
-	size_t at;   /* the next UID of the view to be judged */
-	size_t kept; /* those in front that are still there */
+	const struct view *view;
+	size_t at; /* the next UID of the view to be judged */
+	struct view_changes *changes;
 };
 
-/* The client's numbers count down with each one told before it. */
-static void tell_gone(struct comparing *c, uint32_t below)
+static void note_gone(struct comparing *c, uint32_t below)
 {
-	struct view *view = &c->s->view;
+	const struct view *view = c->view;
 
-	while (c->at < view->count && view->uids[c->at] < below) {
-		buf_printf(&c->s->out, "* %zu EXPUNGE\r\n", c->kept + 1);
-		c->at++;
-	}
+	while (c->at < view->count && view->uids[c->at] < below)
+		c->changes->gone[c->changes->gone_count++] = view->uids[c->at++];
 }
 
 static int compare_one(void *arg, uint32_t uid, bool unseen)
 {
 	struct comparing *c = arg;
-	struct view *view = &c->s->view;
 
 	(void)unseen;
-	tell_gone(c, uid);
-	if (c->at < view->count && view->uids[c->at] == uid)
-		view->uids[c->kept++] = view->uids[c->at++];
+	note_gone(c, uid);
+	if (c->at < c->view->count && c->view->uids[c->at] == uid)
+		c->at++;
 	return 0;
 }
 
-static int sync_expunges(struct session *s, struct store_txn *txn, struct err *err)
+static int look_for_gone(struct session *s, struct store_txn *txn, struct view_changes *changes, struct err *err)
 {
-	struct view *view = &s->view;
-	struct comparing c = {.s = s};
-	int r = store_uid_each(txn, view->mailbox, compare_one, &c, err);
+	struct comparing c = {.view = &s->view, .changes = changes};
+	int r;
 
+	changes->gone = pool_array(changes->pool, s->view.count + 1, sizeof(*changes->gone));
+	if (changes->gone == NULL)
+		return err_set(err, E_NOMEM, "no memory for the list of messages");
+	r = store_uid_each(txn, s->view.mailbox, compare_one, &c, err);
 	if (r == 0)
-		tell_gone(&c, UINT32_MAX);
-	/* After an error: what was told is gone, the rest stays as the client knows it. */
-	if (c.at > c.kept)
-		memmove(view->uids + c.kept, view->uids + c.at, (view->count - c.at) * sizeof(*view->uids));
-	view->count -= c.at - c.kept;
+		note_gone(&c, UINT32_MAX);
 	return r;
-}
-
-static void put_changed(struct session *s, const struct store_mailbox *mailbox, const struct store_message *m)
-{
-	uint32_t sequence = view_sequence(&s->view, m->uid);
-
-	if (sequence == 0)
-		return;
-	buf_printf(&s->out, "* %u FETCH (", sequence);
-	if (s->uid)
-		buf_printf(&s->out, "UID %u ", m->uid);
-	buf_add_str(&s->out, "FLAGS ");
-	view_put_flags(s, mailbox, m);
-	buf_add_str(&s->out, ")\r\n");
 }
 
 static int lose_mailbox(struct session *s, const char *why)
@@ -299,49 +280,136 @@ static int lose_mailbox(struct session *s, const char *why)
 	return E_CLOSED;
 }
 
-int view_sync_txn(struct session *s, struct store_txn *txn, bool expunges, struct err *err)
+/* Their names are the transaction's. */
+static bool keep_keywords(struct view_changes *changes)
+{
+	for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
+		if (changes->mailbox.keywords[i].len > 0)
+			changes->mailbox.keywords[i] = pool_span(changes->pool, changes->mailbox.keywords[i]);
+	return !pool_starved(changes->pool);
+}
+
+static int look_closer(struct session *s, struct store_txn *txn, bool expunges, struct view_changes *changes, struct err *err)
 {
 	struct view *view = &s->view;
-	struct store_mailbox mailbox;
-	struct store_message *changed;
 	uint32_t last = last_uid(view);
-	size_t count, known = view->count, recent = 0;
-	int r = store_mailbox_by_id(txn, view->mailbox, &mailbox, err);
+	size_t known;
+	int r;
 
-	if (r == E_NOTFOUND || (r == 0 && mailbox.noselect))
-		return lose_mailbox(s, "The selected mailbox was deleted");
-	/* The index was made again while the session hibernated and nothing kept it: each UID may be another message's (RFC 3501 section 2.3.1.1). */
-	if (r == 0 && mailbox.uidvalidity != view->uidvalidity)
-		return lose_mailbox(s, "The selected mailbox has a new UIDVALIDITY");
-	if (r != 0 || (mailbox.modseq == view->modseq && mailbox.exists == view->count))
-		return r;
-	r = store_message_list(txn, view->mailbox, view->modseq, s->pool, &changed, &count, err);
+	changes->pool = pool_new(NULL, SESSION_POOL_MAX);
+	if (changes->pool == NULL || !keep_keywords(changes))
+		return err_set(err, E_NOMEM, "no memory for what has changed");
+	r = store_message_list(txn, view->mailbox, view->modseq, changes->pool, &changes->messages, &changes->count, err);
 	if (r != 0)
 		return r;
-	if (keyword_count(&mailbox) != view->keywords)
-		put_mailbox_flags(s, &mailbox);
-	if (!view_reserve(view, view->count + count))
+	known = changes->count;
+	while (known > 0 && changes->messages[known - 1].uid > last)
+		known--;
+	changes->new_count = changes->count - known;
+	if (!view_reserve(view, view->count + changes->new_count))
 		return err_set(err, E_NOMEM, "no memory for the list of messages");
-	for (size_t i = 0; i < count; i++) {
-		if (changed[i].uid > last)
-			view->uids[view->count++] = changed[i].uid;
-		else
-			put_changed(s, &mailbox, &changed[i]);
-	}
-	if (expunges && mailbox.exists != view->count)
-		r = sync_expunges(s, txn, err);
-	view->modseq = mailbox.modseq;
-	if (last_uid(view) > last || view->count > known) {
-		for (size_t i = view->count; i > 0 && view->uids[i - 1] >= view->recent_from; i--)
-			recent++;
-		buf_printf(&s->out, "* %zu EXISTS\r\n* %zu RECENT\r\n", view->count, recent);
-	}
+	return expunges && changes->mailbox.exists != view->count + changes->new_count ? look_for_gone(s, txn, changes, err) : 0;
+}
+
+int view_look(struct session *s, struct store_txn *txn, bool expunges, struct view_changes *changes, struct err *err)
+{
+	const struct view *view = &s->view;
+	const struct store_mailbox *mailbox = &changes->mailbox;
+	int r;
+
+	*changes = (struct view_changes){0};
+	r = store_mailbox_by_id(txn, view->mailbox, &changes->mailbox, err);
+	if (r == E_NOTFOUND || (r == 0 && mailbox->noselect))
+		return lose_mailbox(s, "The selected mailbox was deleted");
+	/* The index was made again while the session hibernated and nothing kept it: each UID may be another message's (RFC 3501 section 2.3.1.1). */
+	if (r == 0 && mailbox->uidvalidity != view->uidvalidity)
+		return lose_mailbox(s, "The selected mailbox has a new UIDVALIDITY");
+	if (r != 0 || (mailbox->modseq == view->modseq && mailbox->exists == view->count))
+		return r;
+	r = look_closer(s, txn, expunges, changes, err);
+	if (r != 0)
+		view_changes_free(changes);
 	return r;
+}
+
+void view_changes_free(struct view_changes *changes)
+{
+	pool_free(&changes->pool);
+}
+
+/* Another client can change all of a large mailbox at once. */
+static void flush_some(struct session *s)
+{
+	if (session_would_wait(s))
+		session_flush(s);
+}
+
+static void tell_flags(struct session *s, const struct view_changes *changes)
+{
+	for (size_t i = 0; i < changes->count - changes->new_count; i++) {
+		const struct store_message *m = &changes->messages[i];
+		uint32_t sequence = view_sequence(&s->view, m->uid);
+
+		if (sequence == 0)
+			continue;
+		buf_printf(&s->out, "* %u FETCH (", sequence);
+		if (s->uid)
+			buf_printf(&s->out, "UID %u ", m->uid);
+		buf_add_str(&s->out, "FLAGS ");
+		view_put_flags(s, &changes->mailbox, m);
+		buf_add_str(&s->out, ")\r\n");
+		flush_some(s);
+	}
+}
+
+/* From the lowest up; the client's numbers count down with each one told before it. */
+static void tell_gone(struct session *s, const struct view_changes *changes)
+{
+	struct view *view = &s->view;
+	size_t kept = 0, gone = 0;
+
+	for (size_t at = 0; at < view->count; at++) {
+		if (gone == changes->gone_count || view->uids[at] != changes->gone[gone]) {
+			view->uids[kept++] = view->uids[at];
+			continue;
+		}
+		gone++;
+		buf_printf(&s->out, "* %zu EXPUNGE\r\n", kept + 1);
+		flush_some(s);
+	}
+	view->count = kept;
+}
+
+static void tell_new(struct session *s, const struct view_changes *changes)
+{
+	struct view *view = &s->view;
+	size_t recent = 0;
+
+	for (size_t i = changes->count - changes->new_count; i < changes->count; i++)
+		view->uids[view->count++] = changes->messages[i].uid;
+	for (size_t i = view->count; i > 0 && view->uids[i - 1] >= view->recent_from; i--)
+		recent++;
+	buf_printf(&s->out, "* %zu EXISTS\r\n* %zu RECENT\r\n", view->count, recent);
+}
+
+void view_tell(struct session *s, struct view_changes *changes)
+{
+	if (changes->pool == NULL)
+		return;
+	if (keyword_count(&changes->mailbox) != s->view.keywords)
+		put_mailbox_flags(s, &changes->mailbox);
+	tell_flags(s, changes);
+	tell_gone(s, changes);
+	if (changes->new_count > 0)
+		tell_new(s, changes);
+	s->view.modseq = changes->mailbox.modseq;
+	view_changes_free(changes);
 }
 
 void view_sync(struct session *s, bool expunges)
 {
 	uint64_t generation = store_generation(s->store);
+	struct view_changes changes = {0};
 	struct store_txn *txn;
 	struct err err;
 	int r;
@@ -350,9 +418,11 @@ void view_sync(struct session *s, bool expunges)
 		return;
 	r = store_begin_after(s->store, generation, &txn, &err);
 	if (r == 0) {
-		r = view_sync_txn(s, txn, expunges, &err);
+		r = view_look(s, txn, expunges, &changes, &err);
 		store_abort(&txn);
 	}
+	if (r == 0)
+		view_tell(s, &changes);
 	if (r != 0 && r != E_CLOSED) {
 		log_event(EV_imap_error, &s->log, F_ERR(&err));
 		if (s->view.generation == VIEW_RESUMED)

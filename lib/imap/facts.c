@@ -38,16 +38,24 @@ static struct mime_part *parse_opaque(struct span message, struct pool *scratch)
 	return root;
 }
 
+/* SEARCH takes the day that the sender's clock showed (RFC 3501 section 6.4.4: disregarding time and timezone). */
+static int64_t sent_of(struct span header)
+{
+	struct mime_field date;
+	int64_t when, zone;
+
+	return mime_field_find(header, SPAN_LIT("Date"), &date) && mime_date_parse(date.value, &when, &zone) ? when + zone : INT64_MIN;
+}
+
 int imap_facts_find(struct span message, struct pool *pool, struct imap_facts *out, struct err *err)
 {
 	struct pool *scratch = pool_new(NULL, MIME_MEMORY_MAX);
 	struct mime_part *root = scratch ? mime_structure_parse(message, scratch) : NULL;
-	struct mime_field date;
 	struct span header;
 	struct buf text;
 	bool starved;
 
-	*out = (struct imap_facts){.sent = INT64_MIN};
+	*out = (struct imap_facts){0};
 	if (root == NULL && scratch != NULL && !pool_starved(scratch)) {
 		pool_reset(scratch);
 		root = parse_opaque(message, scratch);
@@ -59,8 +67,7 @@ int imap_facts_find(struct span message, struct pool *pool, struct imap_facts *o
 	buf_init(&text, IMAP_TEXT_MAX);
 	header = mime_part_header(message, root);
 	out->header_size = (uint32_t)root->header_size;
-	if (mime_field_find(header, SPAN_LIT("Date"), &date) && !mime_date_parse(date.value, &out->sent))
-		out->sent = INT64_MIN;
+	out->sent = sent_of(header);
 	imap_envelope_format(header, &text);
 	if (buf_failed(&text)) {
 		buf_clear(&text);

@@ -7,7 +7,7 @@
 
 struct imap_facts {
 	uint32_t header_size;
-	int64_t sent; /* INT64_MIN: no Date that makes sense */
+	int64_t sent; /* what the clock of its Date showed, as if that were UTC; INT64_MIN: no Date that makes sense */
 	struct span envelope, body, bodystructure, parts; /* pooled */
 };
 

@@ -437,8 +437,9 @@ static int64_t take_zone(struct span *s)
 	return 0;
 }
 
-bool mime_date_parse(struct span value, int64_t *out)
+bool mime_date_parse(struct span value, int64_t *out, int64_t *zone)
 {
+	int64_t east;
 	uint64_t day, year, hour, minute, second = 0;
 	unsigned month;
 	size_t comma = span_find(span_sub(value, 0, 32), ',');
@@ -456,7 +457,9 @@ bool mime_date_parse(struct span value, int64_t *out)
 		year += 1900;
 	if (day > (uint64_t)days_in((int64_t)year, month))
 		return false;
-	*out = clock_days((int64_t)year, month, (unsigned)day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second) -
-	       take_zone(&value) * 60;
+	east = take_zone(&value) * 60;
+	if (zone != NULL)
+		*zone = east;
+	*out = clock_days((int64_t)year, month, (unsigned)day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second) - east;
 	return true;
 }

@@ -54,7 +54,7 @@ struct mime_address {
 /* All of a list, also of a malformed one as far as sense can be made. Pooled. */
 size_t mime_addresses_parse(struct span value, struct pool *pool, struct mime_address **out);
 
-/* date-time of RFC 5322 section 3.3 and 4.3; false when it is none. */
-bool mime_date_parse(struct span value, int64_t *out);
+/* date-time of RFC 5322 section 3.3 and 4.3, seconds since 1970; false when it is none. zone: NULL, or how many seconds its clock is ahead of UTC. */
+bool mime_date_parse(struct span value, int64_t *out, int64_t *zone);
 
 #endif

@@ -7,9 +7,11 @@
 
 /* ---- keywords ---- */
 
-/* Bits of names in the mailbox's table; missing ones are entered when `enter`. */
-static int keyword_bits(struct store_mailbox *m, const struct span *names, size_t count, bool enter, uint64_t *bits, bool *entered,
-    struct err *err)
+/* What becomes of names that are not in the mailbox's table: they have no bit, are entered (E_LIMIT), or are entered as far as there is room. */
+enum keyword_entry { KEYWORDS_KNOWN, KEYWORDS_ENTER, KEYWORDS_ENTER_SOME };
+
+static int keyword_bits(struct store_mailbox *m, const struct span *names, size_t count, enum keyword_entry entry, uint64_t *bits,
+    bool *entered, struct err *err)
 {
 	*bits = 0;
 	for (size_t n = 0; n < count; n++) {
@@ -23,9 +25,9 @@ static int keyword_bits(struct store_mailbox *m, const struct span *names, size_
 			else if (m->keywords[i].len == 0 && empty == STORE_KEYWORDS_MAX)
 				empty = i;
 		}
-		if (at == STORE_KEYWORDS_MAX && enter) {
-			if (empty == STORE_KEYWORDS_MAX)
-				return err_set(err, E_LIMIT, "the mailbox has %d keywords already", STORE_KEYWORDS_MAX);
+		if (at == STORE_KEYWORDS_MAX && entry == KEYWORDS_ENTER && empty == STORE_KEYWORDS_MAX)
+			return err_set(err, E_LIMIT, "the mailbox has %d keywords already", STORE_KEYWORDS_MAX);
+		if (at == STORE_KEYWORDS_MAX && entry != KEYWORDS_KNOWN && empty < STORE_KEYWORDS_MAX) {
 			m->keywords[at = empty] = names[n];
 			*entered = true;
 		}
@@ -94,7 +96,7 @@ int store_append(struct store_txn *txn, struct store_draft *draft, uint32_t mail
 	*out = (struct store_message){.flags = flags, .number = draft->number, .arrived = draft->arrived, .size = (uint32_t)draft->size,
 	    .origin = draft->mailbox, .sum = draft->sum};
 	if (r == 0)
-		r = keyword_bits(&box, keywords, keyword_count, true, &out->keywords, &entered, err);
+		r = keyword_bits(&box, keywords, keyword_count, KEYWORDS_ENTER, &out->keywords, &entered, err);
 	if (r == 0)
 		r = next_uid(&box, &out->uid, err);
 	if (r != 0)
@@ -151,7 +153,8 @@ int store_change_flags(struct store_txn *txn, uint32_t mailbox, const uint32_t *
 	int r = mailbox_get(txn, mailbox, &box, err);
 
 	if (r == 0)
-		r = keyword_bits(&box, keywords, keyword_count, how != STORE_FLAGS_REMOVE, &c.keywords, &entered, err);
+		r = keyword_bits(&box, keywords, keyword_count, how == STORE_FLAGS_REMOVE ? KEYWORDS_KNOWN : KEYWORDS_ENTER, &c.keywords,
+		    &entered, err);
 	if (r != 0)
 		return r;
 	c.changed = pool_array(txn->pool, count + 1, sizeof(*c.changed));
@@ -201,7 +204,10 @@ static void count_out(struct store_mailbox *box, const struct take *t)
 	}
 }
 
-/* Keywords are bits of the mailbox's own table: in another mailbox they are other bits. */
+/*
+ * Keywords are bits of the mailbox's own table: in another mailbox they are other bits. Places are never given back, and
+ * a mailbox such as Trash sees everybody's: what finds none there is left out, as the message is worth more.
+ */
 static int translate_keywords(const struct store_mailbox *from, struct store_mailbox *to, uint64_t bits, uint64_t *out, struct err *err)
 {
 	struct span names[STORE_KEYWORDS_MAX];
@@ -211,7 +217,7 @@ static int translate_keywords(const struct store_mailbox *from, struct store_mai
 	for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
 		if (bits >> i & 1)
 			names[count++] = from->keywords[i];
-	return keyword_bits(to, names, count, true, out, &entered, err);
+	return keyword_bits(to, names, count, KEYWORDS_ENTER_SOME, out, &entered, err);
 }
 
 static int gone_from(struct store_txn *txn, uint32_t mailbox, struct store_mailbox *box, const struct take *t, struct err *err)

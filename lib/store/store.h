@@ -79,7 +79,7 @@ struct store_message {
 struct store_facts {
 	uint32_t header_size; /* with the empty line */
 	uint64_t header_sum;  /* checksum of the header */
-	int64_t sent;	      /* Date header, seconds since 1970; arrival when there is none */
+	int64_t sent;	      /* what the clock of the Date header showed, as if that were UTC, seconds since 1970; arrival when there is none */
 	struct span envelope;	   /* "(date subject ...)" */
 	struct span body;	   /* BODY */
 	struct span bodystructure; /* BODYSTRUCTURE */
@@ -216,7 +216,7 @@ struct store_copied {
 	size_t count;
 };
 
-/* Copies (or moves: one step, nothing ever in neither box) to another mailbox. E_OVERQUOTA on copy. */
+/* Copies (or moves: one step, nothing ever in neither box) to another mailbox. E_OVERQUOTA on copy. Keywords for which the other mailbox has no place are left out. */
 int store_copy(struct store_txn *txn, uint32_t from, uint32_t to, const uint32_t *uids, size_t count,
     bool move, struct pool *pool, struct store_copied *out, struct err *err);
 

@@ -1,4 +1,5 @@
 """A client that waits in IDLE for long keeps no process, and does not notice."""
+import fcntl
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ LETTER = "Subject: x\r\n\r\nx\r\n"
 
 @pytest.fixture(scope="module")
 def sleepy():
-    with Instance(conf_lines=["imap-hibernate-after 100ms", "imap-timeout 8s"]).running("alice", "bob") as i:
+    with Instance(conf_lines=["imap-hibernate-after 100ms", "imap-timeout 8s"]).running("alice", "bob", "carol") as i:
         yield i
 
 
@@ -200,6 +201,22 @@ def test_many_of_one_account_are_all_told(sleepy):
         assert c.line().endswith(b" EXISTS")
     assert time.monotonic() - begun < 5
     leave(sleepy, *clients)
+
+
+def test_an_account_that_does_not_open_keeps_nobody_asleep(sleepy):
+    """Its index is locked as if it were made again; carol gets no mail, so no worker has it open."""
+    clients = [idling(sleepy, "carol", tls=False) for _ in range(10)]
+    other, tag = idling(sleepy)
+    asleep(sleepy, 11)
+    with open(os.path.join(sleepy.account_dir("carol"), "lock")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for c, _ in clients:
+            c.send("DONE\r\n")
+        until(lambda: processes(sleepy) > 0)
+        assert done(other, tag) == []
+    for c, its_tag in clients:
+        assert c.end(its_tag)[1].startswith(b"OK")
+    leave(sleepy, other, *[c for c, _ in clients])
 
 
 def test_changes_while_it_falls_asleep(sleepy):

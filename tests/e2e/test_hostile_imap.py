@@ -341,6 +341,25 @@ def test_53_answers_that_nobody_reads(suite, account, imap):
     assert memory(suite, "imapd") - before < 4 * 1024 * 1024
 
 
+def test_53_nobody_waits_for_a_search(fresh):
+    """One that takes a quarter of a minute ends when its client goes, and when the suite stops."""
+    suite = fresh()
+    suite.add("alice")
+    c = suite.imap("alice")
+    c.append("INBOX", "Subject: x\r\n\r\n" + ("x" * 70 + "\r\n") * 3000)
+    c.ok("SELECT INBOX")
+    for _ in range(14):
+        c.ok("COPY 1:* INBOX")
+    c.begin("SEARCH TEXT nowhere")
+    c.close()
+    until(lambda: len(children(suite.daemons()["imap-session"])) == 1, 7)  # the keeper
+    c = suite.imap("alice")
+    c.ok("SELECT INBOX")
+    c.begin("SEARCH TEXT nowhere")
+    suite.stop()
+    assert c.line() == b"* BYE The server is stopping"
+
+
 # ---- 56: names of mailboxes ----
 
 

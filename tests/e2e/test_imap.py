@@ -1,5 +1,6 @@
 """The IMAP session against RFC 3501 and the extensions it announces."""
 import re
+import select
 import time
 
 import pytest
@@ -12,7 +13,7 @@ PLAIN = (
 )
 MULTI = (
     "From: ann@remote.test\nTo: alice@example.com, \"Smith, J.\" <j@remote.test>\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?= =?iso-8859-1?Q?_aus_K=F6ln?=\n"
-    "Date: Tue, 3 Mar 2026 10:11:12 +0000\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b1\"\n\npreamble\n"
+    "Date: Tue, 3 Mar 2026 00:11:12 +0100\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b1\"\n\npreamble\n"
     "--b1\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
     "w4RwZmVsIHVuZCBCaXJuZW4K\n"
     "--b1\nContent-Type: text/html; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\n<p>Stra=DFe und soft=\nbreak</p>\n"
@@ -339,6 +340,26 @@ def test_idle_many_in_a_row(suite, account, filled):
     filled.end(tag)
 
 
+def test_another_changes_very_much(suite, account, imap):
+    """What is to be told is more than a session gathers of one answer."""
+    imap.append("INBOX", crlf(PLAIN))
+    imap.ok("SELECT INBOX")
+    for _ in range(10):
+        imap.ok("COPY 1:* INBOX")
+    other = suite.imap(account)
+    other.ok("SELECT INBOX")
+    words = [("%d" % n).ljust(128, "x") for n in range(64)]
+    for n in range(0, 64, 16):
+        other.ok("STORE 1:* +FLAGS.SILENT (%s)" % " ".join(words[n : n + 16]))
+    other.ok("STORE 2:9 +FLAGS.SILENT (\\Deleted)")
+    other.ok("EXPUNGE")
+    told = imap.ok("STORE 1 +FLAGS.SILENT (\\Seen)")  # it finds them within a transaction of its own
+    assert len([line for line in told if b" FETCH (FLAGS " in line]) == 1024 - 8
+    assert imap.ok("NOOP") == [b"* 2 EXPUNGE"] * 8
+    other.ok("STORE 1:* FLAGS.SILENT ()")
+    assert len(imap.ok("NOOP")) == 1024 - 8
+
+
 def test_deleting_the_selected_mailbox(suite, account, imap):
     imap.ok("CREATE gone")
     imap.ok("SELECT gone")
@@ -368,6 +389,21 @@ def test_deleting_a_selected_mailbox_with_new_mail(suite, account, imap):
     selected_with_new_mail(imap)
     suite.imap(account).ok("DELETE gone")
     assert imap.run("NOOP")[0] == [b"* BYE The selected mailbox was deleted"]
+
+
+def test_deleting_a_mailbox_that_is_being_fetched(suite, account, imap):
+    imap.ok("CREATE gone")
+    large = 12 * 1024 * 1024
+    imap.append("gone", "Subject: x\r\n\r\n" + ("y" * 78 + "\r\n") * (large // 80), "work")
+    for _ in range(2):
+        imap.append("gone", crlf(PLAIN), "work play")
+    imap.ok("SELECT gone")
+    tag = imap.begin("FETCH 1:3 (FLAGS BODY.PEEK[])")
+    select.select([imap.sock], [], [], 10)  # it is at the first one, and waits for its client
+    suite.imap(account).ok("DELETE gone")
+    untagged, tagged = imap.end(tag)
+    assert [line[:16] for line in untagged] == [b"* 1 FETCH (FLAGS", b"* BYE The select"]
+    assert tagged.startswith(b"NO [NONEXISTENT]")
 
 
 def test_pipelined(filled):

@@ -83,7 +83,7 @@ static void look_at_field(const struct mime_field *field, struct pool *pool)
 	try_unfold(field->value);
 	try_content(field->value, pool);
 	try_addresses(field->value, pool);
-	mime_date_parse(field->value, &when);
+	mime_date_parse(field->value, &when, NULL);
 	mime_encoding_find(field->value);
 }
 

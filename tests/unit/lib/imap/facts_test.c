@@ -6,7 +6,7 @@
 
 static void facts_of_a_message(void **state)
 {
-	static const char text[] = "Date: Thu, 1 Jan 1970 00:01:00 +0000\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--\r\n";
+	static const char text[] = "Date: Thu, 1 Jan 1970 00:01:00 +0100\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--\r\n";
 	struct pool *pool = pool_new(NULL, 0);
 	struct mime_place place;
 	struct imap_facts f;

@@ -100,11 +100,11 @@ static void dates(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		assert_true(mime_date_parse(span_str(good[i].text), &when));
+		assert_true(mime_date_parse(span_str(good[i].text), &when, NULL));
 		assert_int_equal(when, good[i].when);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_false(mime_date_parse(span_str(bad[i]), &when));
+		assert_false(mime_date_parse(span_str(bad[i]), &when, NULL));
 }
 
 static void words(void **state)

@@ -186,6 +186,29 @@ static void a_copy_is_a_message_of_its_own(void **state)
 	assert_healthy(f);
 }
 
+static void a_copy_into_a_full_table_leaves_keywords_out(void **state)
+{
+	struct fixture *f = *state;
+	struct store_copied copied;
+	uint32_t one = 1;
+	char name[16];
+
+	fill(f, "INBOX", 1);
+	fill(f, "Trash", 1);
+	for (int i = 0; i < STORE_KEYWORDS_MAX; i++) {
+		snprintf(name, sizeof(name), "word%d", i);
+		change(f, "Trash", &one, 1, STORE_FLAGS_ADD, 0, name);
+	}
+	change(f, "INBOX", &one, 1, STORE_FLAGS_ADD, 0, "another");
+	change(f, "INBOX", &one, 1, STORE_FLAGS_ADD, 0, "word7");
+	begin(f, true);
+	ok(f, store_copy(f->txn, box(f, "INBOX").id, box(f, "Trash").id, &one, 1, true, f->pool, &copied, &f->err));
+	commit(f);
+	assert_string_equal(uids(f, "Trash"), "1 2");
+	assert_true(get(f, "Trash", 2).keywords == UINT64_C(1) << 7);
+	assert_healthy(f);
+}
+
 static void a_move_is_one_step(void **state)
 {
 	struct fixture *f = *state;
@@ -356,6 +379,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(keywords_keep_their_places, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_full_mailbox_record_is_kept, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_copy_is_a_message_of_its_own, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(a_copy_into_a_full_table_leaves_keywords_out, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_move_is_one_step, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(what_is_expunged_comes_back, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(purge_ends_the_time_to_undo, fixture_open, fixture_close),
