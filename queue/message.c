@@ -360,8 +360,8 @@ static void start_recipient(struct message *m, uint32_t i)
 	const struct spool_recipient *r = &m->file.envelope.recipients[i];
 	struct target *t;
 
-	/* After a failure the directory is asked again: quota, account or alias may be another. */
-	if (r->local && r->account != 0 && m->states[i].attempts == 0 && !m->states[i].anew) {
+	/* Of what has waited in its file, auth is asked again: quota, account or alias may be another. */
+	if (r->local && r->account != 0 && !m->retried) {
 		t = message_add_target(m, i, r->account, r->quota, r->canonical, r->detail);
 		if (t != NULL)
 			deliver_target(t);
