@@ -23,6 +23,7 @@ enum {
 	DESTINATION_WAITING = 2000,   /* jobs of one destination in memory; further messages wait in their files */
 	DESTINATION_PROBES = 2,	      /* jobs of messages tried before, in memory, while it is not known whether it answers */
 	DESTINATION_BUSY_S = 10,      /* when it has enough: come again in so many seconds */
+	DESTINATION_LATE_MS = 50,     /* a turn that is noticed so late does not put off the next one */
 	DESTINATION_IDLE_S = 600,     /* one without jobs is forgotten */
 	DESTINATION_SWEEP_S = 60,
 };
@@ -309,7 +310,9 @@ static bool has_turn(struct destination *d)
 		outbound_come_back(d->queue, d->turn_ms - now);
 		return false;
 	}
-	d->turn_ms = now + (int64_t)(60000 / rate);
+	if (d->turn_ms < now - DESTINATION_LATE_MS)
+		d->turn_ms = now;
+	d->turn_ms += (int64_t)(60000 / rate);
 	return true;
 }
 

@@ -108,7 +108,7 @@ void outbound_target(struct target *target);
 struct span outbound_destination_name(const struct message *message, struct route *route);
 void outbound_service(struct queue *queue, int fd);
 int outbound_start(struct queue *queue, struct err *err);
-/* Jobs that wait are looked at again in so many milliseconds. */
+/* Jobs that wait are looked at again in so many milliseconds, or before. */
 void outbound_come_back(struct queue *queue, int64_t ms);
 /* Something is under way at relay. */
 bool outbound_flying(const struct queue *queue);

@@ -114,6 +114,7 @@ struct queue {
 	struct job *jobs; /* with relay */
 	struct job *new_jobs, **new_jobs_tail; /* made in this turn of the loop */
 	struct event *turn, *rate; /* new jobs; destinations that have to be slow */
+	int64_t rate_ms; /* when the second is due; 0: it is not armed */
 	uint32_t last_job;
 	struct sending *sendings; /* domains whose senders have a limit */
 	struct event *sending_turn;
