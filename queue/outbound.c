@@ -307,7 +307,7 @@ static bool is_elsewhere(const struct message *m, size_t i)
 	const struct recipient_state *s = &m->states[i];
 	bool asked = s->anew && s->status == SPOOL_PENDING;
 
-	return !m->file.envelope.recipients[i].local && (m->file.envelope.source != SPOOL_FROM_BOUNCE || s->elsewhere) && !asked;
+	return !m->file.envelope.recipients[i].local && (!message_is_unasked(m) || s->elsewhere) && !asked;
 }
 
 struct span outbound_destination_name(const struct message *m, struct route *route)
