@@ -66,6 +66,8 @@ struct destination {
 };
 
 int destinations_new(struct queue *queue, struct err *err);
+/* There is a new configuration: what its blocks keep and how much they let go counts at once. */
+void destinations_reload(struct queue *queue);
 /* NULL: not known. */
 struct destination *destination_find(struct queue *queue, struct span key);
 /* NULL: no memory. */
@@ -108,7 +110,7 @@ void outbound_target(struct target *target);
 struct span outbound_destination_name(const struct message *message, struct route *route);
 void outbound_service(struct queue *queue, int fd);
 int outbound_start(struct queue *queue, struct err *err);
-/* Jobs that wait are looked at again in so many milliseconds. */
+/* Jobs that wait are looked at again in so many milliseconds, or before. */
 void outbound_come_back(struct queue *queue, int64_t ms);
 /* Something is under way at relay. */
 bool outbound_flying(const struct queue *queue);

@@ -360,13 +360,12 @@ static void start_recipient(struct message *m, uint32_t i)
 	const struct spool_recipient *r = &m->file.envelope.recipients[i];
 	struct target *t;
 
-	/* After a failure the directory is asked again: quota, account or alias may be another. */
-	if (r->local && r->account != 0 && m->states[i].attempts == 0 && !m->states[i].anew) {
+	/* Of what has waited in its file, auth is asked again: quota, account or alias may be another. */
+	if (r->local && r->account != 0 && !m->retried) {
 		t = message_add_target(m, i, r->account, r->quota, r->canonical, r->detail);
 		if (t != NULL)
 			deliver_target(t);
-	} else if (r->local || m->states[i].anew || m->file.envelope.source == SPOOL_FROM_BOUNCE || m->file.envelope.source == SPOOL_FROM_LOCAL) {
-		/* For pickup nobody has asked auth yet: its letters are taken while auth is away. */
+	} else if (r->local || m->states[i].anew || message_is_unasked(m)) {
 		expand_recipient(m, i);
 	} else {
 		t = message_add_target(m, i, 0, 0, r->address, span_str(""));

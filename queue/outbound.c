@@ -15,6 +15,7 @@
 enum {
 	JOB_BYTES = 20000, /* of recipients in one relay_deliver */
 	OUTBOUND_WAITING = 2 * 1024 * 1024, /* octets that wait for relay to read; then no more are sent */
+	OUTBOUND_LOOK_MS = 10, /* between two looks at all jobs that wait, at least, however many destinations have a rate */
 	OUTBOUND_CROWDED_MS = 100, /* then it is looked whether relay has read */
 	OUTBOUND_NO_RELAY_S = 30,
 	OUTBOUND_KEPT_S = 30,
@@ -312,7 +313,7 @@ static bool is_elsewhere(const struct message *m, size_t i)
 	const struct recipient_state *s = &m->states[i];
 	bool asked = s->anew && s->status == SPOOL_PENDING;
 
-	return !m->file.envelope.recipients[i].local && (m->file.envelope.source != SPOOL_FROM_BOUNCE || s->elsewhere) && !asked;
+	return !m->file.envelope.recipients[i].local && (!message_is_unasked(m) || s->elsewhere) && !asked;
 }
 
 struct span outbound_destination_name(const struct message *m, struct route *route)
@@ -522,17 +523,23 @@ static void pump_one(void *arg, struct destination *d)
 
 static void on_rate(evutil_socket_t fd, short what, void *arg)
 {
+	struct queue *queue = arg;
+
 	(void)fd;
 	(void)what;
-	destination_each(arg, pump_one, NULL);
+	queue->rate_ms = 0;
+	destination_each(queue, pump_one, NULL);
 }
 
 void outbound_come_back(struct queue *queue, int64_t ms)
 {
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	int64_t wait = ms > OUTBOUND_LOOK_MS ? ms : OUTBOUND_LOOK_MS, due = clock_monotonic_ms() + wait;
+	struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000};
 
-	if (!evtimer_pending(queue->rate, NULL))
-		evtimer_add(queue->rate, &tv);
+	if (queue->rate_ms != 0 && queue->rate_ms <= due)
+		return;
+	queue->rate_ms = due;
+	evtimer_add(queue->rate, &tv);
 }
 
 void outbound_service(struct queue *queue, int fd)

@@ -62,7 +62,7 @@ struct recipient_state {
 	bool warned;   /* so is that of its delay */
 	bool incomplete; /* there was no memory for all its targets */
 	bool anew;     /* requeued: where it leads is asked again */
-	bool elsewhere; /* of a notification's: auth has said so since the start */
+	bool elsewhere; /* where message_is_unasked: auth has said so since the start */
 	bool expanding; /* it is being asked: further targets may come */
 	struct span way; /* where an administrator sends it, as in SPOOL_REROUTED; empty: where it goes by itself */
 	struct span owner; /* who is told of its failure or delay, when that is not the sender */
@@ -114,6 +114,7 @@ struct queue {
 	struct job *jobs; /* with relay */
 	struct job *new_jobs, **new_jobs_tail; /* made in this turn of the loop */
 	struct event *turn, *rate; /* new jobs; destinations that have to be slow */
+	int64_t rate_ms; /* when the second is due; 0: it is not armed */
 	uint32_t last_job;
 	struct sending *sendings; /* domains whose senders have a limit */
 	struct event *sending_turn;
@@ -238,6 +239,11 @@ void message_run(struct message *message);
 static inline bool message_is_open(const struct recipient_state *state)
 {
 	return state->status == SPOOL_PENDING || state->status == SPOOL_DEFERRED;
+}
+/* Who handed it in has not asked auth about its recipients: notifications, reports, and letters of this machine, which are taken while auth is away. */
+static inline bool message_is_unasked(const struct message *message)
+{
+	return message->file.envelope.source == SPOOL_FROM_BOUNCE || message->file.envelope.source == SPOOL_FROM_LOCAL;
 }
 /* Which recipient stands for it in lists: the first that is open; of a message that has none the first. */
 size_t message_shown(const struct message *message);

@@ -73,6 +73,26 @@ def test_neither_a_flush_nor_a_restart_sends_it(server):  # noqa: F811
     server.mw("queue", "delete", qid)
 
 
+def test_an_account_that_goes_meanwhile(server):  # noqa: F811
+    """Its mail comes back; none is put where nobody can read it. One that is added again is another account."""
+    gone, anew = "gone@example.com", "anew@example.com"
+    server.add_cheap(gone, anew)
+    c = client(server)
+    sent = [send(c, "HOLDFOR=2", "waits for " + to, to) for to in (gone, anew)]
+    c.close()
+    server.mw("queue", "hold", *sent)
+    before = [server.account_dir(to) for to in (gone, anew)]
+    for to in (gone, anew):
+        server.mw("account", "remove", to)
+    server.add(anew)
+    server.mw("queue", "release", *sent)
+    assert newest(server, anew, "waits for " + anew)
+    text = until(lambda: notification(server, gone))
+    assert "Status: 5.1.1" in text and "no such user here" in text
+    assert not any(os.path.exists(path) for path in before)
+    server.mw("account", "remove", anew)
+
+
 def test_a_notification_says_what_was_asked(server):  # noqa: F811
     c = client(server)
     until_when = at(2)
@@ -80,15 +100,15 @@ def test_a_notification_says_what_was_asked(server):  # noqa: F811
     c.expect("RCPT TO:<%s> NOTIFY=SUCCESS" % ALICE, 250)
     c.expect("DATA", 354)
     c.expect("Subject: told\r\n\r\nLater.\r\n.", 250)
-    assert "Future-Release-Request: until;" + until_when in until(lambda: notification(server))
+    assert until(lambda: notification(server, "Future-Release-Request: until;" + until_when))
 
 
-def notification(suite):
+def notification(suite, part):
     imap = suite.imap(ALICE)
     imap.ok("SELECT INBOX")
     lines, _ = imap.run('UID SEARCH HEADER CONTENT-TYPE "delivery-status"')
     for uid in lines[0].split()[2:]:
         text = b"\r\n".join(imap.run("UID FETCH %s BODY.PEEK[]" % uid.decode())[0]).decode()
-        if "Future-Release-Request" in text:
+        if part in text:
             return text
     return None

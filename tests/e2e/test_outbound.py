@@ -9,6 +9,7 @@ import pytest
 from mailwain import Instance, until
 from remote import remote_host
 from test_submission import client
+from tools import with_conf
 
 ALICE = "alice@example.com"
 
@@ -33,6 +34,7 @@ def suite(remote, old):
         s.bind(("127.0.0.7", 0))
         dead = "127.0.0.7:%d" % s.getsockname()[1]
         lines = ['transport "*" { host %s }' % remote.place, "transport dead.test { host %s }" % dead, "transport old.test { host %s }" % old.place,
+                 "transport snail.test { host %s; relay-rate 1 }" % remote.place, "transport quick.test { host %s; relay-rate 240 }" % remote.place,
                  'transport kept.test { hold yes }', 'transport never.test { error "5.7.1 we do not write to them" }',
                  "queue-retry-first 1s", "queue-retry-max 2s"]
         with Instance(lines).running("alice", "bob") as i:
@@ -180,6 +182,26 @@ def test_transports_that_refuse_and_keep(suite, remote):
     assert row["state"] == "kept" and not gone(suite, qid)
 
 
+def test_a_block_that_keeps_no_more(suite, remote):
+    """From the reload on its mail can go; and from the one that puts it back new mail is kept."""
+    keeps, goes = "transport kept.test { hold yes }", "transport kept.test { host %s }" % remote.place
+
+    def is_kept(qid):
+        return any(r["id"] == qid and r["status"] == "deferred" for r in suite.rows("queue", "list", "--destination", "kept.test"))
+
+    first = send(suite, "one@kept.test")
+    until(lambda: is_kept(first))
+    with_conf(suite, lambda text: text.replace(keeps, goes))
+    suite.mw("reload")
+    assert suite.mw("queue", "flush", "--destination", "kept.test").stdout == "1 message\n"
+    until(lambda: gone(suite, first))
+    with_conf(suite, lambda text: text.replace(goes, keeps))
+    suite.mw("reload")
+    second = send(suite, "two@kept.test")
+    until(lambda: is_kept(second))
+    assert [to for _, to, _ in remote.messages] == [["one@kept.test"]]
+
+
 def test_pause_and_resume(suite, remote):
     suite.mw("queue", "pause", remote.place)
     qid = send(suite, "one@elsewhere.test")
@@ -223,6 +245,19 @@ def test_one_senders_many_do_not_keep_another_waiting(suite, remote):
     until(lambda: all(gone(suite, q) for q in many + [one]))
     order = [to[0] for _, to, _ in remote.messages]
     assert order.index("alone@elsewhere.test") < 30
+
+
+def test_a_slow_rate_is_nobody_elses(suite, remote):
+    """One destination has a turn a minute, another one each quarter of a second."""
+    at = []
+    remote.answers["MAIL"] = lambda line: at.append(time.monotonic())
+    first, waits = send(suite, "x1@snail.test"), send(suite, "x2@snail.test")
+    until(lambda: gone(suite, first))
+    at.clear()
+    sent = [send(suite, "x%d@quick.test" % n) for n in range(4)]
+    until(lambda: all(gone(suite, qid) for qid in sent))
+    assert len(at) == 4 and at[3] - at[0] > 3 * 0.25 - 0.1
+    assert not gone(suite, waits)
 
 
 def test_a_filter_without_a_value_means_nothing(suite, remote):

@@ -328,6 +328,20 @@ def test_mailq(local):
     local.mw("queue", "delete", row["id"])
 
 
+def test_what_stays_here_does_not_wait_for_the_smarthost(fresh):
+    smart = "127.0.0.1:9"
+    i = fresh(conf_lines=['transport "*" { host %s }' % smart, "queue-retry-first 1s", "queue-retry-max 1s"])
+    i.add("alice")
+    i.mw("account", "quota", "alice@example.com", "1")
+    i.mw("queue", "pause", smart)
+    sent(i, "alice", input="Subject: stays here\n\nx\n")
+    sent(i, "Far@Remote.TEST", input="Subject: leaves\n\nx\n")
+    until(lambda: [r["status"] for r in i.rows("queue", "list")] == ["deferred", "deferred"])
+    assert [r["recipient"] for r in i.rows("queue", "list", "--destination", smart)] == ["Far@Remote.TEST"]
+    i.mw("account", "quota", "alice@example.com", "0")
+    arrives(i, "stays here")
+
+
 @needs_root
 def test_mailq_is_for_those_who_may(local):
     r = sendmail(local, "-bp", as_nobody=True)
