@@ -1,5 +1,6 @@
 """What a daemon that was taken over gets when it asks for more than its part."""
 import base64
+import contextlib
 import os
 import random
 import re
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from mailwain import BUILD, PASSWORD, Imap, Smtp, until
-from taken import Raw, channel_to, channels, descriptor, message
+from taken import Raw, channel_to, channels, descriptor, give_channel, message
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take a daemon's sockets")
 
@@ -104,6 +105,26 @@ def test_smtpd_cannot_lend_a_grant_to_another_address(fresh):
         os.kill(pid, signal.SIGCONT)
     until(lambda: "queue_bounced" in suite.log() or "queue_deferred" in suite.log())
     assert "does not relay" in suite.log()
+
+
+def test_a_queue_that_does_not_read_loses_no_answer(fresh):
+    """Ten megabytes of answers, of which four may wait: auth takes no further questions until they are read."""
+    suite = fresh()
+    suite.mw("directory", "import", "-", input="alias list@example.com %s\n" % " ".join("member-%d@remote.test" % i for i in range(900)))
+    queue = give_channel(suite, "auth", "auth", "queue", True)
+    asked, ended, targets = 0, [], 0
+    queue.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):  # as many as go, before the first answer is read
+        while asked < 100:
+            queue.send(message(3, "list@example.com", id=asked))
+            asked += 1
+    queue.settimeout(5)
+    while len(ended) < asked:
+        kind, number = struct.unpack(">HI", queue.recv(65536)[:6])
+        targets += kind == 4
+        if kind == 5:
+            ended.append(number)
+    assert asked > 10 and ended == list(range(asked)) and targets == asked * 900
 
 
 @pytest.mark.parametrize("name", ["smtpd", "imapd", "queue"])
