@@ -13,6 +13,7 @@ import time
 import pytest
 
 from mailwain import BUILD, PASSWORD, Imap, Smtp, until
+from remote import remote_host
 from taken import Raw, channel_to, channels, descriptor, give_channel, message
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take a daemon's sockets")
@@ -125,6 +126,34 @@ def test_a_queue_that_does_not_read_loses_no_answer(fresh):
         if kind == 5:
             ended.append(number)
     assert asked > 10 and ended == list(range(asked)) and targets == asked * 900
+
+
+def target(address):
+    """auth_target: somebody elsewhere."""
+    return 4, ("u32", 0), 0, 0, address, "", "", ("u32", 0), "", "", b"", ""
+
+
+def asked(auth):
+    """The next address that queue asks the auth about that we are, and the question's number."""
+    wire = auth.recv(65536)
+    assert struct.unpack(">H", wire[:2])[0] == 3
+    return wire[10:].decode(), struct.unpack(">I", wire[2:6])[0]
+
+
+def test_an_answer_of_auth_that_breaks_off_is_taken_once(fresh):
+    """Half of it came before auth died, all of it comes from the next one: nobody elsewhere has two copies."""
+    members = ["one@elsewhere.test", "two@elsewhere.test"]
+    with remote_host("127.0.0.9") as there:
+        suite = fresh(['transport "*" { host %s }' % there.place])
+        suite.mw("alias", "add", "list@example.com", *members)
+        auth = give_channel(suite, "queue", "auth", "queue", False)
+        suite.deliver("Subject: x\n\nx\n", to=["list"])
+        address, number = asked(auth)
+        assert address == "list@example.com"
+        auth.send(message(*target(members[0]), id=number))
+        auth.close()
+        suite.wait_empty()
+        assert sorted(to for _, recipients, _ in there.messages for to in recipients) == members
 
 
 @pytest.mark.parametrize("name", ["smtpd", "imapd", "queue"])
