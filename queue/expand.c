@@ -184,8 +184,7 @@ static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_clos
 
 void auth_service(struct queue *queue, int fd)
 {
-	ipc_conn_free(&queue->auth);
-	explain_lost(queue, false);
+	ipc_conn_lose(&queue->auth);
 	queue->auth = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, queue);
 	for (struct expansion *e = queue->expansions; e != NULL && queue->auth != NULL; e = e->next)
 		if (e->message != NULL && !e->sent)

@@ -121,6 +121,17 @@ void ipc_conn_free(struct ipc_conn **connp)
 	free(conn);
 }
 
+void ipc_conn_lose(struct ipc_conn **connp)
+{
+	struct ipc_conn *conn = *connp;
+
+	if (conn == NULL)
+		return;
+	*connp = NULL;
+	conn->callbacks->closed(conn->arg, conn);
+	ipc_conn_free(&conn);
+}
+
 static void ipc_conn_end(struct ipc_conn *conn, int code, const struct err *why)
 {
 	if (code != E_CLOSED)

@@ -26,6 +26,8 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
     enum ipc_direction direction, const struct ipc_conn_callbacks *callbacks, void *arg);
 /* Closes without calling closed(). */
 void ipc_conn_free(struct ipc_conn **conn);
+/* As if the other end had gone: closed() is called, now. For a connection in whose place another one has come. NULL is none. */
+void ipc_conn_lose(struct ipc_conn **conn);
 
 /*
  * Sends now, or later when the socket is full (up to 4 MiB wait; past that
