@@ -32,7 +32,7 @@ static void send_answer(struct ipc_conn *conn, uint32_t id, int code, struct spa
 	struct auth_password_changed answer = {.code = code, .text = span_sub(text, 0, 256)};
 
 	if (conn != NULL)
-		ipc_conn_send(conn, &ipc_auth_password_changed, id, &answer, -1);
+		ipc_conn_answer(conn, &ipc_auth_password_changed, id, &answer, -1);
 }
 
 static void change_end(struct change *change, int code, struct span text)

@@ -75,7 +75,7 @@ static void send_answer(struct login *login, struct span text)
 		answer.grant = span_of(grant, sizeof(grant));
 		auth->logins++;
 	}
-	ipc_conn_send(login->conn, &ipc_auth_login_answer, login->id, &answer, -1);
+	ipc_conn_answer(login->conn, &ipc_auth_login_answer, login->id, &answer, -1);
 }
 
 static void login_answer(struct login *login)
@@ -192,7 +192,7 @@ static void refuse(struct auth *auth, struct ipc_conn *conn, uint32_t id, const 
 	if (ask->answered != NULL)
 		ask->answered(ask->arg, E_NOMEM, text_of(E_NOMEM), NULL);
 	else
-		ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
+		ipc_conn_answer(conn, &ipc_auth_login_answer, id, &answer, -1);
 }
 
 struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct login_ask *ask)

@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Bytes of answers that a peer has not taken yet; with more it asks nothing further. One expansion, the longest answer, is less than half of what may wait. */
+enum { UNREAD_MAX = 1024 * 1024 };
+
 /* What a role may ask: decided by who is connected, which master says, not by what the peer says. */
 enum { MAY_RECIPIENT = 1, MAY_EXPAND = 2, MAY_LOGIN = 4, REMEMBERS = 8, MAY_SENDER = 16, MAY_CHANGE = 32 };
 
@@ -114,6 +117,7 @@ static void auth_peer_came(struct daemon *daemon, struct span service, struct sp
 		free(peer);
 		return;
 	}
+	ipc_conn_pause_above(peer->conn, UNREAD_MAX);
 	peer->next = peer->auth->peers;
 	peer->link = &peer->auth->peers;
 	if (peer->next != NULL)

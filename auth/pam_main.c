@@ -26,7 +26,7 @@ static void take_login(struct pam_daemon *pam, struct ipc_conn *conn, uint32_t i
 	if (memchr(ask->password.ptr, '\0', ask->password.len) != NULL || !secret_set(&question.password, ask->password)) {
 		struct pam_login_answer wrong = {.code = E_AUTHFAILED};
 
-		ipc_conn_send(conn, &ipc_pam_login_answer, id, &wrong, -1);
+		ipc_conn_answer(conn, &ipc_pam_login_answer, id, &wrong, -1);
 		return;
 	}
 	pam_tasks_add(pam->tasks, conn, id, &question);

@@ -73,9 +73,9 @@ static void send_answer(struct task *task, const struct pam_result *result)
 	if (task->conn == NULL)
 		return;
 	if (task->question.find)
-		ipc_conn_send(task->conn, &ipc_pam_found, task->id, &found, -1);
+		ipc_conn_answer(task->conn, &ipc_pam_found, task->id, &found, -1);
 	else
-		ipc_conn_send(task->conn, &ipc_pam_login_answer, task->id, &login, -1);
+		ipc_conn_answer(task->conn, &ipc_pam_login_answer, task->id, &login, -1);
 	task->conn = NULL;
 }
 

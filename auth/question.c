@@ -113,7 +113,7 @@ static void answer_recipient(const struct question *q)
 		body.text = span_str(err.text);
 		log_error(q, code, &err);
 	}
-	ipc_conn_send(q->conn, &ipc_auth_recipient_answer, q->id, &body, -1);
+	ipc_conn_answer(q->conn, &ipc_auth_recipient_answer, q->id, &body, -1);
 }
 
 static int send_target(void *arg, const struct recipient *r)
@@ -138,7 +138,7 @@ static int send_target(void *arg, const struct recipient *r)
 		target.program = r->text;
 		target.grant = span_of(grant, sizeof(grant));
 	}
-	return ipc_conn_send(q->conn, &ipc_auth_target, q->id, &target, -1);
+	return ipc_conn_answer(q->conn, &ipc_auth_target, q->id, &target, -1);
 }
 
 static void answer_expand(struct question *q)
@@ -151,7 +151,7 @@ static void answer_expand(struct question *q)
 		return;
 	done.code = code;
 	done.text = span_str(err.text);
-	ipc_conn_send(q->conn, &ipc_auth_expanded, q->id, &done, -1);
+	ipc_conn_answer(q->conn, &ipc_auth_expanded, q->id, &done, -1);
 }
 
 /* All that has to be known of users is asked for before the first word. */
@@ -169,7 +169,7 @@ static void answer_explain(struct question *q)
 	auth_explain(&found, code, &err, text, sizeof(text));
 	body.code = code;
 	body.text = span_str(text);
-	ipc_conn_send(q->conn, &ipc_auth_found, q->id, &body, -1);
+	ipc_conn_answer(q->conn, &ipc_auth_found, q->id, &body, -1);
 	answer_expand(q);
 }
 
@@ -184,7 +184,7 @@ static void answer_sender(const struct question *q)
 	body.code = code;
 	body.text = span_str(err.text);
 	log_error(q, code, &err);
-	ipc_conn_send(q->conn, &ipc_auth_sender_answer, q->id, &body, -1);
+	ipc_conn_answer(q->conn, &ipc_auth_sender_answer, q->id, &body, -1);
 }
 
 static void answer(struct question *q)

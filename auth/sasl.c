@@ -106,7 +106,7 @@ static void send_challenge(struct exchange *x)
 {
 	struct auth_sasl_challenge body = {.challenge = sasl_challenge(x->sasl)};
 
-	ipc_conn_send(x->conn, &ipc_auth_sasl_challenge, x->id, &body, -1);
+	ipc_conn_answer(x->conn, &ipc_auth_sasl_challenge, x->id, &body, -1);
 }
 
 /* It has failed now: a client that leaves before it is told has guessed all the same. */
@@ -287,7 +287,7 @@ static void answer_busy(struct ipc_conn *conn, uint32_t id)
 {
 	struct auth_login_answer answer = {.code = E_UNAVAILABLE, .text = SPAN_LIT("Too many logins at once; try again later")};
 
-	ipc_conn_send(conn, &ipc_auth_login_answer, id, &answer, -1);
+	ipc_conn_answer(conn, &ipc_auth_login_answer, id, &answer, -1);
 }
 
 static struct exchange *exchange_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)

@@ -340,12 +340,7 @@ static const struct ipc_conn_callbacks callbacks = {on_message, on_closed};
 
 void system_connect(struct system_users *users, int fd)
 {
-	if (users->conn != NULL) {
-		struct ipc_conn *old = users->conn;
-
-		on_closed(users, old); /* auth-pam has died, and its end is not yet seen */
-		ipc_conn_free(&old);
-	}
+	ipc_conn_lose(&users->conn); /* auth-pam has died, and its end is not yet seen */
 	users->conn = ipc_conn_new(daemon_base(users->auth->daemon), fd, &ipc_service_pam, TO_CLIENT, &callbacks, users);
 }
 

@@ -60,10 +60,10 @@ static void front_peer(struct daemon *daemon, struct span service, struct span r
 
 	(void)role;
 	if (!serving && span_eq(service, SPAN_LIT("auth"))) {
-		ipc_conn_free(&front->auth);
+		ipc_conn_lose(&front->auth);
 		front->auth = ipc_conn_new(base, fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, front);
 	} else if (!serving && span_eq(service, SPAN_LIT("session"))) {
-		ipc_conn_free(&front->sessions_service);
+		ipc_conn_lose(&front->sessions_service);
 		front->sessions_service = ipc_conn_new(base, fd, &ipc_service_session, TO_CLIENT,
 		    &session_callbacks, front);
 	} else if (!serving && span_eq(service, SPAN_LIT("keys"))) {

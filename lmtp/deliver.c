@@ -326,10 +326,12 @@ static void deliver_peer(struct daemon *daemon, struct span service, struct span
 	struct deliver *deliver = daemon_state(daemon);
 
 	(void)service;
-	if (!serving)
-		deliver->auth = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, deliver);
-	else
+	if (serving) {
 		peer_new(deliver, role, fd);
+		return;
+	}
+	ipc_conn_lose(&deliver->auth);
+	deliver->auth = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, deliver);
 }
 
 static void on_child(evutil_socket_t fd, short what, void *arg)

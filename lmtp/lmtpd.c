@@ -34,7 +34,7 @@ static void lmtpd_peer(struct daemon *daemon, struct span service, struct span r
 
 	(void)role;
 	if (!serving && span_eq(service, SPAN_LIT("auth"))) {
-		ipc_conn_free(&lmtpd->auth);
+		ipc_conn_lose(&lmtpd->auth);
 		lmtpd->auth = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, lmtpd);
 	} else if (!serving && span_eq(service, SPAN_LIT("deliver"))) {
 		lmtp_deliver_service(lmtpd, fd);

@@ -225,7 +225,7 @@ static const struct ipc_conn_callbacks service_callbacks = {on_worker, on_servic
 
 void lmtp_deliver_service(struct lmtpd *lmtpd, int fd)
 {
-	ipc_conn_free(&lmtpd->deliver);
+	ipc_conn_lose(&lmtpd->deliver);
 	lmtpd->deliver =
 	    ipc_conn_new(daemon_base(lmtpd->daemon), fd, &ipc_service_deliver, TO_CLIENT, &service_callbacks, lmtpd);
 }

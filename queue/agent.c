@@ -211,14 +211,7 @@ static const struct ipc_conn_callbacks agent_callbacks = {on_result, on_closed};
 
 void agent_service(struct queue *queue, int fd)
 {
-	if (queue->agent != NULL) {
-		struct run *list = queue->runs;
-
-		ipc_conn_free(&queue->agent);
-		queue->runs = NULL;
-		queue->run_count = 0;
-		runs_end(list, "what runs commands of aliases ended before it had an answer");
-	}
+	ipc_conn_lose(&queue->agent);
 	queue->agent = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_agent, TO_CLIENT, &agent_callbacks, queue);
 	pump(queue);
 }

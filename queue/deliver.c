@@ -416,7 +416,7 @@ static const struct ipc_conn_callbacks service_callbacks = {on_worker, on_servic
 
 void deliver_service(struct queue *queue, int fd)
 {
-	ipc_conn_free(&queue->deliver);
+	ipc_conn_lose(&queue->deliver);
 	queue->deliver = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_deliver, TO_CLIENT, &service_callbacks, queue);
 	for (struct channel *c = queue->channels; c != NULL && queue->deliver != NULL; c = c->next)
 		if (c->conn == NULL)

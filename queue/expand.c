@@ -12,6 +12,7 @@ struct expansion {
 	uint32_t recipient;
 	uint32_t id;
 	bool sent;
+	bool again; /* auth had it before: part of the answer may be here */
 };
 
 static void expansion_send(struct queue *queue, struct expansion *e)
@@ -85,48 +86,80 @@ static bool is_relaying(const struct expansion *e, struct span address)
 	return envelope->source == SPOOL_FROM_SMTP && span_eq(envelope->recipients[e->recipient].address, address);
 }
 
+/* Does the recipient lead there already? */
+static bool has_target(const struct expansion *e, const struct auth_target *body)
+{
+	for (const struct target *t = e->message->targets; t != NULL; t = t->next) {
+		if (t->recipient != e->recipient || t->account != body->account || t->kind != body->kind)
+			continue;
+		if (t->account != 0 || (t->kind == 0 ? span_eq(t->address, body->address) : span_eq(t->name, body->name) && span_eq(t->program, body->program)))
+			return true;
+	}
+	return false;
+}
+
+static void take_target(struct expansion *e, const struct auth_target *body)
+{
+	struct message *message = e->message;
+	struct target *t;
+
+	/* Another host and a command would have the message twice. */
+	if (e->again && has_target(e, body))
+		return;
+	t = body->kind != 0 ? message_add_program(message, e->recipient, body)
+			    : message_add_target(message, e->recipient, body->account, body->quota, body->address, body->detail);
+	if (t == NULL)
+		return;
+	if (body->sender.len > 0)
+		t->sender = pool_span(message->pool, body->sender);
+	if (body->code != 0)
+		target_result(t, body->code, body->text);
+	else if (body->kind != 0)
+		agent_target(t);
+	else if (body->account != 0)
+		deliver_target(t);
+	else if (is_relaying(e, body->address))
+		target_result(t, E_DENIED, SPAN_LIT("this host does not relay"));
+	else
+		outbound_target(t);
+}
+
+static void expansion_end(struct queue *queue, struct expansion **link, int code, struct span text)
+{
+	struct expansion *e = *link;
+	struct message *message = e->message;
+	uint32_t recipient = e->recipient;
+
+	if (message != NULL && code != 0)
+		expansion_failed(e, code, text);
+	*link = e->next;
+	if (*link == NULL)
+		queue->expansions_tail = link;
+	free(e);
+	if (message == NULL)
+		return;
+	message->states[recipient].expanding = false;
+	message->busy--;
+	message_step(message);
+}
+
 static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct queue *queue = arg;
 	struct expansion **link = find_expansion(queue, m->id), *e = *link;
-	struct message *message = e ? e->message : NULL;
-	uint32_t recipient = e ? e->recipient : 0;
 
 	(void)conn;
 	if (e == NULL && explain_auth(queue, m))
 		return 0;
-	if (m->type == &ipc_auth_target && message != NULL) {
-		const struct auth_target *body = (const void *)m->body;
-		struct target *t = body->kind != 0 ? message_add_program(message, e->recipient, body)
-						   : message_add_target(message, e->recipient, body->account, body->quota, body->address, body->detail);
-
-		if (t != NULL && body->sender.len > 0)
-			t->sender = pool_span(message->pool, body->sender);
-		if (t != NULL && body->code != 0)
-			target_result(t, body->code, body->text);
-		else if (t != NULL && body->kind != 0)
-			agent_target(t);
-		else if (t != NULL && body->account != 0)
-			deliver_target(t);
-		else if (t != NULL && is_relaying(e, body->address))
-			target_result(t, E_DENIED, SPAN_LIT("this host does not relay"));
-		else if (t != NULL)
-			outbound_target(t);
-	} else if (m->type == &ipc_auth_expanded && e != NULL) {
+	if (m->type == &ipc_auth_target) {
+		if (e != NULL && e->message != NULL)
+			take_target(e, (const void *)m->body);
+	} else if (m->type == &ipc_auth_expanded) {
 		const struct auth_expanded *body = (const void *)m->body;
 
-		if (message != NULL && body->code != 0)
-			expansion_failed(e, body->code, body->text);
-		*link = e->next;
-		if (*link == NULL)
-			queue->expansions_tail = link;
-		free(e);
-		if (message != NULL) {
-			message->states[recipient].expanding = false;
-			message->busy--;
-			message_step(message);
-		}
-	} else if (m->type != &ipc_auth_target && m->type != &ipc_auth_expanded) {
+		if (e != NULL)
+			expansion_end(queue, link, body->code, body->text);
+	} else {
 		return E_PROTO;
 	}
 	return 0;
@@ -140,8 +173,10 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	queue->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
 	daemon_peer_lost(queue->daemon, "auth");
-	for (struct expansion *e = queue->expansions; e != NULL; e = e->next)
+	for (struct expansion *e = queue->expansions; e != NULL; e = e->next) {
+		e->again = e->again || e->sent;
 		e->sent = false;
+	}
 	explain_lost(queue, false);
 }
 
@@ -149,8 +184,7 @@ static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_clos
 
 void auth_service(struct queue *queue, int fd)
 {
-	ipc_conn_free(&queue->auth);
-	explain_lost(queue, false);
+	ipc_conn_lose(&queue->auth);
 	queue->auth = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, queue);
 	for (struct expansion *e = queue->expansions; e != NULL && queue->auth != NULL; e = e->next)
 		if (e->message != NULL && !e->sent)

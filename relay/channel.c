@@ -11,15 +11,13 @@ struct channel {
 	struct channel *next, **link;
 	struct relay *relay;
 	struct ipc_conn *conn;
-	bool failed; /* a result had no room: queue must learn that it will not come */
 };
 
 /* ---- jobs ---- */
 
 void channel_send(struct channel *channel, const struct ipc_type *type, uint32_t id, const void *body)
 {
-	if (ipc_conn_send(channel->conn, type, id, body, -1) != 0)
-		channel->failed = true;
+	ipc_conn_answer(channel->conn, type, id, body, -1);
 }
 
 static void on_result(void *arg, const struct job *job, const struct job_result *r)
@@ -159,21 +157,6 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 int channel_mail(struct relay *relay, uint32_t id, const struct relay_mail *mail)
 {
 	return relay->channels != NULL ? ipc_conn_send(relay->channels->conn, &ipc_relay_mail, id, mail, -1) : E_CLOSED;
-}
-
-void channel_sweep(struct relay *relay)
-{
-	struct channel *channel = relay->channels;
-
-	while (channel != NULL) {
-		struct channel *next = channel->next;
-
-		if (channel->failed) {
-			ipc_conn_free(&channel->conn);
-			on_closed(channel, NULL);
-		}
-		channel = next;
-	}
 }
 
 static const struct ipc_conn_callbacks callbacks = {on_message, on_closed};

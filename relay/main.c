@@ -46,7 +46,6 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	channel_sweep(relay);
 	session_sweep(relay);
 	destination_trim(relay);
 	reports_sweep(relay);

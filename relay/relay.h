@@ -190,10 +190,8 @@ void channel_new(struct relay *relay, int fd);
 /* A message of our own for queue; reports_mailed tells what became of it. E_CLOSED: queue is away; E_TOOBIG, E_LIMIT. */
 int channel_mail(struct relay *relay, uint32_t id, const struct relay_mail *mail);
 struct ipc_type;
-/* A result that has no room ends it. */
+/* A result that has no room ends it: queue asks for another one and tries again. */
 void channel_send(struct channel *channel, const struct ipc_type *type, uint32_t id, const void *body);
-/* Ends those that have lost a result: queue asks for another one and tries again. */
-void channel_sweep(struct relay *relay);
 
 /* ---- job.c ---- */
 /* NULL: no memory. */

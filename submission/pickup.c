@@ -63,10 +63,7 @@ static void pickup_peer(struct daemon *daemon, struct span service, struct span 
 		close(fd);
 		return;
 	}
-	if (pickup->queue != NULL) {
-		ipc_conn_free(&pickup->queue);
-		jobs_queue_lost(pickup);
-	}
+	ipc_conn_lose(&pickup->queue);
 	pickup->queue = ipc_conn_new(daemon_base(daemon), fd, &ipc_service_queue, TO_CLIENT, &queue_callbacks, pickup);
 	jobs_queue_found(pickup);
 }

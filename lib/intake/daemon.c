@@ -80,13 +80,10 @@ static void intake_peer(struct daemon *daemon, struct span service, struct span 
 
 	(void)role;
 	if (!serving && span_eq(service, SPAN_LIT("auth"))) {
-		ipc_conn_free(&intake->auth);
+		ipc_conn_lose(&intake->auth);
 		intake->auth = ipc_conn_new(base, fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, intake);
 	} else if (!serving && span_eq(service, SPAN_LIT("queue"))) {
-		if (intake->queue != NULL) {
-			ipc_conn_free(&intake->queue);
-			content_service_lost(intake);
-		}
+		ipc_conn_lose(&intake->queue);
 		intake->queue = ipc_conn_new(base, fd, &ipc_service_queue, TO_CLIENT, &queue_callbacks, intake);
 		stock_refill(intake);
 	} else if (!serving && span_eq(service, SPAN_LIT("keys"))) {

@@ -35,6 +35,8 @@ struct ipc_conn {
 	struct ipc_waiting **tail;
 	size_t waiting;
 	size_t wait_max; /* bytes */
+	size_t pause_above; /* bytes */
+	bool paused; /* nothing is read */
 	int burst;
 	void (*drained)(void *arg, struct ipc_conn *conn);
 };
@@ -71,6 +73,7 @@ struct ipc_conn *ipc_conn_new(struct event_base *base, int fd, const struct ipc_
 	conn->arg = arg;
 	conn->tail = &conn->head;
 	conn->wait_max = IPC_CONN_WAIT_MAX;
+	conn->pause_above = SIZE_MAX;
 	conn->burst = IPC_CONN_BURST;
 	/* At once, that no answer is lost for want of memory: the asker would wait for it for ever. */
 	buf_clear(shared_wire());
@@ -118,6 +121,17 @@ void ipc_conn_free(struct ipc_conn **connp)
 	free(conn);
 }
 
+void ipc_conn_lose(struct ipc_conn **connp)
+{
+	struct ipc_conn *conn = *connp;
+
+	if (conn == NULL)
+		return;
+	*connp = NULL;
+	conn->callbacks->closed(conn->arg, conn);
+	ipc_conn_free(&conn);
+}
+
 static void ipc_conn_end(struct ipc_conn *conn, int code, const struct err *why)
 {
 	if (code != E_CLOSED)
@@ -159,6 +173,32 @@ static int ipc_conn_take(struct ipc_conn *conn, struct err *err)
 	return 0;
 }
 
+/* One message, unless too much waits to be sent. */
+static int ipc_conn_take_next(struct ipc_conn *conn, struct err *err)
+{
+	if (conn->waiting <= conn->pause_above)
+		return ipc_conn_take(conn, err);
+	event_del(conn->read_event);
+	conn->paused = true;
+	return E_AGAIN;
+}
+
+static void ipc_conn_go_on(struct ipc_conn *conn)
+{
+	if (!conn->paused)
+		return;
+	conn->paused = false;
+	event_add(conn->read_event, NULL);
+}
+
+/* The reader sees the end of the connection and tells its owner. */
+static void ipc_conn_break(struct ipc_conn *conn)
+{
+	shutdown(conn->fd, SHUT_RDWR);
+	conn->pause_above = SIZE_MAX;
+	ipc_conn_go_on(conn);
+}
+
 static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg)
 {
 	struct ipc_conn *conn = arg;
@@ -168,7 +208,7 @@ static void ipc_conn_on_read(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	for (int i = 0, most = conn->burst; i < most && r == 0; i++)
-		r = ipc_conn_take(conn, &err);
+		r = ipc_conn_take_next(conn, &err);
 	if (r != 0 && r != E_AGAIN && r != E_CANNOT)
 		ipc_conn_end(conn, r, &err);
 }
@@ -196,11 +236,12 @@ static void ipc_conn_on_write(evutil_socket_t fd, short what, void *arg)
 			return;
 		}
 		if (r != 0) {
-			/* The reader sees the end of the connection and tells its owner. */
-			shutdown(conn->fd, SHUT_RDWR);
+			ipc_conn_break(conn);
 			return;
 		}
 		ipc_waiting_drop(conn);
+		if (conn->waiting <= conn->pause_above)
+			ipc_conn_go_on(conn);
 	}
 	if (conn->drained != NULL)
 		conn->drained(conn->arg, conn);
@@ -259,6 +300,15 @@ int ipc_conn_send(struct ipc_conn *conn, const struct ipc_type *type, uint32_t i
 	return r;
 }
 
+int ipc_conn_answer(struct ipc_conn *conn, const struct ipc_type *type, uint32_t id, const void *body, int pass)
+{
+	int r = ipc_conn_send(conn, type, id, body, pass);
+
+	if (r != 0)
+		ipc_conn_break(conn);
+	return r;
+}
+
 void ipc_conn_burst(struct ipc_conn *conn, int messages)
 {
 	conn->burst = messages;
@@ -267,6 +317,11 @@ void ipc_conn_burst(struct ipc_conn *conn, int messages)
 void ipc_conn_wait_max(struct ipc_conn *conn, size_t max)
 {
 	conn->wait_max = max;
+}
+
+void ipc_conn_pause_above(struct ipc_conn *conn, size_t waiting)
+{
+	conn->pause_above = waiting;
 }
 
 void ipc_conn_on_drained(struct ipc_conn *conn, void (*drained)(void *arg, struct ipc_conn *conn))

@@ -279,9 +279,10 @@ static int take_message(struct daemon *daemon, struct ipc_message *m)
 	/* The other end sees that this one has gone; who needs it asks master again. */
 	if (m->fd_lost)
 		return 0;
+	/* Who had another one gives it up now, and that is no reason to ask for a third. */
+	give_peer(daemon, peer->service, peer->role, peer->serving, m->fd);
 	if (!peer->serving)
 		lost_found(daemon, peer->service);
-	give_peer(daemon, peer->service, peer->role, peer->serving, m->fd);
 	return 0;
 }
 

@@ -36,7 +36,10 @@ struct daemon_spec {
 	int (*confined)(struct daemon *daemon, struct err *err);
 	/* A new configuration has come (daemon_conf gives it). An error keeps the old one. */
 	int (*reload)(struct daemon *daemon, struct err *err);
-	/* A connection to a service (serving false) or from a client (true) was made or remade by master. Owns fd. */
+	/*
+	 * A connection to a service (serving false) or from a client (true) was made or remade by master. Owns fd. What was asked over the
+	 * former one, whose end may not have been seen yet, has no answer any more: ipc_conn_lose().
+	 */
 	void (*peer)(struct daemon *daemon, struct span service, struct span role, bool serving, int fd);
 	/* Stop taking new work; call daemon_finished() when the last is done. */
 	void (*halt)(struct daemon *daemon);

@@ -74,6 +74,27 @@ def channel_to(pid, other):
     return found
 
 
+def master_to(master, pid):
+    """Master's end of the channel that the daemon was born with."""
+    pairs, born = ends(), socket.socket(fileno=descriptor(pid, 3))
+    inode, all_ends = os.fstat(born.fileno()).st_ino, channels(master)
+    born.close()
+    number = next(n for n, s in all_ends.items() if pairs.get(os.fstat(s.fileno()).st_ino) == inode)
+    found = all_ends.pop(number)
+    for s in all_ends.values():
+        s.close()
+    return found
+
+
+def give_channel(suite, name, service, role, serving):
+    """The daemon gets a connection, as if master had made it: to this service, or as the service from this client. The other end is ours."""
+    pids, (ours, theirs) = suite.daemons(), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with master_to(pids["master"], pids[name]) as master, theirs:
+        socket.send_fds(master, [message(4, service, role, serving, ("u32", os.getuid()))], [theirs.fileno()])
+    ours.settimeout(20)
+    return ours
+
+
 class Raw(bytes):
     """A field as it came."""
 

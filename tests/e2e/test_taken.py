@@ -1,5 +1,6 @@
 """What a daemon that was taken over gets when it asks for more than its part."""
 import base64
+import contextlib
 import os
 import random
 import re
@@ -11,8 +12,9 @@ import time
 
 import pytest
 
-from mailwain import BUILD, PASSWORD, Imap, Smtp, until
-from taken import Raw, channel_to, channels, descriptor, message
+from mailwain import BIN, BUILD, PASSWORD, Imap, Smtp, until
+from remote import remote_host
+from taken import Raw, channel_to, channels, descriptor, give_channel, message
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to take a daemon's sockets")
 
@@ -104,6 +106,122 @@ def test_smtpd_cannot_lend_a_grant_to_another_address(fresh):
         os.kill(pid, signal.SIGCONT)
     until(lambda: "queue_bounced" in suite.log() or "queue_deferred" in suite.log())
     assert "does not relay" in suite.log()
+
+
+def test_a_queue_that_does_not_read_loses_no_answer(fresh):
+    """Ten megabytes of answers, of which four may wait: auth takes no further questions until they are read."""
+    suite = fresh()
+    suite.mw("directory", "import", "-", input="alias list@example.com %s\n" % " ".join("member-%d@remote.test" % i for i in range(900)))
+    queue = give_channel(suite, "auth", "auth", "queue", True)
+    asked, ended, targets = 0, [], 0
+    queue.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):  # as many as go, before the first answer is read
+        while asked < 100:
+            queue.send(message(3, "list@example.com", id=asked))
+            asked += 1
+    queue.settimeout(5)
+    while len(ended) < asked:
+        kind, number = struct.unpack(">HI", queue.recv(65536)[:6])
+        targets += kind == 4
+        if kind == 5:
+            ended.append(number)
+    assert asked > 10 and ended == list(range(asked)) and targets == asked * 900
+
+
+def target(address):
+    """auth_target: somebody elsewhere."""
+    return 4, ("u32", 0), 0, 0, address, "", "", ("u32", 0), "", "", b"", ""
+
+
+def asked(auth):
+    """The next address that queue asks the auth about that we are, and the question's number."""
+    wire = auth.recv(65536)
+    assert struct.unpack(">H", wire[:2])[0] == 3
+    return wire[10:].decode(), struct.unpack(">I", wire[2:6])[0]
+
+
+def test_an_answer_of_auth_that_breaks_off_is_taken_once(fresh):
+    """Half of it came before auth died, all of it comes from the next one: nobody elsewhere has two copies."""
+    members = ["one@elsewhere.test", "two@elsewhere.test"]
+    with remote_host("127.0.0.9") as there:
+        suite = fresh(['transport "*" { host %s }' % there.place])
+        suite.mw("alias", "add", "list@example.com", *members)
+        auth = give_channel(suite, "queue", "auth", "queue", False)
+        suite.deliver("Subject: x\n\nx\n", to=["list"])
+        address, number = asked(auth)
+        assert address == "list@example.com"
+        auth.send(message(*target(members[0]), id=number))
+        auth.close()
+        suite.wait_empty()
+        assert sorted(to for _, recipients, _ in there.messages for to in recipients) == members
+
+
+def test_queue_asks_again_over_a_second_channel(fresh):
+    """Two pairs may be made for one death: what was asked over the first must not wait for it for ever."""
+    with remote_host("127.0.0.9") as there:
+        suite = fresh(['transport "*" { host %s }' % there.place])
+        suite.mw("alias", "add", "list@example.com", "one@elsewhere.test")
+        first = give_channel(suite, "queue", "auth", "queue", False)
+        suite.deliver("Subject: x\n\nx\n", to=["list"])
+        question = asked(first)
+        second = give_channel(suite, "queue", "auth", "queue", False)
+        assert asked(second) == question and first.recv(1) == b""
+        second.send(message(*target("one@elsewhere.test"), id=question[1]))
+        second.send(message(5, ("u32", 0), "", id=question[1]))
+        suite.wait_empty()
+        assert len(there.messages) == 1
+        second.settimeout(1.5)
+        with pytest.raises(TimeoutError):  # no third one takes its place
+            second.recv(1)
+
+
+def test_clients_are_put_off_when_a_second_channel_comes(fresh):
+    """Each of them waits for an answer over the first, which nobody will give."""
+    suite = fresh(listeners=["lmtp"])
+    suite.add("alice")
+
+    def replaced(name, service, begin, end):
+        first = give_channel(suite, name, service, name, False)
+        client = begin()
+        first.recv(65536)
+        second = give_channel(suite, name, service, name, False)
+        end(client)
+        first.close()
+        second.close()
+
+    def recipient(port, hello):
+        def begin():
+            c = Smtp(suite.port(port))
+            c.expect(hello, 250)
+            c.expect("MAIL FROM:<bob@remote.test>", 250)
+            c.send("RCPT TO:<alice@example.com>\r\n")
+            return c
+
+        return begin
+
+    def letter():
+        c = recipient("lmtp", "LHLO client.test")()
+        assert c.reply()[0] == 250
+        c.expect("DATA", 354)
+        c.send("Subject: x\r\n\r\nx\r\n.\r\n")
+        return c
+
+    def login():
+        c = suite.imap(login=False)
+        c.send('t LOGIN alice@example.com "%s"\r\n' % PASSWORD)
+        return c
+
+    def look():
+        return subprocess.Popen([BIN, "--root", suite.root, "mailbox", "list", "alice@example.com"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def is_put_off(client):
+        assert client.reply()[0] == 451
+
+    replaced("lmtpd", "deliver", letter, is_put_off)
+    replaced("lmtpd", "auth", recipient("lmtp", "LHLO client.test"), is_put_off)
+    replaced("smtpd", "auth", recipient("smtp", "EHLO client.test"), is_put_off)
+    replaced("imapd", "auth", login, lambda c: c.at_end())
+    replaced("deliver", "auth", look, lambda p: p.wait(10))
 
 
 @pytest.mark.parametrize("name", ["smtpd", "imapd", "queue"])

@@ -24,11 +24,16 @@ static struct seen {
 	int fd;
 	int result; /* what the callback returns */
 	bool free_it;
+	uint32_t answers; /* to each message */
 } seen;
 
 static int on_message(void *arg, struct ipc_conn *c, struct ipc_message *m)
 {
+	struct queue_committed done = {.text = SPAN_LIT("what was asked, and a hundred octets around it, so that a few of them are more than a socket has room for")};
+
 	assert_ptr_equal(arg, &seen);
+	for (uint32_t i = 0; i < seen.answers; i++)
+		assert_int_equal(ipc_conn_answer(c, &ipc_queue_committed, m->id, &done, -1), 0);
 	seen.messages++;
 	seen.id = m->id;
 	if (seen.fd >= 0)
@@ -220,6 +225,74 @@ static void the_other_end_goes_while_messages_wait(void **state)
 	assert_int_equal(seen.closed, 1);
 }
 
+/* Who asked would wait for ever: it learns that the answer will not come. */
+static void an_answer_without_room_ends_the_connection(void **state)
+{
+	struct queue_committed done = {0};
+	struct ipc_message m;
+	struct err err;
+	uint32_t sent = 0, got = 0;
+	int r;
+
+	(void)state;
+	ipc_conn_wait_max(conn, 1000);
+	while ((r = ipc_conn_answer(conn, &ipc_queue_committed, sent + 1, &done, -1)) == 0)
+		sent++;
+	assert_int_equal(r, E_LIMIT);
+	assert_int_equal(seen.closed, 0); /* not under the hands of the caller */
+	assert_true(ipc_conn_answer(conn, &ipc_queue_committed, 0, &done, -1) != 0);
+	turn();
+	assert_int_equal(seen.closed, 1);
+	while ((r = ipc_receive(client, &ipc_service_queue, TO_CLIENT, buffer, &m, &err)) == 0)
+		assert_int_equal(m.id, ++got);
+	assert_int_equal(r, E_CLOSED);
+	assert_true(got > 0 && got < sent);
+}
+
+/* Its questions wait in the socket, and the answers in little memory. */
+static void who_does_not_read_is_not_asked_further(void **state)
+{
+	enum { ASKED = 20 };
+	struct ipc_message m;
+	struct err err;
+	uint32_t got = 0;
+
+	(void)state;
+	seen.answers = 200;
+	ipc_conn_pause_above(conn, 10000);
+	for (uint32_t i = 1; i <= ASKED; i++)
+		ask(i);
+	for (int i = 0; i < 5; i++)
+		turn();
+	assert_true(seen.messages > 0 && seen.messages < ASKED);
+	assert_in_range(ipc_conn_waiting(conn), 10001, 10000 + 200 * 300);
+	for (int idle = 0; idle < 3;) {
+		if (ipc_receive(client, &ipc_service_queue, TO_CLIENT, buffer, &m, &err) == 0)
+			assert_int_equal(m.id, got++ / seen.answers + 1);
+		else
+			idle++;
+		turn();
+	}
+	assert_int_equal(seen.messages, ASKED);
+	assert_int_equal(got, ASKED * seen.answers);
+}
+
+static void the_end_is_seen_while_nothing_is_read(void **state)
+{
+	(void)state;
+	seen.answers = 200;
+	ipc_conn_pause_above(conn, 0);
+	for (uint32_t i = 1; ipc_conn_waiting(conn) == 0; i++) {
+		ask(i);
+		turn();
+	}
+	close(client);
+	client = -1;
+	for (int i = 0; i < 5 && seen.closed == 0; i++)
+		turn();
+	assert_int_equal(seen.closed, 1);
+}
+
 /* A malformed message, one that is not for this side, one the service does not allow now: the end, and it is logged. */
 static void a_bad_peer_is_closed(void **state)
 {
@@ -324,6 +397,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_cannot_be_encoded_is_not_sent, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_full_socket_is_waited_for, setup, teardown),
 	    cmocka_unit_test_setup_teardown(waiting_has_a_bound, setup, teardown),
+	    cmocka_unit_test_setup_teardown(an_answer_without_room_ends_the_connection, setup, teardown),
+	    cmocka_unit_test_setup_teardown(who_does_not_read_is_not_asked_further, setup, teardown),
+	    cmocka_unit_test_setup_teardown(the_end_is_seen_while_nothing_is_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_other_end_goes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_other_end_goes_while_messages_wait, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_bad_peer_is_closed, setup, teardown),
