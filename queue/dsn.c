@@ -25,6 +25,16 @@ static bool wants(const struct spool_recipient *r, enum spool_notify what, bool 
 	return r->notify == 0 ? without : (r->notify & what) != 0;
 }
 
+bool dsn_warns(const struct message *m)
+{
+	const struct spool_envelope *e = &m->file.envelope;
+
+	for (size_t i = 0; i < e->recipient_count && e->sender.len > 0 && !m->warned; i++)
+		if (message_is_open(&m->states[i]) && !m->states[i].warned && wants(&e->recipients[i], SPOOL_NOTIFY_DELAY, true))
+			return true;
+	return false;
+}
+
 /* May this kind be told of the message at all? */
 static bool is_told_of(const struct message *m, enum dsn_kind kind)
 {

@@ -362,6 +362,8 @@ int64_t schedule_backoff(const struct conf *conf, uint32_t attempts);
 enum dsn_kind { DSN_FAILURE, DSN_DELAY, DSN_SUCCESS };
 /* Which recipients have to be reported now; 0 when none. */
 size_t dsn_due(struct message *message, enum dsn_kind kind, uint32_t *recipients);
+/* Somebody is still to be warned of its delay, when it has lasted long enough. */
+bool dsn_warns(const struct message *message);
 int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipients, size_t count);
 
 /* ---- recover.c, list.c, control.c ---- */
