@@ -289,6 +289,29 @@ def test_23_a_notification_that_could_not_be_made_is_made_once(fresh):
 
 
 @needs_strace
+def test_23_a_notification_that_is_not_committed_undoes_nothing(fresh):
+    """Of one step: who has the message does not get it again because of the other, whose failure cannot be told yet."""
+    with remote_host("127.0.0.11") as remote:
+        suite = fresh(["transport far.test { host %s }" % remote.place, NOWHERE, "queue-retry-first 1s", "queue-retry-max 1s"])
+        suite.add("alice")
+        remote.answers["RCPT"] = lambda line: "550 5.1.1 nobody" if "nobody@" in line else None
+        remote.gate.clear()
+        c = client(suite)
+        c.expect("MAIL FROM:<alice@example.com>", 250)
+        for name in ("one", "nobody"):
+            c.expect("RCPT TO:<%s@far.test>" % name, 250)
+        qid = c.data("Subject: x\n\nx\n")
+        until(lambda: remote.at_once)
+        with Strace(suite.daemons()["queue"], "pwritev:error=ENOSPC:when=1") as tracer:
+            remote.gate.set()
+            until(tracer.seen)
+        until(lambda: suite.log().count("queue_dsn for=%s to=alice@example.com kind=failure" % qid) == 2)
+        suite.mw("queue", "flush", "--all")
+        suite.wait_empty()
+        assert [to for _, to, _ in remote.messages] == [["one@far.test"]]
+
+
+@needs_strace
 @pytest.mark.parametrize("call", ["newfstatat", "getdents64", "unlink"])
 def test_24_the_drop_cannot_be_read(fresh, call):
     suite = fresh()
