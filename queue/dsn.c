@@ -25,6 +25,16 @@ static bool wants(const struct spool_recipient *r, enum spool_notify what, bool 
 	return r->notify == 0 ? without : (r->notify & what) != 0;
 }
 
+bool dsn_warns(const struct message *m)
+{
+	const struct spool_envelope *e = &m->file.envelope;
+
+	for (size_t i = 0; i < e->recipient_count && e->sender.len > 0 && !m->warned; i++)
+		if (message_is_open(&m->states[i]) && !m->states[i].warned && wants(&e->recipients[i], SPOOL_NOTIFY_DELAY, true))
+			return true;
+	return false;
+}
+
 /* May this kind be told of the message at all? */
 static bool is_told_of(const struct message *m, enum dsn_kind kind)
 {
@@ -219,6 +229,15 @@ struct dsn {
 	size_t count;
 };
 
+static void note_told(struct message *m, const struct dsn *dsn)
+{
+	if (dsn->kind == DSN_DELAY)
+		note_warned(m, dsn->recipients, dsn->count);
+	else
+		for (size_t i = 0; i < dsn->count; i++)
+			m->states[dsn->recipients[i]].told = true;
+}
+
 static void on_queued(void *arg, int code)
 {
 	struct dsn *dsn = arg;
@@ -226,17 +245,13 @@ static void on_queued(void *arg, int code)
 
 	if (m != NULL) {
 		m->dsn_pending = false;
-		if (code != 0) { /* later: the message waits in its file with its recipients as they are */
-			m->next = queue_now(m->queue) + 60;
-			schedule_add(m->queue, m->id, m->next, m->held);
-			message_free(m);
-		} else {
-			if (dsn->kind == DSN_DELAY)
-				note_warned(m, dsn->recipients, dsn->count);
-			else
-				for (size_t i = 0; i < dsn->count; i++)
-					m->states[dsn->recipients[i]].told = true;
+		if (code == 0) {
+			note_told(m, dsn);
 			message_step(m);
+		} else if (m->deleted) {
+			message_remove(m);
+		} else {
+			record_rest(m); /* what has become of its recipients is known; the notification comes at its next turn */
 		}
 	}
 	free(dsn->recipients);

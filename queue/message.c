@@ -43,7 +43,7 @@ static void apply_records(struct message *m)
 			s->way = r->text;
 			m->next = r->when;
 		} else if (s != NULL && r->status == SPOOL_DSN_SENT)
-			s->told = true;
+			s->told = s->told_noted = true;
 		else if (s != NULL && r->status != SPOOL_TARGET_DONE) {
 			s->status = r->status;
 			s->attempts = r->attempts;
@@ -306,14 +306,6 @@ size_t message_shown(const struct message *m)
 	return 0;
 }
 
-static bool any_dirty(const struct message *m)
-{
-	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-		if (m->states[i].dirty)
-			return true;
-	return false;
-}
-
 static void settle(struct message *m)
 {
 	int r;
@@ -325,7 +317,7 @@ static void settle(struct message *m)
 	r = send_dsns(m);
 	if (r == E_AGAIN)
 		return;
-	if (r == 0 && count_open(m) > 0 && !any_dirty(m) && !record_is_owed(m)) {
+	if (r == 0 && count_open(m) > 0 && !record_is_owed(m)) {
 		m->next = m->put_off;
 		message_rest(m);
 	} else if (r != 0 || count_open(m) > 0)

@@ -59,6 +59,7 @@ struct recipient_state {
 	uint32_t attempts;
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
+	bool told_noted; /* its file says so */
 	bool warned;   /* so is that of its delay */
 	bool incomplete; /* there was no memory for all its targets */
 	bool anew;     /* requeued: where it leads is asked again */
@@ -311,7 +312,7 @@ struct span target_done_text(const struct target *target);
 void record_keep(struct message *message);
 /* What changed about its recipients. */
 void record_rest(struct message *message);
-/* Somebody behind an alias has it, and the file does not say so yet. */
+/* Something has become of it that its file does not say yet. */
 bool record_is_owed(const struct message *message);
 /* Those elsewhere that have their copy while others are under way. */
 void record_done(struct message *message);
@@ -368,6 +369,8 @@ int64_t schedule_backoff(const struct conf *conf, uint32_t attempts);
 enum dsn_kind { DSN_FAILURE, DSN_DELAY, DSN_SUCCESS };
 /* Which recipients have to be reported now; 0 when none. */
 size_t dsn_due(struct message *message, enum dsn_kind kind, uint32_t *recipients);
+/* Somebody is still to be warned of its delay, when it has lasted long enough. */
+bool dsn_warns(const struct message *message);
 int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipients, size_t count);
 
 /* ---- recover.c, list.c, control.c ---- */

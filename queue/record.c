@@ -79,13 +79,19 @@ static bool is_done_now(const struct message *m, const struct target *t)
 	return target_is_noted(t) && t->state == TARGET_DONE && message_is_open(&m->states[t->recipient]) && !target_was_done(t);
 }
 
-/* Of those who have had the message, or never will: a try that is forgotten does no harm. */
+/* Forgotten, its notification would be sent once more. */
+static bool is_told_now(const struct recipient_state *s)
+{
+	return s->told && !s->told_noted;
+}
+
+/* Of those who have had the message, or a notification of it, or never will: a try that is forgotten does no harm. */
 static bool has_news(const struct message *m)
 {
-	bool news = false;
+	bool news = m->warned && !m->warning_noted;
 
 	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
-		news |= m->states[i].dirty && !message_is_open(&m->states[i]);
+		news |= is_told_now(&m->states[i]) || (m->states[i].dirty && !message_is_open(&m->states[i]));
 	for (const struct target *t = m->targets; t != NULL; t = t->next)
 		news |= is_done_now(m, t);
 	return news;
@@ -144,10 +150,16 @@ static void on_appended(struct disk_job *job)
 
 bool record_is_owed(const struct message *m)
 {
-	for (const struct target *t = m->targets; t != NULL; t = t->next)
-		if (is_done_now(m, t))
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++)
+		if (m->states[i].dirty)
 			return true;
-	return false;
+	return has_news(m);
+}
+
+static void add_told(const struct message *m, uint32_t recipient, struct disk_job *job)
+{
+	if (is_told_now(&m->states[recipient]))
+		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = recipient, .when = queue_now(m->queue)};
 }
 
 static void add_done(const struct message *m, struct disk_job *job)
@@ -214,9 +226,7 @@ static void write_rest(struct message *m)
 		if (s->dirty && is_worth_noting(m, s))
 			job->records[job->record_count++] = (struct spool_record){.status = s->status,
 			    .recipient = i, .attempts = s->attempts, .when = queue_now(m->queue), .next = m->next, .text = s->text};
-		if (s->told && s->dirty)
-			job->records[job->record_count++] =
-			    (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = i, .when = queue_now(m->queue)};
+		add_told(m, i, job);
 	}
 	add_done(m, job);
 	if (m->warned && !m->warning_noted)
@@ -243,8 +253,15 @@ static void on_noted(struct disk_job *job)
 
 	if (job->code != 0)
 		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
-	for (size_t i = 0; i < job->record_count; i++)
-		m->states[job->records[i].recipient].dirty = job->code != 0; /* then it is written down with the others */
+	/* What could not be written is written down with the others. */
+	for (size_t i = 0; i < job->record_count; i++) {
+		struct recipient_state *s = &m->states[job->records[i].recipient];
+
+		if (job->records[i].status == SPOOL_DSN_SENT)
+			s->told_noted = job->code == 0;
+		else
+			s->dirty = job->code != 0;
+	}
 	m->writing = false;
 	m->busy--;
 	message_step(m);
@@ -269,7 +286,7 @@ void record_done(struct message *m)
 		count += is_news(m, t);
 	job = count > 0 ? calloc(1, sizeof(*job)) : NULL;
 	if (job != NULL)
-		job->records = calloc(count, sizeof(*job->records));
+		job->records = calloc(2 * count, sizeof(*job->records));
 	if (job == NULL || job->records == NULL) {
 		free(job);
 		return;
@@ -282,6 +299,7 @@ void record_done(struct message *m)
 		*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .way = s->way, .text = t->text};
 		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
 		    .when = queue_now(m->queue), .text = s->text};
+		add_told(m, t->recipient, job);
 	}
 	m->writing = true;
 	m->busy++;

@@ -96,9 +96,15 @@ int64_t schedule_came(const struct message *m)
 	return by_queue(m, m->file.envelope.arrived);
 }
 
+/* When its life in the queue begins, by queue's time. */
+static int64_t begun(const struct message *m)
+{
+	return by_queue(m, schedule_begin(&m->file.envelope));
+}
+
 int64_t schedule_age(const struct message *m)
 {
-	return queue_now(m->queue) - by_queue(m, schedule_begin(&m->file.envelope));
+	return queue_now(m->queue) - begun(m);
 }
 
 /* By queue's time: at the wished time by the machine's clock, or when as much time has passed as was wished; whichever is first. */
@@ -136,8 +142,8 @@ void schedule_message(const struct message *m)
 		return;
 	w->held = m->held;
 	w->wished = early;
-	w->share = (uint16_t)m->sender;
-	waiting_tell(m->queue->waiting, w, &(struct waiting_facts){.size = m->file.content, .arrived = schedule_came(m), .next = early ? e->release : m->next, .recipients = e->recipient_count,
+	w->share = m->sender & 8191;
+	waiting_tell(m->queue->waiting, w, &(struct waiting_facts){.size = m->file.content, .arrived = schedule_came(m), .begun = begun(m), .warns = dsn_warns(m), .next = early ? e->release : m->next, .recipients = e->recipient_count,
 	    .destination = outbound_destination_name(m, &route), .sender = e->sender, .recipient = e->recipients[shown].address,
 	    .reason = m->states[shown].text, .hash = hash_of, .arg = m->queue});
 }
@@ -157,14 +163,13 @@ bool schedule_now(struct queue *queue, struct waiting *w)
 	return true;
 }
 
-/* When the sender is to be told next; INT64_MAX: not any more. The id says when it came. */
-static int64_t next_telling(struct queue *queue, uint64_t id, int64_t now)
+/* When the sender is to be told next, of the delay or that it was given up; what is late is told at once. */
+static int64_t next_telling(const struct queue *queue, const struct waiting *w)
 {
 	const struct conf *conf = daemon_conf(queue->daemon);
-	int64_t came = spool_id_ms(id) / 1000, warn = conf_ms(conf, CONF_queue_warn_after, NULL) / 1000;
-	int64_t life = conf_ms(conf, CONF_queue_lifetime, NULL) / 1000;
+	int64_t warn = conf_ms(conf, CONF_queue_warn_after, NULL) / 1000, life = conf_ms(conf, CONF_queue_lifetime, NULL) / 1000;
 
-	return warn != 0 && came + warn > now ? came + warn : came + life > now ? came + life : INT64_MAX;
+	return w->begun + (w->warns && warn != 0 && warn < life ? warn : life);
 }
 
 /* A part of a wait by chance, larger where many wait: what is only looked at and put off again must not keep the machine busy. */
@@ -186,7 +191,7 @@ static bool postpone_first(struct queue *queue)
 	if (until <= now) {
 		until = now + 1 + spread(queue, SCHEDULE_NO_ROOM_S - 1);
 	} else {
-		telling = next_telling(queue, w->id, now);
+		telling = next_telling(queue, w);
 		w->telling = telling <= until;
 		until = w->telling ? telling : until + spread(queue, (until - now) / 4);
 	}

@@ -99,7 +99,7 @@ static bool is_time_to_tell(const struct message *m)
 	const struct conf *conf = daemon_conf(m->queue->daemon);
 	int64_t age = schedule_age(m), warn = conf_ms(conf, CONF_queue_warn_after, NULL) / 1000;
 
-	return age >= conf_ms(conf, CONF_queue_lifetime, NULL) / 1000 || (warn != 0 && !m->warned && age >= warn);
+	return age >= conf_ms(conf, CONF_queue_lifetime, NULL) / 1000 || (warn != 0 && age >= warn && dsn_warns(m));
 }
 
 void target_put_off(struct target *t, int64_t until, struct span why)

@@ -279,16 +279,23 @@ static bool keep(struct waiting_set *set, const struct waiting_facts *facts, str
 	return s.len == 0 || *out != NULL;
 }
 
+static uint32_t seconds_of(int64_t when)
+{
+	return when < 0 ? 0 : when > UINT32_MAX ? UINT32_MAX : (uint32_t)when;
+}
+
 void waiting_tell(struct waiting_set *set, struct waiting *w, const struct waiting_facts *facts)
 {
 	forget_texts(set, w);
 	w->known = keep(set, facts, facts->destination, &w->destination) && keep(set, facts, facts->sender, &w->sender) &&
 		   keep(set, facts, facts->recipient, &w->recipient) && keep(set, facts, facts->reason, &w->reason) &&
-		   facts->arrived >= 0 && facts->arrived <= UINT32_MAX;
-	w->size = facts->size;
+		   facts->arrived >= 0 && facts->arrived <= UINT32_MAX && facts->size >> WAITING_SIZE_BITS == 0;
+	w->size = facts->size & (UINT64_MAX >> (64 - WAITING_SIZE_BITS));
 	w->arrived = (uint32_t)facts->arrived;
-	w->next = facts->next < 0 ? 0 : facts->next > UINT32_MAX ? UINT32_MAX : (uint32_t)facts->next;
-	w->recipients = (uint16_t)facts->recipients;
+	w->begun = seconds_of(facts->begun);
+	w->next = seconds_of(facts->next);
+	w->warns = facts->warns;
+	w->recipients = facts->recipients & 1023;
 	w->several = facts->recipients > 1;
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #define WAITING_NEVER INT64_MAX
+enum { WAITING_SIZE_BITS = 41 };
 
 struct waiting {
 	uint64_t id : 55;
@@ -19,21 +20,23 @@ struct waiting {
 	uint64_t held : 1;
 	uint64_t wished : 1;  /* it is due when its sender wished, however far ahead */
 	uint64_t telling : 1; /* it is due when the sender is to be told something: it is read whatever its destination does */
-	uint64_t size;	      /* of the content, octets */
+	uint64_t warns : 1;   /* somebody is still to be warned of its delay */
+	uint64_t size : WAITING_SIZE_BITS; /* of the content, octets */
+	uint64_t share : 13;	  /* its sender's place in queue.senders */
+	uint64_t recipients : 10; /* how many, in all */
 	struct text *destination; /* where all that is open of it goes; NULL: here, to several, or not known */
 	struct text *sender;
 	struct text *recipient; /* the first that is open */
 	struct text *reason;	/* the last answer for that one */
-	uint32_t arrived, next; /* seconds since 1970, queue's time; next: as far as its file says, also while it is held; of one wished by the machine's clock */
-	uint32_t place;		/* in the heap */
-	uint16_t share;		/* its sender's place in queue.senders */
-	uint16_t recipients;	/* how many, in all */
+	uint32_t arrived, begun, next; /* seconds since 1970, queue's time; begun: when its life in the queue began; next: as far as its file says, also while it is held; of one wished by the machine's clock */
+	uint32_t place; /* in the heap */
 };
 
 /* What waiting_tell is told; spans are borrowed. */
 struct waiting_facts {
 	uint64_t size;
-	int64_t arrived, next;
+	int64_t arrived, begun, next;
+	bool warns;
 	size_t recipients;
 	struct span destination, sender, recipient, reason; /* empty: none */
 	uint64_t (*hash)(void *arg, struct span s);	    /* of a text */

@@ -18,7 +18,7 @@ from test_submission import newest
 
 PLANT = os.path.join(BUILD, "plant", "clock-set")
 CLOCK = os.path.join(PLANT, "clock")
-DAY = 86400
+HOUR, DAY = 3600, 86400
 
 
 def set_clock(seconds, passed=0):
@@ -39,7 +39,7 @@ def suite(remote):
         f.write(bytes(16))
     before, mailwain.BIN = mailwain.BIN, os.path.join(PLANT, "bin", "mailwain")
     try:
-        with Instance(['transport "*" { host %s }' % remote.place, "queue-retry-first 1s", "queue-retry-max 1s"]).running("alice", "bob") as i:
+        with Instance(['transport "*" { host %s }' % remote.place, "transport kept.test { hold yes }", "queue-retry-first 1s", "queue-retry-max 1s"]).running("alice", "bob") as i:
             yield i
     finally:
         mailwain.BIN = before
@@ -239,6 +239,23 @@ def test_time_that_has_passed_counts(suite):
     suite.mw("queue", "flush", "--all")
     until(lambda: row(suite, qid) is None, what="it was not given up")
     assert "queue_expired" in suite.log()
+
+
+def test_who_waits_is_told_by_the_age_of_the_message(suite):
+    """Its file was handed out ahead, and its id is an hour older. Of what its destination keeps nothing is read but to tell its sender."""
+    def passed(hours):
+        set_clock(hours * HOUR + 30, passed=hours * HOUR + 30)
+
+    far = send(suite, "x@far.test")  # what is tried every second lets queue see the clock at once
+    passed(1)
+    qid = send(suite, "x@kept.test")
+    passed(4)
+    tried_again(suite, far, 2)
+    assert "queue_dsn for=" + qid not in suite.log()
+    passed(5)
+    until(lambda: re.search("queue_dsn for=%s .* kind=delay" % qid, suite.log()), what="no warning")
+    passed(5 * 24 + 1)
+    until(lambda: re.search("queue_dsn for=%s .* kind=failure" % qid, suite.log()), what="it was not given up")
 
 
 def test_a_clock_that_begins_centuries_off(suite):

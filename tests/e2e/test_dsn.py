@@ -1,10 +1,13 @@
 """Notifications of what became of a message: who gets one, and that programs can read it (RFC 3461, RFC 3464)."""
 import email
 import email.policy
+import re
 
 import pytest
 
 from mailwain import until
+from remote import Mute
+from test_outbound import send as submit
 
 MESSAGE = "Subject: a trip\r\nMessage-ID: <1@b.test>\r\n\r\nsecret text\r\n"
 
@@ -73,3 +76,19 @@ def test_who_wants_to_hear_nothing_hears_nothing(quick):
     send(quick, ["<away@example.com> NOTIFY=NEVER"])
     quick.wait_empty()
     assert b'* STATUS "INBOX" (MESSAGES 0)' in quick.imap("bob").ok("STATUS INBOX (MESSAGES)")
+
+
+def test_what_is_late_at_a_start_goes_back_at_once(fresh):
+    """Whatever its destination does: nothing else of this one would be read."""
+    host = Mute("127.0.0.12")
+    i = fresh(['transport "*" { host %s }' % host.place, "queue-retry-first 1s", "queue-retry-max 1s"])
+    i.add("alice")
+    ids = {submit(i, "x%d@far.test" % n) for n in range(5)}
+    until(lambda: all(r["reason"] for r in i.rows("queue", "list")))
+    i.mw("queue", "pause", host.place)
+    i.stop()
+    with open(i.conf, "a") as f:
+        f.write("queue-lifetime 1s\n")
+    i.start()
+    until(lambda: ids <= set(re.findall(r"queue_dsn for=(\S+) .*kind=failure", i.log())), 10, what="not all have gone back")
+    host.close()

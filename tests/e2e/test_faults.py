@@ -265,6 +265,53 @@ def test_23_a_result_that_cannot_be_written_down_is_not_forgotten(fresh):
 
 
 @needs_strace
+def test_23_a_notification_that_could_not_be_made_is_made_once(fresh):
+    """While another recipient of the message goes on being tried."""
+    with remote_host("127.0.0.11") as remote:
+        suite = fresh(["transport far.test { host %s }" % remote.place, NOWHERE, "queue-retry-first 1s", "queue-retry-max 1s"])
+        suite.add("alice")
+        go_on = threading.Event()
+        remote.answers["RCPT"] = lambda line: go_on.wait(20) and ("450 4.2.1 not now" if "later@" in line else "550 5.1.1 nobody")
+        c = client(suite)
+        c.expect("MAIL FROM:<alice@example.com>", 250)
+        for name in ("nobody", "later"):
+            c.expect("RCPT TO:<%s@far.test>" % name, 250)
+        qid = c.data("Subject: x\n\nx\n")
+        until(lambda: remote.at_once)
+        with Strace(suite.daemons()["queue"], "openat:error=ENOSPC:when=1") as tracer:
+            go_on.set()
+            until(tracer.seen)
+        told = "queue_dsn for=" + qid
+        until(lambda: told in suite.log())
+        tries = max(r["attempts"] for r in suite.rows("queue", "show", qid))
+        until(lambda: max(r["attempts"] for r in suite.rows("queue", "show", qid)) >= tries + 3)
+        assert suite.log().count(told) == 1
+
+
+@needs_strace
+def test_23_a_notification_that_is_not_committed_undoes_nothing(fresh):
+    """Of one step: who has the message does not get it again because of the other, whose failure cannot be told yet."""
+    with remote_host("127.0.0.11") as remote:
+        suite = fresh(["transport far.test { host %s }" % remote.place, NOWHERE, "queue-retry-first 1s", "queue-retry-max 1s"])
+        suite.add("alice")
+        remote.answers["RCPT"] = lambda line: "550 5.1.1 nobody" if "nobody@" in line else None
+        remote.gate.clear()
+        c = client(suite)
+        c.expect("MAIL FROM:<alice@example.com>", 250)
+        for name in ("one", "nobody"):
+            c.expect("RCPT TO:<%s@far.test>" % name, 250)
+        qid = c.data("Subject: x\n\nx\n")
+        until(lambda: remote.at_once)
+        with Strace(suite.daemons()["queue"], "pwritev:error=ENOSPC:when=1") as tracer:
+            remote.gate.set()
+            until(tracer.seen)
+        until(lambda: suite.log().count("queue_dsn for=%s to=alice@example.com kind=failure" % qid) == 2)
+        suite.mw("queue", "flush", "--all")
+        suite.wait_empty()
+        assert [to for _, to, _ in remote.messages] == [["one@far.test"]]
+
+
+@needs_strace
 @pytest.mark.parametrize("call", ["newfstatat", "getdents64", "unlink"])
 def test_24_the_drop_cannot_be_read(fresh, call):
     suite = fresh()

@@ -2,6 +2,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -172,6 +173,24 @@ def test_a_host_that_tells_is_left_to_it(suite, remote):
     until(lambda: gone(suite, qid))
     assert "NOTIFY=SUCCESS,FAILURE" in asked[0]
     assert "for=" + qid not in suite.log()
+
+
+@pytest.mark.parametrize("here,away,told", [("one@old.test", "two@elsewhere.test", 1), ("one@elsewhere.test", "two@old.test", 0)])
+def test_success_is_told_once_while_another_waits(suite, remote, old, here, away, told):
+    """By us, or by the host that has it, before the other one has answered."""
+    go_on, slow = threading.Event(), remote if "elsewhere" in away else old
+    slow.answers["RCPT"] = lambda line: go_on.wait(20) and "450 4.2.1 not now"
+    c = client(suite)
+    c.expect("MAIL FROM:<%s>" % ALICE, 250)
+    c.expect("RCPT TO:<%s> NOTIFY=SUCCESS" % here, 250)
+    c.expect("RCPT TO:<%s> NOTIFY=NEVER" % away, 250)
+    qid = c.data("Subject: told once\n\nx\n")
+    until(lambda: [r for r in suite.rows("queue", "show", qid) if r["recipient_status"] == "delivered"])
+    go_on.set()
+    until(lambda: [r for r in suite.rows("queue", "show", qid) if r["recipient"] == away and r["attempts"] >= 3])
+    del slow.answers["RCPT"]
+    until(lambda: gone(suite, qid))
+    assert suite.log().count("queue_dsn for=" + qid) == told
 
 
 def test_transports_that_refuse_and_keep(suite, remote):

@@ -145,7 +145,7 @@ static void facts_are_kept_and_given_back(void **state)
 {
 	struct waiting_set *set = waiting_new();
 	struct waiting *w = waiting_add(set, 7, 50);
-	struct waiting_facts facts = {.size = 5000000000, .arrived = 1800000000, .next = 1800000300, .recipients = 3, .destination = SPAN_LIT("b.test"),
+	struct waiting_facts facts = {.size = 5000000000, .arrived = 1800000000, .begun = 1800000200, .next = 1800000300, .warns = true, .recipients = 1000, .destination = SPAN_LIT("b.test"),
 	    .sender = SPAN_LIT("a@a.test"), .recipient = SPAN_LIT("b@b.test"), .hash = hash_of};
 	size_t bytes;
 
@@ -156,8 +156,10 @@ static void facts_are_kept_and_given_back(void **state)
 	assert_true(w->known && w->several);
 	assert_int_equal(w->size, 5000000000);
 	assert_int_equal(w->arrived, 1800000000);
+	assert_int_equal(w->begun, 1800000200);
 	assert_int_equal(w->next, 1800000300);
-	assert_int_equal(w->recipients, 3);
+	assert_true(w->warns);
+	assert_int_equal(w->recipients, 1000);
 	assert_span_equal(text_span(w->destination), "b.test");
 	assert_span_equal(text_span(w->sender), "a@a.test");
 	assert_span_equal(text_span(w->reason), "");
@@ -169,6 +171,10 @@ static void facts_are_kept_and_given_back(void **state)
 	assert_span_equal(text_span(w->reason), "451 later");
 	assert_false(w->several);
 	facts.arrived = -1;
+	waiting_tell(set, w, &facts);
+	assert_false(w->known);
+	facts.arrived = 0;
+	facts.size = UINT64_C(1) << WAITING_SIZE_BITS;
 	waiting_tell(set, w, &facts);
 	assert_false(w->known);
 	waiting_tell(set, w, &(struct waiting_facts){.hash = hash_of});
