@@ -159,6 +159,11 @@ class Instance:
             text = f.read()
         return text[: text.rfind("\n") + 1]
 
+    def until_logged(self, *words):
+        """Each is in the log, or comes: a daemon may answer before it sends its lines to master, who writes them."""
+        for text in words:
+            until(lambda: text in self.log(), what="not in the log: " + text)
+
     def daemons(self):
         """name -> pid of every daemon of status."""
         return {row["name"]: row["pid"] for row in self.rows("status")}

@@ -143,7 +143,7 @@ def test_a_reload_that_one_daemon_refuses_changes_nothing(fresh):
         f.write(good)
     suite.mw("reload")
     assert "SIZE 1048576" in suite.smtp().hello()
-    assert "master_reload_refused" in suite.log() and "daemon_reload_refused" in suite.log()
+    suite.until_logged("master_reload_refused", "daemon_reload_refused")
 
 
 def test_a_reload_says_what_waits_for_a_restart(fresh):
@@ -273,7 +273,7 @@ def test_a_certificate_that_ends_soon_is_told(fresh):
     assert "the certificate ends on 20" in suite.mw("config", "check").stderr
     suite.mw("reload")
     assert {r["name"] for r in suite.rows("status") if "the certificate ends on" in r["note"]} == {"keys"}
-    assert "warn: tls_certificate_old" in suite.log()
+    suite.until_logged("warn: tls_certificate_old")
 
 
 def test_explain_tells_value_place_default_and_meaning(stopped):
@@ -613,7 +613,7 @@ def test_a_full_disk_of_the_store_is_an_error_in_the_log(fresh):
     subprocess.run(["prlimit", "--pid", str(worker), "--fsize=100"], check=True, preexec_fn=lambda: become(worker))
     suite.deliver(MESSAGE % "second")
     until(lambda: "queue_deferred" in suite.log())
-    assert "error: store_error" in suite.log()
+    suite.until_logged("error: store_error")
 
 
 # ---- the directory as text ----

@@ -149,7 +149,7 @@ def test_a_file_that_is_wrong_changes_nothing(suite):
     assert "aliases:2:1" in suite.mw("config", "check", check=False).stderr
     assert "aliases:2:1: bob is an alias already" in suite.mw("reload").stdout
     assert "aliases:2:1" in [row["note"] for row in suite.rows("status") if row["name"] == "master"][0]
-    assert "alias_refused" in suite.log()
+    suite.until_logged("alias_refused")
     assert shown(suite, "bob") == {("alice@example.com", True)}
 
 
@@ -253,7 +253,7 @@ def test_lists_run_nothing(suite):
     taken(suite, "list: :include:%s\n" % path)
     qid = suite.deliver("Subject: x\n\nx\n", to=["list"], sender="alice@example.com")
     bounce(suite, "a command, which is not allowed here")
-    assert "queue_delivered qid=%s" % qid in suite.log()
+    suite.until_logged("queue_delivered qid=%s" % qid)
     assert not os.path.exists(os.path.join(suite.out, "from-list"))
 
 

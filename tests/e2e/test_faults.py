@@ -78,7 +78,8 @@ def test_28_damaged_queue_files(waiting, damage):
     suite.start()
     until(lambda: set(listed(suite)) >= {ids[0], ids[2]})
     if ids[1] not in listed(suite):
-        assert set_aside(suite) and "queue_corrupt" in suite.log()
+        assert set_aside(suite)
+        suite.until_logged("queue_corrupt")
     suite.deliver("Subject: flows\n\nx\n")
     until(lambda: suite.imap("alice").ok("STATUS INBOX (MESSAGES)")[0].endswith(b"1)"))
 

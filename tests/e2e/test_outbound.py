@@ -129,7 +129,7 @@ def test_a_dead_destination_holds_nobody_up(suite, remote):
     assert time.monotonic() - begun < 2 and len(remote.messages) == 1
     row = until(lambda: next((r for r in suite.rows("queue", "stats") if "dead.test" in r["destination"] and r["total"] == len(dead)), None))
     assert row["state"] in ("dead", "open") and row["reason"]
-    assert "queue_dead destination=" in suite.log()
+    suite.until_logged("queue_dead destination=")
 
 
 def test_a_flush_tries_a_dead_destination():

@@ -232,7 +232,7 @@ def test_an_hour_has_its_share(fresh):
     assert "4.7.1" in client(suite).expect("MAIL FROM:<alice@example.com>", 450)
     client(suite, "bob@example.com").expect("MAIL FROM:<bob@example.com>", 250)
     assert [row["note"] for row in suite.rows("status") if row["name"] == "submission"] == ["sends more than it may: alice@example.com"]
-    assert re.search(r"smtp_rate user=alice@example.com what=recipients limit=5", suite.log())
+    suite.until_logged("smtp_rate user=alice@example.com what=recipients limit=5")
 
 
 def test_auth_comes_back_in_the_middle(fresh):

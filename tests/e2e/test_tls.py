@@ -160,7 +160,7 @@ def test_files_that_change_are_read_again(suite):
         pem, _ = make(etc(suite), "mx.example.org", "p256", stem="org")
         new = der_of(pem)
         until(lambda: handshake(suite, name="mx.example.org")[1] == new)
-        assert "tls_reload" in suite.log()
+        suite.until_logged("tls_reload")
     finally:
         with open(suite.conf, "w") as f:
             f.write(conf)
@@ -175,7 +175,7 @@ def test_half_a_change_is_not_taken_over(suite):
     os.replace(pem, etc(suite, "tls.pem"))
     count = suite.log().count("master_reload_refused")
     until(lambda: suite.log().count("master_reload_refused") > count)
-    assert "tls-key does not belong to tls-certificate" in suite.log()
+    suite.until_logged("tls-key does not belong to tls-certificate")
     assert handshake(suite)[1] == shown
     os.replace(key, etc(suite, "tls.key"))
     until(lambda: handshake(suite)[1] == der_of(etc(suite, "tls.pem")))
@@ -279,7 +279,7 @@ def test_a_certificate_that_has_ended_does_not_stop_mail(quiet):
     suite.use("ended")
     suite.start()
     handshake(suite, "smtp")[0].close()
-    assert "the certificate ended on 2025-01-01" in suite.log()
+    suite.until_logged("the certificate ended on 2025-01-01")
     with open(suite.conf, "a") as f:
         f.write("recipients 7\n")
     suite.mw("reload")
