@@ -126,9 +126,14 @@ def test_what_is_served_is_shown(suite):
 
 def test_what_is_on_disk_and_not_served_is_not_shown(fresh):
     suite = fresh()
-    before = suite.rows("tls", "show")
+
+    def shown():
+        """But for the days that are left, which become fewer."""
+        return [{key: value for key, value in row.items() if key != "days"} for row in suite.rows("tls", "show")]
+
+    before = shown()
     os.rename(etc(suite, "tls.pem"), etc(suite, "gone"))
-    assert suite.rows("tls", "show") == before
+    assert shown() == before
     os.rename(etc(suite, "gone"), etc(suite, "tls.pem"))
     make(etc(suite), "soon.test", days=20)
     suite.mw("reload")
