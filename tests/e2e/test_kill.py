@@ -11,6 +11,7 @@ import time
 import pytest
 
 from mailwain import DOMAIN, Smtp, until
+from tools import is_alive
 
 MESSAGES = int(os.environ.get("KILL_MESSAGES", "2000"))
 KILLS = int(os.environ.get("KILL_COUNT", "20"))
@@ -137,7 +138,7 @@ def test_killing_master_ends_all_and_starting_again_is_safe(fresh):
         suite.deliver(body_of(n))
     pids = list(suite.daemons().values())
     os.kill(suite.daemons()["master"], signal.SIGKILL)
-    until(lambda: not any(os.path.exists("/proc/%d" % p) and open("/proc/%d/stat" % p).read().split(")")[1].split()[0] != "Z" for p in pids), 10, "children outlived master")
+    until(lambda: not any(is_alive(p) for p in pids), what="children outlived master")
     suite.start()
     suite.wait_empty()
     assert sorted(read_all(suite, "alice")) == [0, 1, 2, 3, 4]
