@@ -184,8 +184,8 @@ def test_what_is_kept_outlives_the_name_server():
 
 
 def test_nobody_at_the_port_is_temporary():
-    port = free_port()
-    with Instance(conf_lines=["resolver %s:%d" % (HOST, port), "resolver-timeout 500ms"]).running() as i:
+    port, claim = free_port()
+    with claim, Instance(conf_lines=["resolver %s:%d" % (HOST, port), "resolver-timeout 500ms"]).running() as i:
         [row] = query(i, "example.org", ok=False)
         assert row["rcode"] in ("TIMEOUT", "SERVFAIL") and "%s:%d" % (HOST, port) in row["why"]
 
