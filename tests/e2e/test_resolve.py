@@ -175,7 +175,7 @@ def test_a_name_server_is_asked_over_ipv6():
 
 
 def test_what_is_kept_outlives_the_name_server():
-    with own_world("resolver-timeout 500ms") as (dns, i):
+    with own_world("resolver-timeout 3s") as (dns, i):
         assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
         dns.silence()
         assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
@@ -198,7 +198,7 @@ def test_the_name_servers_of_the_machine(tmp_path):
     own = tmp_path / "resolv.conf"
     own.write_text("# of this test\nsearch example.org\nnameserver 127.0.0.153\n")
     with Dns({"here.example": ["www A 192.0.2.7"]}, "127.0.0.153", 53).running() as dns:
-        i = Instance(conf_lines=["resolver system", "resolver-timeout 500ms", "resolver-trust-anchor " + dns.anchor])
+        i = Instance(conf_lines=["resolver system", "resolver-timeout 3s", "resolver-trust-anchor " + dns.anchor])
         try:
             start = "mount --bind %s /etc/resolv.conf && exec %s --root %s start" % (own, BIN, i.root)
             subprocess.run(["unshare", "--mount", "sh", "-c", start], check=True, timeout=20)
