@@ -12,7 +12,7 @@ import pytest
 
 from mailwain import BIN, TIMEOUT, Instance, until
 from remote import remote_host
-from test_submission import client
+from test_submission import client, not_at_the_end_of_an_hour
 
 MESSAGE = "Subject: %s\n\nhello\n"
 
@@ -720,6 +720,7 @@ def test_a_listen_block_has_settings_of_its_own(stopped):
     )
     stopped.start()
     stopped.add("alice")
+    not_at_the_end_of_an_hour()
     submitter = client(stopped)
     submitter.expect("MAIL FROM:<alice@example.com>", 250)
     submitter.expect("RCPT TO:<alice@example.com>", 250)
