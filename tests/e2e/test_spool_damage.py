@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mailwain import until
-from tools import AS_ROOT, Clock
+from tools import AS_ROOT
 
 MAGIC = struct.pack("<I", 0x4D57524A)
 DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -71,9 +71,7 @@ def waiting(fresh):
 def restart(suite):
     """Starts and reads the whole spool; then everything is tried, which reads the contents too."""
     before = suite.log().count("queue_recovered")
-    with Clock() as t:
-        suite.start()
-    assert t.seconds < 5
+    suite.start()
     until(lambda: suite.log().count("queue_recovered") > before)
 
 
