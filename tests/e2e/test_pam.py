@@ -4,6 +4,7 @@ import glob
 import imaplib
 import json
 import os
+import random
 import shutil
 import smtplib
 import subprocess
@@ -22,7 +23,7 @@ from test_sasl import gsasl
 from test_tokens import first
 from test_tokens import imap as imap_by_token
 from tls_files import issued
-from tools import Clock, with_conf
+from tools import Clock, is_alive, with_conf
 
 AS_ROOT = os.geteuid() == 0
 SYSTEM, OTHER = "users.example.com", "others.example.com"
@@ -73,7 +74,9 @@ class Machine:
 
 # ---- with users of the machine that runs the test ----
 
-NAMES = {name: "mwtest%s%d" % (name[:4], os.getpid() % 10000) for name in ("good", "expired", "locked", "gone", "other")}
+# Others than those that a run left behind which was killed.
+RUN = random.randrange(10**8)
+NAMES = {name: "mwtest%s%d" % (name[:4], RUN) for name in ("good", "expired", "locked", "gone", "other")}
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +337,15 @@ until [ -e %(dir)s/go ]; do sleep 0.05; done
 """
 
 
+def is_left(path):
+    """Whether a directory of the wrapper is of a process that is no more."""
+    try:
+        with open(os.path.join(path, "pid")) as f:
+            return not is_alive(int(f.read()))
+    except (OSError, ValueError):
+        return False
+
+
 @pytest.fixture(scope="module")
 def wrapped(tmp_path_factory):
     """The suite with another libexec, in which auth-pam sees PAM and NSS as the test wants it."""
@@ -383,7 +395,7 @@ exec %s
         provider.__exit__()
         mailwain.BIN = before
         # The wrapper's own, of which it leaves one for each process that was killed, and can make a few dozen.
-        for left in [top] + sorted(set(glob.glob("/tmp/pam.?")) - before_us):
+        for left in [top] + sorted(path for path in set(glob.glob("/tmp/pam.?")) - before_us if is_left(path)):
             shutil.rmtree(left, ignore_errors=True)
 
 
