@@ -13,7 +13,7 @@ one() {
 	t=$1
 	passed=0
 	failed=0
-	if timeout 300 "$t" >"$t.log" 2>&1; then
+	if timeout 900 "$t" >"$t.log" 2>&1; then
 		passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test(s)\.$/\1/p' "$t.log")
 		echo "ok    $t (${passed:=0})"
 	else

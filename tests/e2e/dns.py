@@ -1,12 +1,15 @@
 """Name servers of an own little world: a signed root, and zones below it that are written down in a test. nsd serves them on a high port."""
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+
+from mailwain import claim
 
 HOST = "127.0.0.1"
 NSD = shutil.which("nsd") or "/usr/sbin/nsd"
@@ -23,14 +26,12 @@ class Zone:
         self.records, self.signed, self.fault = list(records), signed, fault
 
 
-def free_port():
-    """Free for UDP and TCP."""
+def free_port(host=HOST):
+    """(a port that is ours, the claim that keeps it so until it is closed); it is below those that clients get."""
     while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((HOST, 0))
-            with contextlib.suppress(OSError):
-                udp.bind((HOST, tcp.getsockname()[1]))
-                return tcp.getsockname()[1]
+        port = random.randrange(10000, 32000)
+        with contextlib.suppress(OSError):
+            return port, claim(port, host)
 
 
 class Dns:
@@ -40,7 +41,7 @@ class Dns:
         self.host = host
         self.dir = tempfile.mkdtemp(prefix="mailwain-dns-")
         os.chmod(self.dir, 0o755)
-        self.port = port or free_port()
+        self.port, self.claim = (port, None) if port else free_port(host)
         self.zones = {"": Zone(), "test": Zone()}
         for name, zone in zones.items():
             self.zones[name] = zone if isinstance(zone, Zone) else Zone(zone)
@@ -146,6 +147,8 @@ class Dns:
             self.speak()
             self.process.terminate()
             self.process.wait(20)
+        if self.claim is not None:
+            self.claim.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     @contextlib.contextmanager

@@ -27,18 +27,29 @@ SCRAM_KEYS = (
 TIMEOUT = 20
 
 
-def claimed(offset):
+def claim(port, host="127.0.0.1"):
     """
-    Sockets whose names tell every other test that these ports are ours for as long as they are open; None when a port is
+    A socket whose name tells every other test that this port is ours for as long as it is open; OSError when the port is
     somebody's. That a port is free now says little: another test may be about to listen there.
     """
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        held.bind("\0mailwain-test-port-%d" % port)
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as s:
+                s.bind((host, port))
+        return held
+    except OSError:
+        held.close()
+        raise
+
+
+def claimed(offset):
+    """Claims of all ports of an instance; None when one of them is somebody's."""
     held = []
     try:
         for port in PORTS.values():
-            held.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-            held[-1].bind("\0mailwain-test-port-%d" % (port + offset))
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", port + offset))
+            held.append(claim(port + offset))
         return held
     except OSError:
         for s in held:
@@ -158,6 +169,11 @@ class Instance:
         with open(path, errors="replace") as f:
             text = f.read()
         return text[: text.rfind("\n") + 1]
+
+    def until_logged(self, *words):
+        """Each is in the log, or comes: a daemon may answer before it sends its lines to master, who writes them."""
+        for text in words:
+            until(lambda: text in self.log(), what="not in the log: " + text)
 
     def daemons(self):
         """name -> pid of every daemon of status."""

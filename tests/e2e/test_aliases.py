@@ -75,18 +75,25 @@ def status_of(i, qid):
     return until(lambda: re.findall(pattern, i.log()), what=qid)[-1]
 
 
+def mails(i, name):
+    """All that is in the INBOX; FETCH refuses when that is nothing."""
+    c = i.imap(name)
+    try:
+        c.ok("SELECT INBOX")
+        untagged, tagged = c.run("FETCH 1:* BODY.PEEK[]")
+        return untagged if tagged.startswith(b"OK") else []
+    finally:
+        c.close()
+
+
+def mail(i, name, *texts):
+    """Waits for one that says all of this."""
+    until(lambda: any(all(text.encode() in m for text in texts) for m in mails(i, name)), what="no mail to %s: %s" % (name, texts))
+
+
 def bounce(i, text):
     """Waits for a notification to alice that says this."""
-    def found():
-        c = i.imap("alice")
-        try:
-            c.ok("SELECT INBOX")
-            return any(text.encode() in part for part in c.ok("FETCH 1:* BODY.PEEK[]"))
-        except AssertionError:
-            return False
-        finally:
-            c.close()
-    until(found, what=text)
+    mail(i, "alice", text)
 
 
 # ---- addresses ----
@@ -149,7 +156,7 @@ def test_a_file_that_is_wrong_changes_nothing(suite):
     assert "aliases:2:1" in suite.mw("config", "check", check=False).stderr
     assert "aliases:2:1: bob is an alias already" in suite.mw("reload").stdout
     assert "aliases:2:1" in [row["note"] for row in suite.rows("status") if row["name"] == "master"][0]
-    assert "alias_refused" in suite.log()
+    suite.until_logged("alias_refused")
     assert shown(suite, "bob") == {("alice@example.com", True)}
 
 
@@ -253,7 +260,7 @@ def test_lists_run_nothing(suite):
     taken(suite, "list: :include:%s\n" % path)
     qid = suite.deliver("Subject: x\n\nx\n", to=["list"], sender="alice@example.com")
     bounce(suite, "a command, which is not allowed here")
-    assert "queue_delivered qid=%s" % qid in suite.log()
+    suite.until_logged("queue_delivered qid=%s" % qid)
     assert not os.path.exists(os.path.join(suite.out, "from-list"))
 
 
@@ -378,13 +385,9 @@ def test_an_owner_is_told_of_failures(suite):
     until(lambda: len(re.findall("queue_dsn for=%s to=(owner-l|dora)@example.com kind=failure" % qid, suite.log())) == 2)
     bounce(suite, "a command of the recipient's ended with status 70")
     assert file(suite, "owner") == "owner-l@example.com\n"
-    c = suite.imap("dora")
-    c.ok("SELECT INBOX")
-    until(lambda: b"status 69" in b"".join(c.ok("FETCH 1:* BODY.PEEK[]")), what="no notification to the sender")
-    mails = c.ok("FETCH 1:* BODY.PEEK[]")
-    assert any(b"Return-Path: <owner-l@example.com>" in m and b"to the list" in m for m in mails)
-    assert not any(b"status 70" in m for m in mails)
-    c.close()
+    mail(suite, "dora", "status 69")
+    mail(suite, "dora", "Return-Path: <owner-l@example.com>", "to the list")
+    assert not any(b"status 70" in m for m in mails(suite, "dora"))
 
 
 def test_two_owners_are_told_in_two_messages(suite):
@@ -408,15 +411,12 @@ def test_an_owner_is_warned_of_delays(fresh_aliases):
     taken(i, 'l: dora, "|echo is held up; exit 75"\nowner-l: alice\nplain: "|exit 75"\n')
     qid = i.deliver("Subject: to the list\n\nx\n", to=["l", "plain"], sender="dora@example.com")
     until(lambda: len(re.findall("queue_dsn for=%s to=\\S+ kind=delay" % qid, i.log())) == 2, what="two warnings")
-    mails = {}
+    told = {}
     for name in ("alice", "dora"):
-        c = i.imap(name)
-        c.ok("SELECT INBOX")
-        until(lambda: b"Your message is delayed" in b"".join(c.ok("FETCH 1:* BODY.PEEK[]")), what="no warning to " + name)
-        mails[name] = b"".join(m for m in c.ok("FETCH 1:* BODY.PEEK[]") if b"is delayed" in m)
-        c.close()
-    assert b"To: <owner-l@example.com>" in mails["alice"] and b"l@example.com" in mails["alice"] and b"plain@example.com" not in mails["alice"]
-    assert b"To: <dora@example.com>" in mails["dora"] and b"plain@example.com" in mails["dora"] and b" l@example.com" not in mails["dora"]
+        mail(i, name, "Your message is delayed")
+        told[name] = b"".join(m for m in mails(i, name) if b"is delayed" in m)
+    assert b"To: <owner-l@example.com>" in told["alice"] and b"l@example.com" in told["alice"] and b"plain@example.com" not in told["alice"]
+    assert b"To: <dora@example.com>" in told["dora"] and b"plain@example.com" in told["dora"] and b" l@example.com" not in told["dora"]
     # Tried again, and nobody is told again.
     i.mw("queue", "flush", qid)
     until(lambda: len(re.findall("queue_deferred qid=%s " % qid, i.log())) >= 4)

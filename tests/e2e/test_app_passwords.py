@@ -45,7 +45,7 @@ def test_the_last_use_is_seen(suite, account):
     assert logs_in(suite, address, password)
     row = until(lambda: [r for r in suite.rows("account", "app-password", "list", address) if r["used"]])[0]
     assert row["from"] == "127.0.0.1" and row["used"] >= row["created"]
-    assert 'app_password=tablet' in suite.log()
+    suite.until_logged('app_password=tablet')
     assert "tablet" in app(suite, "list", address).stdout
 
 

@@ -19,7 +19,7 @@ def test_it_is_the_account_of_the_domain(suite):
     c = suite.imap(login=False, tls=True)
     c.ok('LOGIN alice "%s"' % PASSWORD)
     c.close()
-    assert " auth_ok user=alice@example.com service=imap " in suite.log()
+    suite.until_logged(" auth_ok user=alice@example.com service=imap ")
     c = suite.imap(login=False, tls=True)
     c.no("LOGIN nobody-here guess")
     c.close()
@@ -43,7 +43,7 @@ def test_with_several_domains(fresh):
     i.add("alice@second.example.org", "of the second")
     for password in (PASSWORD, "of the second"):
         i.imap(login=False).no('LOGIN alice "%s"' % password)
-    assert " auth_failed user=alice service=imap " in i.log()
+    i.until_logged(" auth_failed user=alice service=imap ")
     with_conf(i, lambda text: text + "login-default-domain second.example.org\n")
     i.mw("reload")
     i.imap(login=False).ok('LOGIN alice "of the second"')

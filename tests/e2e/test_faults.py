@@ -78,7 +78,8 @@ def test_28_damaged_queue_files(waiting, damage):
     suite.start()
     until(lambda: set(listed(suite)) >= {ids[0], ids[2]})
     if ids[1] not in listed(suite):
-        assert set_aside(suite) and "queue_corrupt" in suite.log()
+        assert set_aside(suite)
+        suite.until_logged("queue_corrupt")
     suite.deliver("Subject: flows\n\nx\n")
     until(lambda: suite.imap("alice").ok("STATUS INBOX (MESSAGES)")[0].endswith(b"1)"))
 
@@ -137,9 +138,7 @@ def test_29_entries_that_are_no_queue_files(waiting, kind):
             keep_owner(odd, model)
             when = 4070908800 if kind == "future" else 0
             os.utime(odd, (when, when))
-    start = time.monotonic()
-    suite.start()
-    assert time.monotonic() - start < 5
+    suite.start()  # which a pipe would hold up for ever
     now = set(listed(suite))
     assert set(ids[1:]) <= now and os.path.basename(odd) not in now
     assert kind != "hardlink" or ids[0] in now  # it is whole under its own name
@@ -434,9 +433,9 @@ def test_66_a_start_that_is_cut_short_is_begun_anew_at_once(fresh):
     master, before = suite.daemons()["master"], until(ready)
     os.kill(before, signal.SIGKILL)
     os.kill(until(lambda: imapd_of(master, before)), signal.SIGKILL)
-    start = time.monotonic()
+    deaths = until(lambda: found if len(found := [line for line in suite.log().splitlines() if "master_child_died daemon=imapd " in line]) == 7 else None)
+    assert all(line.endswith(" restart_in=0") for line in deaths), deaths
     suite.imap(login=False)
-    assert time.monotonic() - start < 3
 
 
 def test_66_what_everybody_leans_on_comes_back(fresh):

@@ -45,11 +45,11 @@ def test_45_strangers_do_not_shut_the_owner_out(guarded):
     assert login(guarded, "alice@example.com", PASSWORD, "127.0.3.1") == "UNAVAILABLE"  # another stranger, though right
     begun = time.monotonic()
     assert login(guarded, "alice@example.com", PASSWORD, "127.0.1.1") == "OK"
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     assert login(guarded, "bob@example.com", PASSWORD, "127.0.3.1") == "OK"
     row = [r for r in failures(guarded) if r["of"] == "account" and r["account"] == "alice@example.com"]
     assert row[0]["failures"] == 10 and row[0]["refused"] == 3
-    assert "reason=refused-account" in guarded.log()
+    guarded.until_logged("reason=refused-account")
 
 
 def test_lists_without_a_row_say_so(guarded):
@@ -160,12 +160,13 @@ def test_what_the_administrator_sees_and_forgets(guarded):
     assert guarded.mw("auth", "failures", "clear").stdout == "2 counts are forgotten\n"
     assert failures(guarded) == []
     assert guarded.mw("auth", "failures", "sort", check=False).returncode == 64
-    assert "auth_failures_cleared object=127.0.2.1" in guarded.log()
+    guarded.until_logged("auth_failures_cleared object=127.0.2.1")
 
 
 def test_the_lines_have_their_form(guarded):
     login(guarded, "alice@example.com", "wrong", "127.0.2.1")
     login(guarded, 'a"b rip=192.0.2.9 reason=password', "wrong", "127.0.2.2")
+    until(lambda: guarded.log().count(" auth_failed ") == 2)
     lines = [line.split(" ", 2)[2] for line in guarded.log().splitlines() if " auth_failed " in line]
     assert lines == ["auth_failed user=alice@example.com service=imap rip=127.0.2.1 reason=password",
                      'auth_failed user="a\\"b rip=192.0.2.9 reason=password@example.com" service=imap rip=127.0.2.2 reason=unknown-user'], lines

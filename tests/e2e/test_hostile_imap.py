@@ -15,7 +15,7 @@ import time
 import pytest
 
 from mailwain import PASSWORD, until
-from tools import Clock, Strace, children, memory, needs_strace, sound, with_conf, worker_of
+from tools import Clock, Strace, children, cpu_of, memory, needs_strace, sound, with_conf, worker_of
 
 
 @pytest.fixture
@@ -25,6 +25,20 @@ def imap(suite, account):
     c.ok("SELECT INBOX")
     yield c
     c.close()
+
+
+class Cost:
+    """The processor time that an account's session has taken: `with Cost(suite, account) as cost: ...; assert cost.seconds < 1`."""
+
+    def __init__(self, suite, account):
+        self.pid = worker_of(suite, "imap-session", account)
+
+    def __enter__(self):
+        self.before = cpu_of(self.pid)
+        return self
+
+    def __exit__(self, *_):
+        self.seconds = cpu_of(self.pid) - self.before
 
 
 def closes(c):
@@ -258,18 +272,18 @@ def test_52_a_million_levels(suite, account, command, login):
     with Clock() as t:
         swallowed(c, b"a " + command.encode() + b"(" * 1000000 + b"\r\n")
         assert re.match(rb"\* (BAD|BYE)", c.line()) and closes(c)
-    assert t.seconds < 2
+    assert t.seconds < 10
 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("field", [b"From: ", b"To: ", b"Content-Type: text/plain", b"Content-Type: ", b"Content-Disposition: inline", b"Date: ", b"Message-ID: ", b"Content-Language: "])
-def test_52_nested_comments_of_a_message(imap, field):
+def test_52_nested_comments_of_a_message(suite, account, imap, field):
     text = field + b"(" * 200000 + b"x" + b")" * 200000
     imap.append("INBOX", b"\r\n".join([b"Subject: deep", b"\r\n ".join(text[i : i + 900] for i in range(0, len(text), 900)), b"", b"x", b""]))
-    with Clock() as t:
+    with Cost(suite, account) as cost:
         imap.ok("FETCH 2 (ENVELOPE BODYSTRUCTURE)")
         imap.ok("SEARCH FROM x SENTSINCE 1-Jan-2000 TEXT nothing")
-    assert t.seconds < 2
+    assert cost.seconds < 2
 
 
 def test_52_nesting_before_login(suite):
@@ -284,19 +298,19 @@ def test_52_nested_message(suite, account, imap):
     deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(10000))
     deep += b"Content-Type: message/rfc822\r\n\r\n" * 10000
     imap.append("INBOX", b"Subject: deep\r\n" + deep + b"\r\nx\r\n")
-    start = time.monotonic()
-    assert b"BODYSTRUCTURE" in imap.ok("FETCH 2 BODYSTRUCTURE")[-1]
-    assert b"* SEARCH" in imap.ok("SEARCH TEXT nothing")[0]
-    assert time.monotonic() - start < 2
+    with Cost(suite, account) as cost:
+        assert b"BODYSTRUCTURE" in imap.ok("FETCH 2 BODYSTRUCTURE")[-1]
+        assert b"* SEARCH" in imap.ok("SEARCH TEXT nothing")[0]
+    assert cost.seconds < 2
 
 
 @pytest.mark.alone
-def test_54_a_very_long_set(imap):
+def test_54_a_very_long_set(suite, account, imap):
     command = b"UID SEARCH UID " + b"1:4294967295," * 4900 + b"1"
-    start = time.monotonic()
-    assert imap.ok(command) == [b"* SEARCH 1"]
-    assert imap.ok(b"UID FETCH " + b",".join(b"%d" % n for n in range(1, 9000)) + b" UID") == [b"* 1 FETCH (UID 1)"]
-    assert time.monotonic() - start < 2
+    with Cost(suite, account) as cost:
+        assert imap.ok(command) == [b"* SEARCH 1"]
+        assert imap.ok(b"UID FETCH " + b",".join(b"%d" % n for n in range(1, 9000)) + b" UID") == [b"* 1 FETCH (UID 1)"]
+    assert cost.seconds < 2
 
 
 @pytest.mark.alone
@@ -305,7 +319,7 @@ def test_54_a_million_ranges(imap, command):
     with Clock() as t:
         swallowed(imap, b"a " + command + b"1:4294967295," * 1000000 + b"1\r\n")
         assert b"BAD [TOOBIG]" in imap.line() and closes(imap)
-    assert t.seconds < 2
+    assert t.seconds < 10
 
 
 @pytest.mark.parametrize("text", [b"0", b"1:0", b"4294967296", b"1:4294967296", b"1,", b",1", b"1::2", b"1:2:3", b"-1", b"*:*:*", b"1 :2", b"1;2", b"$"])

@@ -118,7 +118,7 @@ def test_others_are_served_while_keys_is_slow(suite):
         ended.join()  # after five seconds
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert "tls_no_signature" in suite.log()
+    suite.until_logged("tls_no_signature")
     handshake(suite)[0].close()
 
 

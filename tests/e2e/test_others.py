@@ -88,14 +88,14 @@ def test_more_accounts_than_workers(fresh):
 
 def test_a_worker_that_is_told_to_end_while_it_works_does(fresh):
     """And not only once it has had nothing to do for a minute, or stop-timeout is over."""
-    suite = fresh(conf_lines=["delivery-workers 1"])
+    suite = fresh(conf_lines=["delivery-workers 1", "stop-timeout 1m"])
     suite.add("alice")
     suite.add("carol")
     suite.deliver("Subject: first\n\nx\n")
     suite.wait_empty()
     with Strace(children(suite.daemons()["deliver"])[0], "fsync:delay_enter=1500000"):
         suite.deliver("Subject: both\n\nx\n", to=["alice", "carol"])
-        suite.wait_empty(10)
+        suite.wait_empty(40)
     assert "queue_deferred" not in suite.log() and "store_error" not in suite.log()
 
 
@@ -225,5 +225,8 @@ def test_one_address_that_tries_many_accounts_is_slowed_down(fresh):
     for n, c in enumerate(guessers):
         guess(c, n)
     until(lambda: suite.log().count("auth_failed") == 24)
+    got = set()
+    until(lambda: got.update(c for c in guessers if answered(c)) or len(got) >= 20)
     time.sleep(0.3)
-    assert 20 <= sum(answered(c) for c in guessers) < 24  # the first of those who wait may have been answered meanwhile
+    got.update(c for c in guessers if answered(c))
+    assert len(got) < 24  # the first of those who wait may have been answered meanwhile

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -175,7 +176,7 @@ def test_a_name_server_is_asked_over_ipv6():
 
 
 def test_what_is_kept_outlives_the_name_server():
-    with own_world("resolver-timeout 500ms") as (dns, i):
+    with own_world("resolver-timeout 3s") as (dns, i):
         assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
         dns.silence()
         assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
@@ -184,8 +185,8 @@ def test_what_is_kept_outlives_the_name_server():
 
 
 def test_nobody_at_the_port_is_temporary():
-    port = free_port()
-    with Instance(conf_lines=["resolver %s:%d" % (HOST, port), "resolver-timeout 500ms"]).running() as i:
+    port, claim = free_port()
+    with claim, Instance(conf_lines=["resolver %s:%d" % (HOST, port), "resolver-timeout 500ms"]).running() as i:
         [row] = query(i, "example.org", ok=False)
         assert row["rcode"] in ("TIMEOUT", "SERVFAIL") and "%s:%d" % (HOST, port) in row["why"]
 
@@ -193,15 +194,15 @@ def test_nobody_at_the_port_is_temporary():
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another /etc/resolv.conf, and port 53")
 def test_the_name_servers_of_the_machine(tmp_path):
     """resolver system: those of resolv.conf, and others once it has changed."""
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+    own, host = tmp_path / "resolv.conf", "127.%d.%d.53" % (random.randrange(1, 255), random.randrange(256))
+    own.write_text("# of this test\nsearch example.org\nnameserver %s\n" % host)
+    mounted = ["unshare", "--mount", "sh", "-c", "mount --bind %s /etc/resolv.conf" % own]
+    if subprocess.run(mounted, capture_output=True).returncode != 0:
         pytest.skip("no mount namespaces here")
-    own = tmp_path / "resolv.conf"
-    own.write_text("# of this test\nsearch example.org\nnameserver 127.0.0.153\n")
-    with Dns({"here.example": ["www A 192.0.2.7"]}, "127.0.0.153", 53).running() as dns:
-        i = Instance(conf_lines=["resolver system", "resolver-timeout 500ms", "resolver-trust-anchor " + dns.anchor])
+    with Dns({"here.example": ["www A 192.0.2.7"]}, host, 53).running() as dns:
+        i = Instance(conf_lines=["resolver system", "resolver-timeout 3s", "resolver-trust-anchor " + dns.anchor])
         try:
-            start = "mount --bind %s /etc/resolv.conf && exec %s --root %s start" % (own, BIN, i.root)
-            subprocess.run(["unshare", "--mount", "sh", "-c", start], check=True, timeout=20)
+            subprocess.run(mounted[:-1] + [mounted[-1] + " && exec %s --root %s start" % (BIN, i.root)], check=True, timeout=20)
             i.started = True
             assert found(i, "www.here.example") == (["192.0.2.7"], "secure")
             own.write_text("nameserver 127.0.0.154\n")

@@ -64,7 +64,7 @@ def test_where_modules_of_others_run(busy):
         assert int(s["CapBnd"], 16) & ~OTHERS_CAPABILITIES == 0
         assert int(s["CapEff"], 16) == int(s["CapBnd"], 16)
     else:
-        assert "pam_unprivileged lacks=root" in busy.log()
+        busy.until_logged("pam_unprivileged lacks=root")
     for link in glob.glob("/proc/%d/fd/*" % pid):
         assert re.match(r"socket:|pipe:|anon_inode:|/dev/null|/memfd:|.*mailwain\.conf", os.readlink(link)), os.readlink(link)
 

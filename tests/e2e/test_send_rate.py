@@ -6,6 +6,7 @@ import pytest
 from mailwain import Instance, until
 from remote import remote_host
 from test_outbound import gone, send
+from test_submission import client
 from tools import with_conf
 
 RATE = 80  # one in 0.75 seconds
@@ -61,8 +62,9 @@ def test_at_its_pace(suite, remote, arrivals):
 
 def test_turns_among_those_of_one_domain(suite, arrivals):
     """A message to five destinations is five turns; that of another user is not the last."""
+    bea = client(suite, "bea@slow.test")
     many = send(suite, *["x@far%d.test" % n for n in range(5)], user="ann@slow.test")
-    one = send(suite, "y@elsewhere.test", user="bea@slow.test")
+    one = send(suite, "y@elsewhere.test", user="bea@slow.test", c=bea)
     until(lambda: gone(suite, many) and gone(suite, one))
     assert len(arrivals.all) == 6 and arrivals.order().index("bea") < 5
 

@@ -265,7 +265,7 @@ def test_mail_for_a_full_account_waits(suite, account):
     suite.add("small")
     suite.mw("account", "quota", "small@example.com", "2K")
     suite.deliver("Subject: big\n\n" + "x" * 70 + "\n" + ("y" * 70 + "\n") * 60, to=["small"], sender=account + "@example.com")
-    row = until(lambda: [r for r in suite.rows("queue", "list") if r["reason"]])[0]
+    row = until(lambda: [r for r in suite.rows("queue", "list") if r["recipient"].startswith("small@") and r["reason"]])[0]
     assert "quota" in row["reason"] and row["status"] == "deferred"
     suite.mw("queue", "delete", row["id"])
 

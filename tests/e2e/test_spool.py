@@ -67,6 +67,7 @@ def test_killed_with_spare_files(fresh):
     send(suite, 100, 5)
     suite.wait_empty()
     assert len(subjects(suite.imap("alice"))) == 105
+    suite.stop()  # what is logged is in the log then
     log = suite.log()
     assert "queue_corrupt" not in log
     assert log.count("queue_delivered") == 105, "something was delivered again"

@@ -6,6 +6,7 @@ import signal
 import smtplib
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -212,7 +213,15 @@ def test_14_a_login_that_is_too_long(server, patient, response, initial):
     assert c.reply()[0] == 500 and c.at_end()
 
 
+def not_at_the_end_of_an_hour():
+    """Of those that submission counts in: what was sent before its end counts a little less behind it."""
+    left = 3600 - time.monotonic() % 3600
+    if left < 30:
+        time.sleep(left)
+
+
 def test_an_hour_has_its_share(fresh):
+    not_at_the_end_of_an_hour()
     suite = fresh(conf_lines=["messages-per-hour 3", "recipients-per-hour 5"])
     suite.add("alice")
     suite.add("bob")
@@ -232,7 +241,7 @@ def test_an_hour_has_its_share(fresh):
     assert "4.7.1" in client(suite).expect("MAIL FROM:<alice@example.com>", 450)
     client(suite, "bob@example.com").expect("MAIL FROM:<bob@example.com>", 250)
     assert [row["note"] for row in suite.rows("status") if row["name"] == "submission"] == ["sends more than it may: alice@example.com"]
-    assert re.search(r"smtp_rate user=alice@example.com what=recipients limit=5", suite.log())
+    suite.until_logged("smtp_rate user=alice@example.com what=recipients limit=5")
 
 
 def test_auth_comes_back_in_the_middle(fresh):

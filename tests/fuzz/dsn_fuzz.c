@@ -44,6 +44,16 @@ void message_free(struct message *message)
 	(void)message;
 }
 
+void message_remove(struct message *message)
+{
+	(void)message;
+}
+
+void record_rest(struct message *message)
+{
+	(void)message;
+}
+
 void message_step(struct message *message)
 {
 	(void)message;

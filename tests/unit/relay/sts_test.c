@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DAY = 86400, WAIT_MS = 60 };
+enum { DAY = 86400, WAIT_MS = 5000, SHORT_WAIT_MS = 300 };
 
 static char directory[] = "/tmp/mailwain-sts-XXXXXX";
 static struct fake_dns fake;
@@ -89,6 +89,7 @@ static void dns_says(const char *data)
 /* ---- the beginning and the end ---- */
 
 static unsigned changes;
+static int wait_ms;
 
 static void on_changed(void *arg, const char *domain)
 {
@@ -99,7 +100,7 @@ static void on_changed(void *arg, const char *domain)
 
 static void begin_lookups(void)
 {
-	struct sts_services with = {.base = base, .dns = fake.dns, .fetch = client, .wait_ms = WAIT_MS, .changed = on_changed};
+	struct sts_services with = {.base = base, .dns = fake.dns, .fetch = client, .wait_ms = wait_ms, .changed = on_changed};
 	struct err err = {0};
 
 	if (state_open(&kept, &err) != 0)
@@ -129,6 +130,7 @@ static int setup(void **state)
 		return 1;
 	later = 0;
 	changes = 0;
+	wait_ms = WAIT_MS;
 	base = event_base_new();
 	fake_dns_begin(&fake, base, rows);
 	client = fetch_client_new(NULL);
@@ -341,9 +343,18 @@ static void many_ask_once(void **state)
 	assert_int_equal(fake.asked - before, 1);
 }
 
+/* For what is silent: a test waits it out. */
+static void have_short_waits(void)
+{
+	end_lookups();
+	wait_ms = SHORT_WAIT_MS;
+	begin_lookups();
+}
+
 static void mail_does_not_wait_for_a_slow_host(void **state)
 {
 	(void)state;
+	have_short_waits();
 	web.silent = true;
 	ask("a.test");
 	assert_policy("", 1);
@@ -353,7 +364,7 @@ static void mail_does_not_wait_for_a_slow_host(void **state)
 
 		ask("a.test");
 		assert_policy("", 1);
-		assert_true(clock_monotonic_ms() - began < WAIT_MS);
+		assert_true(clock_monotonic_ms() - began < SHORT_WAIT_MS);
 	}
 	ipc_conn_send(web.conn, &ipc_fetch_answer, web.id, &web.answer, -1);
 	run_dry();
@@ -366,6 +377,7 @@ static void nor_for_a_silent_name_server(void **state)
 	int64_t began;
 
 	(void)state;
+	have_short_waits();
 	dns_says("silence");
 	ask("a.test");
 	assert_policy("", 0);
@@ -374,7 +386,7 @@ static void nor_for_a_silent_name_server(void **state)
 	ask("a.test"); /* it has forgotten, and waits */
 	began = clock_monotonic_ms();
 	ask("a.test");
-	assert_true(clock_monotonic_ms() - began < WAIT_MS);
+	assert_true(clock_monotonic_ms() - began < SHORT_WAIT_MS);
 }
 
 static void who_is_gone_is_told_nothing(void **state)
