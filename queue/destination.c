@@ -121,9 +121,13 @@ struct destination *destination_get(struct queue *queue, struct span key)
 	return d;
 }
 
+static bool keeps(const struct queue *queue, const struct conf_transport *transport)
+{
+	return transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &(struct conf_where){.transport = transport});
+}
+
 struct destination *destination_of_route(struct queue *queue, const struct route *route)
 {
-	struct conf_where where = {.transport = route->transport};
 	struct destination *d = destination_get(queue, span_str(route->key));
 
 	if (d == NULL)
@@ -132,7 +136,7 @@ struct destination *destination_of_route(struct queue *queue, const struct route
 	if (route->host[0] != '\0' && d->host == NULL && (d->host = strdup(route->host)) == NULL)
 		return NULL;
 	d->used = queue_now(queue); /* jobs of this turn of the loop are not counted yet */
-	d->kept = route->transport != NULL && conf_bool(daemon_conf(queue->daemon), CONF_transport_hold, &where);
+	d->kept = keeps(queue, route->transport);
 	return d;
 }
 
@@ -283,12 +287,15 @@ struct job *destination_withdraw(struct destination *d, const struct message *m)
 
 /* ---- how much it takes ---- */
 
+/* Its block of today; NULL: there is none, or it has gone. */
+static const struct conf_transport *transport_of(const struct destination *d)
+{
+	return d->pattern[0] != '\0' ? conf_transport_find(daemon_conf(d->queue->daemon), span_str(d->pattern)) : NULL;
+}
+
 static uint64_t setting_of(const struct destination *d, enum conf_setting setting)
 {
-	const struct conf *conf = daemon_conf(d->queue->daemon);
-	struct conf_where where = {.transport = d->pattern[0] != '\0' ? conf_transport_find(conf, span_str(d->pattern)) : NULL};
-
-	return conf_u64(conf, setting, &where);
+	return conf_u64(daemon_conf(d->queue->daemon), setting, &(struct conf_where){.transport = transport_of(d)});
 }
 
 static unsigned most(const struct destination *d)
@@ -406,8 +413,6 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 		for (struct destination **link = &all->buckets[i]; *link != NULL;) {
 			struct destination *d = *link;
 
-			if (d->waiting > 0)
-				outbound_come_back(all->queue, 0); /* a reload may have changed what it takes */
 			if (d->in_flight > 0 || d->waiting > 0 || d->expected > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
 				link = &d->next;
 				continue;
@@ -423,6 +428,17 @@ void destination_each(struct queue *queue, void (*fn)(void *arg, struct destinat
 	for (size_t i = 0; i < DESTINATION_BUCKETS; i++)
 		for (struct destination *d = queue->destinations->buckets[i]; d != NULL; d = d->next)
 			fn(arg, d);
+}
+
+static void reload_one(void *arg, struct destination *d)
+{
+	d->kept = keeps(arg, transport_of(d));
+}
+
+void destinations_reload(struct queue *queue)
+{
+	destination_each(queue, reload_one, queue);
+	outbound_come_back(queue, 0); /* they may take more now */
 }
 
 int destinations_new(struct queue *queue, struct err *err)

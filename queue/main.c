@@ -83,6 +83,13 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+static int queue_reload(struct daemon *daemon, struct err *err)
+{
+	(void)err;
+	destinations_reload(daemon_state(daemon));
+	return 0;
+}
+
 static void queue_halt(struct daemon *daemon)
 {
 	struct queue *queue = daemon_state(daemon);
@@ -108,6 +115,7 @@ int main(void)
 	struct daemon_spec spec = {.name = "queue",
 	    .profile = profile_find("queue"),
 	    .confined = queue_confined,
+	    .reload = queue_reload,
 	    .peer = queue_peer,
 	    .halt = queue_halt,
 	    .stats = queue_stats,

@@ -9,6 +9,7 @@ import pytest
 from mailwain import Instance, until
 from remote import remote_host
 from test_submission import client
+from tools import with_conf
 
 ALICE = "alice@example.com"
 
@@ -179,6 +180,26 @@ def test_transports_that_refuse_and_keep(suite, remote):
     qid = send(suite, "one@kept.test")
     row = until(lambda: next((r for r in suite.rows("queue", "stats") if r["destination"] == "kept.test"), None))
     assert row["state"] == "kept" and not gone(suite, qid)
+
+
+def test_a_block_that_keeps_no_more(suite, remote):
+    """From the reload on its mail can go; and from the one that puts it back new mail is kept."""
+    keeps, goes = "transport kept.test { hold yes }", "transport kept.test { host %s }" % remote.place
+
+    def is_kept(qid):
+        return any(r["id"] == qid and r["status"] == "deferred" for r in suite.rows("queue", "list", "--destination", "kept.test"))
+
+    first = send(suite, "one@kept.test")
+    until(lambda: is_kept(first))
+    with_conf(suite, lambda text: text.replace(keeps, goes))
+    suite.mw("reload")
+    assert suite.mw("queue", "flush", "--destination", "kept.test").stdout == "1 message\n"
+    until(lambda: gone(suite, first))
+    with_conf(suite, lambda text: text.replace(goes, keeps))
+    suite.mw("reload")
+    second = send(suite, "two@kept.test")
+    until(lambda: is_kept(second))
+    assert [to for _, to, _ in remote.messages] == [["one@kept.test"]]
 
 
 def test_pause_and_resume(suite, remote):
