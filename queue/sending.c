@@ -1,5 +1,5 @@
 /*
- * send-rate: how much the senders of one domain may have sent to other hosts within a minute. A job passes here on its way to its destination, so what
+ * send-rate: how much the users of one domain may have sent to other hosts within a minute. A job passes here on its way to its destination, so what
  * has to wait keeps nobody else's place there. Turns are given at even distances, and those of a domain take turns among themselves: the
  * second message of one waits behind the first of all others. What would wait for long waits in its file.
  */
@@ -53,10 +53,10 @@ static int64_t interval_ms(const struct queue *queue, const char *domain)
 	return rate > 0 ? (SENDING_MINUTE_MS + rate - 1) / rate : 0;
 }
 
-/* Of strangers nothing is known: only a domain of this server has a limit. */
-static bool is_ours(const struct queue *queue, const char *domain, bool submitted)
+/* What came by SMTP is a stranger's, whatever sender it names: through an alias that leads elsewhere it must not use up a domain's turns. */
+static bool has_pace(const struct queue *queue, const struct spool_envelope *e, const char *domain)
 {
-	return submitted || conf_domain_find(daemon_conf(queue->daemon), span_str(domain)) != NULL;
+	return e->submitter != 0 || (e->source == SPOOL_FROM_LOCAL && conf_domain_find(daemon_conf(queue->daemon), span_str(domain)) != NULL);
 }
 
 uint64_t sending_rate(const struct queue *queue, struct span sender)
@@ -166,7 +166,7 @@ bool sending_may_go(struct queue *queue, struct job *job)
 	struct job **link;
 	unsigned place;
 
-	if (job->passed || !pace_of(e, domain) || !is_ours(queue, domain, e->submitter != 0) || (interval = interval_ms(queue, domain)) == 0)
+	if (job->passed || !pace_of(e, domain) || !has_pace(queue, e, domain) || (interval = interval_ms(queue, domain)) == 0)
 		return true;
 	s = find(queue, domain, now);
 	if (s == NULL)

@@ -6,6 +6,7 @@ import pytest
 from mailwain import Instance, until
 from remote import remote_host
 from test_outbound import gone, send
+from test_sendmail import sent as sendmail
 from test_submission import client
 from tools import with_conf
 
@@ -38,8 +39,8 @@ def remote():
 @pytest.fixture(scope="module")
 def suite(remote):
     lines = ["transport %s { host %s }" % (pattern, remote.place) for pattern in ['"*"'] + ["far%d.test" % n for n in range(5)]]
-    lines += ["domain slow.test { send-rate %d }" % RATE, "domain snail.test { send-rate 1 }"]
-    with Instance(lines).running("alice", "ann@slow.test", "bea@slow.test", "carl@snail.test") as i:
+    lines += ["domain slow.test { send-rate %d }" % RATE, "domain snail.test { send-rate 1 }", "domain posed.test { send-rate 1 }", "domain root.test { send-rate 1 }"]
+    with Instance(lines).running("alice", "ann@slow.test", "bea@slow.test", "carl@snail.test", "dora@posed.test") as i:
         yield i
 
 
@@ -78,12 +79,29 @@ def test_what_would_wait_for_long_waits_in_its_file(suite, remote, arrivals):
     assert len(arrivals.of("carl@snail.test")) == 1
     limits = [r["says"] for r in suite.rows("queue", "explain", "x@elsewhere.test", "--from", "carl@snail.test") if r["step"] == "limit"]
     assert limits == ["send-rate: at most 1 messages a minute leave from senders of the domain of carl@snail.test"]
-    with_conf(suite, lambda text: text.replace("send-rate 1 ", "send-rate 0 "))
+    with_conf(suite, lambda text: text.replace("snail.test { send-rate 1 }", "snail.test { send-rate 0 }"))
     suite.mw("reload")
     waiting = [r["id"] for r in suite.rows("queue", "list") if r["status"] == "deferred"]
     suite.mw("queue", "requeue", *sent[1:], check=False)  # also those whose turn was awaited in memory
     until(lambda: all(gone(suite, qid) for qid in sent))
     assert waiting and len(arrivals.of("carl@snail.test")) == 4 and len(remote.messages) == 5
+
+
+def test_a_stranger_does_not_use_up_a_pace(suite, remote, arrivals):
+    """Whoever it says it is from."""
+    suite.mw("alias", "add", "on@example.com", "x@elsewhere.test")
+    strangers = [suite.deliver("Subject: posed %d\n\nx\n" % n, to=("on",), sender="dora@posed.test") for n in range(3)]
+    until(lambda: all(gone(suite, qid) for qid in strangers))
+    own = send(suite, "x@elsewhere.test", user="dora@posed.test")
+    until(lambda: gone(suite, own))
+    assert len(arrivals.of("dora@posed.test")) == 4 and len(remote.messages) == 4
+
+
+def test_what_a_program_of_this_machine_sends_counts(suite, arrivals):
+    for n in range(4):
+        sendmail(suite, "-f", "eve@root.test", "x@elsewhere.test", input="Subject: of a program %d\n\nx\n" % n)
+    until(lambda: [r for r in suite.rows("queue", "list") if "root.test has had as much sent as it may" in r["reason"]])
+    until(lambda: len(arrivals.of("eve@root.test")) == 1)
 
 
 def test_mail_within_the_suite_has_no_such_limit(suite, arrivals):
