@@ -33,6 +33,7 @@ struct conn {
 	unsigned busy;	  /* depth of running callbacks: freed when it is back at 0 */
 	bool freed;	  /* conn_free was called inside a callback */
 	bool paused;
+	bool keeps_reading; /* however much waits to be written */
 	bool handshaking;
 	size_t plain;	  /* octets of out that go before the handshake begins */
 	bool signing;	  /* the handshake waits for a signature: nothing is read meanwhile */
@@ -150,7 +151,7 @@ static void conn_update_read(struct conn *conn)
 {
 	bool want = conn->lingering || (!conn->paused && !conn->signing && conn->plain == 0 && !conn->finishing && !conn->dead &&
 		    buf_len(&conn->in) < CONN_INPUT_MAX &&
-		    buf_len(&conn->out) <= CONN_OUTPUT_HIGH);
+		    (conn->keeps_reading || buf_len(&conn->out) <= CONN_OUTPUT_HIGH));
 
 	if (!want) {
 		event_del(conn->read_event);
@@ -465,6 +466,11 @@ void conn_pause(struct conn *conn, bool pause)
 	conn->paused = pause;
 	if (!conn->dead)
 		conn_update_read(conn);
+}
+
+void conn_keep_reading(struct conn *conn)
+{
+	conn->keeps_reading = true;
 }
 
 void conn_timeout(struct conn *conn, int64_t ms)

@@ -21,7 +21,7 @@ struct tls_ticket;
 
 enum {
 	CONN_INPUT_MAX = 64 * 1024,
-	CONN_OUTPUT_HIGH = 64 * 1024,	/* reading stops above this */
+	CONN_OUTPUT_HIGH = 64 * 1024,	/* reading stops above this, without conn_keep_reading */
 	CONN_OUTPUT_MAX = 1024 * 1024,	/* the connection is given up above this */
 	CONN_PEER_TEXT = 64,
 };
@@ -58,6 +58,8 @@ size_t conn_output_len(const struct conn *conn);
 
 /* Stops or resumes reading. */
 void conn_pause(struct conn *conn, bool pause);
+/* However much waits to be written: of a client, whose server may answer before it has read all. */
+void conn_keep_reading(struct conn *conn);
 /* closed(E_TIMEOUT) when nothing calls this again within ms. 0: no time-out. */
 void conn_timeout(struct conn *conn, int64_t ms);
 /* Milliseconds until then; negative when it is overdue. */

@@ -196,6 +196,40 @@ static void a_file_is_sent_in_pieces(void **state)
 	close(fd);
 }
 
+static bool has_content(void)
+{
+	return buf_len(&servers[0].content) > 0;
+}
+
+/* A server that has seen enough says so, and takes no more of it. */
+static void a_refusal_in_the_midst_of_a_message(void **state)
+{
+	static char line[24 * 4096];
+	struct relay_deliver m = message_to("a.test", "");
+	int fd = memfd_create("content", MFD_CLOEXEC);
+	uint64_t sent;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(line); i += 24)
+		memcpy(line + i, ".line of twenty-two...\r\n", 24);
+	for (m.size = 0; m.size < 24 * 1024 * 1024; m.size += sizeof(line))
+		assert_int_equal(write(fd, line, sizeof(line)), sizeof(line));
+	send_to(&m, 7, (const char *const[]){"bob@a.test", NULL}, fd);
+	run_until(has_content);
+	conn_pause(servers[0].peers->conn, true);
+	do { /* until the sockets are full */
+		sent = relay.jobs->offset;
+		for (int i = 0; i < 5; i++)
+			event_base_loop(base, EVLOOP_NONBLOCK);
+	} while (relay.jobs->offset != sent);
+	assert_true(conn_output_len(relay.sessions->conn) > CONN_OUTPUT_HIGH);
+	peer_say(servers[0].peers, "552 5.3.4 too large\r\n");
+	conn_flush(servers[0].peers->conn);
+	run_until_results(1);
+	assert_result(0, E_CANNOT, "552 5.3.4 too large");
+	close(fd);
+}
+
 static void recipients_have_answers_of_their_own(void **state)
 {
 	static const struct script script = {.rows = {{"RCPT TO:<no@", "550 5.1.1 nobody\r\n"}, {"RCPT TO:<later@", "450 4.2.1 busy\r\n"}, {"RCPT TO:<many@", "452 4.5.3 too many\r\n"}}};
@@ -563,6 +597,7 @@ int main(void)
 	    TEST(who_gives_up_makes_room),
 	    TEST(no_descriptor_is_nobodys_fault),
 	    TEST(a_file_is_sent_in_pieces),
+	    TEST(a_refusal_in_the_midst_of_a_message),
 	    TEST(recipients_have_answers_of_their_own),
 	    TEST(hosts_one_after_the_other),
 	    TEST(hosts_that_are_all_of_no_use),
