@@ -44,7 +44,6 @@ void attempt_next(struct job *job)
 {
 	job_trace(job, "  %s", job->failure.text);
 	job->only_refused &= !err_is_temp(job->failure.code);
-	job->in_clear = false;
 	set_out(job);
 	if (job->cancelled)
 		result_withdrawn(job);
@@ -132,7 +131,6 @@ void attempt_in_clear(struct job *job)
 	struct dial_address address;
 
 	set_out(job);
-	job->in_clear = true;
 	job->policy = (struct policy){.use = SMTP_TLS_NEVER};
 	job->dialled[0] = job->clear_address;
 	job->dialled_count = 1;

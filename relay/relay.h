@@ -131,8 +131,7 @@ struct job {
 	bool distrusted;	/* another MTA-STS policy than this job's is in force by now */
 	unsigned attempts;
 	unsigned planned;	/* hosts its owner was called for */
-	bool in_clear;		/* this attempt is without TLS, because the one with it failed */
-	size_t clear_address;	/* of the host, that it is made to */
+	size_t clear_address;	/* of the host, that the attempt without TLS is made to, where the one with it failed */
 	struct err failure;	/* of the last attempt, "4.4.1 text" */
 	bool only_refused;	/* every attempt ended with something that is for good */
 	char failure_host[DNS_NAME_TEXT], failure_address[INET6_ADDRSTRLEN];

@@ -556,7 +556,9 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	s->destination = job->destination;
 	s->destination->sessions++;
 	s->conn = conn_new(daemon_base(relay->daemon), fd, peer, &callbacks, s);
-	if (s->conn == NULL)
+	if (s->conn != NULL)
+		conn_keep_reading(s->conn); /* a server may refuse a message in the midst of it, and take no more */
+	else
 		err_set(&s->ended, E_NOMEM, "no memory for a connection");
 	begin_phase(s, 0);
 	if (s->conn == NULL || (job->way.implicit_tls ? start_tls(s) : make_client(s, NULL)) != 0) {

@@ -33,7 +33,9 @@ struct conn {
 	unsigned busy;	  /* depth of running callbacks: freed when it is back at 0 */
 	bool freed;	  /* conn_free was called inside a callback */
 	bool paused;
+	bool keeps_reading; /* however much waits to be written */
 	bool handshaking;
+	size_t plain;	  /* octets of out that go before the handshake begins */
 	bool signing;	  /* the handshake waits for a signature: nothing is read meanwhile */
 	bool finishing;
 	bool lingering;	  /* all is said; what still comes is dropped */
@@ -147,9 +149,9 @@ static void conn_watch(struct conn *conn, struct event *event)
 /* Reading goes on only while there is room for what comes and the client takes what goes. */
 static void conn_update_read(struct conn *conn)
 {
-	bool want = conn->lingering || (!conn->paused && !conn->signing && !conn->finishing && !conn->dead &&
+	bool want = conn->lingering || (!conn->paused && !conn->signing && conn->plain == 0 && !conn->finishing && !conn->dead &&
 		    buf_len(&conn->in) < CONN_INPUT_MAX &&
-		    buf_len(&conn->out) <= CONN_OUTPUT_HIGH);
+		    (conn->keeps_reading || buf_len(&conn->out) <= CONN_OUTPUT_HIGH));
 
 	if (!want) {
 		event_del(conn->read_event);
@@ -199,12 +201,39 @@ static ssize_t conn_read_some(struct conn *conn, struct err *err)
 	return n;
 }
 
+/* The answer to STARTTLS goes out before the handshake's first octet, whole. False: not yet, or never. */
+static bool conn_send_plain(struct conn *conn)
+{
+	struct err err = {0};
+	ssize_t n = conn->plain > 0 ? send(conn->fd, buf_span(&conn->out).ptr, conn->plain, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+
+	if (n < 0 && err_set_errno(&err, errno, "write") != E_AGAIN) {
+		conn_fail(conn, &err);
+		return false;
+	}
+	if (n > 0) {
+		conn->plain -= (size_t)n;
+		buf_take(&conn->out, (size_t)n);
+	}
+	if (conn->plain > 0) {
+		conn_update_read(conn);
+		conn_watch(conn, conn->write_event);
+		return false;
+	}
+	if (buf_len(&conn->out) == 0)
+		buf_fini(&conn->out);
+	return true;
+}
+
 static void conn_handshake(struct conn *conn)
 {
 	enum tls_want want = TLS_WANT_READ;
 	struct err err = {0};
-	int r = tls_session_handshake(conn->tls, &want, &err);
+	int r;
 
+	if (!conn_send_plain(conn))
+		return;
+	r = tls_session_handshake(conn->tls, &want, &err);
 	conn->signing = r == E_AGAIN && want == TLS_WANT_SIGNATURE;
 	conn_update_read(conn);
 	if (r == E_AGAIN) {
@@ -275,7 +304,7 @@ static void conn_on_read(evutil_socket_t fd, short what, void *arg)
 		conn_leave(conn);
 		return;
 	}
-	if (conn->handshaking)
+	if (conn->handshaking && !conn->finishing)
 		conn_handshake(conn);
 	while (!conn->freed && !conn->dead && !conn->handshaking && !conn->paused &&
 	       !conn->finishing && buf_len(&conn->in) < CONN_INPUT_MAX) {
@@ -353,22 +382,13 @@ void conn_flush(struct conn *conn)
 		conn_update_read(conn);
 }
 
-/* The answer to STARTTLS goes out before the handshake; a client that does not take 30 bytes is gone. */
-static void conn_flush_plain(struct conn *conn)
-{
-	struct span out = buf_span(&conn->out);
-
-	if (out.len > 0 && send(conn->fd, out.ptr, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-		buf_fini(&conn->out);
-}
-
 static void conn_on_write(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
 
 	(void)fd;
 	(void)what;
-	if (conn->handshaking) {
+	if (conn->handshaking && !conn->finishing) {
 		conn_enter(conn);
 		conn_handshake(conn);
 		if (!conn_leave(conn))
@@ -448,6 +468,11 @@ void conn_pause(struct conn *conn, bool pause)
 		conn_update_read(conn);
 }
 
+void conn_keep_reading(struct conn *conn)
+{
+	conn->keeps_reading = true;
+}
+
 void conn_timeout(struct conn *conn, int64_t ms)
 {
 	int64_t before = conn->deadline;
@@ -462,16 +487,22 @@ int64_t conn_time_left(const struct conn *conn)
 	return conn->deadline ? conn->deadline - clock_monotonic_ms() : INT64_MAX / 2;
 }
 
+static void conn_begin_handshake(struct conn *conn)
+{
+	conn->handshaking = true;
+	conn->plain = buf_len(&conn->out);
+	event_active(conn->write_event, EV_WRITE, 0); /* what is plain goes out; a client has the first word */
+}
+
 int conn_start_tls(struct conn *conn, struct tls_context *context)
 {
 	/* What came before the handshake was not protected by it: command injection. */
 	buf_clear(&conn->in);
-	conn_flush_plain(conn);
 	conn->tls = tls_session_new(context, conn->fd);
 	if (conn->tls == NULL)
 		return E_NOMEM;
 	tls_session_on_signed(conn->tls, conn_on_signed, conn);
-	conn->handshaking = true;
+	conn_begin_handshake(conn);
 	return 0;
 }
 
@@ -480,12 +511,10 @@ int conn_start_tls_client(struct conn *conn, struct tls_context *context, const 
 	int r;
 
 	buf_clear(&conn->in);
-	conn_flush_plain(conn);
 	r = tls_session_connect(context, conn->fd, peer, &conn->tls, err);
 	if (r != 0)
 		return r;
-	conn->handshaking = true;
-	event_active(conn->write_event, EV_WRITE, 0); /* the client has the first word */
+	conn_begin_handshake(conn);
 	return 0;
 }
 
@@ -538,7 +567,7 @@ void conn_finish(struct conn *conn)
 		return;
 	conn->finishing = true;
 	event_del(conn->read_event);
-	conn_timeout(conn, CONN_FINISH_MS);
+	conn_timeout(conn, conn->handshaking ? 1 : CONN_FINISH_MS); /* in mid-handshake nothing can be said any more */
 	conn_flush(conn);
 }
 

@@ -21,7 +21,7 @@ struct tls_ticket;
 
 enum {
 	CONN_INPUT_MAX = 64 * 1024,
-	CONN_OUTPUT_HIGH = 64 * 1024,	/* reading stops above this */
+	CONN_OUTPUT_HIGH = 64 * 1024,	/* reading stops above this, without conn_keep_reading */
 	CONN_OUTPUT_MAX = 1024 * 1024,	/* the connection is given up above this */
 	CONN_PEER_TEXT = 64,
 };
@@ -58,6 +58,8 @@ size_t conn_output_len(const struct conn *conn);
 
 /* Stops or resumes reading. */
 void conn_pause(struct conn *conn, bool pause);
+/* However much waits to be written: of a client, whose server may answer before it has read all. */
+void conn_keep_reading(struct conn *conn);
 /* closed(E_TIMEOUT) when nothing calls this again within ms. 0: no time-out. */
 void conn_timeout(struct conn *conn, int64_t ms);
 /* Milliseconds until then; negative when it is overdue. */
@@ -71,7 +73,7 @@ int conn_start_tls_client(struct conn *conn, struct tls_context *context, const 
 enum tls_verdict conn_tls_verdict(const struct conn *conn, const char **why);
 /* Of a client: as tls_session_ticket. */
 struct tls_ticket *conn_tls_ticket(struct conn *conn);
-/* Begins a handshake as server. Input received before it is dropped: nothing protected it. 0 or E_NOMEM. */
+/* Begins a handshake as server, when the output that there is has gone out plain. Input received before it is dropped: nothing protected it. 0 or E_NOMEM. */
 int conn_start_tls(struct conn *conn, struct tls_context *context);
 bool conn_is_tls(const struct conn *conn);
 /* Whether words still mean something to the client: no TLS, and no handshake under way either. */
@@ -83,7 +85,10 @@ const char *conn_tls_client(const struct conn *conn);
 /* All empty without TLS. */
 void conn_tls_bindings(const struct conn *conn, struct tls_bindings *out);
 
-/* Takes no more input, writes what is left (for at most 5 s), then closes and calls closed(E_OK). */
+/*
+ * Takes no more input, writes what is left (for at most 5 s), then closes and calls closed(E_OK). In the midst of a handshake nothing can be said:
+ * it goes no further, and closed (E_TIMEOUT) is called in a moment.
+ */
 void conn_finish(struct conn *conn);
 
 const char *conn_peer(const struct conn *conn);

@@ -54,7 +54,6 @@ struct smtp_transaction {
 	bool requiretls;   /* RFC 8689 */
 	bool tls_optional; /* its header says "TLS-Required: No"; counts when requiretls does not */
 	int64_t release; /* seconds since 1970: not before that; 0: at once */
-	uint64_t declared_size;
 	uint64_t size; /* bytes of content so far */
 	struct smtp_recipient *recipients, **recipients_tail;
 	uint32_t recipient_count;

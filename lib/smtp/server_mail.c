@@ -108,6 +108,7 @@ static int bad_parameter(struct err *err, struct span name)
 static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct span name, struct span value, struct err *err)
 {
 	struct smtp_transaction *tx = s->tx;
+	uint64_t size;
 
 	if (span_caseeq(name, SPAN_LIT("SIZE"))) {
 		if (seen->size || value.len > 20)
@@ -118,7 +119,7 @@ static int mail_parameter(struct smtp_server *s, struct mail_seen *seen, struct 
 				return bad_parameter(err, name);
 		if (value.len == 0)
 			return bad_parameter(err, name);
-		if (!span_u64(value, s->config.limits.message_size, &tx->declared_size))
+		if (!span_u64(value, s->config.limits.message_size, &size))
 			return err_set(err, E_TOOBIG, "the message is larger than %llu octets",
 			    (unsigned long long)s->config.limits.message_size);
 	} else if (span_caseeq(name, SPAN_LIT("BODY"))) {

@@ -53,7 +53,6 @@ struct smtp_server {
 	bool data_refused; /* the command before this line was a DATA that was refused */
 	uint32_t errors;
 	uint32_t idle;	  /* commands that bring no mail, since the last message */
-	uint32_t rcpt_refused;
 	char helo[SMTP_DOMAIN_MAX + 1];
 	char hostname[SMTP_DOMAIN_MAX + 1];
 };

@@ -46,6 +46,7 @@ struct tls_session {
 	void (*wake)(void *arg);
 	void *wake_arg;
 	struct tls_session *next, **link; /* of those who are starved; link NULL: is not */
+	bool woken; /* a stack is free for it; it has not run since */
 	bool client_refused; /* its certificate is not of an authority of ours */
 	char *client;	     /* NULL: there is none */
 	SSL_SESSION *ticket; /* of a client: the last one its server gave; NULL */

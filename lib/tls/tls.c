@@ -77,24 +77,25 @@ static void wake_starved(struct tls_signer *signer)
 	if (first == NULL)
 		return;
 	unstarve(first);
+	first->woken = true;
 	if (first->wake != NULL)
 		first->wake(first->wake_arg);
 }
 
-/* Our provider sees by it whose handshake asks. A handshake that has got its answer has left its stack when it returns. */
+/* Our provider sees by it whose handshake asks. Whoever ran and does not wait leaves its stack to the next. */
 static int handshake(struct tls_session *session)
 {
 	struct tls_signer *signer = session->context->signer;
-	bool waited = session->wait != NULL;
 	int r;
 
 	if (signer == NULL)
 		return SSL_do_handshake(session->ssl);
 	unstarve(session);
+	session->woken = false;
 	signer->current = session;
 	r = SSL_do_handshake(session->ssl);
 	signer->current = NULL;
-	if (waited && session->wait == NULL)
+	if (session->wait == NULL && !SSL_want_async_job(session->ssl))
 		wake_starved(signer);
 	return r;
 }
@@ -124,6 +125,8 @@ void tls_session_free(struct tls_session **sessionp)
 	*sessionp = NULL;
 	end_wait(session);
 	unstarve(session);
+	if (session->woken) /* the stack that it was woken for is another's */
+		wake_starved(session->context->signer);
 	SSL_free(session->ssl);
 	tls_context_free(&session->context);
 	free(session->client);

@@ -181,7 +181,7 @@ static void look_at_transaction(const struct smtp_transaction *tx)
 {
 	uint32_t count = 0;
 
-	fuzz_assert(tx->size <= MESSAGE_SIZE && tx->declared_size <= MESSAGE_SIZE && tx->ret <= 2);
+	fuzz_assert(tx->size <= MESSAGE_SIZE && tx->ret <= 2);
 	fuzz_assert(tx->envid.len <= SMTP_ENVID_MAX && tx->sender.len <= SMTP_PATH_MAX && utf8_is_valid(tx->sender));
 	fuzz_assert(tx->smtputf8 || utf8_is_ascii(tx->sender));
 	for (const struct smtp_recipient *r = tx->recipients; r != NULL; r = r->next, count++) {

@@ -4,7 +4,6 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 static const struct fake_row rows[] = {
@@ -115,63 +114,6 @@ static void an_idle_connection_that_is_gone(void **state)
 	assert_true(results[2].reached);
 }
 
-static bool is_waiting(void)
-{
-	return relay.waiting != NULL;
-}
-
-/* Who is on the way to a connection counts as one. Who waits takes the one that becomes idle. */
-static void connections_are_bounded(void **state)
-{
-	struct relay_deliver m = message_to("a.test", "x\r\n");
-
-	(void)state;
-	relay.under_way = RELAY_SESSIONS_MAX - 1;
-	for (uint32_t i = 0; i < 3; i++)
-		send_to(&m, i, (const char *const[]){"bob@a.test", NULL}, -1);
-	run_until(is_waiting);
-	assert_int_equal(relay.under_way, RELAY_SESSIONS_MAX);
-	run_until_results(3);
-	for (size_t i = 0; i < 3; i++)
-		assert_result(i, 0, "250");
-	assert_int_equal(servers[0].connections, 1);
-	assert_int_equal(relay.under_way, RELAY_SESSIONS_MAX - 1);
-	relay.under_way = 0;
-}
-
-/* A job that ends without a session makes room as well. */
-static void who_gives_up_makes_room(void **state)
-{
-	struct relay_deliver none = message_to("null.test", "x\r\n"), m = message_to("a.test", "x\r\n");
-
-	(void)state;
-	relay.under_way = RELAY_SESSIONS_MAX - 1;
-	send_to(&none, 1, (const char *const[]){"bob@null.test", NULL}, -1);
-	send_to(&m, 2, (const char *const[]){"bob@a.test", NULL}, -1);
-	run_until_results(2);
-	assert_result(0, E_CANNOT, "556 ");
-	assert_result(1, 0, "250");
-	relay.under_way = 0;
-}
-
-static void no_descriptor_is_nobodys_fault(void **state)
-{
-	struct relay_deliver m = message_to("a.test", "x\r\n");
-	struct rlimit before, none;
-
-	(void)state;
-	getrlimit(RLIMIT_NOFILE, &before);
-	none = (struct rlimit){.rlim_cur = (rlim_t)servers[0].fd, .rlim_max = before.rlim_max};
-	send_to(&m, 1, (const char *const[]){"bob@a.test", NULL}, -1);
-	setrlimit(RLIMIT_NOFILE, &none);
-	run_until_results(1);
-	setrlimit(RLIMIT_NOFILE, &before);
-	assert_result(0, E_NOFILES, "451 4.3.2 no descriptor");
-	assert_true(results[0].reached);
-	deliver_one(&m, "bob@a.test");
-	assert_result(1, 0, "250");
-}
-
 static void a_file_is_sent_in_pieces(void **state)
 {
 	struct relay_deliver m = message_to("a.test", "");
@@ -193,6 +135,40 @@ static void a_file_is_sent_in_pieces(void **state)
 	assert_true(results[1].code != 0 && err_is_temp(results[1].code));
 	assert_false(results[1].maybe);
 	assert_int_equal(servers[0].transactions, 1);
+	close(fd);
+}
+
+static bool has_content(void)
+{
+	return buf_len(&servers[0].content) > 0;
+}
+
+/* A server that has seen enough says so, and takes no more of it. */
+static void a_refusal_in_the_midst_of_a_message(void **state)
+{
+	static char line[24 * 4096];
+	struct relay_deliver m = message_to("a.test", "");
+	int fd = memfd_create("content", MFD_CLOEXEC);
+	uint64_t sent;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(line); i += 24)
+		memcpy(line + i, ".line of twenty-two...\r\n", 24);
+	for (m.size = 0; m.size < 24 * 1024 * 1024; m.size += sizeof(line))
+		assert_int_equal(write(fd, line, sizeof(line)), sizeof(line));
+	send_to(&m, 7, (const char *const[]){"bob@a.test", NULL}, fd);
+	run_until(has_content);
+	conn_pause(servers[0].peers->conn, true);
+	do { /* until the sockets are full */
+		sent = relay.jobs->offset;
+		for (int i = 0; i < 5; i++)
+			event_base_loop(base, EVLOOP_NONBLOCK);
+	} while (relay.jobs->offset != sent);
+	assert_true(conn_output_len(relay.sessions->conn) > CONN_OUTPUT_HIGH);
+	peer_say(servers[0].peers, "552 5.3.4 too large\r\n");
+	conn_flush(servers[0].peers->conn);
+	run_until_results(1);
+	assert_result(0, E_CANNOT, "552 5.3.4 too large");
 	close(fd);
 }
 
@@ -559,10 +535,8 @@ int main(void)
 	    TEST(a_connection_by_an_old_policy_serves_once),
 	    TEST(many_at_once),
 	    TEST(an_idle_connection_that_is_gone),
-	    TEST(connections_are_bounded),
-	    TEST(who_gives_up_makes_room),
-	    TEST(no_descriptor_is_nobodys_fault),
 	    TEST(a_file_is_sent_in_pieces),
+	    TEST(a_refusal_in_the_midst_of_a_message),
 	    TEST(recipients_have_answers_of_their_own),
 	    TEST(hosts_one_after_the_other),
 	    TEST(hosts_that_are_all_of_no_use),

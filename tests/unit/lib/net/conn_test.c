@@ -1,6 +1,8 @@
 /* Connections: reading, writing, bounds, time-outs, TLS, and their end. */
 #include "tests/unit/lib/net/conn_fixture.h"
 
+#include "tls/client.h"
+
 static void bytes_come_in_and_go_out(void **state)
 {
 	char peer[100];
@@ -369,6 +371,54 @@ static void the_handover_to_tls(void **state)
 	assert_int_equal(seen.closed_code, E_CLOSED);
 }
 
+/* The answer finds no room, and the client has begun to shake hands meanwhile: all of it goes out plain, then the handshake begins. */
+static void the_handover_waits_for_the_answer(void **state)
+{
+	static char filling[4096];
+	ssize_t n = 0, left = 0;
+	char last[16] = "";
+
+	(void)state;
+	while ((n = send(conn_fd(conn), filling, sizeof(filling), MSG_DONTWAIT)) > 0)
+		left += n;
+	seen.on_input = START_TLS;
+	say("STARTTLS\r\n");
+	turns(3);
+	assert_int_equal(conn_output_len(conn), 8);
+	say("x"); /* as a handshake begins: it is not read yet, and wakes nobody again and again */
+	turns(3);
+	assert_int_equal(seen.tls_calls, 0);
+	for (; left > 0; left -= n) {
+		n = read(client, filling, left < (ssize_t)sizeof(filling) ? (size_t)left : sizeof(filling));
+		assert_true(n > 0);
+	}
+	turn();
+	assert_int_equal(read(client, last, sizeof(last)), 8);
+	assert_string_equal(last, "220 go\r\n");
+	turns(2);
+	assert_int_equal(conn_output_len(conn), 0);
+	conn_free(&conn);
+}
+
+static void no_handshake_once_it_finishes(void **state)
+{
+	struct err err;
+	struct tls_context *context = NULL;
+	struct tls_peer peer = {.trust = TLS_ANYBODY};
+
+	(void)state;
+	assert_int_equal(tls_context_client(-1, &context, &err), 0);
+	assert_int_equal(conn_start_tls_client(conn, context, &peer, &err), 0);
+	conn_finish(conn);
+	turn();
+	assert_string_equal(got(), "");
+	event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(seen.tls_calls, 0);
+	assert_int_equal(seen.closed_calls, 1);
+	assert_null(got());
+	tls_context_free(&context);
+}
+
 /* Behind the answer, before the handshake: no TLS, and so the end. */
 static void plain_text_behind_the_answer(void **state)
 {
@@ -520,6 +570,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_deadline_is_put_off, setup, teardown),
 	    cmocka_unit_test_setup_teardown(tls_from_the_first_byte, setup_tls, teardown_tls),
 	    cmocka_unit_test_setup_teardown(the_handover_to_tls, setup_tls, teardown_tls),
+	    cmocka_unit_test_setup_teardown(the_handover_waits_for_the_answer, setup_tls, teardown_tls),
+	    cmocka_unit_test_setup_teardown(no_handshake_once_it_finishes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(plain_text_behind_the_answer, setup_tls, teardown_tls),
 	    cmocka_unit_test_setup_teardown(freed_when_the_handshake_ends, setup_tls, teardown_tls),
 	    cmocka_unit_test_setup_teardown(a_handshake_has_its_time, setup_tls, teardown_tls),
