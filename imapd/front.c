@@ -53,6 +53,15 @@ static void on_session_closed(void *arg, struct ipc_conn *conn)
 static const struct ipc_conn_callbacks auth_callbacks = {on_auth_message, on_auth_closed};
 static const struct ipc_conn_callbacks session_callbacks = {on_session_message, on_session_closed};
 
+/* The service has died, and the end of the old connection is not yet seen: who waits for an answer is told. */
+static void drop_old(struct front *front, struct ipc_conn *old, void (*closed)(void *arg, struct ipc_conn *conn))
+{
+	if (old == NULL)
+		return;
+	closed(front, old);
+	ipc_conn_free(&old);
+}
+
 static void front_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
 	struct front *front = daemon_state(daemon);
@@ -60,10 +69,10 @@ static void front_peer(struct daemon *daemon, struct span service, struct span r
 
 	(void)role;
 	if (!serving && span_eq(service, SPAN_LIT("auth"))) {
-		ipc_conn_free(&front->auth);
+		drop_old(front, front->auth, on_auth_closed);
 		front->auth = ipc_conn_new(base, fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, front);
 	} else if (!serving && span_eq(service, SPAN_LIT("session"))) {
-		ipc_conn_free(&front->sessions_service);
+		drop_old(front, front->sessions_service, on_session_closed);
 		front->sessions_service = ipc_conn_new(base, fd, &ipc_service_session, TO_CLIENT,
 		    &session_callbacks, front);
 	} else if (!serving && span_eq(service, SPAN_LIT("keys"))) {

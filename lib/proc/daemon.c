@@ -297,9 +297,10 @@ static int take_message(struct daemon *daemon, struct ipc_message *m)
 	/* The other end sees that this one has gone; who needs it asks master again. */
 	if (m->fd_lost)
 		return 0;
+	give_peer(daemon, peer->service, peer->role, peer->serving, m->fd);
+	/* Only now: who had not yet seen that the one before has ended may just have reported it lost. */
 	if (!peer->serving)
 		lost_found(daemon, peer->service);
-	give_peer(daemon, peer->service, peer->role, peer->serving, m->fd);
 	return 0;
 }
 

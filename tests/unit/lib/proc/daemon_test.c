@@ -6,6 +6,7 @@
 #include "proc/handover.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 /* Shared with the child: the steps in their order, and what it was to be like. */
 static struct shared {
 	char steps[1024];
-	bool fail_prepare, fail_confine, fail_confined, fail_reload, without_landlock, finish_at_halt, no_hooks, poor, tell_file;
+	bool fail_prepare, fail_confine, fail_confined, fail_reload, without_landlock, finish_at_halt, no_hooks, poor, tell_file, replaces;
 } *shared;
 
 static char top[] = "/tmp/daemon-test-XXXXXX"; /* the directories that a daemon may be confined to lie below it */
@@ -114,9 +115,11 @@ static int reload(struct daemon *daemon, struct err *err)
 	return shared->fail_reload ? err_set(err, E_SYNTAX, "not that one") : 0;
 }
 
+/* replaces: it has not yet seen that the connection before this one has ended. */
 static void on_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
-	(void)daemon;
+	if (shared->replaces)
+		daemon_peer_lost(daemon, "auth");
 	step("peer(%.*s,%.*s,%d) ", SPAN_ARG(service), SPAN_ARG(role), serving);
 	close(fd);
 }
@@ -553,6 +556,31 @@ static void a_reload_that_finds_no_descriptor_free_is_refused(void **state)
 	finish(EX_OK, CONFINED "halt ");
 }
 
+static bool says_something(int ms)
+{
+	struct pollfd p = {.fd = channel, .events = POLLIN};
+
+	return poll(&p, 1, ms) == 1;
+}
+
+/* One that was replaced is not: the connection that is there is healthy. */
+static void a_service_that_was_lost_is_asked_for(void **state)
+{
+	struct ipc_message m;
+
+	(void)state;
+	started();
+	shared->replaces = true;
+	send_peer("auth", false);
+	assert_false(says_something(1300));
+	send_peer("queue", false);
+	m = hear(&ipc_master_lost);
+	assert_span_equal(((const struct master_lost *)(const void *)m.body)->service, "auth");
+	shared->finish_at_halt = true;
+	send_halt(5);
+	finish(EX_OK, CONFINED "peer(auth,r,0) peer(queue,r,0) halt ");
+}
+
 /* It had its time: whatever is left is given up. */
 static void a_halt_has_its_time(void **state)
 {
@@ -631,6 +659,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_reload_is_taken_or_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(files_go_with_their_configuration, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_reload_that_finds_no_descriptor_free_is_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_service_that_was_lost_is_asked_for, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_halt_has_its_time, setup, teardown),
 	    cmocka_unit_test_setup_teardown(without_master_it_ends, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_master_may_not_say, setup, teardown),
