@@ -21,7 +21,9 @@ enum {
 	CHILD_TALLY_MAX = 30,	/* more than this many: it is not an accident */
 	CHILD_STARTS_FAIL = 1,	/* starts in a row that may fail before it is waited */
 	CHILD_BACKOFF_MAX = 60,	/* seconds */
-	CHILD_RELINKS_MAX = 60, /* of one process: each is a descriptor at the service */
+	CHILD_RELINKS_MAX = 60, /* of one process within CHILD_RELINKS_MS: each is a descriptor at the service */
+	CHILD_RELINKS_MS = 60 * 60 * 1000,
+	CHILD_LINKED_MS = 2000, /* since a start: the connections that came with it may not have been seen yet */
 };
 
 /* A daemon that is started again is handed all at once what the others came by one after the other. */
@@ -283,13 +285,33 @@ static int send_peers(struct child *child, struct err *err)
 	return r;
 }
 
-/* The service lives and the client lives, but what connected them has ended. */
+/* It is said once when there have been too many. */
+static bool may_relink(struct child *child)
+{
+	int64_t now = clock_monotonic_ms();
+
+	if (now - child->relinks_ms > CHILD_RELINKS_MS) {
+		child->relinks_ms = now;
+		child->relinks = 0;
+	child->relinks_ms = child->started_ms;
+	child->relinks_refused = false;
+		child->relinks_refused = false;
+	}
+	if (child->relinks < CHILD_RELINKS_MAX)
+		return true;
+	if (!child->relinks_refused)
+		log_event(EV_master_relink_refused, NULL, F_STR("daemon", child->kind->name), F_U64("connections", child->relinks));
+	child->relinks_refused = true;
+	return false;
+}
+
+/* The service lives and the client lives, but what connected them has ended. The client asks again when it was too early. */
 static void relink(struct child *child, struct span service)
 {
 	struct master *master = child->master;
 	struct err err = {0};
 
-	if (!child_is_up(child) || child->relinks >= CHILD_RELINKS_MAX)
+	if (!child_is_up(child) || !may_relink(child))
 		return;
 	for (size_t l = 0; l < sizeof(child_links) / sizeof(child_links[0]); l++) {
 		if (!span_eq(service, span_str(child_links[l].service)) || strcmp(child->kind->name, child_links[l].client) != 0)
@@ -298,6 +320,7 @@ static void relink(struct child *child, struct span service)
 			struct child *other = &master->children[i];
 
 			if (child_is_up(other) && strcmp(other->kind->name, child_links[l].server) == 0 &&
+			    clock_monotonic_ms() - other->started_ms > CHILD_LINKED_MS &&
 			    link_pair(child, other, child_links[l].service, &err) == 0)
 				child->relinks++;
 		}
@@ -440,6 +463,8 @@ int child_start(struct child *child, struct err *err)
 	child->stats = (struct master_stats){0};
 	child->reload_failed = false;
 	child->relinks = 0;
+	child->relinks_ms = child->started_ms;
+	child->relinks_refused = false;
 	child->conn = ipc_conn_new(child->master->base, fds[0], &ipc_service_master, TO_SERVICE,
 	    &child_callbacks, child);
 	if (child->conn == NULL)
