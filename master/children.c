@@ -113,15 +113,17 @@ static bool kind_is_wanted(const struct child_kind *kind, const struct conf *con
 static void on_restart(evutil_socket_t fd, short what, void *arg)
 {
 	struct child *child = arg;
-	struct err err;
+	struct err err = {0};
 
 	(void)fd;
 	(void)what;
 	if (child->master->stopping)
 		return;
 	log_event(EV_master_child_restart, NULL, F_STR("daemon", child->kind->name));
-	if (child_start(child, &err) != 0)
-		child_ended(child, 0);
+	if (child_start(child, &err) == 0)
+		return;
+	log_event(EV_master_child_not_started, NULL, F_STR("daemon", child->kind->name), F_ERR(&err));
+	child_ended(child, 0);
 }
 
 static int plan_kind(struct master *master, const struct child_kind *kind, struct err *err)
