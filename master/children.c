@@ -379,6 +379,8 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	} else if (m->type == &ipc_master_failed) {
 		const struct master_failed *body = (const void *)m->body;
 
+		if (child->state != CHILD_STARTING && body->generation != child->asked)
+			return 0; /* of a reload that is over, and was taken back */
 		child->reload_failed = true;
 		err_set(&child->failure, E_CANNOT, "%s: %.*s", child->kind->name, SPAN_ARG(body->text));
 		if (body->generation == child->asked)
