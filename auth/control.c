@@ -25,7 +25,7 @@ unsigned request_exit(int code)
 	case E_EXISTS:
 		return EX_CANTCREAT;
 	default:
-		return EX_TEMPFAIL;
+		return err_is_temp(code) ? EX_TEMPFAIL : EX_DATAERR;
 	}
 }
 

@@ -40,14 +40,26 @@ static int write_app(struct directory *d, const struct mark *mark, struct err *e
 	return directory_app_put(d, mark->account, &app, true, err);
 }
 
+static int write_one(struct directory *d, const struct mark *mark, struct err *err)
+{
+	struct account account;
+	int r;
+
+	if (mark->place.hash == 0)
+		return write_app(d, mark, err);
+	r = directory_account_by_id(d, mark->account, &account);
+	if (r != 0) /* removed meanwhile; its number is nobody's, and nothing would take the place away again */
+		return r == E_NOTFOUND ? 0 : err_set(err, r, "the directory cannot be read");
+	return directory_place_put(d, mark->account, &mark->place, err);
+}
+
 static int write_all(struct marks *marks, struct err *err)
 {
 	struct directory *d = marks->auth->directory;
 	int r = directory_begin(d, err);
 
 	for (size_t i = 0; i < marks->count && r == 0; i++)
-		r = marks->waiting[i].place.hash != 0 ? directory_place_put(d, marks->waiting[i].account, &marks->waiting[i].place, err)
-						      : write_app(d, &marks->waiting[i], err);
+		r = write_one(d, &marks->waiting[i], err);
 	if (r == 0)
 		r = directory_commit(d, err);
 	else

@@ -319,13 +319,16 @@ static bool lane_ended(struct lane *lane, pid_t pid)
 static void on_child(evutil_socket_t fd, short what, void *arg)
 {
 	struct pam_tasks *tasks = arg;
-	pid_t pid;
+	siginfo_t ended = {0};
 
 	(void)fd;
 	(void)what;
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-		if (!lane_ended(&tasks->logins, pid))
-			lane_ended(&tasks->finds, pid);
+	/* Reaped last: its number, by which it and its helpers are killed, is its own until then. */
+	while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid > 0) {
+		if (!lane_ended(&tasks->logins, ended.si_pid))
+			lane_ended(&tasks->finds, ended.si_pid);
+		waitpid(ended.si_pid, NULL, 0);
+	}
 	lane_go_on(&tasks->logins);
 	lane_go_on(&tasks->finds);
 }

@@ -369,6 +369,7 @@ static int supervise(const struct agent_run *ask, const struct agent_rules *rule
 	/* What it has left behind goes with it. */
 	kill(-pid, SIGKILL);
 	kill(pid, SIGKILL);
+	supervised = 0; /* before its number may become another's */
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	read_rest(output, &said);

@@ -21,7 +21,9 @@ enum {
 	CHILD_TALLY_MAX = 30,	/* more than this many: it is not an accident */
 	CHILD_STARTS_FAIL = 1,	/* starts in a row that may fail before it is waited */
 	CHILD_BACKOFF_MAX = 60,	/* seconds */
-	CHILD_RELINKS_MAX = 60, /* of one process: each is a descriptor at the service */
+	CHILD_RELINKS_MAX = 60, /* of one process within CHILD_RELINKS_MS: each is a descriptor at the service */
+	CHILD_RELINKS_MS = 60 * 60 * 1000,
+	CHILD_LINKED_MS = 2000, /* since a start: the connections that came with it may not have been seen yet */
 };
 
 /* A daemon that is started again is handed all at once what the others came by one after the other. */
@@ -111,15 +113,17 @@ static bool kind_is_wanted(const struct child_kind *kind, const struct conf *con
 static void on_restart(evutil_socket_t fd, short what, void *arg)
 {
 	struct child *child = arg;
-	struct err err;
+	struct err err = {0};
 
 	(void)fd;
 	(void)what;
 	if (child->master->stopping)
 		return;
 	log_event(EV_master_child_restart, NULL, F_STR("daemon", child->kind->name));
-	if (child_start(child, &err) != 0)
-		child_ended(child, 0);
+	if (child_start(child, &err) == 0)
+		return;
+	log_event(EV_master_child_not_started, NULL, F_STR("daemon", child->kind->name), F_ERR(&err));
+	child_ended(child, 0);
 }
 
 static int plan_kind(struct master *master, const struct child_kind *kind, struct err *err)
@@ -283,13 +287,33 @@ static int send_peers(struct child *child, struct err *err)
 	return r;
 }
 
-/* The service lives and the client lives, but what connected them has ended. */
+/* It is said once when there have been too many. */
+static bool may_relink(struct child *child)
+{
+	int64_t now = clock_monotonic_ms();
+
+	if (now - child->relinks_ms > CHILD_RELINKS_MS) {
+		child->relinks_ms = now;
+		child->relinks = 0;
+	child->relinks_ms = child->started_ms;
+	child->relinks_refused = false;
+		child->relinks_refused = false;
+	}
+	if (child->relinks < CHILD_RELINKS_MAX)
+		return true;
+	if (!child->relinks_refused)
+		log_event(EV_master_relink_refused, NULL, F_STR("daemon", child->kind->name), F_U64("connections", child->relinks));
+	child->relinks_refused = true;
+	return false;
+}
+
+/* The service lives and the client lives, but what connected them has ended. The client asks again when it was too early. */
 static void relink(struct child *child, struct span service)
 {
 	struct master *master = child->master;
 	struct err err = {0};
 
-	if (!child_is_up(child) || child->relinks >= CHILD_RELINKS_MAX)
+	if (!child_is_up(child) || !may_relink(child))
 		return;
 	for (size_t l = 0; l < sizeof(child_links) / sizeof(child_links[0]); l++) {
 		if (!span_eq(service, span_str(child_links[l].service)) || strcmp(child->kind->name, child_links[l].client) != 0)
@@ -298,6 +322,7 @@ static void relink(struct child *child, struct span service)
 			struct child *other = &master->children[i];
 
 			if (child_is_up(other) && strcmp(other->kind->name, child_links[l].server) == 0 &&
+			    clock_monotonic_ms() - other->started_ms > CHILD_LINKED_MS &&
 			    link_pair(child, other, child_links[l].service, &err) == 0)
 				child->relinks++;
 		}
@@ -354,6 +379,8 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	} else if (m->type == &ipc_master_failed) {
 		const struct master_failed *body = (const void *)m->body;
 
+		if (child->state != CHILD_STARTING && body->generation != child->asked)
+			return 0; /* of a reload that is over, and was taken back */
 		child->reload_failed = true;
 		err_set(&child->failure, E_CANNOT, "%s: %.*s", child->kind->name, SPAN_ARG(body->text));
 		if (body->generation == child->asked)
@@ -440,6 +467,8 @@ int child_start(struct child *child, struct err *err)
 	child->stats = (struct master_stats){0};
 	child->reload_failed = false;
 	child->relinks = 0;
+	child->relinks_ms = child->started_ms;
+	child->relinks_refused = false;
 	child->conn = ipc_conn_new(child->master->base, fds[0], &ipc_service_master, TO_SERVICE,
 	    &child_callbacks, child);
 	if (child->conn == NULL)

@@ -58,7 +58,9 @@ struct child {
 	int64_t tally_ms;	/* when recent_deaths began */
 	uint32_t worker;	/* 1, 2, ... when there are several */
 	uint32_t asked;		/* the generation of a reload it has not answered yet; 0: none */
-	uint32_t relinks;	/* connections made again since it was started */
+	uint32_t relinks;	/* connections made again within CHILD_RELINKS_MS */
+	int64_t relinks_ms;	/* when relinks began */
+	bool relinks_refused;	/* which the log has */
 	bool reload_failed;	/* or the start; failure says why */
 	struct err failure;
 	struct master_stats stats;

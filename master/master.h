@@ -60,7 +60,8 @@ struct master_reload {
 	struct err failure;
 	struct event *watch;
 	uint64_t seen, tried; /* changes of files: as last looked at, and as last handed out */
-	int64_t span_ms, last_ms; /* since when changes are counted, and of the last one: monotonic */
+	int64_t restless_ms; /* since when the files are another at each look; 0: they are at rest. Monotonic, as what follows */
+	int64_t span_ms, last_ms; /* since when changes are counted, and of the last one */
 	unsigned changes;
 };
 

@@ -14,7 +14,7 @@ enum {
 	/* A list that aliases include may be a user's, who could have everything read again all the time. */
 	RELOAD_OFTEN = 20,		/* changes within RELOAD_SPAN_MS, past which they are taken over every RELOAD_SLOW_MS */
 	RELOAD_SPAN_MS = 600 * 1000,
-	RELOAD_SLOW_MS = 60 * 1000,
+	RELOAD_SLOW_MS = 60 * 1000,	/* and the longest that a change is waited for to be at rest */
 };
 
 /* ---- what only a restart changes ---- */
@@ -250,9 +250,26 @@ static bool is_too_often(struct master_reload *reload)
 }
 
 /*
- * A change is taken over when it has been at rest for one look: certificate and key are two files. The configuration is not read again:
- * what is being written there is not meant yet.
+ * A change is taken over when it has been at rest for one look: certificate and key are two files. But not for ever: whoever owns a list that
+ * aliases include could keep it from being at rest, and a renewed certificate from being seen.
  */
+static bool is_at_rest(struct master_reload *reload, uint64_t before)
+{
+	int64_t now = clock_monotonic_ms();
+
+	if (reload->seen == before) {
+		reload->restless_ms = 0;
+		return true;
+	}
+	if (reload->restless_ms == 0)
+		reload->restless_ms = now;
+	if (now - reload->restless_ms < RELOAD_SLOW_MS)
+		return false;
+	reload->restless_ms = 0;
+	return true;
+}
+
+/* The configuration is not read again: what is being written there is not meant yet. */
 static void on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct master *master = arg;
@@ -263,8 +280,8 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (master->stopping || reload->running || !settings_files_changed(&master->now, &reload->seen) || reload->seen != before ||
-	    reload->seen == reload->tried || is_too_often(reload))
+	if (master->stopping || reload->running || !settings_files_changed(&master->now, &reload->seen) || reload->seen == reload->tried ||
+	    !is_at_rest(reload, before) || is_too_often(reload))
 		return;
 	reload->tried = reload->seen;
 	log_event(EV_tls_reload, NULL, F_U64("generation", master->generation + 1));

@@ -34,6 +34,7 @@ struct daemon {
 	struct ipc_conn *master;
 	struct conf *conf;
 	struct conf *next_conf; /* received, not yet taken over */
+	int missed; /* why a part of a reload could not be received; 0: nothing is missed */
 	uint32_t generation;
 	struct handover handed;
 	struct daemon_lost lost[DAEMON_LOST];
@@ -198,28 +199,45 @@ static void report_ready(struct daemon *daemon)
 	ipc_send(DAEMON_MASTER_FD, &ipc_master_ready, 0, &body, -1);
 }
 
-/* On a reload the new configuration is tried; when the daemon refuses it the old one comes back. */
+static void refuse(struct daemon *daemon, const struct err *why)
+{
+	conf_free(&daemon->next_conf);
+	handover_drop_next(&daemon->handed);
+	report_failed(daemon, EV_daemon_reload_refused, why);
+}
+
+static void swap_next(struct daemon *daemon)
+{
+	struct conf *was = daemon->conf;
+
+	daemon->conf = daemon->next_conf;
+	daemon->next_conf = was;
+	handover_swap_files(&daemon->handed);
+}
+
+/* On a reload the new configuration and files are tried; when the daemon refuses them the old ones come back. */
 static int take_go(struct daemon *daemon, struct ipc_message *m)
 {
-	const struct master_go *body = (const void *)m->body;
-	struct conf *before = daemon->conf;
 	struct err err = {0};
-	int r = 0;
+	int missed = daemon->missed;
 
-	if (daemon->next_conf == NULL)
+	if (daemon->next_conf == NULL && missed == 0)
 		return E_PROTO;
-	daemon->conf = daemon->next_conf;
-	daemon->next_conf = NULL;
-	daemon->generation = body->generation;
-	if (daemon->spec->reload != NULL)
-		r = daemon->spec->reload(daemon, &err);
-	if (r != 0) {
-		conf_free(&daemon->conf);
-		daemon->conf = before;
-		report_failed(daemon, EV_daemon_reload_refused, &err);
+	daemon->missed = 0;
+	daemon->generation = ((const struct master_go *)(const void *)m->body)->generation;
+	if (missed != 0) {
+		err_set(&err, missed, "not all of it could be received: %s", err_text(missed));
+		refuse(daemon, &err);
 		return 0;
 	}
-	conf_free(&before);
+	swap_next(daemon);
+	if (daemon->spec->reload != NULL && daemon->spec->reload(daemon, &err) != 0) {
+		swap_next(daemon);
+		refuse(daemon, &err);
+		return 0;
+	}
+	conf_free(&daemon->next_conf);
+	handover_drop_next(&daemon->handed);
 	log_set_level_name(conf_text(daemon->conf, CONF_log_level, NULL));
 	log_event(EV_daemon_reloaded, &daemon->log, F_U64("generation", daemon->generation));
 	report_ready(daemon);
@@ -289,6 +307,7 @@ static int take_message(struct daemon *daemon, struct ipc_message *m)
 static int on_master_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct daemon *daemon = arg;
+	int r;
 
 	(void)conn;
 	if (m->type == &ipc_master_go)
@@ -301,7 +320,13 @@ static int on_master_message(void *arg, struct ipc_conn *conn, struct ipc_messag
 		answer_query(daemon, m->id);
 		return 0;
 	}
-	return take_message(daemon, m);
+	r = take_message(daemon, m);
+	/* Who has no descriptor left serves those it has: what the reload lacks is said when it is due. */
+	if (r != 0 && (m->type == &ipc_master_config || m->type == &ipc_master_file)) {
+		daemon->missed = r;
+		return 0;
+	}
+	return r;
 }
 
 /* Without master nobody restarts, reloads or stops this process: it ends at once. */
@@ -332,6 +357,7 @@ static int take_start(struct daemon *daemon, struct err *err)
 	}
 	if (r == 0) {
 		daemon->generation = ((const struct master_go *)(const void *)m.body)->generation;
+		handover_swap_files(&daemon->handed);
 		r = take_over_conf(daemon);
 	}
 	if (buffer != NULL)

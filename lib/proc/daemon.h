@@ -59,7 +59,7 @@ const struct log_ctx *daemon_log(struct daemon *daemon);
 /* Listening sockets whose name is `name`, in the configuration's order; count of them. fds: max places. */
 size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char (*addresses)[128],
     size_t max);
-/* A file sent by master, by name ("tls-certificate"); -1 when there is none. Borrowed. */
+/* A file sent by master with the configuration in force, by name ("tls-certificate"); -1 when there is none. Borrowed, until the next reload. */
 int daemon_file(struct daemon *daemon, const char *name);
 /* A secret dealt by master, given out once: it is kept in no other place. False when there is none. */
 bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size);

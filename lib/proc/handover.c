@@ -3,37 +3,60 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static struct handed_file *new_file(struct handover *h, struct span name)
+static struct handed_file *new_file(struct handed_files *files, struct span name)
 {
-	struct handed_file *more = h->file_count < HANDED_FILES ? reallocarray(h->files, h->file_count + 1, sizeof(*more)) : NULL;
+	struct handed_file *more = files->count < HANDED_FILES ? reallocarray(files->all, files->count + 1, sizeof(*more)) : NULL;
 	char *copy = more ? strndup(name.ptr, name.len) : NULL;
 
 	if (more != NULL)
-		h->files = more;
+		files->all = more;
 	if (copy == NULL)
 		return NULL;
-	h->files[h->file_count] = (struct handed_file){.name = copy, .fd = -1};
-	return &h->files[h->file_count++];
+	files->all[files->count] = (struct handed_file){.name = copy, .fd = -1};
+	return &files->all[files->count++];
+}
+
+static struct handed_file *find_file(const struct handed_files *files, struct span name)
+{
+	for (size_t i = 0; i < files->count; i++)
+		if (span_eq(span_str(files->all[i].name), name))
+			return &files->all[i];
+	return NULL;
 }
 
 static int take_file(struct handover *h, struct ipc_message *m)
 {
 	const struct master_file *body = (const void *)m->body;
-	struct handed_file *file = NULL;
+	struct handed_file *file = find_file(&h->next, body->name);
 
-	for (size_t i = 0; i < h->file_count; i++)
-		if (span_eq(span_str(h->files[i].name), body->name))
-			file = &h->files[i];
 	if (file != NULL)
 		close(file->fd);
 	else
-		file = new_file(h, body->name);
+		file = new_file(&h->next, body->name);
 	if (file == NULL) {
 		close(m->fd);
 		return E_LIMIT;
 	}
 	file->fd = m->fd;
 	return 0;
+}
+
+void handover_swap_files(struct handover *h)
+{
+	struct handed_files were = h->files;
+
+	h->files = h->next;
+	h->next = were;
+}
+
+void handover_drop_next(struct handover *h)
+{
+	for (size_t i = 0; i < h->next.count; i++) {
+		close(h->next.all[i].fd);
+		free(h->next.all[i].name);
+	}
+	free(h->next.all);
+	h->next = (struct handed_files){0};
 }
 
 static int take_listener(struct handover *h, struct ipc_message *m)
@@ -117,10 +140,9 @@ size_t handover_listeners(const struct handover *h, const char *name, int *fds, 
 
 int handover_file(const struct handover *h, const char *name)
 {
-	for (size_t i = 0; i < h->file_count; i++)
-		if (strcmp(h->files[i].name, name) == 0)
-			return h->files[i].fd;
-	return -1;
+	const struct handed_file *file = find_file(&h->files, span_str(name));
+
+	return file != NULL ? file->fd : -1;
 }
 
 bool handover_secret(struct handover *h, const char *name, void *out, size_t size)

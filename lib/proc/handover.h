@@ -23,6 +23,11 @@ struct handed_file {
 	int fd;
 };
 
+struct handed_files {
+	struct handed_file *all; /* as many as there are */
+	size_t count;
+};
+
 struct handed_secret {
 	char name[32];
 	unsigned char value[64];
@@ -39,16 +44,20 @@ struct handed_peer {
 struct handover {
 	struct handed_listener listeners[HANDED_LISTENERS];
 	size_t listener_count;
-	struct handed_file *files; /* as many as there are */
-	size_t file_count;
+	struct handed_files files; /* in force */
+	struct handed_files next;  /* come since; go says that they are all */
 	struct handed_secret secrets[HANDED_SECRETS];
 	size_t secret_count;
 	struct handed_peer peers[HANDED_PEERS];
 	size_t peer_count;
 };
 
-/* Keeps what m brings; owns its descriptor, which takes the place of an older file of the same name. E_PROTO, E_LIMIT. */
+/* Keeps what m brings; owns its descriptor. A file waits among the next ones, in the place of one of the same name. E_PROTO, E_LIMIT, E_NOFILES. */
 int handover_take(struct handover *h, struct ipc_message *m);
+/* The next files are in force, and those that were are the next ones: done again, all is as it was. */
+void handover_swap_files(struct handover *h);
+/* Closes the next files. */
+void handover_drop_next(struct handover *h);
 
 /* As daemon_listeners, daemon_file and daemon_secret (daemon.h). */
 size_t handover_listeners(const struct handover *h, const char *name, int *fds, char (*addresses)[128], size_t max);

@@ -63,6 +63,11 @@ def test_a_line_that_is_wrong_changes_nothing(server, line, why):
     assert export(server) == before
 
 
+def test_what_is_too_much_is_no_matter_of_time(server):
+    r = server.mw("account", "senders", "alice@example.com", *["another-address-%d@example.com" % n for n in range(50)], check=False)
+    assert r.returncode == 65 and "longer than 1024 octets" in r.stderr, (r.returncode, r.stderr)
+
+
 def test_a_name_cannot_begin_a_line_of_its_own(server):
     r = server.mw("account", "add", "eve@example.com", "--password-stdin", "--name", "Eve\nalias root@example.com eve@evil.test",
                   input=PASSWORD, check=False)

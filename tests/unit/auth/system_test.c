@@ -482,6 +482,27 @@ static void the_first_log_ins_of_a_user(void **state)
 	assert_true(first.account != 0 && first.account == second.account);
 }
 
+/* It would be found under no number that is somebody's, and never go. */
+static void a_log_in_leaves_nothing_of_an_account_that_is_removed(void **state)
+{
+	struct world *w = *state;
+	struct directory *d = w->auth.directory;
+	struct place places[DIRECTORY_PLACES];
+	struct account own, rest;
+	struct err err;
+
+	assert_int_equal(directory_account_get(d, SPAN_LIT("own@machine.example"), &own), 0);
+	assert_int_equal(directory_account_get(d, SPAN_LIT("rest@virtual.example"), &rest), 0);
+	marks_place(w->auth.marks, own.id, 7);
+	marks_place(w->auth.marks, rest.id, 7);
+	assert_int_equal(directory_account_remove(d, SPAN_LIT("own@machine.example"), &err), 0);
+	marks_flush(w->auth.marks);
+	directory_places_get(d, own.id, places);
+	assert_int_equal(places[0].hash, 0);
+	directory_places_get(d, rest.id, places);
+	assert_int_equal(places[0].hash, 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -499,6 +520,7 @@ int main(void)
 	    cmocka_unit_test_setup(how_long_the_look_for_a_user_took_is_not_seen, begin_logins),
 	    cmocka_unit_test_setup(who_is_refused_anyway_is_not_looked_for, begin_logins),
 	    cmocka_unit_test_setup(the_first_log_ins_of_a_user, begin_logins),
+	    cmocka_unit_test_setup(a_log_in_leaves_nothing_of_an_account_that_is_removed, begin_logins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,10 +6,12 @@
 #include "proc/handover.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -19,7 +21,7 @@
 /* Shared with the child: the steps in their order, and what it was to be like. */
 static struct shared {
 	char steps[1024];
-	bool fail_prepare, fail_confine, fail_confined, fail_reload, without_landlock, finish_at_halt, no_hooks;
+	bool fail_prepare, fail_confine, fail_confined, fail_reload, without_landlock, finish_at_halt, no_hooks, poor, tell_file, replaces;
 } *shared;
 
 static char top[] = "/tmp/daemon-test-XXXXXX"; /* the directories that a daemon may be confined to lie below it */
@@ -77,8 +79,30 @@ static int prepare(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+/* What there is of the file "tls-key"; "-": nothing. */
+static void step_file(struct daemon *daemon)
+{
+	char text[8] = "-";
+
+	if (daemon_file(daemon, "tls-key") >= 0 && pread(daemon_file(daemon, "tls-key"), text, sizeof(text) - 1, 0) < 0)
+		step("? ");
+	step("file=%s ", text);
+}
+
+/* No descriptor is left to take what comes. */
+static void be_poor(void)
+{
+	int fd = open("/dev/null", O_RDONLY);
+	struct rlimit limit = {.rlim_cur = (rlim_t)fd, .rlim_max = (rlim_t)fd};
+
+	close(fd);
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int confined(struct daemon *daemon, struct err *err)
 {
+	if (shared->poor)
+		be_poor();
 	step("confined%s ", daemon_base(daemon) != NULL && daemon_log(daemon) != NULL ? "" : "?");
 	return shared->fail_confined ? err_set(err, E_NOMEM, "no threads") : 0;
 }
@@ -86,12 +110,16 @@ static int confined(struct daemon *daemon, struct err *err)
 static int reload(struct daemon *daemon, struct err *err)
 {
 	step("reload(%.*s) ", SPAN_ARG(conf_text(daemon_conf(daemon), CONF_hostname, NULL)));
+	if (shared->tell_file)
+		step_file(daemon);
 	return shared->fail_reload ? err_set(err, E_SYNTAX, "not that one") : 0;
 }
 
+/* replaces: it has not yet seen that the connection before this one has ended. */
 static void on_peer(struct daemon *daemon, struct span service, struct span role, bool serving, int fd)
 {
-	(void)daemon;
+	if (shared->replaces)
+		daemon_peer_lost(daemon, "auth");
 	step("peer(%.*s,%.*s,%d) ", SPAN_ARG(service), SPAN_ARG(role), serving);
 	close(fd);
 }
@@ -106,6 +134,8 @@ static void halt(struct daemon *daemon)
 static void stats(struct daemon *daemon, struct master_stats *out)
 {
 	daemon_finished(daemon); /* not halting: nothing happens */
+	if (shared->tell_file)
+		step_file(daemon);
 	out->connections = 3;
 	out->total = 7;
 	out->note = conf_text(daemon_conf(daemon), CONF_hostname, NULL);
@@ -443,6 +473,114 @@ static void a_reload_is_taken_or_refused(void **state)
 	finish(EX_OK, CONFINED "reload(b.test) reload(c.test) reload(e.test) halt ");
 }
 
+static struct ipc_message ask_stats(void)
+{
+	struct master_query query = {0};
+
+	assert_int_equal(ipc_send(channel, &ipc_master_query, 1, &query, -1), 0);
+	return hear(&ipc_master_stats);
+}
+
+static void send_file(const char *text)
+{
+	struct master_file file = {.name = SPAN_LIT("tls-key")};
+
+	send_fd(&ipc_master_file, &file, file_of(text));
+}
+
+/* Files in memory that the child has open. */
+static unsigned files_open(void)
+{
+	char path[64], where[64];
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 64; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)child, fd);
+		n = readlink(path, where, sizeof(where));
+		count += n > 7 && memcmp(where, "/memfd:", 7) == 0;
+	}
+	return count;
+}
+
+/* Those of a reload are all there are; with one that is refused the old ones stay. */
+static void files_go_with_their_configuration(void **state)
+{
+	(void)state;
+	shared->tell_file = true;
+	begin("smtpd");
+	send_file("one");
+	send_config("a.test");
+	send_go(1);
+	hear_ready(1);
+	shared->fail_reload = true;
+	send_file("two");
+	send_config("b.test");
+	send_go(2);
+	hear_failed("not that one");
+	ask_stats();
+	send_config("c.test");
+	send_go(3);
+	hear_failed("not that one");
+	ask_stats();
+	assert_int_equal(files_open(), 1);
+	shared->fail_reload = false;
+	send_config("d.test");
+	send_go(4);
+	hear_ready(4);
+	ask_stats();
+	assert_int_equal(files_open(), 0);
+	shared->finish_at_halt = true;
+	send_halt(5);
+	finish(EX_OK, "prepare host=a.test smtp=0 max=0 imap=0 none=0 file=one other=-1 short=0 none=0 confine(smtpd,/r/empty,xy-) confined "
+		      "reload(b.test) file=two file=one reload(c.test) file=- file=one reload(d.test) file=- file=- halt ");
+}
+
+/* It goes on with what it has. */
+static void a_reload_that_finds_no_descriptor_free_is_refused(void **state)
+{
+	struct ipc_message m;
+
+	(void)state;
+	shared->poor = true;
+	started();
+	send_file("lost");
+	send_config("b.test");
+	send_go(2);
+	hear_failed("not all of it could be received: no file descriptors left");
+	m = ask_stats();
+	assert_span_equal(((const struct master_stats *)(const void *)m.body)->note, "a.test");
+	shared->finish_at_halt = true;
+	send_halt(5);
+	finish(EX_OK, CONFINED "halt ");
+}
+
+static bool says_something(int ms)
+{
+	struct pollfd p = {.fd = channel, .events = POLLIN};
+
+	return poll(&p, 1, ms) == 1;
+}
+
+/* One that was replaced is not: the connection that is there is healthy. */
+static void a_service_that_was_lost_is_asked_for(void **state)
+{
+	struct ipc_message m;
+
+	(void)state;
+	started();
+	shared->replaces = true;
+	send_peer("auth", false);
+	assert_false(says_something(1300));
+	send_peer("queue", false);
+	m = hear(&ipc_master_lost);
+	assert_span_equal(((const struct master_lost *)(const void *)m.body)->service, "auth");
+	shared->finish_at_halt = true;
+	send_halt(5);
+	finish(EX_OK, CONFINED "peer(auth,r,0) peer(queue,r,0) halt ");
+}
+
 /* It had its time: whatever is left is given up. */
 static void a_halt_has_its_time(void **state)
 {
@@ -519,6 +657,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(more_than_it_takes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(stats_are_given, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_reload_is_taken_or_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(files_go_with_their_configuration, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_reload_that_finds_no_descriptor_free_is_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_service_that_was_lost_is_asked_for, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_halt_has_its_time, setup, teardown),
 	    cmocka_unit_test_setup_teardown(without_master_it_ends, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_master_may_not_say, setup, teardown),
