@@ -107,18 +107,27 @@ static void on_waking(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	while (may_resume(spawner) && (session = next_to_wake(spawner)) != NULL) {
+		if (ipc_conn_send(spawner->keeper, &ipc_keep_take, session->number, &body, -1) != 0) {
+			evtimer_add(spawner->waking_event, &again_soon);
+			return;
+		}
 		queue_leave(session);
 		resuming_begin(session);
-		ipc_conn_send(spawner->keeper, &ipc_keep_take, session->number, &body, -1);
 	}
+}
+
+/* There may be room for one more. */
+static void wake_next(struct spawner *spawner)
+{
+	if (spawner->waking != NULL)
+		event_active(spawner->waking_event, EV_TIMEOUT, 0);
 }
 
 void sleeper_resumed(struct spawned *session)
 {
 	if (session->resuming)
 		resuming_end(session);
-	if (session->spawner->waking != NULL)
-		event_active(session->spawner->waking_event, EV_TIMEOUT, 0);
+	wake_next(session->spawner);
 }
 
 /* ---- falling asleep and waking up ---- */
@@ -151,6 +160,7 @@ bool sleeper_begin(struct spawned *session, const struct wake_hibernate *body, i
 	session->spawner->asleep++;
 	if (changed)
 		sleeper_wake(session);
+	wake_next(session->spawner);
 	return true;
 }
 

@@ -219,6 +219,17 @@ def test_an_account_that_does_not_open_keeps_nobody_asleep(sleepy):
     leave(sleepy, other, *[c for c, _ in clients])
 
 
+def test_a_place_that_becomes_free_by_falling_asleep():
+    with Instance(conf_lines=["imap-hibernate-after 100ms", "imap-sessions 1"]).running("alice") as suite:
+        first, tag = idling(suite)
+        asleep(suite)
+        second = suite.imap("alice")
+        first.send("DONE\r\n")
+        second.begin("IDLE")
+        assert first.end(tag)[1].startswith(b"OK")
+        leave(suite, first, second)
+
+
 def test_changes_while_it_falls_asleep(sleepy):
     """Each delivery is told, whatever the moment it comes at."""
     c, tag = idling(sleepy, "bob")
