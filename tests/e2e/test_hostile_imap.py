@@ -360,6 +360,27 @@ def test_53_nobody_waits_for_a_search(fresh):
     assert c.line() == b"* BYE The server is stopping"
 
 
+# ---- 23: an index that cannot be written ----
+
+
+@needs_strace
+def test_23_what_is_there_can_be_read(suite, account):
+    """As on a full disk. Nothing is told that is not so."""
+    c = suite.imap(account)
+    c.append("INBOX", "Subject: x\r\n\r\ny\r\n")
+    c.append("INBOX", "Subject: x\r\n\r\ny\r\n", "\\Deleted")
+    with Strace(worker_of(suite, "imap-session", account), "pwrite64,pwritev,writev:error=ENOSPC:when=1+"):
+        assert b"* 2 EXISTS" in c.ok("SELECT INBOX")
+        untagged, tagged = c.run("FETCH 1 BODY[]")
+        assert tagged.startswith(b"NO") and b"FLAGS (\\Seen \\Recent)" in untagged[0]
+        assert untagged[1:] == [b"* 1 FETCH (FLAGS (\\Recent))"]
+        c.no("CLOSE")
+        assert c.ok("FETCH 1 FLAGS") == [b"* 1 FETCH (FLAGS (\\Recent))"]
+    c.ok("CLOSE")
+    assert b"* 1 EXISTS" in c.ok("SELECT INBOX")
+    c.close()
+
+
 # ---- 56: names of mailboxes ----
 
 
