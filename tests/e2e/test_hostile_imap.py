@@ -198,6 +198,20 @@ def test_50_empty_literals(imap):
     assert imap.end(b"a")[1].startswith((b"OK", b"BAD"))
 
 
+@pytest.mark.parametrize(
+    "behind,ends",
+    [(" {18+}\r\nx CREATE inserted\r\n\r\n", True), (" x" * 1000, True), (" surplus\r\n", False), (" {3}\r\n", False)],
+)
+def test_50_behind_the_message_of_an_append(suite, account, imap, behind, ends):
+    imap.send("a APPEND INBOX {14+}\r\nSubject: x\r\n\r\n" + behind)
+    assert imap.line().startswith(b"a BAD ")
+    if ends:
+        assert imap.line().startswith(b"* BYE ") and closes(imap)
+    imap = suite.imap(account)
+    assert not any(b"inserted" in line for line in imap.ok('LIST "" "*"'))
+    assert imap.ok("STATUS INBOX (MESSAGES)") == [b'* STATUS "INBOX" (MESSAGES 1)']
+
+
 def test_50_message_that_ends_too_soon(suite, account, imap):
     imap.send("a APPEND INBOX {10+}\r\n123456789")
     imap.close()
