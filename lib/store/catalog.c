@@ -192,18 +192,26 @@ int store_mailbox_by_id(struct store_txn *txn, uint32_t id, struct store_mailbox
 	return mailbox_get(txn, id, out, err);
 }
 
-struct span mailbox_name(struct span name)
+struct span mailbox_name(struct store_txn *txn, struct span name)
 {
-	return span_caseeq(name, SPAN_LIT("INBOX")) ? SPAN_LIT("INBOX") : name;
+	static const struct span inbox = SPAN_LIT("INBOX");
+	char *folded;
+
+	if (!span_startscase(name, inbox) || (name.len > inbox.len && name.ptr[inbox.len] != '/') || span_startswith(name, inbox))
+		return name;
+	folded = pool_strndup(txn->pool, name.ptr, name.len);
+	if (folded == NULL)
+		return (struct span){0};
+	memcpy(folded, inbox.ptr, inbox.len);
+	return span_of(folded, name.len);
 }
 
-int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out, struct err *err)
+static int find_name(struct store_txn *txn, struct span name, uint32_t *id, struct err *err)
 {
 	char key[STORE_NAME_MAX + 1];
 	struct span value = {0};
 	int r;
 
-	name = mailbox_name(name);
 	if (name.len == 0 || name.len > STORE_NAME_MAX)
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
 	r = get(txn, name_key('n', name, key), &value, err);
@@ -211,9 +219,19 @@ int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
 	if (r == 0 && value.len != 4)
 		r = record_damaged(txn, DB_CATALOG, err);
-	if (r != 0)
-		return r;
-	return mailbox_get(txn, store_get32((const unsigned char *)value.ptr), out, err);
+	if (r == 0)
+		*id = store_get32((const unsigned char *)value.ptr);
+	return r;
+}
+
+int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out, struct err *err)
+{
+	uint32_t id;
+	int r = find_name(txn, name, &id, err); /* an earlier release made names such as inbox/x */
+
+	if (r == E_NOTFOUND)
+		r = find_name(txn, mailbox_name(txn, name), &id, err);
+	return r == 0 ? mailbox_get(txn, id, out, err) : r;
 }
 
 /* ---- walks ---- */

@@ -89,7 +89,7 @@ static int create_parents(struct store_txn *txn, struct span name, struct err *e
 	int r = 0;
 
 	for (size_t i = 0; i < name.len && r == 0; i++) {
-		struct span parent = mailbox_name(span_sub(name, 0, i));
+		struct span parent = span_sub(name, 0, i);
 		struct store_mailbox m;
 		uint32_t id;
 
@@ -103,7 +103,7 @@ int store_mailbox_create(struct store_txn *txn, struct span name, uint32_t use, 
 {
 	int r;
 
-	name = mailbox_name(name);
+	name = mailbox_name(txn, name);
 	r = store_mailbox_check_name(name, err);
 	if (r == 0)
 		r = create_parents(txn, name, err);
@@ -131,12 +131,14 @@ int catalog_create_defaults(struct store_txn *txn, struct err *err)
 
 int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err)
 {
-	int r;
+	int r = store_mailbox_check_name(name, err);
 
-	name = mailbox_name(name);
-	r = store_mailbox_check_name(name, err);
 	if (r != 0)
 		return r;
+	if (!name_subscribed(txn, name)) /* an earlier release took inbox/x as it was */
+		name = mailbox_name(txn, name);
+	if (name.len == 0)
+		return err_set(err, E_NOMEM, "out of memory");
 	if (name_subscribed(txn, name) == on)
 		return 0;
 	r = name_subscribe(txn, name, on, err);
@@ -301,7 +303,7 @@ int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, s
 	struct store_mailbox m, other;
 	int r = store_mailbox_check_name(name, err);
 
-	name = mailbox_name(name);
+	name = mailbox_name(txn, name);
 	if (r == 0)
 		r = mailbox_get(txn, id, &m, err);
 	if (r != 0)

@@ -123,7 +123,7 @@ int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_
 int store_mailbox_by_id(struct store_txn *txn, uint32_t id, struct store_mailbox *out,
     struct err *err);
 
-/* UTF-8, no controls, no empty level, no '*' '%', at most STORE_NAME_MAX and _DEPTH_MAX. INBOX in any case. */
+/* UTF-8, no controls, no empty level, no '*' '%', at most STORE_NAME_MAX and _DEPTH_MAX. INBOX in any case, as a whole name or its first level. */
 int store_mailbox_check_name(struct span name, struct err *err);
 
 /* Makes missing parents too. E_EXISTS, E_CANNOT (name). */

@@ -211,6 +211,27 @@ static void renaming_fails_as_a_whole(void **state)
 }
 
 /* RFC 3501 section 6.3.5. */
+/* RFC 3501 section 5.1: its names are one in any case; a tree beside it would be another for some clients. */
+static void below_inbox_in_any_case(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t id = box_new(f, "inbox/x/y");
+
+	assert_int_equal(box(f, "INBOX/x/y").id, id);
+	assert_int_equal(box(f, "Inbox/x/y").id, id);
+	assert_span_equal(box(f, "inbox/x").name, "INBOX/x");
+	box_new(f, "a");
+	assert_int_equal(rename_to(f, "a", "iNBOX/b"), 0);
+	assert_true(box_is(f, "INBOX/b"));
+	box_new(f, "inboxes/x");
+	assert_false(box_is(f, "INBOXes/x"));
+	begin(f, true);
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("inbox/x"), true, &f->err));
+	commit(f);
+	assert_true(box(f, "INBOX/x").subscribed);
+	assert_healthy(f);
+}
+
 static void renaming_inbox_moves_its_messages(void **state)
 {
 	struct fixture *f = *state;
@@ -291,6 +312,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(nothing_is_filed_where_no_messages_can_be, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_takes_children_along, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_fails_as_a_whole, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(below_inbox_in_any_case, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_inbox_moves_its_messages, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(subscriptions_outlive_their_mailbox, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(recent_is_taken_once, fixture_open, fixture_close),
