@@ -57,6 +57,7 @@ int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t u
 static int create_one(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id, struct err *err)
 {
 	struct store_mailbox m;
+	size_t count;
 	int r = store_mailbox_by_name(txn, name, &m, err);
 
 	if (r != 0 && r != E_NOTFOUND)
@@ -73,8 +74,12 @@ static int create_one(struct store_txn *txn, struct span name, uint32_t use, uin
 	} else {
 		/* A name that is not found may be one that was lost. */
 		r = records_verify(txn, DB_CATALOG, err);
+		if (r == 0)
+			r = mailbox_count(txn, &count, err);
 		if (r != 0)
 			return r;
+		if (count >= STORE_MAILBOXES_MAX)
+			return err_set(err, E_LIMIT, "the account has %d mailboxes already", STORE_MAILBOXES_MAX);
 		*id = txn->meta.next_mailbox;
 		r = mailbox_new(txn, *id, name, use, new_uidvalidity(txn), err);
 	}

@@ -151,6 +151,7 @@ uint64_t txn_modseq(struct store_txn *txn);
 int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err);
 int mailbox_put(struct store_txn *txn, const struct store_mailbox *mailbox, struct err *err);
 int mailbox_del(struct store_txn *txn, uint32_t id);
+int mailbox_count(struct store_txn *txn, size_t *count, struct err *err);
 /* INBOX in any case is one mailbox (RFC 3501 section 5.1), also as the first level of others' names. Pooled; empty: no memory. */
 struct span mailbox_name(struct store_txn *txn, struct span name);
 int name_put(struct store_txn *txn, struct span name, uint32_t id, struct err *err);

@@ -17,6 +17,7 @@
 enum {
 	STORE_NAME_MAX = 1000,	  /* bytes of a mailbox name, UTF-8, '/' between levels */
 	STORE_DEPTH_MAX = 32,	  /* levels of a mailbox name */
+	STORE_MAILBOXES_MAX = 5000, /* that can be made; names that only hold others count */
 	STORE_KEYWORDS_MAX = 64,  /* keywords of one mailbox */
 	STORE_KEYWORD_MAX = 128,  /* bytes of a keyword */
 	STORE_KEY = 16,		  /* bytes of a delivery key */
@@ -115,7 +116,7 @@ void store_abort(struct store_txn **txn);
 
 /* ---- mailboxes ---- */
 
-/* Names in byte order. Spans in *mailbox borrow the transaction. Return other than 0 from fn to stop. */
+/* Names in byte order. Spans in *mailbox are borrowed during the call. Return other than 0 from fn to stop. */
 int store_mailbox_each(struct store_txn *txn,
     int (*fn)(void *arg, const struct store_mailbox *mailbox), void *arg);
 int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out,
@@ -126,7 +127,7 @@ int store_mailbox_by_id(struct store_txn *txn, uint32_t id, struct store_mailbox
 /* UTF-8, no controls, no empty level, no '*' '%', at most STORE_NAME_MAX and _DEPTH_MAX. INBOX in any case, as a whole name or its first level. */
 int store_mailbox_check_name(struct span name, struct err *err);
 
-/* Makes missing parents too. E_EXISTS, E_CANNOT (name). */
+/* Makes missing parents too. E_EXISTS, E_CANNOT (name), E_LIMIT. */
 int store_mailbox_create(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id,
     struct err *err);
 /* Children stay (the mailbox then becomes noselect); E_CANNOT for INBOX. */
