@@ -365,13 +365,23 @@ static int count_one(void *arg, struct span value)
 	return 0;
 }
 
-int mailbox_count(struct store_txn *txn, size_t *count, struct err *err)
+static int count_set(struct store_txn *txn, char prefix, enum store_set set, size_t *count, struct err *err)
 {
 	int r;
 
 	*count = 0;
-	r = collect(txn, 'm', SET_MAILBOXES, count_one, count);
+	r = collect(txn, prefix, set, count_one, count);
 	return r == 0 ? 0 : err_set(err, r, "index: the records of the mailboxes are damaged");
+}
+
+int mailbox_count(struct store_txn *txn, size_t *count, struct err *err)
+{
+	return count_set(txn, 'm', SET_MAILBOXES, count, err);
+}
+
+int subscription_count(struct store_txn *txn, size_t *count, struct err *err)
+{
+	return count_set(txn, 's', SET_SUBSCRIPTIONS, count, err);
 }
 
 struct subscriptions {

@@ -134,6 +134,16 @@ int catalog_create_defaults(struct store_txn *txn, struct err *err)
 	return r;
 }
 
+static int check_room_to_subscribe(struct store_txn *txn, struct err *err)
+{
+	size_t count;
+	int r = subscription_count(txn, &count, err);
+
+	if (r != 0 || count < STORE_SUBSCRIPTIONS_MAX)
+		return r;
+	return err_set(err, E_LIMIT, "the account has %d subscriptions already", STORE_SUBSCRIPTIONS_MAX);
+}
+
 int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err)
 {
 	int r = store_mailbox_check_name(name, err);
@@ -146,9 +156,13 @@ int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, st
 		return err_set(err, E_NOMEM, "out of memory");
 	if (name_subscribed(txn, name) == on)
 		return 0;
-	r = name_subscribe(txn, name, on, err);
+	r = on ? check_room_to_subscribe(txn, err) : 0;
+	if (r == 0)
+		r = name_subscribe(txn, name, on, err);
+	if (r != 0)
+		return r;
 	txn_modseq(txn);
-	return r == 0 ? log_add(txn, STORE_CHANGE_SUBSCRIBE, 0, on, 0, name, err) : r;
+	return log_add(txn, STORE_CHANGE_SUBSCRIBE, 0, on, 0, name, err);
 }
 
 struct child_search {

@@ -261,6 +261,24 @@ static int count_box(void *arg, const struct store_mailbox *m)
 	return 0;
 }
 
+static void very_many_subscriptions(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	begin(f, true);
+	for (int i = 6; i < STORE_SUBSCRIPTIONS_MAX; i++) { /* behind those of a new account */
+		snprintf(name, sizeof(name), "name%d", i);
+		ok(f, name_subscribe(f->txn, span_str(name), true, &f->err));
+	}
+	assert_int_equal(store_mailbox_subscribe(f->txn, SPAN_LIT("another"), true, &f->err), E_LIMIT);
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("name6"), true, &f->err));
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("name6"), false, &f->err));
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("another"), true, &f->err));
+	commit(f);
+	assert_healthy(f);
+}
+
 /* More than can be made, as an earlier release let it be, and more in all than one transaction has memory for. */
 static void very_many_mailboxes(void **state)
 {
@@ -354,6 +372,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(renaming_takes_children_along, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_fails_as_a_whole, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(below_inbox_in_any_case, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(very_many_subscriptions, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(very_many_mailboxes, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_inbox_moves_its_messages, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(subscriptions_outlive_their_mailbox, fixture_open, fixture_close),
