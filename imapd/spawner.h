@@ -49,6 +49,7 @@ struct spawner {
 	unsigned char key[GRANT_KEY];
 	struct event *child_event, *inotify_event;
 	struct event *overflow; /* all are told a moment after events were lost */
+	struct event *unwatched; /* pending while there are sessions whose index could not be watched */
 	int inotify;
 	struct spawned *sessions;
 	struct spawned *waking, **waking_tail; /* hibernating ones that are wanted, the first first */

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mailwain import Instance, until
-from tools import children
+from tools import Strace, children, needs_strace
 
 LETTER = "Subject: x\r\n\r\nx\r\n"
 
@@ -179,6 +179,18 @@ def test_a_watch_is_for_one_index():
         suite.deliver(LETTER, to=["alice"])
         assert c.line() == b"* 1 EXISTS"
         leave(suite, c, stays)
+
+
+@needs_strace
+def test_an_index_that_cannot_be_watched(sleepy):
+    """Its sessions look now and then by themselves, and not all the time."""
+    with Strace(sleepy.daemons()["imap-session"], "inotify_add_watch:error=ENOSPC:when=1+", follow=False) as tracer:
+        c, tag = idling(sleepy)
+        asleep(sleepy)
+        assert done(c, tag) == []
+    assert len(tracer.calls) < 10
+    assert "max_user_watches" in sleepy.log()
+    leave(sleepy, c)
 
 
 def test_without_a_mailbox(sleepy):
