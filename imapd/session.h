@@ -154,8 +154,8 @@ void view_forget(struct session *s);
 bool view_reserve(struct view *view, size_t count);
 /* view_close will have to write. */
 bool view_is_unsaved(const struct view *view);
-/* Tells the client what has changed: flags and new messages always, expunges when allowed. BYE when its mailbox is gone or was made anew. */
-void view_sync(struct session *s, bool expunges);
+/* Tells the client what has changed: flags and new messages always, expunges when allowed. BYE when its mailbox is gone or was made anew. False: it could not look. */
+bool view_sync(struct session *s, bool expunges);
 /*
  * The same in two steps, for who has a transaction: what is found is told when that has ended, as a client may be slow to
  * take it. E_CLOSED after BYE; on errors nothing is to be told or freed. *changes: to be told, or freed.

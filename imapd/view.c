@@ -420,7 +420,7 @@ int view_tell_flags(struct session *s, const uint32_t *uids, size_t count, struc
 	return r;
 }
 
-void view_sync(struct session *s, bool expunges)
+bool view_sync(struct session *s, bool expunges)
 {
 	uint64_t generation = store_generation(s->store);
 	struct view_changes changes = {0};
@@ -429,7 +429,7 @@ void view_sync(struct session *s, bool expunges)
 	int r;
 
 	if (s->view.mailbox == 0 || generation == s->view.generation)
-		return;
+		return true;
 	r = store_begin_after(s->store, generation, &txn, &err);
 	if (r == 0) {
 		r = view_look(s, txn, expunges, &changes, &err);
@@ -445,4 +445,5 @@ void view_sync(struct session *s, bool expunges)
 	/* Expunges that were not told yet are looked for again. */
 	if (r == 0 && expunges)
 		s->view.generation = generation;
+	return r == 0;
 }
