@@ -287,6 +287,7 @@ static int keeper_start(struct spawner *spawner, struct err *err)
 	}
 	close(channel[1]);
 	if (spawner->keeper_pid < 0) {
+		spawner->keeper_pid = 0;
 		close(channel[0]);
 		return err_set_errno(err, errno, "fork");
 	}
@@ -294,22 +295,37 @@ static int keeper_start(struct spawner *spawner, struct err *err)
 	return spawner->keeper != NULL ? 0 : err_set(err, E_NOMEM, "no memory for the keeper");
 }
 
-void keeper_ended(struct spawner *spawner)
+static void keeper_try(struct spawner *spawner)
 {
 	struct err err = {0};
 
+	if (spawner->halting || spawner->keeper_pid != 0 || keeper_start(spawner, &err) == 0)
+		return;
+	log_event(EV_imap_error, daemon_log(spawner->daemon), F_ERR(&err));
+	evtimer_add(spawner->keeper_event, &again_soon);
+}
+
+static void on_keeper_missing(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	keeper_try(arg);
+}
+
+void keeper_ended(struct spawner *spawner)
+{
 	spawner->keeper_pid = 0;
 	if (spawner->keeper != NULL) {
 		ipc_conn_free(&spawner->keeper);
 		keeper_lost(spawner);
 	}
-	if (!spawner->halting && keeper_start(spawner, &err) != 0)
-		log_event(EV_imap_error, daemon_log(spawner->daemon), F_ERR(&err));
+	keeper_try(spawner);
 }
 
 int sleepers_init(struct spawner *spawner, struct err *err)
 {
 	spawner->waking_tail = &spawner->waking;
 	spawner->waking_event = evtimer_new(daemon_base(spawner->daemon), on_waking, spawner);
-	return spawner->waking_event != NULL ? keeper_start(spawner, err) : err_set(err, E_NOMEM, "no memory for the event loop");
+	spawner->keeper_event = evtimer_new(daemon_base(spawner->daemon), on_keeper_missing, spawner);
+	return spawner->waking_event != NULL && spawner->keeper_event != NULL ? keeper_start(spawner, err) : err_set(err, E_NOMEM, "no memory for the event loop");
 }

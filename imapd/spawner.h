@@ -57,7 +57,8 @@ struct spawner {
 	struct spawned *numbers[SPAWNER_BUCKETS];
 	uint32_t last_number;
 	struct ipc_conn *keeper;
-	pid_t keeper_pid;
+	pid_t keeper_pid;		     /* 0: there is none */
+	struct event *keeper_event; /* tries to make one again */
 	struct watch *watches;
 	uint32_t count, asleep, resuming;
 	uint64_t resuming_accounts[RESUMING_MAX]; /* whose those `resuming` are */

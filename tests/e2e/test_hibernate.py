@@ -277,6 +277,18 @@ def test_the_keeper_dies(sleepy):
     leave(sleepy, c)
 
 
+@needs_strace
+def test_the_keeper_is_not_to_be_had_at_once(sleepy):
+    old = forked(sleepy, "keeper")
+    with Strace(sleepy.daemons()["imap-session"], "clone,clone3,fork,vfork:error=EAGAIN:when=1", follow=False):
+        os.kill(old[0], signal.SIGKILL)
+        until(lambda: forked(sleepy, "keeper") not in ([], old), what="there is no keeper")
+    c, tag = idling(sleepy)
+    asleep(sleepy)
+    assert done(c, tag) == []
+    leave(sleepy, c)
+
+
 def test_the_end_of_the_suite(sleepy):
     c, _ = idling(sleepy)
     asleep(sleepy)
