@@ -101,13 +101,15 @@ void command_store(struct session *s, struct imap_lex *lex)
 
 /* ---- COPY and MOVE ---- */
 
-/* "COPYUID validity from to" (RFC 4315 section 3) */
+/* "COPYUID validity from to" (RFC 4315 section 3); nothing when that is too long: a client can do without. */
 static void put_copied(struct buf *out, uint32_t uidvalidity, const struct store_copied *copied)
 {
 	buf_printf(out, "COPYUID %u ", uidvalidity);
 	imap_set_format(copied->from, copied->count, out);
 	buf_add_char(out, ' ');
 	imap_set_format(copied->to, copied->count, out);
+	if (buf_failed(out))
+		buf_clear(out);
 }
 
 static int copy_messages(struct session *s, struct span name, const uint32_t *uids, size_t count, bool move, struct buf *code,
