@@ -320,9 +320,10 @@ static int rename_inbox(struct store_txn *txn, const struct store_mailbox *inbox
 int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, struct err *err)
 {
 	struct store_mailbox m, other;
-	int r = store_mailbox_check_name(name, err);
+	int r;
 
 	name = mailbox_name(txn, name);
+	r = store_mailbox_check_name(name, err);
 	if (r == 0)
 		r = mailbox_get(txn, id, &m, err);
 	if (r != 0)
