@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+enum { SURPLUS_MAX = 1024 }; /* octets behind the message that are looked at */
+
 struct append {
 	struct span mailbox;
 	struct imap_flags flags;
@@ -109,22 +111,39 @@ static void receive(struct session *s, uint64_t left, struct store_draft *draft,
 	}
 }
 
-/* Behind the literal: the end of the line, nothing else. */
+/* What a client sends in another literal without waiting must not be taken for commands: it may be a stranger's text. */
+static void refuse_surplus(struct session *s, struct span line)
+{
+	bool sync, is_binary;
+	uint64_t size;
+
+	session_bad(s, "one message at a time: surplus arguments behind it");
+	if (imap_literal_find(line, &size, &sync, &is_binary) && !sync)
+		session_bye(s, "A literal behind the message is not skipped");
+}
+
+/* Behind the literal: the end of the line. False: there is more, and the command was answered; or s->broken says why. */
 static bool receive_end(struct session *s)
 {
-	for (;;) {
+	while (s->broken == 0) {
 		struct span rest = buf_span(&s->in);
 		size_t end = span_find(rest, '\n');
-		bool empty = end == 0 || (end == 1 && rest.ptr[0] == '\r');
+		struct span line = span_sub(rest, 0, end > 0 && rest.ptr[end - 1] == '\r' ? end - 1 : end);
 
 		if (end < rest.len) {
+			if (line.len > 0)
+				refuse_surplus(s, line);
 			buf_take(&s->in, end + 1);
-			return empty;
+			return line.len == 0;
 		}
-		if (rest.len > 1024 || s->broken != 0)
+		if (rest.len > SURPLUS_MAX) {
+			session_bad(s, "one message at a time: surplus arguments behind it");
+			session_bye(s, "The command is too long to be skipped");
 			return false;
+		}
 		s->broken = session_fill(s, s->timeout_ms, false);
 	}
+	return false;
 }
 
 static void file_draft(struct session *s, const struct append *append, struct store_draft *draft, uint32_t id)
@@ -206,11 +225,11 @@ void append_literal(struct session *s, struct span line)
 		buf_add_str(&s->out, "+ Ready for the message\r\n");
 	session_flush(s);
 	receive(s, size, draft, &r, &err);
-	if (s->broken == 0 && !receive_end(s) && s->broken == 0)
-		session_bad(s, "one message at a time: surplus arguments behind it");
-	else if (s->broken == 0 && r != 0)
-		refuse(s, r, &err);
-	else if (s->broken == 0)
-		file_draft(s, &append, draft, id);
+	if (receive_end(s)) {
+		if (r != 0)
+			refuse(s, r, &err);
+		else
+			file_draft(s, &append, draft, id);
+	}
 	store_draft_free(&draft);
 }

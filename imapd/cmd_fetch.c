@@ -248,6 +248,17 @@ static int set_seen(struct fetching *f, struct err *err)
 	return r;
 }
 
+/* Where it cannot be done, as on a full disk, the client is told the flags that the messages have. */
+static int mark_seen(struct fetching *f, struct err *err)
+{
+	struct err another;
+	int r = set_seen(f, err);
+
+	if (r != 0 && r != E_CLOSED)
+		(void)view_tell_flags(f->s, f->seen, f->seen_count, &another);
+	return r;
+}
+
 static int fetch_all(struct fetching *f, const uint32_t *uids, size_t count, struct err *err)
 {
 	struct store_message *messages;
@@ -255,7 +266,7 @@ static int fetch_all(struct fetching *f, const uint32_t *uids, size_t count, str
 	int r = txn_begin(f, err);
 
 	if (r == 0)
-		r = messages_load(f->s, f->txn, uids, count, &messages, &found, err);
+		r = messages_load(f->s, f->txn, uids, count, f->s->pool, &messages, &found, err);
 	f->some_gone = found < count;
 	f->seen = pool_array(f->s->pool, found + 1, sizeof(uint32_t));
 	if (r == 0 && f->seen == NULL)
@@ -264,7 +275,7 @@ static int fetch_all(struct fetching *f, const uint32_t *uids, size_t count, str
 		r = fetch_message(f, &messages[i], err);
 	txn_end(f);
 	if (r == 0 && f->seen_count > 0)
-		r = set_seen(f, err);
+		r = mark_seen(f, err);
 	return r;
 }
 

@@ -1,7 +1,10 @@
 /* IDLE (RFC 2177): the spawner watches the account's index, nothing polls. */
 #include "imapd/session.h"
 
-enum { IDLE_RESUMED_MS = 2000 };
+enum {
+	IDLE_RESUMED_MS = 2000,
+	IDLE_AGAIN_MS = 1000, /* after a look at the index that failed */
+};
 
 /* The line that ends it; false while it has not come. */
 static bool take_done(struct session *s, bool *is_done)
@@ -37,13 +40,25 @@ static int wait_for_something(struct session *s, int64_t *left_ms, int64_t hiber
 	}
 }
 
+/* What has changed was told by the spawner once. */
+static int wait_to_look_again(struct session *s, int64_t *left_ms)
+{
+	int64_t wait_ms = *left_ms < IDLE_AGAIN_MS ? *left_ms : IDLE_AGAIN_MS;
+	int r = session_fill(s, wait_ms, true);
+
+	if (r != E_TIMEOUT)
+		return r;
+	*left_ms -= wait_ms;
+	return *left_ms > 0 ? E_AGAIN : E_TIMEOUT;
+}
+
 /* 0 when the client ended it. */
 static int idle_until_done(struct session *s, int64_t left_ms, int64_t hibernate_ms, bool *is_done)
 {
 	for (;;) {
+		bool looked = view_sync(s, true);
 		int r;
 
-		view_sync(s, true);
 		pool_reset(s->pool);
 		if (buf_len(&s->out) > 0)
 			left_ms = s->timeout_ms;
@@ -54,7 +69,7 @@ static int idle_until_done(struct session *s, int64_t left_ms, int64_t hibernate
 			return 0;
 		if (buf_len(&s->in) > IMAP_LINE_MAX)
 			return E_TOOBIG;
-		r = wait_for_something(s, &left_ms, hibernate_ms);
+		r = looked ? wait_for_something(s, &left_ms, hibernate_ms) : wait_to_look_again(s, &left_ms);
 		if (r == E_AGAIN)
 			session_watch(s, true); /* from now on, once more; what came before is seen by the sync above */
 		else if (r != 0)

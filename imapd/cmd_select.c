@@ -1,34 +1,67 @@
 /* SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE (RFC 3501 sections 6.3.1, 6.3.2, 6.4.2, 6.4.3; RFC 3691; RFC 4315). */
 #include "imapd/session.h"
 
-/* A write transaction only when there are new messages to be taken as \Recent. */
-static int begin_select(struct session *s, struct span name, bool read_only, uint64_t generation, struct store_txn **txn,
-    struct store_mailbox *mailbox, struct err *err)
+static int begin_and_find(struct session *s, struct span name, uint64_t generation, struct store_txn **txn, struct store_mailbox *mailbox,
+    struct err *err)
 {
-	bool write = false;
-	int r;
+	int r = store_begin_after(s->store, generation, txn, err);
 
-	for (;;) {
-		r = write ? store_begin(s->store, true, txn, err) : store_begin_after(s->store, generation, txn, err);
-		if (r != 0)
-			return r;
-		r = store_mailbox_by_name(*txn, name, mailbox, err);
-		if (r == 0 && mailbox->noselect)
-			r = err_set(err, E_NOTFOUND, "there is no mailbox of this name, only some below it");
-		if (r != 0 || read_only || write || mailbox->recent_uid >= mailbox->uidnext) {
-			if (r != 0)
-				store_abort(txn);
-			return r;
-		}
+	if (r != 0)
+		return r;
+	r = store_mailbox_by_name(*txn, name, mailbox, err);
+	if (r == 0 && mailbox->noselect)
+		r = err_set(err, E_NOTFOUND, "there is no mailbox of this name, only some below it");
+	if (r != 0)
 		store_abort(txn);
-		write = true;
+	return r;
+}
+
+/*
+ * The new messages are this session's \Recent ones from here on (section 2.3.2). Where that cannot be written, as on a full
+ * disk, they are the next one's as well: the mailbox can be read all the same. UINT32_MAX: there are none.
+ */
+static uint32_t take_recent(struct session *s, uint32_t mailbox)
+{
+	struct store_txn *txn;
+	struct err err = {0};
+	uint32_t first = UINT32_MAX;
+	int r = store_begin(s->store, true, &txn, &err);
+
+	if (r == 0) {
+		r = store_take_recent(txn, mailbox, &first, &err);
+		if (r == 0)
+			r = store_commit(&txn, &err);
+		else
+			store_abort(&txn);
 	}
+	if (r != 0 && r != E_NOTFOUND)
+		log_event(EV_imap_error, &s->log, F_STR("command", "SELECT"), F_ERR(&err));
+	return first;
+}
+
+static int open_mailbox(struct session *s, struct span name, bool read_only, uint64_t generation, struct err *err)
+{
+	struct store_mailbox mailbox;
+	struct store_txn *txn;
+	uint32_t recent = UINT32_MAX;
+	int r = begin_and_find(s, name, generation, &txn, &mailbox, err);
+
+	if (r == 0 && !read_only && mailbox.recent_uid < mailbox.uidnext) {
+		store_abort(&txn);
+		recent = take_recent(s, mailbox.id);
+		r = begin_and_find(s, name, generation, &txn, &mailbox, err);
+	}
+	if (r != 0)
+		return r;
+	r = view_open(s, &mailbox, txn, read_only, recent, err);
+	store_abort(&txn);
+	if (r != 0)
+		view_forget(s);
+	return r;
 }
 
 static void select_mailbox(struct session *s, struct imap_lex *lex, bool read_only)
 {
-	struct store_mailbox mailbox;
-	struct store_txn *txn;
 	struct span name;
 	struct err err = {0};
 	uint64_t generation;
@@ -44,16 +77,7 @@ static void select_mailbox(struct session *s, struct imap_lex *lex, bool read_on
 		buf_add_str(&s->out, "* OK [CLOSED] The mailbox selected before\r\n"); /* RFC 7162 section 3.2.11 */
 	view_close(s); /* also when this SELECT fails (section 6.3.1) */
 	generation = store_generation(s->store);
-	r = begin_select(s, name, read_only, generation, &txn, &mailbox, &err);
-	if (r == 0) {
-		r = view_open(s, &mailbox, txn, read_only, &err);
-		if (r == 0)
-			r = store_commit(&txn, &err);
-		else
-			store_abort(&txn);
-		if (r != 0)
-			view_close(s);
-	}
+	r = open_mailbox(s, name, read_only, generation, &err);
 	if (r != 0) {
 		session_fail(s, r, &err);
 		return;
@@ -130,11 +154,12 @@ void command_close(struct session *s, struct imap_lex *lex)
 	}
 	if (!s->view.read_only)
 		r = expunge_some(s, NULL, 0, &err);
+	if (r != 0) {
+		session_fail(s, r, &err); /* it stays selected */
+		return;
+	}
 	view_close(s);
-	if (r == 0)
-		session_ok(s, "Closed");
-	else
-		session_fail(s, r, &err);
+	session_ok(s, "Closed");
 }
 
 void command_unselect(struct session *s, struct imap_lex *lex)

@@ -33,37 +33,6 @@ static bool take_how(struct imap_lex *lex, struct storing *out)
 	return imap_lex_flags(lex, true, &out->flags);
 }
 
-/* The answer of a STORE that is not silent: the flags of all its messages as they are now. */
-static int put_flags_of(struct session *s, struct store_txn *txn, const uint32_t *uids, size_t count, struct err *err)
-{
-	struct store_mailbox mailbox;
-	struct store_message *messages;
-	size_t found;
-	int r = store_mailbox_by_id(txn, s->view.mailbox, &mailbox, err);
-
-	if (r == 0)
-		r = messages_load(s, txn, uids, count, &messages, &found, err);
-	for (size_t i = 0; r == 0 && i < found; i++) {
-		uint32_t sequence = view_sequence(&s->view, messages[i].uid);
-
-		if (sequence == 0)
-			continue;
-		buf_add_str(&s->out, "* ");
-		buf_add_u64(&s->out, sequence);
-		buf_add_str(&s->out, " FETCH (FLAGS ");
-		view_put_flags(s, &mailbox, &messages[i]);
-		if (s->uid) {
-			buf_add_str(&s->out, " UID ");
-			buf_add_u64(&s->out, messages[i].uid);
-		}
-		buf_add_str(&s->out, ")\r\n");
-		/* This is after the commit: waiting for the client holds nobody up but old pages of the index. */
-		if (session_would_wait(s))
-			session_flush(s);
-	}
-	return r;
-}
-
 /* Others' changes are told first, so that everything up to our own change is known to the client. */
 static int store_flags(struct session *s, const struct storing *storing, const uint32_t *uids, size_t count, struct err *err)
 {
@@ -95,7 +64,6 @@ static int store_flags(struct session *s, const struct storing *storing, const u
 void command_store(struct session *s, struct imap_lex *lex)
 {
 	struct storing storing;
-	struct store_txn *txn;
 	struct span set;
 	uint32_t *uids;
 	size_t count;
@@ -115,11 +83,7 @@ void command_store(struct session *s, struct imap_lex *lex)
 		return;
 	r = store_flags(s, &storing, uids, count, &err);
 	if (r == 0 && !storing.silent) {
-		r = store_begin(s->store, false, &txn, &err);
-		if (r == 0) {
-			r = put_flags_of(s, txn, uids, count, &err);
-			store_abort(&txn);
-		}
+		r = view_tell_flags(s, uids, count, &err);
 		/* It is done; what could not be told is told with what the next look finds. */
 		if (r != 0 && !s->closing) {
 			log_event(EV_imap_error, &s->log, F_STR("command", "STORE"), F_ERR(&err));
@@ -137,13 +101,15 @@ void command_store(struct session *s, struct imap_lex *lex)
 
 /* ---- COPY and MOVE ---- */
 
-/* "COPYUID validity from to" (RFC 4315 section 3) */
+/* "COPYUID validity from to" (RFC 4315 section 3); nothing when that is too long: a client can do without. */
 static void put_copied(struct buf *out, uint32_t uidvalidity, const struct store_copied *copied)
 {
 	buf_printf(out, "COPYUID %u ", uidvalidity);
 	imap_set_format(copied->from, copied->count, out);
 	buf_add_char(out, ' ');
 	imap_set_format(copied->to, copied->count, out);
+	if (buf_failed(out))
+		buf_clear(out);
 }
 
 static int copy_messages(struct session *s, struct span name, const uint32_t *uids, size_t count, bool move, struct buf *code,

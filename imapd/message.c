@@ -120,8 +120,8 @@ int message_header_open(struct session *s, const struct store_message *m, const 
 /* A few are looked up one by one; for many the whole mailbox is read at once. */
 enum { LOAD_SINGLY = 16 };
 
-int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids, size_t count, struct store_message **out,
-    size_t *found, struct err *err)
+int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids, size_t count, struct pool *pool,
+    struct store_message **out, size_t *found, struct err *err)
 {
 	struct store_message *all;
 	size_t total, at = 0;
@@ -132,7 +132,7 @@ int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids
 	if (count == 0)
 		return 0;
 	if (count <= LOAD_SINGLY) {
-		*out = pool_array(s->pool, count, sizeof(**out));
+		*out = pool_array(pool, count, sizeof(**out));
 		for (size_t i = 0; i < count && *out != NULL && (r == 0 || r == E_NOTFOUND); i++) {
 			r = store_message_get(txn, s->view.mailbox, uids[i], &(*out)[*found], err);
 			*found += r == 0;
@@ -141,7 +141,7 @@ int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids
 			return err_set(err, E_NOMEM, "no memory for %zu messages", count);
 		return r == E_NOTFOUND ? 0 : r;
 	}
-	r = store_message_list(txn, s->view.mailbox, 0, s->pool, &all, &total, err);
+	r = store_message_list(txn, s->view.mailbox, 0, pool, &all, &total, err);
 	for (size_t i = 0; i < count && r == 0; i++) {
 		while (at < total && all[at].uid < uids[i])
 			at++;

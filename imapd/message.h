@@ -24,9 +24,9 @@ void message_bytes_close(struct message_bytes *bytes);
 /* Memory too. */
 void message_bytes_free(struct message_bytes *bytes);
 
-/* Records of the UIDs that are still there, pooled, ascending. */
-int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids, size_t count, struct store_message **out,
-    size_t *found, struct err *err);
+/* Records of the UIDs that are still there in the selected mailbox, pooled, ascending. */
+int messages_load(struct session *s, struct store_txn *txn, const uint32_t *uids, size_t count, struct pool *pool,
+    struct store_message **out, size_t *found, struct err *err);
 
 /*
  * Facts from the index, or made again from the file. Borrow the transaction or s->message_pool, which is

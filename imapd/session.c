@@ -34,7 +34,7 @@ static void sync_before_answer(struct session *s)
 	unsigned flags = s->command != NULL ? s->command->flags : 0;
 
 	if ((flags & COMMAND_NO_SYNC) == 0)
-		view_sync(s, s->uid || (flags & COMMAND_NO_EXPUNGE) == 0);
+		(void)view_sync(s, s->uid || (flags & COMMAND_NO_EXPUNGE) == 0);
 }
 
 void session_ok_code(struct session *s, struct span code, const char *text)

@@ -144,7 +144,9 @@ bool session_resume(struct session *s, struct span state);
 
 /* ---- view.c ---- */
 
-int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, struct err *err);
+/* recent: the first UID that was taken as \Recent, or UINT32_MAX. */
+int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, uint32_t recent,
+    struct err *err);
 void view_close(struct session *s);
 /* Of a mailbox that is gone; writes nothing, and may be called within a transaction, which view_close may not. */
 void view_forget(struct session *s);
@@ -152,8 +154,8 @@ void view_forget(struct session *s);
 bool view_reserve(struct view *view, size_t count);
 /* view_close will have to write. */
 bool view_is_unsaved(const struct view *view);
-/* Tells the client what has changed: flags and new messages always, expunges when allowed. BYE when its mailbox is gone or was made anew. */
-void view_sync(struct session *s, bool expunges);
+/* Tells the client what has changed: flags and new messages always, expunges when allowed. BYE when its mailbox is gone or was made anew. False: it could not look. */
+bool view_sync(struct session *s, bool expunges);
 /*
  * The same in two steps, for who has a transaction: what is found is told when that has ended, as a client may be slow to
  * take it. E_CLOSED after BYE; on errors nothing is to be told or freed. *changes: to be told, or freed.
@@ -165,6 +167,8 @@ void view_changes_free(struct view_changes *changes);
 uint32_t view_sequence(const struct view *view, uint32_t uid);
 /* The UIDs a set names, ascending, pooled. False and the command was answered when the set is malformed. */
 bool view_resolve(struct session *s, struct span set, uint32_t **uids, size_t *count);
+/* The flags of these messages as they are now, UIDs ascending. */
+int view_tell_flags(struct session *s, const uint32_t *uids, size_t count, struct err *err);
 /* "(\Seen work)" */
 void view_put_flags(struct session *s, const struct store_mailbox *mailbox, const struct store_message *message);
 

@@ -107,18 +107,27 @@ static void on_waking(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	while (may_resume(spawner) && (session = next_to_wake(spawner)) != NULL) {
+		if (ipc_conn_send(spawner->keeper, &ipc_keep_take, session->number, &body, -1) != 0) {
+			evtimer_add(spawner->waking_event, &again_soon);
+			return;
+		}
 		queue_leave(session);
 		resuming_begin(session);
-		ipc_conn_send(spawner->keeper, &ipc_keep_take, session->number, &body, -1);
 	}
+}
+
+/* There may be room for one more. */
+static void wake_next(struct spawner *spawner)
+{
+	if (spawner->waking != NULL)
+		event_active(spawner->waking_event, EV_TIMEOUT, 0);
 }
 
 void sleeper_resumed(struct spawned *session)
 {
 	if (session->resuming)
 		resuming_end(session);
-	if (session->spawner->waking != NULL)
-		event_active(session->spawner->waking_event, EV_TIMEOUT, 0);
+	wake_next(session->spawner);
 }
 
 /* ---- falling asleep and waking up ---- */
@@ -151,6 +160,7 @@ bool sleeper_begin(struct spawned *session, const struct wake_hibernate *body, i
 	session->spawner->asleep++;
 	if (changed)
 		sleeper_wake(session);
+	wake_next(session->spawner);
 	return true;
 }
 
@@ -277,6 +287,7 @@ static int keeper_start(struct spawner *spawner, struct err *err)
 	}
 	close(channel[1]);
 	if (spawner->keeper_pid < 0) {
+		spawner->keeper_pid = 0;
 		close(channel[0]);
 		return err_set_errno(err, errno, "fork");
 	}
@@ -284,22 +295,37 @@ static int keeper_start(struct spawner *spawner, struct err *err)
 	return spawner->keeper != NULL ? 0 : err_set(err, E_NOMEM, "no memory for the keeper");
 }
 
-void keeper_ended(struct spawner *spawner)
+static void keeper_try(struct spawner *spawner)
 {
 	struct err err = {0};
 
+	if (spawner->halting || spawner->keeper_pid != 0 || keeper_start(spawner, &err) == 0)
+		return;
+	log_event(EV_imap_error, daemon_log(spawner->daemon), F_ERR(&err));
+	evtimer_add(spawner->keeper_event, &again_soon);
+}
+
+static void on_keeper_missing(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	keeper_try(arg);
+}
+
+void keeper_ended(struct spawner *spawner)
+{
 	spawner->keeper_pid = 0;
 	if (spawner->keeper != NULL) {
 		ipc_conn_free(&spawner->keeper);
 		keeper_lost(spawner);
 	}
-	if (!spawner->halting && keeper_start(spawner, &err) != 0)
-		log_event(EV_imap_error, daemon_log(spawner->daemon), F_ERR(&err));
+	keeper_try(spawner);
 }
 
 int sleepers_init(struct spawner *spawner, struct err *err)
 {
 	spawner->waking_tail = &spawner->waking;
 	spawner->waking_event = evtimer_new(daemon_base(spawner->daemon), on_waking, spawner);
-	return spawner->waking_event != NULL ? keeper_start(spawner, err) : err_set(err, E_NOMEM, "no memory for the event loop");
+	spawner->keeper_event = evtimer_new(daemon_base(spawner->daemon), on_keeper_missing, spawner);
+	return spawner->waking_event != NULL && spawner->keeper_event != NULL ? keeper_start(spawner, err) : err_set(err, E_NOMEM, "no memory for the event loop");
 }

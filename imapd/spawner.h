@@ -49,6 +49,7 @@ struct spawner {
 	unsigned char key[GRANT_KEY];
 	struct event *child_event, *inotify_event;
 	struct event *overflow; /* all are told a moment after events were lost */
+	struct event *unwatched; /* pending while there are sessions whose index could not be watched */
 	int inotify;
 	struct spawned *sessions;
 	struct spawned *waking, **waking_tail; /* hibernating ones that are wanted, the first first */
@@ -56,7 +57,8 @@ struct spawner {
 	struct spawned *numbers[SPAWNER_BUCKETS];
 	uint32_t last_number;
 	struct ipc_conn *keeper;
-	pid_t keeper_pid;
+	pid_t keeper_pid;		     /* 0: there is none */
+	struct event *keeper_event; /* tries to make one again */
 	struct watch *watches;
 	uint32_t count, asleep, resuming;
 	uint64_t resuming_accounts[RESUMING_MAX]; /* whose those `resuming` are */

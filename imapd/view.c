@@ -3,7 +3,7 @@
  * (RFC 3501 sections 5.2 and 7.4.1: an EXPUNGE must not come while the client
  * may be using sequence numbers).
  */
-#include "imapd/session.h"
+#include "imapd/message.h"
 
 #include <stdlib.h>
 
@@ -143,12 +143,6 @@ bool view_resolve(struct session *s, struct span text, uint32_t **uids, size_t *
 
 /* ---- opening and closing ---- */
 
-/* The new messages are this session's \Recent ones from here on (section 2.3.2). */
-static int take_recent(struct session *s, struct store_txn *txn, struct err *err)
-{
-	return store_take_recent(txn, s->view.mailbox, &s->view.recent_from, err);
-}
-
 /* The messages that are there, as SELECT counts them. */
 struct opening {
 	struct view *view;
@@ -170,11 +164,12 @@ static int open_one(void *arg, uint32_t uid, bool unseen)
 	return 0;
 }
 
-int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, struct err *err)
+int view_open(struct session *s, const struct store_mailbox *mailbox, struct store_txn *txn, bool read_only, uint32_t recent,
+    struct err *err)
 {
 	struct view *view = &s->view;
 	struct opening opening = {.view = view};
-	int r = 0;
+	int r;
 
 	if (!view_reserve(view, mailbox->exists))
 		return err_set(err, E_NOMEM, "no memory for %u messages", mailbox->exists);
@@ -182,14 +177,11 @@ int view_open(struct session *s, const struct store_mailbox *mailbox, struct sto
 	view->read_only = read_only;
 	view->uidvalidity = mailbox->uidvalidity;
 	view->modseq = mailbox->modseq;
-	view->recent_from = mailbox->recent_uid;
-	if (!read_only && mailbox->recent_uid < mailbox->uidnext)
-		r = take_recent(s, txn, err);
-	if (r == 0)
-		r = store_uid_each(txn, mailbox->id, open_one, &opening, err);
+	view->recent_from = recent < mailbox->recent_uid ? recent : mailbox->recent_uid;
+	view->recent_saved = mailbox->recent_uid;
+	r = store_uid_each(txn, mailbox->id, open_one, &opening, err);
 	if (r != 0)
 		return r;
-	view->recent_saved = mailbox->uidnext;
 	put_mailbox_flags(s, mailbox);
 	buf_printf(&s->out, "* %zu EXISTS\r\n* %u RECENT\r\n", view->count, opening.recent);
 	if (opening.unseen > 0)
@@ -280,13 +272,16 @@ static int lose_mailbox(struct session *s, const char *why)
 	return E_CLOSED;
 }
 
-/* Their names are the transaction's. */
-static bool keep_keywords(struct view_changes *changes)
+/* The mailbox is there. Its keywords are borrowed from the transaction. */
+static int changes_begin(struct view_changes *changes, struct err *err)
 {
-	for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
-		if (changes->mailbox.keywords[i].len > 0)
-			changes->mailbox.keywords[i] = pool_span(changes->pool, changes->mailbox.keywords[i]);
-	return !pool_starved(changes->pool);
+	struct span *keywords = changes->mailbox.keywords;
+
+	changes->pool = pool_new(NULL, SESSION_POOL_MAX);
+	for (size_t i = 0; i < STORE_KEYWORDS_MAX && changes->pool != NULL; i++)
+		if (keywords[i].len > 0)
+			keywords[i] = pool_span(changes->pool, keywords[i]);
+	return changes->pool != NULL && !pool_starved(changes->pool) ? 0 : err_set(err, E_NOMEM, "no memory for what has changed");
 }
 
 static int look_closer(struct session *s, struct store_txn *txn, bool expunges, struct view_changes *changes, struct err *err)
@@ -296,10 +291,9 @@ static int look_closer(struct session *s, struct store_txn *txn, bool expunges, 
 	size_t known;
 	int r;
 
-	changes->pool = pool_new(NULL, SESSION_POOL_MAX);
-	if (changes->pool == NULL || !keep_keywords(changes))
-		return err_set(err, E_NOMEM, "no memory for what has changed");
-	r = store_message_list(txn, view->mailbox, view->modseq, changes->pool, &changes->messages, &changes->count, err);
+	r = changes_begin(changes, err);
+	if (r == 0)
+		r = store_message_list(txn, view->mailbox, view->modseq, changes->pool, &changes->messages, &changes->count, err);
 	if (r != 0)
 		return r;
 	known = changes->count;
@@ -406,7 +400,27 @@ void view_tell(struct session *s, struct view_changes *changes)
 	view_changes_free(changes);
 }
 
-void view_sync(struct session *s, bool expunges)
+int view_tell_flags(struct session *s, const uint32_t *uids, size_t count, struct err *err)
+{
+	struct view_changes changes = {0};
+	struct store_txn *txn;
+	int r = store_begin(s->store, false, &txn, err);
+
+	if (r != 0)
+		return r;
+	r = store_mailbox_by_id(txn, s->view.mailbox, &changes.mailbox, err);
+	if (r == 0)
+		r = changes_begin(&changes, err);
+	if (r == 0)
+		r = messages_load(s, txn, uids, count, changes.pool, &changes.messages, &changes.count, err);
+	store_abort(&txn);
+	if (r == 0)
+		tell_flags(s, &changes);
+	view_changes_free(&changes);
+	return r;
+}
+
+bool view_sync(struct session *s, bool expunges)
 {
 	uint64_t generation = store_generation(s->store);
 	struct view_changes changes = {0};
@@ -415,7 +429,7 @@ void view_sync(struct session *s, bool expunges)
 	int r;
 
 	if (s->view.mailbox == 0 || generation == s->view.generation)
-		return;
+		return true;
 	r = store_begin_after(s->store, generation, &txn, &err);
 	if (r == 0) {
 		r = view_look(s, txn, expunges, &changes, &err);
@@ -431,4 +445,5 @@ void view_sync(struct session *s, bool expunges)
 	/* Expunges that were not told yet are looked for again. */
 	if (r == 0 && expunges)
 		s->view.generation = generation;
+	return r == 0;
 }

@@ -1,6 +1,7 @@
 /* One inotify instance for all accounts: a commit writes to index/data.mdb, whoever's it is. */
 #include "imapd/spawner.h"
 
+#include "base/log.h"
 #include "net/ipc_conn.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 enum { WATCH_READ = 16 * 1024 };
 
 static const struct timeval overflow_wait = {.tv_sec = 1};
+static const struct timeval unwatched_wait = {.tv_sec = 10};
 
 static void tell(struct spawned *session)
 {
@@ -75,6 +77,31 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* Whose index could not be watched looks at it now and then. */
+static void on_unwatched(evutil_socket_t fd, short what, void *arg)
+{
+	struct spawner *spawner = arg;
+
+	(void)fd;
+	(void)what;
+	for (struct spawned *s = spawner->sessions; s != NULL; s = s->next)
+		if (s->armed && s->watch == NULL) {
+			s->dirty = true;
+			watch_set(s, true);
+		}
+}
+
+static void note_unwatched(struct spawner *spawner, int error)
+{
+	struct err err = {0};
+
+	if (evtimer_pending(spawner->unwatched, NULL))
+		return;
+	err_set_errno(&err, error, "inotify; a higher fs.inotify.max_user_watches may help");
+	log_event(EV_imap_error, daemon_log(spawner->daemon), F_ERR(&err));
+	evtimer_add(spawner->unwatched, &unwatched_wait);
+}
+
 int watch_init(struct spawner *spawner, struct err *err)
 {
 	spawner->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -82,7 +109,8 @@ int watch_init(struct spawner *spawner, struct err *err)
 		return err_set_errno(err, errno, "inotify; a higher fs.inotify.max_user_instances may help");
 	spawner->overflow = evtimer_new(daemon_base(spawner->daemon), on_overflow, spawner);
 	spawner->inotify_event = event_new(daemon_base(spawner->daemon), spawner->inotify, EV_READ | EV_PERSIST, on_inotify, spawner);
-	if (spawner->overflow == NULL || spawner->inotify_event == NULL || event_add(spawner->inotify_event, NULL) != 0)
+	spawner->unwatched = evtimer_new(daemon_base(spawner->daemon), on_unwatched, spawner);
+	if (spawner->overflow == NULL || spawner->unwatched == NULL || spawner->inotify_event == NULL || event_add(spawner->inotify_event, NULL) != 0)
 		return err_set(err, E_NOMEM, "no memory for the event loop");
 	return 0;
 }
@@ -97,12 +125,15 @@ static struct watch *watch_get(struct spawner *spawner, uint64_t account)
 	if (watch != NULL)
 		return watch;
 	watch = calloc(1, sizeof(*watch));
-	if (watch == NULL)
+	if (watch == NULL) {
+		note_unwatched(spawner, ENOMEM);
 		return NULL;
+	}
 	snprintf(path, sizeof(path), "%02x/%llu/index", (unsigned)(account & 255), (unsigned long long)account);
 	watch->account = account;
 	watch->wd = inotify_add_watch(spawner->inotify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF);
 	if (watch->wd < 0) {
+		note_unwatched(spawner, errno);
 		free(watch);
 		return NULL;
 	}
@@ -141,9 +172,10 @@ void watch_set(struct spawned *session, bool on)
 	}
 	if (session->watch == NULL) {
 		session->watch = watch_get(session->spawner, session->account);
-		if (session->watch != NULL)
+		if (session->watch != NULL) {
 			session->watch->users++;
-		session->dirty = true;
+			session->dirty = true;
+		}
 	}
 	if (session->dirty)
 		tell(session);

@@ -86,15 +86,13 @@ bool name_subscribed(struct store_txn *txn, struct span name)
 	return get(txn, name_key('s', name, key), &value, NULL) == 0;
 }
 
-static int decode_mailbox(struct store_txn *txn, struct span value, struct store_mailbox *out)
+/* Spans borrow the value. Whether it is subscribed to is kept elsewhere. */
+static int parse_mailbox(struct span value, struct store_mailbox *out)
 {
 	struct mailbox_record record;
 
 	if (value.len < sizeof(record))
 		return E_CORRUPT;
-	value = pool_span(txn->pool, value);
-	if (value.ptr == NULL)
-		return E_NOMEM;
 	memcpy(&record, value.ptr, sizeof(record));
 	*out = (struct store_mailbox){.id = record.id, .uidvalidity = record.uidvalidity, .uidnext = record.uidnext,
 	    .recent_uid = record.recent_uid, .exists = record.exists, .unseen = record.unseen, .use = record.use,
@@ -111,11 +109,10 @@ static int decode_mailbox(struct store_txn *txn, struct span value, struct store
 	if (value.len == 0 || value.len > STORE_NAME_MAX)
 		return E_CORRUPT;
 	out->name = value;
-	out->subscribed = name_subscribed(txn, value);
 	return 0;
 }
 
-int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err)
+static int mailbox_load(struct store_txn *txn, uint32_t id, struct pool *pool, struct store_mailbox *out, struct err *err)
 {
 	unsigned char key[5];
 	struct span value = {0};
@@ -125,9 +122,21 @@ int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, s
 	r = get(txn, span_of(key, sizeof(key)), &value, err);
 	if (r == E_NOTFOUND)
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
-	if (r == 0)
-		r = decode_mailbox(txn, value, out);
-	return r == E_CORRUPT ? err_set(err, r, "index: the record of mailbox %u is damaged", id) : r;
+	if (r != 0)
+		return r;
+	value = pool_span(pool, value);
+	if (value.ptr == NULL)
+		return err_set(err, E_NOMEM, "out of memory");
+	r = parse_mailbox(value, out);
+	if (r != 0)
+		return err_set(err, r, "index: the record of mailbox %u is damaged", id);
+	out->subscribed = name_subscribed(txn, out->name);
+	return 0;
+}
+
+int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err)
+{
+	return mailbox_load(txn, id, txn->pool, out, err);
 }
 
 int mailbox_put(struct store_txn *txn, const struct store_mailbox *m, struct err *err)
@@ -192,18 +201,26 @@ int store_mailbox_by_id(struct store_txn *txn, uint32_t id, struct store_mailbox
 	return mailbox_get(txn, id, out, err);
 }
 
-struct span mailbox_name(struct span name)
+struct span mailbox_name(struct store_txn *txn, struct span name)
 {
-	return span_caseeq(name, SPAN_LIT("INBOX")) ? SPAN_LIT("INBOX") : name;
+	static const struct span inbox = SPAN_LIT("INBOX");
+	char *folded;
+
+	if (!span_startscase(name, inbox) || (name.len > inbox.len && name.ptr[inbox.len] != '/') || span_startswith(name, inbox))
+		return name;
+	folded = pool_strndup(txn->pool, name.ptr, name.len);
+	if (folded == NULL)
+		return (struct span){0};
+	memcpy(folded, inbox.ptr, inbox.len);
+	return span_of(folded, name.len);
 }
 
-int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out, struct err *err)
+static int find_name(struct store_txn *txn, struct span name, uint32_t *id, struct err *err)
 {
 	char key[STORE_NAME_MAX + 1];
 	struct span value = {0};
 	int r;
 
-	name = mailbox_name(name);
 	if (name.len == 0 || name.len > STORE_NAME_MAX)
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
 	r = get(txn, name_key('n', name, key), &value, err);
@@ -211,20 +228,22 @@ int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_
 		return err_set(err, E_NOTFOUND, "there is no such mailbox");
 	if (r == 0 && value.len != 4)
 		r = record_damaged(txn, DB_CATALOG, err);
-	if (r != 0)
-		return r;
-	return mailbox_get(txn, store_get32((const unsigned char *)value.ptr), out, err);
+	if (r == 0)
+		*id = store_get32((const unsigned char *)value.ptr);
+	return r;
+}
+
+int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out, struct err *err)
+{
+	uint32_t id;
+	int r = find_name(txn, name, &id, err); /* an earlier release made names such as inbox/x */
+
+	if (r == E_NOTFOUND)
+		r = find_name(txn, mailbox_name(txn, name), &id, err);
+	return r == 0 ? mailbox_get(txn, id, out, err) : r;
 }
 
 /* ---- walks ---- */
-
-static int compare_names(const void *a, const void *b)
-{
-	struct span s = ((const struct store_mailbox *)a)->name, t = ((const struct store_mailbox *)b)->name;
-	int c = memcmp(s.ptr, t.ptr, s.len < t.len ? s.len : t.len);
-
-	return c ? c : (s.len > t.len) - (s.len < t.len);
-}
 
 /* All records of a set, whole and none missing. */
 static int collect(struct store_txn *txn, char prefix, enum store_set set, int (*fn)(void *arg, struct span value), void *arg)
@@ -252,19 +271,37 @@ static int collect(struct store_txn *txn, char prefix, enum store_set set, int (
 	return records_complete(txn, set, sum) ? 0 : record_damaged(txn, DB_CATALOG, NULL);
 }
 
+/* Of all mailboxes only this: their records, with all keywords, may be more than there is memory for. */
+struct listed {
+	uint32_t id;
+	struct span name;
+};
+
 struct collecting {
-	struct store_txn *txn;
-	struct store_mailbox *list;
+	struct pool *pool;
+	struct listed *list;
 	size_t count, size;
 };
+
+static int compare_names(const void *a, const void *b)
+{
+	struct span s = ((const struct listed *)a)->name, t = ((const struct listed *)b)->name;
+	int c = memcmp(s.ptr, t.ptr, s.len < t.len ? s.len : t.len);
+
+	return c ? c : (s.len > t.len) - (s.len < t.len);
+}
 
 static int collect_mailbox(void *arg, struct span value)
 {
 	struct collecting *c = arg;
+	struct store_mailbox m;
+	int r = parse_mailbox(value, &m);
 
+	if (r != 0)
+		return r;
 	if (c->count == c->size) {
 		size_t size = c->size ? 2 * c->size : 32;
-		struct store_mailbox *list = pool_array(c->txn->pool, size, sizeof(*list));
+		struct listed *list = pool_array(c->pool, size, sizeof(*list));
 
 		if (list == NULL)
 			return E_NOMEM;
@@ -273,7 +310,8 @@ static int collect_mailbox(void *arg, struct span value)
 		c->list = list;
 		c->size = size;
 	}
-	return decode_mailbox(c->txn, value, &c->list[c->count++]);
+	c->list[c->count] = (struct listed){.id = m.id, .name = pool_span(c->pool, m.name)};
+	return c->list[c->count++].name.ptr != NULL ? 0 : E_NOMEM;
 }
 
 static int ignore_subscription(void *arg, struct span name)
@@ -282,20 +320,68 @@ static int ignore_subscription(void *arg, struct span name)
 	return 0;
 }
 
+static int visit_mailboxes(struct store_txn *txn, const struct collecting *c, int (*fn)(void *arg, const struct store_mailbox *mailbox),
+    void *arg)
+{
+	struct pool *pool = pool_new(NULL, STORE_TXN_POOL);
+	int r = pool != NULL ? 0 : E_NOMEM;
+
+	for (size_t i = 0; i < c->count && r == 0; i++) {
+		struct store_mailbox m;
+
+		r = mailbox_load(txn, c->list[i].id, pool, &m, NULL);
+		if (r == 0)
+			r = fn(arg, &m);
+		else if (r == E_NOTFOUND)
+			r = record_damaged(txn, DB_CATALOG, NULL);
+		pool_reset(pool);
+	}
+	pool_free(&pool);
+	return r;
+}
+
 int store_mailbox_each(struct store_txn *txn, int (*fn)(void *arg, const struct store_mailbox *mailbox), void *arg)
 {
-	struct collecting c = {.txn = txn};
-	/* Whether a mailbox is subscribed to is looked up: a record that was lost would say no. */
-	int r = collect(txn, 's', SET_SUBSCRIPTIONS, ignore_subscription, NULL);
+	struct collecting c = {.pool = pool_new(NULL, STORE_TXN_POOL)};
+	int r = c.pool != NULL ? 0 : E_NOMEM;
 
+	/* Whether a mailbox is subscribed to is looked up: a record that was lost would say no. */
+	if (r == 0)
+		r = collect(txn, 's', SET_SUBSCRIPTIONS, ignore_subscription, NULL);
 	if (r == 0)
 		r = collect(txn, 'm', SET_MAILBOXES, collect_mailbox, &c);
-
 	if (r == 0 && c.count > 0)
 		qsort(c.list, c.count, sizeof(*c.list), compare_names);
-	for (size_t i = 0; i < c.count && r == 0; i++)
-		r = fn(arg, &c.list[i]);
+	if (r == 0)
+		r = visit_mailboxes(txn, &c, fn, arg);
+	pool_free(&c.pool);
 	return r;
+}
+
+static int count_one(void *arg, struct span value)
+{
+	(void)value;
+	++*(size_t *)arg;
+	return 0;
+}
+
+static int count_set(struct store_txn *txn, char prefix, enum store_set set, size_t *count, struct err *err)
+{
+	int r;
+
+	*count = 0;
+	r = collect(txn, prefix, set, count_one, count);
+	return r == 0 ? 0 : err_set(err, r, "index: the records of the mailboxes are damaged");
+}
+
+int mailbox_count(struct store_txn *txn, size_t *count, struct err *err)
+{
+	return count_set(txn, 'm', SET_MAILBOXES, count, err);
+}
+
+int subscription_count(struct store_txn *txn, size_t *count, struct err *err)
+{
+	return count_set(txn, 's', SET_SUBSCRIPTIONS, count, err);
 }
 
 struct subscriptions {

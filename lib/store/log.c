@@ -43,6 +43,33 @@ int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t ma
 	return 0;
 }
 
+int log_bound(struct store_txn *txn, struct err *err)
+{
+	/* What an older release let grow goes by and by. */
+	size_t most = 2 * (size_t)txn->changes, surplus;
+	MDB_cursor *cursor;
+	MDB_stat stat;
+	MDB_val k, v;
+	int r = mdb_stat(txn->mdb, txn->store->db[DB_LOG], &stat);
+
+	if (r != 0)
+		return record_error(txn, DB_LOG, r, err);
+	surplus = stat.ms_entries > LOG_RECORDS_MAX ? stat.ms_entries - LOG_RECORDS_MAX : 0;
+	if (surplus > most)
+		surplus = most;
+	if (surplus == 0)
+		return 0;
+	r = mdb_cursor_open(txn->mdb, txn->store->db[DB_LOG], &cursor);
+	if (r != 0)
+		return record_error(txn, DB_LOG, r, err);
+	for (; surplus > 0 && r == 0; surplus--) {
+		r = mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
+		r = r == 0 ? record_del_at(txn, DB_LOG, cursor, k, v, err) : record_error(txn, DB_LOG, r, err);
+	}
+	mdb_cursor_close(cursor);
+	return r;
+}
+
 int store_change_each(struct store_txn *txn, uint64_t modseq, int (*fn)(void *arg, const struct store_change *change), void *arg)
 {
 	unsigned char key[LOG_KEY] = {0};

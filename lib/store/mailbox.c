@@ -57,6 +57,7 @@ int mailbox_new(struct store_txn *txn, uint32_t id, struct span name, uint32_t u
 static int create_one(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id, struct err *err)
 {
 	struct store_mailbox m;
+	size_t count;
 	int r = store_mailbox_by_name(txn, name, &m, err);
 
 	if (r != 0 && r != E_NOTFOUND)
@@ -73,8 +74,12 @@ static int create_one(struct store_txn *txn, struct span name, uint32_t use, uin
 	} else {
 		/* A name that is not found may be one that was lost. */
 		r = records_verify(txn, DB_CATALOG, err);
+		if (r == 0)
+			r = mailbox_count(txn, &count, err);
 		if (r != 0)
 			return r;
+		if (count >= STORE_MAILBOXES_MAX)
+			return err_set(err, E_LIMIT, "the account has %d mailboxes already", STORE_MAILBOXES_MAX);
 		*id = txn->meta.next_mailbox;
 		r = mailbox_new(txn, *id, name, use, new_uidvalidity(txn), err);
 	}
@@ -89,7 +94,7 @@ static int create_parents(struct store_txn *txn, struct span name, struct err *e
 	int r = 0;
 
 	for (size_t i = 0; i < name.len && r == 0; i++) {
-		struct span parent = mailbox_name(span_sub(name, 0, i));
+		struct span parent = span_sub(name, 0, i);
 		struct store_mailbox m;
 		uint32_t id;
 
@@ -103,7 +108,7 @@ int store_mailbox_create(struct store_txn *txn, struct span name, uint32_t use, 
 {
 	int r;
 
-	name = mailbox_name(name);
+	name = mailbox_name(txn, name);
 	r = store_mailbox_check_name(name, err);
 	if (r == 0)
 		r = create_parents(txn, name, err);
@@ -129,19 +134,35 @@ int catalog_create_defaults(struct store_txn *txn, struct err *err)
 	return r;
 }
 
+static int check_room_to_subscribe(struct store_txn *txn, struct err *err)
+{
+	size_t count;
+	int r = subscription_count(txn, &count, err);
+
+	if (r != 0 || count < STORE_SUBSCRIPTIONS_MAX)
+		return r;
+	return err_set(err, E_LIMIT, "the account has %d subscriptions already", STORE_SUBSCRIPTIONS_MAX);
+}
+
 int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err)
 {
-	int r;
+	int r = store_mailbox_check_name(name, err);
 
-	name = mailbox_name(name);
-	r = store_mailbox_check_name(name, err);
 	if (r != 0)
 		return r;
+	if (!name_subscribed(txn, name)) /* an earlier release took inbox/x as it was */
+		name = mailbox_name(txn, name);
+	if (name.len == 0)
+		return err_set(err, E_NOMEM, "out of memory");
 	if (name_subscribed(txn, name) == on)
 		return 0;
-	r = name_subscribe(txn, name, on, err);
+	r = on ? check_room_to_subscribe(txn, err) : 0;
+	if (r == 0)
+		r = name_subscribe(txn, name, on, err);
+	if (r != 0)
+		return r;
 	txn_modseq(txn);
-	return r == 0 ? log_add(txn, STORE_CHANGE_SUBSCRIBE, 0, on, 0, name, err) : r;
+	return log_add(txn, STORE_CHANGE_SUBSCRIBE, 0, on, 0, name, err);
 }
 
 struct child_search {
@@ -299,9 +320,10 @@ static int rename_inbox(struct store_txn *txn, const struct store_mailbox *inbox
 int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, struct err *err)
 {
 	struct store_mailbox m, other;
-	int r = store_mailbox_check_name(name, err);
+	int r;
 
-	name = mailbox_name(name);
+	name = mailbox_name(txn, name);
+	r = store_mailbox_check_name(name, err);
 	if (r == 0)
 		r = mailbox_get(txn, id, &m, err);
 	if (r != 0)

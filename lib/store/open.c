@@ -553,7 +553,9 @@ int store_commit(struct store_txn **txnp, struct err *err)
 		store_abort(txnp);
 		return 0;
 	}
-	r = meta_put(txn, err);
+	r = txn->changes > 0 ? log_bound(txn, err) : 0;
+	if (r == 0)
+		r = meta_put(txn, err);
 	/* Before the commit: a name too many does no harm, one too few would lose a mailbox's name. */
 	if (r == 0 && txn->names_dirty)
 		r = names_write(txn, err);

@@ -24,6 +24,7 @@ enum {
 	STORE_FILE_NAME = 96,
 	DELIVERED_KEEP_DAYS = 30, /* longer than any queue tries a message again */
 	LOG_KEEP_DAYS = 90,
+	LOG_RECORDS_MAX = 100000, /* flags set and taken in turns must not fill the index, in which then nothing can be removed */
 };
 
 /* An index while it is made; renamed to "index" when it is whole. */
@@ -151,8 +152,10 @@ uint64_t txn_modseq(struct store_txn *txn);
 int mailbox_get(struct store_txn *txn, uint32_t id, struct store_mailbox *out, struct err *err);
 int mailbox_put(struct store_txn *txn, const struct store_mailbox *mailbox, struct err *err);
 int mailbox_del(struct store_txn *txn, uint32_t id);
-/* INBOX in any case is one mailbox (RFC 3501 section 5.1). */
-struct span mailbox_name(struct span name);
+int mailbox_count(struct store_txn *txn, size_t *count, struct err *err);
+int subscription_count(struct store_txn *txn, size_t *count, struct err *err);
+/* INBOX in any case is one mailbox (RFC 3501 section 5.1), also as the first level of others' names. Pooled; empty: no memory. */
+struct span mailbox_name(struct store_txn *txn, struct span name);
 int name_put(struct store_txn *txn, struct span name, uint32_t id, struct err *err);
 int name_del(struct store_txn *txn, struct span name);
 int name_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err);
@@ -221,6 +224,8 @@ int orphans_remove(struct store *store, struct err *err);
 /* log.c */
 int log_add(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, uint32_t first, uint32_t last,
     struct span name, struct err *err);
+/* At the end of a transaction: the oldest beyond LOG_RECORDS_MAX go. */
+int log_bound(struct store_txn *txn, struct err *err);
 /* One record for each run of neighbours. */
 int log_add_uids(struct store_txn *txn, enum store_change_type type, uint32_t mailbox, const uint32_t *uids, size_t count,
     struct err *err);

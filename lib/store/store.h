@@ -17,6 +17,8 @@
 enum {
 	STORE_NAME_MAX = 1000,	  /* bytes of a mailbox name, UTF-8, '/' between levels */
 	STORE_DEPTH_MAX = 32,	  /* levels of a mailbox name */
+	STORE_MAILBOXES_MAX = 5000, /* that can be made; names that only hold others count */
+	STORE_SUBSCRIPTIONS_MAX = 10000,
 	STORE_KEYWORDS_MAX = 64,  /* keywords of one mailbox */
 	STORE_KEYWORD_MAX = 128,  /* bytes of a keyword */
 	STORE_KEY = 16,		  /* bytes of a delivery key */
@@ -115,7 +117,7 @@ void store_abort(struct store_txn **txn);
 
 /* ---- mailboxes ---- */
 
-/* Names in byte order. Spans in *mailbox borrow the transaction. Return other than 0 from fn to stop. */
+/* Names in byte order. Spans in *mailbox are borrowed during the call. Return other than 0 from fn to stop. */
 int store_mailbox_each(struct store_txn *txn,
     int (*fn)(void *arg, const struct store_mailbox *mailbox), void *arg);
 int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out,
@@ -123,16 +125,17 @@ int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_
 int store_mailbox_by_id(struct store_txn *txn, uint32_t id, struct store_mailbox *out,
     struct err *err);
 
-/* UTF-8, no controls, no empty level, no '*' '%', at most STORE_NAME_MAX and _DEPTH_MAX. INBOX in any case. */
+/* UTF-8, no controls, no empty level, no '*' '%', at most STORE_NAME_MAX and _DEPTH_MAX. INBOX in any case, as a whole name or its first level. */
 int store_mailbox_check_name(struct span name, struct err *err);
 
-/* Makes missing parents too. E_EXISTS, E_CANNOT (name). */
+/* Makes missing parents too. E_EXISTS, E_CANNOT (name), E_LIMIT. */
 int store_mailbox_create(struct store_txn *txn, struct span name, uint32_t use, uint32_t *id,
     struct err *err);
 /* Children stay (the mailbox then becomes noselect); E_CANNOT for INBOX. */
 int store_mailbox_delete(struct store_txn *txn, uint32_t id, struct err *err);
 /* Children move along; INBOX: its messages move and INBOX stays (RFC 3501 section 6.3.5). */
 int store_mailbox_rename(struct store_txn *txn, uint32_t id, struct span name, struct err *err);
+/* E_CANNOT (name), E_LIMIT. */
 int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err);
 /* Names that are subscribed, whether or not the mailbox exists. */
 int store_subscription_each(struct store_txn *txn, int (*fn)(void *arg, struct span name), void *arg);
@@ -248,7 +251,7 @@ struct store_change {
 	struct span name;	      /* of mailbox changes */
 };
 
-/* Every change after modseq, oldest first. */
+/* Every change after modseq, oldest first, as far back as the log goes: 90 days, and 100,000 records. */
 int store_change_each(struct store_txn *txn, uint64_t modseq,
     int (*fn)(void *arg, const struct store_change *change), void *arg);
 uint64_t store_modseq(struct store_txn *txn);

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mailwain import Instance, until
-from tools import children
+from tools import Strace, children, needs_strace
 
 LETTER = "Subject: x\r\n\r\nx\r\n"
 
@@ -181,6 +181,18 @@ def test_a_watch_is_for_one_index():
         leave(suite, c, stays)
 
 
+@needs_strace
+def test_an_index_that_cannot_be_watched(sleepy):
+    """Its sessions look now and then by themselves, and not all the time."""
+    with Strace(sleepy.daemons()["imap-session"], "inotify_add_watch:error=ENOSPC:when=1+", follow=False) as tracer:
+        c, tag = idling(sleepy)
+        asleep(sleepy)
+        assert done(c, tag) == []
+    assert len(tracer.calls) < 10
+    assert "max_user_watches" in sleepy.log()
+    leave(sleepy, c)
+
+
 def test_without_a_mailbox(sleepy):
     c = sleepy.imap("alice")
     tag = c.begin("IDLE")
@@ -220,6 +232,17 @@ def test_an_account_that_does_not_open_keeps_nobody_asleep(sleepy):
     leave(sleepy, other, *[c for c, _ in clients])
 
 
+def test_a_place_that_becomes_free_by_falling_asleep():
+    with Instance(conf_lines=["imap-hibernate-after 100ms", "imap-sessions 1"]).running("alice") as suite:
+        first, tag = idling(suite)
+        asleep(suite)
+        second = suite.imap("alice")
+        first.send("DONE\r\n")
+        second.begin("IDLE")
+        assert first.end(tag)[1].startswith(b"OK")
+        leave(suite, first, second)
+
+
 def test_changes_while_it_falls_asleep(sleepy):
     """Each delivery is told, whatever the moment it comes at."""
     c, tag = idling(sleepy, "bob")
@@ -249,6 +272,18 @@ def test_the_keeper_dies(sleepy):
     os.kill(forked(sleepy, "keeper")[0], signal.SIGKILL)
     assert c.at_end()
     leave(sleepy, c)
+    c, tag = idling(sleepy)
+    asleep(sleepy)
+    assert done(c, tag) == []
+    leave(sleepy, c)
+
+
+@needs_strace
+def test_the_keeper_is_not_to_be_had_at_once(sleepy):
+    old = forked(sleepy, "keeper")
+    with Strace(sleepy.daemons()["imap-session"], "clone,clone3,fork,vfork:error=EAGAIN:when=1", follow=False):
+        os.kill(old[0], signal.SIGKILL)
+        until(lambda: forked(sleepy, "keeper") not in ([], old), what="there is no keeper")
     c, tag = idling(sleepy)
     asleep(sleepy)
     assert done(c, tag) == []

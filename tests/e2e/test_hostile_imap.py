@@ -212,6 +212,20 @@ def test_50_empty_literals(imap):
     assert imap.end(b"a")[1].startswith((b"OK", b"BAD"))
 
 
+@pytest.mark.parametrize(
+    "behind,ends",
+    [(" {18+}\r\nx CREATE inserted\r\n\r\n", True), (" x" * 1000, True), (" surplus\r\n", False), (" {3}\r\n", False)],
+)
+def test_50_behind_the_message_of_an_append(suite, account, imap, behind, ends):
+    imap.send("a APPEND INBOX {14+}\r\nSubject: x\r\n\r\n" + behind)
+    assert imap.line().startswith(b"a BAD ")
+    if ends:
+        assert imap.line().startswith(b"* BYE ") and closes(imap)
+    imap = suite.imap(account)
+    assert not any(b"inserted" in line for line in imap.ok('LIST "" "*"'))
+    assert imap.ok("STATUS INBOX (MESSAGES)") == [b'* STATUS "INBOX" (MESSAGES 1)']
+
+
 def test_50_message_that_ends_too_soon(suite, account, imap):
     imap.send("a APPEND INBOX {10+}\r\n123456789")
     imap.close()
@@ -372,6 +386,27 @@ def test_53_nobody_waits_for_a_search(fresh):
     c.begin("SEARCH TEXT nowhere")
     suite.stop()
     assert c.line() == b"* BYE The server is stopping"
+
+
+# ---- 23: an index that cannot be written ----
+
+
+@needs_strace
+def test_23_what_is_there_can_be_read(suite, account):
+    """As on a full disk. Nothing is told that is not so."""
+    c = suite.imap(account)
+    c.append("INBOX", "Subject: x\r\n\r\ny\r\n")
+    c.append("INBOX", "Subject: x\r\n\r\ny\r\n", "\\Deleted")
+    with Strace(worker_of(suite, "imap-session", account), "pwrite64,pwritev,writev:error=ENOSPC:when=1+"):
+        assert b"* 2 EXISTS" in c.ok("SELECT INBOX")
+        untagged, tagged = c.run("FETCH 1 BODY[]")
+        assert tagged.startswith(b"NO") and b"FLAGS (\\Seen \\Recent)" in untagged[0]
+        assert untagged[1:] == [b"* 1 FETCH (FLAGS (\\Recent))"]
+        c.no("CLOSE")
+        assert c.ok("FETCH 1 FLAGS") == [b"* 1 FETCH (FLAGS (\\Recent))"]
+    c.ok("CLOSE")
+    assert b"* 1 EXISTS" in c.ok("SELECT INBOX")
+    c.close()
 
 
 # ---- 56: names of mailboxes ----

@@ -1,6 +1,8 @@
 /* The change log: what every change leaves, in order, under one modseq a transaction. */
 #include "tests/unit/lib/store/fixture.h"
 
+#include "store/private.h"
+
 static int note_change(void *arg, const struct store_change *c)
 {
 	char *text = arg;
@@ -73,6 +75,43 @@ static void every_change_is_logged(void **state)
 	snprintf(expect, sizeof(expect), "4@%u:0-0=x 4@%u:0-0=x/y 6@%u:0-0=z 7@0:1-0=z 7@0:0-0=z 5@%u:0-0=z ", id - 1, id, id, id);
 	assert_string_equal(changes(f, last), expect);
 	assert_string_equal(changes(f, modseq_of(f)), "");
+}
+
+struct counted {
+	size_t count;
+	uint32_t first, last;
+};
+
+static int count_change(void *arg, const struct store_change *c)
+{
+	struct counted *counted = arg;
+
+	if (counted->count++ == 0)
+		counted->first = c->first_uid;
+	counted->last = c->first_uid;
+	return 0;
+}
+
+static void the_oldest_go(void **state)
+{
+	struct fixture *f = *state;
+	struct counted counted = {0};
+	uint32_t uid = 0;
+
+	for (int half = 0; half < 2; half++) {
+		begin(f, true);
+		for (int i = 0; i < LOG_RECORDS_MAX * 2 / 3; i++, uid++)
+			ok(f, log_add(f->txn, STORE_CHANGE_FLAGS, 1, uid, uid, span_str(""), &f->err));
+		commit(f);
+	}
+	assert_false(reopen(f));
+	begin(f, false);
+	ok(f, store_change_each(f->txn, 0, count_change, &counted));
+	store_abort(&f->txn);
+	assert_int_equal(counted.count, LOG_RECORDS_MAX);
+	assert_int_equal(counted.first, uid - LOG_RECORDS_MAX);
+	assert_int_equal(counted.last, uid - 1);
+	assert_healthy(f);
 }
 
 static void a_name_that_is_made_again_is_logged(void **state)
@@ -182,6 +221,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(every_change_is_logged, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(the_oldest_go, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_name_that_is_made_again_is_logged, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(nothing_changed_is_nothing_logged, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(a_walk_can_be_stopped, fixture_open, fixture_close),

@@ -1,6 +1,8 @@
 /* Mailboxes: names, making, renaming, removing, subscriptions, \Recent. */
 #include "tests/unit/lib/store/fixture.h"
 
+#include "store/private.h"
+
 static void names_are_checked(void **state)
 {
 	static const struct {
@@ -211,6 +213,27 @@ static void renaming_fails_as_a_whole(void **state)
 }
 
 /* RFC 3501 section 6.3.5. */
+/* RFC 3501 section 5.1: its names are one in any case; a tree beside it would be another for some clients. */
+static void below_inbox_in_any_case(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t id = box_new(f, "inbox/x/y");
+
+	assert_int_equal(box(f, "INBOX/x/y").id, id);
+	assert_int_equal(box(f, "Inbox/x/y").id, id);
+	assert_span_equal(box(f, "inbox/x").name, "INBOX/x");
+	box_new(f, "a");
+	assert_int_equal(rename_to(f, "a", "iNBOX/b"), 0);
+	assert_true(box_is(f, "INBOX/b"));
+	box_new(f, "inboxes/x");
+	assert_false(box_is(f, "INBOXes/x"));
+	begin(f, true);
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("inbox/x"), true, &f->err));
+	commit(f);
+	assert_true(box(f, "INBOX/x").subscribed);
+	assert_healthy(f);
+}
+
 static void renaming_inbox_moves_its_messages(void **state)
 {
 	struct fixture *f = *state;
@@ -229,6 +252,63 @@ static void renaming_inbox_moves_its_messages(void **state)
 	assert_int_equal(rename_to(f, "INBOX", "empty"), 0);
 	assert_int_equal(box(f, "empty").exists, 0);
 	assert_healthy(f);
+}
+
+static int count_box(void *arg, const struct store_mailbox *m)
+{
+	assert_int_equal(m->keywords[63].len, m->id > 6 ? STORE_KEYWORD_MAX : 0);
+	++*(size_t *)arg;
+	return 0;
+}
+
+static void very_many_subscriptions(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	begin(f, true);
+	for (int i = 6; i < STORE_SUBSCRIPTIONS_MAX; i++) { /* behind those of a new account */
+		snprintf(name, sizeof(name), "name%d", i);
+		ok(f, name_subscribe(f->txn, span_str(name), true, &f->err));
+	}
+	assert_int_equal(store_mailbox_subscribe(f->txn, SPAN_LIT("another"), true, &f->err), E_LIMIT);
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("name6"), true, &f->err));
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("name6"), false, &f->err));
+	ok(f, store_mailbox_subscribe(f->txn, SPAN_LIT("another"), true, &f->err));
+	commit(f);
+	assert_healthy(f);
+}
+
+/* More than can be made, as an earlier release let it be, and more in all than one transaction has memory for. */
+static void very_many_mailboxes(void **state)
+{
+	enum { MANY = 8200 };
+	struct fixture *f = *state;
+	struct store_mailbox box = {.uidvalidity = 1, .uidnext = 1, .recent_uid = 1};
+	char word[STORE_KEYWORD_MAX], name[32];
+	size_t count = 0;
+	uint32_t id;
+
+	memset(word, 'w', sizeof(word));
+	for (int i = 0; i < STORE_KEYWORDS_MAX; i++)
+		box.keywords[i] = span_of(word, sizeof(word));
+	begin(f, true);
+	for (uint32_t i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "many/%u", i);
+		box.id = 7 + i; /* behind those of a new account */
+		box.name = span_str(name);
+		ok(f, mailbox_new(f->txn, box.id, box.name, 0, 1, &f->err));
+		ok(f, mailbox_put(f->txn, &box, &f->err));
+	}
+	commit(f);
+	reopen(f);
+	begin(f, true);
+	ok(f, store_mailbox_each(f->txn, count_box, &count));
+	assert_int_equal(count, MANY + 6);
+	assert_int_equal(store_mailbox_create(f->txn, SPAN_LIT("another"), 0, &id, &f->err), E_LIMIT);
+	ok(f, store_mailbox_rename(f->txn, box.id, SPAN_LIT("renamed"), &f->err));
+	ok(f, store_mailbox_delete(f->txn, box.id, &f->err));
+	commit(f);
 }
 
 static int note_subscription(void *arg, struct span name)
@@ -291,6 +371,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(nothing_is_filed_where_no_messages_can_be, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_takes_children_along, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_fails_as_a_whole, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(below_inbox_in_any_case, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(very_many_subscriptions, fixture_open, fixture_close),
+	    cmocka_unit_test_setup_teardown(very_many_mailboxes, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(renaming_inbox_moves_its_messages, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(subscriptions_outlive_their_mailbox, fixture_open, fixture_close),
 	    cmocka_unit_test_setup_teardown(recent_is_taken_once, fixture_open, fixture_close),
