@@ -95,6 +95,11 @@ struct message {
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
 };
 
+/* Questions to auth, oldest first. */
+struct expansion_list {
+	struct expansion *first, **tail;
+};
+
 struct client;
 struct channel;
 struct run;
@@ -140,7 +145,7 @@ struct queue {
 	uint32_t last_change; /* of many messages at once */
 	uint32_t last_client;
 	struct explanation *explanations; /* for administrators, under way */
-	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
+	struct expansion_list expansions, expansions_waiting; /* auth has them, and answers in this order; what had no room in the channel */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
 	uint64_t accepted, delivered;
@@ -319,6 +324,8 @@ bool deliver_flying(const struct queue *queue);
 
 /* ---- expand.c ---- */
 void expand_recipient(struct message *message, uint32_t recipient);
+/* Asks what has not been asked: auth was away, or its channel full. */
+void expand_go_on(struct queue *queue);
 void auth_service(struct queue *queue, int fd);
 void expand_forget(struct message *message);
 

@@ -175,6 +175,21 @@ def test_queue_asks_again_over_a_second_channel(fresh):
             second.recv(1)
 
 
+def test_questions_that_find_no_room_are_asked_later(fresh):
+    """Four megabytes of them wait while auth takes none; the others are asked when it has taken those."""
+    suite = fresh()
+    auth = give_channel(suite, "queue", "auth", "queue", False)
+    domain, count = ".".join(["d" * 60] * 4), 15000
+    for first in range(0, count, 1000):
+        to = ["%s%05d@%s" % ("r" * 50, n, domain) for n in range(first, first + 1000)]
+        subprocess.run([os.path.join(BUILD, "sbin", "sendmail"), *to], input=b"Subject: x\n\nx\n", check=True, env={"MAILWAIN_ROOT": suite.root})
+    questions = set()
+    while len(questions) < count:
+        address, number = asked(auth)
+        questions.add(address)
+        auth.send(message(5, ("u32", 0), "", id=number))
+
+
 def test_clients_are_put_off_when_a_second_channel_comes(fresh):
     """Each of them waits for an answer over the first, which nobody will give."""
     suite = fresh(listeners=["lmtp"])
