@@ -24,7 +24,7 @@ enum {
 	QUEUE_SPARES_MAX = 1024,      /* files that wait to be used again */
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 8000,       /* messages in memory, an open file each; past it they wait in their files */
-	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed */
+	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed; accept.c says who may have how many */
 	QUEUE_RUNS_MAX = 16,	       /* commands of aliases at once */
 	QUEUE_RUNS_EACH = 4,	       /* of one alias: slow ones leave room for others */
 	QUEUE_PATH = 32,

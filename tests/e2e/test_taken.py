@@ -239,6 +239,34 @@ def test_clients_are_put_off_when_a_second_channel_comes(fresh):
     replaced("deliver", "auth", look, lambda p: p.wait(10))
 
 
+def test_strangers_leave_files_to_users(fresh):
+    """smtpd holds as many as it gets, as for thousands of clients that have begun a message and wait; then submission does."""
+    suite = fresh()
+    suite.add("alice")
+    held = []
+
+    def taken(role):
+        """How many files it gets: all come before the answer to a commit, which is refused."""
+        channel, count = give_channel(suite, "queue", "queue", role, True), 0
+        held.append(channel)
+        channel.send(message(1, ("u32", 100000)))
+        while True:
+            got, fds, _, _ = socket.recv_fds(channel, 4096, 1)
+            if struct.unpack(">H", got[:2])[0] == 6:
+                return count
+            os.close(fds[0])
+            count += 1
+            if count == 1:
+                channel.send(message(5, Raw(got[6:14]), 0, envelope("x@elsewhere.test", "x@elsewhere.test", b"")))
+
+    strangers, users, machine = taken("smtpd"), taken("submission"), taken("pickup")
+    assert users == machine > 30
+    assert 5 * users < strangers <= 6 * users  # the real daemons hold a few as well
+    for channel in reversed(held):
+        channel.close()
+    suite.deliver("Subject: x\n\nx\n")
+
+
 @pytest.mark.parametrize("name", ["smtpd", "imapd", "queue"])
 def test_a_broken_channel_is_made_again(fresh, name):
     """Nobody died: without a question nobody would make another one."""
