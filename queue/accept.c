@@ -123,7 +123,7 @@ static void send_no_file(struct client *client, int code, const char *text)
 {
 	struct queue_no_file body = {.code = code, .text = span_str(text)};
 
-	ipc_conn_send(client->conn, &ipc_queue_no_file, 0, &body, -1);
+	ipc_conn_answer(client->conn, &ipc_queue_no_file, 0, &body, -1);
 }
 
 static void handed_free(struct handed *file)
@@ -298,7 +298,7 @@ static void send_committed(struct client *client, uint64_t id, int code, const c
 	if (client->conn == NULL)
 		return;
 
-	ipc_conn_send(client->conn, &ipc_queue_committed, 0, &body, -1);
+	ipc_conn_answer(client->conn, &ipc_queue_committed, 0, &body, -1);
 }
 
 static void client_release(struct client *client)
