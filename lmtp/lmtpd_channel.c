@@ -96,7 +96,6 @@ static int flight_send(struct lmtp_channel *channel, struct lmtp_flight *flight)
 	    .sender = span_str(flight->sender),
 	    .recipient = span_str(d->address),
 	    .detail = span_str(d->detail)};
-
 	int r;
 
 	flight->id = ++channel->last_id;
