@@ -115,7 +115,7 @@ RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o conv
 relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o lib/net/fetch_client.o $(NET) $(CONNECT) $(DNS) $(STS) $(TLSRPT) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o \
              $(RELAY) relay/main.o
 relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS) $(ZLIB_LIBS)
-lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_session.o)
+lmtpd_O   := $(DAEMON) $(NET) $(SMTP) $(addprefix lmtp/,lmtpd.o lmtpd_channel.o lmtpd_content.o lmtpd_session.o)
 lmtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS)
 agent_O   := $(DAEMON) lib/proc/fork.o $(GRANT) $(addprefix lmtp/,agent.o agent_run.o agent_user.o agent_file.o)
 agent_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS)
@@ -201,12 +201,12 @@ $(B)/lib.a: $(addprefix $(B)/obj/,$(LIB_OBJS)) Makefile
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
-$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/queue/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
+$(filter-out $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/lmtp/% $(B)/tests/queue/% $(B)/tests/resolve/% $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
 # Engines of daemons, of which a test brings itself what else they call.
-$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/queue/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
+$(filter $(B)/tests/auth/% $(B)/tests/fetch/% $(B)/tests/lmtp/% $(B)/tests/queue/% $(B)/tests/resolve/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 
@@ -228,7 +228,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
-ENGINES := queue/texts.o queue/waiting.o $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
+ENGINES := lmtp/lmtpd_channel.o lmtp/lmtpd_content.o queue/texts.o queue/waiting.o $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o login_grid.o login_vouched.o marks.o password.o password_outside.o password_queue.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
            control_failures.o defence.o directory.o directory_env.o \
            directory_app.o directory_place.o record.o export.o hash.o hash_cost.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o relay/state.o relay/sts_cache.o \

@@ -75,7 +75,7 @@ static void answer(struct ipc_conn *conn, uint32_t id, int code, const char *tex
 	struct agent_result body = {.code = code, .text = span_sub(span_str(text), 0, AGENT_TEXT_MAX)};
 
 	if (conn != NULL)
-		ipc_conn_send(conn, &ipc_agent_result, id, &body, -1);
+		ipc_conn_answer(conn, &ipc_agent_result, id, &body, -1);
 }
 
 static void job_free(struct job *job)

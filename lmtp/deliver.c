@@ -99,7 +99,7 @@ static void answer(struct deliver_peer *peer, uint32_t id, uint64_t account, int
 
 	if (code != 0)
 		log_event(EV_store_error, daemon_log(peer->deliver->daemon), F_U64("account", account), F_ERR(err));
-	ipc_conn_send(peer->conn, &ipc_deliver_worker, id, &body, fd);
+	ipc_conn_answer(peer->conn, &ipc_deliver_worker, id, &body, fd);
 }
 
 static void open_now(struct deliver_peer *peer, uint32_t id, uint64_t account)

@@ -1,10 +1,14 @@
 #include "lmtp/lmtpd.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 
+#include <event2/event.h>
 #include <sodium.h>
 #include <unistd.h>
+
+enum { WATCH_S = 30 };
 
 static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
@@ -51,6 +55,21 @@ static void on_accept(void *arg, int fd, const struct sockaddr_storage *address,
 	lmtp_session_start(listener->lmtpd, listener, fd, peer);
 }
 
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	lmtp_channels_look(arg, clock_monotonic_ms());
+}
+
+static int watch_begin(struct lmtpd *lmtpd, struct err *err)
+{
+	struct timeval tv = {.tv_sec = WATCH_S};
+
+	lmtpd->watch = event_new(daemon_base(lmtpd->daemon), -1, EV_PERSIST, on_watch, lmtpd);
+	return lmtpd->watch != NULL && event_add(lmtpd->watch, &tv) == 0 ? 0 : err_set(err, E_NOMEM, "no memory for a timer");
+}
+
 static int lmtpd_confined(struct daemon *daemon, struct err *err)
 {
 	struct lmtpd *lmtpd = daemon_state(daemon);
@@ -58,6 +77,7 @@ static int lmtpd_confined(struct daemon *daemon, struct err *err)
 	char addresses[LMTPD_LISTENERS][128];
 
 	lmtpd->daemon = daemon;
+	lmtpd->memory.max = LMTPD_MEMORY_MAX;
 	lmtpd->listener_count = daemon_listeners(daemon, "lmtp", fds, addresses, LMTPD_LISTENERS);
 	for (size_t i = 0; i < lmtpd->listener_count; i++) {
 		struct lmtpd_listener *l = &lmtpd->listeners[i];
@@ -68,7 +88,7 @@ static int lmtpd_confined(struct daemon *daemon, struct err *err)
 		if (l->listener == NULL)
 			return err_set(err, E_NOMEM, "no memory for a listener");
 	}
-	return 0;
+	return watch_begin(lmtpd, err);
 }
 
 static void lmtpd_halt(struct daemon *daemon)

@@ -13,7 +13,7 @@ static void flight_end(struct lmtp_flight *flight, int code, struct span text)
 {
 	struct lmtp_delivery *delivery = flight->delivery;
 
-	close(flight->fd);
+	lmtp_content_release(&flight->content);
 	free(flight);
 	delivery->code = code;
 	span_copy(text, delivery->text, sizeof(delivery->text));
@@ -31,13 +31,8 @@ static void channel_end(struct lmtp_channel *channel)
 	free(channel);
 }
 
-/* The channel and all that flew on it end: the client is told to try again. */
-static void channel_fail(struct lmtp_channel *channel, int code, const char *why)
+static void flights_end(struct lmtp_flight *flight, int code, const char *why)
 {
-	struct lmtp_flight *flight = channel->flights;
-
-	channel->flights = NULL;
-	channel_end(channel);
 	while (flight != NULL) {
 		struct lmtp_flight *next = flight->next;
 
@@ -46,11 +41,23 @@ static void channel_fail(struct lmtp_channel *channel, int code, const char *why
 	}
 }
 
+/* The channel and all that flew on it end: the client is told to try again. */
+static void channel_fail(struct lmtp_channel *channel, int code, const char *why)
+{
+	struct lmtp_flight *flying = channel->flying, *waiting = channel->waiting;
+
+	channel_end(channel);
+	flights_end(flying, code, why);
+	flights_end(waiting, code, why);
+}
+
+static void channel_pump(struct lmtp_channel *channel);
+
 static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct lmtp_channel *channel = arg;
 	const struct deliver_result *body = (const void *)m->body;
-	struct lmtp_flight **link = &channel->flights, *flight;
+	struct lmtp_flight **link = &channel->flying, *flight;
 
 	(void)conn;
 	if (m->type != &ipc_deliver_result)
@@ -61,7 +68,10 @@ static int on_result(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		return E_PROTO;
 	flight = *link;
 	*link = flight->next;
+	channel->flying_count--;
+	channel->progress_ms = clock_monotonic_ms();
 	flight_end(flight, body->code, body->text);
+	channel_pump(channel);
 	return 0;
 }
 
@@ -80,15 +90,43 @@ static int flight_send(struct lmtp_channel *channel, struct lmtp_flight *flight)
 {
 	const struct lmtp_delivery *d = flight->delivery;
 	struct deliver_message body = {.key = span_of(d->key, sizeof(d->key)),
-	    .size = flight->size,
+	    .size = flight->content->size,
 	    .quota = d->quota,
 	    .arrived = clock_wall(),
 	    .sender = span_str(flight->sender),
 	    .recipient = span_str(d->address),
 	    .detail = span_str(d->detail)};
+	int r;
 
 	flight->id = ++channel->last_id;
-	return ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, flight->fd);
+	r = ipc_conn_send(channel->conn, &ipc_deliver_message, flight->id, &body, flight->content->file);
+	if (r != 0)
+		return err_is_temp(r) ? r : E_UNAVAILABLE;
+	flight->next = channel->flying;
+	channel->flying = flight;
+	channel->flying_count++;
+	return 0;
+}
+
+static bool has_room(const struct lmtp_channel *channel)
+{
+	return channel->conn != NULL && channel->flying_count < LMTPD_IN_FLIGHT;
+}
+
+/* Those that came before the worker did, or before there was room. One that cannot be sent fails alone. */
+static void channel_pump(struct lmtp_channel *channel)
+{
+	while (channel->waiting != NULL && has_room(channel)) {
+		struct lmtp_flight *flight = channel->waiting;
+		int r;
+
+		channel->waiting = flight->next;
+		if (channel->waiting == NULL)
+			channel->waiting_tail = &channel->waiting;
+		r = flight_send(channel, flight);
+		if (r != 0)
+			flight_end(flight, r, span_str(err_text(r)));
+	}
 }
 
 static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, const struct lmtp_delivery *d)
@@ -110,58 +148,58 @@ static struct lmtp_channel *channel_for(struct lmtpd *lmtpd, const struct lmtp_d
 	}
 	channel->lmtpd = lmtpd;
 	channel->account = d->account;
+	channel->waiting_tail = &channel->waiting;
 	channel->next = lmtpd->channels;
 	lmtpd->channels = channel;
 	return channel;
 }
 
-int lmtp_deliver(struct lmtpd *lmtpd, struct lmtp_delivery *delivery, int fd, uint64_t size, struct span sender)
+static int refuse(struct lmtp_delivery *delivery, int code)
+{
+	snprintf(delivery->text, sizeof(delivery->text), "delivery is not possible now; try again");
+	return code;
+}
+
+int lmtp_deliver(struct lmtpd *lmtpd, struct lmtp_delivery *delivery, struct lmtp_content *content, struct span sender)
 {
 	struct lmtp_channel *channel = channel_for(lmtpd, delivery);
 	struct lmtp_flight *flight = calloc(1, sizeof(*flight));
+	int r;
 
 	if (channel == NULL || flight == NULL) {
-		close(fd);
 		free(flight);
-		snprintf(delivery->text, sizeof(delivery->text), "delivery is not possible now; try again");
-		return E_UNAVAILABLE;
+		return refuse(delivery, E_UNAVAILABLE);
 	}
 	flight->delivery = delivery;
-	flight->fd = fd;
-	flight->size = size;
+	flight->content = content;
 	span_copy(sender, flight->sender, sizeof(flight->sender));
-	if (channel->conn != NULL) {
-		int r = flight_send(channel, flight);
-
+	if (channel->flying == NULL && channel->waiting == NULL)
+		channel->progress_ms = clock_monotonic_ms();
+	if (has_room(channel) && channel->waiting == NULL) {
+		r = flight_send(channel, flight);
 		if (r != 0) {
-			close(fd);
 			free(flight);
-			snprintf(delivery->text, sizeof(delivery->text), "delivery is not possible now; try again");
-			return err_is_temp(r) ? r : E_UNAVAILABLE;
+			return refuse(delivery, r);
 		}
+	} else {
+		*channel->waiting_tail = flight;
+		channel->waiting_tail = &flight->next;
 	}
-	flight->next = channel->flights;
-	channel->flights = flight;
+	lmtp_content_hold(content);
 	return 0;
 }
 
-/* Those that came before the worker did. One that cannot be sent fails alone. */
-static void send_waiting(struct lmtp_channel *channel)
+/* Nobody is told that a worker hangs, and its client may have gone: what it holds would stay. Its spawner ends it when another one is asked for. */
+void lmtp_channels_look(struct lmtpd *lmtpd, int64_t now_ms)
 {
-	struct lmtp_flight *waiting = channel->flights;
+	struct lmtp_channel *channel = lmtpd->channels;
 
-	channel->flights = NULL;
-	while (waiting != NULL) {
-		struct lmtp_flight *flight = waiting;
-		int r = flight_send(channel, flight);
+	while (channel != NULL) {
+		struct lmtp_channel *next = channel->next;
 
-		waiting = flight->next;
-		if (r == 0) {
-			flight->next = channel->flights;
-			channel->flights = flight;
-		} else {
-			flight_end(flight, err_is_temp(r) ? r : E_UNAVAILABLE, span_str(err_text(r)));
-		}
+		if ((channel->flying != NULL || channel->waiting != NULL) && now_ms - channel->progress_ms >= LMTPD_STUCK_MS)
+			channel_fail(channel, E_UNAVAILABLE, "the account's worker does not answer; try again");
+		channel = next;
 	}
 }
 
@@ -199,7 +237,7 @@ static int on_worker(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		channel_fail(channel, E_NOMEM, "out of memory");
 		return 0;
 	}
-	send_waiting(channel);
+	channel_pump(channel);
 	return 0;
 }
 

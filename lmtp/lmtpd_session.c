@@ -3,26 +3,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/whole.h"
 #include "net/ipc_conn.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static void content_drop(struct lmtp_session *s)
-{
-	if (s->file >= 0)
-		close(s->file);
-	s->file = -1;
-	s->lmtpd->memory -= s->size;
-	s->size = 0;
-}
 
 /* Deliveries that have a result are freed; the others by their flights. */
 static void deliveries_drop(struct lmtp_session *s)
@@ -47,7 +34,7 @@ static void session_end(struct lmtp_session *s)
 	lmtpd->session_count--;
 	deliveries_drop(s);
 	smtp_server_free(&s->server);
-	content_drop(s);
+	lmtp_content_release(&s->content);
 	conn_free(&s->conn);
 	free(s);
 	if (lmtpd->halting && lmtpd->sessions == NULL)
@@ -143,47 +130,38 @@ void lmtp_auth_lost(struct lmtpd *lmtpd)
 
 /* ---- content ---- */
 
-static int content_write(struct lmtp_session *s, struct span bytes, struct err *err)
-{
-	if (s->lmtpd->memory + bytes.len > LMTPD_MEMORY_MAX)
-		return err_set(err, E_LIMIT, "too many messages are under way; try again");
-	if (!write_whole(s->file, bytes))
-		return err_set_errno(err, errno, "the message in memory");
-	s->size += bytes.len;
-	s->lmtpd->memory += bytes.len;
-	return 0;
-}
-
 static void on_data_begin(void *arg, struct smtp_server *server)
 {
 	struct lmtp_session *s = arg;
 	char received[1024], date[CLOCK_RFC5322_MAX];
 	struct err err;
-	int n, r = 0;
+	int n, r;
 
-	content_drop(s);
-	s->file = memfd_create("message", MFD_CLOEXEC);
-	if (s->file < 0)
-		r = err_set_errno(&err, errno, "memory for the message");
+	lmtp_content_release(&s->content);
+	r = lmtp_content_new(&s->lmtpd->memory, &s->content, &err);
 	if (r == 0) {
 		n = snprintf(received, sizeof(received), "Received: from %.*s ([%s])\r\n\tby %.*s with LMTP; %s\r\n",
 		    SPAN_ARG(smtp_server_helo(server)), conn_peer(s->conn),
 		    SPAN_ARG(conf_text(daemon_conf(s->lmtpd->daemon), CONF_hostname, NULL)), clock_format_rfc5322(clock_wall(), date));
-		r = content_write(s, span_of(received, (size_t)n), &err);
+		r = lmtp_content_write(s->content, span_of(received, (size_t)n), &err);
 	}
 	smtp_server_data_ready(server, r, r != 0 ? &err : NULL);
 }
 
 static int on_data(void *arg, struct smtp_server *server, struct span bytes, struct err *err)
 {
+	struct lmtp_session *s = arg;
+
 	(void)server;
-	return content_write(arg, bytes, err);
+	return lmtp_content_write(s->content, bytes, err);
 }
 
 static void on_data_abort(void *arg, struct smtp_server *server)
 {
+	struct lmtp_session *s = arg;
+
 	(void)server;
-	content_drop(arg);
+	lmtp_content_release(&s->content);
 }
 
 /* ---- the answers ---- */
@@ -199,10 +177,10 @@ static void answer_ready(struct lmtp_session *s)
 
 		snprintf(text, sizeof(text), d->code == 0 ? "<%s> Delivered" : "%s", d->code == 0 ? d->address : d->text);
 		log_event(d->code == 0 ? EV_lmtp_accepted : EV_lmtp_failed, daemon_log(s->lmtpd->daemon), F_STR("to", d->address),
-		    F_U64("size", s->size), F_STR("status", d->code == 0 ? "delivered" : d->text), F_STR("rip", conn_peer(s->conn)));
+		    F_U64("size", s->content->size), F_STR("status", d->code == 0 ? "delivered" : d->text), F_STR("rip", conn_peer(s->conn)));
 		if (last) {
 			deliveries_drop(s);
-			content_drop(s);
+			lmtp_content_release(&s->content);
 		}
 		smtp_server_data_done(s->server, code, span_str(text));
 		if (last)
@@ -249,19 +227,16 @@ static void on_data_end(void *arg, struct smtp_server *server)
 
 	if (!deliveries_make(s, tx)) {
 		deliveries_drop(s);
-		content_drop(s);
+		lmtp_content_release(&s->content);
 		while (count-- > 0)
 			smtp_server_data_done(server, E_NOMEM, SPAN_LIT("out of memory"));
 		return;
 	}
 	for (size_t i = 0; i < s->delivery_count; i++) {
 		struct lmtp_delivery *d = s->deliveries[i];
-		int copy = fcntl(s->file, F_DUPFD_CLOEXEC, 0);
 
 		d->done = false;
-		if (copy < 0)
-			snprintf(d->text, sizeof(d->text), "%s", err_text(E_NOFILES));
-		d->code = copy < 0 ? E_NOFILES : lmtp_deliver(s->lmtpd, d, copy, s->size, tx->sender);
+		d->code = lmtp_deliver(s->lmtpd, d, s->content, tx->sender);
 		d->done = d->code != 0;
 	}
 	answer_ready(s);
@@ -355,7 +330,6 @@ void lmtp_session_start(struct lmtpd *lmtpd, const struct lmtpd_listener *listen
 	}
 	s->lmtpd = lmtpd;
 	s->listener = listener;
-	s->file = -1;
 	s->conn = conn_new(daemon_base(lmtpd->daemon), fd, peer, &client_callbacks, s);
 	s->server = s->conn != NULL ? make_server(s, &where) : NULL;
 	if (s->server == NULL) {

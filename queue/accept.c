@@ -12,6 +12,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/*
+ * Who it is decides where a message comes from, whether it may go out to the world, and at how many handed-out files together, in eighths
+ * of those there may be, it gets no further one: strangers leave some to our users, and both to this machine.
+ */
+struct role {
+	const char *name;
+	enum spool_source source;
+	bool remote;
+	unsigned eighths;
+};
+
+static const struct role roles[] = {{"smtpd", SPOOL_FROM_SMTP, false, 6}, {"submission", SPOOL_FROM_SUBMISSION, true, 7},
+    {"pickup", SPOOL_FROM_LOCAL, true, 8}};
+
 /* A file that a client is writing. */
 struct handed {
 	struct handed *next;
@@ -36,7 +50,7 @@ struct client {
 	struct queue *queue;
 	struct ipc_conn *conn;
 	uint32_t number; /* never used again while queue runs */
-	char role[16];
+	const struct role *role;
 	struct handed *files;
 	struct spare *spares, **spares_tail; /* oldest first */
 	unsigned owed;	  /* files it asked for and has not got yet */
@@ -109,7 +123,7 @@ static void send_no_file(struct client *client, int code, const char *text)
 {
 	struct queue_no_file body = {.code = code, .text = span_str(text)};
 
-	ipc_conn_send(client->conn, &ipc_queue_no_file, 0, &body, -1);
+	ipc_conn_answer(client->conn, &ipc_queue_no_file, 0, &body, -1);
 }
 
 static void handed_free(struct handed *file)
@@ -157,12 +171,17 @@ static int code_for_client(int code)
 	return code == 0 || err_is_temp(code) ? code : E_IO;
 }
 
+static bool may_have_one(const struct client *client)
+{
+	return client->queue->handed_count < client->queue->handed_max / 8 * client->role->eighths;
+}
+
 /* What a client asked for it gets, now or when others have given back theirs: else it would wait for ever. */
 static void give_owed(struct client *client)
 {
 	struct err err;
 
-	while (client->conn != NULL && client->owed > 0 && client->queue->handed_count < client->queue->handed_max) {
+	while (client->conn != NULL && client->owed > 0 && may_have_one(client)) {
 		int r = hand_out(client, &err);
 
 		if (r != 0) {
@@ -254,31 +273,17 @@ void accept_retire(struct message *m, bool durable)
 	queue->spare_count++;
 }
 
-/* Who it is decides where a message comes from, and whether it may go out to the world. */
-static const struct {
-	const char *role;
-	enum spool_source source;
-	bool remote;
-} sources[] = {{"smtpd", SPOOL_FROM_SMTP, false}, {"submission", SPOOL_FROM_SUBMISSION, true},
-    {"pickup", SPOOL_FROM_LOCAL, true}};
-
 /* From the internet's side only recipients that auth has called ours, by its signature: smtpd cannot invent one. */
 static int check_envelope(struct client *client, const struct spool_envelope *e, struct err *err)
 {
 	int64_t now = grant_now();
-	bool known = false, remote = false;
 
-	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
-		if (strcmp(client->role, sources[i].role) == 0 && e->source == sources[i].source) {
-			known = true;
-			remote = sources[i].remote;
-		}
-	if (!known)
-		return err_set(err, E_DENIED, "%s may not say where a message comes from", client->role);
+	if (e->source != client->role->source)
+		return err_set(err, E_DENIED, "%s may not say where a message comes from", client->role->name);
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		const struct spool_recipient *r = &e->recipients[i];
 
-		if (!r->local && r->account == 0 && remote)
+		if (!r->local && r->account == 0 && client->role->remote)
 			continue;
 		if (!r->local || !grant_check(client->queue->grant_key, GRANT_RECIPIENT, r->account, r->quota, r->canonical, now, r->grant))
 			return err_set(err, E_DENIED, "recipient %zu has no valid grant", i);
@@ -293,7 +298,7 @@ static void send_committed(struct client *client, uint64_t id, int code, const c
 	if (client->conn == NULL)
 		return;
 
-	ipc_conn_send(client->conn, &ipc_queue_committed, 0, &body, -1);
+	ipc_conn_answer(client->conn, &ipc_queue_committed, 0, &body, -1);
 }
 
 static void client_release(struct client *client)
@@ -452,7 +457,7 @@ static int take_commit(struct client *client, const struct queue_commit *body)
 	if (r == 0)
 		r = commit_begin(commit, file->id, file->fd, body->content, buf_span(&file->envelope));
 	if (r != 0) {
-		log_event(EV_queue_error, daemon_log(client->queue->daemon), F_STR("role", client->role), F_ERR(&err));
+		log_event(EV_queue_error, daemon_log(client->queue->daemon), F_STR("role", client->role->name), F_ERR(&err));
 		send_committed(client, file->id, r, err.text);
 		discard(client->queue, file->id, file->fd);
 		if (commit != NULL)
@@ -519,9 +524,18 @@ static void on_closed(void *arg, struct ipc_conn *conn)
 
 static const struct ipc_conn_callbacks client_callbacks = {on_message, on_closed};
 
-void client_new(struct queue *queue, struct span role, int fd)
+static const struct role *role_find(struct span name)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		if (span_eq(span_str(roles[i].name), name))
+			return &roles[i];
+	return NULL;
+}
+
+void client_new(struct queue *queue, struct span name, int fd)
+{
+	const struct role *role = role_find(name);
+	struct client *client = role != NULL ? calloc(1, sizeof(*client)) : NULL;
 
 	if (client == NULL) {
 		close(fd);
@@ -530,7 +544,7 @@ void client_new(struct queue *queue, struct span role, int fd)
 	client->queue = queue;
 	client->number = ++queue->last_client;
 	client->spares_tail = &client->spares;
-	span_copy(role, client->role, sizeof(client->role));
+	client->role = role;
 	client->conn = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_queue, TO_SERVICE, &client_callbacks, client);
 	if (client->conn == NULL) {
 		free(client);

@@ -401,6 +401,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 		channel_free(c);
 	}
 	agent_look(queue);
+	expand_go_on(queue);
 	queue_try_finish(queue);
 }
 

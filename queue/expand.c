@@ -11,48 +11,51 @@ struct expansion {
 	struct message *message; /* NULL: forgotten */
 	uint32_t recipient;
 	uint32_t id;
-	bool sent;
 	bool again; /* auth had it before: part of the answer may be here */
 };
 
-static void expansion_send(struct queue *queue, struct expansion *e)
+static void push(struct expansion_list *list, struct expansion *e)
 {
-	struct auth_expand ask = {.address = e->message->file.envelope.recipients[e->recipient].address};
-
-	e->sent = queue->auth != NULL && ipc_conn_send(queue->auth, &ipc_auth_expand, e->id, &ask, -1) == 0;
+	if (list->first == NULL)
+		list->tail = &list->first;
+	*list->tail = e;
+	list->tail = &e->next;
 }
 
-void expand_recipient(struct message *message, uint32_t recipient)
+static struct expansion *take(struct expansion_list *list, struct expansion **link)
 {
-	struct queue *queue = message->queue;
-	struct expansion *e = calloc(1, sizeof(*e));
+	struct expansion *e = *link;
 
-	if (e == NULL) {
-		message->states[recipient].incomplete = true;
-		return;
-	}
-	message->states[recipient].expanding = true;
-	e->message = message;
-	e->recipient = recipient;
-	e->id = ++queue->last_question;
-	if (queue->expansions_tail == NULL)
-		queue->expansions_tail = &queue->expansions;
-	*queue->expansions_tail = e;
-	queue->expansions_tail = &e->next;
-	message->busy++;
-	expansion_send(queue, e);
+	*link = e->next;
+	if (*link == NULL)
+		list->tail = link;
+	e->next = NULL;
+	return e;
 }
 
-void expand_forget(struct message *message)
+static int ask(struct queue *queue, const struct expansion *e)
 {
-	for (struct expansion *e = message->queue->expansions; e != NULL; e = e->next)
+	struct auth_expand body = {.address = e->message->file.envelope.recipients[e->recipient].address};
+
+	return ipc_conn_send(queue->auth, &ipc_auth_expand, e->id, &body, -1);
+}
+
+static void forget(struct expansion *e, const struct message *message)
+{
+	for (; e != NULL; e = e->next)
 		if (e->message == message)
 			e->message = NULL;
 }
 
+void expand_forget(struct message *message)
+{
+	forget(message->queue->expansions.first, message);
+	forget(message->queue->expansions_waiting.first, message);
+}
+
 static struct expansion **find_expansion(struct queue *queue, uint32_t id)
 {
-	struct expansion **link = &queue->expansions;
+	struct expansion **link = &queue->expansions.first;
 
 	while (*link != NULL && (*link)->id != id)
 		link = &(*link)->next;
@@ -124,23 +127,56 @@ static void take_target(struct expansion *e, const struct auth_target *body)
 		outbound_target(t);
 }
 
-static void expansion_end(struct queue *queue, struct expansion **link, int code, struct span text)
+/* e: taken from its list; freed. */
+static void expansion_end(struct expansion *e, int code, struct span text)
 {
-	struct expansion *e = *link;
 	struct message *message = e->message;
 	uint32_t recipient = e->recipient;
 
 	if (message != NULL && code != 0)
 		expansion_failed(e, code, text);
-	*link = e->next;
-	if (*link == NULL)
-		queue->expansions_tail = link;
 	free(e);
 	if (message == NULL)
 		return;
 	message->states[recipient].expanding = false;
 	message->busy--;
 	message_step(message);
+}
+
+void expand_go_on(struct queue *queue)
+{
+	struct expansion_list *waiting = &queue->expansions_waiting;
+
+	while (queue->auth != NULL && waiting->first != NULL) {
+		int r = waiting->first->message != NULL ? ask(queue, waiting->first) : 0;
+		struct expansion *e;
+
+		if (r != 0 && err_is_temp(r))
+			return;
+		e = take(waiting, &waiting->first);
+		if (r == 0 && e->message != NULL)
+			push(&queue->expansions, e);
+		else
+			expansion_end(e, r, span_str(err_text(r)));
+	}
+}
+
+void expand_recipient(struct message *message, uint32_t recipient)
+{
+	struct queue *queue = message->queue;
+	struct expansion *e = calloc(1, sizeof(*e));
+
+	if (e == NULL) {
+		message->states[recipient].incomplete = true;
+		return;
+	}
+	message->states[recipient].expanding = true;
+	e->message = message;
+	e->recipient = recipient;
+	e->id = ++queue->last_question;
+	message->busy++;
+	push(&queue->expansions_waiting, e);
+	expand_go_on(queue);
 }
 
 static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
@@ -158,11 +194,25 @@ static int on_expand(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		const struct auth_expanded *body = (const void *)m->body;
 
 		if (e != NULL)
-			expansion_end(queue, link, body->code, body->text);
+			expansion_end(take(&queue->expansions, link), body->code, body->text);
+		expand_go_on(queue);
 	} else {
 		return E_PROTO;
 	}
 	return 0;
+}
+
+/* What auth had comes before what it has not heard of. */
+static void ask_again(struct queue *queue)
+{
+	struct expansion_list had = queue->expansions;
+
+	for (struct expansion *e = had.first; e != NULL; e = e->next)
+		e->again = true;
+	queue->expansions = (struct expansion_list){0};
+	while (queue->expansions_waiting.first != NULL)
+		push(&had, take(&queue->expansions_waiting, &queue->expansions_waiting.first));
+	queue->expansions_waiting = had;
 }
 
 static void on_auth_closed(void *arg, struct ipc_conn *conn)
@@ -173,20 +223,24 @@ static void on_auth_closed(void *arg, struct ipc_conn *conn)
 	queue->auth = NULL;
 	log_event(EV_ipc_peer_lost, NULL, F_STR("service", "auth"));
 	daemon_peer_lost(queue->daemon, "auth");
-	for (struct expansion *e = queue->expansions; e != NULL; e = e->next) {
-		e->again = e->again || e->sent;
-		e->sent = false;
-	}
+	ask_again(queue);
 	explain_lost(queue, false);
 }
 
 static const struct ipc_conn_callbacks auth_callbacks = {on_expand, on_auth_closed};
 
+static void on_drained(void *arg, struct ipc_conn *conn)
+{
+	(void)conn;
+	expand_go_on(arg);
+}
+
 void auth_service(struct queue *queue, int fd)
 {
 	ipc_conn_lose(&queue->auth);
 	queue->auth = ipc_conn_new(daemon_base(queue->daemon), fd, &ipc_service_auth, TO_CLIENT, &auth_callbacks, queue);
-	for (struct expansion *e = queue->expansions; e != NULL && queue->auth != NULL; e = e->next)
-		if (e->message != NULL && !e->sent)
-			expansion_send(queue, e);
+	if (queue->auth == NULL)
+		return;
+	ipc_conn_on_drained(queue->auth, on_drained);
+	expand_go_on(queue);
 }

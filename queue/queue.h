@@ -24,7 +24,7 @@ enum {
 	QUEUE_SPARES_MAX = 1024,      /* files that wait to be used again */
 	QUEUE_ACTIVE_BUCKETS = 4096,
 	QUEUE_ACTIVE_MAX = 8000,       /* messages in memory, an open file each; past it they wait in their files */
-	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed */
+	QUEUE_HANDED_MAX = 4096,       /* files that clients are writing, or that are being committed; accept.c says who may have how many */
 	QUEUE_RUNS_MAX = 16,	       /* commands of aliases at once */
 	QUEUE_RUNS_EACH = 4,	       /* of one alias: slow ones leave room for others */
 	QUEUE_PATH = 32,
@@ -96,6 +96,11 @@ struct message {
 	int64_t put_off; /* not before that: what was put off comes then; 0: nothing was */
 };
 
+/* Questions to auth, oldest first. */
+struct expansion_list {
+	struct expansion *first, **tail;
+};
+
 struct client;
 struct channel;
 struct run;
@@ -142,7 +147,7 @@ struct queue {
 	uint32_t last_change; /* of many messages at once */
 	uint32_t last_client;
 	struct explanation *explanations; /* for administrators, under way */
-	struct expansion *expansions, **expansions_tail; /* oldest first, as auth answers */
+	struct expansion_list expansions, expansions_waiting; /* auth has them, and answers in this order; what had no room in the channel */
 	unsigned char key[SPOOL_KEY];
 	unsigned char grant_key[GRANT_KEY];
 	uint64_t accepted, delivered;
@@ -326,6 +331,8 @@ bool deliver_flying(const struct queue *queue);
 
 /* ---- expand.c ---- */
 void expand_recipient(struct message *message, uint32_t recipient);
+/* Asks what has not been asked: auth was away, or its channel full. */
+void expand_go_on(struct queue *queue);
 void auth_service(struct queue *queue, int fd);
 void expand_forget(struct message *message);
 

@@ -1,10 +1,13 @@
 """The LMTP listener (RFC 2033)."""
+import contextlib
 import os
+import signal
 import time
 
 import pytest
 
 from mailwain import Smtp, take_lock, until
+from tools import children
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,52 @@ def test_client_that_leaves(lmtp_suite):
     c.close()
     lmtp_suite.mw("status")
     assert "ended badly" not in lmtp_suite.log()
+
+
+def to_one(suite, count):
+    """A client that has sent a message for alice under so many names, and waits."""
+    c = Smtp(suite.port("lmtp"))
+    c.expect("LHLO client.test", 250)
+    c.expect("MAIL FROM:<bob@remote.test>", 250)
+    for n in range(count):
+        c.expect("RCPT TO:<alice+%d@example.com>" % n, 250)
+    c.expect("DATA", 354)
+    c.send("Subject: many\r\n\r\nx\r\n.\r\n")
+    return c
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to stop a worker")
+def test_many_recipients_of_a_worker_that_hangs(lmtp_suite):
+    """Nobody else is short of descriptors for them, and what their client has left behind is forgotten when they have ended."""
+    pids = lmtp_suite.daemons()
+
+    def held():
+        count = 0
+        for fd in os.listdir("/proc/%d/fd" % pids["lmtpd"]):
+            with contextlib.suppress(FileNotFoundError):
+                count += "memfd:message" in os.readlink("/proc/%d/fd/%s" % (pids["lmtpd"], fd))
+        return count
+
+    c = to_one(lmtp_suite, 1)
+    assert c.reply()[0] == 250
+    c.close()
+    workers = children(pids["deliver"])
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        c = to_one(lmtp_suite, 200)
+        until(held)
+        lmtp_suite.mw("status")  # all of them have been handed on by now
+        assert held() < 40
+        c.close()
+        carol = Smtp(lmtp_suite.port("lmtp"))
+        carol.expect("LHLO client.test", 250)
+        assert 0 < held() < 40
+        carol.close()
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: held() == 0)
 
 
 def to_both(suite):

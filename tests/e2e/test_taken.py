@@ -175,6 +175,21 @@ def test_queue_asks_again_over_a_second_channel(fresh):
             second.recv(1)
 
 
+def test_questions_that_find_no_room_are_asked_later(fresh):
+    """Four megabytes of them wait while auth takes none; the others are asked when it has taken those."""
+    suite = fresh()
+    auth = give_channel(suite, "queue", "auth", "queue", False)
+    domain, count = ".".join(["d" * 60] * 4), 15000
+    for first in range(0, count, 1000):
+        to = ["%s%05d@%s" % ("r" * 50, n, domain) for n in range(first, first + 1000)]
+        subprocess.run([os.path.join(BUILD, "sbin", "sendmail"), *to], input=b"Subject: x\n\nx\n", check=True, env={"MAILWAIN_ROOT": suite.root})
+    questions = set()
+    while len(questions) < count:
+        address, number = asked(auth)
+        questions.add(address)
+        auth.send(message(5, ("u32", 0), "", id=number))
+
+
 def test_clients_are_put_off_when_a_second_channel_comes(fresh):
     """Each of them waits for an answer over the first, which nobody will give."""
     suite = fresh(listeners=["lmtp"])
@@ -222,6 +237,34 @@ def test_clients_are_put_off_when_a_second_channel_comes(fresh):
     replaced("smtpd", "auth", recipient("smtp", "EHLO client.test"), is_put_off)
     replaced("imapd", "auth", login, lambda c: c.at_end())
     replaced("deliver", "auth", look, lambda p: p.wait(10))
+
+
+def test_strangers_leave_files_to_users(fresh):
+    """smtpd holds as many as it gets, as for thousands of clients that have begun a message and wait; then submission does."""
+    suite = fresh()
+    suite.add("alice")
+    held = []
+
+    def taken(role):
+        """How many files it gets: all come before the answer to a commit, which is refused."""
+        channel, count = give_channel(suite, "queue", "queue", role, True), 0
+        held.append(channel)
+        channel.send(message(1, ("u32", 100000)))
+        while True:
+            got, fds, _, _ = socket.recv_fds(channel, 4096, 1)
+            if struct.unpack(">H", got[:2])[0] == 6:
+                return count
+            os.close(fds[0])
+            count += 1
+            if count == 1:
+                channel.send(message(5, Raw(got[6:14]), 0, envelope("x@elsewhere.test", "x@elsewhere.test", b"")))
+
+    strangers, users, machine = taken("smtpd"), taken("submission"), taken("pickup")
+    assert users == machine > 30
+    assert 5 * users < strangers <= 6 * users  # the real daemons hold a few as well
+    for channel in reversed(held):
+        channel.close()
+    suite.deliver("Subject: x\n\nx\n")
 
 
 @pytest.mark.parametrize("name", ["smtpd", "imapd", "queue"])
