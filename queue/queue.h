@@ -36,6 +36,9 @@ enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERR
 	TARGET_PUT_OFF, /* not tried: its destination is known to be dead, or has enough */
 	TARGET_AGAIN }; /* sent again at once */
 
+/* What its message's file says of a target that is done: nothing; it is being written; that it is; it could not be written yet. */
+enum target_note { NOTE_NONE, NOTE_BEGUN, NOTE_DURABLE, NOTE_FAILED };
+
 /* Where one recipient's copy goes. An alias has several. */
 struct target {
 	struct target *next;
@@ -51,6 +54,7 @@ struct target {
 	uint32_t kind; /* 0: neither */
 	struct span name, program, grant;
 	enum target_state state;
+	enum target_note note;
 	struct span text; /* the last answer */
 };
 
@@ -296,7 +300,7 @@ void requeue_apply(struct message *message);
 /* Only our record keeps it from having the message twice. */
 bool target_is_noted(const struct target *target);
 /* Of those behind an alias: has it had the message at an earlier attempt? And the text of the record that says so. */
-bool target_was_done(const struct target *target);
+bool target_was_done(struct target *target);
 /* All there is for its recipient: when it has its copy, the recipient has. */
 bool target_is_all(const struct target *target);
 struct span target_done_text(const struct target *target);
@@ -308,7 +312,7 @@ void record_keep(struct message *message);
 void record_rest(struct message *message);
 /* Something has become of it that its file does not say yet. */
 bool record_is_owed(const struct message *message);
-/* Those elsewhere that have their copy while others are under way. */
+/* Those that have their copy, and of whom only our record knows, while others are under way. */
 void record_done(struct message *message);
 
 /* ---- deliver.c ---- */
