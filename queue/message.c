@@ -331,6 +331,7 @@ void message_bounce(struct message *m)
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
 		if (message_is_open(&m->states[i]))
 			set_status(m, i, SPOOL_FAILED, SPAN_LIT("550 5.0.0 the administrator of this server gave it up"));
+	m->let_go = m->held;
 	m->held = false;
 	settle(m);
 }

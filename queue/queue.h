@@ -85,6 +85,7 @@ struct message {
 	struct target *targets;
 	unsigned busy;	/* targets and questions under way */
 	bool held, warned;
+	bool let_go;	      /* given up while it was held, as its file still says */
 	bool warning_noted;   /* its file says that it was warned */
 	bool deleted;	      /* its file is gone; what is under way ends first */
 	bool writing;	      /* records are on their way into the file */

@@ -211,7 +211,7 @@ static void write_rest(struct message *m)
 	struct disk_job *job = calloc(1, sizeof(*job));
 
 	if (job != NULL)
-		job->records = calloc(2 * count + count_noted(m) + 1, sizeof(*job->records));
+		job->records = calloc(2 * count + count_noted(m) + 2, sizeof(*job->records));
 	if (job == NULL || job->records == NULL) {
 		free(job);
 		if (!write_again(m))
@@ -232,6 +232,10 @@ static void write_rest(struct message *m)
 	if (m->warned && !m->warning_noted)
 		job->records[job->record_count++] =
 		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = queue_now(m->queue)};
+	/* Behind what makes it so: torn before that, it is held on. */
+	if (m->let_go && !m->held)
+		job->records[job->record_count++] =
+		    (struct spool_record){.status = SPOOL_RELEASE, .recipient = UINT32_MAX, .when = queue_now(m->queue)};
 	if (job->record_count == 0 && m->file.journal >= RECORD_JOURNAL_LONG) {
 		free(job->records);
 		free(job);
