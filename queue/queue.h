@@ -71,6 +71,7 @@ struct recipient_state {
 	bool expanding; /* it is being asked: further targets may come */
 	struct span way; /* where an administrator sends it, as in SPOOL_REROUTED; empty: where it goes by itself */
 	struct span owner; /* who is told of its failure or delay, when that is not the sender */
+	bool owner_new; /* the file does not say so yet */
 	struct span text;
 };
 

@@ -211,7 +211,7 @@ static void write_rest(struct message *m)
 	struct disk_job *job = calloc(1, sizeof(*job));
 
 	if (job != NULL)
-		job->records = calloc(2 * count + count_noted(m) + 2, sizeof(*job->records));
+		job->records = calloc(3 * count + count_noted(m) + 2, sizeof(*job->records));
 	if (job == NULL || job->records == NULL) {
 		free(job);
 		if (!write_again(m))
@@ -221,6 +221,8 @@ static void write_rest(struct message *m)
 	for (uint32_t i = 0; i < count; i++) {
 		struct recipient_state *s = &m->states[i];
 
+		if (s->owner_new) /* ahead of its failure: torn between the two, it is tried once more */
+			job->records[job->record_count++] = (struct spool_record){.status = SPOOL_OWNER, .recipient = i, .when = queue_now(m->queue), .text = s->owner};
 		if (s->dirty && is_worth_noting(m, s))
 			job->records[job->record_count++] = (struct spool_record){.status = s->status,
 			    .recipient = i, .attempts = s->attempts, .when = queue_now(m->queue), .next = m->next, .text = s->text};
