@@ -1,6 +1,6 @@
 /*
  * Targets behind an alias that have had the message while others have not. A store knows a repeat by its key; a command, a file and another
- * host do not, so it is written into the message's file (SPOOL_TARGET_DONE), and only a crash before that gives a second copy.
+ * host do not, so it is written into the message's file at once (SPOOL_TARGET_DONE), and only a crash before that gives a second copy.
  */
 #include "queue/queue.h"
 
@@ -54,13 +54,15 @@ struct span target_done_text(const struct target *t)
 	return pool_span(t->message->pool, span_of(text, (size_t)n));
 }
 
-bool target_was_done(const struct target *t)
+bool target_was_done(struct target *t)
 {
 	const struct spool_file *file = &t->message->file;
 	struct span text = file->record_count > 0 ? target_done_text(t) : span_str("");
 
 	for (size_t i = 0; i < file->record_count; i++)
-		if (file->records[i].status == SPOOL_TARGET_DONE && file->records[i].recipient == t->recipient && span_eq(file->records[i].text, text))
+		if (file->records[i].status == SPOOL_TARGET_DONE && file->records[i].recipient == t->recipient && span_eq(file->records[i].text, text)) {
+			t->note = NOTE_DURABLE;
 			return true;
+		}
 	return false;
 }

@@ -229,13 +229,13 @@ struct dsn {
 	size_t count;
 };
 
-static void note_told(struct message *m, const struct dsn *dsn)
+static void note_told(struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
 {
-	if (dsn->kind == DSN_DELAY)
-		note_warned(m, dsn->recipients, dsn->count);
+	if (kind == DSN_DELAY)
+		note_warned(m, recipients, count);
 	else
-		for (size_t i = 0; i < dsn->count; i++)
-			m->states[dsn->recipients[i]].told = true;
+		for (size_t i = 0; i < count; i++)
+			m->states[recipients[i]].told = true;
 }
 
 static void on_queued(void *arg, int code)
@@ -246,7 +246,7 @@ static void on_queued(void *arg, int code)
 	if (m != NULL) {
 		m->dsn_pending = false;
 		if (code == 0) {
-			note_told(m, dsn);
+			note_told(m, dsn->kind, dsn->recipients, dsn->count);
 			message_step(m);
 		} else if (m->deleted) {
 			message_remove(m);
@@ -286,6 +286,17 @@ static struct dsn *dsn_new(struct message *m, enum dsn_kind kind, const uint32_t
 	return dsn;
 }
 
+static bool all_postmaster(const struct message *m, const uint32_t *recipients, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct span address = m->file.envelope.recipients[recipients[i]].address;
+
+		if (!span_caseeq(address, SPAN_LIT("postmaster")) && !span_startscase(address, SPAN_LIT("postmaster@")))
+			return false;
+	}
+	return true;
+}
+
 int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, size_t count)
 {
 	struct span sender = addressee(m, kind, recipients[0]);
@@ -300,10 +311,8 @@ int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, 
 
 	/* A notification that fails is told to postmaster; one to postmaster that fails is told to nobody. */
 	if (sender.len == 0) {
-		if (m->file.envelope.recipients[0].address.len == 10 ||
-		    span_startscase(m->file.envelope.recipients[0].address, SPAN_LIT("postmaster@"))) {
-			for (size_t i = 0; i < count; i++)
-				m->states[recipients[i]].told = true;
+		if (all_postmaster(m, recipients, count)) {
+			note_told(m, kind, recipients, count);
 			return E_CANNOT;
 		}
 		to.address = SPAN_LIT("postmaster");

@@ -60,7 +60,7 @@ static struct row row_of(const struct message *m, size_t recipient)
 
 const char *queue_status_name(enum spool_status s)
 {
-	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept", "requeued", "rerouted"};
+	static const char *const names[] = {"pending", "delivered", "deferred", "failed", "expired", "hold", "release", "dsn-sent", "warned", "target-done", "kept", "requeued", "rerouted", "owner"};
 
 	return names[s];
 }

@@ -44,6 +44,8 @@ static void apply_records(struct message *m)
 			m->next = r->when;
 		} else if (s != NULL && r->status == SPOOL_DSN_SENT)
 			s->told = s->told_noted = true;
+		else if (s != NULL && r->status == SPOOL_OWNER)
+			s->owner = r->text;
 		else if (s != NULL && r->status != SPOOL_TARGET_DONE) {
 			s->status = r->status;
 			s->attempts = r->attempts;
@@ -169,6 +171,13 @@ static void set_status(struct message *m, uint32_t recipient, enum spool_status 
 	s->text = pool_span(m->pool, span_sub(text, 0, SPOOL_TEXT_MAX));
 }
 
+/* One that is too long for a record is known while the message is in memory. */
+static void set_owner(struct recipient_state *s, struct span owner)
+{
+	s->owner_new |= !span_eq(s->owner, owner) && owner.len <= SPOOL_TEXT_MAX;
+	s->owner = owner;
+}
+
 /* A recipient is delivered when all its targets are; one that failed for good fails it once the rest has ended. */
 static void gather(struct message *m)
 {
@@ -196,7 +205,7 @@ static void gather(struct message *m)
 			continue; /* nobody tried */
 		s->attempts++;
 		if (failed != NULL || deferred != NULL)
-			s->owner = (deferred != NULL ? deferred : failed)->sender;
+			set_owner(s, (deferred != NULL ? deferred : failed)->sender);
 		if (s->incomplete)
 			set_status(m, i, SPOOL_DEFERRED, SPAN_LIT("451 4.3.0 not enough memory for all the addresses it leads to"));
 		else if (count == 0)
@@ -331,6 +340,7 @@ void message_bounce(struct message *m)
 	for (uint32_t i = 0; i < m->file.envelope.recipient_count; i++)
 		if (message_is_open(&m->states[i]))
 			set_status(m, i, SPOOL_FAILED, SPAN_LIT("550 5.0.0 the administrator of this server gave it up"));
+	m->let_go = m->held;
 	m->held = false;
 	settle(m);
 }

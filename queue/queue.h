@@ -36,6 +36,9 @@ enum target_state { TARGET_PENDING, TARGET_IN_FLIGHT, TARGET_DONE, TARGET_DEFERR
 	TARGET_PUT_OFF, /* not tried: its destination is known to be dead, or has enough */
 	TARGET_AGAIN }; /* sent again at once */
 
+/* What its message's file says of a target that is done: nothing; it is being written; that it is; it could not be written yet. */
+enum target_note { NOTE_NONE, NOTE_BEGUN, NOTE_DURABLE, NOTE_FAILED };
+
 /* Where one recipient's copy goes. An alias has several. */
 struct target {
 	struct target *next;
@@ -51,6 +54,7 @@ struct target {
 	uint32_t kind; /* 0: neither */
 	struct span name, program, grant;
 	enum target_state state;
+	enum target_note note;
 	struct span text; /* the last answer */
 };
 
@@ -67,6 +71,7 @@ struct recipient_state {
 	bool expanding; /* it is being asked: further targets may come */
 	struct span way; /* where an administrator sends it, as in SPOOL_REROUTED; empty: where it goes by itself */
 	struct span owner; /* who is told of its failure or delay, when that is not the sender */
+	bool owner_new; /* the file does not say so yet */
 	struct span text;
 };
 
@@ -81,6 +86,7 @@ struct message {
 	struct target *targets;
 	unsigned busy;	/* targets and questions under way */
 	bool held, warned;
+	bool let_go;	      /* given up while it was held, as its file still says */
 	bool warning_noted;   /* its file says that it was warned */
 	bool deleted;	      /* its file is gone; what is under way ends first */
 	bool writing;	      /* records are on their way into the file */
@@ -307,7 +313,7 @@ void requeue_apply(struct message *message);
 /* Only our record keeps it from having the message twice. */
 bool target_is_noted(const struct target *target);
 /* Of those behind an alias: has it had the message at an earlier attempt? And the text of the record that says so. */
-bool target_was_done(const struct target *target);
+bool target_was_done(struct target *target);
 /* All there is for its recipient: when it has its copy, the recipient has. */
 bool target_is_all(const struct target *target);
 struct span target_done_text(const struct target *target);
@@ -319,7 +325,7 @@ void record_keep(struct message *message);
 void record_rest(struct message *message);
 /* Something has become of it that its file does not say yet. */
 bool record_is_owed(const struct message *message);
-/* Those elsewhere that have their copy while others are under way. */
+/* Those that have their copy, and of whom only our record knows, while others are under way. */
 void record_done(struct message *message);
 
 /* ---- deliver.c ---- */

@@ -76,7 +76,7 @@ void record_keep(struct message *m)
 /* It has had the message: what else its recipient leads to is tried again without it. */
 static bool is_done_now(const struct message *m, const struct target *t)
 {
-	return target_is_noted(t) && t->state == TARGET_DONE && message_is_open(&m->states[t->recipient]) && !target_was_done(t);
+	return target_is_noted(t) && t->state == TARGET_DONE && t->note != NOTE_DURABLE && message_is_open(&m->states[t->recipient]);
 }
 
 /* Forgotten, its notification would be sent once more. */
@@ -162,12 +162,10 @@ static void add_told(const struct message *m, uint32_t recipient, struct disk_jo
 		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DSN_SENT, .recipient = recipient, .when = queue_now(m->queue)};
 }
 
-static void add_done(const struct message *m, struct disk_job *job)
+static void add_done(const struct target *t, struct disk_job *job)
 {
-	for (const struct target *t = m->targets; t != NULL; t = t->next)
-		if (is_done_now(m, t))
-			job->records[job->record_count++] = (struct spool_record){
-			    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = queue_now(m->queue), .text = target_done_text(t)};
+	job->records[job->record_count++] = (struct spool_record){
+	    .status = SPOOL_TARGET_DONE, .recipient = t->recipient, .when = queue_now(t->message->queue), .text = target_done_text(t)};
 }
 
 static size_t count_noted(const struct message *m)
@@ -213,7 +211,7 @@ static void write_rest(struct message *m)
 	struct disk_job *job = calloc(1, sizeof(*job));
 
 	if (job != NULL)
-		job->records = calloc(2 * count + count_noted(m) + 1, sizeof(*job->records));
+		job->records = calloc(3 * count + count_noted(m) + 2, sizeof(*job->records));
 	if (job == NULL || job->records == NULL) {
 		free(job);
 		if (!write_again(m))
@@ -223,15 +221,23 @@ static void write_rest(struct message *m)
 	for (uint32_t i = 0; i < count; i++) {
 		struct recipient_state *s = &m->states[i];
 
+		if (s->owner_new) /* ahead of its failure: torn between the two, it is tried once more */
+			job->records[job->record_count++] = (struct spool_record){.status = SPOOL_OWNER, .recipient = i, .when = queue_now(m->queue), .text = s->owner};
 		if (s->dirty && is_worth_noting(m, s))
 			job->records[job->record_count++] = (struct spool_record){.status = s->status,
 			    .recipient = i, .attempts = s->attempts, .when = queue_now(m->queue), .next = m->next, .text = s->text};
 		add_told(m, i, job);
 	}
-	add_done(m, job);
+	for (const struct target *t = m->targets; t != NULL; t = t->next)
+		if (is_done_now(m, t))
+			add_done(t, job);
 	if (m->warned && !m->warning_noted)
 		job->records[job->record_count++] =
 		    (struct spool_record){.status = SPOOL_WARNED, .recipient = UINT32_MAX, .when = queue_now(m->queue)};
+	/* Behind what makes it so: torn before that, it is held on. */
+	if (m->let_go && !m->held)
+		job->records[job->record_count++] =
+		    (struct spool_record){.status = SPOOL_RELEASE, .recipient = UINT32_MAX, .when = queue_now(m->queue)};
 	if (job->record_count == 0 && m->file.journal >= RECORD_JOURNAL_LONG) {
 		free(job->records);
 		free(job);
@@ -247,35 +253,49 @@ static void write_rest(struct message *m)
 	disk_submit(m->queue->disk, job);
 }
 
+/* What could not be written is written down with all else, when the attempt has ended. */
 static void on_noted(struct disk_job *job)
 {
 	struct message *m = job->arg;
 
 	if (job->code != 0)
 		log_event(EV_queue_error, daemon_log(m->queue->daemon), F_ERR(&job->err));
-	/* What could not be written is written down with the others. */
 	for (size_t i = 0; i < job->record_count; i++) {
 		struct recipient_state *s = &m->states[job->records[i].recipient];
 
 		if (job->records[i].status == SPOOL_DSN_SENT)
 			s->told_noted = job->code == 0;
-		else
+		else if (job->records[i].status == SPOOL_DELIVERED)
 			s->dirty = job->code != 0;
 	}
+	for (struct target *t = m->targets; t != NULL; t = t->next)
+		if (t->note == NOTE_BEGUN)
+			t->note = job->code == 0 ? NOTE_DURABLE : NOTE_FAILED;
 	m->writing = false;
 	m->busy--;
 	message_step(m);
 }
 
-/* The only target of a recipient elsewhere that is done, and not yet written down. */
+/* It is done, and that has not been tried to be written down. */
 static bool is_news(const struct message *m, const struct target *t)
 {
-	return t->state == TARGET_DONE && t->account == 0 && message_is_open(&m->states[t->recipient]) && target_is_all(t);
+	return t->note == NOTE_NONE && is_done_now(m, t);
+}
+
+/* All there is for its recipient is done. */
+static void add_delivered(struct message *m, const struct target *t, struct disk_job *job)
+{
+	struct recipient_state *s = &m->states[t->recipient];
+
+	*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .way = s->way, .text = t->text};
+	job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
+	    .when = queue_now(m->queue), .text = s->text};
+	add_told(m, t->recipient, job);
 }
 
 /*
- * Some recipients elsewhere have their copy while others are still under way, which may take long: it is written down at once, since
- * nothing else keeps them from getting a second one after a crash. (A store knows a repeat by its key.)
+ * Some have their copy while others are still under way, which may take long: it is written down at once, since nothing else keeps a host, a
+ * command or a file from getting a second one after a crash or a stop. (A store knows a repeat by its key.)
  */
 void record_done(struct message *m)
 {
@@ -291,15 +311,14 @@ void record_done(struct message *m)
 		free(job);
 		return;
 	}
-	for (const struct target *t = m->targets; t != NULL; t = t->next) {
-		struct recipient_state *s = &m->states[t->recipient];
-
+	for (struct target *t = m->targets; t != NULL; t = t->next) {
 		if (!is_news(m, t))
 			continue;
-		*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .way = s->way, .text = t->text};
-		job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
-		    .when = queue_now(m->queue), .text = s->text};
-		add_told(m, t->recipient, job);
+		t->note = NOTE_BEGUN;
+		if (target_is_all(t))
+			add_delivered(m, t, job);
+		else
+			add_done(t, job);
 	}
 	m->writing = true;
 	m->busy++;

@@ -210,7 +210,7 @@ static int make_array(struct kept *k, size_t count)
 
 /* Of what there is only the last counts: of the whole message, and of each recipient. */
 enum { LAST_HELD, LAST_WARNED, LAST_KEPT, LAST_REQUEUED, LAST_PUT_OFF, LAST_OF_MESSAGE };
-enum { LAST_STATUS, LAST_TOLD, LAST_WAY, LAST_OF_RECIPIENT };
+enum { LAST_STATUS, LAST_TOLD, LAST_WAY, LAST_OWNER, LAST_OF_RECIPIENT };
 
 struct fold {
 	uint64_t *offsets; /* LAST_OF_MESSAGE, LAST_OF_RECIPIENT for each, then those of targets that are done; 0: there is none */
@@ -248,6 +248,9 @@ static int note_of_recipient(struct fold *f, uint64_t offset, const struct spool
 		return 0;
 	case SPOOL_REROUTED:
 		last[LAST_WAY] = offset;
+		return 0;
+	case SPOOL_OWNER:
+		last[LAST_OWNER] = offset;
 		return 0;
 	default:
 		last[LAST_STATUS] = offset;

@@ -112,7 +112,9 @@ enum spool_status { SPOOL_PENDING, SPOOL_DELIVERED, SPOOL_DEFERRED, SPOOL_FAILED
 	/* An administrator's: what was learnt of the recipients that are not done is forgotten; of the whole message. */
 	SPOOL_REQUEUED,
 	/* An administrator's: the recipient goes another way; text: doc/spool.md; empty: the usual one again. */
-	SPOOL_REROUTED, SPOOL_STATUS_LAST = SPOOL_REROUTED };
+	SPOOL_REROUTED,
+	/* Who is told of the recipient's failure or delay in place of the sender; text: the address; empty: the sender again. */
+	SPOOL_OWNER, SPOOL_STATUS_LAST = SPOOL_OWNER };
 
 struct spool_record {
 	enum spool_status status;

@@ -423,6 +423,15 @@ def test_an_owner_is_warned_of_delays(fresh_aliases):
     assert len(re.findall("queue_dsn for=%s .*kind=delay" % qid, i.log())) == 2
 
 
+def test_an_owner_is_told_of_what_an_administrator_gives_up(suite):
+    """Whose list it is stands in the message's file by then."""
+    taken(suite, 'l: "|exit 75"\nowner-l: alice\n')
+    qid = suite.deliver("Subject: to the list\n\nx\n", to=["l"], sender="dora@example.com")
+    status_of(suite, qid)
+    until(lambda: suite.mw("queue", "bounce", qid, check=False).returncode == 0)
+    until(lambda: "queue_dsn for=%s to=owner-l@example.com kind=failure" % qid in suite.log(), what="the owner is not told")
+
+
 def test_files_are_mboxes(suite):
     taken(suite, "box: OUT/box\nlinked: OUT/link\ndir: OUT/\n")
     open(os.path.join(suite.out, "target"), "w").close()

@@ -311,6 +311,24 @@ def test_23_a_notification_that_is_not_committed_undoes_nothing(fresh):
 
 
 @needs_strace
+def test_23_what_was_held_is_given_up_though_it_cannot_be_told_yet(fresh):
+    suite = fresh(["queue-retry-first 1s", "queue-retry-max 1s"])
+    suite.add("alice")
+    c = client(suite)
+    c.expect("MAIL FROM:<alice@example.com>", 250)
+    c.expect("RCPT TO:<one@far.test>", 250)
+    qid = c.data("Subject: x\n\nx\n")
+    until(lambda: [r for r in suite.rows("queue", "show", qid) if r["attempts"]])
+    until(lambda: suite.mw("queue", "hold", qid, check=False).returncode == 0)
+    until(lambda: suite.rows("queue", "show", qid)[0]["status"] == "held")
+    with Strace(suite.daemons()["queue"], "pwritev:error=ENOSPC:when=1") as tracer:
+        assert suite.mw("queue", "bounce", qid).stdout == "1 message\n"
+        until(tracer.seen)
+    suite.wait_empty()
+    assert suite.log().count("queue_dsn for=%s to=alice@example.com kind=failure" % qid) == 2
+
+
+@needs_strace
 @pytest.mark.parametrize("call", ["newfstatat", "getdents64", "unlink"])
 def test_24_the_drop_cannot_be_read(fresh, call):
     suite = fresh()

@@ -1,5 +1,6 @@
 """Mail for other hosts leaves the queue: what is handed to the relay, when, and what becomes of it."""
 import os
+import re
 import signal
 import socket
 import threading
@@ -310,3 +311,20 @@ def test_a_notification_has_a_destination_when_auth_has_said_that_it_goes_elsewh
     assert suite.rows("queue", "list", "--destination", "kept.test")[0]["status"] == "held"
     assert "1 message" in suite.mw("queue", "delete", "--destination", "kept.test").stdout
     assert gone(suite, row["id"])
+
+
+@pytest.mark.parametrize("stranger", ["al@mail.de", "albert@mail.test"])
+def test_a_notification_that_fails_is_told_to_postmaster(suite, remote, stranger):
+    """Whoever it was for: an address may be as long as that word."""
+    alias = "of-%d@example.com" % len(stranger)
+    suite.mw("alias", "add", alias, "one@never.test")
+    remote.answers["RCPT"] = "550 5.1.1 no such user"
+    c = suite.smtp()
+    c.hello()
+    c.expect("MAIL FROM:<%s>" % stranger, 250)
+    c.expect("RCPT TO:<%s>" % alias, 250)
+    qid = c.data("Subject: x\r\n\r\nx\r\n")
+    c.close()
+    to_stranger = until(lambda: re.search(r"queue_bounced qid=(\S+) to=%s " % stranger, suite.log()), what="it was not refused")[1]
+    assert to_stranger != qid
+    until(lambda: "queue_dsn for=%s to=postmaster kind=failure" % to_stranger in suite.log(), what="postmaster hears nothing")

@@ -231,3 +231,19 @@ def test_a_copy_is_written_down_while_another_is_put_off(suite, remote, dead):
     suite.mw("queue", "flush", qid)
     until(lambda: waits(suite, qid, "pair@example.com")["attempts"] == 2)
     assert len(remote.messages) == 1
+
+
+def test_a_lists_members_have_one_copy_over_a_crash(suite, remote, other):
+    """One host has the list's message, another is still asked: that the first one has it is written down by then."""
+    suite.mw("alias", "add", "list@example.com", "one@elsewhere.test", "bob@example.com", "two@other.test")
+    go_on = threading.Event()
+    other.answers["RCPT"] = lambda line: go_on.wait(20) and None
+    qid = send(suite, "list@example.com")
+    file = os.path.join(suite.root, "spool", "queue", qid[-1], qid)
+    until(lambda: remote.messages)
+    until(lambda: os.stat(file).st_mode & 0o100, what="nothing is written down")
+    kill_queue(suite)
+    go_on.set()
+    until(lambda: gone(suite, qid))
+    assert [to for _, to, _ in remote.messages] == [["one@elsewhere.test"]]
+    assert [to for _, to, _ in other.messages][-1] == ["two@other.test"]

@@ -99,7 +99,7 @@ struct person {
 	enum spool_status status;
 	uint32_t attempts;
 	bool told, anew;
-	struct span text, way;
+	struct span text, way, owner;
 };
 
 struct world {
@@ -140,6 +140,8 @@ static void apply(struct world *w, const struct spool_record *r)
 		w->next = r->when;
 	} else if (p != NULL && r->status == SPOOL_DSN_SENT)
 		p->told = true;
+	else if (p != NULL && r->status == SPOOL_OWNER)
+		p->owner = r->text;
 	else if (p != NULL && r->status != SPOOL_TARGET_DONE) {
 		p->status = r->status;
 		p->attempts = r->attempts;
@@ -158,7 +160,7 @@ static void assert_same_world(const struct world *a, const struct world *b)
 		assert_int_equal(p->attempts, q->attempts);
 		assert_int_equal(p->told, q->told);
 		assert_true(!is_open(p) || p->anew == q->anew); /* where it leads is asked for those who wait */
-		assert_true(span_eq(p->text, q->text) && span_eq(p->way, q->way));
+		assert_true(span_eq(p->text, q->text) && span_eq(p->way, q->way) && span_eq(p->owner, q->owner));
 	}
 	assert_int_equal(a->held, b->held);
 	assert_int_equal(a->warned, b->warned);
@@ -169,7 +171,7 @@ static void assert_same_world(const struct world *a, const struct world *b)
 static struct spool_record next_record(const struct world *w, uint32_t number)
 {
 	static const enum spool_status whole[] = {SPOOL_HOLD, SPOOL_RELEASE, SPOOL_WARNED, SPOOL_REQUEUED, SPOOL_KEPT},
-				       of_open[] = {SPOOL_DEFERRED, SPOOL_DEFERRED, SPOOL_DEFERRED, SPOOL_DEFERRED, SPOOL_DELIVERED, SPOOL_FAILED, SPOOL_EXPIRED, SPOOL_REROUTED, SPOOL_TARGET_DONE};
+				       of_open[] = {SPOOL_DEFERRED, SPOOL_DEFERRED, SPOOL_DEFERRED, SPOOL_DEFERRED, SPOOL_DELIVERED, SPOOL_FAILED, SPOOL_EXPIRED, SPOOL_REROUTED, SPOOL_OWNER, SPOOL_TARGET_DONE};
 	static char texts[64][16];
 	uint32_t i = randombytes_uniform(PEOPLE);
 	char *text = texts[number % 64];
@@ -209,7 +211,7 @@ static void what_is_left_out_changes_nothing(void **state)
 			targets += r.status == SPOOL_TARGET_DONE;
 		}
 		assert_int_equal(look(POOL), 0);
-		assert_true(file.record_count < 5 + PEOPLE * 3 + 1 + targets);
+		assert_true(file.record_count < 5 + PEOPLE * 4 + 1 + targets);
 		for (size_t i = 0; i < file.record_count; i++) {
 			apply(&read, &file.records[i]);
 			targets -= file.records[i].status == SPOOL_TARGET_DONE;
