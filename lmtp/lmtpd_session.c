@@ -45,6 +45,8 @@ static void go_on(struct lmtp_session *s)
 {
 	if (conn_input(s->conn).len > 0)
 		conn_resume(s->conn);
+	else if (smtp_server_ended(s->server))
+		conn_finish(s->conn);
 	else if (s->lmtpd->halting && !smtp_server_waits(s->server))
 		lmtp_session_shutdown(s);
 	else

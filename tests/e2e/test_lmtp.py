@@ -47,6 +47,19 @@ def test_one_answer_for_each_recipient(lmtp_suite):
     assert b"* SEARCH 1 2" in box.ok("SEARCH ALL")
 
 
+def test_too_many_unknown_recipients_end_it(lmtp_suite):
+    """Each is waited for; the last answer comes with nothing behind it."""
+    c = Smtp(lmtp_suite.port("lmtp"), timeout=5)
+    c.expect("LHLO client.test", 250)
+    c.expect("MAIL FROM:<bob@remote.test>", 250)
+    for n in range(19):
+        c.expect("RCPT TO:<nobody%d@example.com>" % n, 550)
+    c.send(b"RCPT TO:<nobody@example.com>\r\n")
+    assert c.reply()[0] == 550
+    assert c.reply() == (421, "4.7.0 Too many errors, closing")
+    assert c.at_end()
+
+
 def test_client_that_leaves(lmtp_suite):
     c = Smtp(lmtp_suite.port("lmtp"))
     c.expect("LHLO client.test", 250)
