@@ -328,6 +328,7 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 		if (!lane_ended(&tasks->logins, ended.si_pid))
 			lane_ended(&tasks->finds, ended.si_pid);
 		waitpid(ended.si_pid, NULL, 0);
+		ended.si_pid = 0; /* POSIX does not say that waitid(2) does it when there is no other */
 	}
 	lane_go_on(&tasks->logins);
 	lane_go_on(&tasks->finds);

@@ -201,6 +201,7 @@ static void begin(struct master *master, const struct master_settings *next, str
 	reload->running = true;
 	reload->reply = reply;
 	reload->failure = (struct err){0};
+	reload->restless_ms = 0;
 	evtimer_add(reload->timer, &tv);
 	reload->before = master->now;
 	master->now = *next;
