@@ -56,39 +56,44 @@ static void job_run(struct disk *disk, struct disk_job *job)
 	}
 }
 
+/* Under the lock, which is given up while the disk works. */
+static void run_first(struct disk *disk)
+{
+	struct disk_job *job = disk->first;
+	uint64_t one = 1;
+	bool first;
+
+	disk->first = job->next;
+	if (disk->first == NULL)
+		disk->last = &disk->first;
+	disk->waiting--;
+	disk->running++;
+	pthread_mutex_unlock(&disk->lock);
+	job_run(disk, job);
+	pthread_mutex_lock(&disk->lock);
+	disk->running--;
+	if (disk->running == 0 && disk->first == NULL)
+		pthread_cond_signal(&disk->calm);
+	first = disk->finished == NULL;
+	job->next = disk->finished;
+	disk->finished = job;
+	/* The loop takes all that is finished at once: it is woken once. */
+	if (first && write(disk->wake_fd, &one, sizeof(one)) < 0)
+		abort();
+}
+
 static void *thread_main(void *arg)
 {
 	struct disk *disk = arg;
 
 	pthread_mutex_lock(&disk->lock);
 	for (;;) {
-		struct disk_job *job;
-		uint64_t one = 1;
-		bool first;
-
 		while (disk->first == NULL) {
 			disk->idle++;
 			pthread_cond_wait(&disk->work, &disk->lock);
 			disk->idle--;
 		}
-		job = disk->first;
-		disk->first = job->next;
-		if (disk->first == NULL)
-			disk->last = &disk->first;
-		disk->waiting--;
-		disk->running++;
-		pthread_mutex_unlock(&disk->lock);
-		job_run(disk, job);
-		pthread_mutex_lock(&disk->lock);
-		disk->running--;
-		if (disk->running == 0 && disk->first == NULL)
-			pthread_cond_signal(&disk->calm);
-		first = disk->finished == NULL;
-		job->next = disk->finished;
-		disk->finished = job;
-		/* The loop takes all that is finished at once: it is woken once. */
-		if (first && write(disk->wake_fd, &one, sizeof(one)) < 0)
-			abort();
+		run_first(disk);
 	}
 	return NULL;
 }
@@ -182,18 +187,12 @@ void disk_submit(struct disk *disk, struct disk_job *job)
 	pthread_mutex_unlock(&disk->lock);
 	if (more)
 		thread_start(disk);
-	if (disk->threads == 0) { /* no thread can be had: slowly is better than never */
-		pthread_mutex_lock(&disk->lock);
-		disk->first = NULL;
-		disk->last = &disk->first;
-		disk->waiting = 0;
-		pthread_mutex_unlock(&disk->lock);
-		job_run(disk, job);
-		disk->open--;
-		if (job->done != NULL)
-			job->done(job);
-		job_free(job);
-	}
+	if (disk->threads > 0)
+		return;
+	/* No thread can be had: slowly is better than never. What comes of it is told by the loop, as ever: who submits is not ready for it yet. */
+	pthread_mutex_lock(&disk->lock);
+	run_first(disk);
+	pthread_mutex_unlock(&disk->lock);
 }
 
 bool disk_work(struct disk *disk, uint64_t id, void (*work)(struct disk_job *job), void (*done)(struct disk_job *job), void *arg)
