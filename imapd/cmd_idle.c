@@ -1,9 +1,12 @@
 /* IDLE (RFC 2177): the spawner watches the account's index, nothing polls. */
 #include "imapd/session.h"
 
+#include "base/clock.h"
+
 enum {
 	IDLE_RESUMED_MS = 2000,
-	IDLE_AGAIN_MS = 1000, /* after a look at the index that failed */
+	IDLE_AGAIN_MS = 1000, /* after a look at the index that failed; twice as long each time, up to */
+	IDLE_AGAIN_MAX_MS = 60 * 1000,
 };
 
 /* The line that ends it; false while it has not come. */
@@ -28,10 +31,13 @@ static int wait_for_something(struct session *s, int64_t *left_ms, int64_t hiber
 	log_flush();
 	for (;;) {
 		int64_t first_ms = hibernate_ms > 0 && hibernate_ms < *left_ms ? hibernate_ms : *left_ms;
+		int64_t begun = clock_monotonic_ms();
 		int r = session_fill(s, first_ms, true);
 
-		if (r != E_TIMEOUT)
+		if (r != E_TIMEOUT) { /* what is no news for the client does not begin its time anew */
+			*left_ms -= clock_monotonic_ms() - begun;
 			return r;
+		}
 		*left_ms -= first_ms;
 		if (*left_ms <= 0)
 			return E_TIMEOUT;
@@ -41,9 +47,9 @@ static int wait_for_something(struct session *s, int64_t *left_ms, int64_t hiber
 }
 
 /* What has changed was told by the spawner once. */
-static int wait_to_look_again(struct session *s, int64_t *left_ms)
+static int wait_to_look_again(struct session *s, int64_t *left_ms, int64_t again_ms)
 {
-	int64_t wait_ms = *left_ms < IDLE_AGAIN_MS ? *left_ms : IDLE_AGAIN_MS;
+	int64_t wait_ms = *left_ms < again_ms ? *left_ms : again_ms;
 	int r = session_fill(s, wait_ms, true);
 
 	if (r != E_TIMEOUT)
@@ -55,6 +61,8 @@ static int wait_to_look_again(struct session *s, int64_t *left_ms)
 /* 0 when the client ended it. */
 static int idle_until_done(struct session *s, int64_t left_ms, int64_t hibernate_ms, bool *is_done)
 {
+	int64_t again_ms = IDLE_AGAIN_MS;
+
 	for (;;) {
 		bool looked = view_sync(s, true);
 		int r;
@@ -69,7 +77,8 @@ static int idle_until_done(struct session *s, int64_t left_ms, int64_t hibernate
 			return 0;
 		if (buf_len(&s->in) > IMAP_LINE_MAX)
 			return E_TOOBIG;
-		r = looked ? wait_for_something(s, &left_ms, hibernate_ms) : wait_to_look_again(s, &left_ms);
+		r = looked ? wait_for_something(s, &left_ms, hibernate_ms) : wait_to_look_again(s, &left_ms, again_ms);
+		again_ms = looked ? IDLE_AGAIN_MS : again_ms < IDLE_AGAIN_MAX_MS / 2 ? 2 * again_ms : IDLE_AGAIN_MAX_MS;
 		if (r == E_AGAIN)
 			session_watch(s, true); /* from now on, once more; what came before is seen by the sync above */
 		else if (r != 0)

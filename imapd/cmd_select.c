@@ -154,7 +154,7 @@ void command_close(struct session *s, struct imap_lex *lex)
 	}
 	if (!s->view.read_only)
 		r = expunge_some(s, NULL, 0, &err);
-	if (r != 0) {
+	if (r != 0 && r != E_NOTFOUND) { /* another client has deleted it: nothing is left to be removed */
 		session_fail(s, r, &err); /* it stays selected */
 		return;
 	}

@@ -53,10 +53,8 @@ static int store_flags(struct session *s, const struct storing *storing, const u
 		r = store_commit(&txn, err);
 	else
 		store_abort(&txn);
-	if (r == 0) {
-		view_tell(s, &changes);
-		s->view.modseq = mailbox.modseq;
-	}
+	if (r == 0)
+		view_tell_before(s, &changes, mailbox.modseq);
 	view_changes_free(&changes);
 	return r;
 }

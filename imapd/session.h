@@ -162,6 +162,11 @@ bool view_sync(struct session *s, bool expunges);
  */
 int view_look(struct session *s, struct store_txn *txn, bool expunges, struct view_changes *changes, struct err *err);
 void view_tell(struct session *s, struct view_changes *changes);
+/*
+ * The same, of what was looked up before a change of one's own, whose modseq is given: that one need not be told. When others had changed flags
+ * it is: one message may have both.
+ */
+void view_tell_before(struct session *s, struct view_changes *changes, uint64_t modseq);
 void view_changes_free(struct view_changes *changes);
 /* 1 and more, or 0. */
 uint32_t view_sequence(const struct view *view, uint32_t uid);

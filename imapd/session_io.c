@@ -68,11 +68,14 @@ bool session_goes_on(struct session *s)
 {
 	struct pollfd p[2] = {{.fd = s->fd, .events = POLLRDHUP}, {.fd = s->wake, .events = POLLIN}};
 
+	char next;
+
 	if (poll(p, 2, 0) <= 0)
 		return true;
-	if (p[0].revents != 0)
+	/* Who says no more has not gone while what he said is not read. */
+	if (p[0].revents != 0 && recv(s->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 && buf_len(&s->in) == s->command_len)
 		s->broken = E_CLOSED;
-	else if (take_wake(s) == E_CLOSED)
+	else if (p[1].revents != 0 && take_wake(s) == E_CLOSED)
 		session_bye(s, "The server is stopping");
 	return s->broken == 0 && !s->closing;
 }

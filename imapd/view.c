@@ -400,6 +400,15 @@ void view_tell(struct session *s, struct view_changes *changes)
 	view_changes_free(changes);
 }
 
+void view_tell_before(struct session *s, struct view_changes *changes, uint64_t modseq)
+{
+	bool others = changes->pool != NULL && changes->count > changes->new_count;
+
+	view_tell(s, changes);
+	if (!others)
+		s->view.modseq = modseq;
+}
+
 int view_tell_flags(struct session *s, const uint32_t *uids, size_t count, struct err *err)
 {
 	struct view_changes changes = {0};

@@ -295,8 +295,6 @@ static bool may_relink(struct child *child)
 	if (now - child->relinks_ms > CHILD_RELINKS_MS) {
 		child->relinks_ms = now;
 		child->relinks = 0;
-	child->relinks_ms = child->started_ms;
-	child->relinks_refused = false;
 		child->relinks_refused = false;
 	}
 	if (child->relinks < CHILD_RELINKS_MAX)
@@ -379,8 +377,11 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	} else if (m->type == &ipc_master_failed) {
 		const struct master_failed *body = (const void *)m->body;
 
+		/* What was taken back from the others it cannot take back itself, for want of descriptors or memory: started again it has it. */
+		if (child->state != CHILD_STARTING && child->asked == 0 && body->generation == child->master->generation)
+			kill(child->pid, SIGKILL);
 		if (child->state != CHILD_STARTING && body->generation != child->asked)
-			return 0; /* of a reload that is over, and was taken back */
+			return 0; /* of a reload that is over */
 		child->reload_failed = true;
 		err_set(&child->failure, E_CANNOT, "%s: %.*s", child->kind->name, SPAN_ARG(body->text));
 		if (body->generation == child->asked)

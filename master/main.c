@@ -267,6 +267,8 @@ static int master_setup(struct master *master, struct err *err)
 		r = listeners_open(master, err);
 	}
 	if (r == 0)
+		r = run_directory_write_pid(&master->instance, err);
+	if (r == 0)
 		r = master_control_open(master, err);
 	if (r == 0)
 		r = children_plan(master, err);

@@ -133,8 +133,10 @@ void master_stop(struct master *master);
 /* A child became ready, failed or ended. */
 void master_child_changed(struct master *master, struct child *child);
 
-/* run_directory.c: makes it and writes the pid file. E_BUSY: another supervisor has this instance. */
+/* run_directory.c: makes it and locks it. E_BUSY: another supervisor has this instance. */
 int run_directory_take(const struct instance *instance, struct err *err);
+/* When nothing that another supervisor may have is in the way any more: an older version's has no lock there. */
+int run_directory_write_pid(const struct instance *instance, struct err *err);
 
 /* listeners.c */
 int listeners_open(struct master *master, struct err *err);

@@ -281,8 +281,13 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (master->stopping || reload->running || !settings_files_changed(&master->now, &reload->seen) || reload->seen == reload->tried ||
-	    !is_at_rest(reload, before) || is_too_often(reload))
+	if (master->stopping || reload->running)
+		return;
+	if (!settings_files_changed(&master->now, &reload->seen) || reload->seen == reload->tried) {
+		reload->restless_ms = 0;
+		return;
+	}
+	if (!is_at_rest(reload, before) || is_too_often(reload))
 		return;
 	reload->tried = reload->seen;
 	log_event(EV_tls_reload, NULL, F_U64("generation", master->generation + 1));

@@ -76,7 +76,7 @@ static int take_lock(const struct instance *instance, struct err *err)
 	return err_set(err, E_BUSY, "already running as process %s (%s is locked)", pid, path);
 }
 
-static int write_pid(const struct instance *instance, struct err *err)
+int run_directory_write_pid(const struct instance *instance, struct err *err)
 {
 	char path[4200], text[32];
 	int fd, n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
@@ -93,7 +93,5 @@ int run_directory_take(const struct instance *instance, struct err *err)
 {
 	int r = make(instance, err);
 
-	if (r == 0)
-		r = take_lock(instance, err);
-	return r == 0 ? write_pid(instance, err) : r;
+	return r == 0 ? take_lock(instance, err) : r;
 }

@@ -485,14 +485,14 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		const struct queue_envelope *body = (const void *)m->body;
 
 		file = find_handed(client, body->id);
-		if (file == NULL)
-			return E_PROTO;
+		if (file == NULL) /* of a queue before this one: its commit is answered */
+			return 0;
 		buf_add_span(&file->envelope, body->part);
 		return buf_failed(&file->envelope) && !file->envelope.starved ? E_TOOBIG : 0; /* else the commit fails */
 	}
 	file = take_handed(client, ((const struct queue_discard *)(const void *)m->body)->id);
 	if (file == NULL)
-		return E_PROTO;
+		return 0;
 	discard(client->queue, file->id, file->fd);
 	handed_free(file);
 	handed_back(client->queue);

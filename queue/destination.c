@@ -79,6 +79,19 @@ static bool is_doubtful(const struct destination *d)
 	return d->dead_until != 0 || !d->reached;
 }
 
+/* Nothing goes there, however few wait. */
+static bool is_stopped(const struct destination *d)
+{
+	return d->paused || d->kept || destination_is_dead(d, queue_now(d->queue));
+}
+
+bool destination_is_stopped(const struct queue *queue, uint64_t number)
+{
+	const struct destination *d = destination_by_number(queue, number);
+
+	return d != NULL && is_stopped(d);
+}
+
 int64_t destination_busy_until(const struct queue *queue, uint64_t number)
 {
 	const struct destination *d = destination_by_number(queue, number);

@@ -78,6 +78,8 @@ struct destination *destination_of_route(struct queue *queue, const struct route
 uint64_t destination_number(const struct queue *queue, struct span key);
 /* Until when nothing more for this one is of use (seconds since 1970); 0: something is. */
 int64_t destination_busy_until(const struct queue *queue, uint64_t number);
+/* It is paused, kept or dead: who waits for it waits for more than his turn. */
+bool destination_is_stopped(const struct queue *queue, uint64_t number);
 struct destination *destination_by_number(const struct queue *queue, uint64_t number);
 /* "kept", "paused", "dead", "full" or "open"; of NULL, of which nothing is known, "open". Static. */
 const char *destination_state(const struct destination *destination);

@@ -49,6 +49,8 @@ static void forget(struct expansion *e, const struct message *message)
 
 void expand_forget(struct message *message)
 {
+	if (message->busy == 0)
+		return;
 	forget(message->queue->expansions.first, message);
 	forget(message->queue->expansions_waiting.first, message);
 }

@@ -291,18 +291,20 @@ static int send_dsns(struct message *m)
 	uint32_t *recipients = pool_array(m->pool, m->file.envelope.recipient_count, sizeof(*recipients));
 	int r = recipients != NULL ? 0 : E_NOMEM;
 
-	for (size_t k = 0; k < 3 && r == 0; k++) {
+	for (size_t k = 0; k < 3 && r == 0;) {
 		size_t count = dsn_due(m, kinds[k], recipients);
 
-		if (count == 0)
+		if (count == 0) {
+			k++;
 			continue;
+		}
 		r = dsn_send(m, kinds[k], recipients, count);
 		if (r == 0) {
 			m->dsn_pending = true;
 			return E_AGAIN;
 		}
 		if (r == E_CANNOT)
-			r = 0; /* nobody is to be told */
+			r = 0; /* nobody is to be told of these, which count as told; of others perhaps */
 	}
 	return r;
 }

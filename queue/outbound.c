@@ -78,15 +78,26 @@ static void job_fail(struct job *job, int code, struct span line)
 	job_free(job);
 }
 
-/* Without an attempt of its own: its destination is dead, or has more than enough. */
-void outbound_put_off(struct job *job, int64_t until, struct span why)
+static void put_off(struct job *job, int64_t until, struct span why, bool tells)
 {
 	int64_t now = queue_now(job->message->queue), wait = until > now ? until - now : 1;
 
 	until = now + wait + (int64_t)randombytes_uniform((uint32_t)(wait / OUTBOUND_SPREAD + 1));
 	for (struct target *t = job->targets; t != NULL; t = t->job_next)
-		target_put_off(t, until, why);
+		target_put_off(t, until, why, tells);
 	job_free(job);
+}
+
+/* Without an attempt of its own: nothing goes there now. */
+void outbound_put_off(struct job *job, int64_t until, struct span why)
+{
+	put_off(job, until, why, true);
+}
+
+/* Its turn comes soon: what is late is not given up before it has had it. */
+static void await_turn(struct job *job, int64_t wait, struct span why)
+{
+	put_off(job, queue_now(job->message->queue) + wait, why, false);
 }
 
 /* As if it had not been tried. */
@@ -252,13 +263,13 @@ void outbound_settle(struct job *job)
 	struct destination *d = job->destination;
 
 	if (d->queue->relay == NULL)
-		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
+		await_turn(job, OUTBOUND_NO_RELAY_S, SPAN_LIT("451 4.3.2 the relay is not running"));
 	else if (destination_is_dead(d, queue_now(d->queue)))
 		put_off_dead(d, job);
 	else if (d->paused || d->kept)
 		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
 	else if (destination_is_full(d))
-		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+		await_turn(job, OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
 	else if (!sending_may_go(d->queue, job))
 		return; /* it comes back */
 	else if (!destination_enter(d, job))

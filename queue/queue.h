@@ -270,7 +270,7 @@ void target_result(struct target *target, int code, struct span text);
 /* The same with a whole reply, "450 4.2.0 ..." */
 void target_reply(struct target *target, int code, struct span line);
 /* Not tried, and not before `until` (queue's time). why: as in target_reply, for the first time and when it is time to tell the sender. */
-void target_put_off(struct target *target, int64_t until, struct span why);
+void target_put_off(struct target *target, int64_t until, struct span why, bool tells);
 /*
  * The content for another process: into buffer (`size` octets), when it is small; else *fd is a new descriptor, read only, the
  * caller's. A fault of this machine is temporary.

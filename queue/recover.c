@@ -30,7 +30,6 @@ struct recovery {
 	size_t count, size, next;
 	size_t known;	 /* those that are no more to be looked at */
 	unsigned flying; /* batches */
-	bool filling;
 	uint64_t ready, deferred, held, removed, damaged;
 };
 
@@ -266,15 +265,10 @@ static void send_batch(struct recovery *r)
 	r->next += count;
 }
 
-/* Without threads the work is done at once, and on_read comes within: one level of that is enough. */
 static void go_on(struct recovery *r)
 {
-	if (r->filling)
-		return;
-	r->filling = true;
 	while (r->next < r->count && r->flying < RECOVER_FLYING && !r->queue->halting)
 		send_batch(r);
-	r->filling = false;
 	if (r->flying == 0 && r->next == r->count)
 		end(r);
 }

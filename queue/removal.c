@@ -108,7 +108,7 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	removal->syncing = true; /* on_synced may be called at once */
+	removal->syncing = true;
 	if (disk_work(removal->queue->disk, removal->last_id, sync_removal, on_synced, removal))
 		return;
 	removal->syncing = false;

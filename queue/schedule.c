@@ -180,6 +180,15 @@ static int64_t spread(const struct queue *queue, int64_t wait)
 	return (int64_t)randombytes_uniform(most < UINT32_MAX ? (uint32_t)most + 1 : UINT32_MAX);
 }
 
+/*
+ * Whether its sender is to hear of it before it is looked at again. What is late already, as after a night in which the machine was off, has its
+ * turn first where the others only have to be awaited.
+ */
+static bool is_to_tell(const struct queue *queue, const struct waiting *w, int64_t telling, int64_t until)
+{
+	return telling <= until && (telling > queue_now(queue) || destination_is_stopped(queue, w->destination->hash));
+}
+
 /* Its destination is dead, or its sender has enough under way: it waits on without being read. */
 static bool postpone_first(struct queue *queue)
 {
@@ -192,7 +201,7 @@ static bool postpone_first(struct queue *queue)
 		until = now + 1 + spread(queue, SCHEDULE_NO_ROOM_S - 1);
 	} else {
 		telling = next_telling(queue, w);
-		w->telling = telling <= until;
+		w->telling = is_to_tell(queue, w, telling, until);
 		until = w->telling ? telling : until + spread(queue, (until - now) / 4);
 	}
 	waiting_move(queue->waiting, w, until);

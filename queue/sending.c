@@ -56,7 +56,7 @@ static int64_t interval_ms(const struct queue *queue, const char *domain)
 /* What came by SMTP is a stranger's, whatever sender it names: through an alias that leads elsewhere it must not use up a domain's turns. */
 static bool has_pace(const struct queue *queue, const struct spool_envelope *e, const char *domain)
 {
-	return e->submitter != 0 || (e->source == SPOOL_FROM_LOCAL && conf_domain_find(daemon_conf(queue->daemon), span_str(domain)) != NULL);
+	return e->submitter != 0 || (e->source != SPOOL_FROM_SMTP && conf_domain_find(daemon_conf(queue->daemon), span_str(domain)) != NULL);
 }
 
 uint64_t sending_rate(const struct queue *queue, struct span sender)

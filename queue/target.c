@@ -102,13 +102,13 @@ static bool is_time_to_tell(const struct message *m)
 	return age >= conf_ms(conf, CONF_queue_lifetime, NULL) / 1000 || (warn != 0 && age >= warn && dsn_warns(m));
 }
 
-void target_put_off(struct target *t, int64_t until, struct span why)
+void target_put_off(struct target *t, int64_t until, struct span why, bool tells)
 {
 	struct message *m = t->message;
 
 	if (until > m->put_off)
 		m->put_off = until;
-	if (m->states[t->recipient].attempts == 0 || is_time_to_tell(m))
+	if (m->states[t->recipient].attempts == 0 || (tells && is_time_to_tell(m)))
 		target_reply(t, E_UNAVAILABLE, why);
 	else
 		t->state = TARGET_PUT_OFF; /* its file says already what there is to say */

@@ -290,8 +290,11 @@ static int take_message(struct daemon *daemon, struct ipc_message *m)
 {
 	const struct master_peer *peer = (const void *)m->body;
 
-	if (m->type == &ipc_master_config)
+	if (m->type == &ipc_master_config) { /* what came before it and was not followed by go was broken off */
+		daemon->missed = 0;
+		handover_drop_next(&daemon->handed);
 		return m->fd_lost ? E_NOFILES : take_config(daemon, m);
+	}
 	if (m->type != &ipc_master_peer || !daemon->running)
 		return handover_take(&daemon->handed, m);
 	/* The other end sees that this one has gone; who needs it asks master again. */

@@ -233,6 +233,14 @@ static int find_name(struct store_txn *txn, struct span name, uint32_t *id, stru
 	return r;
 }
 
+bool mailbox_has_name(struct store_txn *txn, struct span name)
+{
+	uint32_t id;
+	struct err err;
+
+	return find_name(txn, name, &id, &err) == 0;
+}
+
 int store_mailbox_by_name(struct store_txn *txn, struct span name, struct store_mailbox *out, struct err *err)
 {
 	uint32_t id;

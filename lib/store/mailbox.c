@@ -150,7 +150,7 @@ int store_mailbox_subscribe(struct store_txn *txn, struct span name, bool on, st
 
 	if (r != 0)
 		return r;
-	if (!name_subscribed(txn, name)) /* an earlier release took inbox/x as it was */
+	if (!name_subscribed(txn, name) && !mailbox_has_name(txn, name)) /* an earlier release took inbox/x as it was */
 		name = mailbox_name(txn, name);
 	if (name.len == 0)
 		return err_set(err, E_NOMEM, "out of memory");

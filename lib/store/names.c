@@ -116,7 +116,8 @@ static int restore_line(struct store_txn *txn, struct span line, struct err *err
 		if (r == 0)
 			r = mailbox_put(txn, &m, err);
 	}
-	return r == 0 && subscribed ? store_mailbox_subscribe(txn, span_str(text + used), true, err) : r;
+	/* As it was: without the limits and the folding of what is subscribed to now. */
+	return r == 0 && subscribed ? name_subscribe(txn, span_str(text + used), true, err) : r;
 }
 
 /* The clock alone does not tell: it may be behind what it was when an index was made before. */

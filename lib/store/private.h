@@ -156,6 +156,8 @@ int mailbox_count(struct store_txn *txn, size_t *count, struct err *err);
 int subscription_count(struct store_txn *txn, size_t *count, struct err *err);
 /* INBOX in any case is one mailbox (RFC 3501 section 5.1), also as the first level of others' names. Pooled; empty: no memory. */
 struct span mailbox_name(struct store_txn *txn, struct span name);
+/* There is a mailbox of just this name. */
+bool mailbox_has_name(struct store_txn *txn, struct span name);
 int name_put(struct store_txn *txn, struct span name, uint32_t id, struct err *err);
 int name_del(struct store_txn *txn, struct span name);
 int name_subscribe(struct store_txn *txn, struct span name, bool on, struct err *err);

@@ -119,6 +119,8 @@ static bool is_whole(const struct tls_tlsa *record)
 	EVP_PKEY *key = record->selector == 1 ? d2i_PUBKEY(NULL, &at, (long)record->data.len) : NULL;
 	bool is = at == end && (key != NULL || (certificate != NULL && X509_get0_pubkey(certificate) != NULL));
 
+	/* Without memory nobody can tell; that it is none would let the mail go without DANE. */
+	is |= ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
 	X509_free(certificate);
 	EVP_PKEY_free(key);
 	ERR_clear_error();

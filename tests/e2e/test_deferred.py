@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mailwain import BIN, BUILD, Instance, until
-from remote import Mute
+from remote import Mute, remote_host
 from test_submission import client
 
 COUNT, DOMAINS, SENDERS = 600, 20, 500
@@ -170,3 +170,14 @@ def test_one_attempt_shows_that_a_host_is_dead(suite, mute):
     assert mute.connections == 2
     assert suite.rows("queue", "stats")[0]["state"] == "dead"
     assert {r["reason"].partition(":")[0] for r in listed(suite)} > {"451 4.4.1 d0.mute.test does not answer"}
+
+
+def test_what_is_late_has_its_turn_at_a_host_that_answers():
+    """A machine that was off comes back to more than may wait for one host at once, all of it past its life: none goes back without a try."""
+    with remote_host("127.0.0.13") as remote, Instance(["transport *.late.test { host %s }" % remote.place, "queue-lifetime 1s"]).running("alice") as i:
+        i.stop()
+        subprocess.run([FILL, os.path.join(i.root, "spool"), "2100", "1", "0", "late.test"], check=True, timeout=60)
+        i.start()
+        until(lambda: len(remote.messages) == 2100, 120, what="not all were sent")
+        i.wait_empty()
+        assert "queue_expired" not in i.log() and "queue_dsn" not in i.log()

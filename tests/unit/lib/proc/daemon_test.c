@@ -9,6 +9,7 @@ static void everything_is_taken_before_it_is_confined(void **state)
 
 	(void)state;
 	begin("smtpd");
+	send_config("a.test");
 	send_listener("smtp", "127.0.0.1:25");
 	send_listener("imap", "127.0.0.1:143");
 	send_listener("smtp", "[::1]:25");
@@ -16,7 +17,6 @@ static void everything_is_taken_before_it_is_confined(void **state)
 	send_fd(&ipc_master_file, &file, file_of("new")); /* takes the place of the other */
 	assert_int_equal(ipc_send(channel, &ipc_master_secret, 0, &secret, -1), 0);
 	send_peer("auth", false);
-	send_config("a.test");
 	send_go(5);
 	hear_ready(5);
 	send_peer("queue", true); /* later ones are given at once */

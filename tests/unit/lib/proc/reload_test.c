@@ -67,13 +67,13 @@ static void files_go_with_their_configuration(void **state)
 	(void)state;
 	shared->tell_file = true;
 	begin("smtpd");
-	send_file("one");
 	send_config("a.test");
+	send_file("one");
 	send_go(1);
 	hear_ready(1);
 	shared->fail_reload = true;
-	send_file("two");
 	send_config("b.test");
+	send_file("two");
 	send_go(2);
 	hear_failed("not that one");
 	ask_stats();
@@ -94,6 +94,23 @@ static void files_go_with_their_configuration(void **state)
 		      "reload(b.test) file=two file=one reload(c.test) file=- file=one reload(d.test) file=- file=- halt ");
 }
 
+/* A hand-out that was broken off: what the next one brings is all there is. */
+static void what_no_go_came_for_is_forgotten(void **state)
+{
+	(void)state;
+	shared->tell_file = true;
+	started();
+	send_config("b.test");
+	send_file("half");
+	send_config("c.test");
+	send_go(3);
+	hear_ready(3);
+	assert_int_equal(files_open(), 0);
+	shared->finish_at_halt = true;
+	send_halt(5);
+	finish(EX_OK, CONFINED "reload(c.test) file=- halt ");
+}
+
 /* It goes on with what it has. */
 static void a_reload_that_finds_no_descriptor_free_is_refused(void **state)
 {
@@ -102,8 +119,8 @@ static void a_reload_that_finds_no_descriptor_free_is_refused(void **state)
 	(void)state;
 	shared->poor = true;
 	started();
-	send_file("lost");
 	send_config("b.test");
+	send_file("lost");
 	send_go(2);
 	hear_failed("not all of it could be received: no file descriptors left");
 	m = ask_stats();
@@ -143,6 +160,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_reload_is_taken_or_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(files_go_with_their_configuration, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_no_go_came_for_is_forgotten, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_reload_that_finds_no_descriptor_free_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_service_that_was_lost_is_asked_for, setup, teardown),
 	};
