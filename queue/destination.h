@@ -66,7 +66,7 @@ struct destination {
 };
 
 int destinations_new(struct queue *queue, struct err *err);
-/* There is a new configuration: what its blocks keep counts at once, and jobs that wait are looked at. */
+/* There is a new configuration: what a destination's block keeps counts at once, a new block with the next message, and jobs that wait are looked at. */
 void destinations_reload(struct queue *queue);
 /* NULL: not known. */
 struct destination *destination_find(struct queue *queue, struct span key);
