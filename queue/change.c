@@ -56,6 +56,7 @@ static int remove_file(struct message *m, struct err *err)
 	if (unlink(path) != 0 && errno != ENOENT)
 		return err_set_errno(err, errno, "unlink of %s", path);
 	m->deleted = true;
+	recover_forget(m->queue, m->id);
 	return 0;
 }
 

@@ -390,6 +390,8 @@ int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipi
 int recover_start(struct queue *queue, struct err *err);
 /* Files of before the start that are not known yet. */
 size_t recover_left(const struct queue *queue);
+/* It was deleted: what may just have been read of it counts no more. */
+void recover_forget(struct queue *queue, uint64_t id);
 const char *queue_status_name(enum spool_status status);
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,
     struct span secret);

@@ -29,7 +29,8 @@ struct recovery {
 	uint64_t *ids;
 	size_t count, size, next;
 	size_t known;	 /* those that are no more to be looked at */
-	unsigned flying; /* batches */
+	struct batch *batches; /* under way; the loop's */
+	unsigned flying;       /* so many */
 	uint64_t ready, deferred, held, removed, damaged;
 };
 
@@ -44,9 +45,11 @@ struct found {
 };
 
 struct batch {
+	struct batch *next;
 	struct recovery *recovery;
 	size_t count;
 	struct found found[RECOVER_BATCH];
+	bool gone[RECOVER_BATCH]; /* deleted while it was read; the loop's */
 };
 
 static int note(struct recovery *r, uint64_t id)
@@ -218,13 +221,24 @@ static void end(struct recovery *r)
 
 static void go_on(struct recovery *r);
 
+static void unlink_batch(struct recovery *r, const struct batch *batch)
+{
+	struct batch **link = &r->batches;
+
+	while (*link != batch)
+		link = &(*link)->next;
+	*link = batch->next;
+}
+
 static void on_read(struct disk_job *job)
 {
 	struct batch *batch = job->arg;
 	struct recovery *r = batch->recovery;
 
+	unlink_batch(r, batch);
 	for (size_t i = 0; i < batch->count; i++) {
-		take_one(r, &batch->found[i]);
+		if (!batch->gone[i])
+			take_one(r, &batch->found[i]);
 		pool_free(&batch->found[i].pool);
 	}
 	r->known += batch->count;
@@ -253,12 +267,16 @@ static void send_batch(struct recovery *r)
 	if (batch != NULL) {
 		batch->recovery = r;
 		batch->count = count;
+		batch->next = r->batches;
+		r->batches = batch;
 		for (size_t i = 0; i < count; i++)
 			batch->found[i].id = r->ids[r->next + i];
 	}
 	r->flying++;
 	if (batch == NULL || !disk_work(r->queue->disk, 0, read_batch, on_read, batch)) {
 		r->flying--;
+		if (batch != NULL)
+			unlink_batch(r, batch);
 		free(batch);
 		leave_batch(r, count);
 	}
@@ -271,6 +289,15 @@ static void go_on(struct recovery *r)
 		send_batch(r);
 	if (r->flying == 0 && r->next == r->count)
 		end(r);
+}
+
+void recover_forget(struct queue *queue, uint64_t id)
+{
+	struct batch *batch = queue->recovery != NULL ? queue->recovery->batches : NULL;
+
+	for (; batch != NULL; batch = batch->next)
+		for (size_t i = 0; i < batch->count; i++)
+			batch->gone[i] |= batch->found[i].id == id;
 }
 
 size_t recover_left(const struct queue *queue)

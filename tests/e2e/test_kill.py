@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mailwain import DOMAIN, Smtp, until
+from mailwain import DOMAIN, NOWHERE, Smtp, until
 from tools import is_alive
 
 MESSAGES = int(os.environ.get("KILL_MESSAGES", "2000"))
@@ -199,3 +199,16 @@ def test_a_queue_that_came_back_hears_of_no_file_of_the_one_before(fresh):
     assert "lost" not in suite.log()[len(before):]
     late.envelope()
     late.data("Subject: late\n\nx\n")
+
+
+def test_what_is_deleted_while_queue_reads_its_spool_is_gone(fresh):
+    """The command waits for what is being read, and acts before the loop has taken it."""
+    suite = fresh([NOWHERE])
+    suite.add_cheap("alice", "probe")
+    suite.mw("alias", "add", "away@example.com", "x@elsewhere.test")
+    for _ in range(6):
+        qid = suite.deliver("Subject: away\n\nx\n", to=["away"])
+        until(lambda: [r for r in suite.rows("queue", "list") if r["status"] == "deferred"])
+        os.kill(suite.daemons()["queue"], signal.SIGKILL)
+        suite.mw("queue", "delete", qid)
+        assert suite.rows("queue", "list") == []
