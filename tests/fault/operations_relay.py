@@ -50,8 +50,11 @@ class Relay(Send):
         count = self.taken().count(address)
         if count == 0:
             raise Broken("acknowledged, gone from the queue, and not there")
-        heard = len(self.s.events.find("queue_delivered", "mailbox=%s " % address))
-        if count > 2 or heard > 1 or not heard:
+        told = "mailbox=%s " % address
+        # It is gone from the spool a moment before the log has the line.
+        until(lambda: self.s.events.find("queue_delivered", told), SETTLE, "taken %d times, of which queue has heard none" % count)
+        heard = len(self.s.events.find("queue_delivered", told))
+        if count > 2 or heard > 1:
             raise Broken("taken %d times, of which queue has heard %d" % (count, heard))
         self.twice += count == 2
 
