@@ -43,20 +43,11 @@ static socklen_t length_of(const struct sockaddr_storage *address)
 /* The words are for the log and for whoever's mail does not get there. */
 static int code_of(int number)
 {
-	switch (number) {
-	case ETIMEDOUT:
-		return E_TIMEOUT;
-	case EMFILE:
-	case ENFILE:
-		return E_NOFILES;
-	case ENOMEM:
-	case ENOBUFS:
-		return E_NOMEM;
-	case EADDRNOTAVAIL:
-		return E_IO;
-	default:
-		return E_CLOSED;
-	}
+	int code = err_from_errno(number);
+
+	if (code == E_TIMEOUT || code == E_NOFILES || code == E_NOMEM)
+		return code;
+	return number == EADDRNOTAVAIL ? E_IO : E_CLOSED;
 }
 
 static void finish(struct connecting *c, int number)
