@@ -238,6 +238,7 @@ def test_a_long_file_does_not_grow_and_is_given_up(waiting):
     with open(os.path.join(suite.root, "etc", "mailwain.conf"), "a") as f:
         f.write("queue-lifetime 1s\n")
     suite.mw("reload")
+    until(lambda: time.time() > row["arrived"] + 2, what="it is not older than its lifetime")
     suite.mw("queue", "flush", qid)
     until(lambda: "queue_expired" in suite.log())
     until(lambda: qid not in listed(suite))
