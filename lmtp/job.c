@@ -125,12 +125,13 @@ static int job_open(struct job *job, enum job_kind kind, uint64_t account, int d
 	struct store_options options = {.create = true};
 	bool rebuilt = false;
 	char text[24];
-	struct log_ctx log = {.key = "account", .value = span_str(text)};
+	struct log_ctx log = {.key = "account"};
 	int r = store_open(out, dir, &options, &rebuilt, err);
 
 	if (r != 0 || !rebuilt)
 		return r;
 	snprintf(text, sizeof(text), "%" PRIu64, account);
+	log.value = span_str(text);
 	log_event(EV_store_rebuilt, &log, F_STR("reason", "the index was damaged or lost"));
 	log_flush();
 	if (kind == JOB_CHECK)
