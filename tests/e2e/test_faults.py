@@ -325,7 +325,7 @@ def test_23_what_was_held_is_given_up_though_it_cannot_be_told_yet(fresh):
         assert suite.mw("queue", "bounce", qid).stdout == "1 message\n"
         until(tracer.seen)
     suite.wait_empty()
-    assert suite.log().count("queue_dsn for=%s to=alice@example.com kind=failure" % qid) == 2
+    until(lambda: suite.log().count("queue_dsn for=%s to=alice@example.com kind=failure" % qid) == 2)
 
 
 @needs_strace

@@ -189,7 +189,7 @@ def test_an_index_that_cannot_be_watched(sleepy):
         asleep(sleepy)
         assert done(c, tag) == []
     assert len(tracer.calls) < 10
-    assert "max_user_watches" in sleepy.log()
+    sleepy.until_logged("max_user_watches")
     leave(sleepy, c)
 
 
