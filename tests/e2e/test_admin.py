@@ -712,7 +712,7 @@ def test_a_missing_key_costs_no_message(fresh):
     assert not os.path.exists(key)
     os.rename(key + ".away", key)
     suite.start()
-    assert [r["id"] for r in suite.rows("queue", "list")] == [qid]
+    until(lambda: [r["id"] for r in suite.rows("queue", "list")] == [qid])
 
 
 def test_what_was_put_off_by_a_wrong_clock_is_tried(fresh):

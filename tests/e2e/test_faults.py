@@ -39,6 +39,8 @@ def spool_files(suite):
 
 
 def listed(suite):
+    """When the spool has been read."""
+    until(lambda: "being read" not in suite.mw("queue", "list").stdout)
     return sorted(r["id"] for r in suite.rows("queue", "list"))
 
 
