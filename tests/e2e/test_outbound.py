@@ -227,7 +227,7 @@ def test_a_block_that_keeps_no_more(suite, remote):
 def test_pause_and_resume(suite, remote):
     suite.mw("queue", "pause", remote.place)
     qid = send(suite, "one@elsewhere.test")
-    until(lambda: [r for r in suite.rows("queue", "stats") if r["destination"] == remote.place and r["state"] == "paused"])
+    until(lambda: [r for r in suite.rows("queue", "stats") if r["destination"] == remote.place and r["state"] == "paused" and r["total"] == 1])
     assert not remote.messages
     suite.mw("queue", "resume", remote.place)
     suite.mw("queue", "flush", qid)
