@@ -238,9 +238,8 @@ class Live:
         self.compare(name, case, boxes, refused)
         self.judge_check(name, case, refused)
         if refused and not index:
-            logged = [line for line in self.suite.log().splitlines() if "store_corrupt" in line]
-            if not any(self.number(case) in line for line in logged):
-                raise Broken("what was refused is not named in the log")
+            number = self.number(case)
+            until(lambda: any("store_corrupt" in line and number in line for line in self.suite.log().splitlines()), WAIT, "what was refused is not named in the log")
         self.suite.deliver("Subject: after %s\n\nafter the damage\n" % name, to=[name])
         again = until(lambda: self.arrived(name, deaths), WAIT, "mail no longer arrives")
         if refused and index and not self.was_rebuilt(name) and again[1]:

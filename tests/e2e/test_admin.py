@@ -559,7 +559,8 @@ def test_what_an_earlier_version_did_without_is_made_at_the_start():
         os.mkdir(os.path.join(i.root, "data", "relay.new"))  # a power cut ended an earlier start
         with i.running("alice"):
             assert kept(i) == before
-            assert [l.partition("master_made ")[2] for l in i.log().splitlines() if "master_made" in l] == ["directory=%s/data/%s" % (i.root, name) for name in ("drop", "relay")]
+            made = ["directory=%s/data/%s" % (i.root, name) for name in ("drop", "relay")]
+            until(lambda: [l.partition("master_made ")[2] for l in i.log().splitlines() if "master_made" in l] == made)
             i.mw("alias", "add", "out@example.com", "bob@far.test")
             i.deliver(MESSAGE % "relayed", to=("out",))
             until(lambda: remote.messages)
@@ -711,7 +712,7 @@ def test_a_missing_key_costs_no_message(fresh):
     assert not os.path.exists(key)
     os.rename(key + ".away", key)
     suite.start()
-    assert [r["id"] for r in suite.rows("queue", "list")] == [qid]
+    until(lambda: [r["id"] for r in suite.rows("queue", "list")] == [qid])
 
 
 def test_what_was_put_off_by_a_wrong_clock_is_tried(fresh):

@@ -112,7 +112,7 @@ def test_nobody_waits_for_a_list_that_is_not_read(suite):
     try:
         first = command.stdout.readline()
         qid = suite.deliver("Subject: x\r\n\r\ny\r\n", to=("alice",))
-        until(lambda: "queue_delivered qid=%s" % qid in suite.log(), 5, "mail waits for a list")
+        until(lambda: "queue_delivered qid=%s" % qid in suite.log(), what="mail waits for a list")
         assert suite.mw("queue", "delete", "--destination", "d39.two.test").stdout == "100 messages\n"
         rest = command.stdout.read().splitlines()
         assert command.wait(20) == 0

@@ -39,6 +39,8 @@ def spool_files(suite):
 
 
 def listed(suite):
+    """When the spool has been read."""
+    until(lambda: "being read" not in suite.mw("queue", "list").stdout)
     return sorted(r["id"] for r in suite.rows("queue", "list"))
 
 
@@ -325,7 +327,7 @@ def test_23_what_was_held_is_given_up_though_it_cannot_be_told_yet(fresh):
         assert suite.mw("queue", "bounce", qid).stdout == "1 message\n"
         until(tracer.seen)
     suite.wait_empty()
-    assert suite.log().count("queue_dsn for=%s to=alice@example.com kind=failure" % qid) == 2
+    until(lambda: suite.log().count("queue_dsn for=%s to=alice@example.com kind=failure" % qid) == 2)
 
 
 @needs_strace

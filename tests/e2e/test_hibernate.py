@@ -41,8 +41,8 @@ def sessions(suite):
 
 
 def asleep(suite, count=1):
-    until(lambda: processes(suite) == 0, what="no session hibernates")
-    assert sessions(suite) == count
+    """Those that have just logged out are counted until the spawner knows of their end."""
+    until(lambda: processes(suite) == 0 and sessions(suite) == count, what="not %d sessions hibernate" % count)
 
 
 def idling(suite, user="alice", tls=True, mailbox="INBOX"):
@@ -189,7 +189,7 @@ def test_an_index_that_cannot_be_watched(sleepy):
         asleep(sleepy)
         assert done(c, tag) == []
     assert len(tracer.calls) < 10
-    assert "max_user_watches" in sleepy.log()
+    sleepy.until_logged("max_user_watches")
     leave(sleepy, c)
 
 

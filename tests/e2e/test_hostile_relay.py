@@ -408,6 +408,7 @@ def test_37_a_notification_that_is_refused(suite, hosts, away):
     told = notification(suite, "stranger@" + hosts["bounces"].domain)  # alice is postmaster
     assert "nobody here" in told
     suite.wait_empty()
+    until(lambda: len(dsns(suite, since)) >= 2)
     assert len(dsns(suite, since)) == 2
 
 

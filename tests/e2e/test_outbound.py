@@ -120,7 +120,9 @@ def test_what_is_put_off_is_tried_again(suite, remote):
 def test_who_has_it_does_not_get_it_again(suite, remote):
     """Two destinations: one takes it, one is dead. A queue that is killed meanwhile does not send the first copy again."""
     qid = send(suite, "one@elsewhere.test", "two@dead.test")
+    file = os.path.join(suite.root, "spool", "queue", qid[-1], qid)
     until(lambda: [r for r in suite.rows("queue", "show", qid) if r["recipient_status"] == "delivered"])
+    until(lambda: os.stat(file).st_mode & 0o100, what="nothing is written down")
     os.kill(suite.daemons()["queue"], signal.SIGKILL)
     until(lambda: [r for r in suite.rows("queue", "show", qid) if r["attempts"] > 1 and r["recipient"] == "two@dead.test"])
     assert len(remote.messages) == 1
@@ -225,7 +227,7 @@ def test_a_block_that_keeps_no_more(suite, remote):
 def test_pause_and_resume(suite, remote):
     suite.mw("queue", "pause", remote.place)
     qid = send(suite, "one@elsewhere.test")
-    until(lambda: [r for r in suite.rows("queue", "stats") if r["destination"] == remote.place and r["state"] == "paused"])
+    until(lambda: [r for r in suite.rows("queue", "stats") if r["destination"] == remote.place and r["state"] == "paused" and r["total"] == 1])
     assert not remote.messages
     suite.mw("queue", "resume", remote.place)
     suite.mw("queue", "flush", qid)

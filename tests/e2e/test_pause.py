@@ -100,6 +100,7 @@ def test_a_name_that_is_known_by_its_mail_alone(suite, remote):
     assert next(r for r in suite.rows("queue", "stats") if r["destination"] == "later.test")["state"] == "paused"
     suite.mw("queue", "resume", "later.test")
     restart(suite)
+    until(lambda: suite.rows("queue", "list"))
     assert suite.mw("queue", "pause", "later.test").stdout.startswith("nothing more goes")
     suite.mw("queue", "resume", "later.test")
     suite.mw("queue", "delete", qid)

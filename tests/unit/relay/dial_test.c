@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { SLACK_MS = 50 /* the loop's clock goes in ticks */ };
+
 static struct event_base *base;
 static struct err seen;
 static int got, calls;
@@ -93,7 +95,7 @@ static void silence_costs_a_moment(void **state)
 	dial(addresses, 2);
 	assert_true(got >= 0);
 	assert_int_equal(which, 1);
-	assert_true(clock_monotonic_ms() - began >= DIAL_STAGGER_MS && clock_monotonic_ms() - began < DIAL_CONNECT_MS / 2);
+	assert_true(clock_monotonic_ms() - began >= DIAL_STAGGER_MS - SLACK_MS && clock_monotonic_ms() - began < DIAL_CONNECT_MS / 2);
 	close(got);
 	for (size_t i = 0; i < 8; i++)
 		close(held[i]);
