@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "base/whole.h"
 #include "net/ipc_conn.h"
 
@@ -224,12 +225,22 @@ static void fill_recipients(const struct smtp_transaction *tx, struct spool_reci
 	}
 }
 
+/* RFC 6531 section 3.5: whether the next host must have SMTPUTF8 too, which is not the same as that this client asked for it. */
+static bool needs_utf8(const struct smtp_transaction *tx)
+{
+	bool needs = tx->utf8_content || !utf8_is_ascii(tx->sender);
+
+	for (const struct smtp_recipient *r = tx->recipients; r != NULL; r = r->next)
+		needs |= !utf8_is_ascii(r->address);
+	return needs && tx->smtputf8;
+}
+
 static int encode_envelope(struct session *s, struct buf *out)
 {
 	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
 	struct spool_recipient *recipients = pool_array(tx->pool, tx->recipient_count, sizeof(*recipients));
 	struct spool_envelope envelope = {.source = s->intake->kind->submission ? SPOOL_FROM_SUBMISSION : SPOOL_FROM_SMTP, .arrived = clock_wall(), .sender = tx->sender,
-	    .envid = tx->envid, .ret = (enum spool_ret)tx->ret, .body = (enum spool_body)tx->body, .smtputf8 = tx->smtputf8, .requiretls = tx->requiretls, .tls_optional = tx->tls_optional && !tx->requiretls,
+	    .envid = tx->envid, .ret = (enum spool_ret)tx->ret, .body = (enum spool_body)tx->body, .smtputf8 = needs_utf8(tx), .requiretls = tx->requiretls, .tls_optional = tx->tls_optional && !tx->requiretls,
 	    .release = tx->release, .submitter = s->account,
 	    .client = span_str(conn_peer(s->conn)), .helo = smtp_server_helo(s->server),
 	    .recipient_count = tx->recipient_count, .recipients = recipients};

@@ -50,7 +50,8 @@ struct smtp_transaction {
 	struct span envid;
 	uint32_t ret; /* 0, 1 FULL, 2 HDRS */
 	enum smtp_body body;
-	bool smtputf8;
+	bool smtputf8;	   /* the client asked for it */
+	bool utf8_content; /* and the content has header fields that need it: it was read so far */
 	bool requiretls;   /* RFC 8689 */
 	bool tls_optional; /* its header says "TLS-Required: No"; counts when requiretls does not */
 	int64_t release; /* seconds since 1970: not before that; 0: at once */

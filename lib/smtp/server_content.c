@@ -1,6 +1,8 @@
 /* DATA and BDAT: the content on its way, its limits, its end. */
 #include "smtp/server_private.h"
 
+#include "base/utf8.h"
+
 #include <stdio.h>
 
 static void chunk_end(struct smtp_server *s);
@@ -10,6 +12,7 @@ static void content_begin(struct smtp_server *s)
 {
 	s->frame = (struct smtp_frame){.state = FRAME_LINE_START, .line_max = SMTP_TEXT_LINE_MAX};
 	s->in_header = true;
+	s->has_parts = false;
 	s->chunk_cr = false;
 	s->header_len = 0;
 	s->received_lines = 0;
@@ -140,6 +143,25 @@ void smtp_server_data_ready(struct smtp_server *s, int code, const struct err *e
 
 /* ---- the header section, looked at while it passes ---- */
 
+/* A value that is folded, or longer than what is looked at, may say so too. */
+static bool names_parts(struct span line)
+{
+	struct span field = SPAN_LIT("Content-Type:");
+	struct span value = span_trim(span_from(line, field.len));
+
+	return span_startscase(line, field) && (value.len == 0 || span_startscase(value, SPAN_LIT("multipart/")) || span_startscase(value, SPAN_LIT("message/")));
+}
+
+/*
+ * RFC 6531 section 3.5: which of a message is more than 8BITMIME has room for, so that only hosts with SMTPUTF8 may get it: its header section,
+ * and those of its parts. Clients ask for SMTPUTF8 with messages that need none of it.
+ */
+static void watch_utf8(struct smtp_server *s, struct span bytes)
+{
+	if (s->tx->smtputf8 && (s->in_header || s->has_parts) && !utf8_is_ascii(bytes))
+		s->tx->utf8_content = true;
+}
+
 /* The LF of a header line. False: with it there are too many Received lines. */
 static bool header_line_end(struct smtp_server *s)
 {
@@ -151,6 +173,7 @@ static bool header_line_end(struct smtp_server *s)
 		return false;
 	if (line.len == 0)
 		s->in_header = false;
+	s->has_parts |= names_parts(line);
 	tls_required_line(&s->tls_required, line);
 	s->tx->tls_optional = s->tls_required.no;
 	s->line_len = 0;
@@ -161,6 +184,7 @@ static void header_line_add(struct smtp_server *s, struct span part)
 {
 	size_t room = s->line_len < sizeof(s->line_head) ? sizeof(s->line_head) - s->line_len : 0;
 
+	watch_utf8(s, part);
 	memcpy(s->line_head + sizeof(s->line_head) - room, part.ptr, part.len < room ? part.len : room);
 	s->line_len += part.len;
 }
@@ -202,6 +226,8 @@ static void give(struct smtp_server *s, struct span bytes)
 		good.len = (size_t)(s->config.limits.message_size - s->tx->size);
 	if (s->in_header)
 		good.len = take_header(s, good);
+	if (!s->in_header)
+		watch_utf8(s, good);
 	s->tx->size += good.len;
 	if (good.len > 0)
 		r = s->callbacks->data(s->arg, s, good, &err);

@@ -42,6 +42,7 @@ struct smtp_server {
 	bool extended, tls, certificate, authenticated;
 	size_t skipped;	  /* octets of a command line that is too long */
 	bool in_header;	  /* of the content */
+	bool has_parts;	  /* its Content-Type says so: its body may have header fields too */
 	bool chunk_cr;	  /* the last octet of the chunks so far is a CR */
 	uint64_t header_len;
 	uint32_t received_lines;

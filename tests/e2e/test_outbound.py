@@ -330,3 +330,19 @@ def test_a_notification_that_fails_is_told_to_postmaster(suite, remote, stranger
     to_stranger = until(lambda: re.search(r"queue_bounced qid=(\S+) to=%s " % stranger, suite.log()), what="it was not refused")[1]
     assert to_stranger != qid
     until(lambda: "queue_dsn for=%s to=postmaster kind=failure" % to_stranger in suite.log(), what="postmaster hears nothing")
+
+
+def test_smtputf8_that_is_not_needed(suite, remote):
+    """RFC 6531 section 3.5: the remote has no SMTPUTF8. It gets what could have been sent without it; what could not comes back."""
+    c = client(suite, ALICE)
+    ids = []
+    for subject, body in ("plain", "b\u00f6dy"), ("b\u00fccher", "plain"):
+        c.expect("MAIL FROM:<%s> SMTPUTF8 BODY=8BITMIME" % ALICE, 250)
+        c.expect("RCPT TO:<x@elsewhere.test>", 250)
+        c.expect("DATA", 354)
+        ids.append(c.expect("Subject: %s\r\n\r\n%s\r\n." % (subject, body), 250).split()[-1])
+    c.close()
+    until(lambda: re.search("relay_sent .*qid=" + ids[0], suite.log()) or re.search("queue_bounced qid=" + ids[0], suite.log()))
+    bounce = until(lambda: re.search("queue_bounced qid=%s .*" % ids[1], suite.log()))[0]
+    assert "SMTPUTF8" in bounce, bounce
+    assert len(remote.messages) == 1 and "Subject: plain" in remote.messages[0][2]

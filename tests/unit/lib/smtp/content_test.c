@@ -400,9 +400,51 @@ static void recipients_have_a_bound(void **state)
 	}
 }
 
+/* RFC 6531 section 3.5: what of it a host without SMTPUTF8 may not get, octet by octet and at once. */
+static void what_needs_smtputf8(void **state)
+{
+	static const struct {
+		const char *mail, *content;
+		bool needs;
+	} rows[] = {
+	    {" SMTPUTF8", "Subject: x\r\n\r\nx\r\n", false},
+	    {" SMTPUTF8", "Subject: \303\266\r\n\r\nx\r\n", true},
+	    {" SMTPUTF8", "X: 0123456789012345678901234567890123456789\303\266\r\n\r\nx\r\n", true},
+	    {" SMTPUTF8", "Subject: x\r\n \303\266\r\n\r\nx\r\n", true},
+	    {" SMTPUTF8", "Subject: x\r\n\r\n\303\266\r\n", false},
+	    {" SMTPUTF8", "Content-Type: text/plain; charset=utf-8\r\n\r\n\303\266\r\n", false},
+	    {" SMTPUTF8", "content-type:multipart/mixed\r\n\r\n--x\r\nContent-Description: \303\266\r\n", true},
+	    {" SMTPUTF8", "Content-Type:\r\n message/rfc822\r\n\r\nSubject: \303\266\r\n", true},
+	    {" SMTPUTF8", "Content-Type: multipart/mixed\r\n\r\n--x\r\nContent-Description: o\r\n", false},
+	    {"", "Subject: \303\266\r\n\r\nx\r\n", false}, /* as ever: who does not ask is not asked for */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *content = rows[i / 2].content;
+		size_t len = strlen(content), step = i % 2 == 0 ? len : 1;
+		struct dialog *d = dialog_new(&dialog_config);
+		char text[100];
+
+		say(d, "EHLO client.test\r\n");
+		snprintf(text, sizeof(text), "MAIL FROM:<a@b.test>%s\r\nRCPT TO:<x@b.test>\r\nDATA\r\n", rows[i / 2].mail);
+		say(d, text);
+		for (size_t at = 0; at < len; at += step)
+			dialog_say(d, span_of(content + at, step));
+		d->manual = true;
+		say(d, ".\r\n");
+		if (smtp_server_transaction(d->server)->utf8_content != rows[i / 2].needs)
+			fail_msg("row %zu", i);
+		d->manual = false;
+		smtp_server_data_done(d->server, 0, span_str("queued"));
+		dialog_free(&d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_needs_smtputf8),
 	    cmocka_unit_test(contents_that_are_refused),
 	    cmocka_unit_test(contents_at_their_limits),
 	    cmocka_unit_test_setup_teardown(headers_in_small_pieces, setup, teardown),
