@@ -60,11 +60,6 @@ static int remove_file(struct message *m, struct err *err)
 	return 0;
 }
 
-static bool is_under_way(const struct message *m)
-{
-	return m->busy > 0 || m->dsn_pending || m->writing;
-}
-
 static const char *const action_names[] = {"flush", "hold", "release", "delete", "bounce", "requeue", "reroute"};
 
 static bool action_find(struct span verb, enum action *out)
@@ -115,7 +110,7 @@ static int act(struct change *c, struct message *m, struct err *err)
 		return err_set(err, E_CANNOT, "%s is not sent before the time its sender asked for, see 'next' of 'mailwain queue show'", id);
 	if (action == ACTION_FLUSH && m->held)
 		return err_set(err, E_CANNOT, "%s is held: 'mailwain queue release %s' lets it go", id, id);
-	if (action == ACTION_BOUNCE && is_under_way(m))
+	if (action == ACTION_BOUNCE && message_is_under_way(m))
 		return err_set(err, E_BUSY, "%s is being delivered now; hold it first, or try again", id);
 	if (action == ACTION_REROUTE && !reroute_concerns(m, &c->reroute))
 		return err_set(err, E_NOTFOUND, "no recipient of %s waits to be sent there", id);
@@ -125,7 +120,7 @@ static int act(struct change *c, struct message *m, struct err *err)
 		return r;
 	}
 	log_event(EV_queue_admin, daemon_log(queue->daemon), F_STR("qid", id), F_STR("action", action_names[action]));
-	if (is_under_way(m)) {
+	if (message_is_under_way(m)) {
 		m->flushed |= action == ACTION_FLUSH && m->busy == 0;
 		m->anew |= again;
 		if (again)
@@ -213,7 +208,7 @@ static void change_ids(struct change *c, const struct span *ids, size_t count)
 		id = m->id;
 		change_message(c, m);
 		m = message_find(c->queue, id); /* it may be gone, or its notification on the way */
-		if (loaded && m != NULL && !is_under_way(m))
+		if (loaded && m != NULL && !message_is_under_way(m))
 			message_free(m);
 	}
 }
@@ -388,7 +383,7 @@ static enum walk_next change_file(struct change *c, const struct waiting *w)
 	if (is_meant(c, m) && !(is_noted(c->action) && !is_full(m, c->action) && note_waiting(c, m)))
 		change_message(c, m);
 	m = message_find(c->queue, id); /* it may be gone, or its notification on the way */
-	if (m != NULL && !is_under_way(m))
+	if (m != NULL && !message_is_under_way(m))
 		message_free(m);
 	return WALK_ON;
 }

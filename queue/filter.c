@@ -8,7 +8,7 @@ const char *filter_status_of(const struct message *m)
 		return "held";
 	if (schedule_is_early(m))
 		return "scheduled";
-	return m->busy > 0 || m->dsn_pending ? "active" : "deferred";
+	return message_is_under_way(m) ? "active" : "deferred";
 }
 
 const char *filter_status_of_waiting(const struct queue *queue, const struct waiting *w)

@@ -248,6 +248,11 @@ int message_load(struct queue *queue, uint64_t id, bool content_too, struct mess
 void message_free(struct message *message);
 /* Does whatever can be done now. */
 void message_run(struct message *message);
+/* Somebody or a thread has it: what is changed of it counts when that ends. */
+static inline bool message_is_under_way(const struct message *m)
+{
+	return m->busy > 0 || m->dsn_pending || m->writing;
+}
 static inline bool message_is_open(const struct recipient_state *state)
 {
 	return state->status == SPOOL_PENDING || state->status == SPOOL_DEFERRED;

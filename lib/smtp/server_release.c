@@ -22,7 +22,7 @@ void smtp_release_offer(const struct smtp_server *s)
 int smtp_release_take(struct smtp_server *s, bool until, struct span value, struct err *err)
 {
 	int64_t now = s->config.wall(), release;
-	uint64_t seconds;
+	uint64_t seconds = 0;
 
 	if (s->tx->release != 0)
 		return err_set(err, E_SYNTAX, "HOLDFOR and HOLDUNTIL are given more than once");
@@ -35,6 +35,7 @@ int smtp_release_take(struct smtp_server *s, bool until, struct span value, stru
 		return err_set(err, E_SYNTAX, "the time of HOLDUNTIL has passed");
 	if (release - now > s->config.limits.future_release)
 		return err_set(err, E_SYNTAX, "a message is kept for %u seconds at most", s->config.limits.future_release);
-	s->tx->release = release;
+	/* The second that has begun does not count: what is to be kept for three seconds would leave after little more than two. */
+	s->tx->release = release + (!until && seconds > 0);
 	return 0;
 }
