@@ -49,6 +49,15 @@ def issued(etc, name, stem="tls", begins="20200101000000Z", ends="20990101000000
     return pem, key
 
 
+def reissued(etc, begins="20200101000000Z", ends="20990101000000Z"):
+    """The text of another certificate of the authority of issued(), with its name and its key."""
+    request, pem = etc + "/again.csr", etc + "/again.pem"
+    openssl("req", "-new", "-key", etc + "/ca.key", "-subj", "/CN=Test Authority", "-out", request)
+    openssl("ca", "-config", etc + "/ca.cnf", "-batch", "-notext", "-selfsign", "-keyfile", etc + "/ca.key", "-in", request, "-out", pem, "-startdate", begins, "-enddate", ends)
+    with open(pem) as f:
+        return f.read()
+
+
 def secrets_of(key):
     """What must be nowhere else: the private numbers as octets."""
     text = openssl("pkey", "-in", key, "-text", "-noout").stdout
