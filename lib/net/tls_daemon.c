@@ -42,6 +42,11 @@ static int authorities(struct daemon *daemon)
 	return set ? daemon_file(daemon, "tls-client-authorities") : -1;
 }
 
+void tls_daemon_secrets(struct tls_daemon *tls, struct daemon *daemon)
+{
+	tls->have_tickets |= daemon_secret(daemon, "tickets", &tls->tickets, sizeof(tls->tickets));
+}
+
 int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *protocol, struct tls_context **context, struct err *err)
 {
 	struct tls_context_options options = {.protocol = protocol, .authorities = authorities(daemon)};
@@ -50,9 +55,8 @@ int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *p
 
 	if (r != 0 || !conf_is_set(daemon_conf(daemon), CONF_tls_certificate, &(struct conf_where){0}))
 		return r;
-	tls->have_tickets |= daemon_secret(daemon, "tickets", tls->tickets, sizeof(tls->tickets));
-	if (tls->have_tickets)
-		options.ticket_secret = span_of(tls->tickets, sizeof(tls->tickets));
+	tls_daemon_secrets(tls, daemon);
+	options.tickets = tls->have_tickets ? &tls->tickets : NULL;
 	options.signer = tls->signer;
 	r = tls_context_new(&options, &fresh, err);
 	if (r == 0)

@@ -278,17 +278,17 @@ int tls_certificate_check_key(const struct tls_certificate *certificate, const s
 	return err_set(err, E_SYNTAX, "tls-key does not belong to tls-certificate; name the key that the certificate was made for");
 }
 
-static const char *name_one(int number, char out[32])
+static const char *name_one(int number, char out[40])
 {
 	if (number == 0)
 		return "the certificate";
-	snprintf(out, 32, "certificate %d in its file", number + 1);
+	snprintf(out, 40, "certificate %d in its file", number + 1);
 	return out;
 }
 
 bool tls_certificate_warning(const struct tls_certificate *c, int64_t now, char out[TLS_WARNING_MAX])
 {
-	char date[TLS_DATE_MAX], one[32];
+	char date[TLS_DATE_MAX], one[40];
 
 	out[0] = '\0';
 	if (c->ends - now <= (int64_t)TLS_WARNING_DAYS * 86400)

@@ -67,7 +67,8 @@ struct tls_context {
 	struct tls_name *names; /* sorted */
 	size_t name_count;
 	unsigned char alpn[32]; /* as on the wire; the first octet is 0 for none */
-	unsigned char tickets[TLS_TICKET_SECRET];
+	const struct tls_tickets *tickets;
+	struct tls_tickets own; /* what tickets is when nobody shares them */
 };
 
 /* Key of the certificate, held by the signer: an object that looks like a private key. */

@@ -16,14 +16,25 @@ struct tls_session;
 
 /* TLS_WANT_SIGNATURE: the session's wake is called. */
 enum tls_want { TLS_WANT_READ, TLS_WANT_WRITE, TLS_WANT_SIGNATURE };
-enum { TLS_TICKET_SECRET = 32 };
+enum {
+	TLS_TICKET_SECRET = 32,
+	TLS_TICKET_PERIOD = 4 * 3600, /* seconds: of a secret, and the longest that a session is taken up again */
+};
+
+/*
+ * Of what session tickets are sealed with: a secret that is drawn for each period and shared by all processes of a service. What was sealed
+ * in the period before this one is still taken; what is older nobody can open any more, as no secret of a period tells another's.
+ */
+struct tls_tickets {
+	unsigned char now[TLS_TICKET_SECRET], before[TLS_TICKET_SECRET];
+};
 
 struct tls_signer;
 struct tls_key;
 struct tls_context_options {
 	struct tls_signer *signer;  /* who has the keys; NULL: they are given to tls_context_add */
 	const char *protocol;	    /* RFC 7301: what clients that ask for a protocol must ask for; NULL: whatever they like. Static */
-	struct span ticket_secret;  /* TLS_TICKET_SECRET octets that all processes of the service share; empty: tickets are this context's alone */
+	const struct tls_tickets *tickets; /* borrowed, as long as a session lives: its owner changes them; NULL: tickets are this context's alone */
 	int authorities;	    /* an open PEM file: clients are asked for certificates of these; -1: they are not */
 };
 
