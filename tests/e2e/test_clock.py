@@ -19,6 +19,7 @@ from test_keys import AS_ROOT, held, memory_of
 from test_outbound import send
 from test_submission import newest
 from test_tls import s_client
+from tls_files import make
 
 PLANT = os.path.join(BUILD, "plant", "clock-set")
 CLOCK = os.path.join(PLANT, "clock")
@@ -364,3 +365,36 @@ def test_a_ticket_is_good_for_two_periods_and_nobody_can_open_it_after_them(plan
     assert suite.log().count("tls_tickets") == 2
     assert not any(is_resumed(suite, first) for _ in range(4))
     assert all(is_resumed(suite, second) for _ in range(4)), "who came in between has a ticket of that time"
+
+
+# ---- certificates that end ----
+
+
+def test_each_certificate_that_ends_is_told_of_and_every_day(planted):
+    suite, etc = planted, os.path.join(planted.root, "etc")
+    make(etc, "mail.example.com", days=10, stem="com")  # files that are not watched yet
+    make(etc, "mail.example.net", days=3, stem="net")
+    make(etc, "mail.example.org", days=90, stem="org")
+    with open(suite.conf) as f:
+        conf = re.sub(r"tls certificate .*", "tls certificate com.pem key com.key", f.read())
+    with open(suite.conf, "w") as f:
+        f.write(conf + "".join("domain example.%s { tls certificate %s.pem key %s.key }\n" % (top, top, top) for top in ("org", "net")))
+    suite.mw("reload")
+    shown = {row["domain"]: row["note"] for row in suite.rows("tls", "show")}
+    assert shown["example.org"] == "" and shown[""] and shown["example.net"] != shown[""]
+
+    def told():
+        return [re.search(r'warning="(.*?)"', line)[1] for line in suite.log().splitlines() if "tls_certificate_old" in line]
+
+    def note():
+        return next(row["note"] for row in suite.rows("status") if row["name"] == "keys")
+
+    both = ["example.net: " + shown["example.net"], shown[""]]
+    until(lambda: told() == both, what="the one that ends first ahead, and the other as well")
+    assert note() == both[0] + "; 1 more: mailwain tls show"
+    set_clock(0, passed=DAY - HOUR)
+    assert note() and told() == both, "a day is not over"
+    set_clock(0, passed=DAY)
+    assert note()
+    until(lambda: told() == both + both, what="told again the next day")
+    assert note() and told() == both + both, "and not twice"
