@@ -116,7 +116,7 @@ int tls_fingerprint(EVP_PKEY *key, unsigned char out[TLS_FINGERPRINT])
 	return r;
 }
 
-static int64_t seconds_of(const ASN1_TIME *time)
+int64_t tls_seconds_of(const ASN1_TIME *time)
 {
 	struct tm tm;
 
@@ -185,8 +185,8 @@ static void take_dates(STACK_OF(X509) *chain, struct tls_certificate *out)
 	out->begins = INT64_MIN;
 	out->ends = INT64_MAX;
 	for (int i = 0; i < sk_X509_num(chain); i++) {
-		int64_t begins = seconds_of(X509_get0_notBefore(sk_X509_value(chain, i)));
-		int64_t ends = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+		int64_t begins = tls_seconds_of(X509_get0_notBefore(sk_X509_value(chain, i)));
+		int64_t ends = tls_seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
 
 		if (begins > out->begins) {
 			out->begins = begins;

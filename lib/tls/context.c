@@ -88,6 +88,7 @@ int tls_context_new(const struct tls_context_options *options, struct tls_contex
 	context->refs = 1;
 	context->signer = options->signer;
 	context->authorities = options->authorities;
+	context->revocations = options->revocations;
 	invariant(len < sizeof(context->alpn));
 	context->alpn[0] = (unsigned char)len;
 	if (len > 0)
@@ -179,7 +180,7 @@ int tls_context_add(struct tls_context *context, const char *name, int certifica
 	}
 	context->all[context->count++] = ssl;
 	set_policy(ssl);
-	r = tls_authorities_set(ssl, context->authorities, err);
+	r = tls_authorities_set(ssl, context->authorities, context->revocations, err);
 	if (r == 0)
 		r = tls_certificate_read(certificate_fd, &certificate, err);
 	if (r == 0)

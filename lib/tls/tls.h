@@ -36,10 +36,14 @@ struct tls_context_options {
 	const char *protocol;	    /* RFC 7301: what clients that ask for a protocol must ask for; NULL: whatever they like. Static */
 	const struct tls_tickets *tickets; /* borrowed, as long as a session lives: its owner changes them; NULL: tickets are this context's alone */
 	int authorities;	    /* an open PEM file: clients are asked for certificates of these; -1: they are not */
+	int revocations;	    /* an open PEM file: the list of each of these authorities; -1: none */
 };
 
-/* Whether clients can be asked for certificates of this PEM file's authorities. E_SYNTAX. */
-int tls_authorities_check(int fd, struct err *err);
+/*
+ * Whether clients can be asked for certificates of this PEM file's authorities, and whether the other file (-1: none) has a list of each, and of
+ * nobody else. *ends: until when all lists are good, in seconds since 1970; later nobody is taken whose authority's list is out of date. E_SYNTAX.
+ */
+int tls_authorities_check(int fd, int revocations, int64_t *ends, struct err *err);
 /*
  * A server's context, still without a certificate; files stay the caller's. E_SYNTAX: the authorities are of no use.
  */

@@ -16,7 +16,7 @@ static void next_period(struct tls_tickets *tickets, const char *secret)
 
 static struct tls_context *context_with(const struct tls_tickets *tickets)
 {
-	struct tls_context_options options = {.authorities = -1, .tickets = tickets};
+	struct tls_context_options options = {.authorities = -1, .revocations = -1, .tickets = tickets};
 	struct tls_context *context = NULL;
 	struct tls_key *key = NULL;
 	struct err err = {0};
