@@ -67,7 +67,7 @@ SPOOL   := $(addprefix lib/spool/,id.o envelope.o journal.o delivery.o paused.o 
 
 # ---- binaries: objects and libraries of each ----
 master_O  := $(BASE) $(IPC) $(CONF) lib/conf/file.o $(NETIPC) $(CONTROL) lib/control/paths.o \
-             $(addprefix master/,main.o children.o conf.o control.o listeners.o places.o reload.o run_directory.o save.o sink.o users.o) \
+             $(addprefix master/,main.o children.o conf.o control.o listeners.o places.o reload.o run_directory.o save.o sink.o tickets.o users.o) \
              $(ALIAS) lib/proc/profile.o master/aliases.o master/alias_files.o
 master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
@@ -223,7 +223,6 @@ $(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp
 $(B)/tests/relay/sts_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/relay/report_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/store/files_test: override LDFLAGS += -Wl,--wrap=clock_gettime
-$(B)/tests/lib/tls/ticket_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----

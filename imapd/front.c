@@ -133,6 +133,13 @@ static int front_reload(struct daemon *daemon, struct err *err)
 }
 
 /* Logins that have not happened yet end; the TLS end of sessions stays until they say good-bye. */
+static void front_secrets(struct daemon *daemon)
+{
+	struct front *front = daemon_state(daemon);
+
+	tls_daemon_secrets(&front->tls_daemon, daemon);
+}
+
 static void front_halt(struct daemon *daemon)
 {
 	struct front *front = daemon_state(daemon);
@@ -169,6 +176,7 @@ int main(void)
 	    .confined = front_confined,
 	    .reload = front_reload,
 	    .peer = front_peer,
+	    .secrets = front_secrets,
 	    .halt = front_halt,
 	    .stats = front_stats,
 	    .state = &front};

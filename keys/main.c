@@ -6,20 +6,29 @@
 #include "net/ipc_conn.h"
 #include "proc/daemon.h"
 
+#include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Who may ask: decided by who is connected, which master says. */
 static const char *const users[] = {"smtpd", "submission", "imapd"};
 
-enum { KEYS_BURST = 8 }; /* signatures in one turn, so that floods at one daemon do not keep another waiting */
+enum {
+	KEYS_BURST = 8, /* signatures in one turn, so that floods at one daemon do not keep another waiting */
+	KEYS_WARNINGS = 20, /* lines of the log at a time: of the certificates that end first */
+	KEYS_LOOK = 3600, /* seconds between two looks whether a day is over */
+};
 
 struct keys {
 	struct daemon *daemon;
 	struct ring *now, *before; /* a daemon that has not yet reloaded asks by the keys of before */
 	uint64_t total;
 	uint32_t peers;
-	char note[TLS_WARNING_MAX + 300];
+	char note[TLS_WARNING_MAX + 330];
+	int64_t warned_ms; /* since boot */
+	struct event *look;
 };
 
 static void answer(struct keys *keys, struct ipc_conn *conn, uint32_t id, const struct keys_sign *ask)
@@ -80,9 +89,44 @@ static void keys_peer(struct daemon *daemon, struct span service, struct span ro
 
 static void warn(struct keys *keys)
 {
-	ring_warning(keys->now, clock_wall(), keys->note, sizeof(keys->note));
-	if (keys->note[0] != '\0')
-		log_event(EV_tls_certificate_old, daemon_log(keys->daemon), F_STR("warning", keys->note));
+	char text[TLS_WARNING_MAX + 300];
+	size_t at = 0;
+
+	keys->warned_ms = clock_boot_ms();
+	for (int lines = 0; lines < KEYS_WARNINGS && ring_warning(keys->now, &at, clock_wall(), text, sizeof(text)); lines++)
+		log_event(EV_tls_certificate_old, daemon_log(keys->daemon), F_STR("warning", text));
+}
+
+/* Who reads the log of the last days must find it there. */
+static void warn_daily(struct keys *keys)
+{
+	if (clock_boot_ms() - keys->warned_ms >= (int64_t)86400 * 1000)
+		warn(keys);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	warn_daily(arg);
+}
+
+/* The one that ends first, and how many more there are to be told of. */
+static void note(struct keys *keys)
+{
+	char text[TLS_WARNING_MAX + 300];
+	size_t at = 0, more = 0;
+
+	keys->note[0] = '\0';
+	if (!ring_warning(keys->now, &at, clock_wall(), keys->note, sizeof(keys->note)))
+		return;
+	while (ring_warning(keys->now, &at, clock_wall(), text, sizeof(text)))
+		more++;
+	if (more > 0) {
+		size_t len = strlen(keys->note);
+
+		snprintf(keys->note + len, sizeof(keys->note) - len, "; %zu more: mailwain tls show", more);
+	}
 }
 
 /* The files are read here, before the sandbox, from sealed memory that master hands over; and again at a reload. */
@@ -96,6 +140,17 @@ static int keys_prepare(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		warn(keys);
 	return r;
+}
+
+static int keys_confined(struct daemon *daemon, struct err *err)
+{
+	struct keys *keys = daemon_state(daemon);
+	struct timeval tv = {.tv_sec = KEYS_LOOK};
+
+	keys->look = event_new(daemon_base(daemon), -1, EV_PERSIST, on_look, keys);
+	if (keys->look == NULL || event_add(keys->look, &tv) != 0)
+		return err_set(err, E_NOMEM, "no memory for the event loop");
+	return 0;
 }
 
 static int keys_reload(struct daemon *daemon, struct err *err)
@@ -123,7 +178,8 @@ static void keys_stats(struct daemon *daemon, struct master_stats *stats)
 
 	stats->connections = keys->peers;
 	stats->total = keys->total;
-	ring_warning(keys->now, clock_wall(), keys->note, sizeof(keys->note));
+	note(keys);
+	warn_daily(keys);
 	stats->note = span_sub(span_str(keys->note), 0, 128);
 }
 
@@ -135,6 +191,7 @@ int main(void)
 	    .users = users,
 	    .user_count = sizeof(users) / sizeof(users[0]),
 	    .prepare = keys_prepare,
+	    .confined = keys_confined,
 	    .reload = keys_reload,
 	    .peer = keys_peer,
 	    .stats = keys_stats,

@@ -13,7 +13,7 @@ struct ring_entry {
 };
 
 struct ring {
-	struct ring_entry *entries;
+	struct ring_entry *entries; /* whose certificate ends first is the first */
 	size_t count;
 };
 
@@ -87,6 +87,13 @@ static int add(const struct loading *l, const struct conf_where *where, struct e
 	return r == 0 ? 0 : err_set(err, r, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_tls_certificate, where)), why.text);
 }
 
+static int compare_ends(const void *a, const void *b)
+{
+	const struct ring_entry *one = a, *other = b;
+
+	return (one->certificate.ends > other->certificate.ends) - (one->certificate.ends < other->certificate.ends);
+}
+
 int ring_load(struct daemon *daemon, const struct ring *now, const struct ring *before, struct ring **out, struct err *err)
 {
 	const struct conf *conf = daemon_conf(daemon);
@@ -97,6 +104,8 @@ int ring_load(struct daemon *daemon, const struct ring *now, const struct ring *
 		r = add(&l, &(struct conf_where){.domain = conf_domain(conf, i)}, err);
 	if (r != 0)
 		ring_free(&l.ring);
+	else if (l.ring->count > 0)
+		qsort(l.ring->entries, l.ring->count, sizeof(*l.ring->entries), compare_ends);
 	*out = l.ring;
 	return r;
 }
@@ -109,16 +118,17 @@ const struct tls_key *ring_find(const struct ring *ring, const unsigned char *fi
 	return NULL;
 }
 
-void ring_warning(const struct ring *ring, int64_t now, char *out, size_t size)
+bool ring_warning(const struct ring *ring, size_t *at, int64_t now, char *out, size_t size)
 {
 	char text[TLS_WARNING_MAX];
 
-	out[0] = '\0';
-	for (size_t i = 0; i < ring->count; i++)
-		if (tls_certificate_warning(&ring->entries[i].certificate, now, text)) {
-			const char *domain = ring->entries[i].domain;
+	while (*at < ring->count) {
+		const struct ring_entry *entry = &ring->entries[(*at)++];
 
-			snprintf(out, size, "%s%s%s", domain, domain[0] != '\0' ? ": " : "", text);
-			return;
-		}
+		if (!tls_certificate_warning(&entry->certificate, now, text))
+			continue;
+		snprintf(out, size, "%s%s%s", entry->domain, entry->domain[0] != '\0' ? ": " : "", text);
+		return true;
+	}
+	return false;
 }

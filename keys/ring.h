@@ -18,7 +18,10 @@ int ring_load(struct daemon *daemon, const struct ring *now, const struct ring *
 void ring_free(struct ring **ring);
 /* By the fingerprint, TLS_FINGERPRINT octets; NULL: none. ring may be NULL. */
 const struct tls_key *ring_find(const struct ring *ring, const unsigned char *fingerprint);
-/* Of the first certificate about which its owner must be told something; else "". */
-void ring_warning(const struct ring *ring, int64_t now, char *out, size_t size);
+/*
+ * The next certificate about which its owner must be told something, with its domain; *at begins with 0. Those that end first, or have
+ * ended, are the first. False: there is no further one.
+ */
+bool ring_warning(const struct ring *ring, size_t *at, int64_t now, char *out, size_t size);
 
 #endif

@@ -219,20 +219,6 @@ static int send_listeners(struct child *child, struct err *err)
 	return r == 0 ? 0 : err_set(err, r, "listeners of %s: %s", child->kind->name, err_text(r));
 }
 
-/* A daemon that was taken over can open the tickets of its own clients, not those of another kind's. */
-static int send_tickets(struct child *child)
-{
-	unsigned char secret[MASTER_GRANT_KEY];
-	struct master_secret body = {.name = SPAN_LIT("tickets"), .value = span_of(secret, sizeof(secret))};
-	const char *name = child->kind->name;
-	int r;
-
-	crypto_generichash(secret, sizeof(secret), (const unsigned char *)name, strlen(name), child->master->ticket_key, MASTER_GRANT_KEY);
-	r = ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1);
-	explicit_bzero(secret, sizeof(secret));
-	return r;
-}
-
 static int send_secrets(struct child *child)
 {
 	struct master_secret body = {.name = SPAN_LIT("grant"),
@@ -242,7 +228,7 @@ static int send_secrets(struct child *child)
 	body = (struct master_secret){.name = SPAN_LIT("programs"), .value = span_of(child->master->program_key, MASTER_GRANT_KEY)};
 	if (r == 0 && child->kind->programs)
 		r = ipc_conn_send(child->conn, &ipc_master_secret, 0, &body, -1);
-	return r == 0 && child->kind->tickets ? send_tickets(child) : r;
+	return r == 0 && child->kind->tickets ? tickets_send(child) : r;
 }
 
 static int link_pair(struct child *client, struct child *server, const char *service, struct err *err)

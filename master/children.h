@@ -35,7 +35,7 @@ struct child_kind {
 	bool only_with_listener;		 /* not started without one */
 	bool only_with_system_users;		 /* not started unless a domain has users of this machine */
 	unsigned files;				 /* enum master_file_kind: those it is handed */
-	bool tickets;				 /* has a secret for session tickets, one for all processes of its kind */
+	bool tickets;				 /* has secrets for session tickets, the same in all processes of its kind */
 	bool only_with_programs;		 /* not started when aliases lead to neither commands nor files */
 	bool programs;				 /* knows the key of the grants for these */
 	bool grant;				 /* knows the key of grants */

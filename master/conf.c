@@ -15,6 +15,7 @@ static const struct {
 	enum master_file_kind kind;
 	enum conf_setting setting;
 } file_kinds[] = {{FILE_CERTIFICATE, CONF_tls_certificate}, {FILE_KEY, CONF_tls_key}, {FILE_AUTHORITIES, CONF_tls_client_authorities},
+    {FILE_AUTHORITIES, CONF_tls_client_revocations},
     {FILE_WEB_AUTHORITIES, CONF_fetch_authorities}, {FILE_CLIENT_SECRET, CONF_oauth_client_secret},
     {FILE_RELAY, CONF_password_file}, {FILE_RELAY, CONF_token_file}, {FILE_RELAY, CONF_relay_authorities},
     {FILE_RESOLVER, CONF_resolver_trust_anchor}};

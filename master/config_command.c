@@ -112,11 +112,18 @@ static int check_authorities(const struct conf *conf, struct err *err)
 	const struct conf_where nowhere = {0};
 	struct err why = {0};
 	int r = 0, fd = open_file(conf, CONF_tls_client_authorities, &nowhere, &r, err);
+	int lists = open_file(conf, CONF_tls_client_revocations, &nowhere, &r, err);
+	int64_t ends = INT64_MAX;
+	char date[TLS_DATE_MAX];
 
-	if (fd >= 0 && tls_authorities_check(fd, &why) != 0)
+	if (r == 0 && fd >= 0 && tls_authorities_check(fd, lists, &ends, &why) != 0)
 		r = err_set(err, E_SYNTAX, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_tls_client_authorities, &nowhere)), why.text);
+	if (r == 0 && ends < clock_wall())
+		fprintf(stderr, "mailwain: warning: a list of tls-client-revocations is out of date since %s\n", tls_date(ends, date));
 	if (fd >= 0)
 		close(fd);
+	if (lists >= 0)
+		close(lists);
 	return r;
 }
 

@@ -274,6 +274,8 @@ static int master_setup(struct master *master, struct err *err)
 		r = children_plan(master, err);
 	if (r == 0)
 		r = reload_watch_files(master, err);
+	if (r == 0)
+		r = tickets_begin(master, err);
 	return r;
 }
 
@@ -283,7 +285,6 @@ static int master_run(struct master *master, struct err *err)
 
 	randombytes_buf(master->grant_key, sizeof(master->grant_key));
 	randombytes_buf(master->program_key, sizeof(master->program_key));
-	randombytes_buf(master->ticket_key, sizeof(master->ticket_key));
 	master->separate_users = geteuid() == 0;
 	master->started_ms = clock_monotonic_ms();
 	log_event(EV_master_start, NULL, F_STR("conf", master->instance.conf));

@@ -4,6 +4,7 @@
 
 #include "control/paths.h"
 #include "master/children.h"
+#include "tls/tls.h"
 
 #include <sodium.h>
 #include <sys/types.h>
@@ -76,7 +77,9 @@ struct master {
 	size_t socket_count;
 	unsigned char grant_key[MASTER_GRANT_KEY];
 	unsigned char program_key[MASTER_GRANT_KEY]; /* of grants for commands and files, which queue cannot make */
-	unsigned char ticket_key[MASTER_GRANT_KEY]; /* of which each kind of daemon has a secret for its session tickets */
+	struct tls_tickets tickets; /* of which each kind of daemon has its own */
+	int64_t tickets_ms;	    /* when those of now were drawn; since boot */
+	struct event *tickets_look;
 	struct sink *sink;
 	int sink_fd;	 /* where our own lines go */
 	int ready_fd;	 /* told when all are ready; -1 afterwards */
@@ -126,6 +129,11 @@ void reload_child_changed(struct master *master, const struct child *child);
 void reload_abandon(struct master *master);
 /* Adds what stands in the configuration and holds only after a restart; nothing when there is nothing. */
 void reload_pending_restart(const struct master *master, struct buf *out);
+
+/* tickets.c: draws the first secrets of session tickets, and from then on new ones for each period, which are sent to those who have them. */
+int tickets_begin(struct master *master, struct err *err);
+/* Sends a child what its kind has of them. */
+int tickets_send(struct child *child);
 
 /* Opens the log's target, or another one; refuses what cannot work and keeps the old. */
 int master_open_log(struct master *master, const struct conf *conf, struct err *err);

@@ -210,6 +210,15 @@ static int check_domain(const struct conf_block *block, bool tls, struct err *er
 	return r == 0 ? check_domain_tls(block, tls, err) : r;
 }
 
+static int check_clients(const struct conf_scope_values *scope, struct err *err)
+{
+	const struct conf_value *lists = &scope->values[CONF_tls_client_revocations];
+
+	if (!lists->set || scope->values[CONF_tls_client_authorities].set)
+		return 0;
+	return fail_at(lists->origin, lists->column, err, "tls-client-revocations is of no use without tls-client-authorities");
+}
+
 /* ---- bearer tokens ---- */
 
 /* Without issuer and audience every token of the provider's, for whatever program, would open a mailbox. */
@@ -267,6 +276,8 @@ int conf_check(const struct conf *conf, const char *path, struct err *err)
 	r = check_scope(conf->global, err);
 	if (r == 0)
 		r = check_pair(conf->global, &tls, err);
+	if (r == 0)
+		r = check_clients(conf->global, err);
 	if (r == 0)
 		r = check_tokens(conf->global, err);
 	for (const struct conf_block *b = conf->blocks[BLOCK_DOMAIN].first; b != NULL && r == 0; b = b->next)

@@ -163,6 +163,13 @@ static int intake_reload(struct daemon *daemon, struct err *err)
 	return r;
 }
 
+static void intake_secrets(struct daemon *daemon)
+{
+	struct intake *intake = daemon_state(daemon);
+
+	tls_daemon_secrets(&intake->tls_daemon, daemon);
+}
+
 static void intake_halt(struct daemon *daemon)
 {
 	struct intake *intake = daemon_state(daemon);
@@ -212,6 +219,7 @@ int intake_run(struct intake *intake, const struct intake_kind *kind)
 	    .confined = intake_confined,
 	    .reload = intake_reload,
 	    .peer = intake_peer,
+	    .secrets = intake_secrets,
 	    .halt = intake_halt,
 	    .stats = intake_stats,
 	    .state = intake};

@@ -1,7 +1,10 @@
 #include "net/tls_daemon.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "net/keys_client.h"
 #include "proc/daemon.h"
+#include "tls/certificate.h"
 #include "tls/sign.h"
 
 #include <stdio.h>
@@ -35,26 +38,51 @@ static int add_all(struct tls_context *context, struct daemon *daemon, struct er
 	return r;
 }
 
-static int authorities(struct daemon *daemon)
+static int file_of(struct daemon *daemon, enum conf_setting setting)
 {
-	bool set = conf_is_set(daemon_conf(daemon), CONF_tls_client_authorities, &(struct conf_where){0});
+	bool set = conf_is_set(daemon_conf(daemon), setting, &(struct conf_where){0});
 
-	return set ? daemon_file(daemon, "tls-client-authorities") : -1;
+	return set ? daemon_file(daemon, conf_setting_info(setting)->name) : -1;
+}
+
+/* Lists that are out of date do not keep the suite from starting: they keep people from logging in by certificate. */
+static int check_clients(struct daemon *daemon, const struct tls_context_options *options, struct err *err)
+{
+	char date[TLS_DATE_MAX];
+	struct err why = {0};
+	int64_t ends;
+	int r;
+
+	if (options->authorities < 0)
+		return 0;
+	r = tls_authorities_check(options->authorities, options->revocations, &ends, &why);
+	if (r != 0)
+		return err_set(err, r, "%.*s: %s", SPAN_ARG(conf_origin(daemon_conf(daemon), CONF_tls_client_authorities, &(struct conf_where){0})), why.text);
+	if (ends < clock_wall())
+		log_event(EV_tls_revocations_old, daemon_log(daemon), F_STR("ended", tls_date(ends, date)));
+	return 0;
+}
+
+void tls_daemon_secrets(struct tls_daemon *tls, struct daemon *daemon)
+{
+	tls->have_tickets |= daemon_secret(daemon, "tickets", &tls->tickets, sizeof(tls->tickets));
 }
 
 int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *protocol, struct tls_context **context, struct err *err)
 {
-	struct tls_context_options options = {.protocol = protocol, .authorities = authorities(daemon)};
+	struct tls_context_options options = {.protocol = protocol, .authorities = file_of(daemon, CONF_tls_client_authorities),
+	    .revocations = file_of(daemon, CONF_tls_client_revocations)};
 	struct tls_context *fresh = NULL;
 	int r = tls->signer ? 0 : keys_client_new(daemon, &tls->keys, &tls->signer, err);
 
 	if (r != 0 || !conf_is_set(daemon_conf(daemon), CONF_tls_certificate, &(struct conf_where){0}))
 		return r;
-	tls->have_tickets |= daemon_secret(daemon, "tickets", tls->tickets, sizeof(tls->tickets));
-	if (tls->have_tickets)
-		options.ticket_secret = span_of(tls->tickets, sizeof(tls->tickets));
+	tls_daemon_secrets(tls, daemon);
+	options.tickets = tls->have_tickets ? &tls->tickets : NULL;
 	options.signer = tls->signer;
-	r = tls_context_new(&options, &fresh, err);
+	r = check_clients(daemon, &options, err);
+	if (r == 0)
+		r = tls_context_new(&options, &fresh, err);
 	if (r == 0)
 		r = add_all(fresh, daemon, err);
 	if (r != 0) {

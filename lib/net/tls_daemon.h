@@ -12,7 +12,7 @@ struct keys_client;
 struct tls_daemon {
 	struct keys_client *keys;
 	struct tls_signer *signer;
-	unsigned char tickets[TLS_TICKET_SECRET];
+	struct tls_tickets tickets; /* of all contexts, so that an old one keeps no old secret */
 	bool have_tickets;
 };
 
@@ -21,6 +21,8 @@ struct tls_daemon {
  * the old one go on. It stays as it is when there is no certificate, or one of no use. protocol: as in tls_context_options.
  */
 int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *protocol, struct tls_context **context, struct err *err);
+/* Master has dealt secrets anew: those of tickets are taken over, and the oldest is gone. */
+void tls_daemon_secrets(struct tls_daemon *tls, struct daemon *daemon);
 /* The channel to keys; owns fd. */
 void tls_daemon_connect(struct tls_daemon *tls, int fd);
 

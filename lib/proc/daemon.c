@@ -285,7 +285,16 @@ static void answer_query(struct daemon *daemon, uint32_t id)
 	ipc_conn_send(daemon->master, &ipc_master_stats, id, &stats, -1);
 }
 
-/* Before the first go and, for files and peers, at any time. */
+static int take_secret(struct daemon *daemon, struct ipc_message *m)
+{
+	int r = handover_take(&daemon->handed, m);
+
+	if (r == 0 && daemon->spec->secrets != NULL)
+		daemon->spec->secrets(daemon);
+	return r;
+}
+
+/* Before the first go and, for files, secrets and peers, at any time. */
 static int take_message(struct daemon *daemon, struct ipc_message *m)
 {
 	const struct master_peer *peer = (const void *)m->body;
@@ -295,6 +304,8 @@ static int take_message(struct daemon *daemon, struct ipc_message *m)
 		handover_drop_next(&daemon->handed);
 		return m->fd_lost ? E_NOFILES : take_config(daemon, m);
 	}
+	if (m->type == &ipc_master_secret && daemon->running)
+		return take_secret(daemon, m);
 	if (m->type != &ipc_master_peer || !daemon->running)
 		return handover_take(&daemon->handed, m);
 	/* The other end sees that this one has gone; who needs it asks master again. */

@@ -41,6 +41,8 @@ struct daemon_spec {
 	 * former one, whose end may not have been seen yet, has no answer any more: ipc_conn_lose().
 	 */
 	void (*peer)(struct daemon *daemon, struct span service, struct span role, bool serving, int fd);
+	/* Master has dealt a secret anew, while the daemon runs: daemon_secret gives it. May be NULL. */
+	void (*secrets)(struct daemon *daemon);
 	/* Stop taking new work; call daemon_finished() when the last is done. */
 	void (*halt)(struct daemon *daemon);
 	/* Fill in connections, total and note for `status`. */
@@ -61,7 +63,7 @@ size_t daemon_listeners(struct daemon *daemon, const char *name, int *fds, char 
     size_t max);
 /* A file sent by master with the configuration in force, by name ("tls-certificate"); -1 when there is none. Borrowed, until the next reload. */
 int daemon_file(struct daemon *daemon, const char *name);
-/* A secret dealt by master, given out once: it is kept in no other place. False when there is none. */
+/* A secret dealt by master, given out once, and once more when it was dealt anew: it is kept in no other place. False when there is none. */
 bool daemon_secret(struct daemon *daemon, const char *name, void *out, size_t size);
 
 /*

@@ -75,14 +75,27 @@ static int take_listener(struct handover *h, struct ipc_message *m)
 	return 0;
 }
 
+/* "": a free place. */
+static struct handed_secret *find_secret(struct handover *h, struct span name)
+{
+	for (size_t i = 0; i < h->secret_count; i++)
+		if (span_eq(span_str(h->secrets[i].name), name))
+			return &h->secrets[i];
+	return NULL;
+}
+
 static int take_secret(struct handover *h, struct ipc_message *m)
 {
 	const struct master_secret *body = (const void *)m->body;
-	struct handed_secret *secret;
+	struct handed_secret *secret = find_secret(h, body->name);
 
-	if (h->secret_count == HANDED_SECRETS || body->value.len > sizeof(secret->value))
+	if (secret == NULL)
+		secret = find_secret(h, span_str(""));
+	if (secret == NULL && h->secret_count < HANDED_SECRETS)
+		secret = &h->secrets[h->secret_count++];
+	if (secret == NULL || body->value.len > sizeof(secret->value))
 		return E_LIMIT;
-	secret = &h->secrets[h->secret_count++];
+	explicit_bzero(secret, sizeof(*secret));
 	span_copy(body->name, secret->name, sizeof(secret->name));
 	memcpy(secret->value, body->value.ptr, body->value.len);
 	secret->len = body->value.len;

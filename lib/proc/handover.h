@@ -52,7 +52,7 @@ struct handover {
 	size_t peer_count;
 };
 
-/* Keeps what m brings; owns its descriptor. A file waits among the next ones, in the place of one of the same name. E_PROTO, E_LIMIT, E_NOFILES. */
+/* Keeps what m brings; owns its descriptor. A file waits among the next ones; it and a secret take the place of one of the same name. E_PROTO, E_LIMIT, E_NOFILES. */
 int handover_take(struct handover *h, struct ipc_message *m);
 /* The next files are in force, and those that were are the next ones: done again, all is as it was. */
 void handover_swap_files(struct handover *h);

@@ -1,4 +1,4 @@
-/* Whose certificates a server takes from clients. */
+/* Whose certificates a server takes from clients, and which of them are revoked. */
 #include "tls/private.h"
 
 #include <openssl/err.h>
@@ -16,37 +16,142 @@ static int on_verify(int good, X509_STORE_CTX *store)
 	return 1;
 }
 
-int tls_authorities_set(SSL_CTX *ssl, int fd, struct err *err)
+static int add_authorities(SSL_CTX *ssl, BIO *bio, struct err *err)
 {
-	unsigned char id[SHA256_DIGEST_LENGTH] = "mailwain";
-	BIO *bio = fd >= 0 ? tls_file(fd) : NULL;
-	char *text = NULL;
-	long len = bio ? BIO_get_mem_data(bio, &text) : 0;
 	int count = 0;
 	X509 *cert;
 
-	if (len > 0)
-		SHA256((const unsigned char *)text, (size_t)len, id);
-	/* What a session is resumed under must be what it was begun under: with other authorities it is not. */
-	SSL_CTX_set_session_id_context(ssl, id, sizeof(id));
-	while (bio != NULL && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+	while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
 		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), cert) == 1 && SSL_CTX_add_client_CA(ssl, cert) == 1;
 		X509_free(cert);
 	}
-	BIO_free(bio);
-	if (fd >= 0 && count == 0)
+	if (count == 0)
 		return tls_error(err, E_SYNTAX, "tls-client-authorities has no PEM certificate");
-	if (fd >= 0)
-		SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
+	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
 	ERR_clear_error();
 	return 0;
 }
 
-int tls_authorities_check(int fd, struct err *err)
+/* ---- revocation lists (RFC 5280 section 5) ---- */
+
+static bool is_list_of(X509_CRL *list, X509 *authority)
+{
+	return X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(authority)) == 0 &&
+	       X509_CRL_verify(list, X509_get0_pubkey(authority)) == 1;
+}
+
+/* Has this authority a list, or this list an authority? The one of both that is NULL is looked for. */
+static bool has_other(STACK_OF(X509_OBJECT) *all, X509_CRL *list, X509 *authority)
+{
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		X509_CRL *l = list ? list : X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+		X509 *a = authority ? authority : X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+
+		if (l != NULL && a != NULL && is_list_of(l, a))
+			return true;
+	}
+	return false;
+}
+
+/* With lists, an authority without one could vouch for nobody, and a list that no authority has signed is an error or an attack. */
+static int check_lists(X509_STORE *store, struct err *err)
+{
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+	char name[128];
+
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		X509_CRL *list = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+		X509 *authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+
+		if (list != NULL && !has_other(all, list, NULL))
+			return err_set(err, E_SYNTAX, "tls-client-revocations: the list of %s was signed by none of tls-client-authorities",
+			    X509_NAME_oneline(X509_CRL_get_issuer(list), name, sizeof(name)));
+		if (authority != NULL && !has_other(all, NULL, authority))
+			return err_set(err, E_SYNTAX, "tls-client-revocations has no list of %s, which is one of tls-client-authorities",
+			    X509_NAME_oneline(X509_get_subject_name(authority), name, sizeof(name)));
+	}
+	return 0;
+}
+
+static int add_lists(SSL_CTX *ssl, BIO *bio, struct err *err)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+	int count = 0, r = 0;
+	X509_CRL *list;
+
+	while ((list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL)) != NULL) {
+		count += X509_STORE_add_crl(store, list) == 1;
+		X509_CRL_free(list);
+	}
+	if (count > 0 && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		r = tls_error(err, E_SYNTAX, "tls-client-revocations: a list in the file is damaged");
+	else if (count == 0)
+		r = tls_error(err, E_SYNTAX, "tls-client-revocations has no PEM revocation list (X509 CRL)");
+	else
+		r = check_lists(store, err);
+	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	ERR_clear_error();
+	return r;
+}
+
+/* ---- both ---- */
+
+/* What a session is resumed under must be what it was begun under: with other authorities or lists it is not. */
+static void set_session_id(SSL_CTX *ssl, BIO *authorities, BIO *lists)
+{
+	unsigned char both[2 * SHA256_DIGEST_LENGTH] = "mailwain", id[SHA256_DIGEST_LENGTH];
+	BIO *files[] = {authorities, lists};
+
+	for (int i = 0; i < 2; i++) {
+		char *text = NULL;
+		long len = files[i] ? BIO_get_mem_data(files[i], &text) : 0;
+
+		if (len > 0)
+			SHA256((const unsigned char *)text, (size_t)len, both + i * SHA256_DIGEST_LENGTH);
+	}
+	SHA256(both, sizeof(both), id);
+	SSL_CTX_set_session_id_context(ssl, id, sizeof(id));
+}
+
+int tls_authorities_set(SSL_CTX *ssl, int fd, int revocations, struct err *err)
+{
+	BIO *authorities = fd >= 0 ? tls_file(fd) : NULL, *lists = fd >= 0 && revocations >= 0 ? tls_file(revocations) : NULL;
+	int r = 0;
+
+	if ((fd >= 0 && authorities == NULL) || (fd >= 0 && revocations >= 0 && lists == NULL))
+		r = err_set(err, E_NOMEM, "no memory for TLS");
+	set_session_id(ssl, authorities, lists);
+	if (r == 0 && authorities != NULL)
+		r = add_authorities(ssl, authorities, err);
+	if (r == 0 && lists != NULL)
+		r = add_lists(ssl, lists, err);
+	BIO_free(authorities);
+	BIO_free(lists);
+	return r;
+}
+
+/* An authority may have several lists, of which one is good: but whoever put an old one there did not mean to. */
+static int64_t lists_end(SSL_CTX *ssl)
+{
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(ssl));
+	int64_t ends = INT64_MAX;
+
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		X509_CRL *list = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+		const ASN1_TIME *next = list ? X509_CRL_get0_nextUpdate(list) : NULL;
+		int64_t until = next ? tls_seconds_of(next) : INT64_MAX;
+
+		ends = until < ends ? until : ends;
+	}
+	return ends;
+}
+
+int tls_authorities_check(int fd, int revocations, int64_t *ends, struct err *err)
 {
 	SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
-	int r = ssl ? tls_authorities_set(ssl, fd, err) : tls_error(err, E_NOMEM, "no memory for TLS");
+	int r = ssl ? tls_authorities_set(ssl, fd, revocations, err) : tls_error(err, E_NOMEM, "no memory for TLS");
 
+	*ends = r == 0 ? lists_end(ssl) : 0;
 	SSL_CTX_free(ssl);
 	return r;
 }

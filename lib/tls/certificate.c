@@ -69,6 +69,19 @@ static int check_order(STACK_OF(X509) *chain, struct err *err)
 	return 0;
 }
 
+/* An authority has several certificates in one name: the old and the new, and each may be signed by others (RFC 5280 section 6.1.3 (a)(1)). */
+static int check_signatures(STACK_OF(X509) *chain, struct err *err)
+{
+	for (int i = 0; i + 1 < sk_X509_num(chain); i++)
+		if (X509_verify(sk_X509_value(chain, i), X509_get0_pubkey(sk_X509_value(chain, i + 1))) != 1) {
+			ERR_clear_error();
+			return err_set(err, E_SYNTAX,
+			    "tls-certificate: certificate %d in the file has the name of the issuer of the one before it, and did not sign it; "
+			    "put there the one that came with the server's", i + 2);
+		}
+	return 0;
+}
+
 int tls_chain_read(OSSL_LIB_CTX *libctx, int fd, STACK_OF(X509) **out, struct err *err)
 {
 	BIO *bio = tls_file(fd);
@@ -103,7 +116,7 @@ int tls_fingerprint(EVP_PKEY *key, unsigned char out[TLS_FINGERPRINT])
 	return r;
 }
 
-static int64_t seconds_of(const ASN1_TIME *time)
+int64_t tls_seconds_of(const ASN1_TIME *time)
 {
 	struct tm tm;
 
@@ -166,18 +179,49 @@ static int take_key(EVP_PKEY *key, const char *what, char out[32], struct err *e
 	return 0;
 }
 
+/* Clients look at the dates of each. */
+static void take_dates(STACK_OF(X509) *chain, struct tls_certificate *out)
+{
+	out->begins = INT64_MIN;
+	out->ends = INT64_MAX;
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		int64_t begins = tls_seconds_of(X509_get0_notBefore(sk_X509_value(chain, i)));
+		int64_t ends = tls_seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+
+		if (begins > out->begins) {
+			out->begins = begins;
+			out->begins_with = i;
+		}
+		if (ends < out->ends) {
+			out->ends = ends;
+			out->ends_with = i;
+		}
+	}
+}
+
+static bool take_digest(STACK_OF(X509) *chain, unsigned char out[32])
+{
+	unsigned char both[64] = {0}; /* of those before, and of the next */
+	bool ok = true;
+
+	for (int i = 0; i < sk_X509_num(chain) && ok; i++)
+		ok = X509_digest(sk_X509_value(chain, i), EVP_sha256(), both + 32, NULL) == 1 &&
+		     EVP_Digest(both, sizeof(both), both, NULL, EVP_sha256(), NULL) == 1;
+	memcpy(out, both, 32);
+	return ok;
+}
+
 static int describe(STACK_OF(X509) *chain, struct tls_certificate *out, struct err *err)
 {
 	X509 *cert = sk_X509_value(chain, 0);
 	EVP_PKEY *key = X509_get0_pubkey(cert);
 	int r = key ? take_key(key, "tls-certificate", out->key, err) : tls_error(err, E_SYNTAX, "tls-certificate: its key is not understood");
 
-	if (r == 0 && (tls_fingerprint(key, out->fingerprint) != 0 || X509_digest(cert, EVP_sha256(), out->digest, NULL) != 1))
+	if (r == 0 && (tls_fingerprint(key, out->fingerprint) != 0 || !take_digest(chain, out->digest)))
 		r = tls_error(err, E_NOMEM, "tls-certificate");
 	if (r != 0)
 		return r;
-	out->begins = seconds_of(X509_get0_notBefore(cert));
-	out->ends = seconds_of(X509_get0_notAfter(cert));
+	take_dates(chain, out);
 	out->self_signed = X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(cert)) == 0;
 	out->alone = !out->self_signed && sk_X509_num(chain) == 1;
 	take_names(cert, out->names);
@@ -190,6 +234,8 @@ int tls_certificate_read(int fd, struct tls_certificate *out, struct err *err)
 	int r = tls_chain_read(NULL, fd, &chain, err);
 
 	*out = (struct tls_certificate){0};
+	if (r == 0)
+		r = check_signatures(chain, err);
 	if (r == 0)
 		r = describe(chain, out, err);
 	tls_chain_free(&chain);
@@ -208,15 +254,20 @@ char *tls_date(int64_t seconds, char out[TLS_DATE_MAX])
 	return out;
 }
 
-int tls_certificate_check_dates(const struct tls_certificate *certificate, int64_t now, struct err *err)
+int tls_certificate_check_dates(const struct tls_certificate *c, int64_t now, struct err *err)
 {
 	char date[TLS_DATE_MAX];
 
-	if (now > certificate->ends)
-		return err_set(err, E_SYNTAX, "tls-certificate ended on %s; have it renewed", tls_date(certificate->ends, date));
-	if (now < certificate->begins)
-		return err_set(err, E_SYNTAX, "tls-certificate begins on %s only; is this machine's clock right?",
-		    tls_date(certificate->begins, date));
+	if (now > c->ends && c->ends_with > 0)
+		return err_set(err, E_SYNTAX, "tls-certificate: certificate %d in the file, of an issuer, ended on %s; put there the one that the authority has now",
+		    c->ends_with + 1, tls_date(c->ends, date));
+	if (now > c->ends)
+		return err_set(err, E_SYNTAX, "tls-certificate ended on %s; have it renewed", tls_date(c->ends, date));
+	if (now < c->begins && c->begins_with > 0)
+		return err_set(err, E_SYNTAX, "tls-certificate: certificate %d in the file, of an issuer, begins on %s only; is this machine's clock right?",
+		    c->begins_with + 1, tls_date(c->begins, date));
+	if (now < c->begins)
+		return err_set(err, E_SYNTAX, "tls-certificate begins on %s only; is this machine's clock right?", tls_date(c->begins, date));
 	return 0;
 }
 
@@ -227,16 +278,24 @@ int tls_certificate_check_key(const struct tls_certificate *certificate, const s
 	return err_set(err, E_SYNTAX, "tls-key does not belong to tls-certificate; name the key that the certificate was made for");
 }
 
-bool tls_certificate_warning(const struct tls_certificate *certificate, int64_t now, char out[TLS_WARNING_MAX])
+static const char *name_one(int number, char out[40])
 {
-	char date[TLS_DATE_MAX];
+	if (number == 0)
+		return "the certificate";
+	snprintf(out, 40, "certificate %d in its file", number + 1);
+	return out;
+}
+
+bool tls_certificate_warning(const struct tls_certificate *c, int64_t now, char out[TLS_WARNING_MAX])
+{
+	char date[TLS_DATE_MAX], one[40];
 
 	out[0] = '\0';
-	if (certificate->ends - now <= (int64_t)TLS_WARNING_DAYS * 86400)
-		snprintf(out, TLS_WARNING_MAX, "the certificate %s on %s", certificate->ends < now ? "ended" : "ends", tls_date(certificate->ends, date));
-	else if (certificate->begins > now)
-		snprintf(out, TLS_WARNING_MAX, "the certificate begins on %s only", tls_date(certificate->begins, date));
-	else if (certificate->alone)
+	if (c->ends - now <= (int64_t)TLS_WARNING_DAYS * 86400)
+		snprintf(out, TLS_WARNING_MAX, "%s %s on %s", name_one(c->ends_with, one), c->ends < now ? "ended" : "ends", tls_date(c->ends, date));
+	else if (c->begins > now)
+		snprintf(out, TLS_WARNING_MAX, "%s begins on %s only", name_one(c->begins_with, one), tls_date(c->begins, date));
+	else if (c->alone)
 		snprintf(out, TLS_WARNING_MAX, "the certificates of its issuers are missing behind the certificate");
 	return out[0] != '\0';
 }

@@ -88,13 +88,13 @@ int tls_context_new(const struct tls_context_options *options, struct tls_contex
 	context->refs = 1;
 	context->signer = options->signer;
 	context->authorities = options->authorities;
+	context->revocations = options->revocations;
 	invariant(len < sizeof(context->alpn));
 	context->alpn[0] = (unsigned char)len;
 	if (len > 0)
 		memcpy(context->alpn + 1, options->protocol, len);
-	if (options->ticket_secret.len == sizeof(context->tickets))
-		memcpy(context->tickets, options->ticket_secret.ptr, sizeof(context->tickets));
-	else if (RAND_bytes(context->tickets, sizeof(context->tickets)) != 1) {
+	context->tickets = options->tickets ? options->tickets : &context->own;
+	if (options->tickets == NULL && RAND_bytes((unsigned char *)&context->own, sizeof(context->own)) != 1) {
 		tls_context_free(out);
 		return tls_error(err, E_CANNOT, "no random numbers for TLS");
 	}
@@ -180,7 +180,7 @@ int tls_context_add(struct tls_context *context, const char *name, int certifica
 	}
 	context->all[context->count++] = ssl;
 	set_policy(ssl);
-	r = tls_authorities_set(ssl, context->authorities, err);
+	r = tls_authorities_set(ssl, context->authorities, context->revocations, err);
 	if (r == 0)
 		r = tls_certificate_read(certificate_fd, &certificate, err);
 	if (r == 0)
@@ -206,6 +206,6 @@ void tls_context_free(struct tls_context **contextp)
 		free(context->names[i].name);
 	free(context->names);
 	free(context->all);
-	explicit_bzero(context->tickets, sizeof(context->tickets));
+	explicit_bzero(&context->own, sizeof(context->own));
 	free(context);
 }

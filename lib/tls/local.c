@@ -3,7 +3,7 @@
 
 int tls_context_server(int certificate_fd, int key_fd, struct tls_context **out, struct err *err)
 {
-	struct tls_context_options options = {.authorities = -1};
+	struct tls_context_options options = {.authorities = -1, .revocations = -1};
 	struct tls_certificate certificate;
 	struct tls_key *key = NULL;
 	int r = tls_context_new(&options, out, err);

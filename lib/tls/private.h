@@ -16,6 +16,7 @@ BIO *tls_file(int fd);
 /* libctx: NULL for OpenSSL's own. Owned: free with sk_X509_pop_free. The first is the server's own. */
 int tls_chain_read(OSSL_LIB_CTX *libctx, int fd, STACK_OF(X509) **out, struct err *err);
 void tls_chain_free(STACK_OF(X509) **chain);
+int64_t tls_seconds_of(const ASN1_TIME *time); /* since 1970; 0 when it is none */
 int tls_fingerprint(EVP_PKEY *key, unsigned char out[TLS_FINGERPRINT]);
 
 struct tls_key {
@@ -61,19 +62,20 @@ struct tls_context {
 	unsigned refs; /* its owner, and each session */
 	struct tls_signer *signer;
 	bool client; /* its sessions begin handshakes */
-	int authorities;
+	int authorities, revocations;
 	SSL_CTX **all; /* the first is for clients that name nobody */
 	size_t count;
 	struct tls_name *names; /* sorted */
 	size_t name_count;
 	unsigned char alpn[32]; /* as on the wire; the first octet is 0 for none */
-	unsigned char tickets[TLS_TICKET_SECRET];
+	const struct tls_tickets *tickets;
+	struct tls_tickets own; /* what tickets is when nobody shares them */
 };
 
 /* Key of the certificate, held by the signer: an object that looks like a private key. */
 EVP_PKEY *tls_signer_key(struct tls_signer *signer, EVP_PKEY *public);
-/* authorities.c; fd -1: clients are not asked. */
-int tls_authorities_set(SSL_CTX *ssl, int fd, struct err *err);
+/* authorities.c; fd -1: clients are not asked; revocations -1: there are no lists. */
+int tls_authorities_set(SSL_CTX *ssl, int fd, int revocations, struct err *err);
 /* ticket.c */
 int tls_tickets_set(SSL_CTX *ssl);
 

@@ -16,19 +16,34 @@ struct tls_session;
 
 /* TLS_WANT_SIGNATURE: the session's wake is called. */
 enum tls_want { TLS_WANT_READ, TLS_WANT_WRITE, TLS_WANT_SIGNATURE };
-enum { TLS_TICKET_SECRET = 32 };
+enum {
+	TLS_TICKET_SECRET = 32,
+	TLS_TICKET_PERIOD = 4 * 3600, /* seconds: of a secret, and the longest that a session is taken up again */
+};
+
+/*
+ * Of what session tickets are sealed with: a secret that is drawn for each period and shared by all processes of a service. What was sealed
+ * in the period before this one is still taken; what is older nobody can open any more, as no secret of a period tells another's.
+ */
+struct tls_tickets {
+	unsigned char now[TLS_TICKET_SECRET], before[TLS_TICKET_SECRET];
+};
 
 struct tls_signer;
 struct tls_key;
 struct tls_context_options {
 	struct tls_signer *signer;  /* who has the keys; NULL: they are given to tls_context_add */
 	const char *protocol;	    /* RFC 7301: what clients that ask for a protocol must ask for; NULL: whatever they like. Static */
-	struct span ticket_secret;  /* TLS_TICKET_SECRET octets that all processes of the service share; empty: tickets are this context's alone */
+	const struct tls_tickets *tickets; /* borrowed, as long as a session lives: its owner changes them; NULL: tickets are this context's alone */
 	int authorities;	    /* an open PEM file: clients are asked for certificates of these; -1: they are not */
+	int revocations;	    /* an open PEM file: the list of each of these authorities; -1: none */
 };
 
-/* Whether clients can be asked for certificates of this PEM file's authorities. E_SYNTAX. */
-int tls_authorities_check(int fd, struct err *err);
+/*
+ * Whether clients can be asked for certificates of this PEM file's authorities, and whether the other file (-1: none) has a list of each, and of
+ * nobody else. *ends: until when all lists are good, in seconds since 1970; later nobody is taken whose authority's list is out of date. E_SYNTAX.
+ */
+int tls_authorities_check(int fd, int revocations, int64_t *ends, struct err *err);
 /*
  * A server's context, still without a certificate; files stay the caller's. E_SYNTAX: the authorities are of no use.
  */

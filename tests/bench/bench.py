@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """make bench: Mailwain beside Debian's Postfix and Dovecot, on this machine, in one run, by the same clients.
 
-The suites take turns; what is printed is the median of the runs. Environment: BENCH_ONLY=inbound,relay,imap,logins,memory
-BENCH_RUNS=5 BENCH_MESSAGES=4000 BENCH_IMAP_RUNS=3 BENCH_IMAP_MESSAGES=20000 BENCH_LOGIN_RUNS=3 BENCH_LOGIN_SECONDS=5 BENCH_SUITES=mailwain,peers
+The suites take turns; what is printed is the median of the runs. Environment: BENCH_ONLY=inbound,relay,imap,logins,handshakes,memory
+BENCH_RUNS=5 BENCH_MESSAGES=4000 BENCH_IMAP_RUNS=3 BENCH_IMAP_MESSAGES=20000 BENCH_LOGIN_RUNS=3 BENCH_LOGIN_SECONDS=5 BENCH_HANDSHAKE_RUNS=7
+BENCH_HANDSHAKE_SECONDS=5 BENCH_SUITES=mailwain,peers
 BENCH_DIR=/var/tmp (a real disk) BENCH_KEEP=1 (leaves the scratch directories) BENCH_LIMIT=2400 (seconds).
 """
 import contextlib
@@ -14,6 +15,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import config
+import handshakes
 import imap
 import inbound
 import logins
@@ -71,12 +73,19 @@ def side_by_side(measure):
         return measure(suites, say)
 
 
+def measure_handshakes():
+    """Of the suite alone: beside it is openssl s_server."""
+    with running(["mailwain"]) as (s,):
+        return handshakes.measure(s, say)
+
+
 PARTS = {
     "memory": lambda: side_by_side(memory.measure),
     "inbound": measure_inbound,
     "relay": lambda: relay.measure(say),
     "imap": lambda: side_by_side(imap.measure),
     "logins": lambda: side_by_side(logins.measure),
+    "handshakes": measure_handshakes,
 }
 
 

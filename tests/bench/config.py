@@ -16,8 +16,9 @@ MESSAGES = int(os.environ.get("BENCH_MESSAGES", "4000"))
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 IMAP_MESSAGES = int(os.environ.get("BENCH_IMAP_MESSAGES", "20000"))
 LOGIN_RUNS = int(os.environ.get("BENCH_LOGIN_RUNS", "3"))
+HANDSHAKE_RUNS = int(os.environ.get("BENCH_HANDSHAKE_RUNS", "7"))
 IMAP_RUNS = int(os.environ.get("BENCH_IMAP_RUNS", "3"))
-ONLY = [p for p in os.environ.get("BENCH_ONLY", "inbound,relay,imap,logins,memory").split(",") if p]
+ONLY = [p for p in os.environ.get("BENCH_ONLY", "inbound,relay,imap,logins,handshakes,memory").split(",") if p]
 SUITES = [s for s in os.environ.get("BENCH_SUITES", "mailwain,peers").split(",") if s]
 # A real disk: on a tmpfs the syncs, which are most of what is measured, cost nothing.
 DIRECTORY = os.environ.get("BENCH_DIR", "/var/tmp")

@@ -93,6 +93,10 @@ def table(results):
             ours, theirs = (results["logins"]["%s%d" % mode].get(k) for k in ("mailwain", "peers"))
             t.row(logins.NAMES[mode], median(ours, "rate"), median(theirs, "rate"), "/s", "at least as many", lambda a, b, r: None if r is None else r >= 1)
             t.row("  CPU a login", median(ours, "cpu_ms"), median(theirs, "cpu_ms"), "ms")
+    if "handshakes" in results:
+        ours, theirs = (results["handshakes"].get(k) for k in ("mailwain", "peers"))
+        t.row("TLS handshakes (right: openssl s_server)", median(ours, "rate"), median(theirs, "rate"), "/s", "0.80 of its", lambda a, b, r: r >= 0.8)
+        t.row("  CPU a handshake", median(ours, "cpu_ms"), median(theirs, "cpu_ms"), "ms")
     if "memory" in results:
         ours, theirs = (results["memory"].get(k, {}) for k in ("mailwain", "peers"))
         mib = lambda r, key: r[key] / 1024 if key in r else None

@@ -2,7 +2,9 @@
 The clock of the machine is set while the suite runs, and while it does not: mail in the queue neither ends nor waits for that. The daemons are
 those of the suite, linked with a clock that a test can set (tests/plant/clock-set.c).
 """
+import array
 import hashlib
+import hmac
 import os
 import re
 import struct
@@ -13,8 +15,11 @@ import pytest
 import mailwain
 from mailwain import BUILD, Instance, until
 from remote import remote_host
+from test_keys import AS_ROOT, held, memory_of
 from test_outbound import send
 from test_submission import newest
+from test_tls import s_client
+from tls_files import make
 
 PLANT = os.path.join(BUILD, "plant", "clock-set")
 CLOCK = os.path.join(PLANT, "clock")
@@ -280,3 +285,116 @@ def test_a_clock_that_begins_centuries_off(suite):
         tried_again(suite, ids[-1])
     assert len(set(ids)) == len(ids), "an id is given twice"
     assert suite.log().count("queue_expired") == expired
+
+
+# ---- session tickets ----
+
+PERIOD = 4 * HOUR
+
+
+@pytest.fixture
+def planted():
+    """Of a test alone, with the clocks at their beginning."""
+    set_clock(0)
+    before, mailwain.BIN = mailwain.BIN, os.path.join(PLANT, "bin", "mailwain")
+    try:
+        with Instance(["imapd-workers 2"]).running() as i:
+            yield i
+    finally:
+        mailwain.BIN = before
+
+
+def visit(suite, *args):
+    """By TLS 1.2: there a ticket's key opens what was recorded."""
+    return s_client(suite, "-tls1_2", "-ign_eof", *args, input="a LOGOUT\n")
+
+
+def is_resumed(suite, path):
+    text = visit(suite, "-sess_in", path)
+    assert ("Reused, TLS" in text) != ("New, TLS" in text), text[-2000:]
+    return "Reused, TLS" in text
+
+
+def hkdf(secret):
+    """What a ticket's secret makes: 16 octets that stand before each ticket, and the keys of AES and HMAC."""
+    key, last, out = hmac.digest(b"mailwain session tickets\0", secret, "sha256"), b"", b""
+    for i in 1, 2, 3:
+        last = hmac.digest(key, last + bytes([i]), "sha256")
+        out += last
+    return out[:16], out[16:48], out[48:80]
+
+
+def secrets_in(pid, fits):
+    """Of all 32 octets of what a process may write to, that begin as a number does, the first that fits."""
+    for piece in memory_of(pid, "rw"):
+        words = array.array("Q", piece[: len(piece) & ~7])
+        for i in range(len(words) - 3):
+            if words[i] >> 32 and words[i + 1] >> 32 and words[i + 2] >> 32 and words[i + 3] >> 32 and fits(piece[8 * i : 8 * i + 32]):
+                return piece[8 * i : 8 * i + 32]
+    return None
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root to read the memory of daemons")
+@pytest.mark.skipif(os.environ.get("SANITIZED") is not None, reason="a sanitizer's shadow has terabytes")
+def test_a_ticket_is_good_for_two_periods_and_nobody_can_open_it_after_them(planted, tmp_path):
+    suite, first, second = planted, str(tmp_path / "1"), str(tmp_path / "2")
+    shown = visit(suite, "-sess_out", first)
+    name = bytes.fromhex("".join(re.search(r"TLS session ticket:\s+0000 - ([0-9a-f -]+?)   ", shown)[1].replace("-", " ").split()))
+    workers = [row["pid"] for row in suite.rows("status") if row["name"] == "imapd"]
+    master = next(row["pid"] for row in suite.rows("status") if row["name"] == "master")
+    secret = secrets_in(workers[0], lambda octets: hkdf(octets)[0] == name)
+    drawn = secrets_in(master, lambda octets: hashlib.blake2b(b"imapd", key=octets, digest_size=32).digest() == secret)
+    assert secret and drawn, "the test sees them where they must be"
+
+    def known():
+        """Who could open it."""
+        seen = {row["pid"]: memory_of(row["pid"], "rw") for row in suite.rows("status")}
+        return {pid for pid, memory in seen.items() if any(held(memory, octets) for octets in (secret, drawn, *hkdf(secret)[1:]))}
+
+    assert known() == {master, *workers}
+    set_clock(0, passed=PERIOD)
+    until(lambda: suite.log().count("tls_tickets") == 1)
+    assert all(is_resumed(suite, first) for _ in range(4)), "all workers know the period before this one"
+    visit(suite, "-sess_out", second)
+    assert known() == {master, *workers}
+    os.kill(workers[0], 9)
+    until(lambda: all(row["pid"] != workers[0] and row["state"] == "ready" for row in suite.rows("status") if row["name"] == "imapd"))
+    assert all(is_resumed(suite, first) for _ in range(4)), "so does one that has just been started"
+    set_clock(0, passed=2 * PERIOD)
+    until(lambda: suite.log().count("tls_tickets") == 2)
+    until(lambda: not known(), what="what opened it is still somewhere")
+    assert not any(is_resumed(suite, first) for _ in range(4))
+    assert all(is_resumed(suite, second) for _ in range(4)), "who came in between has a ticket of that time"
+
+
+# ---- certificates that end ----
+
+
+def test_each_certificate_that_ends_is_told_of_and_every_day(planted):
+    suite, etc = planted, os.path.join(planted.root, "etc")
+    make(etc, "mail.example.com", days=10, stem="com")  # files that are not watched yet
+    make(etc, "mail.example.net", days=3, stem="net")
+    make(etc, "mail.example.org", days=90, stem="org")
+    with open(suite.conf) as f:
+        conf = re.sub(r"tls certificate .*", "tls certificate com.pem key com.key", f.read())
+    with open(suite.conf, "w") as f:
+        f.write(conf + "".join("domain example.%s { tls certificate %s.pem key %s.key }\n" % (top, top, top) for top in ("org", "net")))
+    suite.mw("reload")
+    shown = {row["domain"]: row["note"] for row in suite.rows("tls", "show")}
+    assert shown["example.org"] == "" and shown[""] and shown["example.net"] != shown[""]
+
+    def told():
+        return [re.search(r'warning="(.*?)"', line)[1] for line in suite.log().splitlines() if "tls_certificate_old" in line]
+
+    def note():
+        return next(row["note"] for row in suite.rows("status") if row["name"] == "keys")
+
+    both = ["example.net: " + shown["example.net"], shown[""]]
+    until(lambda: told() == both, what="the one that ends first ahead, and the other as well")
+    assert note() == both[0] + "; 1 more: mailwain tls show"
+    set_clock(0, passed=DAY - HOUR)
+    assert note() and told() == both, "a day is not over"
+    set_clock(0, passed=DAY)
+    assert note()
+    until(lambda: told() == both + both, what="told again the next day")
+    assert note() and told() == both + both, "and not twice"

@@ -19,13 +19,13 @@ AS_ROOT = os.geteuid() == 0
 NETWORK = {"smtpd", "submission", "imapd", "lmtpd"}
 
 
-def memory_of(pid):
-    """All that can be read of a process's memory."""
+def memory_of(pid, mode="r"):
+    """All that can be read of a process's memory; "rw": and written."""
     out = []
     with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
         for line in maps:
             low, high = (int(n, 16) for n in line.split()[0].split("-"))
-            if " r" not in line or "[v" in line:
+            if " " + mode not in line or "[v" in line:
                 continue
             try:
                 mem.seek(low)

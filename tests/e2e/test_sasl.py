@@ -6,13 +6,14 @@ import imaplib
 import os
 import re
 import smtplib
+import socket
 import ssl
 import subprocess
 
 import pytest
 
-from mailwain import PASSWORD, Instance, until
-from tls_files import issued, make
+from mailwain import PASSWORD, TIMEOUT, Instance, until
+from tls_files import issued, make, revocations
 from tools import cpu
 
 MECHANISMS = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
@@ -364,3 +365,89 @@ def test_a_certificate_is_for_its_own_account_alone(certified):
     assert smtp.docmd("AUTH EXTERNAL =")[0] == 535
     smtp.close()
     certified.mw("account", "enable", "alice@example.com")
+
+
+@pytest.fixture
+def revoking():
+    """The same with a list of revoked certificates, on which nobody is yet."""
+    suite = Instance(conf_lines=["tls-client-authorities ca.pem", "tls-client-revocations crl.pem"])
+    etc = os.path.join(suite.root, "etc")
+    for name in "alice", "bob":
+        issued(etc, name, name, email=name + "@example.com")
+    revocations(etc)
+    with suite.running():
+        suite.add_cheap("alice", "bob")
+        yield suite
+
+
+def external(suite, context, session=None):
+    """(whether its certificate opens a mailbox, its TLS session, whether that was taken up again)"""
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", suite.port("imaps")), timeout=TIMEOUT), session=session) as tls:
+        lines = tls.makefile("rwb")
+        assert lines.readline().startswith(b"* OK")
+        lines.write(b"a AUTHENTICATE EXTERNAL =\r\n")
+        lines.flush()
+        answer = next(line for line in lines if line.startswith(b"a "))
+        return answer.startswith(b"a OK"), tls.session, tls.session_reused
+
+
+def test_a_revoked_certificate_opens_no_mailbox(revoking):
+    suite, etc = revoking, os.path.join(revoking.root, "etc")
+    alice, bob = shown(suite, "alice"), shown(suite, "bob")
+    worked, session, _ = external(suite, alice)
+    assert worked and external(suite, bob)[0]
+    assert external(suite, alice, session)[::2] == (True, True)
+    revocations(etc, "alice")
+    suite.mw("reload")
+    assert not external(suite, alice)[0] and external(suite, bob)[0]
+    assert external(suite, alice, session)[::2] == (False, False), "nor by a session of before"
+    smtp = smtplib.SMTP_SSL("127.0.0.1", suite.port("submissions"), context=alice)
+    smtp.ehlo()
+    assert "EXTERNAL" not in smtp.esmtp_features["auth"]
+    smtp.login("alice@example.com", PASSWORD)  # it is the certificate that is revoked
+    smtp.close()
+
+
+def test_a_list_that_is_out_of_date_lets_nobody_in_by_certificate(revoking):
+    suite, etc = revoking, os.path.join(revoking.root, "etc")
+    assert suite.mw("config", "check").stderr == ""
+    revocations(etc, ends="20200102000000Z")
+    assert "a list of tls-client-revocations is out of date since 2020-01-02" in suite.mw("config", "check").stderr
+    suite.mw("reload")
+    assert not external(suite, shown(suite, "bob"))[0]
+    suite.until_logged("tls_revocations_old ended=2020-01-02")
+    revocations(etc)
+    suite.mw("reload")
+    assert external(suite, shown(suite, "bob"))[0]
+
+
+def test_errors_of_lists(revoking):
+    suite, etc = revoking, os.path.join(revoking.root, "etc")
+
+    def refused(text, words):
+        with open(etc + "/crl.pem", "w") as f:
+            f.write(text)
+        for verb in ["config", "check"], ["reload"]:
+            r = suite.mw(*verb, check=False)
+            assert r.returncode == 78 and "mailwain.conf:" in r.stderr and words in r.stderr, r.stderr
+
+    with open(etc + "/crl.pem") as f:
+        right = f.read()
+    os.mkdir(etc + "/other")
+    issued(etc + "/other", "x")
+    revocations(etc + "/other")
+    with open(etc + "/other/crl.pem") as f:
+        namesake = f.read()
+    make(etc, "Another", stem="another")
+    refused("nothing", "tls-client-revocations has no PEM revocation list")
+    refused(right + right.replace("M", "!", 1), "tls-client-revocations: a list in the file is damaged")
+    refused(right + namesake, "tls-client-revocations: the list of /CN=Test Authority was signed by none of tls-client-authorities")
+    with open(etc + "/ca.pem", "a") as f, open(etc + "/another.pem") as another:
+        f.write(another.read())
+    refused(right, "tls-client-revocations has no list of /CN=Another, which is one of tls-client-authorities")
+    with open(suite.conf) as f:
+        conf = f.read()
+    with open(suite.conf, "w") as f:
+        f.write(conf.replace("tls-client-authorities ca.pem", ""))
+    refused(right, "tls-client-revocations is of no use without tls-client-authorities")
+    assert external(suite, shown(suite, "bob"))[0], "nothing of it was taken over"

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mailwain import Instance, until
-from tls_files import context, der_of, handshake, issued, make, openssl
+from tls_files import context, der_of, handshake, issued, make, openssl, reissued
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +253,13 @@ def test_errors_of_certificates(quiet):
     with open(pem, "w") as f:
         f.write(leaf + ca.replace("M", "!", 1))
     refused(suite, here, "a further certificate in the file is damaged")
+    make(directory, "Test Authority", stem="namesake")
+    with open(pem, "w") as f, open(directory + "/namesake.pem") as namesake:
+        f.write(leaf + namesake.read())
+    refused(suite, here, "certificate 2 in the file has the name of the issuer of the one before it, and did not sign it")
+    with open(pem, "w") as f:
+        f.write(leaf + reissued(directory, ends="%d0101000000Z" % year))
+    refused(suite, here, "tls-certificate: certificate 2 in the file, of an issuer, ended on %d-01-01; put there the one" % year)
     with open(pem, "w") as f:
         f.write(leaf + ca)
     make(directory, "mail.example.com", stem="other")
@@ -289,6 +296,23 @@ def test_a_certificate_that_has_ended_does_not_stop_mail(quiet):
         f.write("recipients 7\n")
     suite.mw("reload")
     assert handshake(suite)[1] == der_of(etc(suite, "ended.pem"))
+
+
+def test_an_issuer_that_ends_is_told_of(quiet):
+    suite, directory = quiet, etc(quiet)
+    pem, _ = issued(directory, "mail.example.com", "soon", chain=False)
+    ends = time.gmtime(time.time() + 10 * 86400)
+    day = time.strftime("%Y-%m-%d", ends)
+    with open(pem, "a") as f:
+        f.write(reissued(directory, ends=time.strftime("%Y%m%d000000Z", ends)))
+    suite.use("soon")
+    said = "certificate 2 in its file ends on " + day
+    assert said in suite.mw("config", "check").stderr
+    suite.mw("reload")
+    row = suite.rows("tls", "show")[0]
+    assert (row["until"], row["note"]) == (day, said) and row["days"] in (8, 9)
+    assert said in [row["note"] for row in suite.rows("status") if row["name"] == "keys"][0]
+    suite.until_logged(said)
 
 
 @pytest.mark.parametrize(

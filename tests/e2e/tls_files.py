@@ -49,6 +49,25 @@ def issued(etc, name, stem="tls", begins="20200101000000Z", ends="20990101000000
     return pem, key
 
 
+def reissued(etc, begins="20200101000000Z", ends="20990101000000Z"):
+    """The text of another certificate of the authority of issued(), with its name and its key."""
+    request, pem = etc + "/again.csr", etc + "/again.pem"
+    openssl("req", "-new", "-key", etc + "/ca.key", "-subj", "/CN=Test Authority", "-out", request)
+    openssl("ca", "-config", etc + "/ca.cnf", "-batch", "-notext", "-selfsign", "-keyfile", etc + "/ca.key", "-in", request, "-out", pem, "-startdate", begins, "-enddate", ends)
+    with open(pem) as f:
+        return f.read()
+
+
+def revocations(etc, *stems, name="crl.pem", ends=None):
+    """The list of the authority of issued(), with these certificates of its own on it; ends: 30 days from now, or as -enddate of openssl-ca(1)."""
+    common = ["ca", "-config", etc + "/ca.cnf", "-cert", etc + "/ca.pem", "-keyfile", etc + "/ca.key"]
+    open(etc + "/index.txt", "w").close()
+    for stem in stems:
+        openssl(*common, "-revoke", "%s/%s.pem" % (etc, stem))
+    openssl(*common, "-gencrl", "-out", etc + "/crl.new", *(["-crldays", "30"] if ends is None else ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", ends]))
+    os.replace(etc + "/crl.new", etc + "/" + name)
+
+
 def secrets_of(key):
     """What must be nowhere else: the private numbers as octets."""
     text = openssl("pkey", "-in", key, "-text", "-noout").stdout

@@ -78,7 +78,7 @@ static struct pem pem_of(const char *name, EVP_PKEY *key)
 
 static struct tls_context *remote_context(const struct pem *pem, const char *protocol, int authorities)
 {
-	struct tls_context_options options = {.signer = signer, .protocol = protocol, .authorities = authorities};
+	struct tls_context_options options = {.signer = signer, .protocol = protocol, .authorities = authorities, .revocations = -1};
 	struct tls_context *context = NULL;
 	struct err err = {0};
 
@@ -407,7 +407,7 @@ static void the_clients_address(void **state)
 
 static void authorities_of_no_use(void **state)
 {
-	struct tls_context_options options = {.signer = signer, .authorities = pem.key};
+	struct tls_context_options options = {.signer = signer, .authorities = pem.key, .revocations = -1};
 	struct tls_context *context;
 	struct err err = {0};
 

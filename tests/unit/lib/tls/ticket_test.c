@@ -1,31 +1,22 @@
-/* Session tickets: who takes whose, and for how long. The clock is this test's (Makefile: --wrap). */
+/* Session tickets: who takes whose, and for how long. */
 #include "tests/unit/lib/tls/fixture.h"
 
 #include "tls/key.h"
 
-#include <time.h>
+static struct pem pem;
+static const struct tls_tickets one = {.now = "one", .before = "none"}, another = {.now = "another", .before = "none"};
 
-enum { HOUR = 3600 };
-
-static time_t ahead; /* seconds that the server's clock is ahead of OpenSSL's */
-
-int __real_clock_gettime(clockid_t clock, struct timespec *out);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
+/* As master does when a period begins. */
+static void next_period(struct tls_tickets *tickets, const char *secret)
 {
-	int r = __real_clock_gettime(clock, out);
-
-	out->tv_sec += ahead;
-	return r;
+	memcpy(tickets->before, tickets->now, sizeof(tickets->before));
+	memset(tickets->now, 0, sizeof(tickets->now));
+	memcpy(tickets->now, secret, strlen(secret));
 }
 
-static struct pem pem;
-static char secret[TLS_TICKET_SECRET] = "one", other[TLS_TICKET_SECRET] = "another";
-
-static struct tls_context *context_with(const char *with)
+static struct tls_context *context_with(const struct tls_tickets *tickets)
 {
-	struct tls_context_options options = {.authorities = -1, .ticket_secret = span_of(with, TLS_TICKET_SECRET)};
+	struct tls_context_options options = {.authorities = -1, .revocations = -1, .tickets = tickets};
 	struct tls_context *context = NULL;
 	struct tls_key *key = NULL;
 	struct err err = {0};
@@ -81,7 +72,6 @@ static void each_version(void (*test)(SSL_CTX *ctx))
 
 		SSL_CTX_set_min_proto_version(ctx, version);
 		SSL_CTX_set_max_proto_version(ctx, version);
-		ahead = 0;
 		test(ctx);
 		SSL_CTX_free(ctx);
 	}
@@ -89,17 +79,19 @@ static void each_version(void (*test)(SSL_CTX *ctx))
 
 static void rotation(SSL_CTX *ctx)
 {
-	struct tls_context *context = context_with(secret);
+	struct tls_tickets tickets = one;
+	struct tls_context *context = context_with(&tickets);
 	SSL_SESSION *session = NULL;
 
 	assert_false(visit(context, ctx, &session));
 	assert_true(visit(context, ctx, &session));
-	/* Under the key before this one: taken, and a new ticket given, which is good for the next period as well. */
-	ahead += 4 * HOUR;
+	/* Of the period before this one: taken, and a new ticket given, which is good for the next period as well. */
+	next_period(&tickets, "two");
 	assert_true(visit(context, ctx, &session));
-	ahead += 4 * HOUR;
+	next_period(&tickets, "three");
 	assert_true(visit(context, ctx, &session));
-	ahead += 8 * HOUR;
+	next_period(&tickets, "four");
+	next_period(&tickets, "five");
 	assert_false(visit(context, ctx, &session));
 	assert_true(visit(context, ctx, &session));
 	SSL_SESSION_free(session);
@@ -112,13 +104,18 @@ static void keys_are_for_a_time(void **state)
 	each_version(rotation);
 }
 
-/* As the workers of one daemon have it, and as another daemon. */
+/* As the workers of one daemon have it, of which one hears of the next period later than the other; and as another daemon. */
 static void sharing(SSL_CTX *ctx)
 {
-	struct tls_context *first = context_with(secret), *second = context_with(secret), *stranger = context_with(other);
+	struct tls_tickets early = one, late = one;
+	struct tls_context *first = context_with(&early), *second = context_with(&late), *stranger = context_with(&another);
 	SSL_SESSION *session = NULL;
 
 	assert_false(visit(first, ctx, &session));
+	assert_true(visit(second, ctx, &session));
+	next_period(&early, "two");
+	assert_true(visit(first, ctx, &session));
+	next_period(&late, "two");
 	assert_true(visit(second, ctx, &session));
 	assert_true(visit(first, ctx, &session));
 	assert_false(visit(stranger, ctx, &session));
@@ -127,6 +124,26 @@ static void sharing(SSL_CTX *ctx)
 	tls_context_free(&first);
 	tls_context_free(&second);
 	tls_context_free(&stranger);
+}
+
+/* Who shares with nobody has one of its own. */
+static void solitude(SSL_CTX *ctx)
+{
+	struct tls_context *first = context_with(NULL), *second = context_with(NULL);
+	SSL_SESSION *session = NULL;
+
+	assert_false(visit(first, ctx, &session));
+	assert_true(visit(first, ctx, &session));
+	assert_false(visit(second, ctx, &session));
+	SSL_SESSION_free(session);
+	tls_context_free(&first);
+	tls_context_free(&second);
+}
+
+static void a_context_can_be_alone(void **state)
+{
+	(void)state;
+	each_version(solitude);
 }
 
 static void a_secret_is_shared(void **state)
@@ -154,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(keys_are_for_a_time),
 	    cmocka_unit_test(a_secret_is_shared),
+	    cmocka_unit_test(a_context_can_be_alone),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
