@@ -292,7 +292,11 @@ static void answer_busy(struct ipc_conn *conn, uint32_t id)
 
 static struct exchange *exchange_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)
 {
-	struct sasl_channel channel = {.plus_offered = ask->tls, .exporter = ask->exporter, .endpoint = ask->endpoint, .certificate = ask->certificate};
+	struct sasl_channel channel = {.plus_offered = ask->plus_offered,
+	    .exporter = ask->exporter,
+	    .unique = ask->unique,
+	    .endpoint = ask->endpoint,
+	    .certificate = ask->certificate};
 	struct exchange *x = calloc(1, sizeof(*x));
 
 	if (x == NULL)

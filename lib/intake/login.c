@@ -25,12 +25,13 @@ void login_begin(struct session *s, enum sasl_mechanism mechanism, const struct 
 	struct auth_sasl_begin ask = {.service = SPAN_LIT("submission"),
 	    .mechanism = span_str(sasl_mechanism_name(mechanism)),
 	    .remote = span_str(conn_peer(s->conn)),
-	    .tls = conn_is_tls(s->conn),
+	    .plus_offered = smtp_server_plus_offered(s->server),
 	    .certificate = span_str(conn_tls_client(s->conn)),
 	    .initial = initial != NULL};
 
 	conn_tls_bindings(s->conn, &bindings);
 	ask.exporter = span_of(bindings.exporter, bindings.exporter_len);
+	ask.unique = span_of(bindings.unique, bindings.unique_len);
 	ask.endpoint = span_of(bindings.endpoint, bindings.endpoint_len);
 	if (initial != NULL)
 		ask.response = buf_span(initial);

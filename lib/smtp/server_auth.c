@@ -33,6 +33,25 @@ static bool may_authenticate(struct smtp_server *s)
 	return false;
 }
 
+static struct sasl_terms terms(const struct smtp_server *s)
+{
+	return (struct sasl_terms){.bound = s->bound, .certificate = s->certificate, .bearer = s->config.bearer, .withheld = s->config.withheld};
+}
+
+bool smtp_server_plus_offered(const struct smtp_server *s)
+{
+	return sasl_plus_is_offered(terms(s));
+}
+
+void smtp_offer_auth(struct smtp_server *s)
+{
+	if (!sasl_any_is_offered(terms(s)))
+		return;
+	buf_add_str(s->out, "250-AUTH");
+	sasl_put_offers(s->out, " ", terms(s));
+	buf_add_str(s->out, "\r\n");
+}
+
 void smtp_command_auth(struct smtp_server *s, struct span args)
 {
 	struct span name, response;
@@ -47,7 +66,7 @@ void smtp_command_auth(struct smtp_server *s, struct span args)
 	name = span_sub(args, 0, span_find(args, ' '));
 	response = span_trim(span_from(args, name.len));
 	initial = response.len > 0;
-	if (!sasl_mechanism_find(name, &mechanism) || !sasl_mechanism_is_offered(mechanism, (struct sasl_terms){s->tls, s->certificate, s->config.bearer})) {
+	if (!sasl_mechanism_find(name, &mechanism) || !sasl_mechanism_is_offered(mechanism, terms(s))) {
 		smtp_refuse(s, 504, "5.5.4", "The mechanism is not one of those that EHLO names");
 		return;
 	}

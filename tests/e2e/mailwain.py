@@ -245,8 +245,8 @@ class Line:
             self.sock = tls_context().wrap_socket(self.sock)
         self.buffer = b""
 
-    def start_tls(self):
-        self.sock = tls_context().wrap_socket(self.sock)
+    def start_tls(self, context=None, session=None):
+        self.sock = (context or tls_context()).wrap_socket(self.sock, session=session)
         self.buffer = b""
 
     def send(self, data):

@@ -11,9 +11,9 @@ import subprocess
 
 import pytest
 
-from mailwain import PASSWORD, Instance, until
+from mailwain import PASSWORD, Instance, tls_context, until
 from tls_files import issued, make
-from tools import cpu
+from tools import cpu, with_conf
 
 MECHANISMS = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
 # Of "correct horse", by crypt(3): what other servers have.
@@ -27,14 +27,15 @@ IMPORTED = {
 
 
 def gsasl(suite, mechanism, user="alice@example.com", password=PASSWORD, authzid="", tls=True, protocol="imap", version=None):
-    """GNU SASL as a client of IMAP or (protocol "smtp") of submission: its exit status, and what both said."""
-    command = ["gsasl", "--" + protocol, "--connect=127.0.0.1:%d" % suite.port("imap" if protocol == "imap" else "submission"), "--mechanism=" + mechanism, "--authentication-id=" + user,
+    """GNU SASL as a client of IMAP or (protocol "smtp") of submission: its exit status, and what both said. mechanism: None for its own choice."""
+    command = ["gsasl", "--" + protocol, "--connect=127.0.0.1:%d" % suite.port("imap" if protocol == "imap" else "submission"), "--authentication-id=" + user,
                "--authorization-id=" + authzid, "--password=" + password, "--x509-ca-file="]
     command += ["--starttls"] if tls else ["--no-starttls"]
     if version:
         command.append("--priority=NORMAL:-VERS-ALL:+VERS-TLS" + version)
-    if not mechanism.endswith("PLUS"):
-        command.append("--no-cb")
+    if mechanism:
+        command.append("--mechanism=" + mechanism)
+        command += [] if mechanism.endswith("PLUS") else ["--no-cb"]
     r = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     return r.returncode, r.stdout + r.stderr
 
@@ -71,15 +72,63 @@ def test_gnu_sasl_logs_in(suite, mechanism):
 
 
 @pytest.mark.parametrize("protocol", ["imap", "smtp"])
-@pytest.mark.parametrize("mechanism", MECHANISMS[:2])
-def test_gnu_sasl_is_bound_to_the_channel(suite, mechanism, protocol):
-    """By tls-exporter, over TLS 1.3: the log tells which TLS it was."""
-    event = "imap_login" if protocol == "imap" else "smtp_login"
-    before = len(re.findall(event + r" user=alice@example.com .*tls=TLSv1\.3", suite.log()))
-    code, said = gsasl(suite, mechanism, protocol=protocol, version="1.3")
+@pytest.mark.parametrize("version, binding", [("1.3", "tls-exporter"), ("1.2", "tls-unique")])
+@pytest.mark.parametrize("mechanism", [None, *MECHANISMS[:2]])
+def test_gnu_sasl_is_bound_to_the_channel(suite, mechanism, version, binding, protocol):
+    """Also when it may choose among what is offered; the log tells which TLS it was."""
+    event = (r"imap_login" if protocol == "imap" else "smtp_login") + r" user=alice@example.com .*tls=TLSv" + re.escape(version)
+    before = len(re.findall(event, suite.log()))
+    code, said = gsasl(suite, mechanism, protocol=protocol, version=version)
     assert code == 0, said
-    assert "tls-exporter" in base64_words(said), said
-    until(lambda: len(re.findall(event + r" user=alice@example.com .*tls=TLSv1\.3", suite.log())) == before + 1)
+    assert binding in base64_words(said) and (mechanism or "SCRAM-SHA-256-PLUS") in said, said
+    until(lambda: len(re.findall(event, suite.log())) == before + 1)
+
+
+NO_EXTENDED_MASTER_SECRET = 1  # SSL_OP_NO_EXTENDED_MASTER_SECRET, which Python's ssl has no name for
+
+
+def over_tls_12(suite, options=0, session=None, context=None):
+    """An IMAP connection over TLS 1.2."""
+    context = context or tls_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= options
+    c = suite.imap(login=False)
+    c.ok("STARTTLS")
+    c.start_tls(context, session)
+    return c
+
+
+def test_tls_unique(suite):
+    """Over TLS 1.2: of a new session, of one that is taken up again, and not of another connection's."""
+    context = tls_context()
+    first = over_tls_12(suite, context=context)
+    unique = first.sock.get_channel_binding("tls-unique")
+    exchange = Scram(suite, "alice@example.com", first, "p=tls-unique,,", unique)
+    assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
+    again = over_tls_12(suite, session=first.sock.session, context=context)
+    assert again.sock.session_reused and again.sock.get_channel_binding("tls-unique") != unique
+    assert Scram(suite, "alice@example.com", again, "p=tls-unique,,", unique).proof().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    exchange = Scram(suite, "alice@example.com", again, "p=tls-unique,,", again.sock.get_channel_binding("tls-unique"))
+    assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
+
+
+def test_plus_is_offered_where_clients_can_bind(suite):
+    """Not over TLS 1.2 without an extended master secret (RFC 7627): and whoever says that it was not offered is right."""
+    c = over_tls_12(suite, NO_EXTENDED_MASTER_SECRET)
+    offers = b" ".join(c.run("CAPABILITY")[0])
+    assert b"AUTH=SCRAM-SHA-256 " in offers and b"PLUS" not in offers
+    assert Scram(suite, "alice@example.com", c, "p=tls-unique,,", c.sock.get_channel_binding("tls-unique")).answer.startswith(b"a NO [CANNOT]")
+    exchange = Scram(suite, "alice@example.com", c, "y,,")
+    assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
+    smtp = smtplib.SMTP("127.0.0.1", suite.port("submission"))
+    context = tls_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= NO_EXTENDED_MASTER_SECRET
+    smtp.starttls(context=context)
+    smtp.ehlo()
+    assert smtp.esmtp_features["auth"].split() == ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
+    assert smtp.docmd("AUTH SCRAM-SHA-256 " + base64.b64encode(b"y,,n=alice@example.com,r=abcdefgh").decode())[0] == 334
+    smtp.close()
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN"])
@@ -99,15 +148,57 @@ def test_without_tls_nothing_is_bound(suite):
 
 def test_a_client_that_was_not_shown_plus_is_warned(suite):
     """RFC 5802 section 6: with "y" it says that it could bind to the channel and was not offered that. Over TLS it was."""
-    for tls in (False, True):
+    for tls in (None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         c = suite.imap(login=False)
         if tls:
+            context = tls_context()
+            context.maximum_version = tls
             c.ok("STARTTLS")
-            c.start_tls()
+            c.start_tls(context)
         first = base64.b64encode(b"y,,n=alice@example.com,r=abcdefgh").decode()
         c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % first)
         line = c.line()
         assert line.startswith(b"a NO [AUTHENTICATIONFAILED]") if tls else line.startswith(b"+ "), line
+
+
+def test_the_configuration_says_which_are_offered(fresh):
+    """At the top level for every service, in a listen block for its port; what is not offered is not taken either."""
+    suite = fresh(conf_lines=["sasl-mechanisms \"SCRAM-SHA-256 PLAIN\""])
+    suite.add_cheap("alice")
+
+    def offers():
+        smtp = smtplib.SMTP("127.0.0.1", suite.port("submission"))
+        smtp.starttls(context=tls_context())
+        smtp.ehlo()
+        c = suite.imap(login=False)
+        c.ok("STARTTLS")
+        c.start_tls()
+        words = b" ".join(c.run("CAPABILITY")[0]).decode().split()
+        return smtp, smtp.esmtp_features.get("auth", "").split(), c, [w[5:] for w in words if w.startswith("AUTH=")], "LOGINDISABLED" in words
+
+    smtp, of_smtp, c, of_imap, disabled = offers()
+    assert of_smtp == of_imap == ["SCRAM-SHA-256", "PLAIN"] and not disabled
+    assert smtp.docmd("AUTH LOGIN")[0] == 504 and c.run("AUTHENTICATE LOGIN")[1].startswith(b"NO [CANNOT]")
+    # Nobody was told of -PLUS: "y" is no lie.
+    assert smtp.docmd("AUTH SCRAM-SHA-256 " + base64.b64encode(b"y,,n=alice@example.com,r=abcdefgh").decode())[0] == 334
+    assert c.run('LOGIN alice@example.com "%s"' % PASSWORD)[1].startswith(b"OK")
+    with_conf(suite, lambda text: re.sub(r"(listen imap on [^{]*{)", r"\1\n\tsasl-mechanisms LOGIN\n", text).replace('"SCRAM-SHA-256 PLAIN"', "EXTERNAL"))
+    suite.mw("reload")
+    smtp, of_smtp, c, of_imap, disabled = offers()
+    assert of_smtp == [] and "auth" not in smtp.esmtp_features and of_imap == ["LOGIN"] and disabled
+    assert smtp.docmd("AUTH PLAIN")[0] == 504
+    assert c.run('LOGIN alice@example.com "%s"' % PASSWORD)[1].startswith(b"NO [CANNOT]")
+    assert c.run("AUTHENTICATE PLAIN")[1].startswith(b"NO [CANNOT]")
+    c.send("a AUTHENTICATE LOGIN\r\n")
+    for said in (b"alice@example.com", PASSWORD.encode()):
+        assert c.line().startswith(b"+ ")
+        c.send(base64.b64encode(said) + b"\r\n")
+    assert c.line().startswith(b"a OK")
+    with_conf(suite, lambda text: text.replace("sasl-mechanisms EXTERNAL", "sasl-mechanisms CRAM-MD5"))
+    assert "'CRAM-MD5' is none of: EXTERNAL" in suite.mw("reload", check=False).stderr
+    with_conf(suite, lambda text: text.replace("sasl-mechanisms CRAM-MD5\n", ""))
+    said = suite.mw("config", "explain", "sasl-mechanisms").stdout
+    assert "Items with blanks between them, of: EXTERNAL | SCRAM-SHA-256-PLUS" in said, said
 
 
 def test_imaplib_and_curl(suite):
@@ -160,19 +251,22 @@ def test_the_client_does_not_choose_how_often_is_hashed(suite, asked):
 class Scram:
     """An exchange by hand, so that something can happen within it."""
 
-    def __init__(self, suite, user):
-        self.c = suite.imap(login=False)
+    def __init__(self, suite, user, c=None, header="n,,", binding=b""):
+        self.c = c or suite.imap(login=False)
         bare = "n=%s,r=abc" % user
-        self.c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,," + bare.encode()).decode())
-        self.said = bare + "," + base64.b64decode(self.c.line()[2:]).decode()
+        self.binding = base64.b64encode(header.encode() + binding).decode()
+        self.c.send("a AUTHENTICATE SCRAM-SHA-256%s %s\r\n" % ("-PLUS" if header.startswith("p=") else "", base64.b64encode((header + bare).encode()).decode()))
+        self.answer = self.c.line()
+        if self.answer.startswith(b"+ "):
+            self.said = bare + "," + base64.b64decode(self.answer[2:]).decode()
 
     def proof(self):
         """Sends it; what the server says."""
         nonce, salt, count = re.search(r"(r=abc[^,]+),s=([^,]+),i=(\d+)$", self.said).groups()
         key = hmac.digest(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), base64.b64decode(salt), int(count)), b"Client Key", "sha256")
-        signature = hmac.digest(hashlib.sha256(key).digest(), ("%s,c=biws,%s" % (self.said, nonce)).encode(), "sha256")
+        signature = hmac.digest(hashlib.sha256(key).digest(), ("%s,c=%s,%s" % (self.said, self.binding, nonce)).encode(), "sha256")
         proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature))).decode()
-        return self.say(("c=biws,%s,p=%s" % (nonce, proof)).encode())
+        return self.say(("c=%s,%s,p=%s" % (self.binding, nonce, proof)).encode())
 
     def say(self, text):
         self.c.send(base64.b64encode(text) + b"\r\n")
