@@ -43,13 +43,28 @@ bool smtp_server_plus_offered(const struct smtp_server *s)
 	return sasl_plus_is_offered(terms(s));
 }
 
+static void put_offers(struct smtp_server *s, const char *keyword, struct sasl_terms terms)
+{
+	if (!sasl_any_is_offered(terms))
+		return;
+	buf_printf(s->out, "250-%s", keyword);
+	sasl_put_offers(s->out, " ", terms);
+	buf_add_str(s->out, "\r\n");
+}
+
+/*
+ * mutt 2.2 takes the last list that it reads, of that the best mechanism of GNU SASL's, and gives up when it cannot do that: of -PLUS it knows
+ * the name alone. So it reads the others once more. Who tells lists by the keyword in capitals (GNU SASL's own client), takes the first or
+ * adds them up does not miss the -PLUS; letter case means nothing in keywords (RFC 5321 section 2.4).
+ */
 void smtp_offer_auth(struct smtp_server *s)
 {
-	if (!sasl_any_is_offered(terms(s)))
-		return;
-	buf_add_str(s->out, "250-AUTH");
-	sasl_put_offers(s->out, " ", terms(s));
-	buf_add_str(s->out, "\r\n");
+	struct sasl_terms unbound = terms(s);
+
+	unbound.bound = false;
+	put_offers(s, "AUTH", terms(s));
+	if (smtp_server_plus_offered(s))
+		put_offers(s, "auth", unbound);
 }
 
 void smtp_command_auth(struct smtp_server *s, struct span args)
