@@ -249,10 +249,12 @@ void front_challenged(struct front *front, uint32_t id, struct span challenge)
 void front_login_answered(struct front *front, uint32_t id, const struct auth_login_answer *answer)
 {
 	struct front_session *s = find_waiting(front, id);
+	const char *mechanism;
 	int r;
 
 	if (s == NULL)
 		return; /* the client did not wait */
+	mechanism = s->exchange != 0 ? sasl_mechanism_name(s->login.mechanism) : "login-command";
 	s->exchange = 0;
 	if (answer->code != 0) {
 		char text[300];
@@ -271,7 +273,8 @@ void front_login_answered(struct front *front, uint32_t id, const struct auth_lo
 	}
 	conn_consume(s->conn, conn_input(s->conn).len);
 	log_event(EV_imap_login, daemon_log(front->daemon), F_SPAN("user", answer->address),
-	    F_STR("rip", conn_peer(s->conn)), F_STR("tls", s->login.tls ? conn_tls_version(s->conn) : "no"));
+	    F_STR("rip", conn_peer(s->conn)), F_STR("tls", s->login.tls ? conn_tls_version(s->conn) : "no"),
+	    F_STR("mechanism", mechanism));
 }
 
 void front_session_started(struct front *front, uint32_t id, const struct session_started *answer)

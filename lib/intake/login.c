@@ -35,6 +35,7 @@ void login_begin(struct session *s, enum sasl_mechanism mechanism, const struct 
 	ask.endpoint = span_of(bindings.endpoint, bindings.endpoint_len);
 	if (initial != NULL)
 		ask.response = buf_span(initial);
+	s->mechanism = mechanism;
 	s->exchange = intake_next_question(intake);
 	await_auth(s, intake->auth ? ipc_conn_send(intake->auth, &ipc_auth_sasl_begin, s->exchange, &ask, -1) : E_UNAVAILABLE);
 }
@@ -86,7 +87,8 @@ void login_answered(struct intake *intake, uint32_t id, const struct auth_login_
 		s->account = answer->account;
 		span_copy(answer->address, s->user, sizeof(s->user));
 		log_event(EV_smtp_login, daemon_log(intake->daemon), F_STR("user", s->user), F_STR("rip", conn_peer(s->conn)),
-		    F_STR("tls", conn_is_tls(s->conn) ? conn_tls_version(s->conn) : "no"));
+		    F_STR("tls", conn_is_tls(s->conn) ? conn_tls_version(s->conn) : "no"),
+		    F_STR("mechanism", sasl_mechanism_name(s->mechanism)));
 	}
 	smtp_server_auth_done(s->server, answer->code, answer->text);
 	session_go_on(s);

@@ -76,12 +76,27 @@ def test_gnu_sasl_logs_in(suite, mechanism):
 @pytest.mark.parametrize("mechanism", [None, *MECHANISMS[:2]])
 def test_gnu_sasl_is_bound_to_the_channel(suite, mechanism, version, binding, protocol):
     """Also when it may choose among what is offered; the log tells which TLS it was."""
-    event = (r"imap_login" if protocol == "imap" else "smtp_login") + r" user=alice@example.com .*tls=TLSv" + re.escape(version)
+    event = (r"imap_login" if protocol == "imap" else "smtp_login") + r" user=alice@example.com .*tls=TLSv%s mechanism=%s\n" % (re.escape(version), mechanism or "SCRAM-SHA-256-PLUS")
     before = len(re.findall(event, suite.log()))
     code, said = gsasl(suite, mechanism, protocol=protocol, version=version)
     assert code == 0, said
     assert binding in base64_words(said) and (mechanism or "SCRAM-SHA-256-PLUS") in said, said
     until(lambda: len(re.findall(event, suite.log())) == before + 1)
+
+
+@pytest.mark.parametrize("mechanism", [*MECHANISMS, "login-command"])
+def test_the_log_says_by_what(suite, mechanism, account):
+    """Of a login that succeeded; the line of one that failed is promised to stay as it is."""
+    address = account + "@example.com"
+    for password in ("wrong horse", PASSWORD):
+        if mechanism == "login-command":
+            suite.imap(login=False).run('LOGIN %s "%s"' % (address, password))
+        else:
+            gsasl(suite, mechanism, user=address, password=password)
+    reason = "proof" if "SCRAM" in mechanism else "password"
+    suite.until_logged("auth_failed user=%s service=imap rip=127.0.0.1 reason=%s\n" % (address, reason))
+    suite.until_logged("auth_ok user=%s service=imap rip=127.0.0.1 mechanism=%s\n" % (address, mechanism))
+    suite.until_logged("imap_login user=%s rip=127.0.0.1 tls=%s mechanism=%s\n" % (address, "no" if mechanism == "login-command" else "TLSv1.3", mechanism))
 
 
 NO_EXTENDED_MASTER_SECRET = 1  # SSL_OP_NO_EXTENDED_MASTER_SECRET, which Python's ssl has no name for
