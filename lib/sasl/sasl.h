@@ -118,7 +118,7 @@ struct span sasl_secret(const struct sasl *sasl);
 
 /* Bytes of a mechanism's hash; 0: it is no SCRAM. */
 size_t scram_size(enum sasl_mechanism mechanism);
-/* The keys of a password (prepared by RFC 4013) with a new salt. size: 20 or 32. E_SYNTAX: it cannot be prepared; E_NOMEM. */
+/* The keys of a password (prepared by RFC 4013) with a new salt. size: 20 or 32. E_SYNTAX: it cannot be prepared, or nothing is left of it; E_NOMEM. */
 int scram_make(size_t size, struct span password, struct scram_keys *out);
 /*
  * What an account that does not exist, or has no such keys, seems to have: the same for the same user each time, and no

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from mailwain import PASSWORD, Instance, tls_context, until
+from mailwain import CHEAP_HASH, PASSWORD, Instance, tls_context, until
 from tls_files import issued, make
 from tools import cpu, with_conf
 
@@ -23,7 +23,9 @@ IMPORTED = {
     "bcrypt": "$2b$05$abcdefghijklmnopqrstuu",
     "md5": "$1$saltsalt$",
     "yescrypt": "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$",
+    "argon2": CHEAP_HASH[: CHEAP_HASH.rindex("$") + 1],
 }
+OURS = " hash=$argon2id$v=19$m=65536,t=2,p=1$"
 
 
 def gsasl(suite, mechanism, user="alice@example.com", password=PASSWORD, authzid="", tls=True, protocol="imap", version=None):
@@ -52,7 +54,9 @@ def base64_words(said):
 
 
 def hashed(kind):
-    """By the C library's own crypt(3)."""
+    """By the C library's own crypt(3), which knows no Argon2."""
+    if kind == "argon2":
+        return CHEAP_HASH
     code = "import ctypes, sys; c = ctypes.CDLL('libcrypt.so.1').crypt; c.restype = ctypes.c_char_p; print(c(sys.argv[1].encode(), sys.argv[2].encode()).decode())"
     return subprocess.run(["/usr/bin/python3", "-c", code, PASSWORD, IMPORTED[kind]], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -342,9 +346,45 @@ def test_an_imported_hash_is_replaced_at_the_login(suite, kind):
     assert " hash=" + IMPORTED[kind] in exported(suite, address)
     assert c.run('LOGIN %s "%s"' % (address, PASSWORD))[1].startswith(b"OK")
     line = exported(suite, address)
-    assert " hash=$argon2id$" in line and "scram=SCRAM-SHA-1$" in line and "scram=SCRAM-SHA-256$" in line
+    assert OURS in line and "scram=SCRAM-SHA-1$" in line and "scram=SCRAM-SHA-256$" in line
     # Only now are there keys that a proof can be checked with.
     assert gsasl(suite, "SCRAM-SHA-256-PLUS", user=address)[0] == 0
+
+
+COMPOSED, DECOMPOSED = "p\u00e4ss word", "pa\u0308ss word"  # the same to who types it; keyboards differ
+# Of DECOMPOSED: by crypt(3); and by libsodium, with today's costs, of the octets as they are.
+OF_OCTETS = {"md5": "$1$saltsalt$BjWjy/zp34b9igYHgoOMF0", "argon2": "$argon2id$v=19$m=65536,t=2,p=1$WkGGA0cByvTcQmiGVR7IgA$IgHJR4Fo3ZdgWKq+80HmLw7kTfxHh9Y/hjA/INMebLk"}
+
+
+def logs_in(suite, address, password):
+    c = suite.imap(login=False)
+    c.send(b"a AUTHENTICATE PLAIN " + base64.b64encode(b"\0" + address.encode() + b"\0" + password.encode()) + b"\r\n")
+    return c.line().startswith(b"a OK")
+
+
+def test_a_password_is_the_same_however_it_is_typed(suite):
+    """SASLprep (RFC 4013) for PLAIN (RFC 4616 section 2), as it is for SCRAM."""
+    for name, password in (("composed", COMPOSED), ("decomposed", DECOMPOSED)):
+        address = name + "@example.com"
+        suite.mw("account", "add", address, "--password-stdin", input=password + "\n")
+        before = exported(suite, address)
+        for typed in (COMPOSED, DECOMPOSED):
+            assert logs_in(suite, address, typed) and gsasl(suite, "SCRAM-SHA-256", user=address, password=typed)[0] == 0
+        assert not logs_in(suite, address, "pass word")
+        assert exported(suite, address) == before
+
+
+@pytest.mark.parametrize("kind", OF_OCTETS)
+def test_an_imported_hash_is_of_the_octets_that_were_typed(suite, kind):
+    """And one of ours takes its place."""
+    address = "typed-%s@example.com" % kind
+    suite.mw("directory", "import", "-", input="account %s hash=%s\n" % (address, OF_OCTETS[kind]))
+    assert not logs_in(suite, address, COMPOSED)
+    assert logs_in(suite, address, DECOMPOSED)
+    line = exported(suite, address)
+    assert OURS in line and OF_OCTETS[kind] not in line
+    assert logs_in(suite, address, COMPOSED) and logs_in(suite, address, DECOMPOSED)
+    assert exported(suite, address) == line
 
 
 @pytest.mark.parametrize("setting", ["$6$rounds=5000000$saltsalt$", "$2b$16$abcdefghijklmnopqrstuu", "$y$jFT$F5Jx5fExrKuPp53xLKQ..1$", "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$"])
