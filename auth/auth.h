@@ -174,6 +174,7 @@ struct scram_keys;
 /* Who wants in, from where. */
 struct login_ask {
 	struct span service, user, remote;
+	const char *mechanism; /* how, for the log: of SASL's, or what is not SASL; static */
 	/* What becomes of it, in place of an auth_login_answer, also when the connection is gone. account, of code 0: borrowed. */
 	void (*answered)(void *arg, int code, struct span text, const struct account *account);
 	void *arg;

@@ -91,7 +91,7 @@ void auth_change_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, co
 {
 	const char *wrong = what_is_wrong(ask);
 	struct change *change = wrong == NULL ? calloc(1, sizeof(*change)) : NULL;
-	struct login_ask who = {.service = ask->service, .user = ask->user, .remote = ask->remote, .answered = on_login, .arg = change};
+	struct login_ask who = {.service = ask->service, .user = ask->user, .remote = ask->remote, .mechanism = "password-change", .answered = on_login, .arg = change};
 	struct login *login;
 
 	if (change == NULL) {

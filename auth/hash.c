@@ -12,6 +12,8 @@
 
 enum { CRYPT_MIN = 26 }; /* the shortest there is, of MD5 with a salt of one character; less is a salt alone */
 
+enum { PREPARED_MAX = 4 * SASL_PASSWORD_MAX };
+
 _Static_assert(crypto_pwhash_STRBYTES <= DIRECTORY_HASH_MAX + 1, "a hash of libsodium fits");
 enum { CRYPT_LEAST = 22 }; /* characters of the shortest hash of crypt(5), MD5's */
 
@@ -92,7 +94,7 @@ static int verify_crypt(const char *hash, struct span password)
 	return r;
 }
 
-int hash_verify(const char *hash, struct span password)
+static int verify_octets(const char *hash, struct span password)
 {
 	int r;
 
@@ -101,6 +103,58 @@ int hash_verify(const char *hash, struct span password)
 	r = verify_own(hash, password);
 	if (r == E_UNSUPPORTED)
 		r = crypto_pwhash_str_verify(hash, password.ptr, password.len) == 0 ? 0 : E_AUTHFAILED;
+	return r;
+}
+
+/* As RFC 4616 section 2 wants it (RFC 4013); what cannot be prepared, or of which nothing is left, stays as it was typed. E_NOMEM. */
+static int prepare(struct span password, struct buf *out)
+{
+	int r = sasl_prepare(password, out);
+
+	if (r == E_NOMEM)
+		return r;
+	if (r == 0 && buf_len(out) > 0)
+		return 0;
+	buf_clear(out);
+	buf_add_span(out, password);
+	return buf_failed(out) ? E_NOMEM : 0;
+}
+
+/* One of today's is of the prepared form; but of what was typed when it comes from somebody else with the same costs. */
+static int verify_todays(const char *hash, struct span password, bool *is_stale)
+{
+	struct buf prepared;
+	int r;
+
+	buf_init(&prepared, PREPARED_MAX);
+	r = prepare(password, &prepared);
+	if (r == 0)
+		r = verify_octets(hash, buf_span(&prepared));
+	if (r == E_AUTHFAILED && !span_eq(buf_span(&prepared), password)) {
+		r = verify_octets(hash, password);
+		*is_stale = true;
+	}
+	buf_fini_secret(&prepared);
+	return r;
+}
+
+int hash_verify(const char *hash, struct span password, bool *is_stale)
+{
+	*is_stale = !hash_is_todays(hash);
+	return *is_stale ? verify_octets(hash, password) : verify_todays(hash, password, is_stale);
+}
+
+static int make_hash(struct span password, char out[DIRECTORY_HASH_MAX + 1])
+{
+	struct buf prepared;
+	int r;
+
+	buf_init(&prepared, PREPARED_MAX);
+	r = prepare(password, &prepared);
+	if (r == 0 &&
+	    crypto_pwhash_str(out, buf_span(&prepared).ptr, buf_len(&prepared), crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
+		r = E_NOMEM;
+	buf_fini_secret(&prepared);
 	return r;
 }
 
@@ -120,9 +174,9 @@ int credentials_complete(struct credentials *c, struct span password, bool *chan
 {
 	int r = 0;
 
-	*changed = !is_argon2(c->hash) || (c->scram_sha_1[0] == '\0' && c->scram_sha_256[0] == '\0');
-	if (!is_argon2(c->hash))
-		r = crypto_pwhash_str(c->hash, password.ptr, password.len, crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0 ? 0 : E_NOMEM;
+	*changed = c->hash[0] == '\0' || (c->scram_sha_1[0] == '\0' && c->scram_sha_256[0] == '\0');
+	if (c->hash[0] == '\0')
+		r = make_hash(password, c->hash);
 	if (r == 0 && c->scram_sha_1[0] == '\0')
 		r = make_keys(20, password, c->scram_sha_1);
 	if (r == 0 && c->scram_sha_256[0] == '\0')

@@ -26,12 +26,12 @@ struct hash_cost hash_cost(const char *hash, size_t password_len);
 bool hash_is_bearable(const struct hash_cost *cost);
 /* Of this kind one is computed at a time. */
 bool hash_is_dear(const struct hash_cost *cost);
-/* 0, E_AUTHFAILED, E_NOMEM. */
-int hash_verify(const char *hash, struct span password);
 /*
- * Makes what is missing of the credentials of a password that is right: an Argon2id hash in place of none or of an imported
- * one, and SCRAM keys. *changed: something should be stored. E_NOMEM.
+ * 0, E_AUTHFAILED, E_NOMEM. What was imported is of the octets that were typed, ours of the prepared form (RFC 4013), as SCRAM keys are.
+ * *is_stale, of a password that is right: today another hash would be made of it.
  */
+int hash_verify(const char *hash, struct span password, bool *is_stale);
+/* Makes what is missing of the credentials of a password that is right: an Argon2id hash, and SCRAM keys. *changed: something should be stored. E_NOMEM. */
 int credentials_complete(struct credentials *credentials, struct span password, bool *changed);
 
 #endif

@@ -94,11 +94,9 @@ static void login_log(const struct login *login, const char *reason)
 {
 	const struct log_ctx *ctx = daemon_log(login->auth->daemon);
 
-	if (login->code == 0 && login->app[0] != '\0')
+	if (login->code == 0) /* a field without a key is the end */
 		log_event(EV_auth_ok, ctx, F_STR("user", login->account.address), F_STR("service", login->service), F_STR("rip", login->remote),
-		    F_STR("app_password", login->app));
-	else if (login->code == 0)
-		log_event(EV_auth_ok, ctx, F_STR("user", login->account.address), F_STR("service", login->service), F_STR("rip", login->remote));
+		    F_STR("mechanism", login->mechanism), F_STR(login->app[0] != '\0' ? "app_password" : NULL, login->app));
 	else if (login->code != E_AUTHFAILED && login->code != E_UNAVAILABLE && login->code != E_SYNTAX)
 		log_event(EV_auth_error, ctx, F_STR("user", login->user), F_STR("service", login->service), F_STR("rip", login->remote),
 		    F_STR("error", reason));
@@ -212,6 +210,7 @@ struct login *login_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, c
 	login->answered = ask->answered;
 	login->answered_arg = ask->arg;
 	span_copy(user, login->user, sizeof(login->user));
+	login->mechanism = ask->mechanism;
 	span_copy(ask->service, login->service, sizeof(login->service));
 	span_copy(ask->remote, login->remote, sizeof(login->remote));
 	login->timer = evtimer_new(daemon_base(auth->daemon), on_timer, login);
@@ -522,7 +521,7 @@ void login_by_own_password(struct login *login, struct span password)
 
 void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_login *ask)
 {
-	struct login_ask who = {.service = ask->service, .user = ask->user, .remote = ask->remote};
+	struct login_ask who = {.service = ask->service, .user = ask->user, .remote = ask->remote, .mechanism = "login-command"};
 	struct login *login = login_new(auth, conn, id, &who);
 
 	if (login != NULL)

@@ -32,6 +32,7 @@ struct login {
 	struct span refusal; /* in words; empty: those of the code */
 	char app[DIRECTORY_LABEL_MAX + 1]; /* the app password that it was; "": none */
 	char user[DIRECTORY_ADDRESS_MAX + 1];
+	const char *mechanism;
 	char service[17];
 	char remote[65];
 	void (*answered)(void *arg, int code, struct span text, const struct account *account);

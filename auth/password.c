@@ -35,12 +35,12 @@
 static const char password_dummy[] = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE";
 
 /* What is no hash of today's costs, or none, is made up for, so that nobody learns of it. */
-static int verify(const struct job *job, struct span password)
+static int verify(const struct job *job, struct span password, bool *is_stale)
 {
-	int r = job->have.hash[0] != '\0' ? hash_verify(job->have.hash, password) : E_AUTHFAILED, dummy = 0;
+	int r = job->have.hash[0] != '\0' ? hash_verify(job->have.hash, password, is_stale) : E_AUTHFAILED, dummy = 0;
 
 	if (r == E_AUTHFAILED && !hash_is_todays(job->have.hash))
-		dummy = hash_verify(password_dummy, password);
+		dummy = hash_verify(password_dummy, password, is_stale);
 	return dummy != 0 && dummy != E_AUTHFAILED ? dummy : r;
 }
 
@@ -52,17 +52,50 @@ static int64_t thread_us(void)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+/* The key is the whole tuple: account, its present hash, the password. Of users of this machine their stamp is the hash. */
+static void make_digest(struct password_pool *pool, uint64_t account, const char *hash, struct span stamp, struct span password,
+    unsigned char out[PASSWORD_DIGEST])
+{
+	crypto_generichash_state state;
+
+	crypto_generichash_init(&state, pool->key, sizeof(pool->key), PASSWORD_DIGEST);
+	crypto_generichash_update(&state, (const unsigned char *)&account, sizeof(account));
+	crypto_generichash_update(&state, (const unsigned char *)hash, strlen(hash) + 1);
+	crypto_generichash_update(&state, (const unsigned char *)stamp.ptr, stamp.len);
+	crypto_generichash_update(&state, (const unsigned char *)password.ptr, password.len);
+	crypto_generichash_final(&state, out, PASSWORD_DIGEST);
+}
+
+static void digest_of(struct password_pool *pool, const struct password_ask *ask, struct span password, unsigned char out[PASSWORD_DIGEST])
+{
+	const char *hash = ask->have != NULL ? ask->have->hash : ask->outside != NULL ? "outside" : "";
+
+	make_digest(pool, ask->account, hash, ask->outside != NULL ? ask->stamp : span_str(""), password, out);
+}
+
+/* Whose hash is a new one now must not be hashed again at the next login. */
+static void renew(struct job *job, struct span password, bool is_stale)
+{
+	if (is_stale)
+		job->have.hash[0] = '\0';
+	if (credentials_complete(&job->have, password, &job->renewed) != 0)
+		job->renewed = false; /* another time */
+	else if (job->renewed)
+		make_digest(job->pool, job->account, job->have.hash, span_str(""), password, job->remembered);
+}
+
 static void job_run(struct job *job)
 {
 	struct span password = secret_span(&job->password);
+	bool is_stale = false;
 
 	job->spent_us = thread_us();
 	if (job->make) {
 		job->code = credentials_complete(&job->have, password, &job->renewed);
 	} else {
-		job->code = verify(job, password);
-		if (job->code == 0 && credentials_complete(&job->have, password, &job->renewed) != 0)
-			job->renewed = false; /* another time */
+		job->code = verify(job, password, &is_stale);
+		if (job->code == 0)
+			renew(job, password, is_stale);
 	}
 	job->spent_us = thread_us() - job->spent_us;
 	secret_wipe(&job->password);
@@ -141,22 +174,6 @@ static struct remembered *cache_slot(struct password_pool *pool, const unsigned 
 	return oldest;
 }
 
-/* The key is the whole tuple: account, its present hash, the password. Of users of this machine their stamp is the hash. */
-static void digest_of(struct password_pool *pool, const struct password_ask *ask, struct span password,
-    unsigned char out[PASSWORD_DIGEST])
-{
-	crypto_generichash_state state;
-	const char *hash = ask->have != NULL ? ask->have->hash : ask->outside != NULL ? "outside" : "";
-
-	crypto_generichash_init(&state, pool->key, sizeof(pool->key), PASSWORD_DIGEST);
-	crypto_generichash_update(&state, (const unsigned char *)&ask->account, sizeof(ask->account));
-	crypto_generichash_update(&state, (const unsigned char *)hash, strlen(hash) + 1);
-	if (ask->outside != NULL)
-		crypto_generichash_update(&state, (const unsigned char *)ask->stamp.ptr, ask->stamp.len);
-	crypto_generichash_update(&state, (const unsigned char *)password.ptr, password.len);
-	crypto_generichash_final(&state, out, PASSWORD_DIGEST);
-}
-
 static const struct credentials *made_by(const struct job *job)
 {
 	return job->code == 0 && (job->make || job->renewed) ? &job->have : NULL;
@@ -181,9 +198,9 @@ void password_job_tell(struct password_pool *pool, struct job *job)
 	int64_t keep = conf_ms(daemon_conf(pool->auth->daemon), CONF_password_cache, NULL);
 
 	if (!job->make && job->code == 0 && keep > 0 && job->may_keep) {
-		struct remembered *slot = cache_slot(pool, job->digest);
+		struct remembered *slot = cache_slot(pool, job->remembered);
 
-		memcpy(slot->digest, job->digest, PASSWORD_DIGEST);
+		memcpy(slot->digest, job->remembered, PASSWORD_DIGEST);
 		slot->until_ms = clock_monotonic_ms() + keep;
 	}
 	if (job->is_stranger && password_job_is_wrong(job))
@@ -349,7 +366,9 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 		job->lane = OUTSIDE;
 		job->outside = *ask->outside;
 	}
+	job->account = ask->account;
 	memcpy(job->digest, digest, sizeof(digest));
+	memcpy(job->remembered, digest, sizeof(digest));
 	job->done = done;
 	job->arg = arg;
 	return job_add(pool, job);

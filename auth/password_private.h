@@ -44,7 +44,9 @@ struct job {
 	struct credentials have; /* to check against, and then those to have from now on */
 	bool renewed;
 	struct secret password;
+	uint64_t account;
 	unsigned char digest[PASSWORD_DIGEST];
+	unsigned char remembered[PASSWORD_DIGEST]; /* what will be asked from now on: another when its hash was renewed */
 	password_done *done;
 	void *arg;
 	int64_t *began_ms;

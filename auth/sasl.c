@@ -43,10 +43,15 @@ static void exchange_free(struct exchange *x)
 	free(x);
 }
 
+static struct login_ask ask_for(const struct exchange *x, struct span user)
+{
+	return (struct login_ask){.service = span_str(x->service), .user = user, .remote = span_str(x->remote), .mechanism = sasl_mechanism_name(x->mechanism)};
+}
+
 /* It may be gone afterwards: what it was for is the login's from here on. */
 static struct login *take_login(struct exchange *x)
 {
-	struct login_ask ask = {.service = span_str(x->service), .user = sasl_user(x->sasl), .remote = span_str(x->remote)};
+	struct login_ask ask = ask_for(x, sasl_user(x->sasl));
 	struct login *login = x->login != NULL ? x->login : login_new(x->auth, x->conn, x->id, &ask);
 
 	x->login = NULL;
@@ -126,7 +131,7 @@ static void refuse_token(struct exchange *x, const char *reason, const char *sta
 /* Who did not say who it is, is whom the token names. */
 static bool take_name_of_token(struct exchange *x, const char *user)
 {
-	struct login_ask ask = {.service = span_str(x->service), .user = span_str(user), .remote = span_str(x->remote)};
+	struct login_ask ask = ask_for(x, span_str(user));
 
 	login_drop(x->login);
 	x->login = login_new(x->auth, x->conn, x->id, &ask);
@@ -292,7 +297,11 @@ static void answer_busy(struct ipc_conn *conn, uint32_t id)
 
 static struct exchange *exchange_new(struct auth *auth, struct ipc_conn *conn, uint32_t id, const struct auth_sasl_begin *ask)
 {
-	struct sasl_channel channel = {.plus_offered = ask->tls, .exporter = ask->exporter, .endpoint = ask->endpoint, .certificate = ask->certificate};
+	struct sasl_channel channel = {.plus_offered = ask->plus_offered,
+	    .exporter = ask->exporter,
+	    .unique = ask->unique,
+	    .endpoint = ask->endpoint,
+	    .certificate = ask->certificate};
 	struct exchange *x = calloc(1, sizeof(*x));
 
 	if (x == NULL)

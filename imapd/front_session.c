@@ -161,12 +161,13 @@ static void sasl_start(struct front_session *s)
 	struct auth_sasl_begin ask = {.service = SPAN_LIT("imap"),
 	    .mechanism = span_str(sasl_mechanism_name(s->login.mechanism)),
 	    .remote = span_str(conn_peer(s->conn)),
-	    .tls = s->login.tls,
+	    .plus_offered = prelogin_plus_offered(&s->login),
 	    .certificate = span_str(conn_tls_client(s->conn)),
 	    .initial = s->login.has_response};
 
 	conn_tls_bindings(s->conn, &bindings);
 	ask.exporter = span_of(bindings.exporter, bindings.exporter_len);
+	ask.unique = span_of(bindings.unique, bindings.unique_len);
 	ask.endpoint = span_of(bindings.endpoint, bindings.endpoint_len);
 	ask.certificate = span_str(conn_tls_client(s->conn));
 	if (s->login.has_response)
@@ -248,10 +249,12 @@ void front_challenged(struct front *front, uint32_t id, struct span challenge)
 void front_login_answered(struct front *front, uint32_t id, const struct auth_login_answer *answer)
 {
 	struct front_session *s = find_waiting(front, id);
+	const char *mechanism;
 	int r;
 
 	if (s == NULL)
 		return; /* the client did not wait */
+	mechanism = s->exchange != 0 ? sasl_mechanism_name(s->login.mechanism) : "login-command";
 	s->exchange = 0;
 	if (answer->code != 0) {
 		char text[300];
@@ -270,7 +273,8 @@ void front_login_answered(struct front *front, uint32_t id, const struct auth_lo
 	}
 	conn_consume(s->conn, conn_input(s->conn).len);
 	log_event(EV_imap_login, daemon_log(front->daemon), F_SPAN("user", answer->address),
-	    F_STR("rip", conn_peer(s->conn)), F_STR("tls", s->login.tls ? conn_tls_version(s->conn) : "no"));
+	    F_STR("rip", conn_peer(s->conn)), F_STR("tls", s->login.tls ? conn_tls_version(s->conn) : "no"),
+	    F_STR("mechanism", mechanism));
 }
 
 void front_session_started(struct front *front, uint32_t id, const struct session_started *answer)
@@ -407,6 +411,7 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 		return;
 	}
 	s->login.tls = true;
+	s->login.bound = conn_tls_is_bound(conn);
 	s->login.certificate = conn_tls_client(conn)[0] != '\0';
 	if (implicit)
 		greet(s);
@@ -466,6 +471,7 @@ void front_session_start(struct front *front, const struct front_listener *liste
 		return;
 	}
 	s->login.bearer = conf_takes_tokens(daemon_conf(front->daemon));
+	s->login.withheld = sasl_withheld(conf_text(daemon_conf(front->daemon), CONF_sasl_mechanisms, &where));
 	s->login.plain_login = conf_in_networks(daemon_conf(front->daemon), CONF_plain_login_from, &where,
 	    span_str(peer));
 	s->login.tls_offered = front->tls != NULL && !listener->implicit_tls;

@@ -19,7 +19,18 @@ void prelogin_fini(struct prelogin *login)
 
 static struct sasl_terms terms(const struct prelogin *login)
 {
-	return (struct sasl_terms){login->tls, login->certificate, login->bearer};
+	return (struct sasl_terms){.bound = login->bound, .certificate = login->certificate, .bearer = login->bearer, .withheld = login->withheld};
+}
+
+bool prelogin_plus_offered(const struct prelogin *login)
+{
+	return sasl_plus_is_offered(terms(login));
+}
+
+/* The LOGIN command sends what PLAIN does. */
+static bool login_is_offered(const struct prelogin *login)
+{
+	return sasl_mechanism_is_offered(SASL_PLAIN, terms(login));
 }
 
 static void put_capabilities(const struct prelogin *login, struct buf *out)
@@ -31,7 +42,7 @@ static void put_capabilities(const struct prelogin *login, struct buf *out)
 		buf_add_str(out, " STARTTLS");
 	if (may_login)
 		sasl_put_offers(out, " AUTH=", terms(login));
-	else
+	if (!may_login || !login_is_offered(login))
 		buf_add_str(out, " LOGINDISABLED");
 }
 
@@ -77,6 +88,10 @@ static enum prelogin_event do_login(struct prelogin *login, struct imap_lex *lex
 
 	if (refuse_plain(login, out))
 		return PRELOGIN_GO_ON;
+	if (!login_is_offered(login)) {
+		answer(login, out, "NO [CANNOT] LOGIN is not offered here: use AUTHENTICATE");
+		return PRELOGIN_GO_ON;
+	}
 	imap_lex_space(lex);
 	imap_lex_astring(lex, &user);
 	imap_lex_space(lex);

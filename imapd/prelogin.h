@@ -35,10 +35,12 @@ enum prelogin_event {
 
 struct prelogin {
 	bool tls;		/* the connection is protected */
+	bool bound;		/* and has something that a login can be bound to */
 	bool certificate;	/* and the client has shown a certificate with an address in it */
 	bool tls_offered;	/* there is a certificate */
 	bool plain_login;	/* LOGIN without TLS is allowed from this address */
 	bool bearer;		/* bearer tokens can be checked */
+	uint32_t withheld;	/* mechanisms that are not offered, as in struct sasl_terms; with PLAIN goes LOGIN, the command */
 	bool authenticating;	/* the next line is the answer to "+" */
 	enum sasl_mechanism mechanism;
 	bool has_response; /* an initial one, which may be empty (RFC 4959) */
@@ -56,6 +58,9 @@ void prelogin_fini(struct prelogin *login);
 /* What auth wants to have answered. */
 void prelogin_challenge(struct prelogin *login, struct span challenge, struct buf *out);
 void prelogin_greeting(const struct prelogin *login, struct span hostname, struct buf *out);
+
+/* Is the client told of a -PLUS? */
+bool prelogin_plus_offered(const struct prelogin *login);
 
 /* Looks at input, sets *consumed, writes answers to out. */
 enum prelogin_event prelogin_feed(struct prelogin *login, struct span input, size_t *consumed, struct buf *out);

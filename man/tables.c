@@ -79,6 +79,14 @@ static void print_range(const char *values)
 		printf("From %.*s to %s.\n", (int)dash, values, most);
 }
 
+static void print_items(const char *values)
+{
+	char text[TABLE_LINE];
+
+	snprintf(text, sizeof(text), "Items are of: %s.", values);
+	print_text(text);
+}
+
 static void print_setting(const struct conf_setting_info *s)
 {
 	static const char *const types[] = {"text", NULL, "number", "size", "time", "yes | no", "network ...", "path", "item ..."};
@@ -88,7 +96,9 @@ static void print_setting(const struct conf_setting_info *s)
 
 	printf(".It Ic %s Ar %s\n", s->name, s->type == CONF_TYPE_WORD ? s->values : types[s->type]);
 	print_text(s->sentence);
-	if (s->type != CONF_TYPE_WORD && s->values[0] != '\0')
+	if (s->type == CONF_TYPE_LIST && s->values[0] != '\0')
+		print_items(s->values);
+	else if (s->type != CONF_TYPE_WORD && s->values[0] != '\0')
 		print_range(s->values);
 	print_text(places[s->scopes]);
 	if (s->default_text[0] != '\0')

@@ -440,7 +440,9 @@ static void print_kind(enum conf_setting setting)
 		printf("One of: %s", info->values);
 	else
 		fputs(types[info->type], stdout);
-	if (info->type != CONF_TYPE_WORD && info->values[0] != '\0') {
+	if (info->type == CONF_TYPE_LIST && info->values[0] != '\0')
+		printf(", of: %s", info->values);
+	else if (info->type != CONF_TYPE_WORD && info->values[0] != '\0') {
 		if (dash > 0)
 			printf(", at least %.*s", (int)dash, info->values);
 		if (info->values[dash + 1] != '\0')

@@ -152,6 +152,22 @@ static int check_word(const char *values, struct span text, struct err *err)
 	return err_set(err, E_SYNTAX, "'%.*s' is none of: %s", SPAN_ARG(span_sub(text, 0, 60)), values);
 }
 
+/* As a word each, and one at least; values "": whatever they are. */
+static int check_items(const char *values, struct span list, struct err *err)
+{
+	struct span item = {0};
+	int r = 0;
+
+	if (values[0] == '\0')
+		return 0;
+	if (!conf_list_next(&list, &item))
+		return check_word(values, item, err);
+	do
+		r = check_word(values, item, err);
+	while (r == 0 && conf_list_next(&list, &item));
+	return r;
+}
+
 /* values: "1-1000", "1K-", "-1m", or "" for any; units: of the setting's type. */
 static int check_range(const char *values, const struct unit *units, uint64_t n, struct err *err)
 {
@@ -213,8 +229,9 @@ int conf_value_parse(struct pool *pool, enum conf_setting setting, struct span t
 		return parse_networks(pool, text, out, err);
 	case CONF_TYPE_PATH:
 		return parse_path(pool, text, directory, out, err);
-	case CONF_TYPE_TEXT:
 	case CONF_TYPE_LIST:
+		return check_items(values, text, err);
+	case CONF_TYPE_TEXT:
 		break;
 	}
 	return 0;

@@ -108,6 +108,7 @@ struct session {
 	bool implicit_tls; /* the handshake comes before the greeting */
 	/* Of submission. */
 	uint32_t exchange;    /* with auth, a login that is under way; 0: none */
+	enum sasl_mechanism mechanism; /* of that one, and of the one that it came in by */
 	uint32_t asks_sender; /* the question to auth; 0: none */
 	uint64_t account;     /* 0: nobody has logged in */
 	char user[321];

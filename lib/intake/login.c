@@ -25,15 +25,17 @@ void login_begin(struct session *s, enum sasl_mechanism mechanism, const struct 
 	struct auth_sasl_begin ask = {.service = SPAN_LIT("submission"),
 	    .mechanism = span_str(sasl_mechanism_name(mechanism)),
 	    .remote = span_str(conn_peer(s->conn)),
-	    .tls = conn_is_tls(s->conn),
+	    .plus_offered = smtp_server_plus_offered(s->server),
 	    .certificate = span_str(conn_tls_client(s->conn)),
 	    .initial = initial != NULL};
 
 	conn_tls_bindings(s->conn, &bindings);
 	ask.exporter = span_of(bindings.exporter, bindings.exporter_len);
+	ask.unique = span_of(bindings.unique, bindings.unique_len);
 	ask.endpoint = span_of(bindings.endpoint, bindings.endpoint_len);
 	if (initial != NULL)
 		ask.response = buf_span(initial);
+	s->mechanism = mechanism;
 	s->exchange = intake_next_question(intake);
 	await_auth(s, intake->auth ? ipc_conn_send(intake->auth, &ipc_auth_sasl_begin, s->exchange, &ask, -1) : E_UNAVAILABLE);
 }
@@ -85,7 +87,8 @@ void login_answered(struct intake *intake, uint32_t id, const struct auth_login_
 		s->account = answer->account;
 		span_copy(answer->address, s->user, sizeof(s->user));
 		log_event(EV_smtp_login, daemon_log(intake->daemon), F_STR("user", s->user), F_STR("rip", conn_peer(s->conn)),
-		    F_STR("tls", conn_is_tls(s->conn) ? conn_tls_version(s->conn) : "no"));
+		    F_STR("tls", conn_is_tls(s->conn) ? conn_tls_version(s->conn) : "no"),
+		    F_STR("mechanism", sasl_mechanism_name(s->mechanism)));
 	}
 	smtp_server_auth_done(s->server, answer->code, answer->text);
 	session_go_on(s);

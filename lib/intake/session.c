@@ -218,6 +218,8 @@ static void on_tls(void *arg, struct conn *conn, int code, const struct err *why
 
 	if (code == 0 && conn_tls_client(conn)[0] != '\0')
 		smtp_server_certificate(s->server);
+	if (code == 0 && conn_tls_is_bound(conn))
+		smtp_server_bound(s->server);
 	if (code == 0 && s->implicit_tls) {
 		s->implicit_tls = false;
 		smtp_server_tls_from_the_start(s->server);
@@ -338,6 +340,7 @@ static struct smtp_server *make_server(struct session *s)
 	    .tls_offered = s->intake->tls != NULL,
 	    .submission = s->intake->kind->submission,
 	    .bearer = conf_takes_tokens(conf),
+	    .withheld = sasl_withheld(conf_text(conf, CONF_sasl_mechanisms, &s->where)),
 	    .plain_login = conf_in_networks(conf, CONF_plain_login_from, &s->where, span_str(conn_peer(s->conn)))};
 
 	return smtp_server_new(&config, &engine_callbacks, s, conn_output(s->conn));

@@ -561,6 +561,14 @@ void conn_tls_bindings(const struct conn *conn, struct tls_bindings *out)
 		tls_session_bindings(conn->tls, out);
 }
 
+bool conn_tls_is_bound(const struct conn *conn)
+{
+	struct tls_bindings bindings;
+
+	conn_tls_bindings(conn, &bindings);
+	return bindings.exporter_len > 0 || bindings.unique_len > 0;
+}
+
 void conn_finish(struct conn *conn)
 {
 	if (conn->finishing || conn->dead)

@@ -84,6 +84,8 @@ const char *conn_tls_cipher(const struct conn *conn);
 const char *conn_tls_client(const struct conn *conn);
 /* All empty without TLS. */
 void conn_tls_bindings(const struct conn *conn, struct tls_bindings *out);
+/* Is there one that clients choose, tls-exporter or tls-unique? */
+bool conn_tls_is_bound(const struct conn *conn);
 
 /*
  * Takes no more input, writes what is left (for at most 5 s), then closes and calls closed(E_OK). In the midst of a handshake nothing can be said:

@@ -44,6 +44,8 @@ static int derive(struct scram_keys *keys, struct span password)
 
 	buf_init(&prepared, 4 * SASL_PASSWORD_MAX);
 	r = sasl_prepare(password, &prepared);
+	if (r == 0 && buf_len(&prepared) == 0)
+		r = E_SYNTAX;
 	if (r == 0 && (PKCS5_PBKDF2_HMAC(buf_span(&prepared).ptr, (int)buf_len(&prepared), keys->salt, SCRAM_SALT, (int)keys->iterations,
 			   hash_of(keys->size), (int)keys->size, salted) != 1 ||
 			  !hmac(keys->size, salted, keys->size, SPAN_LIT("Client Key"), client) ||

@@ -34,18 +34,40 @@ bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism)
 	return mechanisms[mechanism].plain;
 }
 
-/* In the order of preference, which some clients take from us. Without TLS nothing is bound to anything. */
+bool sasl_mechanism_is_plus(enum sasl_mechanism mechanism)
+{
+	return mechanism == SASL_SCRAM_SHA_1_PLUS || mechanism == SASL_SCRAM_SHA_256_PLUS;
+}
+
+uint32_t sasl_withheld(struct span offered)
+{
+	uint32_t named = 0;
+
+	while (offered.len > 0) {
+		size_t end = span_find(offered, ' ');
+		enum sasl_mechanism mechanism;
+
+		if (sasl_mechanism_find(span_sub(offered, 0, end), &mechanism))
+			named |= UINT32_C(1) << mechanism;
+		offered = span_from(offered, end + 1);
+	}
+	return ~named;
+}
+
+/* In the order of preference, which some clients take from us. */
 static const enum sasl_mechanism offered[] = {SASL_EXTERNAL, SASL_SCRAM_SHA_256_PLUS, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_1_PLUS, SASL_SCRAM_SHA_1, SASL_PLAIN,
     SASL_LOGIN, SASL_OAUTHBEARER, SASL_XOAUTH2};
 
 bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms terms)
 {
+	if (mechanism < SASL_MECHANISMS && (terms.withheld & UINT32_C(1) << mechanism))
+		return false;
 	switch (mechanism) {
 	case SASL_EXTERNAL:
 		return terms.certificate;
 	case SASL_SCRAM_SHA_1_PLUS:
 	case SASL_SCRAM_SHA_256_PLUS:
-		return terms.tls;
+		return terms.bound;
 	case SASL_OAUTHBEARER:
 	case SASL_XOAUTH2:
 		return terms.bearer;
@@ -54,6 +76,20 @@ bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms 
 	default:
 		return true;
 	}
+}
+
+bool sasl_plus_is_offered(struct sasl_terms terms)
+{
+	return sasl_mechanism_is_offered(SASL_SCRAM_SHA_256_PLUS, terms) || sasl_mechanism_is_offered(SASL_SCRAM_SHA_1_PLUS, terms);
+}
+
+bool sasl_any_is_offered(struct sasl_terms terms)
+{
+	enum sasl_mechanism mechanism = 0;
+
+	while (mechanism < SASL_MECHANISMS && !sasl_mechanism_is_offered(mechanism, terms))
+		mechanism++;
+	return mechanism < SASL_MECHANISMS;
 }
 
 void sasl_put_offers(struct buf *out, const char *prefix, struct sasl_terms terms)

@@ -11,8 +11,8 @@ struct sasl {
 	unsigned turn; /* responses taken */
 	bool asked;    /* the owner has a question of ours */
 	bool plus_offered;
-	unsigned char exporter[SASL_BINDING_MAX], endpoint[SASL_BINDING_MAX];
-	size_t exporter_len, endpoint_len;
+	unsigned char exporter[SASL_BINDING_MAX], unique[SASL_BINDING_MAX], endpoint[SASL_BINDING_MAX];
+	size_t exporter_len, unique_len, endpoint_len;
 	char certificate[SASL_USER_MAX + 1];
 	char user[SASL_USER_MAX + 1], authzid[SASL_USER_MAX + 1];
 	struct buf secret;

@@ -21,6 +21,7 @@ struct sasl *sasl_new(enum sasl_mechanism mechanism, const struct sasl_channel *
 	s->mechanism = mechanism;
 	s->plus_offered = channel->plus_offered;
 	s->exporter_len = take_binding(channel->exporter, s->exporter);
+	s->unique_len = take_binding(channel->unique, s->unique);
 	s->endpoint_len = take_binding(channel->endpoint, s->endpoint);
 	(void)sasl_take_name(channel->certificate, s->certificate);
 	buf_init(&s->secret, SASL_RESPONSE_MAX);

@@ -42,13 +42,19 @@ const char *sasl_mechanism_name(enum sasl_mechanism mechanism);
 bool sasl_mechanism_is_plain(enum sasl_mechanism mechanism);
 
 /*
- * What decides which mechanisms a client is offered: -PLUS needs TLS, EXTERNAL a certificate of the client's with an address in
- * it, bearer tokens somebody who can tell whether they are good.
+ * What decides which mechanisms a client is offered: -PLUS needs TLS with a binding that clients choose (tls-exporter, tls-unique),
+ * EXTERNAL a certificate of the client's with an address in it, bearer tokens somebody who can tell whether they are good.
  */
 struct sasl_terms {
-	bool tls, certificate, bearer;
+	bool bound, certificate, bearer;
+	uint32_t withheld; /* the configuration does not want them: 1 << mechanism */
 };
+/* All mechanisms but those of the list, names with blanks between. */
+uint32_t sasl_withheld(struct span offered);
 bool sasl_mechanism_is_offered(enum sasl_mechanism mechanism, struct sasl_terms terms);
+bool sasl_any_is_offered(struct sasl_terms terms);
+bool sasl_mechanism_is_plus(enum sasl_mechanism mechanism);
+bool sasl_plus_is_offered(struct sasl_terms terms);
 /* All that are, each behind `prefix`. */
 void sasl_put_offers(struct buf *out, const char *prefix, struct sasl_terms terms);
 
@@ -56,6 +62,7 @@ void sasl_put_offers(struct buf *out, const char *prefix, struct sasl_terms term
 struct sasl_channel {
 	bool plus_offered;	 /* the client was told of -PLUS: one that says it was not has been deceived (RFC 5802 section 6) */
 	struct span exporter;	 /* tls-exporter (RFC 9266); empty: none */
+	struct span unique;	 /* tls-unique (RFC 5929); empty: none */
 	struct span endpoint;	 /* tls-server-end-point (RFC 5929); empty: none */
 	struct span certificate; /* the address in a client certificate that was verified; empty: none */
 };
@@ -111,7 +118,7 @@ struct span sasl_secret(const struct sasl *sasl);
 
 /* Bytes of a mechanism's hash; 0: it is no SCRAM. */
 size_t scram_size(enum sasl_mechanism mechanism);
-/* The keys of a password (prepared by RFC 4013) with a new salt. size: 20 or 32. E_SYNTAX: it cannot be prepared; E_NOMEM. */
+/* The keys of a password (prepared by RFC 4013) with a new salt. size: 20 or 32. E_SYNTAX: it cannot be prepared, or nothing is left of it; E_NOMEM. */
 int scram_make(size_t size, struct span password, struct scram_keys *out);
 /*
  * What an account that does not exist, or has no such keys, seems to have: the same for the same user each time, and no

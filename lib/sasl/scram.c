@@ -10,11 +10,6 @@
 
 enum { CLIENT_NONCE_MAX = SCRAM_NONCE_MAX - SCRAM_NONCE * 4 / 3 };
 
-static bool is_plus(const struct sasl *s)
-{
-	return s->mechanism == SASL_SCRAM_SHA_1_PLUS || s->mechanism == SASL_SCRAM_SHA_256_PLUS;
-}
-
 static const EVP_MD *hash_of(const struct sasl *s)
 {
 	return scram_size(s->mechanism) == 20 ? EVP_sha1() : EVP_sha256();
@@ -35,15 +30,21 @@ static bool take_attribute(struct span *rest, char key, struct span *value)
 /* What the client's proof will be bound to, behind the gs2-header. */
 static bool bind_to_channel(struct sasl *s, struct span name)
 {
-	bool exporter = span_eq(name, SPAN_LIT("tls-exporter"));
+	const struct {
+		struct span name;
+		const unsigned char *data;
+		size_t len;
+	} bindings[] = {{SPAN_LIT("tls-exporter"), s->exporter, s->exporter_len},
+	    {SPAN_LIT("tls-unique"), s->unique, s->unique_len},
+	    {SPAN_LIT("tls-server-end-point"), s->endpoint, s->endpoint_len}};
 
-	if (!exporter && !span_eq(name, SPAN_LIT("tls-server-end-point")))
-		return false;
-	if (exporter)
-		buf_add(&s->header, s->exporter, s->exporter_len);
-	else
-		buf_add(&s->header, s->endpoint, s->endpoint_len);
-	return (exporter ? s->exporter_len : s->endpoint_len) > 0;
+	for (size_t i = 0; i < sizeof(bindings) / sizeof(bindings[0]); i++) {
+		if (!span_eq(name, bindings[i].name))
+			continue;
+		buf_add(&s->header, bindings[i].data, bindings[i].len);
+		return bindings[i].len > 0;
+	}
+	return false;
 }
 
 /* gs2-cbind-flag "," [authzid] "," (section 7); true: *rest is the client-first-message-bare. */
@@ -62,7 +63,7 @@ static bool take_header(struct sasl *s, struct span *rest)
 	if (authzid.len > 0 && (!span_startswith(authzid, SPAN_LIT("a=")) || !sasl_take_saslname(span_from(authzid, 2), s->authzid)))
 		return false;
 	buf_add(&s->header, all.ptr, all.len - rest->len);
-	if (is_plus(s))
+	if (sasl_mechanism_is_plus(s->mechanism))
 		return span_startswith(flag, SPAN_LIT("p=")) && bind_to_channel(s, span_from(flag, 2));
 	return span_eq(flag, SPAN_LIT("n")) || (span_eq(flag, SPAN_LIT("y")) && !s->plus_offered);
 }

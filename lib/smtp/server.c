@@ -200,11 +200,8 @@ static void greet_extended(struct smtp_server *s, struct span args, const char *
 		buf_add_str(out, "250-STARTTLS\r\n");
 	if (s->tls) /* RFC 8689 section 2 */
 		buf_add_str(out, "250-REQUIRETLS\r\n");
-	if (s->config.submission && (s->tls || s->config.plain_login)) {
-		buf_add_str(out, "250-AUTH");
-		sasl_put_offers(out, " ", (struct sasl_terms){s->tls, s->certificate, s->config.bearer});
-		buf_add_str(out, "\r\n");
-	}
+	if (s->config.submission && (s->tls || s->config.plain_login))
+		smtp_offer_auth(s);
 	if (s->config.submission && s->config.limits.future_release > 0)
 		smtp_release_offer(s);
 	buf_add_str(out, "250 ENHANCEDSTATUSCODES\r\n");
@@ -478,6 +475,11 @@ bool smtp_server_ended(const struct smtp_server *s)
 void smtp_server_certificate(struct smtp_server *s)
 {
 	s->certificate = true;
+}
+
+void smtp_server_bound(struct smtp_server *s)
+{
+	s->bound = true;
 }
 
 void smtp_server_tls_from_the_start(struct smtp_server *s)

@@ -94,6 +94,7 @@ struct smtp_server_config {
 	bool submission;  /* AUTH before MAIL (RFC 6409 section 4.3) */
 	bool plain_login; /* AUTH also without TLS */
 	bool bearer;	  /* and by bearer tokens */
+	uint32_t withheld; /* mechanisms that are not offered, as in struct sasl_terms */
 	int64_t (*wall)(void); /* seconds since 1970; needed with limits.future_release */
 };
 
@@ -127,6 +128,8 @@ void smtp_server_data_ready(struct smtp_server *server, int code, const struct e
 void smtp_server_data_done(struct smtp_server *server, int code, struct span text);
 /* The client has shown a certificate that it may log in by; until the next handshake. */
 void smtp_server_certificate(struct smtp_server *server);
+/* The connection has something that a client can bind its login to; as with the certificate. */
+void smtp_server_bound(struct smtp_server *server);
 /* Of a connection that began with TLS (RFC 8314 section 3.3), before the greeting. */
 void smtp_server_tls_from_the_start(struct smtp_server *server);
 /* After the handshake: everything learnt before it is forgotten (RFC 3207 section 4.2). */
@@ -137,6 +140,8 @@ void smtp_server_shutdown(struct smtp_server *server, const char *text);
 const struct smtp_transaction *smtp_server_transaction(const struct smtp_server *server);
 /* The address of the recipient that the owner was asked about. */
 struct span smtp_server_asked(const struct smtp_server *server);
+/* Was the client told of a -PLUS? */
+bool smtp_server_plus_offered(const struct smtp_server *server);
 struct span smtp_server_helo(const struct smtp_server *server);
 bool smtp_server_extended(const struct smtp_server *server); /* EHLO was used */
 /* Of a message, or of a chunk that is only thrown away. */

@@ -33,6 +33,40 @@ static bool may_authenticate(struct smtp_server *s)
 	return false;
 }
 
+static struct sasl_terms terms(const struct smtp_server *s)
+{
+	return (struct sasl_terms){.bound = s->bound, .certificate = s->certificate, .bearer = s->config.bearer, .withheld = s->config.withheld};
+}
+
+bool smtp_server_plus_offered(const struct smtp_server *s)
+{
+	return sasl_plus_is_offered(terms(s));
+}
+
+static void put_offers(struct smtp_server *s, const char *keyword, struct sasl_terms terms)
+{
+	if (!sasl_any_is_offered(terms))
+		return;
+	buf_printf(s->out, "250-%s", keyword);
+	sasl_put_offers(s->out, " ", terms);
+	buf_add_str(s->out, "\r\n");
+}
+
+/*
+ * mutt 2.2 takes the last list that it reads, of that the best mechanism of GNU SASL's, and gives up when it cannot do that: of -PLUS it knows
+ * the name alone. So it reads the others once more. Who tells lists by the keyword in capitals (GNU SASL's own client), takes the first or
+ * adds them up does not miss the -PLUS; letter case means nothing in keywords (RFC 5321 section 2.4).
+ */
+void smtp_offer_auth(struct smtp_server *s)
+{
+	struct sasl_terms unbound = terms(s);
+
+	unbound.bound = false;
+	put_offers(s, "AUTH", terms(s));
+	if (smtp_server_plus_offered(s))
+		put_offers(s, "auth", unbound);
+}
+
 void smtp_command_auth(struct smtp_server *s, struct span args)
 {
 	struct span name, response;
@@ -47,7 +81,7 @@ void smtp_command_auth(struct smtp_server *s, struct span args)
 	name = span_sub(args, 0, span_find(args, ' '));
 	response = span_trim(span_from(args, name.len));
 	initial = response.len > 0;
-	if (!sasl_mechanism_find(name, &mechanism) || !sasl_mechanism_is_offered(mechanism, (struct sasl_terms){s->tls, s->certificate, s->config.bearer})) {
+	if (!sasl_mechanism_find(name, &mechanism) || !sasl_mechanism_is_offered(mechanism, terms(s))) {
 		smtp_refuse(s, 504, "5.5.4", "The mechanism is not one of those that EHLO names");
 		return;
 	}

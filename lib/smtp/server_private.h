@@ -39,7 +39,7 @@ struct smtp_server {
 	uint64_t chunk_left;
 	bool chunk_last;
 	bool started;	  /* data_begin was answered well: data_abort is owed */
-	bool extended, tls, certificate, authenticated;
+	bool extended, tls, certificate, bound, authenticated;
 	size_t skipped;	  /* octets of a command line that is too long */
 	bool in_header;	  /* of the content */
 	bool has_parts;	  /* its Content-Type says so: its body may have header fields too */
@@ -80,6 +80,7 @@ void smtp_release_offer(const struct smtp_server *s);
 int smtp_release_take(struct smtp_server *s, bool until, struct span value, struct err *err);
 /* server_auth.c */
 void smtp_command_auth(struct smtp_server *s, struct span args);
+void smtp_offer_auth(struct smtp_server *server);
 void smtp_auth_line(struct smtp_server *s, struct span line);
 void smtp_auth_give_up(struct smtp_server *s, enum sasl_line why);
 /* server_content.c */

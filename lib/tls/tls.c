@@ -262,6 +262,19 @@ static size_t endpoint_of(X509 *certificate, unsigned char out[TLS_ENDPOINT_MAX]
 	return len;
 }
 
+/* The first Finished of the handshake: the client's, but for a session that was taken up again. There is no second handshake. */
+static size_t unique_of(const struct tls_session *session, unsigned char out[TLS_UNIQUE_MAX])
+{
+	bool by_client = SSL_session_reused(session->ssl) == 0;
+	size_t len;
+
+	if (SSL_version(session->ssl) != TLS1_2_VERSION || SSL_get_extms_support(session->ssl) != 1)
+		return 0;
+	len = by_client == session->context->client ? SSL_get_finished(session->ssl, out, TLS_UNIQUE_MAX)
+						    : SSL_get_peer_finished(session->ssl, out, TLS_UNIQUE_MAX);
+	return len <= TLS_UNIQUE_MAX ? len : 0;
+}
+
 void tls_session_bindings(const struct tls_session *session, struct tls_bindings *out)
 {
 	static const char label[] = "EXPORTER-Channel-Binding";
@@ -270,6 +283,7 @@ void tls_session_bindings(const struct tls_session *session, struct tls_bindings
 	if (SSL_version(session->ssl) == TLS1_3_VERSION &&
 	    SSL_export_keying_material(session->ssl, out->exporter, TLS_EXPORTER, label, sizeof(label) - 1, NULL, 0, 0) == 1)
 		out->exporter_len = TLS_EXPORTER;
+	out->unique_len = unique_of(session, out->unique);
 	out->endpoint_len = endpoint_of(session->context->client ? SSL_get0_peer_certificate(session->ssl) : SSL_get_certificate(session->ssl), out->endpoint);
 	ERR_clear_error();
 }

@@ -87,13 +87,14 @@ const char *tls_session_cipher(const struct tls_session *session);
 const char *tls_session_client(const struct tls_session *session);
 
 /*
- * What a login can be bound to (RFC 9266 tls-exporter, of TLS 1.3 alone; RFC 5929 section 4 tls-server-end-point). A length of 0: there is
- * no such thing on this connection.
+ * What a login can be bound to: tls-exporter (RFC 9266), of TLS 1.3 alone; tls-unique (RFC 5929 section 3), of TLS 1.2 with an extended
+ * master secret (RFC 7627), without which somebody in the middle can have the same one on both sides; tls-server-end-point (RFC 5929
+ * section 4). A length of 0: there is no such thing on this connection.
  */
-enum { TLS_EXPORTER = 32, TLS_ENDPOINT_MAX = 64 };
+enum { TLS_EXPORTER = 32, TLS_UNIQUE_MAX = 64, TLS_ENDPOINT_MAX = 64 };
 struct tls_bindings {
-	unsigned char exporter[TLS_EXPORTER], endpoint[TLS_ENDPOINT_MAX];
-	size_t exporter_len, endpoint_len;
+	unsigned char exporter[TLS_EXPORTER], unique[TLS_UNIQUE_MAX], endpoint[TLS_ENDPOINT_MAX];
+	size_t exporter_len, unique_len, endpoint_len;
 };
 void tls_session_bindings(const struct tls_session *session, struct tls_bindings *out);
 

@@ -147,7 +147,7 @@ class Instance:
         self.mw("account", "add", full(name), "--password-stdin", input=password + "\n")
 
     def add_cheap(self, *names):
-        """Accounts whose password is this one, and costs a hundredth to check: for tests of what comes after the login."""
+        """Accounts whose password is this one, without the time that making its hash takes: the first login makes one in its place."""
         self.mw("directory", "import", "-", input="".join("account %s hash=%s %s\n" % (full(name), CHEAP_HASH, SCRAM_KEYS) for name in names))
 
     def close(self):
@@ -245,8 +245,8 @@ class Line:
             self.sock = tls_context().wrap_socket(self.sock)
         self.buffer = b""
 
-    def start_tls(self):
-        self.sock = tls_context().wrap_socket(self.sock)
+    def start_tls(self, context=None, session=None):
+        self.sock = (context or tls_context()).wrap_socket(self.sock, session=session)
         self.buffer = b""
 
     def send(self, data):

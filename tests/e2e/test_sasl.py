@@ -12,9 +12,9 @@ import subprocess
 
 import pytest
 
-from mailwain import PASSWORD, TIMEOUT, Instance, until
-from tls_files import issued, make, revocations
-from tools import cpu
+from mailwain import CHEAP_HASH, PASSWORD, Instance, tls_context, until
+from tls_files import issued, make
+from tools import cpu, with_conf
 
 MECHANISMS = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
 # Of "correct horse", by crypt(3): what other servers have.
@@ -24,18 +24,21 @@ IMPORTED = {
     "bcrypt": "$2b$05$abcdefghijklmnopqrstuu",
     "md5": "$1$saltsalt$",
     "yescrypt": "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$",
+    "argon2": CHEAP_HASH[: CHEAP_HASH.rindex("$") + 1],
 }
+OURS = " hash=$argon2id$v=19$m=65536,t=2,p=1$"
 
 
 def gsasl(suite, mechanism, user="alice@example.com", password=PASSWORD, authzid="", tls=True, protocol="imap", version=None):
-    """GNU SASL as a client of IMAP or (protocol "smtp") of submission: its exit status, and what both said."""
-    command = ["gsasl", "--" + protocol, "--connect=127.0.0.1:%d" % suite.port("imap" if protocol == "imap" else "submission"), "--mechanism=" + mechanism, "--authentication-id=" + user,
+    """GNU SASL as a client of IMAP or (protocol "smtp") of submission: its exit status, and what both said. mechanism: None for its own choice."""
+    command = ["gsasl", "--" + protocol, "--connect=127.0.0.1:%d" % suite.port("imap" if protocol == "imap" else "submission"), "--authentication-id=" + user,
                "--authorization-id=" + authzid, "--password=" + password, "--x509-ca-file="]
     command += ["--starttls"] if tls else ["--no-starttls"]
     if version:
         command.append("--priority=NORMAL:-VERS-ALL:+VERS-TLS" + version)
-    if not mechanism.endswith("PLUS"):
-        command.append("--no-cb")
+    if mechanism:
+        command.append("--mechanism=" + mechanism)
+        command += [] if mechanism.endswith("PLUS") else ["--no-cb"]
     r = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     return r.returncode, r.stdout + r.stderr
 
@@ -52,7 +55,9 @@ def base64_words(said):
 
 
 def hashed(kind):
-    """By the C library's own crypt(3)."""
+    """By the C library's own crypt(3), which knows no Argon2."""
+    if kind == "argon2":
+        return CHEAP_HASH
     code = "import ctypes, sys; c = ctypes.CDLL('libcrypt.so.1').crypt; c.restype = ctypes.c_char_p; print(c(sys.argv[1].encode(), sys.argv[2].encode()).decode())"
     return subprocess.run(["/usr/bin/python3", "-c", code, PASSWORD, IMPORTED[kind]], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -72,14 +77,78 @@ def test_gnu_sasl_logs_in(suite, mechanism):
 
 
 @pytest.mark.parametrize("protocol", ["imap", "smtp"])
-@pytest.mark.parametrize("mechanism", MECHANISMS[:2])
-def test_gnu_sasl_is_bound_to_the_channel(suite, account, mechanism, protocol):
-    """By tls-exporter, over TLS 1.3: the log tells which TLS it was. The account has no other log-in whose line might come late."""
+@pytest.mark.parametrize("version, binding", [("1.3", "tls-exporter"), ("1.2", "tls-unique")])
+@pytest.mark.parametrize("mechanism", [None, *MECHANISMS[:2]])
+def test_gnu_sasl_is_bound_to_the_channel(suite, account, mechanism, version, binding, protocol):
+    """Also when it may choose among what is offered; the log tells which TLS it was. The account has no other log-in whose line might come late."""
     user = account + "@example.com"
-    code, said = gsasl(suite, mechanism, user=user, protocol=protocol, version="1.3")
+    code, said = gsasl(suite, mechanism, user=user, protocol=protocol, version=version)
     assert code == 0, said
-    assert "tls-exporter" in base64_words(said), said
-    until(lambda: re.search(r"%s_login user=%s .*tls=TLSv1\.3" % (protocol, user), suite.log()))
+    assert binding in base64_words(said) and (mechanism or "SCRAM-SHA-256-PLUS") in said, said
+    event = r"%s_login user=%s .*tls=TLSv%s mechanism=%s\n" % (protocol, user, re.escape(version), mechanism or "SCRAM-SHA-256-PLUS")
+    until(lambda: re.search(event, suite.log()))
+
+
+@pytest.mark.parametrize("mechanism", [*MECHANISMS, "login-command"])
+def test_the_log_says_by_what(suite, mechanism, account):
+    """Of a login that succeeded; the line of one that failed is promised to stay as it is."""
+    address = account + "@example.com"
+    for password in ("wrong horse", PASSWORD):
+        if mechanism == "login-command":
+            suite.imap(login=False).run('LOGIN %s "%s"' % (address, password))
+        else:
+            gsasl(suite, mechanism, user=address, password=password)
+    reason = "proof" if "SCRAM" in mechanism else "password"
+    suite.until_logged("auth_failed user=%s service=imap rip=127.0.0.1 reason=%s\n" % (address, reason))
+    suite.until_logged("auth_ok user=%s service=imap rip=127.0.0.1 mechanism=%s\n" % (address, mechanism))
+    suite.until_logged("imap_login user=%s rip=127.0.0.1 tls=%s mechanism=%s\n" % (address, "no" if mechanism == "login-command" else "TLSv1.3", mechanism))
+
+
+NO_EXTENDED_MASTER_SECRET = 1  # SSL_OP_NO_EXTENDED_MASTER_SECRET, which Python's ssl has no name for
+
+
+def over_tls_12(suite, options=0, session=None, context=None):
+    """An IMAP connection over TLS 1.2."""
+    context = context or tls_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= options
+    c = suite.imap(login=False)
+    c.ok("STARTTLS")
+    c.start_tls(context, session)
+    return c
+
+
+def test_tls_unique(suite):
+    """Over TLS 1.2: of a new session, of one that is taken up again, and not of another connection's."""
+    context = tls_context()
+    first = over_tls_12(suite, context=context)
+    unique = first.sock.get_channel_binding("tls-unique")
+    exchange = Scram(suite, "alice@example.com", first, "p=tls-unique,,", unique)
+    assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
+    again = over_tls_12(suite, session=first.sock.session, context=context)
+    assert again.sock.session_reused and again.sock.get_channel_binding("tls-unique") != unique
+    assert Scram(suite, "alice@example.com", again, "p=tls-unique,,", unique).proof().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    exchange = Scram(suite, "alice@example.com", again, "p=tls-unique,,", again.sock.get_channel_binding("tls-unique"))
+    assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
+
+
+def test_plus_is_offered_where_clients_can_bind(suite):
+    """Not over TLS 1.2 without an extended master secret (RFC 7627): and whoever says that it was not offered is right."""
+    c = over_tls_12(suite, NO_EXTENDED_MASTER_SECRET)
+    offers = b" ".join(c.run("CAPABILITY")[0])
+    assert b"AUTH=SCRAM-SHA-256 " in offers and b"PLUS" not in offers
+    assert Scram(suite, "alice@example.com", c, "p=tls-unique,,", c.sock.get_channel_binding("tls-unique")).answer.startswith(b"a NO [CANNOT]")
+    exchange = Scram(suite, "alice@example.com", c, "y,,")
+    assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
+    smtp = smtplib.SMTP("127.0.0.1", suite.port("submission"))
+    context = tls_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= NO_EXTENDED_MASTER_SECRET
+    smtp.starttls(context=context)
+    smtp.ehlo()
+    assert smtp.esmtp_features["auth"].split() == ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
+    assert smtp.docmd("AUTH SCRAM-SHA-256 " + base64.b64encode(b"y,,n=alice@example.com,r=abcdefgh").decode())[0] == 334
+    smtp.close()
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN"])
@@ -99,15 +168,57 @@ def test_without_tls_nothing_is_bound(suite):
 
 def test_a_client_that_was_not_shown_plus_is_warned(suite):
     """RFC 5802 section 6: with "y" it says that it could bind to the channel and was not offered that. Over TLS it was."""
-    for tls in (False, True):
+    for tls in (None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         c = suite.imap(login=False)
         if tls:
+            context = tls_context()
+            context.maximum_version = tls
             c.ok("STARTTLS")
-            c.start_tls()
+            c.start_tls(context)
         first = base64.b64encode(b"y,,n=alice@example.com,r=abcdefgh").decode()
         c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % first)
         line = c.line()
         assert line.startswith(b"a NO [AUTHENTICATIONFAILED]") if tls else line.startswith(b"+ "), line
+
+
+def test_the_configuration_says_which_are_offered(fresh):
+    """At the top level for every service, in a listen block for its port; what is not offered is not taken either."""
+    suite = fresh(conf_lines=["sasl-mechanisms \"SCRAM-SHA-256 PLAIN\""])
+    suite.add_cheap("alice")
+
+    def offers():
+        smtp = smtplib.SMTP("127.0.0.1", suite.port("submission"))
+        smtp.starttls(context=tls_context())
+        smtp.ehlo()
+        c = suite.imap(login=False)
+        c.ok("STARTTLS")
+        c.start_tls()
+        words = b" ".join(c.run("CAPABILITY")[0]).decode().split()
+        return smtp, smtp.esmtp_features.get("auth", "").split(), c, [w[5:] for w in words if w.startswith("AUTH=")], "LOGINDISABLED" in words
+
+    smtp, of_smtp, c, of_imap, disabled = offers()
+    assert of_smtp == of_imap == ["SCRAM-SHA-256", "PLAIN"] and not disabled
+    assert smtp.docmd("AUTH LOGIN")[0] == 504 and c.run("AUTHENTICATE LOGIN")[1].startswith(b"NO [CANNOT]")
+    # Nobody was told of -PLUS: "y" is no lie.
+    assert smtp.docmd("AUTH SCRAM-SHA-256 " + base64.b64encode(b"y,,n=alice@example.com,r=abcdefgh").decode())[0] == 334
+    assert c.run('LOGIN alice@example.com "%s"' % PASSWORD)[1].startswith(b"OK")
+    with_conf(suite, lambda text: re.sub(r"(listen imap on [^{]*{)", r"\1\n\tsasl-mechanisms LOGIN\n", text).replace('"SCRAM-SHA-256 PLAIN"', "EXTERNAL"))
+    suite.mw("reload")
+    smtp, of_smtp, c, of_imap, disabled = offers()
+    assert of_smtp == [] and "auth" not in smtp.esmtp_features and of_imap == ["LOGIN"] and disabled
+    assert smtp.docmd("AUTH PLAIN")[0] == 504
+    assert c.run('LOGIN alice@example.com "%s"' % PASSWORD)[1].startswith(b"NO [CANNOT]")
+    assert c.run("AUTHENTICATE PLAIN")[1].startswith(b"NO [CANNOT]")
+    c.send("a AUTHENTICATE LOGIN\r\n")
+    for said in (b"alice@example.com", PASSWORD.encode()):
+        assert c.line().startswith(b"+ ")
+        c.send(base64.b64encode(said) + b"\r\n")
+    assert c.line().startswith(b"a OK")
+    with_conf(suite, lambda text: text.replace("sasl-mechanisms EXTERNAL", "sasl-mechanisms CRAM-MD5"))
+    assert "'CRAM-MD5' is none of: EXTERNAL" in suite.mw("reload", check=False).stderr
+    with_conf(suite, lambda text: text.replace("sasl-mechanisms CRAM-MD5\n", ""))
+    said = suite.mw("config", "explain", "sasl-mechanisms").stdout
+    assert "Items with blanks between them, of: EXTERNAL | SCRAM-SHA-256-PLUS" in said, said
 
 
 def test_imaplib_and_curl(suite):
@@ -160,19 +271,22 @@ def test_the_client_does_not_choose_how_often_is_hashed(suite, asked):
 class Scram:
     """An exchange by hand, so that something can happen within it."""
 
-    def __init__(self, suite, user):
-        self.c = suite.imap(login=False)
+    def __init__(self, suite, user, c=None, header="n,,", binding=b""):
+        self.c = c or suite.imap(login=False)
         bare = "n=%s,r=abc" % user
-        self.c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,," + bare.encode()).decode())
-        self.said = bare + "," + base64.b64decode(self.c.line()[2:]).decode()
+        self.binding = base64.b64encode(header.encode() + binding).decode()
+        self.c.send("a AUTHENTICATE SCRAM-SHA-256%s %s\r\n" % ("-PLUS" if header.startswith("p=") else "", base64.b64encode((header + bare).encode()).decode()))
+        self.answer = self.c.line()
+        if self.answer.startswith(b"+ "):
+            self.said = bare + "," + base64.b64decode(self.answer[2:]).decode()
 
     def proof(self):
         """Sends it; what the server says."""
         nonce, salt, count = re.search(r"(r=abc[^,]+),s=([^,]+),i=(\d+)$", self.said).groups()
         key = hmac.digest(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), base64.b64decode(salt), int(count)), b"Client Key", "sha256")
-        signature = hmac.digest(hashlib.sha256(key).digest(), ("%s,c=biws,%s" % (self.said, nonce)).encode(), "sha256")
+        signature = hmac.digest(hashlib.sha256(key).digest(), ("%s,c=%s,%s" % (self.said, self.binding, nonce)).encode(), "sha256")
         proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature))).decode()
-        return self.say(("c=biws,%s,p=%s" % (nonce, proof)).encode())
+        return self.say(("c=%s,%s,p=%s" % (self.binding, nonce, proof)).encode())
 
     def say(self, text):
         self.c.send(base64.b64encode(text) + b"\r\n")
@@ -233,9 +347,45 @@ def test_an_imported_hash_is_replaced_at_the_login(suite, kind):
     assert " hash=" + IMPORTED[kind] in exported(suite, address)
     assert c.run('LOGIN %s "%s"' % (address, PASSWORD))[1].startswith(b"OK")
     line = exported(suite, address)
-    assert " hash=$argon2id$" in line and "scram=SCRAM-SHA-1$" in line and "scram=SCRAM-SHA-256$" in line
+    assert OURS in line and "scram=SCRAM-SHA-1$" in line and "scram=SCRAM-SHA-256$" in line
     # Only now are there keys that a proof can be checked with.
     assert gsasl(suite, "SCRAM-SHA-256-PLUS", user=address)[0] == 0
+
+
+COMPOSED, DECOMPOSED = "p\u00e4ss word", "pa\u0308ss word"  # the same to who types it; keyboards differ
+# Of DECOMPOSED: by crypt(3); and by libsodium, with today's costs, of the octets as they are.
+OF_OCTETS = {"md5": "$1$saltsalt$BjWjy/zp34b9igYHgoOMF0", "argon2": "$argon2id$v=19$m=65536,t=2,p=1$WkGGA0cByvTcQmiGVR7IgA$IgHJR4Fo3ZdgWKq+80HmLw7kTfxHh9Y/hjA/INMebLk"}
+
+
+def logs_in(suite, address, password):
+    c = suite.imap(login=False)
+    c.send(b"a AUTHENTICATE PLAIN " + base64.b64encode(b"\0" + address.encode() + b"\0" + password.encode()) + b"\r\n")
+    return c.line().startswith(b"a OK")
+
+
+def test_a_password_is_the_same_however_it_is_typed(suite):
+    """SASLprep (RFC 4013) for PLAIN (RFC 4616 section 2), as it is for SCRAM."""
+    for name, password in (("composed", COMPOSED), ("decomposed", DECOMPOSED)):
+        address = name + "@example.com"
+        suite.mw("account", "add", address, "--password-stdin", input=password + "\n")
+        before = exported(suite, address)
+        for typed in (COMPOSED, DECOMPOSED):
+            assert logs_in(suite, address, typed) and gsasl(suite, "SCRAM-SHA-256", user=address, password=typed)[0] == 0
+        assert not logs_in(suite, address, "pass word")
+        assert exported(suite, address) == before
+
+
+@pytest.mark.parametrize("kind", OF_OCTETS)
+def test_an_imported_hash_is_of_the_octets_that_were_typed(suite, kind):
+    """And one of ours takes its place."""
+    address = "typed-%s@example.com" % kind
+    suite.mw("directory", "import", "-", input="account %s hash=%s\n" % (address, OF_OCTETS[kind]))
+    assert not logs_in(suite, address, COMPOSED)
+    assert logs_in(suite, address, DECOMPOSED)
+    line = exported(suite, address)
+    assert OURS in line and OF_OCTETS[kind] not in line
+    assert logs_in(suite, address, COMPOSED) and logs_in(suite, address, DECOMPOSED)
+    assert exported(suite, address) == line
 
 
 @pytest.mark.parametrize("setting", ["$6$rounds=5000000$saltsalt$", "$2b$16$abcdefghijklmnopqrstuu", "$y$jFT$F5Jx5fExrKuPp53xLKQ..1$", "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$"])

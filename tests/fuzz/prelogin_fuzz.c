@@ -33,7 +33,7 @@ static void exchanged(struct talk *t, enum prelogin_event event)
 	struct span response = buf_span(&t->login.response);
 
 	fuzz_assert(t->login.tls || t->login.plain_login);
-	fuzz_assert(sasl_mechanism_is_offered(t->login.mechanism, (struct sasl_terms){t->login.tls, t->login.certificate, t->login.bearer}) && response.len <= SASL_RESPONSE_MAX);
+	fuzz_assert(sasl_mechanism_is_offered(t->login.mechanism, (struct sasl_terms){.bound = t->login.bound, .certificate = t->login.certificate, .bearer = t->login.bearer, .withheld = t->login.withheld}) && response.len <= SASL_RESPONSE_MAX);
 	if (event == PRELOGIN_SASL) {
 		fuzz_assert(!t->in_exchange);
 		buf_printf(&t->out, "%s %s %d ", t->login.tag, sasl_mechanism_name(t->login.mechanism), t->login.has_response);
@@ -85,7 +85,7 @@ static void talk(struct talk *t, unsigned options, struct span text, bool whole,
 	struct fuzz_pieces pieces;
 	struct span piece;
 
-	*t = (struct talk){.login = {.tls = options & OPTION_TLS, .tls_offered = options & OPTION_OFFERED, .plain_login = options & OPTION_PLAIN}};
+	*t = (struct talk){.login = {.tls = options & OPTION_TLS, .bound = options & OPTION_TLS, .tls_offered = options & OPTION_OFFERED, .plain_login = options & OPTION_PLAIN}};
 	prelogin_init(&t->login);
 	buf_init(&t->in, 4 * 1024 * 1024);
 	buf_init(&t->out, 16 * 1024 * 1024);

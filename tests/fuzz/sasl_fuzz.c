@@ -67,6 +67,7 @@ void fuzz_one(struct span input)
 	take_text(input);
 	if (answers & 0x40) {
 		channel.exporter = SPAN_LIT("exporter");
+		channel.unique = SPAN_LIT("unique");
 		channel.endpoint = SPAN_LIT("endpoint");
 		channel.certificate = SPAN_LIT("a@b.test");
 	}

@@ -350,6 +350,7 @@ static void look_at_replies(struct span out)
 static void tls_started(struct talk *t)
 {
 	fuzz_assert(!t->logged_in && !t->in_exchange);
+	smtp_server_bound(t->server);
 	smtp_server_tls_started(t->server);
 }
 

@@ -105,6 +105,28 @@ static void yes_and_no(void **state)
 		check_wrong("plus-addressing", wrong[i], "is neither yes nor no");
 }
 
+static void lists_of_words(void **state)
+{
+	static const char values[] = "is none of: EXTERNAL | SCRAM-SHA-256-PLUS | SCRAM-SHA-256 | SCRAM-SHA-1-PLUS | SCRAM-SHA-1 | PLAIN | LOGIN | OAUTHBEARER | XOAUTH2";
+	static const char *const right[] = {"PLAIN", "LOGIN PLAIN", "SCRAM-SHA-256-PLUS  SCRAM-SHA-256 "};
+	static const struct {
+		const char *text, *item;
+	} wrong[] = {{"", ""}, {" ", ""}, {"PLAIN plain", "plain"}, {"CRAM-MD5 PLAIN", "CRAM-MD5"}, {"PLAIN,LOGIN", "PLAIN,LOGIN"}, {"SCRAM-SHA", "SCRAM-SHA"}, {"|", "|"}};
+	char error[ERR_TEXT_MAX], want[ERR_TEXT_MAX];
+	struct conf *conf;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
+		assert_true(parse("sasl-mechanisms", right[i], &conf, error, sizeof(error)));
+		conf_free(&conf);
+	}
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(want, sizeof(want), "sasl-mechanisms: '%s' %s", wrong[i].item, values);
+		assert_false(parse("sasl-mechanisms", wrong[i].text, &conf, error, sizeof(error)));
+		assert_string_equal(error, want);
+	}
+}
+
 static bool inside(const char *networks, const char *address)
 {
 	char error[ERR_TEXT_MAX];
@@ -222,6 +244,7 @@ int main(void)
 	    cmocka_unit_test(sizes),
 	    cmocka_unit_test(times),
 	    cmocka_unit_test(yes_and_no),
+	    cmocka_unit_test(lists_of_words),
 	    cmocka_unit_test(networks),
 	    cmocka_unit_test(a_list_of_networks_has_an_end),
 	    cmocka_unit_test(servers),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 static const char exporter[32] = "exporter exporter exporter expor";
+static const char unique[12] = "unique uniqu";
 static const char endpoint[32] = "endpoint endpoint endpoint endpo";
 
 static struct sasl *new_on(enum sasl_mechanism mechanism, bool tls)
@@ -19,6 +20,7 @@ static struct sasl *new_on(enum sasl_mechanism mechanism, bool tls)
 
 	if (tls) {
 		channel.exporter = span_of(exporter, sizeof(exporter));
+		channel.unique = span_of(unique, sizeof(unique));
 		channel.endpoint = span_of(endpoint, sizeof(endpoint));
 		channel.certificate = SPAN_LIT("carol@example.com");
 	}
@@ -48,6 +50,29 @@ static void mechanisms_have_their_names(void **state)
 	assert_int_equal(m, SASL_SCRAM_SHA_256_PLUS);
 	assert_false(sasl_mechanism_find(SPAN_LIT("CRAM-MD5"), &m) || sasl_mechanism_find(SPAN_LIT(""), &m) || sasl_mechanism_find(SPAN_LIT("PLAI"), &m));
 	assert_true(sasl_mechanism_is_plain(SASL_LOGIN) && !sasl_mechanism_is_plain(SASL_SCRAM_SHA_1));
+}
+
+static void assert_offers(struct sasl_terms terms, const char *wanted)
+{
+	struct buf out;
+
+	buf_init(&out, 1000);
+	sasl_put_offers(&out, " ", terms);
+	assert_true(span_eq(buf_span(&out), span_str(wanted)));
+	assert_int_equal(sasl_any_is_offered(terms), wanted[0] != '\0');
+	assert_int_equal(sasl_plus_is_offered(terms), strstr(wanted, "-PLUS") != NULL);
+	buf_fini(&out);
+}
+
+static void what_is_offered_when(void **state)
+{
+	(void)state;
+	assert_offers((struct sasl_terms){0}, " SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN");
+	assert_offers((struct sasl_terms){.bound = true}, " SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 PLAIN LOGIN");
+	assert_offers((struct sasl_terms){.certificate = true, .bearer = true}, " EXTERNAL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN OAUTHBEARER XOAUTH2");
+	assert_offers((struct sasl_terms){.bound = true, .certificate = true, .withheld = sasl_withheld(SPAN_LIT("PLAIN  SCRAM-SHA-256 SCRAM-SHA-1-PLUS XOAUTH2"))},
+	    " SCRAM-SHA-256 SCRAM-SHA-1-PLUS PLAIN");
+	assert_offers((struct sasl_terms){.withheld = sasl_withheld(SPAN_LIT(""))}, "");
 }
 
 /* ---- PLAIN, LOGIN, EXTERNAL ---- */
@@ -298,10 +323,11 @@ static enum sasl_step exchange(enum sasl_mechanism mechanism, bool tls, const ch
 
 static void scram_proves_both_sides(void **state)
 {
-	char e[33] = {0}, p[33] = {0};
+	char e[33] = {0}, u[13] = {0}, p[33] = {0};
 
 	(void)state;
 	memcpy(e, exporter, 32);
+	memcpy(u, unique, 12);
 	memcpy(p, endpoint, 32);
 	for (enum sasl_mechanism m = SASL_SCRAM_SHA_1; m <= SASL_SCRAM_SHA_256; m += 2) {
 		enum sasl_mechanism plus = m + 1;
@@ -315,11 +341,13 @@ static void scram_proves_both_sides(void **state)
 		assert_int_equal(exchange(m, true, "y,,", "", "pencil"), SASL_MALFORMED);
 		assert_int_equal(exchange(m, true, "p=tls-exporter,,", e, "pencil"), SASL_MALFORMED);
 		assert_int_equal(exchange(plus, true, "p=tls-exporter,,", e, "pencil"), SASL_DONE);
+		assert_int_equal(exchange(plus, true, "p=tls-unique,,", u, "pencil"), SASL_DONE);
 		assert_int_equal(exchange(plus, true, "p=tls-server-end-point,,", p, "pencil"), SASL_DONE);
 		/* Of another channel: somebody sits in the middle. */
 		assert_int_equal(exchange(plus, true, "p=tls-exporter,,", p, "pencil"), SASL_MALFORMED);
 		assert_int_equal(exchange(plus, true, "p=tls-exporter,,", e, "pen"), SASL_WRONG);
 		assert_int_equal(exchange(plus, true, "p=tls-unique,,", e, "pencil"), SASL_MALFORMED);
+		assert_int_equal(exchange(plus, true, "p=tls-never,,", e, "pencil"), SASL_MALFORMED);
 		assert_int_equal(exchange(plus, true, "n,,", "", "pencil"), SASL_MALFORMED);
 		assert_int_equal(exchange(plus, false, "p=tls-exporter,,", "", "pencil"), SASL_MALFORMED);
 	}
@@ -431,6 +459,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(mechanisms_have_their_names),
+	    cmocka_unit_test(what_is_offered_when),
 	    cmocka_unit_test(plain_says_who_and_what),
 	    cmocka_unit_test(plain_that_is_none),
 	    cmocka_unit_test(what_is_too_long_is_malformed),

@@ -161,6 +161,7 @@ static void server_step(struct world *w)
 		len = 1 + dice(w, (unsigned)len);
 	if (smtp_server_feed(w->server, span_sub(buf_span(&w->to_server), 0, len), &consumed) == SMTP_STARTTLS) {
 		smtp_server_tls_started(w->server);
+		smtp_server_bound(w->server);
 		w->handshakes++;
 	}
 	buf_take(&w->to_server, consumed);
