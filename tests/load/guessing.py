@@ -188,10 +188,11 @@ def judge_checks(findings, log):
 
 
 def judge_owners(findings, owners):
-    """Under 2 s; where a log-in takes more than half a second at a suite that nobody attacks, as much more as it takes beyond that."""
+    """Within 2 s; on a machine so busy that a log-in takes more than half a second at a suite that nobody attacks, within four times that."""
     findings.expect(owners.seconds and not owners.refused, "owners get in: %d times, refused %s" % (len(owners.seconds), owners.refused[:3]))
     slow, control = max(owners.seconds, default=0), max(owners.control_seconds, default=0)
-    findings.expect(slow < OWNER_WAITS + max(0, control - OWNER_USUALLY_WAITS), "within %.1f s: at most %.2f s; where nobody guesses %.2f s" % (OWNER_WAITS + max(0, control - OWNER_USUALLY_WAITS), slow, control))
+    most = max(OWNER_WAITS, OWNER_WAITS / OWNER_USUALLY_WAITS * control)
+    findings.expect(slow < most, "within %.1f s: at most %.2f s; where nobody guesses %.2f s" % (most, slow, control))
 
 
 def guessing(findings, guesses, seconds, addresses, accounts, seed):
