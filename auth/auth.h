@@ -142,9 +142,7 @@ typedef void password_done(void *arg, int code, const struct credentials *made);
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
 struct system_login;
 
-/*
- * Whose wrong guesses have a pace, each of their own. The first, those of who belongs here and has not failed lately, have none.
- */
+/* Whose wrong guesses have a pace, each of their own. The first, those of who belongs here and has not failed lately, have none. */
 enum password_pace { PACE_NONE, PACE_SUSPECTS, PACE_STRANGERS, PASSWORD_PACES };
 
 /* Whose password it may be. */

@@ -251,11 +251,14 @@ static int64_t note(struct defence *d, enum defence_kind kind, const struct atte
 	return wait_of(kind, slot->count);
 }
 
-/* The failures of one who belongs here are no sign that his neighbours guess at others' accounts; of those that know the address he may. */
+/*
+ * The failures of one who belongs here are no sign that his neighbours guess at others' accounts; of those that know the address he may. What was
+ * not asked for is the same guess as one that was, from the same client: its programs all come at once.
+ */
 static int64_t note_address(struct defence *d, const struct attempt *a, int64_t now_ms)
 {
 	if (a->known)
-		return note(d, DEFENCE_PLACE, a, now_ms);
+		return a->counted ? note(d, DEFENCE_PLACE, a, now_ms) : 0;
 	return a->exempt ? 0 : note(d, DEFENCE_ADDRESS, a, now_ms);
 }
 

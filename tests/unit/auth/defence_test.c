@@ -295,7 +295,12 @@ static void who_guesses_from_a_known_address_is_a_suspect(void **state)
 	}
 	assert_true(defence_is_suspect(*state, &neighbour, START));
 	assert_null(defence_ask(*state, &neighbour, START));
+	defence_give_back(*state, &neighbour);
 	assert_string_equal(asked(*state, "b@example.org", "192.0.2.1", START), "go"); /* a stranger there is not refused for it */
+	assert_false(defence_is_suspect(*state, &neighbour, START + MINUTE));
+	/* Of one password, asked about by many programs at once, one is asked for. */
+	for (int i = 0; i < 40; i++)
+		defence_wrong(*state, &neighbour, START + MINUTE);
 	assert_false(defence_is_suspect(*state, &neighbour, START + MINUTE));
 }
 
