@@ -142,6 +142,9 @@ typedef void password_done(void *arg, int code, const struct credentials *made);
 int password_pool_new(struct auth *auth, struct password_pool **out, struct err *err);
 struct system_login;
 
+/* Whose wrong guesses have a pace, each of their own. The first, those of who belongs here and has not failed lately, have none. */
+enum password_pace { PACE_NONE, PACE_SUSPECTS, PACE_STRANGERS, PASSWORD_PACES };
+
 /* Whose password it may be. */
 struct password_ask {
 	uint64_t source;  /* stands for who asks; sources are served in turns */
@@ -150,7 +153,7 @@ struct password_ask {
 	const struct system_login *outside; /* auth-pam knows; have is NULL. What its spans show stays until done is called */
 	struct span stamp; /* of outside: the present password's; empty: there is no such user, and nothing is remembered */
 	unsigned rank;	   /* sources of a lower one come first */
-	bool is_stranger; /* wrong guesses count for the defence */
+	enum password_pace pace;
 	int64_t *began_ms; /* NULL, or where it is written when the check began, before done is called */
 };
 
@@ -161,9 +164,11 @@ struct password_ask {
 int password_check(struct password_pool *pool, const struct password_ask *ask, struct span password, password_done *done, void *arg);
 /* The same source is being answered the same question: it learns nothing more, and nothing more is hashed. */
 bool password_is_asked(struct password_pool *pool, const struct password_ask *ask, struct span password);
+/* A keyed hash of the question, for as long as the account has the password that it has now, and this process lives. Never 0. */
+uint64_t password_question(struct password_pool *pool, const struct password_ask *ask, struct span password);
 /* No stranger has guessed wrong for some time. */
 bool password_is_calm(struct password_pool *pool);
-/* The next stranger does not wait for what others' guesses have cost. */
+/* Nobody waits any longer for what others' guesses have cost. */
 void password_forgive(struct password_pool *pool);
 /* All credentials of a password. */
 int password_make(struct password_pool *pool, struct span password, password_done *done, void *arg);

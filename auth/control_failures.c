@@ -27,7 +27,7 @@ static bool is_listed(struct listing *listing, const struct defence_row *r)
 
 static void row(void *arg, const struct defence_row *r)
 {
-	static const char *const kinds[DEFENCE_KINDS] = {"pair", "address", "account"};
+	static const char *const kinds[DEFENCE_KINDS] = {"pair", "address", "account", "known", "place"};
 	struct listing *listing = arg;
 	struct buf out;
 

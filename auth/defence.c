@@ -1,54 +1,23 @@
-#include "auth/defence.h"
+#include "auth/defence_private.h"
 
 #include "auth/address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-	ROWS = 1024,
-	WAYS = 8,
-	USER_SHOWN = 96,
 	DEBT_MAX_US = 5 * 1000 * 1000,		/* who has not failed yet is refused above this much of processor time */
 	DEBT_FAILED_MAX_US = DEBT_MAX_US / 2,	/* who has failed, above this */
 	DEBT_SHARE = 4,				/* strangers' wrong guesses have the fourth part of a processor */
+	PROOF_MS = DEFENCE_MINUTE_MS / DEFENCE_PROOFS,
+	SUSPECT_CHECKS = 2,   /* with more of them in the last minute a pair has the pace of guesses, though the account knows the address */
+	SUSPECT_FAILURES = 10, /* with more of them at all its accounts an address has */
+	REPEATED_MS = 60 * 60 * 1000, /* for so long a wrong password is known again */
 };
-
-/* What holds for a kind. Failures are forgotten one by one; the answer of the n-th that is over `free` waits. */
-static const struct rule {
-	unsigned free;	    /* so many are answered at once */
-	unsigned most;	    /* with so many, refused */
-	int64_t forget_ms; /* one is forgotten after this time without another */
-} rules[DEFENCE_KINDS] = {
-    [DEFENCE_PAIR] = {1, 10, 60 * 1000},
-    [DEFENCE_ADDRESS] = {20, 60, 30 * 1000},
-    [DEFENCE_ACCOUNT] = {DEFENCE_CHECKS, DEFENCE_CHECKS, DEFENCE_MINUTE_MS}, /* by the times of its checks, not by this */
-};
-
-/* A check that waits or is under way: it counts for as long as that takes, and then for a minute. */
-static const int64_t CHECK_PENDING = INT64_MAX;
 
 static const unsigned waits_s[] = {1, 2, 4, 8, 15};
-
-struct slot {
-	uint64_t key; /* 0: nothing */
-	uint64_t source, account;
-	int64_t last_ms;
-	uint64_t refused;
-	uint32_t count;
-	int64_t checks_ms[DEFENCE_CHECKS]; /* of an account: when strangers' checks ended; 0: none, or CHECK_PENDING */
-	char address[64];
-	char user[USER_SHOWN];
-};
-
-struct defence {
-	unsigned char key[crypto_shorthash_KEYBYTES];
-	int64_t debt_us, debt_at_ms;
-	struct slot tables[DEFENCE_KINDS][ROWS][WAYS];
-};
 
 /* ---- who it is ---- */
 
@@ -114,90 +83,30 @@ void defence_attempt_machine(struct defence *d, struct span name, struct attempt
 	a->pair = hash_of(d, both);
 }
 
-/* ---- the tables ---- */
-
-static uint64_t key_of(const struct attempt *a, enum defence_kind kind)
+static unsigned count_of(struct defence *d, enum defence_kind kind, const struct attempt *a, int64_t now_ms)
 {
-	return kind == DEFENCE_PAIR ? a->pair : kind == DEFENCE_ADDRESS ? a->source : a->account;
-}
-
-static struct slot *find(struct defence *d, enum defence_kind kind, const struct attempt *a)
-{
-	uint64_t key = key_of(a, kind);
-	struct slot *row = d->tables[kind][key % ROWS];
-
-	for (unsigned i = 0; i < WAYS; i++)
-		if (row[i].key == key)
-			return &row[i];
-	return NULL;
-}
-
-/* In place of the one that was quiet for the longest time, when there is none. */
-static struct slot *find_or_make(struct defence *d, enum defence_kind kind, const struct attempt *a)
-{
-	struct slot *slot = find(d, kind, a), *row = d->tables[kind][key_of(a, kind) % ROWS];
-
-	if (slot != NULL)
-		return slot;
-	slot = row;
-	for (unsigned i = 1; i < WAYS; i++)
-		if (slot->key != 0 && (row[i].key == 0 || row[i].last_ms < slot->last_ms))
-			slot = &row[i];
-	*slot = (struct slot){.key = key_of(a, kind)};
-	if (kind != DEFENCE_ACCOUNT) {
-		slot->source = a->source;
-		memcpy(slot->address, a->address, sizeof(slot->address));
-	}
-	if (kind != DEFENCE_ADDRESS) {
-		slot->account = a->account;
-		span_copy(span_str(a->user), slot->user, sizeof(slot->user));
-	}
-	return slot;
-}
-
-static unsigned checks_of(const struct slot *slot, int64_t now_ms)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < DEFENCE_CHECKS; i++)
-		count += slot->checks_ms[i] != 0 && now_ms - slot->checks_ms[i] < DEFENCE_MINUTE_MS;
-	return count;
-}
-
-static int64_t *find_pending(struct slot *slot)
-{
-	for (unsigned i = 0; i < DEFENCE_CHECKS; i++)
-		if (slot->checks_ms[i] == CHECK_PENDING)
-			return &slot->checks_ms[i];
-	return NULL;
-}
-
-static unsigned failures_of(const struct slot *slot, enum defence_kind kind, int64_t now_ms)
-{
-	int64_t forgotten;
-
-	if (slot == NULL)
-		return 0;
-	if (kind == DEFENCE_ACCOUNT)
-		return checks_of(slot, now_ms);
-	forgotten = (now_ms - slot->last_ms) / rules[kind].forget_ms;
-	return forgotten < (int64_t)slot->count ? slot->count - (unsigned)forgotten : 0;
+	return defence_count(d, kind, defence_find(d, kind, a), now_ms);
 }
 
 unsigned defence_failures(struct defence *d, const struct attempt *a, int64_t now_ms)
 {
-	unsigned of_address = a->exempt ? 0 : failures_of(find(d, DEFENCE_ADDRESS, a), DEFENCE_ADDRESS, now_ms);
+	if (a->known)
+		return count_of(d, DEFENCE_KNOWN, a, now_ms);
+	return (a->exempt ? 0 : count_of(d, DEFENCE_ADDRESS, a, now_ms)) + count_of(d, DEFENCE_PAIR, a, now_ms);
+}
 
-	return of_address + failures_of(find(d, DEFENCE_PAIR, a), DEFENCE_PAIR, now_ms);
+bool defence_is_suspect(struct defence *d, const struct attempt *a, int64_t now_ms)
+{
+	return a->known && (count_of(d, DEFENCE_KNOWN, a, now_ms) > SUSPECT_CHECKS || count_of(d, DEFENCE_PLACE, a, now_ms) > SUSPECT_FAILURES);
 }
 
 /* ---- before a check ---- */
 
 static bool is_over(struct defence *d, enum defence_kind kind, const struct attempt *a, int64_t now_ms, bool counts)
 {
-	struct slot *slot = find(d, kind, a);
+	struct slot *slot = defence_find(d, kind, a);
 
-	if (failures_of(slot, kind, now_ms) < rules[kind].most)
+	if (defence_count(d, kind, slot, now_ms) < defence_rules[kind].most)
 		return false;
 	slot->refused += counts;
 	return true;
@@ -212,35 +121,56 @@ static int64_t debt_now(struct defence *d, int64_t now_ms)
 	return d->debt_us;
 }
 
-static void count_check(struct defence *d, struct attempt *a, int64_t now_ms)
+/* A proof costs next to nothing, so that its price is one of its own: of all strangers' together DEFENCE_PROOFS are looked at, and then so many a minute. */
+static bool is_too_much(struct defence *d, const struct attempt *a, int64_t now_ms)
 {
-	struct slot *slot = find_or_make(d, DEFENCE_ACCOUNT, a);
-	unsigned oldest = 0;
+	if (a->proof && d->proofs_at_ms - now_ms > DEFENCE_MINUTE_MS - PROOF_MS)
+		return true;
+	return debt_now(d, now_ms) > (defence_failures(d, a, now_ms) > 0 ? DEBT_FAILED_MAX_US : DEBT_MAX_US);
+}
 
-	for (unsigned i = 1; i < DEFENCE_CHECKS; i++)
-		if (slot->checks_ms[i] < slot->checks_ms[oldest])
-			oldest = i;
-	slot->checks_ms[oldest] = CHECK_PENDING;
-	slot->last_ms = now_ms;
-	a->counted = true;
+/* Checks that are under way may turn out right: then there is room again. */
+static const char *refused_of_checks(struct defence *d, enum defence_kind kind, struct attempt *a, const char *reason)
+{
+	a->may_wait = defence_pending(d, kind, defence_find(d, kind, a)) != NULL;
+	return reason;
 }
 
 static const char *look(struct defence *d, struct attempt *a, int64_t now_ms, bool counts)
 {
 	a->may_wait = false;
 	if (a->known)
-		return NULL;
+		return is_over(d, DEFENCE_KNOWN, a, now_ms, counts) ? refused_of_checks(d, DEFENCE_KNOWN, a, "refused-pair") : NULL;
 	if (is_over(d, DEFENCE_PAIR, a, now_ms, counts))
 		return "refused-pair";
 	if (!a->exempt && is_over(d, DEFENCE_ADDRESS, a, now_ms, counts))
 		return "refused-address";
-	if (is_over(d, DEFENCE_ACCOUNT, a, now_ms, counts)) {
-		a->may_wait = find_pending(find(d, DEFENCE_ACCOUNT, a)) != NULL;
-		return "refused-account";
-	}
-	if (debt_now(d, now_ms) > (defence_failures(d, a, now_ms) > 0 ? DEBT_FAILED_MAX_US : DEBT_MAX_US))
-		return "refused-load";
-	return NULL;
+	if (is_over(d, DEFENCE_ACCOUNT, a, now_ms, counts))
+		return refused_of_checks(d, DEFENCE_ACCOUNT, a, "refused-account");
+	return is_too_much(d, a, now_ms) ? "refused-load" : NULL;
+}
+
+/* False: there is no row for it. */
+static bool count_check(struct defence *d, struct attempt *a, int64_t now_ms)
+{
+	enum defence_kind kind = a->known ? DEFENCE_KNOWN : DEFENCE_ACCOUNT;
+	struct slot *slot = defence_make(d, kind, a, now_ms);
+	struct check *checks, *oldest;
+	unsigned most;
+
+	if (slot == NULL)
+		return false;
+	oldest = checks = defence_checks(d, kind, slot, &most);
+	for (unsigned i = 1; i < most; i++)
+		if (checks[i].ended_ms < oldest->ended_ms)
+			oldest = &checks[i];
+	*oldest = (struct check){.ended_ms = CHECK_PENDING};
+	slot->last_ms = now_ms;
+	a->counted = true;
+	a->counted_as = kind;
+	if (a->proof && !a->known)
+		d->proofs_at_ms = (d->proofs_at_ms > now_ms ? d->proofs_at_ms : now_ms) + PROOF_MS;
+	return true;
 }
 
 const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms)
@@ -252,20 +182,46 @@ const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 {
 	const char *refused = look(d, a, now_ms, true);
 
-	if (refused == NULL && !a->known)
-		count_check(d, a, now_ms);
-	return refused;
+	return refused != NULL || count_check(d, a, now_ms) ? refused : "refused-load";
 }
 
-/* It is no longer under way: it ended at this time, or (0) does not count. The row may have gone to another account since. */
+bool defence_is_repeated(struct defence *d, const struct attempt *a, int64_t now_ms)
+{
+	struct slot *slot = a->known && a->password != 0 ? defence_find(d, DEFENCE_KNOWN, a) : NULL;
+	unsigned most = 0;
+	struct check *checks = slot != NULL ? defence_checks(d, DEFENCE_KNOWN, slot, &most) : NULL;
+
+	for (unsigned i = 0; i < most; i++)
+		if (checks[i].password == a->password && now_ms - checks[i].ended_ms < REPEATED_MS)
+			return true;
+	return false;
+}
+
+static bool has_checks(struct defence *d, enum defence_kind kind, const struct slot *slot)
+{
+	unsigned most;
+	const struct check *checks = defence_checks(d, kind, slot, &most);
+
+	for (unsigned i = 0; i < most; i++)
+		if (checks[i].ended_ms != 0)
+			return true;
+	return false;
+}
+
+/* It is no longer under way: it ended at this time, or (0) does not count, and a row that it was alone in is free again. An administrator may have cleared it since. */
 static void settle(struct defence *d, struct attempt *a, int64_t when_ms)
 {
-	struct slot *slot = a->counted ? find(d, DEFENCE_ACCOUNT, a) : NULL;
-	int64_t *check = slot != NULL ? find_pending(slot) : NULL;
+	struct slot *slot = a->counted ? defence_find(d, a->counted_as, a) : NULL;
+	struct check *check = defence_pending(d, a->counted_as, slot);
 
 	a->counted = false;
-	if (check != NULL)
-		*check = when_ms;
+	if (check == NULL)
+		return;
+	*check = (struct check){.ended_ms = when_ms, .password = when_ms != 0 ? a->password : 0};
+	if (when_ms == 0 && a->proof && a->counted_as == DEFENCE_ACCOUNT)
+		d->proofs_at_ms -= PROOF_MS;
+	if (!has_checks(d, a->counted_as, slot))
+		defence_forget(d, a->counted_as, slot);
 }
 
 void defence_give_back(struct defence *d, struct attempt *a)
@@ -275,35 +231,68 @@ void defence_give_back(struct defence *d, struct attempt *a)
 
 /* ---- after it ---- */
 
-static unsigned note(struct defence *d, enum defence_kind kind, const struct attempt *a, int64_t now_ms)
+/* Milliseconds until the answer of a failure that is this one in number. */
+static int64_t wait_of(enum defence_kind kind, unsigned count)
 {
-	struct slot *slot = find_or_make(d, kind, a);
-	unsigned count = failures_of(slot, kind, now_ms) + 1, over;
+	unsigned last = sizeof(waits_s) / sizeof(waits_s[0]) - 1, over;
 
-	slot->count = count;
-	slot->last_ms = now_ms;
-	if (count <= rules[kind].free)
+	if (count <= defence_rules[kind].free)
 		return 0;
-	over = count - rules[kind].free - 1;
-	return waits_s[over < sizeof(waits_s) / sizeof(waits_s[0]) ? over : sizeof(waits_s) / sizeof(waits_s[0]) - 1];
+	over = count - defence_rules[kind].free - 1;
+	return (int64_t)waits_s[over < last ? over : last] * 1000;
 }
 
-/* The failures of one who belongs here are no sign that his neighbours guess. */
+static int64_t note(struct defence *d, enum defence_kind kind, const struct attempt *a, int64_t now_ms)
+{
+	struct slot *slot = defence_make(d, kind, a, now_ms);
+
+	slot->count = defence_count(d, kind, slot, now_ms) + 1;
+	slot->last_ms = now_ms;
+	return wait_of(kind, slot->count);
+}
+
+/*
+ * The failures of one who belongs here are no sign that his neighbours guess at others' accounts; of those that know the address he may. What was
+ * not asked for is the same guess as one that was, from the same client: its programs all come at once.
+ */
+static int64_t note_address(struct defence *d, const struct attempt *a, int64_t now_ms)
+{
+	if (a->known)
+		return a->counted ? note(d, DEFENCE_PLACE, a, now_ms) : 0;
+	return a->exempt ? 0 : note(d, DEFENCE_ADDRESS, a, now_ms);
+}
+
 int64_t defence_wrong(struct defence *d, struct attempt *a, int64_t now_ms)
 {
-	unsigned pair = note(d, DEFENCE_PAIR, a, now_ms);
-	unsigned address = a->known || a->exempt ? 0 : note(d, DEFENCE_ADDRESS, a, now_ms);
+	int64_t pair = note(d, DEFENCE_PAIR, a, now_ms), address = note_address(d, a, now_ms);
 
 	settle(d, a, now_ms);
-	return (int64_t)(pair > address ? pair : address) * 1000;
+	return pair > address ? pair : address;
+}
+
+/* At least as long as the second failure: who does nothing but ask again has nothing to gain, and makes lines in the log. */
+int64_t defence_repeated(struct defence *d, const struct attempt *a, int64_t now_ms)
+{
+	unsigned count = count_of(d, DEFENCE_PAIR, a, now_ms), free = defence_rules[DEFENCE_PAIR].free;
+
+	return wait_of(DEFENCE_PAIR, (count > free ? count : free) + 1);
+}
+
+/* Nothing was guessed, and nothing was checked: it counts for the address alone, so that it is no way around what counts. */
+int64_t defence_malformed(struct defence *d, struct attempt *a, int64_t now_ms)
+{
+	int64_t wait_ms = a->known || a->exempt ? 0 : note(d, DEFENCE_ADDRESS, a, now_ms);
+
+	settle(d, a, 0);
+	return wait_ms;
 }
 
 void defence_right(struct defence *d, struct attempt *a)
 {
-	struct slot *slot = find(d, DEFENCE_PAIR, a);
+	struct slot *slot = defence_find(d, DEFENCE_PAIR, a);
 
 	if (slot != NULL)
-		*slot = (struct slot){0};
+		defence_forget(d, DEFENCE_PAIR, slot);
 	defence_give_back(d, a);
 }
 
@@ -317,41 +306,45 @@ void defence_spent(struct defence *d, int64_t us, int64_t now_ms)
 void defence_each(struct defence *d, int64_t now_ms, void (*fn)(void *arg, const struct defence_row *row), void *arg)
 {
 	for (unsigned kind = 0; kind < DEFENCE_KINDS; kind++)
-		for (unsigned i = 0; i < ROWS * WAYS; i++) {
-			struct slot *slot = &d->tables[kind][i / WAYS][i % WAYS];
+		for (unsigned i = 0; i < DEFENCE_ROWS; i++) {
+			struct slot *slot = &d->tables[kind][i];
 			struct defence_row row = {.kind = kind,
 			    .address = slot->address,
 			    .user = slot->user,
-			    .failures = failures_of(slot, kind, now_ms),
+			    .failures = defence_count(d, kind, slot, now_ms),
 			    .refused = slot->refused,
 			    .ago_ms = now_ms - slot->last_ms};
 
-			if (slot->key != 0 && row.failures > 0)
+			if (row.failures > 0)
 				fn(arg, &row);
 		}
 }
 
-unsigned defence_clear(struct defence *d, const struct attempt *a)
+/* a: NULL: whatever it is of. */
+static unsigned clear(struct defence *d, const struct attempt *a)
 {
-	struct slot *all = &d->tables[0][0][0];
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < DEFENCE_KINDS * ROWS * WAYS; i++)
-		if (all[i].key != 0 && (all[i].source == a->source || all[i].account == a->account)) {
-			all[i] = (struct slot){0};
-			count++;
+	for (unsigned kind = 0; kind < DEFENCE_KINDS; kind++)
+		for (unsigned i = 0; i < DEFENCE_ROWS; i++) {
+			struct slot *slot = &d->tables[kind][i];
+
+			if (slot->key != 0 && (a == NULL || slot->source == a->source || slot->account == a->account)) {
+				defence_forget(d, kind, slot);
+				count++;
+			}
 		}
 	return count;
 }
 
+unsigned defence_clear(struct defence *d, const struct attempt *a)
+{
+	return clear(d, a);
+}
+
 unsigned defence_clear_all(struct defence *d)
 {
-	struct slot *all = &d->tables[0][0][0];
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < DEFENCE_KINDS * ROWS * WAYS; i++)
-		count += all[i].key != 0;
-	memset(d->tables, 0, sizeof(d->tables));
 	d->debt_us = 0;
-	return count;
+	d->proofs_at_ms = 0;
+	return clear(d, NULL);
 }

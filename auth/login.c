@@ -3,6 +3,7 @@
 
 #include "auth/address.h"
 #include "auth/app.h"
+#include "auth/hash.h"
 #include "auth/marks.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,6 +18,7 @@
 enum {
 	LOGIN_GRANT_SECONDS = 30, /* the spawner is asked at once */
 	LOGIN_PENDING_MAX = 4096, /* with more, nobody's answer waits */
+	LOGIN_RANK_SUSPECT = 8,	  /* of those who belong here, while somebody guesses from where they come */
 	LOGIN_RANK_STRANGER = 16, /* behind so many of somebody who belongs here */
 	LOGIN_RANK_MAX = 64,
 	LOGIN_PARKED_MAX = 512,	  /* who wait for others' checks of the same account, or for what auth-pam says of the user; with those who belong here twice as many */
@@ -120,7 +122,8 @@ void login_is_wrong(struct login *login, const char *reason)
 	login->is_wrong = true;
 	login->code = E_AUTHFAILED;
 	login_log(login, reason);
-	login->delay_ms = defence_wrong(login->auth->defence, &login->attempt, clock_monotonic_ms());
+	login->delay_ms = login->is_repeated ? defence_repeated(login->auth->defence, &login->attempt, clock_monotonic_ms())
+					     : defence_wrong(login->auth->defence, &login->attempt, clock_monotonic_ms());
 }
 
 void login_end(struct login *login, int code, const char *reason)
@@ -136,11 +139,13 @@ void login_end(struct login *login, int code, const char *reason)
 	if (code == 0)
 		login_is_right(login);
 	else if (code == E_AUTHFAILED)
-		wait_ms = login->auth->pending_count > LOGIN_PENDING_MAX ? 0 : login_grid_wait(login, login->delay_ms);
+		wait_ms = login_grid_wait(login, login->delay_ms);
+	else if (code == E_SYNTAX)
+		wait_ms = defence_malformed(defence, &login->attempt, clock_monotonic_ms());
 	else
 		defence_give_back(defence, &login->attempt);
 	unpark(login);
-	answer_later(login, wait_ms);
+	answer_later(login, login->auth->pending_count > LOGIN_PENDING_MAX ? 0 : wait_ms);
 }
 
 void login_refuse(struct login *login, const char *reason)
@@ -362,6 +367,8 @@ static void on_checked(void *arg, int code, const struct credentials *made)
 
 	if (made != NULL)
 		renew(login, made);
+	if (code != E_AUTHFAILED)
+		login->attempt.password = 0; /* it is not known to be wrong */
 	if (login->system && code == 0)
 		machine_user_proved(login);
 	else if (login->system && code != E_AUTHFAILED && code != E_NOTFOUND)
@@ -413,17 +420,40 @@ static void check_now(struct login *login, const struct password_ask *ask, struc
 		login_end(login, r, r == E_UNAVAILABLE ? "overload" : err_text(r));
 }
 
+static unsigned rank_of(const struct login *login, int64_t now)
+{
+	struct defence *defence = login->auth->defence;
+	unsigned failures = defence_failures(defence, &login->attempt, now);
+
+	if (!login->attempt.known)
+		return LOGIN_RANK_STRANGER + (failures < LOGIN_RANK_MAX ? failures : LOGIN_RANK_MAX);
+	if (!defence_is_suspect(defence, &login->attempt, now))
+		return 0;
+	return LOGIN_RANK_SUSPECT + (failures < LOGIN_RANK_STRANGER - LOGIN_RANK_SUSPECT ? failures : LOGIN_RANK_STRANGER - LOGIN_RANK_SUSPECT - 1);
+}
+
+/*
+ * A client goes on with the old password, at home, while the others have the new one: what was wrong there is wrong still, and costs none of
+ * the checks that the right one needs. Not so what PAM said: it may say another thing of the same password a moment later; nor what a hash from elsewhere
+ * said, as want of memory looks like that.
+ */
+static uint64_t known_again(const struct login *login, const struct password_ask *ask, struct span password)
+{
+	bool is_lasting = login->attempt.known && login->known && hash_is_todays(login->account.credentials.hash);
+
+	return is_lasting ? password_question(login->auth->passwords, ask, password) : 0;
+}
+
 static void check(struct login *login, struct span password)
 {
 	struct auth *auth = login->auth;
 	struct system_login outside = ask_of(login, false);
 	int64_t now = clock_monotonic_ms();
-	unsigned failures = defence_failures(auth->defence, &login->attempt, now);
-	struct password_ask ask = {.source = login->attempt.source,
+	struct password_ask ask = {.source = login->attempt.known ? login->attempt.pair : login->attempt.source,
 	    .account = login->known ? login->account.id : login->attempt.account,
 	    .have = login->known ? &login->account.credentials : NULL,
-	    .rank = login->attempt.known ? 0 : LOGIN_RANK_STRANGER + (failures < LOGIN_RANK_MAX ? failures : LOGIN_RANK_MAX),
-	    .is_stranger = !login->attempt.known,
+	    .rank = rank_of(login, now),
+	    .pace = !login->attempt.known ? PACE_STRANGERS : defence_is_suspect(auth->defence, &login->attempt, now) ? PACE_SUSPECTS : PACE_NONE,
 	    .began_ms = &login->checked_ms};
 	const char *refused;
 
@@ -431,6 +461,12 @@ static void check(struct login *login, struct span password)
 		ask.account = login->attempt.account; /* the same before and after it has one */
 		ask.outside = &outside;
 		ask.stamp = login->user_known ? span_of(login->machine_user.stamp, SYSTEM_STAMP) : span_str("");
+	}
+	login->attempt.password = known_again(login, &ask, password);
+	login->is_repeated = defence_is_repeated(auth->defence, &login->attempt, now);
+	if (login->is_repeated) {
+		login_end(login, E_AUTHFAILED, "password");
+		return;
 	}
 	refused = password_is_asked(auth->passwords, &ask, password) ? NULL : defence_ask(auth->defence, &login->attempt, now);
 	if (refused != NULL && park(login, password))

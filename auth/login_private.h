@@ -21,6 +21,7 @@ struct login {
 	bool known;    /* and it has a password */
 	bool is_right; /* what was counted is settled */
 	bool is_wrong; /* so it is; and the log has it */
+	bool is_repeated; /* known to be wrong: it was so here not long ago */
 	int64_t delay_ms; /* of is_wrong */
 	bool system;   /* a user of this machine, or nobody: PAM knows the password */
 	bool user_known; /* it is a user: */

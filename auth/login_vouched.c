@@ -107,8 +107,10 @@ int login_keys_hold(struct login *login, size_t size)
 
 bool login_may_prove(struct login *login)
 {
-	const char *refused = defence_ask(login->auth->defence, &login->attempt, clock_monotonic_ms());
+	const char *refused;
 
+	login->attempt.proof = true;
+	refused = defence_ask(login->auth->defence, &login->attempt, clock_monotonic_ms());
 	if (refused != NULL)
 		login_refuse(login, refused);
 	return refused == NULL;

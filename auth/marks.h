@@ -7,6 +7,8 @@
 
 #include "auth/directory.h"
 
+enum { MARKS_PLACE_DAYS = 30 }; /* a place is known for so long after the last log-in from there */
+
 struct marks;
 struct auth;
 
@@ -14,7 +16,7 @@ struct auth;
 struct marks *marks_new(struct auth *auth);
 /* Does the account usually log in from there? Also when that is still to be written. */
 bool marks_is_known(struct marks *marks, uint64_t account, uint64_t place);
-/* It just did: written when that is new, or the first time on a day. */
+/* It just did: written when that is new, and the first time on a day. */
 void marks_place(struct marks *marks, uint64_t account, uint64_t place);
 /* Written at most once an hour. from: the client's address. */
 void marks_app(struct marks *marks, uint64_t account, const struct app_password *app, struct span from);

@@ -12,7 +12,8 @@
  * their guesses take a quarter of a processor, from the first one on. How much
  * later tells nothing of the account that was guessed at: it is by what a guess
  * usually costs. For a while strangers then have half of the threads at most, so
- * that who belongs here waits for none of them.
+ * that who belongs here waits for none of them. Those who belong here, and guess, or come from where somebody does, are suspects: they have
+ * a pace of their own, so that no stranger's guess counts for them, and they come before strangers; both together have half of the threads.
  *
  * A hash from elsewhere may cost as much as ten of ours. Of those one is computed at a time, and who asks for it waits behind so many of others.
  *
@@ -109,12 +110,13 @@ int64_t password_now_us(void)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-/* Under lock. Until there is a job or, when only strangers wait, until it is time for one. */
+/* Under lock. Until there is a job or, when only those wait who have a pace, until it is time for one. */
 static void wait_for_work(struct password_pool *pool, int64_t now)
 {
-	struct timespec until = {.tv_sec = pool->strangers_from_us / 1000000, .tv_nsec = pool->strangers_from_us % 1000000 * 1000};
+	int64_t next = password_next_us(pool, HERE, now);
+	struct timespec until = {.tv_sec = next / 1000000, .tv_nsec = next % 1000000 * 1000};
 
-	if (pool->waiting_count > 0 && now < pool->strangers_from_us)
+	if (next > 0)
 		pthread_cond_timedwait(&pool->work, &pool->lock, &until);
 	else
 		pthread_cond_wait(&pool->work, &pool->lock);
@@ -203,7 +205,7 @@ void password_job_tell(struct password_pool *pool, struct job *job)
 		memcpy(slot->digest, job->remembered, PASSWORD_DIGEST);
 		slot->until_ms = clock_monotonic_ms() + keep;
 	}
-	if (job->is_stranger && password_job_is_wrong(job))
+	if (job->pace == PACE_STRANGERS && password_job_is_wrong(job))
 		defence_spent(pool->auth->defence, job->spent_us, clock_monotonic_ms());
 	while (job->followers != NULL) {
 		struct job *follower = job->followers;
@@ -358,7 +360,7 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 	job->may_keep = may_keep;
 	job->source = ask->source;
 	job->rank = ask->rank + (job->is_dear ? (unsigned)cost.ms / HASH_MS_TODAYS : 0);
-	job->is_stranger = ask->is_stranger;
+	job->pace = ask->pace;
 	job->began_ms = ask->began_ms;
 	if (ask->have != NULL && !job->is_unbearable)
 		job->have = *ask->have;
@@ -374,6 +376,16 @@ int password_check(struct password_pool *pool, const struct password_ask *ask, s
 	return job_add(pool, job);
 }
 
+uint64_t password_question(struct password_pool *pool, const struct password_ask *ask, struct span password)
+{
+	unsigned char digest[PASSWORD_DIGEST];
+	uint64_t question;
+
+	digest_of(pool, ask, password, digest);
+	memcpy(&question, digest, sizeof(question));
+	return question != 0 ? question : 1;
+}
+
 bool password_is_calm(struct password_pool *pool)
 {
 	bool calm;
@@ -387,7 +399,7 @@ bool password_is_calm(struct password_pool *pool)
 void password_forgive(struct password_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
-	pool->strangers_from_us = 0;
+	memset(pool->from_us, 0, sizeof(pool->from_us));
 	pthread_cond_broadcast(&pool->work);
 	pthread_mutex_unlock(&pool->lock);
 	password_outside_go_on(pool);

@@ -20,7 +20,7 @@ static void on_outside(void *arg, int code, int64_t spent_us)
 /* The next one that auth-pam may be asked now; NULL: none, and if all that is missing is time, there will be a timer. */
 static struct job *outside_take(struct password_pool *pool)
 {
-	int64_t now = password_now_us(), left;
+	int64_t now = password_now_us(), next, left;
 	struct job *job = NULL;
 	struct timeval tv;
 	unsigned at;
@@ -29,8 +29,9 @@ static struct job *outside_take(struct password_pool *pool)
 	at = password_job_find(pool, OUTSIDE, now);
 	if (at < pool->waiting_count)
 		job = password_job_begin(pool, at, now);
-	left = job == NULL && pool->waiting_count > 0 ? pool->strangers_from_us - now : 0;
+	next = job == NULL ? password_next_us(pool, OUTSIDE, now) : 0;
 	pthread_mutex_unlock(&pool->lock);
+	left = next > 0 ? next - now : 0;
 	tv = (struct timeval){.tv_sec = left / 1000000, .tv_usec = left % 1000000};
 	if (left > 0)
 		evtimer_add(pool->outside_timer, &tv);

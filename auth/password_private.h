@@ -15,7 +15,7 @@ enum {
 	PASSWORD_THREADS_MAX = 16,  /* the most that the setting may be */
 	PASSWORD_OUTSIDE_MAX = 24,  /* that auth-pam is at; it has room beside them for those who have proved who they are in another way */
 	PASSWORD_ALARM_US = 10 * 1000 * 1000, /* for so long behind a stranger's wrong guess they have half of the threads */
-	PASSWORD_PACE = 4, /* from one stranger's wrong guess to the next one: so many times what it took */
+	PASSWORD_PACE = 4, /* from one wrong guess to the next one of the same pace: so many times what it took */
 	PASSWORD_OUTSIDE_US = 100 * 1000, /* what one counts for that auth-pam checked: what it took tells whether there is such a user */
 	PASSWORD_CACHE = 4096, /* rows */
 	PASSWORD_ROW = 4,
@@ -36,10 +36,11 @@ struct job {
 	unsigned rank; /* and that cost */
 	enum lane_name lane;
 	struct system_login outside; /* of OUTSIDE; what it points to is the asker's */
-	bool make, is_stranger, may_keep;
+	bool make, may_keep;
+	enum password_pace pace;
 	bool is_dear;
 	bool is_unbearable; /* nothing of it is computed */
-	bool is_paid; /* its place in the pace was taken when it began */
+	int64_t paid_us; /* for its place in the pace, when it began */
 	int64_t spent_us, begun_us;
 	struct credentials have; /* to check against, and then those to have from now on */
 	bool renewed;
@@ -61,7 +62,7 @@ struct remembered {
 struct lane {
 	unsigned most;	    /* at once */
 	unsigned running;
-	unsigned strangers; /* of those that run */
+	unsigned at_pace[PASSWORD_PACES]; /* of those that run */
 };
 
 struct password_pool {
@@ -74,8 +75,8 @@ struct password_pool {
 	struct lane lanes[LANES];		   /* under lock */
 	unsigned waiting_count;
 	bool dear_runs;	 /* under lock; so another such waits */
-	int64_t strangers_from_us; /* the next may begin; under lock */
-	int64_t usual_us;	  /* what a stranger's wrong guess costs; under lock */
+	int64_t from_us[PASSWORD_PACES]; /* the next of them may begin; PACE_NONE's stays 0; under lock */
+	int64_t usual_us;	  /* what a wrong guess costs; under lock */
 	int wake_fd;
 	struct event *event, *outside_timer;
 	unsigned char key[crypto_generichash_KEYBYTES];
@@ -93,6 +94,8 @@ bool password_job_place(struct password_pool *pool, struct job *job);
 /* It waits for the end of another that asks the same. False: there is none. */
 bool password_job_follow(struct password_pool *pool, struct job *job);
 bool password_job_is_same(const struct job *leader, const struct job *job);
+/* The first time at which one that waits in this lane may begin by its pace; 0: none waits for that alone. */
+int64_t password_next_us(const struct password_pool *pool, enum lane_name name, int64_t now);
 /* The first that waits and may run now in this lane: where it stands, or the count of all. */
 unsigned password_job_find(const struct password_pool *pool, enum lane_name name, int64_t now);
 /* The one that stands there runs from now on. */

@@ -1,4 +1,4 @@
-/* Who waits for a check of a password, in turns, and when strangers may begin. All of it under the pool's lock. */
+/* Who waits for a check of a password, in turns, and when those may begin who guess. All of it under the pool's lock. */
 #include "auth/password_private.h"
 
 #include <sodium.h>
@@ -7,36 +7,76 @@
 
 bool password_is_guessing(const struct password_pool *pool, int64_t now)
 {
-	return now < pool->strangers_from_us + PASSWORD_ALARM_US;
+	return now < pool->from_us[PACE_STRANGERS] + PASSWORD_ALARM_US;
 }
 
-static bool may_run(const struct password_pool *pool, const struct job *job, enum lane_name lane, bool strangers_may)
+/*
+ * Both kinds of those who guess together leave half of the threads to who belongs here. Of what auth-pam is asked each has a part of its own, as
+ * its modules may hang: strangers never keep suspects waiting.
+ */
+static bool has_room(const struct password_pool *pool, enum lane_name name, enum password_pace pace, int64_t now)
 {
-	return job->lane == lane && (strangers_may || !job->is_stranger) && !(job->is_dear && pool->dear_runs);
+	const struct lane *lane = &pool->lanes[name];
+	unsigned half = (lane->most + 1) / 2, guesses = lane->at_pace[PACE_SUSPECTS] + lane->at_pace[PACE_STRANGERS];
+
+	if (lane->running == lane->most)
+		return false;
+	if (pace == PACE_NONE)
+		return true;
+	if (name == OUTSIDE)
+		return lane->at_pace[pace] < (pace == PACE_SUSPECTS ? half / 2 : half);
+	return guesses < half || (pace == PACE_STRANGERS && !password_is_guessing(pool, now));
+}
+
+int64_t password_next_us(const struct password_pool *pool, enum lane_name name, int64_t now)
+{
+	int64_t next = 0;
+
+	for (unsigned i = 0; i < pool->waiting_count; i++) {
+		int64_t from = pool->waiting[i]->lane == name ? pool->from_us[pool->waiting[i]->pace] : 0;
+
+		if (from > now && (next == 0 || from < next))
+			next = from;
+	}
+	return next;
+}
+
+static bool may_run(const struct password_pool *pool, const struct job *job, enum lane_name lane, const bool may[PASSWORD_PACES])
+{
+	return job->lane == lane && may[job->pace] && !(job->is_dear && pool->dear_runs);
 }
 
 unsigned password_job_find(const struct password_pool *pool, enum lane_name name, int64_t now)
 {
-	const struct lane *lane = &pool->lanes[name];
-	unsigned most = name == OUTSIDE || password_is_guessing(pool, now) ? (lane->most + 1) / 2 : lane->most, at = 0;
-	bool strangers_may = lane->strangers < most && now >= pool->strangers_from_us;
+	bool may[PASSWORD_PACES];
+	unsigned at = 0;
 
-	if (lane->running == lane->most)
-		return pool->waiting_count;
-	while (at < pool->waiting_count && !may_run(pool, pool->waiting[at], name, strangers_may))
+	for (enum password_pace pace = 0; pace < PASSWORD_PACES; pace++)
+		may[pace] = now >= pool->from_us[pace] && has_room(pool, name, pace, now);
+	while (at < pool->waiting_count && !may_run(pool, pool->waiting[at], name, may))
 		at++;
 	return at;
 }
 
-/* The next stranger begins so much later than this one did. */
+/* The next of its pace begins so much later than this one did. */
 static void pace_after(struct password_pool *pool, const struct job *job, int64_t price_us)
 {
-	int64_t from = pool->strangers_from_us > job->begun_us ? pool->strangers_from_us : job->begun_us;
+	int64_t *from = &pool->from_us[job->pace];
 
-	pool->strangers_from_us = from + PASSWORD_PACE * price_us;
+	*from = (*from > job->begun_us ? *from : job->begun_us) + PASSWORD_PACE * price_us;
 }
 
-/* Of those that auth-pam checks many may be under way: while there is guessing none of them waits for its end to count. */
+/*
+ * Of those that auth-pam checks many may be under way: while there is guessing none of them waits for its end to count. Nor does a suspect's anywhere, so that
+ * one begins behind the other, and somebody who belongs there waits for one guess at most.
+ */
+static int64_t price_ahead(const struct password_pool *pool, const struct job *job, int64_t now)
+{
+	if (job->pace == PACE_SUSPECTS || (job->pace == PACE_STRANGERS && job->lane == OUTSIDE && password_is_guessing(pool, now)))
+		return job->lane == HERE ? pool->usual_us : PASSWORD_OUTSIDE_US;
+	return 0;
+}
+
 struct job *password_job_begin(struct password_pool *pool, unsigned at, int64_t now)
 {
 	struct job *job = pool->waiting[at];
@@ -47,12 +87,12 @@ struct job *password_job_begin(struct password_pool *pool, unsigned at, int64_t 
 		slot++;
 	pool->running[slot] = job;
 	pool->lanes[job->lane].running++;
-	pool->lanes[job->lane].strangers += job->is_stranger;
+	pool->lanes[job->lane].at_pace[job->pace]++;
 	pool->dear_runs |= job->is_dear;
 	job->begun_us = now;
-	job->is_paid = job->lane == OUTSIDE && job->is_stranger && password_is_guessing(pool, now);
-	if (job->is_paid)
-		pace_after(pool, job, PASSWORD_OUTSIDE_US);
+	job->paid_us = price_ahead(pool, job, now);
+	if (job->paid_us > 0)
+		pace_after(pool, job, job->paid_us);
 	return job;
 }
 
@@ -82,22 +122,25 @@ bool password_job_is_wrong(const struct job *job)
 /* By the thread itself: the event loop would say too late that a guess was wrong. */
 void password_job_ran(struct password_pool *pool, const struct job *job)
 {
-	bool counts = job->is_stranger && password_job_is_wrong(job);
+	int64_t price_us;
 	unsigned slot = 0;
 
 	while (pool->running[slot] != job)
 		slot++;
 	pool->running[slot] = NULL;
 	pool->lanes[job->lane].running--;
-	pool->lanes[job->lane].strangers -= job->is_stranger;
+	pool->lanes[job->lane].at_pace[job->pace]--;
 	if (job->is_dear) {
 		pool->dear_runs = false;
 		pthread_cond_signal(&pool->work);
 	}
-	if (counts && !job->is_paid)
-		pace_after(pool, job, job->lane == HERE ? price_of(pool, job->spent_us) : PASSWORD_OUTSIDE_US);
-	else if (!counts && job->is_paid)
-		pool->strangers_from_us -= PASSWORD_PACE * PASSWORD_OUTSIDE_US;
+	if (job->pace == PACE_NONE)
+		return;
+	price_us = !password_job_is_wrong(job) ? 0 : job->lane == HERE ? price_of(pool, job->spent_us) : PASSWORD_OUTSIDE_US;
+	if (job->paid_us > 0)
+		pool->from_us[job->pace] += PASSWORD_PACE * (price_us - job->paid_us);
+	else if (price_us > 0)
+		pace_after(pool, job, price_us);
 }
 
 void password_job_end_later(struct password_pool *pool, struct job *job, int code)

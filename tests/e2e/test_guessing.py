@@ -1,4 +1,5 @@
 """Guessing: what is refused, whom that spares, what an administrator sees of it, and the line that other programs read."""
+import base64
 import os
 import re
 import select
@@ -12,6 +13,9 @@ import pytest
 from mailwain import PASSWORD, ROOT, Imap, until
 from tools import with_conf
 from test_sasl import gsasl
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "load"))
+from timing import send_wrong_proof  # noqa: E402
 
 
 def login(suite, user, password, source="127.0.0.1"):
@@ -50,6 +54,59 @@ def test_45_strangers_do_not_shut_the_owner_out(guarded):
     row = [r for r in failures(guarded) if r["of"] == "account" and r["account"] == "alice@example.com"]
     assert row[0]["failures"] == 10 and row[0]["refused"] == 3
     guarded.until_logged("reason=refused-account")
+
+
+def counted(suite, address, reason):
+    return len(re.findall(r"rip=%s reason=%s$" % (re.escape(address), reason), suite.log(), re.M))
+
+
+def test_45_what_is_malformed_counts_for_the_address(guarded):
+    """A response to SCRAM that is none of a client's: 60 of them, and the address is refused, so that no names without end are looked up for it."""
+    for n in range(65):
+        c = Imap(guarded.port("imap"), source="127.0.6.1")
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,,n=nobody%d,r=nonce" % n).decode())
+        assert c.line().startswith(b"+ ")
+        c.send(b"Z2FyYmFnZQ==\r\n")
+        c.close()  # nobody waits for the answer, which is late
+    until(lambda: counted(guarded, "127.0.6.1", "malformed") == 60 and counted(guarded, "127.0.6.1", "refused-address") == 5)
+    assert [(r["of"], r["failures"]) for r in failures(guarded)] == [("address", 60)]
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.6.1") == "UNAVAILABLE"
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.6.2") == "OK"
+
+
+def test_45_from_a_known_address_there_are_thirty_checks_a_minute(guarded):
+    """Of one account; its owner elsewhere, others at that address, and strangers go on as ever."""
+    for name, source in (("alice", "127.0.7.1"), ("alice", "127.0.7.2"), ("bob", "127.0.7.1")):
+        assert login(guarded, name + "@example.com", PASSWORD, source) == "OK"
+    clients = [Imap(guarded.port("imap"), source="127.0.7.1") for _ in range(33)]
+    for c in clients:
+        send_wrong_proof(c, "alice@example.com")
+        c.close()
+    until(lambda: counted(guarded, "127.0.7.1", "proof") == 30 and counted(guarded, "127.0.7.1", "refused-pair") == 3)
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.7.1") == "UNAVAILABLE"
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.7.2") == "OK"
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.7.3") == "OK"
+    assert login(guarded, "bob@example.com", PASSWORD, "127.0.7.1") == "OK"
+    rows = {(r["of"], r["account"]): r for r in failures(guarded)}
+    assert rows["known", "alice@example.com"]["failures"] == 30 and rows["known", "alice@example.com"]["refused"] == 4
+    assert rows["place", ""]["failures"] == 30
+    guarded.mw("auth", "failures", "clear", "alice@example.com")
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.7.1") == "OK"
+
+
+def test_45_a_client_with_the_old_password_does_not_keep_the_right_one_out(guarded):
+    """At the same address: what was wrong is known to be, and takes neither a hash nor one of the minute's checks; until it is the right one."""
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.8.1") == "OK"
+    assert login(guarded, "alice@example.com", "the old one", "127.0.8.1") == "AUTHENTICATIONFAILED"
+    for _ in range(40):
+        c = Imap(guarded.port("imap"), source="127.0.8.1")
+        c.send(b'a LOGIN alice@example.com "the old one"\r\n')
+        c.close()
+    until(lambda: counted(guarded, "127.0.8.1", "password") == 41)
+    assert login(guarded, "alice@example.com", PASSWORD, "127.0.8.1") == "OK"
+    assert {(r["of"], r["failures"]) for r in failures(guarded)} == {("known", 1), ("place", 1)}
+    guarded.mw("account", "passwd", "alice@example.com", "--password-stdin", input="the old one\n")
+    assert login(guarded, "alice@example.com", "the old one", "127.0.8.1") == "OK"
 
 
 def test_lists_without_a_row_say_so(guarded):
@@ -235,7 +292,6 @@ def test_fail2ban_counts_guesses_only(tmp_path):
 
 @pytest.mark.alone
 def test_45_a_botnet_is_not_noticed_by_owners():
-    sys.path.insert(0, os.path.join(ROOT, "tests", "load"))
     import measure
     from guessing import guessing
 

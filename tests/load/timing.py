@@ -52,9 +52,8 @@ def by_password(c, name):
     return time.monotonic() - begun
 
 
-def by_proof(c, name):
-    """Seconds until a wrong proof of SCRAM-SHA-256 is refused; from the first word on, where the grid begins."""
-    begun = time.monotonic()
+def send_wrong_proof(c, name):
+    """Of SCRAM-SHA-256; the answer is still to come."""
     bare = "n=%s,r=clientnonce" % name
     c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(("n,," + bare).encode()).decode())
     first = base64.b64decode(c.line()[2:]).decode()
@@ -64,6 +63,12 @@ def by_proof(c, name):
     signature = hmac.digest(hashlib.sha256(key).digest(), ",".join([bare, first, final]).encode(), "sha256")
     proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature))).decode()
     c.send(base64.b64encode((final + ",p=" + proof).encode()) + b"\r\n")
+
+
+def by_proof(c, name):
+    """Seconds until a wrong proof is refused; from the first word on, where the grid begins."""
+    begun = time.monotonic()
+    send_wrong_proof(c, name)
     line = c.line()
     assert line.startswith(b"a NO [AUTHENTICATIONFAILED]"), line
     return time.monotonic() - begun

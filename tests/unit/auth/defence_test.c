@@ -176,25 +176,132 @@ static void a_check_that_waits_counts_until_a_minute_after_its_end(void **state)
 	assert_string_equal(asked(*state, "a@example.org", "10.1.0.1", START + 3 * MINUTE), "go");
 }
 
-static void who_is_known_is_never_refused(void **state)
+static struct attempt who_is_known(struct defence *d, const char *user, const char *remote)
 {
-	struct attempt owner = who(*state, "a@example.org", "192.0.2.1");
+	struct attempt a = who(d, user, remote);
+
+	a.known = true;
+	return a;
+}
+
+/* Neither strangers elsewhere nor his neighbours at accounts that do not know the address. */
+static void who_is_known_is_refused_for_nothing_that_others_do(void **state)
+{
+	struct attempt owner = who_is_known(*state, "a@example.org", "192.0.2.1");
 	char remote[32];
 
-	owner.known = true;
 	for (int i = 0; i < 200; i++) {
 		snprintf(remote, sizeof(remote), "10.0.%d.1", i);
 		guess(*state, "a@example.org", remote, START);
 		guess(*state, "a@example.org", "192.0.2.1", START);
+		guess(*state, "b@example.org", "192.0.2.1", START);
 	}
 	defence_spent(*state, 60 * 1000 * 1000, START);
 	assert_null(defence_ask(*state, &owner, START));
-	assert_false(owner.counted);
-	/* His own typos do not make his neighbours suspicious. */
-	for (int i = 0; i < 100; i++)
-		defence_wrong(*state, &owner, START + 20 * MINUTE);
-	assert_null(defence_ask(*state, &owner, START + 20 * MINUTE));
-	assert_string_equal(asked(*state, "b@example.org", "192.0.2.1", START + 20 * MINUTE), "go");
+	assert_false(defence_is_suspect(*state, &owner, START));
+}
+
+static bool guess_known(struct defence *d, const char *user, const char *remote, uint64_t password, int64_t now)
+{
+	struct attempt a = who_is_known(d, user, remote);
+
+	a.password = password;
+	if (defence_ask(d, &a, now) != NULL)
+		return false;
+	defence_wrong(d, &a, now);
+	return true;
+}
+
+/* Also of ten connections at once. A success is none of them, and does not make room for more. */
+static void who_is_known_has_thirty_checks_a_minute(void **state)
+{
+	struct attempt owner = who_is_known(*state, "a@example.org", "192.0.2.1"), elsewhere = who_is_known(*state, "a@example.org", "192.0.2.2");
+	struct attempt neighbour = who_is_known(*state, "b@example.org", "192.0.2.1"), at_once[DEFENCE_KNOWN_CHECKS - 1];
+
+	assert_true(guess_known(*state, "a@example.org", "192.0.2.1", 0, START));
+	for (int i = 0; i < DEFENCE_KNOWN_CHECKS - 1; i++) {
+		at_once[i] = owner;
+		assert_null(defence_ask(*state, &at_once[i], START));
+	}
+	assert_string_equal(defence_ask(*state, &owner, START), "refused-pair");
+	assert_true(owner.may_wait);
+	defence_right(*state, &at_once[0]);
+	assert_null(defence_ask(*state, &owner, START));
+	defence_wrong(*state, &owner, START);
+	for (int i = 1; i < DEFENCE_KNOWN_CHECKS - 1; i++)
+		defence_wrong(*state, &at_once[i], START + SECOND);
+	assert_string_equal(defence_ask(*state, &owner, START + 2 * SECOND), "refused-pair");
+	assert_false(owner.may_wait);
+	assert_null(defence_ask(*state, &elsewhere, START + 2 * SECOND));
+	assert_null(defence_ask(*state, &neighbour, START + 2 * SECOND));
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.99", START + 2 * SECOND), "go"); /* strangers' checks are others */
+	assert_string_equal(defence_ask(*state, &owner, START + MINUTE - 1), "refused-pair");
+	assert_null(defence_ask(*state, &owner, START + MINUTE));
+}
+
+/* A client with the old password, for an hour: one check, and whoever has the right one has the rest. */
+static void what_was_wrong_is_known_again(void **state)
+{
+	struct attempt phone = who_is_known(*state, "a@example.org", "192.0.2.1"), other;
+	int64_t now = START;
+
+	phone.password = 7;
+	assert_false(defence_is_repeated(*state, &phone, now));
+	assert_null(defence_ask(*state, &phone, now));
+	assert_false(defence_is_repeated(*state, &phone, now));
+	assert_int_equal(defence_wrong(*state, &phone, now), 0);
+	for (; now < START + 60 * MINUTE; now += SECOND) {
+		assert_true(defence_is_repeated(*state, &phone, now));
+		assert_int_equal(defence_repeated(*state, &phone, now), SECOND);
+	}
+	assert_false(defence_is_repeated(*state, &phone, now));
+	assert_int_equal(defence_failures(*state, &phone, START + SECOND), 1);
+	/* Of no other pair, nor of one that the account does not know, nor what was not found wrong. */
+	other = who_is_known(*state, "a@example.org", "192.0.2.2");
+	other.password = 7;
+	assert_false(defence_is_repeated(*state, &other, START));
+	other = phone;
+	other.known = false;
+	assert_false(defence_is_repeated(*state, &other, START));
+	other = phone;
+	other.password = 8;
+	assert_null(defence_ask(*state, &other, START));
+	defence_right(*state, &other);
+	assert_false(defence_is_repeated(*state, &other, START));
+	other.password = 0;
+	assert_true(guess_known(*state, "a@example.org", "192.0.2.1", 0, START));
+	assert_false(defence_is_repeated(*state, &other, START));
+	/* Thirty others make it forgotten. */
+	for (unsigned i = 0; i < DEFENCE_KNOWN_CHECKS; i++)
+		assert_true(guess_known(*state, "a@example.org", "192.0.2.1", 100 + i, START + MINUTE));
+	assert_false(defence_is_repeated(*state, &phone, START + MINUTE));
+}
+
+static void who_guesses_from_a_known_address_is_a_suspect(void **state)
+{
+	struct attempt owner = who_is_known(*state, "a@example.org", "192.0.2.1"), neighbour = who_is_known(*state, "z@example.org", "192.0.2.1");
+	char user[32];
+
+	for (int i = 0; i < 3; i++) {
+		assert_false(defence_is_suspect(*state, &owner, START));
+		assert_true(guess_known(*state, "a@example.org", "192.0.2.1", 0, START));
+	}
+	assert_true(defence_is_suspect(*state, &owner, START));
+	assert_false(defence_is_suspect(*state, &owner, START + MINUTE));
+	for (int i = 0; i < 8; i++) {
+		assert_false(defence_is_suspect(*state, &neighbour, START));
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		assert_true(guess_known(*state, user, "192.0.2.1", 0, START));
+	}
+	assert_true(defence_is_suspect(*state, &neighbour, START));
+	assert_null(defence_ask(*state, &neighbour, START));
+	defence_give_back(*state, &neighbour);
+	assert_string_equal(asked(*state, "b@example.org", "192.0.2.1", START), "go"); /* a stranger there is not refused for it */
+	assert_false(defence_is_suspect(*state, &neighbour, START + MINUTE));
+	/* Of one password, asked about by many programs at once, one is asked for. */
+	for (int i = 0; i < 40; i++)
+		defence_wrong(*state, &neighbour, START + MINUTE);
+	assert_false(defence_is_suspect(*state, &neighbour, START + MINUTE));
 }
 
 static void a_right_password_is_no_check(void **state)
@@ -262,26 +369,130 @@ static void wrong_guesses_have_a_quarter_of_a_processor(void **state)
 	assert_string_equal(asked(*state, "u0@example.org", "10.0.0.1", now), "refused-load");
 }
 
-/* A million names and addresses: memory is what it was, and who was refused a moment ago still is. */
+static void address_of(int number, char *out, size_t size)
+{
+	snprintf(out, size, "10.%d.%d.%d", number / 62500, number / 250 % 250, number % 250);
+}
+
+/* A million names and addresses, of which each is hashed: who was refused still is, until his minute is over. */
 static void guessing_does_not_wash_counts_away(void **state)
 {
 	char remote[32], user[32];
 
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < DEFENCE_CHECKS; i++) {
 		snprintf(remote, sizeof(remote), "192.0.2.%d", i);
 		guess(*state, "a@example.org", remote, START);
 	}
-	for (int i = 0; i < 4000; i++) {
-		snprintf(remote, sizeof(remote), "10.%d.%d.1", i / 250, i % 250);
+	for (int i = 0; i < 1000000; i++) {
+		address_of(i, remote, sizeof(remote));
 		snprintf(user, sizeof(user), "u%d@example.org", i);
 		guess(*state, user, remote, START + 1);
 	}
-	assert_string_equal(asked(*state, "a@example.org", "192.0.2.99", START + 2), "refused-account");
-	for (int i = 4000; i < 1000000; i++) {
-		snprintf(remote, sizeof(remote), "10.%d.%d.%d", i / 62500, i / 250 % 250, i % 250);
-		snprintf(user, sizeof(user), "u%d@example.org", i);
-		guess(*state, user, remote, START + 1);
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.99", START + MINUTE - 1), "refused-account");
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.99", START + MINUTE), "refused-load"); /* no row: theirs stay for their minute, too */
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.99", START + MINUTE), "go");
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.99", START + MINUTE + 1), "go");
+}
+
+/* What is asked for and given back leaves no row: as many as you like push nobody's out, and none keeps a newcomer from his. */
+static void what_is_given_back_leaves_nothing(void **state)
+{
+	char remote[32], user[32];
+
+	for (int i = 0; i < DEFENCE_CHECKS; i++) {
+		snprintf(remote, sizeof(remote), "192.0.2.%d", i);
+		guess(*state, "a@example.org", remote, START);
 	}
+	for (int i = 0; i < 100000; i++) {
+		address_of(i, remote, sizeof(remote));
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		assert_string_equal(asked(*state, user, remote, START), "go");
+	}
+	assert_string_equal(asked(*state, "a@example.org", "192.0.2.99", START), "refused-account");
+	assert_int_equal(defence_clear_all(*state), 2 * DEFENCE_CHECKS + 1);
+}
+
+/* An address at its limit stays there while others fail once, whatever their number. */
+static void an_address_is_not_washed_away_by_others(void **state)
+{
+	char remote[32], user[32];
+
+	for (int i = 0; i < 60; i++) {
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		guess(*state, user, "192.0.2.1", START);
+	}
+	for (int i = 0; i < 100000; i++) {
+		address_of(i, remote, sizeof(remote));
+		guess(*state, "a@example.org", remote, START + 7 * SECOND * (int64_t)(i / 20000));
+		defence_malformed(*state, &(struct attempt){.source = (uint64_t)i + 1}, START);
+	}
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.1", START + 29 * SECOND), "refused-address");
+}
+
+static void what_is_malformed_counts_for_the_address(void **state)
+{
+	struct attempt owner = who_is_known(*state, "a@example.org", "192.0.2.1");
+	char user[32];
+
+	for (int i = 0; i < 60; i++) {
+		struct attempt a;
+
+		snprintf(user, sizeof(user), "u%d@example.org", i);
+		a = who(*state, user, "192.0.2.1");
+		a.proof = true;
+		assert_null(defence_ask(*state, &a, START));
+		assert_int_equal(defence_malformed(*state, &a, START), i < 20 ? 0 : i < 24 ? SECOND << (i - 20) : 15 * SECOND);
+		assert_false(a.counted);
+	}
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.1", START), "refused-address");
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.2", START), "go");
+	/* Nobody's password was guessed; and a client of one who belongs here may be a poor one. */
+	assert_int_equal(defence_clear(*state, &(struct attempt){.account = who(*state, "u1@example.org", "192.0.2.1").account, .source = 1}), 0);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(defence_malformed(*state, &owner, START), 0);
+	assert_null(defence_ask(*state, &owner, START));
+}
+
+static bool prove(struct defence *d, int number, bool known, int64_t now)
+{
+	char remote[32], user[32];
+	struct attempt a;
+
+	address_of(number, remote, sizeof(remote));
+	snprintf(user, sizeof(user), "u%d@example.org", number);
+	a = who(d, user, remote);
+	a.proof = true;
+	a.known = known;
+	if (defence_ask(d, &a, now) != NULL)
+		return false;
+	defence_wrong(d, &a, now);
+	return true;
+}
+
+/* From addresses without end, at names without end, ten of each millisecond. */
+static void strangers_proofs_have_a_pace(void **state)
+{
+	char remote[32];
+	int count = 0;
+
+	for (int i = 0; i < 10 * MINUTE; i++)
+		count += prove(*state, i, false, START + i / 10);
+	assert_in_range(count, DEFENCE_PROOFS, 2 * DEFENCE_PROOFS + 1);
+	assert_true(prove(*state, 1, true, START + MINUTE));
+	/* What was right is given back. */
+	for (int i = 0; i < 3 * DEFENCE_PROOFS; i++) {
+		struct attempt a;
+
+		address_of(i, remote, sizeof(remote));
+		a = who(*state, "right@example.org", remote);
+		a.proof = true;
+		assert_null(defence_ask(*state, &a, START + 3 * MINUTE));
+		defence_right(*state, &a);
+	}
+	for (int i = 0; i < DEFENCE_PROOFS; i++)
+		assert_true(prove(*state, i, false, START + 3 * MINUTE));
+	assert_false(prove(*state, DEFENCE_PROOFS, false, START + 3 * MINUTE));
+	assert_string_equal(asked(*state, "new@example.org", "192.0.2.1", START + 3 * MINUTE), "go"); /* by a password */
 }
 
 struct seen {
@@ -334,11 +545,18 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_user_of_the_machine_is_one_account, begin, end),
 	    cmocka_unit_test_setup_teardown(strangers_have_ten_checks_a_minute, begin, end),
 	    cmocka_unit_test_setup_teardown(a_check_that_waits_counts_until_a_minute_after_its_end, begin, end),
-	    cmocka_unit_test_setup_teardown(who_is_known_is_never_refused, begin, end),
+	    cmocka_unit_test_setup_teardown(who_is_known_is_refused_for_nothing_that_others_do, begin, end),
+	    cmocka_unit_test_setup_teardown(who_is_known_has_thirty_checks_a_minute, begin, end),
+	    cmocka_unit_test_setup_teardown(what_was_wrong_is_known_again, begin, end),
+	    cmocka_unit_test_setup_teardown(who_guesses_from_a_known_address_is_a_suspect, begin, end),
 	    cmocka_unit_test_setup_teardown(a_right_password_is_no_check, begin, end),
 	    cmocka_unit_test_setup_teardown(whose_turn_may_come_can_wait, begin, end),
 	    cmocka_unit_test_setup_teardown(wrong_guesses_have_a_quarter_of_a_processor, begin, end),
 	    cmocka_unit_test_setup_teardown(guessing_does_not_wash_counts_away, begin, end),
+	    cmocka_unit_test_setup_teardown(what_is_given_back_leaves_nothing, begin, end),
+	    cmocka_unit_test_setup_teardown(an_address_is_not_washed_away_by_others, begin, end),
+	    cmocka_unit_test_setup_teardown(what_is_malformed_counts_for_the_address, begin, end),
+	    cmocka_unit_test_setup_teardown(strangers_proofs_have_a_pace, begin, end),
 	    cmocka_unit_test_setup_teardown(what_is_counted_can_be_seen_and_cleared, begin, end),
 	};
 

@@ -4,6 +4,7 @@
 #include "auth/auth.h"
 #include "auth/defence.h"
 #include "auth/hash.h"
+#include "auth/password_private.h"
 #include "auth/system.h"
 #include "base/clock.h"
 
@@ -11,7 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { STRANGERS = 5, STRANGER_RANK = 16, WAITING_MAX = 100, OUTSIDE_STRANGERS = 12, OUTSIDE_PACE_MS = 400 };
+enum { STRANGERS = 5, STRANGER_RANK = 16, WAITING_MAX = 100, OUTSIDE_STRANGERS = 12, OUTSIDE_SUSPECTS = 6, OUTSIDE_PACE_MS = 400 };
 
 static const char config[] = "config-version 1\nhostname mx.example\ndomain example.org { }\npassword-hashes 2\n";
 
@@ -104,7 +105,7 @@ static int begin(void **state)
 static void guess_all(int *codes, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		struct password_ask ask = {.source = 100 + i, .account = 200 + i, .rank = STRANGER_RANK, .is_stranger = true};
+		struct password_ask ask = {.source = 100 + i, .account = 200 + i, .rank = STRANGER_RANK, .pace = PACE_STRANGERS};
 
 		codes[i] = 1;
 		assert_int_equal(password_check(auth.passwords, &ask, SPAN_LIT("guess"), on_stranger, &codes[i]), 0);
@@ -193,7 +194,7 @@ static void dear_hashes_leave_room(void **state)
 	assert_int_equal(owner_code, 0);
 	assert_int_equal(strangers_told, 0);
 	owner.have = &huge;
-	owner.is_stranger = true;
+	owner.pace = PACE_STRANGERS;
 	owner_code = 1;
 	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), 0);
 	wait_for(2);
@@ -205,13 +206,42 @@ static void dear_hashes_leave_room(void **state)
 	assert_int_equal(codes[1], E_AUTHFAILED);
 }
 
+/* Of two threads one is theirs together, while there is guessing, whoever of them comes; and who belongs here has the other. */
+static void those_who_guess_have_half_of_the_threads(void **state)
+{
+	static struct password_pool pool;
+	static struct job waiting[3] = {{.pace = PACE_SUSPECTS}, {.pace = PACE_STRANGERS}, {.pace = PACE_NONE}};
+	const int64_t now = 3600 * 1000000ll;
+	struct lane *lane = &pool.lanes[HERE];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		pool.waiting[i] = &waiting[i];
+	pool.waiting_count = 3;
+	pool.from_us[PACE_STRANGERS] = now;
+	lane->most = 2;
+	assert_int_equal(password_job_find(&pool, HERE, now), 0);
+	lane->running = 1;
+	for (enum password_pace pace = PACE_SUSPECTS; pace <= PACE_STRANGERS; pace++) {
+		lane->at_pace[pace] = 1;
+		assert_int_equal(password_job_find(&pool, HERE, now), 2);
+		lane->at_pace[pace] = 0;
+	}
+	assert_int_equal(password_job_find(&pool, HERE, now), 0);
+	/* Each by its own pace. */
+	pool.from_us[PACE_SUSPECTS] = now + 1;
+	assert_int_equal(password_job_find(&pool, HERE, now), 1);
+	assert_int_equal(password_next_us(&pool, HERE, now), now + 1);
+	assert_int_equal(password_next_us(&pool, OUTSIDE, now), 0);
+}
+
 /* ---- passwords that auth-pam checks ---- */
 
 static const struct system_login who = {.user = {.ptr = "user", .len = 4}, .service = {.ptr = "imap", .len = 4}, .remote = {.ptr = "::1", .len = 3}};
 
 static struct password_ask stranger(unsigned number)
 {
-	return (struct password_ask){.source = 1000 + number, .account = 5000 + number, .outside = &who, .rank = STRANGER_RANK, .is_stranger = true};
+	return (struct password_ask){.source = 1000 + number, .account = 5000 + number, .outside = &who, .rank = STRANGER_RANK, .pace = PACE_STRANGERS};
 }
 
 static void guess_outside(int *codes, unsigned from, unsigned count)
@@ -331,6 +361,67 @@ static void while_there_is_guessing_one_begins_behind_the_other(void **state)
 	wait_until_asked(5);
 }
 
+/* Who belongs here, and comes from where somebody guesses, waits for those guesses; not for strangers', nor do others wait for them. */
+static void suspects_have_a_pace_of_their_own(void **state)
+{
+	struct password_ask typo = {.source = 2, .account = 2, .outside = &who}, suspect = {.source = 3, .account = 3, .outside = &who, .pace = PACE_SUSPECTS};
+	int codes[2] = {1, 1}, wrong = 1, next = 1, code = 1;
+	int64_t from;
+
+	(void)state;
+	guess_outside(codes, 0, 1);
+	wait_until_asked(1);
+	from = clock_monotonic_ms();
+	answer(0, E_AUTHFAILED);
+	wait_for(1);
+	assert_int_equal(password_check(auth.passwords, &typo, SPAN_LIT("typo"), on_stranger, &wrong), 0);
+	wait_until_asked(2);
+	answer(1, E_AUTHFAILED);
+	wait_for(2);
+	/* Neither of these two makes a suspect wait, but the first of his kind does, which has not ended yet. */
+	from = clock_monotonic_ms();
+	assert_int_equal(password_check(auth.passwords, &suspect, SPAN_LIT("guess"), on_stranger, &wrong), 0);
+	wait_until_asked(3);
+	suspect.account = 4;
+	assert_int_equal(password_check(auth.passwords, &suspect, SPAN_LIT("right"), on_stranger, &code), 0);
+	owner_asks();
+	wait_until_asked(4);
+	assert_asked_no_more(4, from);
+	answer(2, E_AUTHFAILED);
+	wait_until_asked(5);
+	assert_true(clock_monotonic_ms() - from >= OUTSIDE_PACE_MS - 1);
+	/* What was right is given back. */
+	suspect.account = 5;
+	from = clock_monotonic_ms();
+	assert_int_equal(password_check(auth.passwords, &suspect, SPAN_LIT("right"), on_stranger, &next), 0);
+	assert_asked_no_more(5, from);
+	answer(4, 0);
+	wait_until_asked(6);
+	assert_int_equal(wrong, E_AUTHFAILED);
+	assert_int_equal(code, 0);
+}
+
+/* The fourth part of auth-pam's checks, however long those take: the rest is strangers', and who belongs here has what both leave. */
+static void suspects_leave_room(void **state)
+{
+	struct password_ask suspect = {.source = 3, .outside = &who, .pace = PACE_SUSPECTS};
+	int codes[OUTSIDE_STRANGERS], code = 1;
+
+	(void)state;
+	for (unsigned i = 0; i <= OUTSIDE_SUSPECTS; i++) {
+		suspect.account = 10 + i;
+		assert_int_equal(password_check(auth.passwords, &suspect, SPAN_LIT("typo"), on_stranger, &code), 0);
+		password_forgive(auth.passwords);
+	}
+	wait_until_asked(OUTSIDE_SUSPECTS);
+	guess_outside(codes, 0, OUTSIDE_STRANGERS);
+	owner_asks();
+	wait_until_asked(OUTSIDE_SUSPECTS + OUTSIDE_STRANGERS + 1);
+	password_forgive(auth.passwords);
+	loop_for(20);
+	assert_int_equal(asked_count, OUTSIDE_SUSPECTS + OUTSIDE_STRANGERS + 1);
+}
+
 static void guesses_at_users_and_at_accounts_have_one_pace(void **state)
 {
 	double begun = seconds_of(CLOCK_PROCESS_CPUTIME_ID), from = seconds_of(CLOCK_MONOTONIC), one;
@@ -367,9 +458,12 @@ int main(void)
 	    cmocka_unit_test_setup(strangers_guesses_take_a_quarter_of_a_processor_from_the_first_on, begin),
 	    cmocka_unit_test_setup(who_belongs_here_does_not_wait_for_them, begin),
 	    cmocka_unit_test_setup(dear_hashes_leave_room, begin),
+	    cmocka_unit_test(those_who_guess_have_half_of_the_threads),
 	    cmocka_unit_test_setup(strangers_never_have_all_of_auth_pam, begin),
 	    cmocka_unit_test_setup(guesses_at_users_have_a_pace, begin),
 	    cmocka_unit_test_setup(while_there_is_guessing_one_begins_behind_the_other, begin),
+	    cmocka_unit_test_setup(suspects_have_a_pace_of_their_own, begin),
+	    cmocka_unit_test_setup(suspects_leave_room, begin),
 	    cmocka_unit_test_setup(guesses_at_users_and_at_accounts_have_one_pace, begin),
 	    cmocka_unit_test_setup(without_auth_pam_nobody_waits, begin),
 	};
