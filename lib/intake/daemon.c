@@ -22,6 +22,8 @@ static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		login_challenged(arg, m->id, ((const struct auth_sasl_challenge *)(const void *)m->body)->challenge);
 	else if (m->type == &ipc_auth_sender_answer)
 		sender_answered(arg, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_kick)
+		sessions_kick(arg, ((const struct auth_kick *)(const void *)m->body)->account);
 	else
 		return E_PROTO;
 	return 0;
@@ -166,19 +168,12 @@ static int intake_reload(struct daemon *daemon, struct err *err)
 static void intake_halt(struct daemon *daemon)
 {
 	struct intake *intake = daemon_state(daemon);
-	struct session *s = intake->sessions;
 
 	intake->halting = true;
 	for (size_t i = 0; i < intake->listener_count; i++)
 		listener_free(&intake->listeners[i].listener);
 	room_close(intake, "Server is shutting down");
-	while (s != NULL) {
-		struct session *next = s->next;
-
-		if (!smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
-			session_shutdown(s, "Server is shutting down");
-		s = next;
-	}
+	sessions_end(intake);
 	if (intake->sessions == NULL)
 		daemon_finished(daemon);
 }

@@ -111,6 +111,7 @@ struct session {
 	uint32_t asks_sender; /* the question to auth; 0: none */
 	uint64_t account;     /* 0: nobody has logged in */
 	char user[321];
+	bool kicked; /* ends as soon as it waits for nobody */
 	struct mend mend;
 	char date[CLOCK_RFC5322_MAX], message_id[128];
 };
@@ -168,8 +169,10 @@ bool session_full(const struct intake *intake, const struct intake_listener *lis
 void visitor_refuse(struct intake *intake, const struct visitor *visitor, const char *why);
 /* An answer has come from another daemon: the reply goes out and the next command is read. The session may be gone afterwards. */
 void session_go_on(struct session *session);
-/* 421 with `why`, when no question is open. The session may be gone afterwards. */
-void session_shutdown(struct session *session, const char *why);
+/* Those of an account, that which it sends now included, but not what queue is already asked to keep. */
+void sessions_kick(struct intake *intake, uint64_t account);
+/* All that are to end and wait for nobody. */
+void sessions_end(struct intake *intake);
 
 /* ---- room.c ---- */
 int room_open(struct intake *intake);
