@@ -107,6 +107,19 @@ def test_mail_arrives_or_waits_for_the_relay(server):
     assert len(waiting) == 1 and waiting[0]["status"] == "deferred"
 
 
+def test_the_log_tells_who_it_was(server):
+    """The sender is an alias of two, the client's address anybody's."""
+    c = client(server)
+    c.expect("MAIL FROM:<sales@example.com>", 250)
+    c.expect("RCPT TO:<carol@example.com>", 250)
+    qid = c.data("Subject: who\r\n\r\nx\r\n")
+    other = server.deliver("Subject: x\r\n\r\nx\r\n")
+    server.until_logged(" smtp_queued qid=%s " % other)
+    lines = {id: next(line for line in server.log().splitlines() if " smtp_queued qid=%s " % id in line) for id in (qid, other)}
+    assert re.search(r" from=sales@example\.com .* rip=127\.0\.0\.1 user=alice@example\.com$", lines[qid])
+    assert " user=" not in lines[other]
+
+
 def test_what_is_there_stays(server):
     s = smtplib.SMTP_SSL("127.0.0.1", server.port("submissions"), context=tls())
     s.login("carol@example.com", PASSWORD)
