@@ -352,6 +352,7 @@ void content_committed(struct intake *intake, uint64_t id, int code, struct span
 	}
 	if (code == 0) {
 		log_queued(s);
+		rate_use(s);
 		snprintf(line, sizeof(line), "Ok: queued as %s", s->id);
 	} else {
 		log_event(EV_smtp_failed, daemon_log(intake->daemon), F_STR("qid", s->id), F_SPAN("error", text));

@@ -1,7 +1,6 @@
 /* What is around the sessions: listeners, the services that are asked, reload and halt. */
 #include "intake/intake.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 #include "tls/tls.h"
@@ -185,9 +184,7 @@ static void intake_stats(struct daemon *daemon, struct master_stats *stats)
 	stats->connections = intake->session_count;
 	stats->total = intake->total;
 	intake->note[0] = '\0';
-	if (intake->over_until > clock_monotonic_ms() / 1000)
-		snprintf(intake->note, sizeof(intake->note), "sends more than it may: %s", intake->over);
-	else if (intake->waiting_count > 0)
+	if (!rate_note(intake, intake->note, sizeof(intake->note)) && intake->waiting_count > 0)
 		snprintf(intake->note, sizeof(intake->note), "all sessions are taken; %u clients wait", (unsigned)intake->waiting_count);
 	stats->note = span_str(intake->note);
 }

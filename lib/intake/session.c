@@ -34,6 +34,8 @@ static void session_end(struct session **sp)
 	if (s->counted)
 		peer_count_leave(intake->peers, &s->address);
 	log_event(EV_smtp_disconnect, daemon_log(intake->daemon), F_STR("rip", conn_peer(s->conn)));
+	if (s->waits_commit)
+		rate_use(s);
 	content_forget(s);
 	login_cancel(s);
 	smtp_server_free(&s->server);
@@ -79,6 +81,12 @@ static void on_data_abort(void *arg, struct smtp_server *server)
 	content_abort(arg);
 }
 
+static void on_over(void *arg, struct smtp_server *server)
+{
+	(void)server;
+	rate_give_back(arg);
+}
+
 static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 {
 	struct session *s = arg;
@@ -113,7 +121,7 @@ static void on_auth_cancel(void *arg, struct smtp_server *server)
 }
 
 static const struct smtp_server_callbacks engine_callbacks = {.rcpt = on_rcpt, .data_begin = on_data_begin, .data = on_data, .data_end = on_data_end,
-    .data_abort = on_data_abort, .refused = on_refused, .mail = on_mail, .auth = on_auth, .auth_response = on_auth_response, .auth_cancel = on_auth_cancel};
+    .data_abort = on_data_abort, .over = on_over, .refused = on_refused, .mail = on_mail, .auth = on_auth, .auth_response = on_auth_response, .auth_cancel = on_auth_cancel};
 
 /* ---- bytes ---- */
 
