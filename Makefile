@@ -187,7 +187,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 	@mkdir -p $(@D)
 	$(CC) $(ALLCF) -c -o $@ $<
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.

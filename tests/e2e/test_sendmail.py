@@ -15,6 +15,7 @@ import time
 import pytest
 
 from mailwain import BUILD, Instance, until
+from tools import lacks, unpacked
 
 AS_ROOT = os.geteuid() == 0
 SENDMAIL = os.path.join(BUILD, "sbin", "sendmail")
@@ -132,7 +133,7 @@ def test_resent(local):
 
 def test_php(local):
     if shutil.which("php") is None:
-        pytest.skip("no php here")
+        lacks("php")
     code = 'exit(mail("alice@example.com", "by php", "one\\ntwo", "From: web@example.com\\r\\nBcc: carol@example.com", "-fbounces@example.com") ? 0 : 1);'
     r = subprocess.run(["php", "-d", "sendmail_path=%s -t -i" % SENDMAIL, "-r", code], env=environment(local), capture_output=True, text=True, timeout=30)
     assert r.returncode == 0, r.stdout + r.stderr
@@ -192,7 +193,7 @@ def test_git_send_email(local, tmp_path):
     git("commit", "-q", "-m", "git by sendmail")
     r = git("send-email", "--smtp-server=" + SENDMAIL, "--envelope-sender=a@example.com", "--from=a@example.com", "--to=alice@example.com", "--confirm=never", "--suppress-cc=all", "HEAD^")
     if "is not a git command" in r.stderr:
-        pytest.skip("no git send-email here")
+        lacks("git send-email")
     assert r.returncode == 0, r.stdout + r.stderr
     assert field(arrives(local, "git by sendmail"), "Return-Path") == "<a@example.com>"
 
@@ -215,11 +216,10 @@ def test_mutt(local, tmp_path):
 
 
 def test_bsd_mailx(local, tmp_path):
-    if shutil.which("bsd-mailx") is None:
-        pytest.skip("no bsd-mailx here")
+    mailx, where = unpacked("bsd-mailx")
     (tmp_path / "mailrc").write_text("set sendmail=%s\n" % SENDMAIL)
-    r = subprocess.run([shutil.which("bsd-mailx"), "-n", "-r", "carol@example.com", "-s", "mailx by sendmail", "alice"], input="x\n.\ny\n",
-                       env=environment(local, HOME=str(tmp_path), MAILRC=str(tmp_path / "mailrc"), LD_LIBRARY_PATH=os.environ.get("LD_LIBRARY_PATH", "")), capture_output=True, text=True, timeout=30)
+    r = subprocess.run([mailx, "-n", "-r", "carol@example.com", "-s", "mailx by sendmail", "alice"], input="x\n.\ny\n",
+                       env=environment(local, HOME=str(tmp_path), MAILRC=str(tmp_path / "mailrc"), **where), capture_output=True, text=True, timeout=30)
     assert r.returncode == 0, r.stdout + r.stderr
     assert field(arrives(local, "mailx by sendmail"), "Return-Path") == "<carol@example.com>"
 
