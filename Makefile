@@ -73,7 +73,7 @@ master_L   = $(EVENT_LIBS) $(SODIUM_LIBS)
 auth_O    := $(DAEMON) $(GRANT) $(CONTROL) $(SASL) $(OAUTH) lib/net/control_daemon.o lib/net/fetch_client.o \
              $(addprefix auth/,main.o address.o directory.o directory_env.o directory_app.o directory_place.o record.o numbers.o lookup.o \
              password.o password_outside.o password_queue.o hash.o hash_cost.o app.o defence.o defence_table.o marks.o login.o login_grid.o login_vouched.o sasl.o token.o token_keys.o sender.o change.o control.o control_alias.o control_app.o \
-             control_failures.o control_test.o explain.o export.o question.o system.o machine_user.o) \
+             control_failures.o control_test.o explain.o export.o question.o standing.o system.o machine_user.o) \
              lib/store/pages.o $(ALIAS) auth/aliases.o auth/aliases_load.o
 auth_L     = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS) $(TLS_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(CRYPT_LIBS) $(JANSSON_LIBS) -lpthread -lm
 auth-pam_O := $(DAEMON) $(addprefix auth/,pam_main.o pam_tasks.o pam_child.o machine_user.o)
@@ -187,7 +187,7 @@ $(B)/obj/%.o: %.c $(wildcard config.h config.mk)
 	@mkdir -p $(@D)
 	$(CC) $(ALLCF) -c -o $@ $<
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
 
 # ---- tests ----
 # Unit tests take what they need from one archive of all of lib/; nothing that ships is linked from it.
@@ -230,7 +230,7 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 ENGINES := lmtp/lmtpd_channel.o lmtp/lmtpd_content.o queue/texts.o queue/waiting.o $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o login_grid.o login_vouched.o marks.o password.o password_outside.o password_queue.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
            control_failures.o defence.o defence_table.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o hash.o hash_cost.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o relay/state.o relay/sts_cache.o \
+           directory_app.o directory_place.o record.o export.o standing.o hash.o hash_cost.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o relay/state.o relay/sts_cache.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)

@@ -44,6 +44,12 @@ struct auth {
 /* The directory was changed: who remembers answers forgets them. */
 void auth_changed(struct auth *auth);
 
+/*
+ * Its sessions end in all daemons, and logins that are under way fail. False: a daemon could not be told. What was right when it was checked is
+ * not asked about again, so this is for whatever makes it wrong.
+ */
+bool auth_kick(struct auth *auth, uint64_t account);
+
 /* numbers.c: the highest account number that has a directory of mail below this path; 0 for none. */
 uint64_t numbers_highest(const char *store);
 
@@ -110,8 +116,8 @@ int aliases_each(struct auth *auth, const struct alias *alias, const struct alia
 /* ---- sender.c ---- */
 
 /*
- * May the account send as this address: its own, one that leads to it alone or to it among others (an alias), each also with
- * "+detail", or one that it was allowed? E_DENIED, E_IO, E_AGAIN as auth_lookup().
+ * May the account send, and as this address: none, its own, one that leads to it alone or to it among others (an alias), each also with
+ * "+detail", or one that it was allowed? E_DENIED, E_DISABLED, E_IO, E_AGAIN as auth_lookup().
  */
 int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err);
 /* Its senders are these from here on: addresses and "*@domain". E_SYNTAX, E_TOOBIG. */
@@ -221,6 +227,8 @@ const char *login_why_not(const struct login *login);
 int login_keys(struct login *login, size_t size, struct scram_keys *out);
 /* A proof was made with these keys: do they still hold? E_AUTHFAILED: the account has others since, or is gone. Whether it is disabled is read anew. */
 int login_keys_hold(struct login *login, size_t size);
+/* Those of this account that have not been answered yet fail, also when they were right. */
+void logins_overtake(struct auth *auth, uint64_t account);
 /* Another name for the same account? */
 bool login_is_user(const struct login *login, struct span name);
 

@@ -58,6 +58,7 @@ static void on_made(void *arg, int code, const struct credentials *made)
 	}
 	log_event(EV_auth_directory_changed, daemon_log(change->auth->daemon), F_STR("kind", "account"), F_STR("change", "own-password"),
 	    F_STR("object", account->address));
+	auth_kick(change->auth, account->id);
 	change_end(change, 0, span_str(""));
 }
 

@@ -9,6 +9,7 @@ static const struct control_verb verbs[] = {
     {"account", "show", "ADDRESS", "Shows one account.", false, false},
     {"account", "disable", "ADDRESS", "Refuses login and mail until it is enabled again.", false, false},
     {"account", "enable", "ADDRESS", "Undoes disable.", false, false},
+    {"account", "kick", "ADDRESS", "Ends its sessions; whoever knows a password logs in again.", false, false},
     {"account", "quota", "ADDRESS SIZE|domain", "Sets how much the account may keep; 0 for no limit.", false, false},
     {"account", "senders", "ADDRESS PATTERN ...", "What it may send as beside its own addresses: addresses, *@domain for all of a domain, or none.", false, false},
     {"account", "app-password", "add|list|revoke ADDRESS [LABEL] [--name LABEL] [--protocols LIST]",

@@ -125,6 +125,8 @@ static void store_credentials(void *arg)
 	if (r == 0)
 		r = q->add ? directory_account_add(q->auth->directory, &q->account, &err)
 			   : directory_credentials_put(q->auth->directory, q->account.id, NULL, &q->account.credentials, &err);
+	if (r == 0 && !q->add)
+		auth_kick(q->auth, q->account.id);
 	request_done(q, r, &err, q->add ? "added" : "password", q->add ? NULL : "has a new password", q->account.address);
 	free(q);
 }
@@ -215,9 +217,32 @@ static void account_remove(struct request *q)
 		return;
 	}
 	request_changed(q, "removed", q->account.address);
+	auth_kick(q->auth, q->account.id);
 	control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory%s", q->account.address,
 	    (unsigned)(q->account.id & 255), (unsigned long long)q->account.id,
 	    q->account.system ? "; while the machine has this user, the next mail or login makes a new, empty account: `account disable` keeps it closed" : "");
+}
+
+static void account_disable(struct request *q, bool disabled)
+{
+	struct err err = {0};
+	int r;
+
+	q->account.disabled = disabled;
+	r = directory_account_put(q->auth->directory, &q->account, &err);
+	if (r == 0 && disabled)
+		auth_kick(q->auth, q->account.id);
+	request_done(q, r, &err, disabled ? "disabled" : "enabled", NULL, q->account.address);
+}
+
+static void account_kick(struct request *q)
+{
+	if (!auth_kick(q->auth, q->account.id)) {
+		control_reply_done(q->reply, EX_TEMPFAIL, "a daemon could not be told; try again, or restart it");
+		return;
+	}
+	log_event(EV_auth_kicked, daemon_log(q->auth->daemon), F_STR("user", q->account.address));
+	control_reply_done(q->reply, EX_OK, "%s: its sessions end", q->account.address);
 }
 
 static void account_change(struct request *q, struct span verb)
@@ -240,9 +265,9 @@ static void account_change(struct request *q, struct span verb)
 	} else if (span_eq(verb, SPAN_LIT("remove"))) {
 		account_remove(q);
 	} else if (span_eq(verb, SPAN_LIT("disable")) || span_eq(verb, SPAN_LIT("enable"))) {
-		q->account.disabled = span_eq(verb, SPAN_LIT("disable"));
-		r = directory_account_put(q->auth->directory, &q->account, &err);
-		request_done(q, r, &err, q->account.disabled ? "disabled" : "enabled", NULL, q->account.address);
+		account_disable(q, span_eq(verb, SPAN_LIT("disable")));
+	} else if (span_eq(verb, SPAN_LIT("kick"))) {
+		account_kick(q);
 	} else if (span_eq(verb, SPAN_LIT("quota")) && q->count == 4) {
 		if (span_eq(q->args[3], SPAN_LIT("domain")))
 			q->account.quota = UINT64_MAX;

@@ -3,6 +3,7 @@
 #include "auth/address.h"
 #include "auth/app.h"
 #include "auth/hash.h"
+#include "auth/standing.h"
 #include "base/log.h"
 #include "net/control.h"
 #include "sasl/sasl.h"
@@ -501,6 +502,7 @@ static unsigned would_remove_all(struct auth *auth, struct span text)
 void directory_import(struct auth *auth, struct control_reply *reply, struct span text, bool replace, bool all)
 {
 	unsigned lost = replace && !all ? would_remove_all(auth, text) : 0;
+	struct standings standings;
 	struct err err = {0};
 	unsigned number = 0;
 	size_t removed = 0;
@@ -510,7 +512,7 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 		control_reply_done(reply, EX_DATAERR, "the text names no account: all %u would be removed; if that is meant give --all", lost);
 		return;
 	}
-	r = directory_begin(auth->directory, &err);
+	r = standings_take(auth, &standings) == E_NOMEM ? err_set(&err, E_NOMEM, "no memory to compare the accounts") : directory_begin(auth->directory, &err);
 	if (r == 0 && replace)
 		r = import_sweep(auth->directory, text, &removed, &err);
 	while (r == 0 && text.len > 0) {
@@ -523,6 +525,7 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 	if (r == 0)
 		r = directory_commit(auth->directory, &err);
 	if (r != 0) {
+		standings_fini(&standings);
 		directory_abort(auth->directory);
 		if (number > 0)
 			control_reply_done(reply, err_is_temp(r) ? EX_TEMPFAIL : EX_DATAERR, "line %u: %s; nothing was changed", number, err.text);
@@ -533,6 +536,7 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 	log_event(EV_auth_directory_changed, daemon_log(auth->daemon), F_STR("change", "import"), F_U64("lines", number),
 	    F_U64("removed", removed));
 	auth_changed(auth);
+	standings_end(&standings);
 	if (replace)
 		control_reply_done(reply, EX_OK, "%u lines imported, %zu entries removed", number, removed);
 	else

@@ -80,9 +80,20 @@ static void send_answer(struct login *login, struct span text)
 	ipc_conn_answer(login->conn, &ipc_auth_login_answer, login->id, &answer, -1);
 }
 
+/* It was right, by what has been revoked since. */
+static void refuse_overtaken(struct login *login)
+{
+	login->code = E_UNAVAILABLE;
+	login->refusal = SPAN_LIT("The account has just been changed; try again");
+}
+
 static void login_answer(struct login *login)
 {
-	struct span text = login->code == 0 ? span_str("") : login->refusal.len > 0 ? login->refusal : text_of(login->code);
+	struct span text;
+
+	if (login->code == 0 && login->is_overtaken)
+		refuse_overtaken(login);
+	text = login->code == 0 ? span_str("") : login->refusal.len > 0 ? login->refusal : text_of(login->code);
 
 	if (login->answered == NULL && login->conn != NULL)
 		send_answer(login, text);
@@ -562,6 +573,12 @@ void auth_login_begin(struct auth *auth, struct ipc_conn *conn, uint32_t id, con
 
 	if (login != NULL)
 		login_by_password(login, ask->password);
+}
+
+void logins_overtake(struct auth *auth, uint64_t account)
+{
+	for (struct login *login = auth->pending; login != NULL; login = login->next)
+		login->is_overtaken |= login->account.id == account;
 }
 
 void auth_login_forget(struct auth *auth, struct ipc_conn *conn)

@@ -23,6 +23,7 @@ struct login {
 	bool is_wrong; /* so it is; and the log has it */
 	bool is_repeated; /* known to be wrong: it was so here not long ago */
 	int64_t delay_ms; /* of is_wrong */
+	bool is_overtaken; /* the account's sessions were ended since it was looked up */
 	bool system;   /* a user of this machine, or nobody: PAM knows the password */
 	bool user_known; /* it is a user: */
 	struct system_user machine_user;

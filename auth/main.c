@@ -134,6 +134,20 @@ void auth_changed(struct auth *auth)
 			ipc_conn_send(peer->conn, &ipc_auth_forget, 0, &body, -1);
 }
 
+bool auth_kick(struct auth *auth, uint64_t account)
+{
+	const struct auth_kick body = {.account = account};
+	bool told = true;
+
+	logins_overtake(auth, account);
+	for (struct auth_peer *peer = auth->peers; peer != NULL; peer = peer->next)
+		if ((peer->may & MAY_LOGIN) != 0)
+			told &= ipc_conn_send(peer->conn, &ipc_auth_kick, 0, &body, -1) == 0;
+	if (!told)
+		log_event(EV_auth_kick_failed, daemon_log(auth->daemon), F_U64("account", account));
+	return told;
+}
+
 /* Not even the names of the store can be seen once confined. */
 static int auth_prepare(struct daemon *daemon, struct err *err)
 {

@@ -44,22 +44,17 @@ static bool fits(struct span pattern, struct span address)
 }
 
 /* What stands in its record. */
-static int is_allowed(struct auth *auth, uint64_t id, struct span address, bool *allowed)
+static bool is_allowed(const struct account *account, struct span address)
 {
 	char canonical[DIRECTORY_ADDRESS_MAX + 1];
-	struct span rest, pattern;
-	struct account account;
-	int r = directory_account_by_id(auth->directory, id, &account);
+	struct span rest = span_str(account->senders), pattern;
 
-	*allowed = false;
-	if (r != 0)
-		return r == E_NOTFOUND ? 0 : r;
 	if (address_canonical(address, canonical, NULL) != 0)
-		return 0;
-	rest = span_str(account.senders);
-	while (!*allowed && next_pattern(&rest, &pattern))
-		*allowed = fits(pattern, span_str(canonical));
-	return 0;
+		return false;
+	while (next_pattern(&rest, &pattern))
+		if (fits(pattern, span_str(canonical)))
+			return true;
+	return false;
 }
 
 static int leads_to(struct auth *auth, uint64_t id, struct span address, bool *leads, struct err *err)
@@ -74,17 +69,31 @@ static int leads_to(struct auth *auth, uint64_t id, struct span address, bool *l
 	return r != 0 && err_is_temp(r) ? r : 0;
 }
 
-int auth_may_send_as(struct auth *auth, uint64_t account, struct span address, struct err *err)
+/* Its own address needs no look-up, and the null sender is that of notifications. */
+static bool is_own(const struct account *account, struct span address)
 {
-	bool may;
-	int r = leads_to(auth, account, address, &may, err), other = 0;
+	return address.len == 0 || span_caseeq(address, span_str(account->address));
+}
 
-	if (!may)
-		other = is_allowed(auth, account, address, &may);
+int auth_may_send_as(struct auth *auth, uint64_t id, struct span address, struct err *err)
+{
+	struct account account;
+	int r = directory_account_by_id(auth->directory, id, &account);
+	bool may;
+
+	if (r == E_NOTFOUND)
+		return err_set(err, E_DENIED, "your account has been removed");
+	if (r != 0)
+		return err_set(err, r, "the directory cannot be read");
+	if (account.disabled)
+		return err_set(err, E_DISABLED, "your account is disabled");
+	if (is_own(&account, address) || is_allowed(&account, address))
+		return 0;
+	r = leads_to(auth, id, address, &may, err);
 	if (may)
 		return 0;
-	if (r != 0 || other != 0)
-		return err_set(err, r != 0 ? r : other, "the directory cannot be read");
+	if (r != 0)
+		return err_set(err, r, "the directory cannot be read");
 	return err_set(err, E_DENIED, "<%.*s> is not an address of yours", SPAN_ARG(span_sub(address, 0, 200)));
 }
 

@@ -101,7 +101,7 @@ static void idle(struct session *s, int64_t left_ms, int64_t hibernate_ms)
 	if (r == E_TIMEOUT)
 		session_bye(s, "Silent for too long");
 	else if (r == E_UNAVAILABLE)
-		session_bye(s, "The server is stopping");
+		session_bye_wanted(s);
 	else if (r != 0)
 		s->broken = r;
 	else if (is_done)

@@ -14,6 +14,8 @@ static int on_auth_message(void *arg, struct ipc_conn *conn, struct ipc_message 
 		front_login_answered(arg, m->id, (const void *)m->body);
 	else if (m->type == &ipc_auth_sasl_challenge)
 		front_challenged(arg, m->id, ((const struct auth_sasl_challenge *)(const void *)m->body)->challenge);
+	else if (m->type == &ipc_auth_kick)
+		front_kick(arg, ((const struct auth_kick *)(const void *)m->body)->account);
 	else
 		return E_PROTO;
 	return 0;

@@ -73,6 +73,8 @@ void front_session_start(struct front *front, const struct front_listener *liste
 void front_challenged(struct front *front, uint32_t id, struct span challenge);
 void front_login_answered(struct front *front, uint32_t id, const struct auth_login_answer *answer);
 void front_session_started(struct front *front, uint32_t id, const struct session_started *answer);
+/* The account's sessions end: imap-session is told, behind those that it was given. */
+void front_kick(struct front *front, uint64_t account);
 /* A service went away: those who wait for it are told. */
 void front_service_lost(struct front *front);
 void front_session_bye(struct front_session *session, const char *why);

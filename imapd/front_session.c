@@ -300,6 +300,15 @@ void front_session_started(struct front *front, uint32_t id, const struct sessio
 	conn_pause(s->conn, false);
 }
 
+void front_kick(struct front *front, uint64_t account)
+{
+	const struct session_kick body = {.account = account};
+
+	/* One that has ended has no sessions. */
+	if (front->sessions_service != NULL && ipc_conn_send(front->sessions_service, &ipc_session_kick, 0, &body, -1) != 0)
+		log_event(EV_imap_error, daemon_log(front->daemon), F_U64("account", account), F_STR("error", "imap-session could not be told that the account's sessions end"));
+}
+
 void front_service_lost(struct front *front)
 {
 	struct front_session *s = front->sessions;

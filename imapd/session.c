@@ -88,6 +88,11 @@ void session_bye(struct session *s, const char *text)
 	s->closing = true;
 }
 
+void session_bye_wanted(struct session *s)
+{
+	session_bye(s, s->kicked ? "Log in again" : "The server is stopping");
+}
+
 static void put_capabilities(struct session *s)
 {
 	buf_printf(&s->out, "%s APPENDLIMIT=%llu", capabilities, (unsigned long long)s->message_size);
@@ -349,7 +354,7 @@ static void session_loop(struct session *s)
 		if (r == E_TIMEOUT)
 			session_bye(s, "Silent for too long");
 		else if (r == E_UNAVAILABLE)
-			session_bye(s, "The server is stopping");
+			session_bye_wanted(s);
 		else if (r == E_TOOBIG)
 			session_bye(s, "The command is too long");
 		else
@@ -465,7 +470,7 @@ int session_main(const struct session_start_options *options)
 	store_close(&s->store);
 	if (!s->hibernates)
 		log_event(EV_imap_disconnect, &s->log, F_STR("rip", s->remote), F_U64("commands", s->commands),
-		    F_STR("reason", s->broken == 0 ? "closed" : err_text(s->broken)));
+		    F_STR("reason", s->kicked ? "kicked" : s->broken == 0 ? "closed" : err_text(s->broken)));
 	log_flush();
 	status = r != 0 ? EX_TEMPFAIL : s->hibernates ? SESSION_EXIT_HIBERNATES : EX_OK;
 	free(s->view.uids);

@@ -67,6 +67,7 @@ struct session {
 	size_t command_len;	       /* of its bytes in front of `in` */
 	bool uid;		       /* in its UID form */
 	bool closing;		       /* nothing more is read */
+	bool kicked;		       /* it is to end, not the suite */
 	bool hibernates;	       /* its spawner has taken it over: nothing more is said or written */
 	int broken; /* 0, or the E_ that ended the connection */
 	unsigned bad;
@@ -117,6 +118,8 @@ void session_fail(struct session *s, int code, const struct err *err);
 /* Malformed: text from the lexer. */
 void session_bad(struct session *s, const char *text);
 void session_bye(struct session *s, const char *text);
+/* Because the spawner wants an end: E_UNAVAILABLE of session_fill(). */
+void session_bye_wanted(struct session *s);
 /* Something was expunged: of what is kept for undo no more stays than the quota allows. */
 void session_bound_kept(struct session *s);
 /* The tag at lex becomes the session's; "*" when there is none. */
@@ -124,7 +127,7 @@ void session_read_tag(struct session *s, struct imap_lex *lex);
 
 /* ---- session_io.c ---- */
 
-/* Waits for input, at most ms. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops. watch: E_AGAIN when the account was written to. */
+/* Waits for input, at most ms. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops, or the session is to end. watch: E_AGAIN when the account was written to. */
 int session_fill(struct session *s, int64_t ms, bool watch);
 /* Asked now and then by what takes long. False: the client has gone, or the suite stops; s->broken or s->closing says so. */
 bool session_goes_on(struct session *s);

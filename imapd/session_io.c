@@ -10,7 +10,7 @@
 
 enum { SESSION_READ = 16 * 1024 };
 
-/* 0: there is a message that says so; E_AGAIN: none; E_CLOSED: the spawner wants an end. */
+/* 0: there is a message of a change; E_AGAIN: none; E_CLOSED: the spawner wants an end. */
 static int take_wake(struct session *s)
 {
 	static _Alignas(16) char buffer[IPC_MESSAGE_MAX];
@@ -18,6 +18,10 @@ static int take_wake(struct session *s)
 	struct err err;
 	int r = ipc_receive(s->wake, &ipc_service_wake, TO_CLIENT, buffer, &m, &err);
 
+	if (r == 0 && m.type == &ipc_wake_kick) {
+		s->kicked = true;
+		return E_CLOSED;
+	}
 	return r == 0 || r == E_AGAIN ? r : E_CLOSED;
 }
 
@@ -76,7 +80,7 @@ bool session_goes_on(struct session *s)
 	if (p[0].revents != 0 && recv(s->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 && buf_len(&s->in) == s->command_len)
 		s->broken = E_CLOSED;
 	else if (p[1].revents != 0 && take_wake(s) == E_CLOSED)
-		session_bye(s, "The server is stopping");
+		session_bye_wanted(s);
 	return s->broken == 0 && !s->closing;
 }
 

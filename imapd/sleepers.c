@@ -144,7 +144,7 @@ static int hold(struct spawned *session, uint64_t left_ms, struct span state, in
 
 bool sleeper_begin(struct spawned *session, const struct wake_hibernate *body, int fd)
 {
-	bool changed = !session->armed; /* and it went without being told */
+	bool changed = !session->armed || session->kicked; /* and it went without being told */
 	struct buf state;
 	int r;
 
@@ -204,6 +204,8 @@ static void on_given(struct spawned *session, const struct keep_given *given, in
 	if (r == 0) {
 		wake_up(session);
 		session->armed = session->dirty = false;
+		if (session->kicked)
+			session_say_kick(session);
 		return;
 	}
 	log_event(EV_imap_error, daemon_log(spawner->daemon), F_U64("account", session->account), F_ERR(&err));

@@ -74,6 +74,34 @@ void session_gone(struct spawned *session)
 	free(session);
 }
 
+/* One that does not even take this sees that its channel ends. */
+void session_say_kick(struct spawned *session)
+{
+	const struct wake_kick body = {0};
+
+	if (session->wake != NULL && ipc_conn_send(session->wake, &ipc_wake_kick, 0, &body, -1) != 0)
+		ipc_conn_lose(&session->wake);
+}
+
+/* One that hibernates ends as any other, in a process: there may be something to be written. */
+static void kick(struct spawner *spawner, uint64_t account)
+{
+	struct spawned *s = spawner->sessions;
+
+	while (s != NULL) {
+		struct spawned *next = s->next;
+
+		if (s->account == account && !s->kicked) {
+			s->kicked = true;
+			if (s->asleep)
+				sleeper_wake(s);
+			else
+				session_say_kick(s); /* it may be gone now */
+		}
+		s = next;
+	}
+}
+
 /* ---- making one ---- */
 
 /* Nobody else will answer the client. */
@@ -238,9 +266,8 @@ static int check(struct spawner *spawner, const struct session_start *start, str
 	return 0;
 }
 
-static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+static void on_start(struct spawner *spawner, struct ipc_conn *conn, struct ipc_message *m)
 {
-	struct spawner *spawner = arg;
 	const struct session_start *start = (const void *)m->body;
 	struct session_started answer = {0};
 	struct err err = {0};
@@ -256,6 +283,14 @@ static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	if (answer.code != 0)
 		log_event(EV_imap_error, daemon_log(spawner->daemon), F_SPAN("user", start->user), F_ERR(&err));
 	ipc_conn_send(conn, &ipc_session_started, m->id, &answer, -1);
+}
+
+static int on_message(void *arg, struct ipc_conn *conn, struct ipc_message *m)
+{
+	if (m->type == &ipc_session_kick)
+		kick(arg, ((const struct session_kick *)(const void *)m->body)->account);
+	else
+		on_start(arg, conn, m);
 	return 0;
 }
 

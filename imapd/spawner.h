@@ -27,6 +27,7 @@ struct spawned {
 	bool queued;	     /* in spawner->waking */
 	bool resuming;	     /* counted in spawner->resuming */
 	bool asleep;	     /* it hibernates */
+	bool kicked;	     /* it ends, once it is awake */
 	struct spawned *wake_next;
 };
 
@@ -79,6 +80,8 @@ struct child_words {
 int session_fork(struct spawned *session, int client, const struct child_words *words, struct err *err);
 /* The end of it; frees it. */
 void session_gone(struct spawned *session);
+/* Tells its process that it ends. */
+void session_say_kick(struct spawned *session);
 uint32_t sessions_awake(const struct spawner *spawner);
 /* As many may be awake. */
 uint32_t sessions_max(const struct spawner *spawner);

@@ -64,7 +64,7 @@ struct child {
 	bool reload_failed;	/* or the start; failure says why */
 	struct err failure;
 	struct master_stats stats;
-	char note[128];
+	char note[512];
 	bool stats_fresh;
 };
 

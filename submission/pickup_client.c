@@ -92,15 +92,17 @@ static int letter_begin(struct client *client)
 static int take_recipient(struct client *client, const struct pickup_recipient *body)
 {
 	struct letter *letter = &client->letter;
+	struct letter_recipient *r;
 
 	if (client->starved || letter_begin(client) != 0) {
 		client->starved = true;
 		return 0;
 	}
-	if (letter->recipient_count == LETTER_RECIPIENTS)
+	if (letter->recipient_count == LETTER_RECIPIENTS || body->notify > 15)
 		return E_PROTO;
-	letter->recipients[letter->recipient_count] = pool_span(client->pool, body->address);
-	client->starved = letter->recipients[letter->recipient_count++].ptr == NULL;
+	r = &letter->recipients[letter->recipient_count++];
+	*r = (struct letter_recipient){.address = pool_span(client->pool, body->address), .notify = body->notify, .orcpt = pool_span(client->pool, body->orcpt)};
+	client->starved = r->address.ptr == NULL || r->orcpt.ptr == NULL;
 	return 0;
 }
 
@@ -136,15 +138,13 @@ static int copy_texts(struct client *client, const struct pickup_letter *body)
 	letter->sender = pool_span(pool, body->sender);
 	letter->sender_given = body->sender_given;
 	letter->envid = pool_span(pool, body->envid);
-	letter->notify = body->notify;
 	letter->ret = body->ret;
 	return letter->user.ptr != NULL && letter->full_name.ptr != NULL && letter->sender.ptr != NULL && letter->envid.ptr != NULL ? 0 : E_NOMEM;
 }
 
 static bool makes_sense(const struct client *client, const struct pickup_letter *body)
 {
-	return client->pool != NULL && client->letter.recipient_count > 0 && body->handover.len == LETTER_HANDOVER && body->notify <= 15 &&
-	       body->ret <= SPOOL_RET_HDRS;
+	return client->pool != NULL && client->letter.recipient_count > 0 && body->handover.len == LETTER_HANDOVER && body->ret <= SPOOL_RET_HDRS;
 }
 
 /* Ours from now on: fd. */

@@ -55,7 +55,7 @@ static void log_end(const struct job *job, int code, const char *text)
 	const struct letter *letter = &job->letter;
 
 	if (code == 0)
-		log_event(EV_pickup_queued, daemon_log(job->pickup->daemon), F_STR("qid", job->qid), F_STR("from", job->sender), F_SPAN("to", letter->recipients[0]),
+		log_event(EV_pickup_queued, daemon_log(job->pickup->daemon), F_STR("qid", job->qid), F_STR("from", job->sender), F_SPAN("to", letter->recipients[0].address),
 		    F_U64("rcpts", letter->recipient_count), F_U64("size", job->written), F_U64("uid", job->uid), F_SPAN("user", letter->user));
 	else
 		log_event(EV_pickup_failed, daemon_log(job->pickup->daemon), F_U64("uid", job->uid), F_SPAN("user", letter->user), F_STR("error", text));

@@ -22,18 +22,31 @@ static int find_sender(struct job *job, struct err *err)
 	return local_address(span_str(number), domain, job->sender, err);
 }
 
+/* RFC 3461 section 4.2: a type of address, and an address; what it may not bring is a line of its own. */
+static bool is_orcpt(struct span orcpt)
+{
+	size_t semicolon = span_find(orcpt, ';');
+
+	for (size_t i = 0; i < orcpt.len; i++)
+		if ((unsigned char)orcpt.ptr[i] < ' ' || orcpt.ptr[i] == 0x7f)
+			return false;
+	return orcpt.len == 0 || (semicolon > 0 && semicolon < orcpt.len);
+}
+
 static int complete_recipients(struct job *job, struct err *err)
 {
 	struct span domain = pickup_domain(job->pickup);
 
 	for (size_t i = 0; i < job->letter.recipient_count; i++) {
-		struct span *address = &job->letter.recipients[i];
+		struct span *address = &job->letter.recipients[i].address;
 		char complete[SMTP_PATH_MAX + 1];
 		struct err why;
 		int r = local_address(*address, domain, complete, &why);
 
 		if (r == 0 && complete[0] == '\0')
 			r = err_set(&why, E_SYNTAX, "the address is empty");
+		if (r == 0 && !is_orcpt(job->letter.recipients[i].orcpt))
+			r = err_set(&why, E_SYNTAX, "what is said to be the original recipient is none");
 		if (r != 0)
 			return err_set(err, r, "Recipient %.*s: %s", SPAN_ARG(span_sub(*address, 0, 100)), why.text);
 		*address = pool_span(job->pool, span_str(complete));
@@ -220,7 +233,7 @@ static bool needs_utf8(const struct job *job)
 	bool utf8 = has_eight_bits(span_str(job->sender));
 
 	for (size_t i = 0; i < job->letter.recipient_count; i++)
-		utf8 |= has_eight_bits(job->letter.recipients[i]);
+		utf8 |= has_eight_bits(job->letter.recipients[i].address);
 	return utf8;
 }
 
@@ -235,7 +248,10 @@ int message_encode_envelope(struct job *job, struct buf *out)
 
 	if (recipients == NULL)
 		return E_NOMEM;
-	for (size_t i = 0; i < letter->recipient_count; i++)
-		recipients[i] = (struct spool_recipient){.address = letter->recipients[i], .notify = letter->notify};
+	for (size_t i = 0; i < letter->recipient_count; i++) {
+		const struct letter_recipient *r = &letter->recipients[i];
+
+		recipients[i] = (struct spool_recipient){.address = r->address, .orcpt = r->orcpt, .notify = r->notify};
+	}
 	return spool_envelope_encode(&envelope, out);
 }

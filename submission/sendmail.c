@@ -114,7 +114,7 @@ static int check_addresses(const struct letter *letter, struct err *err)
 	if (letter->sender_given && local_address(letter->sender, SPAN_LIT("localhost"), complete, &why) != 0)
 		r = err_set(err, E_SYNTAX, "sender %.*s: %s", SPAN_ARG(span_sub(letter->sender, 0, 100)), why.text);
 	for (size_t i = 0; i < letter->recipient_count && r == 0; i++) {
-		struct span address = letter->recipients[i];
+		struct span address = letter->recipients[i].address;
 
 		if (local_address(address, SPAN_LIT("localhost"), complete, &why) != 0 || complete[0] == '\0')
 			r = err_set(err, E_SYNTAX, "recipient %.*s: %s", SPAN_ARG(span_sub(address, 0, 100)), why.text);
@@ -136,15 +136,26 @@ static struct span sender_of(const char *given, struct pool *pool)
 	return span_eq(text, SPAN_LIT("<>")) ? span_str("") : text;
 }
 
+/* -N is for all of them. */
+static int fill_recipients(const struct sendmail_arguments *a, struct pool *pool, struct letter *letter)
+{
+	letter->recipients = pool_array(pool, a->recipients.count, sizeof(*letter->recipients));
+	if (letter->recipients == NULL)
+		return E_NOMEM;
+	for (size_t i = 0; i < a->recipients.count; i++)
+		letter->recipients[i] = (struct letter_recipient){.address = a->recipients.addresses[i], .notify = a->notify};
+	letter->recipient_count = a->recipients.count;
+	return 0;
+}
+
 static int fill_letter(const struct caller *caller, const struct sendmail_arguments *a, struct pool *pool, struct letter *letter)
 {
 	*letter = (struct letter){.user = span_str(caller->user), .full_name = span_str(a->full_name != NULL ? a->full_name : caller->full_name),
-	    .sender_given = a->sender_given, .notify = a->notify, .ret = a->ret, .envid = span_str(a->envid != NULL ? a->envid : ""),
-	    .recipients = a->recipients.addresses, .recipient_count = a->recipients.count};
+	    .sender_given = a->sender_given, .ret = a->ret, .envid = span_str(a->envid != NULL ? a->envid : "")};
 	letter->full_name = span_sub(letter->full_name, 0, LETTER_NAME);
 	if (a->sender_given)
 		letter->sender = sender_of(a->sender, pool);
-	return letter->recipient_count > 0;
+	return fill_recipients(a, pool, letter);
 }
 
 static int submit(const struct caller *caller, struct letter *letter, const struct content *content, bool verbose)
@@ -187,8 +198,10 @@ static int take_message(const struct caller *caller, struct sendmail_arguments *
 		r = extract(a, buf_span(&head), pool, &err);
 	if (r != 0)
 		status = fail(r == E_LIMIT ? EX_DATAERR : status_of(r), err.text[0] != '\0' ? err.text : err_text(r));
-	else if (!fill_letter(caller, a, pool, &letter))
+	else if (a->recipients.count == 0)
 		status = fail(EX_USAGE, "no recipient addresses found in the message's header");
+	else if (fill_letter(caller, a, pool, &letter) != 0)
+		status = fail(EX_OSERR, "out of memory");
 	else
 		status = submit(caller, &letter, &content, a->verbose);
 	content_close(&content);

@@ -44,11 +44,12 @@ static int connect_to_pickup(const struct caller *caller, struct err *err)
 static int send_letter(int fd, const struct letter *letter, const struct content *content)
 {
 	struct pickup_letter body = {.handover = span_of(letter->handover, LETTER_HANDOVER), .size = content->size, .user = letter->user, .sender_given = letter->sender_given,
-	    .sender = letter->sender, .full_name = letter->full_name, .notify = letter->notify, .ret = letter->ret, .envid = letter->envid};
+	    .sender = letter->sender, .full_name = letter->full_name, .ret = letter->ret, .envid = letter->envid};
 	int r = 0;
 
 	for (size_t i = 0; i < letter->recipient_count && r == 0; i++) {
-		struct pickup_recipient recipient = {.address = letter->recipients[i]};
+		const struct letter_recipient *of = &letter->recipients[i];
+		struct pickup_recipient recipient = {.address = of->address, .notify = of->notify, .orcpt = of->orcpt};
 
 		r = ipc_send(fd, &ipc_pickup_recipient, 0, &recipient, -1);
 	}

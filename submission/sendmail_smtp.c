@@ -57,18 +57,17 @@ static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 	(void)reply;
 }
 
-/* One NOTIFY for all: the first recipient's, as programs that talk so give the same to all. */
 static int fill_letter(const struct dialogue *d, const struct smtp_transaction *tx, struct letter *letter)
 {
 	size_t count = 0;
 
 	*letter = (struct letter){.user = span_str(d->caller->user), .full_name = span_str(d->caller->full_name), .sender = tx->sender, .sender_given = true,
-	    .envid = tx->envid, .ret = tx->ret, .notify = tx->recipients->notify};
+	    .envid = tx->envid, .ret = tx->ret};
 	letter->recipients = pool_array(tx->pool, tx->recipient_count, sizeof(*letter->recipients));
 	if (letter->recipients == NULL)
 		return E_NOMEM;
 	for (const struct smtp_recipient *r = tx->recipients; r != NULL && count < LETTER_RECIPIENTS; r = r->next)
-		letter->recipients[count++] = r->address;
+		letter->recipients[count++] = (struct letter_recipient){.address = r->address, .notify = r->notify, .orcpt = r->orcpt};
 	letter->recipient_count = count;
 	return 0;
 }

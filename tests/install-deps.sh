@@ -32,15 +32,33 @@ unpack_others() {
 	fi
 	rm -rf "$scratch"
 }
-are_unpacked() {
+# Programs that tests run from there as well (tests/e2e/tools.py): bsd-mailx asks for a mail server, and fail2ban's daemon would begin to watch this machine.
+unpack_programs() {
+	scratch=$(mktemp -d)
+	if (cd "$scratch" && apt-get download -qq bsd-mailx libbsd0 libmd0 liblockfile1 fail2ban >/dev/null 2>&1); then
+		for p in "$scratch"/*.deb; do
+			dpkg-deb -x "$p" "$scratch/root"
+		done
+		mkdir -p "$others/usr/bin" "$others/usr/lib/programs"
+		find "$scratch/root" -name 'lib*.so.*' -exec cp -P {} "$others/usr/lib/programs/" \;
+		cp -R "$scratch/root/usr/lib/python3/dist-packages/fail2ban" "$others/usr/lib/programs/"
+		cp "$scratch/root/usr/bin/bsd-mailx" "$scratch/root/usr/bin/fail2ban-regex" "$others/usr/bin/"
+	fi
+	rm -rf "$scratch"
+}
+others_are_unpacked() {
 	[ -e "$others/usr/sbin/smtpd" ] && [ -e "$others/usr/lib/postfix/sbin/master" ]
+}
+unpack() {
+	others_are_unpacked || unpack_others
+	[ -e "$others/usr/bin/fail2ban-regex" ] || unpack_programs
 }
 missing=""
 for p in $packages; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
 done
 [ -n "$missing" ] || {
-	are_unpacked || unpack_others
+	unpack
 	exit 0
 }
 if [ "$(id -u)" -ne 0 ]; then
@@ -58,4 +76,4 @@ fi
 apt-get update -qq
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
-are_unpacked || unpack_others
+unpack

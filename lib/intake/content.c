@@ -334,13 +334,18 @@ void content_abort(struct session *s)
 	close_file(s);
 }
 
+/* Who logged in may send as an alias, and from an address that many have: only the account's name leads to the password that was used. */
 static void log_queued(struct session *s)
 {
 	const struct smtp_transaction *tx = smtp_server_transaction(s->server);
+	const struct log_ctx *ctx = daemon_log(s->intake->daemon);
 
-	log_event(EV_smtp_queued, daemon_log(s->intake->daemon), F_STR("qid", s->id), F_SPAN("from", tx->sender),
-	    F_SPAN("to", tx->recipients->address), F_U64("rcpts", tx->recipient_count), F_U64("size", s->written),
-	    F_STR("rip", conn_peer(s->conn)));
+	if (s->account != 0)
+		log_event(EV_smtp_queued, ctx, F_STR("qid", s->id), F_SPAN("from", tx->sender), F_SPAN("to", tx->recipients->address),
+		    F_U64("rcpts", tx->recipient_count), F_U64("size", s->written), F_STR("rip", conn_peer(s->conn)), F_STR("user", s->user));
+	else
+		log_event(EV_smtp_queued, ctx, F_STR("qid", s->id), F_SPAN("from", tx->sender), F_SPAN("to", tx->recipients->address),
+		    F_U64("rcpts", tx->recipient_count), F_U64("size", s->written), F_STR("rip", conn_peer(s->conn)));
 }
 
 void content_committed(struct intake *intake, uint64_t id, int code, struct span text)
@@ -358,6 +363,7 @@ void content_committed(struct intake *intake, uint64_t id, int code, struct span
 	}
 	if (code == 0) {
 		log_queued(s);
+		rate_use(s);
 		snprintf(line, sizeof(line), "Ok: queued as %s", s->id);
 	} else {
 		log_event(EV_smtp_failed, daemon_log(intake->daemon), F_STR("qid", s->id), F_SPAN("error", text));

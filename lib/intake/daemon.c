@@ -1,7 +1,6 @@
 /* What is around the sessions: listeners, the services that are asked, reload and halt. */
 #include "intake/intake.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
 #include "tls/tls.h"
@@ -22,6 +21,8 @@ static int on_auth(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		login_challenged(arg, m->id, ((const struct auth_sasl_challenge *)(const void *)m->body)->challenge);
 	else if (m->type == &ipc_auth_sender_answer)
 		sender_answered(arg, m->id, (const void *)m->body);
+	else if (m->type == &ipc_auth_kick)
+		sessions_kick(arg, ((const struct auth_kick *)(const void *)m->body)->account);
 	else
 		return E_PROTO;
 	return 0;
@@ -173,19 +174,12 @@ static void intake_secrets(struct daemon *daemon)
 static void intake_halt(struct daemon *daemon)
 {
 	struct intake *intake = daemon_state(daemon);
-	struct session *s = intake->sessions;
 
 	intake->halting = true;
 	for (size_t i = 0; i < intake->listener_count; i++)
 		listener_free(&intake->listeners[i].listener);
 	room_close(intake, "Server is shutting down");
-	while (s != NULL) {
-		struct session *next = s->next;
-
-		if (!smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
-			session_shutdown(s, "Server is shutting down");
-		s = next;
-	}
+	sessions_end(intake);
 	if (intake->sessions == NULL)
 		daemon_finished(daemon);
 }
@@ -197,9 +191,7 @@ static void intake_stats(struct daemon *daemon, struct master_stats *stats)
 	stats->connections = intake->session_count;
 	stats->total = intake->total;
 	intake->note[0] = '\0';
-	if (intake->over_until > clock_monotonic_ms() / 1000)
-		snprintf(intake->note, sizeof(intake->note), "sends more than it may: %s", intake->over);
-	else if (intake->waiting_count > 0)
+	if (!rate_note(intake, intake->note, sizeof(intake->note)) && intake->waiting_count > 0)
 		snprintf(intake->note, sizeof(intake->note), "all sessions are taken; %u clients wait", (unsigned)intake->waiting_count);
 	stats->note = span_str(intake->note);
 }

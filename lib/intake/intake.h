@@ -22,6 +22,7 @@ enum {
 	INTAKE_SERVICES = 2,
 	INTAKE_RATE_ROWS = 512,	   /* accounts whose mail is counted: rows */
 	INTAKE_RATE_ROW = 8,	   /* of so many */
+	INTAKE_OVER = 32,	   /* accounts that wanted to send more than they may, to be named */
 	INTAKE_STOCK = 32,	   /* spool files kept ready */
 	INTAKE_CACHE = 1024,	   /* recipients remembered */
 	INTAKE_CACHE_GOOD_MS = 5000,
@@ -112,6 +113,9 @@ struct session {
 	uint32_t asks_sender; /* the question to auth; 0: none */
 	uint64_t account;     /* 0: nobody has logged in */
 	char user[321];
+	uint32_t taken[2]; /* of its share, by the transaction that runs: messages and recipients */
+	int64_t taken_hour;
+	bool kicked; /* ends as soon as it waits for nobody */
 	struct mend mend;
 	char date[CLOCK_RFC5322_MAX], message_id[128];
 };
@@ -124,12 +128,18 @@ struct rate {
 	bool told; /* the log, that it has had its share */
 };
 
+/* Wanted to send more than it may. */
+struct over {
+	char user[321];
+	int64_t until; /* monotonic seconds */
+};
+
 struct intake {
 	const struct intake_kind *kind;
 	struct daemon *daemon;
 	struct tls_context *tls;
 	struct tls_daemon tls_daemon;
-	char note[384]; /* for status: a crowd, or who sends too much */
+	char note[512]; /* for status: a crowd, or who sends too much */
 	struct ipc_conn *auth, *queue;
 	struct intake_listener listeners[INTAKE_LISTENERS];
 	size_t listener_count;
@@ -148,8 +158,7 @@ struct intake {
 	struct cached cache[INTAKE_CACHE];
 	bool halting;
 	struct rate rates[INTAKE_RATE_ROWS * INTAKE_RATE_ROW];
-	char over[321]; /* the last account that wanted to send more than it may */
-	int64_t over_until;
+	struct over over[INTAKE_OVER]; /* the last first */
 };
 
 /* daemon.c: the daemon's main. intake: zeroes. */
@@ -169,8 +178,10 @@ bool session_full(const struct intake *intake, const struct intake_listener *lis
 void visitor_refuse(struct intake *intake, const struct visitor *visitor, const char *why);
 /* An answer has come from another daemon: the reply goes out and the next command is read. The session may be gone afterwards. */
 void session_go_on(struct session *session);
-/* 421 with `why`, when no question is open. The session may be gone afterwards. */
-void session_shutdown(struct session *session, const char *why);
+/* Those of an account, that which it sends now included, but not what queue is already asked to keep. */
+void sessions_kick(struct intake *intake, uint64_t account);
+/* All that are to end and wait for nobody. */
+void sessions_end(struct intake *intake);
 
 /* ---- room.c ---- */
 int room_open(struct intake *intake);
@@ -196,10 +207,16 @@ void senders_service_lost(struct intake *intake);
 
 /* ---- rate.c ---- */
 /*
- * 0: there is room for so many more in this hour, and they are counted: whatever becomes of them, so that many connections at once
- * take no more than one does. E_RATE with a text for the client.
+ * 0: there is room for so many more in this hour, and they are counted, so that many connections at once take no more than one does.
+ * E_RATE with a text for the client.
  */
 int rate_take(struct session *session, uint32_t messages, uint32_t recipients, struct err *err);
+/* What the transaction has taken was used: queue has the message, or may have. */
+void rate_use(struct session *session);
+/* The transaction is over: what was not used is given back. */
+void rate_give_back(struct session *session);
+/* Who wants more than the share, for status. False, and nothing is written: nobody. */
+bool rate_note(const struct intake *intake, char *out, size_t size);
 
 /* ---- recipients.c ---- */
 /* Ends in smtp_server_rcpt_done, at once or when auth has answered. */

@@ -6,12 +6,6 @@
 
 #include <stdio.h>
 
-/* Its own address needs no question, and the null sender is that of notifications. */
-static bool is_own(const struct session *s, struct span sender)
-{
-	return sender.len == 0 || span_caseeq(sender, span_str(s->user));
-}
-
 static void answer(struct session *s, int code, const char *text)
 {
 	struct err err = {0};
@@ -28,10 +22,6 @@ void sender_ask(struct session *s, struct span sender)
 	struct intake *intake = s->intake;
 	struct auth_sender ask = {.account = s->account, .address = sender};
 
-	if (is_own(s, sender)) {
-		answer(s, 0, "");
-		return;
-	}
 	s->asks_sender = intake_next_question(intake);
 	if (intake->auth == NULL || ipc_conn_send(intake->auth, &ipc_auth_sender, s->asks_sender, &ask, -1) != 0) {
 		s->asks_sender = 0;

@@ -34,6 +34,8 @@ static void session_end(struct session **sp)
 	if (s->counted)
 		peer_count_leave(intake->peers, &s->address);
 	log_event(EV_smtp_disconnect, daemon_log(intake->daemon), F_STR("rip", conn_peer(s->conn)));
+	if (s->waits_commit)
+		rate_use(s);
 	content_forget(s);
 	login_cancel(s);
 	smtp_server_free(&s->server);
@@ -79,6 +81,12 @@ static void on_data_abort(void *arg, struct smtp_server *server)
 	content_abort(arg);
 }
 
+static void on_over(void *arg, struct smtp_server *server)
+{
+	(void)server;
+	rate_give_back(arg);
+}
+
 static void on_refused(void *arg, struct smtp_server *server, struct span reply)
 {
 	struct session *s = arg;
@@ -113,7 +121,7 @@ static void on_auth_cancel(void *arg, struct smtp_server *server)
 }
 
 static const struct smtp_server_callbacks engine_callbacks = {.rcpt = on_rcpt, .data_begin = on_data_begin, .data = on_data, .data_end = on_data_end,
-    .data_abort = on_data_abort, .refused = on_refused, .mail = on_mail, .auth = on_auth, .auth_response = on_auth_response, .auth_cancel = on_auth_cancel};
+    .data_abort = on_data_abort, .over = on_over, .refused = on_refused, .mail = on_mail, .auth = on_auth, .auth_response = on_auth_response, .auth_cancel = on_auth_cancel};
 
 /* ---- bytes ---- */
 
@@ -138,6 +146,25 @@ static void set_deadline(struct session *s, size_t consumed)
 	conn_timeout(s->conn, ms < 1 ? 1 : ms < idle ? ms : idle);
 }
 
+static void session_shutdown(struct session *s, const char *why)
+{
+	smtp_server_shutdown(s->server, why);
+	conn_finish(s->conn);
+}
+
+/* A message that is on its way in may still come when the suite stops, but not from who may send no more. */
+static bool must_end(const struct session *s)
+{
+	return !smtp_server_waits(s->server) && (s->kicked || (s->intake->halting && !smtp_server_in_content(s->server)));
+}
+
+static void end_now(struct session *s)
+{
+	if (s->kicked)
+		log_event(EV_smtp_kicked, daemon_log(s->intake->daemon), F_STR("user", s->user), F_STR("rip", conn_peer(s->conn)));
+	session_shutdown(s, s->kicked ? "Log in again" : "Server is shutting down");
+}
+
 static void run(struct session *s)
 {
 	size_t consumed;
@@ -151,13 +178,18 @@ static void run(struct session *s)
 		conn_timeout(s->conn, login_ms(s));
 	} else if (event == SMTP_CLOSE) {
 		conn_finish(s->conn);
-	} else if (s->intake->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server)) {
-		session_shutdown(s, "Server is shutting down");
+	} else if (must_end(s)) {
+		end_now(s);
 	}
 }
 
 void session_go_on(struct session *s)
 {
+	/* Before what it has sent ahead. */
+	if (s->kicked && must_end(s) && !smtp_server_ended(s->server)) {
+		end_now(s);
+		return;
+	}
 	if (conn_input(s->conn).len > 0) {
 		conn_resume(s->conn);
 		return;
@@ -165,16 +197,30 @@ void session_go_on(struct session *s)
 	conn_timeout(s->conn, idle_ms(s));
 	if (smtp_server_ended(s->server))
 		conn_finish(s->conn);
-	else if (s->intake->halting && !smtp_server_waits(s->server) && !smtp_server_in_content(s->server))
-		session_shutdown(s, "Server is shutting down");
+	else if (must_end(s))
+		end_now(s);
 	else
 		conn_flush(s->conn);
 }
 
-void session_shutdown(struct session *s, const char *why)
+void sessions_end(struct intake *intake)
 {
-	smtp_server_shutdown(s->server, why);
-	conn_finish(s->conn);
+	struct session *s = intake->sessions;
+
+	while (s != NULL) {
+		struct session *next = s->next;
+
+		if (must_end(s))
+			end_now(s);
+		s = next;
+	}
+}
+
+void sessions_kick(struct intake *intake, uint64_t account)
+{
+	for (struct session *s = intake->sessions; s != NULL; s = s->next)
+		s->kicked |= s->account == account && account != 0 && !smtp_server_ended(s->server);
+	sessions_end(intake);
 }
 
 static void refuse_early(struct session *s)

@@ -24,6 +24,14 @@ static bool put(struct buf *out, const char *name, struct span value)
 	return is_one_line(value);
 }
 
+/* NOTIFY is mostly the same for all. */
+static bool put_recipient(struct buf *out, const struct letter_recipient *r, bool says_notify)
+{
+	if (says_notify)
+		buf_printf(out, "notify %u\n", r->notify);
+	return (r->orcpt.len == 0 || put(out, "orcpt", r->orcpt)) && put(out, "recipient", r->address);
+}
+
 int drop_encode(const struct letter *letter, struct buf *out)
 {
 	bool good;
@@ -35,9 +43,9 @@ int drop_encode(const struct letter *letter, struct buf *out)
 	good = put(out, "user", letter->user) && put(out, "name", letter->full_name) && put(out, "envid", letter->envid);
 	if (letter->sender_given)
 		good = good && put(out, "sender", letter->sender);
-	buf_printf(out, "notify %u\nret %u\n", letter->notify, letter->ret);
+	buf_printf(out, "ret %u\n", letter->ret);
 	for (size_t i = 0; i < letter->recipient_count && good; i++)
-		good = put(out, "recipient", letter->recipients[i]);
+		good = put_recipient(out, &letter->recipients[i], i == 0 || letter->recipients[i].notify != letter->recipients[i - 1].notify);
 	buf_add_char(out, '\n');
 	if (!good)
 		return E_SYNTAX;
@@ -46,13 +54,14 @@ int drop_encode(const struct letter *letter, struct buf *out)
 
 /* ---- reading ---- */
 
-enum { SEEN_HANDOVER = 1, SEEN_USER = 2, SEEN_NAME = 4, SEEN_ENVID = 8, SEEN_SENDER = 16, SEEN_NOTIFY = 32, SEEN_RET = 64 };
+enum { SEEN_HANDOVER = 1, SEEN_USER = 2, SEEN_NAME = 4, SEEN_ENVID = 8, SEEN_SENDER = 16, SEEN_RET = 32 };
 enum { SEEN_NEEDED = SEEN_HANDOVER | SEEN_USER };
 
 struct reader {
 	struct letter *letter;
 	struct pool *pool;
 	unsigned seen;
+	struct letter_recipient next; /* what was said of it before its line */
 };
 
 static bool take_text(struct span value, size_t max, struct span *out)
@@ -75,8 +84,11 @@ static bool take_recipient(struct reader *r, struct span value)
 {
 	struct letter *letter = r->letter;
 
-	return letter->recipient_count < LETTER_RECIPIENTS && value.len > 0 &&
-	       take_text(value, LETTER_ADDRESS, &letter->recipients[letter->recipient_count++]);
+	if (letter->recipient_count == LETTER_RECIPIENTS || value.len == 0 || !take_text(value, LETTER_ADDRESS, &r->next.address))
+		return false;
+	letter->recipients[letter->recipient_count++] = r->next;
+	r->next.orcpt = (struct span){0};
+	return true;
 }
 
 static bool take_once(struct reader *r, struct span name, struct span value, unsigned *what)
@@ -104,10 +116,6 @@ static bool take_once(struct reader *r, struct span name, struct span value, uns
 		letter->sender_given = true;
 		return take_text(value, LETTER_ADDRESS, &letter->sender);
 	}
-	if (span_eq(name, SPAN_LIT("notify"))) {
-		*what = SEEN_NOTIFY;
-		return take_number(value, 15, &letter->notify);
-	}
 	*what = SEEN_RET;
 	return span_eq(name, SPAN_LIT("ret")) && take_number(value, SPOOL_RET_HDRS, &letter->ret);
 }
@@ -122,6 +130,10 @@ static bool take_line(struct reader *r, struct span line)
 		return false;
 	if (span_eq(name, SPAN_LIT("recipient")))
 		return take_recipient(r, value);
+	if (span_eq(name, SPAN_LIT("notify")))
+		return take_number(value, 15, &r->next.notify);
+	if (span_eq(name, SPAN_LIT("orcpt")))
+		return r->next.orcpt.len == 0 && value.len > 0 && take_text(value, LETTER_ORCPT, &r->next.orcpt);
 	if (!take_once(r, name, value, &what) || (r->seen & what) != 0)
 		return false;
 	r->seen |= what;
@@ -159,7 +171,7 @@ int drop_decode(struct span head, struct pool *pool, struct letter *out, size_t 
 			return err_set(err, E_CONTENT, "line %zu of its head makes no sense", number);
 	}
 	*len = head.len - rest.len;
-	if ((r.seen & SEEN_NEEDED) != SEEN_NEEDED || out->recipient_count == 0)
+	if ((r.seen & SEEN_NEEDED) != SEEN_NEEDED || out->recipient_count == 0 || r.next.orcpt.len > 0)
 		return err_set(err, E_CONTENT, "its head is not complete");
 	return 0;
 }

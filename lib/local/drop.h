@@ -5,6 +5,8 @@
  *   handover 0123456789abcdef0123456789abcdef
  *   user alice
  *   name Alice Example            and others, each at most once, but for
+ *   notify 2                      of the recipients from here on
+ *   orcpt rfc822;bob@example.net  of the next one
  *   recipient bob@example.org     one or more
  */
 #ifndef MW_LOCAL_DROP_H

@@ -12,7 +12,14 @@ enum {
 	LETTER_ADDRESS = 1024,	 /* of an address as it is given */
 	LETTER_NAME = 256,	 /* of a user's name, login or full */
 	LETTER_ENVID = 256,
+	LETTER_ORCPT = 512,
 	LETTER_RECIPIENTS = 1000, /* what an envelope of the spool takes */
+};
+
+struct letter_recipient {
+	struct span address;
+	uint32_t notify;	 /* NOTIFY (RFC 3461 section 4.1), bits: spool/spool.h */
+	struct span orcpt;	 /* ORCPT, its xtext decoded, or empty */
 };
 
 struct letter {
@@ -21,10 +28,9 @@ struct letter {
 	struct span full_name;	 /* for From, when that is missing */
 	struct span sender;	 /* when one was given; empty: the null sender */
 	bool sender_given;
-	uint32_t notify;	 /* NOTIFY of all recipients (spool/spool.h) */
 	uint32_t ret;		 /* 0, 1 full, 2 headers */
 	struct span envid;	 /* its xtext decoded, or empty */
-	struct span *recipients;
+	struct letter_recipient *recipients;
 	size_t recipient_count;
 	int64_t written;	 /* seconds since 1970, of one that waited in the drop; 0: now */
 };

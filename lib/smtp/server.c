@@ -115,6 +115,8 @@ void smtp_end_transaction(struct smtp_server *s)
 	if (s->started)
 		s->callbacks->data_abort(s->arg, s);
 	s->started = false;
+	if (s->tx != NULL && s->callbacks->over != NULL)
+		s->callbacks->over(s->arg, s);
 	s->tx = NULL;
 	s->asked = s->answered = NULL;
 	s->drop_code = 0;

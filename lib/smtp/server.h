@@ -74,6 +74,8 @@ struct smtp_server_callbacks {
 	void (*data_end)(void *arg, struct smtp_server *server);
 	/* The transaction ends without an accepted message: give back what data_begin took. */
 	void (*data_abort)(void *arg, struct smtp_server *server);
+	/* The transaction has ended, in whatever way, also before its content began. NULL: nobody asks. */
+	void (*over)(void *arg, struct smtp_server *server);
 	/* A command was refused: for the log. */
 	void (*refused)(void *arg, struct smtp_server *server, struct span reply);
 	/* These four of a submission server alone. A sender: answer with smtp_server_mail_done, now or later. */

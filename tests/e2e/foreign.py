@@ -16,9 +16,8 @@ import subprocess
 import tempfile
 import time
 
-from mailwain import ROOT, until
-
-OTHERS = os.path.join(ROOT, "build", "others")
+from mailwain import until
+from tools import OTHERS
 
 
 def begin(command, output, environment, **how):

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from mailwain import PASSWORD, tls_context, until
+from tools import lacks
 
 USER = "alice@example.com"
 OWN_CHOICE = None
@@ -16,7 +17,7 @@ TWO = ["PLAIN", "LOGIN", OWN_CHOICE]
 
 def run(*command, input="", env=None, where=None):
     if shutil.which(command[0]) is None:
-        pytest.skip("no %s here" % command[0])
+        lacks(command[0])
     return subprocess.run(command, input=input, capture_output=True, text=True, timeout=40, env=dict(os.environ, **(env or {})), cwd=where)
 
 
@@ -67,7 +68,7 @@ def test_swaks_over_tls(suite, service, mechanism):
     r = run("swaks", "--server", "127.0.0.1:%d" % suite.port(service), "--tls" if service == "submission" else "--tls-on-connect", "--auth", *([mechanism] if mechanism else []), "--auth-user", USER,
             "--auth-password", PASSWORD, "--from", USER, "--to", "carol@example.com", "--header", "Subject: " + subject)
     if "requires Net::SSLeay" in r.stdout + r.stderr:
-        pytest.skip("swaks cannot do TLS here")
+        lacks("Net::SSLeay")
     assert r.returncode == 0, r.stdout + r.stderr
     arrives(suite, subject)
 
@@ -141,7 +142,7 @@ def test_git_send_email(suite, tmp_path, service, mechanism):
     r = run("git", "-c", "sendemail.smtpsslcertpath=", "send-email", "--smtp-server=127.0.0.1", "--smtp-server-port=%d" % suite.port(service), "--smtp-encryption=" + ("tls" if service == "submission" else "ssl"),
             "--smtp-user=" + USER, "--smtp-pass=" + PASSWORD, *(["--smtp-auth=" + mechanism] if mechanism else []), "--smtp-debug=1", "--from=" + USER, "--to=carol@example.com", "--confirm=never", "--suppress-cc=all", "HEAD^", env=env, where=tmp_path)
     if "is not a git command" in r.stderr:
-        pytest.skip("no git send-email here")
+        lacks("git send-email")
     assert r.returncode == 0 and ">>> AUTH " + (mechanism or "") in r.stderr, r.stdout + r.stderr
     arrives(suite, subject)
 

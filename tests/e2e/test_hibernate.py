@@ -290,6 +290,18 @@ def test_the_keeper_is_not_to_be_had_at_once(sleepy):
     leave(sleepy, c)
 
 
+def test_it_is_woken_to_be_ended(sleepy):
+    clients = [idling(sleepy, "bob", tls=tls)[0] for tls in (True, False, True)]
+    other, tag = idling(sleepy)
+    asleep(sleepy, 4)
+    sleepy.mw("account", "kick", "bob@example.com")
+    for c in clients:
+        assert c.line() == b"* BYE Log in again" and c.at_end()
+    until(lambda: sessions(sleepy) == 1, what="a session that was ended stays")
+    assert done(other, tag) == []
+    leave(sleepy, other)
+
+
 def test_the_end_of_the_suite(sleepy):
     c, _ = idling(sleepy)
     asleep(sleepy)

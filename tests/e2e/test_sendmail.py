@@ -15,6 +15,7 @@ import time
 import pytest
 
 from mailwain import BUILD, Instance, until
+from tools import lacks, unpacked
 
 AS_ROOT = os.geteuid() == 0
 SENDMAIL = os.path.join(BUILD, "sbin", "sendmail")
@@ -132,7 +133,7 @@ def test_resent(local):
 
 def test_php(local):
     if shutil.which("php") is None:
-        pytest.skip("no php here")
+        lacks("php")
     code = 'exit(mail("alice@example.com", "by php", "one\\ntwo", "From: web@example.com\\r\\nBcc: carol@example.com", "-fbounces@example.com") ? 0 : 1);'
     r = subprocess.run(["php", "-d", "sendmail_path=%s -t -i" % SENDMAIL, "-r", code], env=environment(local), capture_output=True, text=True, timeout=30)
     assert r.returncode == 0, r.stdout + r.stderr
@@ -192,7 +193,7 @@ def test_git_send_email(local, tmp_path):
     git("commit", "-q", "-m", "git by sendmail")
     r = git("send-email", "--smtp-server=" + SENDMAIL, "--envelope-sender=a@example.com", "--from=a@example.com", "--to=alice@example.com", "--confirm=never", "--suppress-cc=all", "HEAD^")
     if "is not a git command" in r.stderr:
-        pytest.skip("no git send-email here")
+        lacks("git send-email")
     assert r.returncode == 0, r.stdout + r.stderr
     assert field(arrives(local, "git by sendmail"), "Return-Path") == "<a@example.com>"
 
@@ -215,11 +216,10 @@ def test_mutt(local, tmp_path):
 
 
 def test_bsd_mailx(local, tmp_path):
-    if shutil.which("bsd-mailx") is None:
-        pytest.skip("no bsd-mailx here")
+    mailx, where = unpacked("bsd-mailx")
     (tmp_path / "mailrc").write_text("set sendmail=%s\n" % SENDMAIL)
-    r = subprocess.run([shutil.which("bsd-mailx"), "-n", "-r", "carol@example.com", "-s", "mailx by sendmail", "alice"], input="x\n.\ny\n",
-                       env=environment(local, HOME=str(tmp_path), MAILRC=str(tmp_path / "mailrc"), LD_LIBRARY_PATH=os.environ.get("LD_LIBRARY_PATH", "")), capture_output=True, text=True, timeout=30)
+    r = subprocess.run([mailx, "-n", "-r", "carol@example.com", "-s", "mailx by sendmail", "alice"], input="x\n.\ny\n",
+                       env=environment(local, HOME=str(tmp_path), MAILRC=str(tmp_path / "mailrc"), **where), capture_output=True, text=True, timeout=30)
     assert r.returncode == 0, r.stdout + r.stderr
     assert field(arrives(local, "mailx by sendmail"), "Return-Path") == "<carol@example.com>"
 
@@ -353,6 +353,33 @@ def test_newaliases(local):
     sent(local, "-bi")
 
 
+DSN_DIALOGUE = """EHLO x
+MAIL FROM:<carol@example.com> RET=HDRS ENVID=e+2B1
+RCPT TO:<nobody1@example.com> NOTIFY=NEVER ORCPT=rfc822;first@elsewhere.test
+RCPT TO:<nobody2@example.com> NOTIFY=FAILURE ORCPT=rfc822;sec+2Bond@elsewhere.test
+RCPT TO:<nobody3@example.com>
+DATA
+Subject: %s
+
+x
+.
+QUIT
+"""
+
+
+@pytest.mark.parametrize("way", ["socket", "drop"])
+def test_bs_keeps_what_each_recipient_asked_for(local, way):
+    """NOTIFY and ORCPT (RFC 3461) are said of one recipient: the first one's NEVER is not the others'."""
+    subject = "asked by " + way
+    if way == "drop":
+        os.kill(local.daemons()["pickup"], signal.SIGKILL)
+    sent(local, "-bs", input=(DSN_DIALOGUE % subject).replace("\n", "\r\n"))
+    text = arrives(local, subject, "carol").decode()
+    told = re.findall(r"^((?:Original|Final)-Recipient: .*)\r$", text, re.M)
+    assert told == ["Original-Recipient: rfc822;sec+ond@elsewhere.test", "Final-Recipient: rfc822; nobody2@example.com", "Final-Recipient: rfc822; nobody3@example.com"], told
+    assert "Original-Envelope-Id: e+1" in text
+
+
 # ---- when the suite is down, or a part of it ----
 
 
@@ -459,7 +486,7 @@ def test_nowhere_to_go(fresh):
 def test_the_same_letter_twice(local):
     """What a client that has lost patience does: the answer is there already, and it lays the letter into the drop."""
     name = "f" * 31 + "0"
-    head = "mailwain-drop 1\nhandover %s\nuser root\nname \nenvid \nnotify 0\nret 0\nrecipient alice\n\nSubject: twice\n\nx\n" % name
+    head = "mailwain-drop 1\nhandover %s\nuser root\nname \nenvid \nret 0\nnotify 0\nrecipient alice\n\nSubject: twice\n\nx\n" % name
     for n in (1, 2):
         lay(local, "new." + name, head)
         until(lambda: not dropped(local))
@@ -596,8 +623,8 @@ def message(number, *fields):
 
 def hand_over(s, fd, size, handover=b"h" * 16, recipients=("alice",)):
     for r in recipients:
-        s.send(message(1, text(r)))
-    body = message(2, u(len(handover)) + handover, u(size, 8), text("root"), b"\0", text(""), text(""), u(0), u(0), text(""))
+        s.send(message(1, text(r), u(0), text("")))
+    body = message(2, u(len(handover)) + handover, u(size, 8), text("root"), b"\0", text(""), text(""), u(0), text(""))
     socket.send_fds(s, [body], [fd])
     return s.recv(4096)
 
@@ -629,7 +656,7 @@ def test_only_sealed_memory(local, tmp_path):
 
 def test_nonsense_costs_its_connection(local):
     before = local.daemons()["pickup"]
-    for datagram in (b"x", b"\0" * 6, message(2), message(1, text("a" * 2000)), message(1, text("a\0b")), message(9)):
+    for datagram in (b"x", b"\0" * 6, message(2), message(1, text("a" * 2000), u(0), text("")), message(1, text("a\0b"), u(0), text("")), message(1, text("a"), u(16), text("")), message(9)):
         s = connect(local)
         s.send(datagram)
         assert s.recv(100) == b"", datagram

@@ -107,6 +107,19 @@ def test_mail_arrives_or_waits_for_the_relay(server):
     until(lambda: [row["status"] for row in server.rows("queue", "list") if row["recipient"] == REMOTE] == ["deferred"])
 
 
+def test_the_log_tells_who_it_was(server):
+    """The sender is an alias of two, the client's address anybody's."""
+    c = client(server)
+    c.expect("MAIL FROM:<sales@example.com>", 250)
+    c.expect("RCPT TO:<carol@example.com>", 250)
+    qid = c.data("Subject: who\r\n\r\nx\r\n")
+    other = server.deliver("Subject: x\r\n\r\nx\r\n")
+    server.until_logged(" smtp_queued qid=%s " % other)
+    lines = {id: next(line for line in server.log().splitlines() if " smtp_queued qid=%s " % id in line) for id in (qid, other)}
+    assert re.search(r" from=sales@example\.com .* rip=127\.0\.0\.1 user=alice@example\.com$", lines[qid])
+    assert " user=" not in lines[other]
+
+
 def test_what_is_there_stays(server):
     s = smtplib.SMTP_SSL("127.0.0.1", server.port("submissions"), context=tls())
     s.login("carol@example.com", PASSWORD)
@@ -220,6 +233,61 @@ def not_at_the_end_of_an_hour():
         time.sleep(left)
 
 
+def note(suite):
+    return next(row["note"] for row in suite.rows("status") if row["name"] == "submission")
+
+
+def sends(suite, user):
+    """A message, or the answer to MAIL that refuses it."""
+    c = client(suite, user)
+    code, _ = c.command("MAIL FROM:<%s>" % user)
+    if code == 250:
+        c.expect("RCPT TO:<bob@example.com>", 250)
+        c.data("Subject: x\r\n\r\nx\r\n")
+    c.expect("QUIT", 221)
+    assert c.at_end()
+    return code
+
+
+def test_what_is_not_sent_does_not_count(fresh):
+    """Nor does it help: what is being sent counts from its MAIL on."""
+    not_at_the_end_of_an_hour()
+    suite = fresh(conf_lines=["messages-per-hour 2", "recipients-per-hour 2", "header-size 1K"])
+    suite.add_cheap("alice", "bob")
+    a, b, c = (client(suite) for _ in range(3))
+    for end in ("RSET", "EHLO x", "DATA"):
+        for _ in range(3):
+            a.expect("MAIL FROM:<alice@example.com>", 250)
+            a.expect("RCPT TO:<bob@example.com>", 250)
+            a.expect(end, 354 if end == "DATA" else 250)
+            if end == "DATA":
+                a.send("Subject: %s\r\n\r\nx\r\n.\r\n" % ("too much " * 200))
+                assert a.reply()[0] // 100 == 5
+    b.expect("MAIL FROM:<alice@example.com>", 250)
+    c.expect("MAIL FROM:<alice@example.com>", 250)
+    a.expect("MAIL FROM:<alice@example.com>", 450)
+    for other in (b, c):
+        other.expect("QUIT", 221)
+        assert other.at_end()
+    assert [sends(suite, "alice@example.com") for _ in range(3)] == [250, 250, 450]
+
+
+def test_all_who_send_too_much_are_named(fresh):
+    """The last first, as many as there is room for."""
+    not_at_the_end_of_an_hour()
+    suite = fresh(conf_lines=["messages-per-hour 1"])
+    domain = ".".join(["d" * 60] * 3) + ".test"
+    long = ["%s%s@%s" % (c, "l" * 50, domain) for c in "ab"]
+    suite.mw("domain", "add", domain)
+    suite.add_cheap("alice", "bob", "carol", *long)
+    assert note(suite) == ""
+    for user in ("alice@example.com", "bob@example.com", "alice@example.com", "carol@example.com", long[0]):
+        assert 450 in [sends(suite, user) for _ in range(2)]
+    assert note(suite) == "send more than they may: %s, carol@example.com, alice@example.com, bob@example.com" % long[0]
+    assert [sends(suite, long[1]) for _ in range(2)] == [250, 450]
+    assert note(suite) == "send more than they may: %s and 4 more" % long[1]
+
+
 def test_an_hour_has_its_share(fresh):
     not_at_the_end_of_an_hour()
     suite = fresh(conf_lines=["messages-per-hour 3", "recipients-per-hour 5"])
@@ -240,7 +308,7 @@ def test_an_hour_has_its_share(fresh):
     # Not by another connection either; others are not held up, and an administrator sees it.
     assert "4.7.1" in client(suite).expect("MAIL FROM:<alice@example.com>", 450)
     client(suite, "bob@example.com").expect("MAIL FROM:<bob@example.com>", 250)
-    assert [row["note"] for row in suite.rows("status") if row["name"] == "submission"] == ["sends more than it may: alice@example.com"]
+    assert note(suite) == "sends more than it may: alice@example.com"
     suite.until_logged("smtp_rate user=alice@example.com what=recipients limit=5")
 
 

@@ -9,11 +9,31 @@ import time
 
 import pytest
 
-from mailwain import Smtp, until
+from mailwain import ROOT, Smtp, until
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None or not AS_ROOT, reason="needs strace and root")
+
+
+# ---- programs of Debian ----
+
+OTHERS = os.path.join(ROOT, "build", "others")
+
+
+def lacks(program):
+    """Where install-deps.sh has been every program of its list is to be had: that it is not would leave its test out unseen."""
+    if os.path.isdir(OTHERS):
+        pytest.fail("%s is not there, though tests/install-deps.sh has run: run it again" % program)
+    pytest.skip("no %s here; tests/install-deps.sh gets it" % program)
+
+
+def unpacked(program):
+    """One that is not installed, but unpacked by install-deps.sh: its path, and what its environment has to say."""
+    path, libraries = os.path.join(OTHERS, "usr", "bin", program), os.path.join(OTHERS, "usr", "lib", "programs")
+    if not os.path.exists(path):
+        lacks(program)
+    return path, {"LD_LIBRARY_PATH": ":".join(filter(None, (libraries, os.environ.get("LD_LIBRARY_PATH")))), "PYTHONPATH": libraries, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 # ---- what a process costs ----

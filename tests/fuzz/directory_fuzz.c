@@ -34,6 +34,12 @@ void auth_changed(struct auth *auth)
 	(void)auth;
 }
 
+bool auth_kick(struct auth *auth, uint64_t account)
+{
+	(void)auth, (void)account;
+	return true;
+}
+
 void password_forgive(struct password_pool *pool)
 {
 	(void)pool;

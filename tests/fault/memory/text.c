@@ -419,8 +419,12 @@ static int run_recipients(struct span text, struct pool *pool, struct letter *le
 		r = recipients_extract(&a.recipients, span_sub(text, 0, local_header_length(text)), pool, &err);
 	if (r == 0)
 		memory_must(a.recipients.count == 3 && span_eq(a.recipients.addresses[2], SPAN_LIT("d@example.org")));
-	*letter = (struct letter){.recipients = a.recipients.addresses, .recipient_count = a.recipients.count};
-	return r;
+	if (r != 0)
+		return r;
+	*letter = (struct letter){.recipients = pool_array(pool, a.recipients.count, sizeof(*letter->recipients)), .recipient_count = a.recipients.count};
+	for (size_t i = 0; i < a.recipients.count && letter->recipients != NULL; i++)
+		letter->recipients[i] = (struct letter_recipient){.address = a.recipients.addresses[i], .orcpt = SPAN_LIT("rfc822;x@example.org")};
+	return letter->recipients != NULL ? 0 : E_NOMEM;
 }
 
 static int run_drop(const struct letter *letter, struct pool *pool)

@@ -19,6 +19,15 @@ void auth_changed(struct auth *auth)
 	(void)auth;
 }
 
+static uint64_t kicked; /* the last account whose sessions were ended */
+
+bool auth_kick(struct auth *auth, uint64_t account)
+{
+	logins_overtake(auth, account);
+	kicked = account;
+	return true;
+}
+
 /* ---- a client at the other end of a channel ---- */
 
 struct world {
@@ -82,6 +91,7 @@ static int begin(void **state)
 	struct err err;
 
 	w = (struct world){0};
+	kicked = 0;
 	if (fixture_begin(config) != 0 || fixture_directory(&w.auth.directory) != 0)
 		return -1;
 	w.auth.defence = defence_new(w.auth.secret);
@@ -120,7 +130,7 @@ static int change(struct world *w, const char *old, const char *wanted)
 	return wait_for_answer(w);
 }
 
-static int login(struct world *w, const char *password)
+static void send_login(struct world *w, const char *password)
 {
 	struct auth_login ask = {.service = SPAN_LIT("imap"),
 	    .user = SPAN_LIT("a@example.org"),
@@ -128,6 +138,11 @@ static int login(struct world *w, const char *password)
 	    .password = span_str(password)};
 
 	assert_int_equal(ipc_conn_send(w->client, &ipc_auth_login, 2, &ask, -1), 0);
+}
+
+static int login(struct world *w, const char *password)
+{
+	send_login(w, password);
 	return wait_for_answer(w);
 }
 
@@ -141,7 +156,9 @@ static void the_new_one_counts_at_once_and_nothing_else_changes(void **state)
 	app_password_make(&app, text);
 	assert_int_equal(directory_app_put(w->auth.directory, w->account, &app, false, NULL), 0);
 	assert_int_equal(login(w, "old password"), 0);
+	assert_int_equal(kicked, 0);
 	assert_int_equal(change(w, "old password", "new password"), 0);
+	assert_int_equal(kicked, w->account);
 	assert_string_equal(w->text, "");
 	assert_int_equal(login(w, "old password"), E_AUTHFAILED);
 	assert_int_equal(login(w, "new password"), 0);
@@ -160,6 +177,7 @@ static void an_app_password_changes_nothing(void **state)
 	assert_int_equal(directory_app_put(w->auth.directory, w->account, &app, false, NULL), 0);
 	assert_int_equal(login(w, text), 0);
 	assert_int_equal(change(w, text, "new password"), E_AUTHFAILED);
+	assert_int_equal(kicked, 0);
 	assert_int_equal(login(w, "old password"), 0);
 }
 
@@ -204,6 +222,23 @@ static void who_leaves_is_not_answered(void **state)
 	assert_int_equal(login(w, "new password"), 0);
 }
 
+/* Its password was right when it was looked at, and is none when the answer goes out. */
+static void a_login_that_a_change_has_overtaken_fails(void **state)
+{
+	struct world *w = *state;
+
+	send_login(w, "old password");
+	while (w->auth.pending == NULL)
+		event_base_loop(base, EVLOOP_ONCE);
+	auth_kick(&w->auth, w->account);
+	assert_int_equal(wait_for_answer(w), E_UNAVAILABLE);
+	send_login(w, "old password");
+	while (w->auth.pending == NULL)
+		event_base_loop(base, EVLOOP_ONCE);
+	auth_kick(&w->auth, w->account + 1);
+	assert_int_equal(wait_for_answer(w), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +246,7 @@ int main(void)
 	    cmocka_unit_test_setup(an_app_password_changes_nothing, begin),
 	    cmocka_unit_test_setup(what_is_no_password_is_refused, begin),
 	    cmocka_unit_test_setup(guessing_the_old_one_is_refused, begin),
+	    cmocka_unit_test_setup(a_login_that_a_change_has_overtaken_fails, begin),
 	    cmocka_unit_test_setup(who_leaves_is_not_answered, begin),
 	};
 
