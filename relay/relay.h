@@ -41,14 +41,11 @@ enum {
 	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
 };
 
-enum { DANE_RECORDS_MAX = 16, DANE_DATA_MAX = 4096 /* of all of them */ };
-
 /* What a host must show (RFC 7672). */
 struct dane {
 	char base[DNS_NAME_TEXT]; /* whose records they are */
-	struct tls_tlsa records[DANE_RECORDS_MAX];
-	size_t count, used;
-	char data[DANE_DATA_MAX];
+	struct tls_tlsa *records; /* all of the answer that can be used, their data behind the last; NULL: none */
+	size_t count;
 };
 
 enum way_kind { WAY_MX, WAY_HOST, WAY_LMTP, WAY_ERROR, WAY_HOLD };
@@ -248,6 +245,7 @@ void convert_free(struct conversion **conversion);
 /* Asks for the records of the job's host. False: they would not count. True: attempt_with_dane or attempt_skip is called, perhaps before it returns. */
 bool dane_begin(struct job *job);
 void dane_drop(struct job *job);
+void dane_free(struct dane **dane);
 
 /* ---- result.c ---- */
 /* All of these end the job. All recipients get this one; text: "5.1.2 …" */

@@ -586,6 +586,6 @@ void session_free(struct session **sp)
 	s->destination->sessions--;
 	smtp_client_free(&s->client);
 	conn_free(&s->conn);
-	free(s->dane);
+	dane_free(&s->dane);
 	free(s);
 }
