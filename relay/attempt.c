@@ -192,6 +192,50 @@ void attempt_skip(struct job *job)
 	attempt_next(job);
 }
 
+static void pass_over_by_name(struct job *job, const char *name)
+{
+	for (size_t i = 0; i < job->route->count; i++)
+		if (strcmp(job->route->hosts[i].name, name) == 0)
+			pass_over(&job->route->hosts[i]);
+}
+
+static void pass_over_put_off(struct job *job)
+{
+	for (size_t i = 0; i < job->further; i++)
+		pass_over_by_name(job, job->put_off_by[i]);
+}
+
+void attempt_further(struct job *job)
+{
+	if (job->route == NULL) {
+		job_trace(job, "  %s", job->failure.text);
+		attempt_begin(job);
+		return;
+	}
+	pass_over_put_off(job);
+	attempt_next(job);
+}
+
+static bool is_untried(const struct job *job, const struct route_host *host)
+{
+	struct dial_address address;
+
+	for (size_t i = 0; i < host->address_count; i++)
+		if (!host->tried[i] && make_address(job, &host->addresses[i], &address))
+			return true;
+	return false;
+}
+
+/* Without a route nobody knows yet: the connection was another job's. */
+bool attempt_has_further(const struct job *job, const char *host)
+{
+	bool has = job->route == NULL;
+
+	for (size_t i = 0; !has && i < job->route->count; i++)
+		has = strcmp(job->route->hosts[i].name, host) != 0 && is_untried(job, &job->route->hosts[i]);
+	return has && job->attempts < RELAY_ATTEMPTS_MAX;
+}
+
 /* Somebody wants to know of all hosts. */
 static void tell_host(struct job *job)
 {
@@ -315,6 +359,7 @@ static void on_route(void *arg, struct route *route, const struct err *why)
 		result_all(job, why->code, !err_is_temp(why->code), why->text);
 		return;
 	}
+	pass_over_put_off(job);
 	ask_sts(job);
 }
 

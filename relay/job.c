@@ -305,7 +305,7 @@ void job_session_done(struct job *job)
 
 	session_release(s);
 	job->session = NULL;
-	result_transaction(job, s);
+	transaction_done(job, s);
 }
 
 /* A connection that was idle had been closed meanwhile, as it is the server's right: nothing has happened. */
@@ -367,7 +367,7 @@ void job_session_failed(struct job *job)
 		job->sent = false;
 		attempt_begin(job);
 	} else if (job->sent) {
-		result_transaction(job, s);
+		transaction_done(job, s);
 	} else if (s->tls_failed && job->policy.in_clear_after_failure) {
 		job_trace(job, "  %s; once again without TLS", s->ended.text);
 		session_tell(s, true);

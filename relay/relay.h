@@ -32,6 +32,7 @@ enum {
 	RELAY_SESSION_MESSAGES = 200,	/* of one connection; then it is closed */
 	RELAY_SESSION_MS = 300000,	/* nothing new is begun on a connection that is older */
 	RELAY_ATTEMPTS_MAX = 5,		/* connections that one job makes until one is of use */
+	RELAY_FURTHER_MAX = 2,		/* hosts that recipients go on to whom the first has put off */
 	RELAY_PHASE_MS = 1200000,	/* for the greeting with all up to READY, an envelope, an end of data: however diligently a server drips */
 	RELAY_RATE_MIN = 500,		/* octets a second: the content's phase is longer by its size */
 	RELAY_PIECE = 16 * 1024,	/* of a content, read at once */
@@ -71,6 +72,8 @@ struct destination;
 struct job;
 struct session;
 
+enum { RESULT_TEXT = 512 };
+
 /* What becomes of a recipient; as relay_result. */
 struct job_result {
 	uint32_t recipient;
@@ -97,8 +100,8 @@ struct job {
 	uint32_t id;
 	struct span queue_id, domain;
 	struct way way;
-	struct smtp_client_message message;
-	struct smtp_client_recipient *recipients;
+	struct smtp_client_message message; /* its recipients: those that have no result yet */
+	struct smtp_client_recipient *recipients; /* all of them */
 	bool tls_optional;
 	bool waits;	/* for a session */
 	bool under_way;	/* to a session of its own */
@@ -116,6 +119,9 @@ struct job {
 	struct route *route;
 	struct dial *dial;
 	struct session *session;
+	struct job_result *put_off;   /* of each recipient of message, what the last host said; NULL: no host has put them off */
+	size_t further;		      /* hosts that have put recipients off */
+	char put_off_by[RELAY_FURTHER_MAX][DNS_NAME_TEXT]; /* which */
 	size_t host;		      /* of the route, that is tried */
 	size_t dialled[DIAL_ADDRESSES_MAX]; /* places of its addresses */
 	size_t dialled_count;
@@ -218,6 +224,10 @@ int job_read(struct job *job, struct span *piece, bool *last, struct err *err);
 void attempt_begin(struct job *job);
 /* The host that was tried is of no use; why is in job->failure. */
 void attempt_next(struct job *job);
+/* The same, for a host that has put recipients off, on a connection that the job perhaps has not made. */
+void attempt_further(struct job *job);
+/* There may be another host than those that have put recipients off. */
+bool attempt_has_further(const struct job *job, const char *host);
 void attempt_in_clear(struct job *job);
 void attempt_stop(struct job *job);
 /* The host's records are known; or it is passed over, for what is in job->failure. */
@@ -248,11 +258,15 @@ void dane_drop(struct job *job);
 void dane_free(struct dane **dane);
 
 /* ---- result.c ---- */
-/* All of these end the job. All recipients get this one; text: "5.1.2 …" */
+/* To the log and the owner; the job goes on. */
+void result_tell(struct job *job, const struct job_result *result);
+/* Both end the job. All that have no result yet get this one, or what the last host said that has put them off; text: "5.1.2 …" */
 void result_all(struct job *job, int code, bool reached, const char *text);
 void result_withdrawn(struct job *job);
-/* What the engine says of each. */
-void result_transaction(struct job *job, const struct session *session);
+
+/* ---- transaction.c ---- */
+/* What the engine says of each recipient: its result, or the way to the next host. The job has perhaps ended. */
+void transaction_done(struct job *job, const struct session *session);
 
 /* ---- session.c ---- */
 struct session {

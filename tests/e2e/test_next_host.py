@@ -1,0 +1,66 @@
+"""Several hosts of a domain: from one that is of no use, or has put a message off, it goes to the next."""
+import contextlib
+
+import pytest
+
+from dns import Dns, Zone
+from mailwain import Instance, until
+from remote import remote_host
+from test_outbound import gone, send
+
+FIRST, SECOND = "127.0.0.62", "127.0.0.63"
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    """Two on one port."""
+    with remote_host(FIRST) as first, remote_host(SECOND, first.server_address[1]) as second:
+        yield first, second
+
+
+@pytest.fixture(scope="module")
+def suite(hosts):
+    zones = {"two.test": Zone(["@ MX 10 first", "@ MX 20 second", "first A " + FIRST, "second A " + SECOND], signed=False)}
+    with contextlib.ExitStack() as stack:
+        dns = stack.enter_context(Dns(zones).running())
+        lines = dns.conf_lines() + ["relay-port %d" % hosts[0].server_address[1], "transport nobody.test { hold yes }", "queue-retry-first 1s", "queue-retry-max 2s"]
+        yield stack.enter_context(Instance(lines).running("alice"))
+
+
+@pytest.fixture(autouse=True)
+def fresh(hosts, suite):
+    for host in hosts:
+        host.answers, host.messages = {}, []
+    yield
+    for row in suite.rows("queue", "list"):
+        suite.mw("queue", "delete", row["id"], check=False)
+
+
+def lines_of(suite, event, qid):
+    return [line for line in suite.log().splitlines() if event in line and "qid=%s " % qid in line]
+
+
+def test_the_other_host_takes_what_one_has_put_off(suite, hosts):
+    """Each once, and in one go: nothing waits for another attempt."""
+    first, second = hosts
+    first.answers["RCPT"] = lambda line: "451 4.3.1 disk full" if "later" in line else "550 5.1.1 no such user" if "nobody" in line else None
+    qid = send(suite, "later1@two.test", "nobody@two.test", "now@two.test", "later2@two.test")
+    until(lambda: gone(suite, qid))
+    assert [to for _, to, _ in first.messages] == [["now@two.test"]]
+    assert [to for _, to, _ in second.messages] == [["later1@two.test", "later2@two.test"]]
+    line, = lines_of(suite, "relay_next_host", qid)
+    assert 'host=first.two.test' in line and 'reply="451 4.3.1 disk full"' in line and "recipients=2" in line
+    assert len(lines_of(suite, "relay_sent", qid)) == 3 and len(lines_of(suite, "relay_refused", qid)) == 1 and not lines_of(suite, "relay_deferred", qid)
+
+
+def test_what_all_hosts_put_off_waits(suite, hosts):
+    first, second = hosts
+    asked = []
+    for host in hosts:
+        host.answers["RCPT"] = lambda line, host=host: asked.append(host) or "451 4.7.1 greylisted, come again"
+    qid = send(suite, "x@two.test")
+    until(lambda: lines_of(suite, "relay_deferred", qid))
+    assert len(asked) == 2 and set(asked) == {first, second}
+    first.answers.clear()
+    until(lambda: gone(suite, qid))
+    assert len(first.messages) == 1 and not second.messages
