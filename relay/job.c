@@ -328,6 +328,12 @@ static void name_policy(const struct job *job, const struct session *s, struct e
 		err_set(failure, plain.code, "%.120s (the MTA-STS policy of %.60s wants TLS with a valid certificate)", plain.text, job->sts->domain);
 }
 
+/* It is of no use to anybody's mail: not for what this message demands, nor for a password of ours. */
+static bool is_dead(const struct session *s, int code)
+{
+	return !s->tls_failed && code != E_DENIED && code != E_AUTHFAILED && code != E_UNSUPPORTED && code != E_NOMEM;
+}
+
 /* Why the host is of no use, with a status that says so for now. */
 static void take_failure(struct job *job, struct session *s)
 {
@@ -337,6 +343,8 @@ static void take_failure(struct job *job, struct session *s)
 
 	if (s->client != NULL)
 		smtp_client_failure(s->client, &failure, &reply);
+	if (is_dead(s, failure.code))
+		dead_add(&job->relay->dead, &s->at, clock_monotonic_ms());
 	if (s->tls_failed || failure.code == E_DENIED)
 		status = "4.7.5";
 	else if (failure.code == E_AUTHFAILED || failure.code == E_UNSUPPORTED)

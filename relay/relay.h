@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "net/connect.h"
 #include "proc/daemon.h"
+#include "relay/dead.h"
 #include "relay/dial.h"
 #include "relay/policy.h"
 #include "relay/recipients.h"
@@ -167,6 +168,7 @@ struct relay {
 	struct channel *channels;
 	struct control_server *control;
 	uint32_t seed;
+	struct dead dead;
 	uint64_t used[OUTCOME_USES]; /* connections that were ready for mail, by their TLS */
 	uint64_t sent, deferred, refused, failed_sessions;
 	bool halting;
@@ -283,6 +285,7 @@ struct session {
 	char domain[DNS_NAME_TEXT]; /* that mail is for; "": of a host that is configured */
 	char canonical[DNS_NAME_TEXT]; /* where its CNAMEs led to; "" */
 	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
+	struct sockaddr_storage at; /* the same address, with its port */
 	char our_address[INET6_ADDRSTRLEN];
 	unsigned messages;
 	int64_t began_ms, idle_ms, phase_end_ms;

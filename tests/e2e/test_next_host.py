@@ -8,7 +8,7 @@ from mailwain import Instance, until
 from remote import remote_host
 from test_outbound import gone, send
 
-FIRST, SECOND = "127.0.0.62", "127.0.0.63"
+FIRST, SECOND, NOBODY = "127.0.0.62", "127.0.0.63", "127.0.0.64"
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,8 @@ def hosts():
 @pytest.fixture(scope="module")
 def suite(hosts):
     zones = {"two.test": Zone(["@ MX 10 first", "@ MX 20 second", "first A " + FIRST, "second A " + SECOND], signed=False)}
+    for name in ("one-dead.test", "other-dead.test"):
+        zones[name] = Zone(["@ MX 10 dead", "@ MX 20 second", "dead A " + NOBODY, "second A " + SECOND], signed=False)
     with contextlib.ExitStack() as stack:
         dns = stack.enter_context(Dns(zones).running())
         lines = dns.conf_lines() + ["relay-port %d" % hosts[0].server_address[1], "transport nobody.test { hold yes }", "queue-retry-first 1s", "queue-retry-max 2s"]
@@ -64,3 +66,13 @@ def test_what_all_hosts_put_off_waits(suite, hosts):
     first.answers.clear()
     until(lambda: gone(suite, qid))
     assert len(first.messages) == 1 and not second.messages
+
+
+def test_a_dead_host_keeps_the_first_message_alone(suite, hosts):
+    """The second one is for another domain, so that it has a connection of its own."""
+    for domain in ("one-dead.test", "other-dead.test"):
+        qid = send(suite, "x@" + domain)
+        until(lambda: gone(suite, qid))
+    assert len(hosts[1].messages) == 2
+    assert suite.log().count("relay_session_failed host=dead.") == 1
+    assert "dead.other-dead.test could not be reached lately: it comes last" in suite.mw("relay", "test", "x@other-dead.test").stdout

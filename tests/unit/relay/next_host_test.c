@@ -1,9 +1,12 @@
-/* From one host of a domain to the next, with recipients that it has put off. */
+/* From one host of a domain to the next: with recipients that it has put off, and past those that could not be reached lately. */
 #include "tests/unit/relay/fixture.h"
 
 static const struct fake_row rows[] = {
     {"b.test", DNS_MX, "10 mx1.test", false}, {"b.test", DNS_MX, "20 mx2.test", false}, {"b.test", DNS_MX, "30 mx3.test", false},
     {"d.test", DNS_MX, "10 mx1.test", false}, {"d.test", DNS_MX, "20 mx2.test", false}, {"d.test", DNS_MX, "30 mx3.test", false}, {"d.test", DNS_MX, "40 mx4.test", false},
+    {"f.test", DNS_MX, "10 mx1.test", false}, {"f.test", DNS_MX, "20 mx2.test", false}, {"f.test", DNS_MX, "30 mx3.test", false},
+    {"f.test", DNS_MX, "40 mx4.test", false}, {"f.test", DNS_MX, "50 mx5.test", false}, {"f.test", DNS_MX, "60 mx6.test", false},
+    {"mx5.test", DNS_A, "127.0.0.5", false}, {"mx5.test", DNS_AAAA, "", false}, {"mx6.test", DNS_A, "127.0.0.6", false}, {"mx6.test", DNS_AAAA, "", false},
     {"mx1.test", DNS_A, "127.0.0.1", false}, {"mx1.test", DNS_AAAA, "", false}, {"mx2.test", DNS_A, "127.0.0.2", false}, {"mx2.test", DNS_AAAA, "", false},
     {"mx3.test", DNS_A, "127.0.0.3", false}, {"mx3.test", DNS_AAAA, "", false}, {"mx4.test", DNS_A, "127.0.0.4", false}, {"mx4.test", DNS_AAAA, "", false}, {0}};
 
@@ -17,6 +20,15 @@ static int teardown(void **state)
 {
 	(void)state;
 	return relay_end();
+}
+
+static void drop_sessions(void)
+{
+	while (relay.sessions != NULL) {
+		struct session *s = relay.sessions;
+
+		session_free(&s);
+	}
 }
 
 static const struct script full = {.rows = {{"MAIL", "451 4.3.1 disk full\r\n"}}};
@@ -45,11 +57,7 @@ static void a_host_that_puts_off(void **state)
 		assert_result(i, 0, "250 2.0.0 kept");
 		assert_string_equal(results[i].host, "mx2.test");
 		assert_int_equal(servers[1].transactions, i + 1);
-		while (relay.sessions != NULL) {
-			struct session *s = relay.sessions;
-
-			session_free(&s);
-		}
+		drop_sessions();
 	}
 	assert_int_equal(servers[2].connections, 0);
 }
@@ -161,6 +169,79 @@ static void a_message_that_is_deleted_meanwhile(void **state)
 	assert_int_equal(relay.job_count, 0);
 }
 
+/* ---- hosts that could not be reached ---- */
+
+static void all_dead_end_now(void)
+{
+	for (size_t i = 0; i < DEAD_SETS; i++)
+		for (size_t k = 0; k < DEAD_WAYS; k++)
+			relay.dead.places[i][k].until_ms = 0;
+}
+
+/* A host that wants nobody is asked once, then passed by until its time is over; once it takes mail it comes first again. */
+static void a_dead_host_comes_last(void **state)
+{
+	static const struct script busy = {.greeting = "421 4.3.2 no time\r\n"};
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+
+	(void)state;
+	servers[0].script = &busy;
+	server_begin(1, NULL);
+	for (size_t i = 0; i < 3; i++) {
+		deliver_one(&m, "bob@b.test");
+		assert_string_equal(results[i].host, "mx2.test");
+		assert_int_equal(servers[0].connections, 1);
+		drop_sessions();
+	}
+	all_dead_end_now();
+	deliver_one(&m, "bob@b.test");
+	assert_string_equal(results[3].host, "mx2.test");
+	assert_int_equal(servers[0].connections, 2);
+	drop_sessions();
+	all_dead_end_now();
+	servers[0].script = NULL;
+	for (size_t i = 4; i < 6; i++) {
+		deliver_one(&m, "bob@b.test");
+		assert_string_equal(results[i].host, "mx1.test");
+		drop_sessions();
+	}
+}
+
+/* Five connections are made for a message: the sixth host is come to by the second one. */
+static void a_host_behind_five_dead_ones(void **state)
+{
+	struct relay_deliver m = message_to("f.test", "x\r\n");
+
+	(void)state;
+	server_begin(5, NULL);
+	event_free(servers[0].event);
+	close(servers[0].fd);
+	servers[0] = (struct server){0};
+	deliver_one(&m, "bob@f.test");
+	assert_result(0, E_UNAVAILABLE, "451 4.4.1 ");
+	deliver_one(&m, "bob@f.test");
+	assert_result(1, 0, "250");
+	assert_string_equal(results[1].host, "mx6.test");
+	server_begin(0, NULL);
+}
+
+/* Nobody else is left: they are tried, in their order. */
+static void all_are_dead(void **state)
+{
+	static const struct script busy = {.greeting = "421 4.3.2 no time\r\n"};
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		server_begin(i, &busy);
+	deliver_one(&m, "bob@b.test");
+	assert_result(0, E_UNAVAILABLE, "451 4.4.2 ");
+	servers[0].script = NULL;
+	deliver_one(&m, "bob@b.test");
+	assert_result(1, 0, "250");
+	assert_string_equal(results[1].host, "mx1.test");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -172,6 +253,9 @@ int main(void)
 	    TEST(hosts_behind_one_that_puts_off),
 	    TEST(not_more_than_two_further_hosts),
 	    TEST(a_message_that_is_deleted_meanwhile),
+	    TEST(a_dead_host_comes_last),
+	    TEST(a_host_behind_five_dead_ones),
+	    TEST(all_are_dead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
