@@ -34,7 +34,7 @@ static void exhausted(struct job *job)
 		return;
 	}
 	if (job->only_refused) {
-		result_all(job, job->failure.code, job->failure.code == E_CANNOT, job->failure.text);
+		result_all(job, job->failure.code, job->failure.code == E_CANNOT || job->failure.code == E_LOOP, job->failure.text);
 		return;
 	}
 	snprintf(text, sizeof(text), "%s%s", job->failure.text[0] == '4' ? "" : "4.4.0 none of its hosts takes mail now; the last: ", job->failure.text);
@@ -254,6 +254,17 @@ void attempt_further(struct job *job)
 	attempt_next(job);
 }
 
+/* RFC 5321 section 5.1: they would hand it back. */
+void attempt_past_self(struct job *job)
+{
+	const struct route_host *self = &job->route->hosts[job->host];
+
+	for (size_t i = 0; i < job->route->count; i++)
+		if (job->route->hosts[i].preference >= self->preference)
+			pass_over(&job->route->hosts[i]);
+	attempt_next(job);
+}
+
 /* Without a route nobody knows yet: the connection was another job's. */
 bool attempt_has_further(const struct job *job, const char *host)
 {
@@ -402,6 +413,7 @@ static void on_route(void *arg, struct route *route, const struct err *why)
 		result_all(job, why->code, !err_is_temp(why->code), why->text);
 		return;
 	}
+	job->only_refused &= !route->unknown;
 	pass_over_put_off(job);
 	trace_dead(job);
 	ask_sts(job);

@@ -264,12 +264,36 @@ static void note_session(struct job *job, const struct session *s)
 	snprintf(job->failure_address, sizeof(job->failure_address), "%s", s->address);
 }
 
+/*
+ * Behind an address that is not this machine's own, as that of a router, it is met again: mail would go in circles. Only a host that DNS names; where
+ * the administrator sends mail he means it.
+ */
+static bool is_self(const struct job *job, const struct session *s)
+{
+	return job->way.kind == WAY_MX && job->route != NULL && span_caseeq(smtp_client_server_name(s->client), job->relay->self.hostname);
+}
+
+static void leave_self(struct job *job, struct session *s)
+{
+	note_session(job, s);
+	s->worn = true;
+	session_release(s);
+	job->session = NULL;
+	err_set(&job->failure, E_LOOP, "5.4.6 mail for %.*s comes back to this server, which is not responsible for it: %s [%s] has its hostname", SPAN_ARG(job->domain), s->host,
+	    s->address);
+	attempt_past_self(job);
+}
+
 void job_session_ready(struct job *job)
 {
 	struct session *s = job->session;
 	struct err err = {0};
 	int r;
 
+	if (is_self(job, s)) {
+		leave_self(job, s);
+		return;
+	}
 	convert_free(&job->conversion); /* of another server */
 	if (job->original.recipients != NULL)
 		job->message = job->original;

@@ -228,6 +228,8 @@ void attempt_begin(struct job *job);
 void attempt_next(struct job *job);
 /* The same, for a host that has put recipients off, on a connection that the job perhaps has not made. */
 void attempt_further(struct job *job);
+/* The same, for a host that is this server itself, and all that are no better. */
+void attempt_past_self(struct job *job);
 /* There may be another host than those that have put recipients off. */
 bool attempt_has_further(const struct job *job, const char *host);
 void attempt_in_clear(struct job *job);

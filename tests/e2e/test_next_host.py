@@ -1,14 +1,38 @@
 """Several hosts of a domain: from one that is of no use, or has put a message off, it goes to the next."""
 import contextlib
+import socket
+import socketserver
+import threading
 
 import pytest
 
 from dns import Dns, Zone
 from mailwain import Instance, until
 from remote import remote_host
-from test_outbound import gone, send
+from test_outbound import gone, notification, send
 
-FIRST, SECOND, NOBODY = "127.0.0.62", "127.0.0.63", "127.0.0.64"
+FIRST, SECOND, NOBODY, ROUTER = "127.0.0.62", "127.0.0.63", "127.0.0.64", "127.0.0.65"
+
+
+class Router(socketserver.ThreadingTCPServer):
+    """An address that leads back to the suite, and is none of its own."""
+
+    allow_reuse_address = daemon_threads = True
+
+    class RequestHandler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.create_connection(self.server.to) as there:
+                back = threading.Thread(target=self.pass_on, args=(there, self.request), daemon=True)
+                back.start()
+                self.pass_on(self.request, there)
+                back.join(20)
+
+        @staticmethod
+        def pass_on(source, to):
+            with contextlib.suppress(OSError):
+                while data := source.recv(4096):
+                    to.sendall(data)
+                to.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +47,7 @@ def suite(hosts):
     zones = {"two.test": Zone(["@ MX 10 first", "@ MX 20 second", "first A " + FIRST, "second A " + SECOND], signed=False)}
     for name in ("one-dead.test", "other-dead.test"):
         zones[name] = Zone(["@ MX 10 dead", "@ MX 20 second", "dead A " + NOBODY, "second A " + SECOND], signed=False)
+    zones["loop.test"] = Zone(["@ MX 10 router", "router A " + ROUTER], signed=False)
     with contextlib.ExitStack() as stack:
         dns = stack.enter_context(Dns(zones).running())
         lines = dns.conf_lines() + ["relay-port %d" % hosts[0].server_address[1], "transport nobody.test { hold yes }", "queue-retry-first 1s", "queue-retry-max 2s"]
@@ -76,3 +101,15 @@ def test_a_dead_host_keeps_the_first_message_alone(suite, hosts):
     assert len(hosts[1].messages) == 2
     assert suite.log().count("relay_session_failed host=dead.") == 1
     assert "dead.other-dead.test could not be reached lately: it comes last" in suite.mw("relay", "test", "x@other-dead.test").stdout
+
+
+def test_mail_does_not_come_back(suite, hosts):
+    with Router((ROUTER, hosts[0].server_address[1]), Router.RequestHandler) as router:
+        router.to = ("127.0.0.1", suite.port("smtp"))
+        threading.Thread(target=router.serve_forever, daemon=True).start()
+        try:
+            send(suite, "x@loop.test")
+            text = notification(suite, "x@loop.test")
+        finally:
+            router.shutdown()
+    assert "Status: 5.4.6" in text and "mail for loop.test comes back to this server" in " ".join(text.split())

@@ -7,7 +7,8 @@ static const struct fake_row rows[] = {
     {"f.test", DNS_MX, "10 mx1.test", false}, {"f.test", DNS_MX, "20 mx2.test", false}, {"f.test", DNS_MX, "30 mx3.test", false},
     {"f.test", DNS_MX, "40 mx4.test", false}, {"f.test", DNS_MX, "50 mx5.test", false}, {"f.test", DNS_MX, "60 mx6.test", false},
     {"mx5.test", DNS_A, "127.0.0.5", false}, {"mx5.test", DNS_AAAA, "", false}, {"mx6.test", DNS_A, "127.0.0.6", false}, {"mx6.test", DNS_AAAA, "", false},
-    {"mx1.test", DNS_A, "127.0.0.1", false}, {"mx1.test", DNS_AAAA, "", false}, {"mx2.test", DNS_A, "127.0.0.2", false}, {"mx2.test", DNS_AAAA, "", false},
+    {"unknown.test", DNS_MX, "10 silent.test", false}, {"unknown.test", DNS_MX, "20 mx1.test", false}, {"silent.test", DNS_A, "servfail", false},
+    {"silent.test", DNS_AAAA, "servfail", false}, {"mx1.test", DNS_A, "127.0.0.1", false}, {"mx1.test", DNS_AAAA, "", false}, {"mx2.test", DNS_A, "127.0.0.2", false}, {"mx2.test", DNS_AAAA, "", false},
     {"mx3.test", DNS_A, "127.0.0.3", false}, {"mx3.test", DNS_AAAA, "", false}, {"mx4.test", DNS_A, "127.0.0.4", false}, {"mx4.test", DNS_AAAA, "", false}, {0}};
 
 static int setup(void **state)
@@ -242,6 +243,87 @@ static void all_are_dead(void **state)
 	assert_string_equal(results[1].host, "mx1.test");
 }
 
+/* ---- this server itself, behind an address that is not its own ---- */
+
+static const struct script ourselves = {.greeting = "220 MAIL.own.test ESMTP\r\n"};
+
+/* Nobody is better: it would go in circles for good. */
+static void the_best_host_is_this_server(void **state)
+{
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+
+	(void)state;
+	servers[0].script = &ourselves;
+	server_begin(1, NULL);
+	deliver_one(&m, "bob@b.test");
+	assert_result(0, E_LOOP, "554 5.4.6 mail for b.test comes back to this server");
+	assert_string_equal(results[0].host, "mx1.test");
+	assert_true(results[0].reached);
+	assert_null(strstr(servers[0].said, "MAIL"));
+	assert_int_equal(servers[1].connections, 0);
+	run_until(is_without_sessions);
+	assert_non_null(strstr(servers[0].said, "QUIT"));
+}
+
+/* It waits for the better one; those behind would hand it back. */
+static void a_worse_host_is_this_server(void **state)
+{
+	static const struct script busy = {.greeting = "421 4.3.2 no time\r\n"};
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+
+	(void)state;
+	servers[0].script = &busy;
+	server_begin(1, &ourselves);
+	server_begin(2, NULL);
+	for (size_t i = 0; i < 2; i++) {
+		deliver_one(&m, "bob@b.test");
+		assert_true(err_is_temp(results[i].code));
+		assert_null(strstr(servers[1].said, "MAIL"));
+		assert_int_equal(servers[2].connections, 0);
+	}
+	servers[0].script = NULL;
+	deliver_one(&m, "bob@b.test");
+	assert_result(2, 0, "250");
+}
+
+/* The address of the better one cannot be told now: nothing is for good. */
+static void a_better_host_that_cannot_be_told(void **state)
+{
+	static const struct script never = {.greeting = "554 5.7.1 not from you\r\n"};
+	static const struct script *const scripts[] = {&ourselves, &never};
+	struct relay_deliver m = message_to("unknown.test", "x\r\n");
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		servers[0].script = scripts[i];
+		deliver_one(&m, "bob@unknown.test");
+		assert_result(i, E_UNAVAILABLE, "451 4.4.0 ");
+	}
+}
+
+/* Another name, and a host that the administrator sends mail to. */
+static void who_is_not_this_server(void **state)
+{
+	static const struct script others[] = {{.greeting = "220 x.mail.own.test ESMTP\r\n"}, {.greeting = "220 own.test ESMTP\r\n"}, {.greeting = "220 mail.own.test. ESMTP\r\n"},
+	    {.greeting = "220 hello, mail.own.test\r\n"}, {.greeting = "220\r\n"}};
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		servers[0].script = &others[i];
+		deliver_one(&m, "bob@b.test");
+		assert_result(i, 0, "250");
+		drop_sessions();
+	}
+	snprintf(text, sizeof(text), "transport b.test { host mx1.test:%u }\n", port);
+	configure(text);
+	servers[0].script = &ourselves;
+	m.transport = SPAN_LIT("b.test");
+	deliver_one(&m, "bob@b.test");
+	assert_int_equal(results[result_count - 1].code, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -256,6 +338,10 @@ int main(void)
 	    TEST(a_dead_host_comes_last),
 	    TEST(a_host_behind_five_dead_ones),
 	    TEST(all_are_dead),
+	    TEST(the_best_host_is_this_server),
+	    TEST(a_worse_host_is_this_server),
+	    TEST(a_better_host_that_cannot_be_told),
+	    TEST(who_is_not_this_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
