@@ -124,7 +124,7 @@ static void go(struct job *job)
 }
 
 /* Who is on the way to a session may have one at any moment. */
-static bool is_full(const struct relay *relay)
+bool relay_is_full(const struct relay *relay)
 {
 	return relay->session_count + relay->under_way >= RELAY_SESSIONS_MAX;
 }
@@ -135,7 +135,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while (relay->waiting != NULL && (!is_full(relay) || relay->waiting->destination->idle_first != NULL)) {
+	while (relay->waiting != NULL && (!relay_is_full(relay) || relay->waiting->destination->idle_first != NULL)) {
 		struct job *job = relay->waiting;
 
 		stop_waiting(job);
@@ -197,7 +197,7 @@ void job_start(struct job *job)
 	job->only_refused = true;
 	if (job->destination == NULL)
 		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
-	else if (job->destination->idle_first != NULL || (relay->waiting == NULL && !is_full(relay)))
+	else if (job->destination->idle_first != NULL || (relay->waiting == NULL && !relay_is_full(relay)))
 		go(job);
 	else
 		wait_for_room(job);

@@ -212,6 +212,8 @@ struct span job_policy_domain(const struct job *job);
 /* It does not begin a transaction any more; one that has begun goes on. */
 void job_cancel(struct job *job);
 void job_trace(const struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* RELAY_SESSIONS_MAX. */
+bool relay_is_full(const struct relay *relay);
 /* There may be room for a session: the next of those that wait go on, after this returns. */
 void job_wake_waiting(struct relay *relay);
 /* Its session says: */

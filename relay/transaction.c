@@ -38,7 +38,7 @@ static int code_of(const struct smtp_client_result *result)
 /* Of the message as a whole: nothing is begun any more, or there is nobody else. */
 static bool may_go_on(const struct job *job, const struct session *session)
 {
-	return job->way.kind == WAY_MX && !job->message.probe && !job->cancelled && !job->relay->halting && job->further < RELAY_FURTHER_MAX &&
+	return job->way.kind == WAY_MX && !job->message.probe && !job->cancelled && !job->relay->halting && !relay_is_full(job->relay) && job->further < RELAY_FURTHER_MAX &&
 	       attempt_has_further(job, session->host);
 }
 

@@ -147,6 +147,21 @@ static void not_more_than_two_further_hosts(void **state)
 		assert_int_equal(servers[i].connections, i < 3);
 }
 
+/* Going on takes one more connection. */
+static void no_room_for_a_further_connection(void **state)
+{
+	struct relay_deliver m = message_to("b.test", "x\r\n");
+
+	(void)state;
+	servers[0].script = &full;
+	server_begin(1, NULL);
+	relay.under_way = RELAY_SESSIONS_MAX - 1;
+	deliver_one(&m, "bob@b.test");
+	assert_result(0, E_UNAVAILABLE, "451 4.3.1 disk full");
+	assert_int_equal(servers[1].connections, 0);
+	relay.under_way = 0;
+}
+
 static bool is_at_the_second(void)
 {
 	return servers[1].said[0] != '\0' && strstr(servers[1].said, "EHLO") != NULL;
@@ -334,6 +349,7 @@ int main(void)
 	    TEST(each_recipient_goes_its_own_way),
 	    TEST(hosts_behind_one_that_puts_off),
 	    TEST(not_more_than_two_further_hosts),
+	    TEST(no_room_for_a_further_connection),
 	    TEST(a_message_that_is_deleted_meanwhile),
 	    TEST(a_dead_host_comes_last),
 	    TEST(a_host_behind_five_dead_ones),
