@@ -87,7 +87,7 @@ def test_what_all_hosts_put_off_waits(suite, hosts):
         host.answers["RCPT"] = lambda line, host=host: asked.append(host) or "451 4.7.1 greylisted, come again"
     qid = send(suite, "x@two.test")
     until(lambda: lines_of(suite, "relay_deferred", qid))
-    assert len(asked) == 2 and set(asked) == {first, second}
+    assert set(asked[:2]) == {first, second}  # it may have been tried again by now
     first.answers.clear()
     until(lambda: gone(suite, qid))
     assert len(first.messages) == 1 and not second.messages
