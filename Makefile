@@ -110,8 +110,8 @@ IMAP      := $(addprefix lib/imap/,fetch.o lex.o pattern.o reader.o runs.o searc
 deliver_O := $(DAEMON) lib/proc/fork.o $(GRANT) $(CONTROL) lib/net/control_daemon.o $(STORE) \
              $(addprefix lmtp/,deliver.o worker.o control.o job.o)
 deliver_L  = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) $(LMDB_LIBS)
-RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o destination.o dial.o job.o outcome.o plan.o policy.o recipients.o \
-             report.o report_control.o report_places.o report_send.o report_store.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o)
+RELAY     := $(addprefix relay/,attempt.o channel.o control.o control_sts.o convert.o dane.o dead.o destination.o dial.o job.o outcome.o plan.o policy.o recipients.o \
+             report.o report_control.o report_places.o report_send.o report_store.o result.o route.o session.o settings.o state.o sts_cache.o sts_lookup.o transaction.o)
 relay_O   := $(DAEMON) $(CONTROL) lib/net/control_daemon.o lib/net/fetch_client.o $(NET) $(CONNECT) $(DNS) $(STS) $(TLSRPT) lib/dns/name.o $(SMTPCLIENT) $(MIMECONVERT) lib/store/pages.o \
              $(RELAY) relay/main.o
 relay_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS) $(SODIUM_LIBS) $(IDN_LIBS) $(UTF8PROC_LIBS) $(LMDB_LIBS) $(ZLIB_LIBS)

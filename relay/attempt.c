@@ -1,6 +1,7 @@
 /* From the route to a session: host after host, address after address, until one is of use. */
 #include "relay/relay.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/connect.h"
 
@@ -33,7 +34,7 @@ static void exhausted(struct job *job)
 		return;
 	}
 	if (job->only_refused) {
-		result_all(job, job->failure.code, job->failure.code == E_CANNOT, job->failure.text);
+		result_all(job, job->failure.code, job->failure.code == E_CANNOT || job->failure.code == E_LOOP, job->failure.text);
 		return;
 	}
 	snprintf(text, sizeof(text), "%s%s", job->failure.text[0] == '4' ? "" : "4.4.0 none of its hosts takes mail now; the last: ", job->failure.text);
@@ -91,8 +92,13 @@ static void on_dialled(void *arg, int fd, size_t which, const struct err *why)
 		result_all(job, why->code, true, why->code == E_NOFILES ? "4.3.2 no descriptor is free for a connection" : "4.3.0 out of memory");
 		return;
 	}
-	for (size_t i = 0; i < job->dialled_count; i++)
+	for (size_t i = 0; i < job->dialled_count; i++) {
+		struct sockaddr_storage at = host->addresses[job->dialled[i]];
+
 		host->tried[job->dialled[i]] = true;
+		connect_port(&at, job->way.port);
+		dead_add(&job->relay->dead, &at, clock_monotonic_ms());
+	}
 	err_set(&job->failure, E_UNAVAILABLE, "4.4.1 %s", why->text);
 	job->relay->failed_sessions++;
 	log_event(EV_relay_session_failed, daemon_log(job->relay->daemon), F_STR("host", host->name), F_STR("address", job->failure_address), F_STR("tls", ""),
@@ -116,6 +122,7 @@ static void dial(struct job *job, const struct dial_address *addresses)
 	char text[INET6_ADDRSTRLEN];
 
 	for (size_t i = 0; i < job->dialled_count; i++) {
+		dead_ask(&job->relay->dead, &addresses[i].to, clock_monotonic_ms());
 		connect_text(&addresses[i].to, text);
 		job_trace(job, "%s %s [%s]:%u, TLS: %s", i == 0 ? "connecting to" : "  or", job->route->hosts[job->host].name, text, job->way.port,
 		    policy_name(&job->policy));
@@ -165,15 +172,46 @@ int attempt_decide(struct job *job, struct err *err)
 	return policy_decide(&facts, &job->policy, err);
 }
 
-static size_t collect(struct job *job, struct dial_address *out)
+/* Not tried yet, and there is an address of ours to try it from. */
+static bool is_left(const struct job *job, const struct route_host *host, size_t place, struct dial_address *out, bool *dead)
+{
+	if (host->tried[place] || !make_address(job, &host->addresses[place], out))
+		return false;
+	*dead = dead_is(&job->relay->dead, &out->to, clock_monotonic_ms());
+	return true;
+}
+
+static void collect_those(struct job *job, bool dead, struct dial_address *out)
 {
 	const struct route_host *host = &job->route->hosts[job->host];
+	struct dial_address address;
+	bool is_dead;
 
-	job->dialled_count = 0;
 	for (size_t i = 0; i < host->address_count; i++)
-		if (!host->tried[i] && make_address(job, &host->addresses[i], &out[job->dialled_count]))
+		if (is_left(job, host, i, &address, &is_dead) && is_dead == dead) {
+			out[job->dialled_count] = address;
 			job->dialled[job->dialled_count++] = i;
+		}
+}
+
+/* Those that could not be reached lately come last. */
+static size_t collect(struct job *job, struct dial_address *out)
+{
+	job->dialled_count = 0;
+	collect_those(job, false, out);
+	collect_those(job, true, out);
 	return job->dialled_count;
+}
+
+static bool has_left(const struct job *job, const struct route_host *host, bool dead_too)
+{
+	struct dial_address address;
+	bool dead;
+
+	for (size_t i = 0; i < host->address_count; i++)
+		if (is_left(job, host, i, &address, &dead) && (dead_too || !dead))
+			return true;
+	return false;
 }
 
 static void pass_over(struct route_host *host)
@@ -190,6 +228,51 @@ void attempt_skip(struct job *job)
 	job->failure_address[0] = '\0';
 	pass_over(host);
 	attempt_next(job);
+}
+
+static void pass_over_by_name(struct job *job, const char *name)
+{
+	for (size_t i = 0; i < job->route->count; i++)
+		if (strcmp(job->route->hosts[i].name, name) == 0)
+			pass_over(&job->route->hosts[i]);
+}
+
+static void pass_over_put_off(struct job *job)
+{
+	for (size_t i = 0; i < job->further; i++)
+		pass_over_by_name(job, job->put_off_by[i]);
+}
+
+void attempt_further(struct job *job)
+{
+	if (job->route == NULL) {
+		job_trace(job, "  %s", job->failure.text);
+		attempt_begin(job);
+		return;
+	}
+	pass_over_put_off(job);
+	attempt_next(job);
+}
+
+/* RFC 5321 section 5.1: they would hand it back. */
+void attempt_past_self(struct job *job)
+{
+	const struct route_host *self = &job->route->hosts[job->host];
+
+	for (size_t i = 0; i < job->route->count; i++)
+		if (job->route->hosts[i].preference >= self->preference)
+			pass_over(&job->route->hosts[i]);
+	attempt_next(job);
+}
+
+/* Without a route nobody knows yet: the connection was another job's. */
+bool attempt_has_further(const struct job *job, const char *host)
+{
+	bool has = job->route == NULL;
+
+	for (size_t i = 0; !has && i < job->route->count; i++)
+		has = strcmp(job->route->hosts[i].name, host) != 0 && has_left(job, &job->route->hosts[i], true);
+	return has && job->attempts < RELAY_ATTEMPTS_MAX;
 }
 
 /* Somebody wants to know of all hosts. */
@@ -220,13 +303,18 @@ void attempt_with_dane(struct job *job)
 	attempt_skip(job);
 }
 
+static bool find_host(struct job *job, bool dead_too)
+{
+	for (job->host = 0; job->host < job->route->count; job->host++)
+		if (has_left(job, &job->route->hosts[job->host], dead_too))
+			return true;
+	return false;
+}
+
+/* The best one; among those that could not be reached lately when there is no other. */
 static void try_host(struct job *job)
 {
-	struct dial_address addresses[ROUTE_ADDRESSES_MAX];
-
-	while (job->host < job->route->count && collect(job, addresses) == 0)
-		job->host++;
-	if (job->host == job->route->count)
+	if (!find_host(job, false) && !find_host(job, true))
 		exhausted(job);
 	else if (!dane_begin(job))
 		attempt_with_dane(job);
@@ -304,6 +392,16 @@ static void ask_sts(struct job *job)
 
 /* ---- the route ---- */
 
+static void trace_dead(const struct job *job)
+{
+	for (size_t i = 0; i < job->route->count; i++) {
+		const struct route_host *host = &job->route->hosts[i];
+
+		if (has_left(job, host, true) && !has_left(job, host, false))
+			job_trace(job, "%s could not be reached lately: it comes last", host->name);
+	}
+}
+
 static void on_route(void *arg, struct route *route, const struct err *why)
 {
 	struct job *job = arg;
@@ -315,6 +413,9 @@ static void on_route(void *arg, struct route *route, const struct err *why)
 		result_all(job, why->code, !err_is_temp(why->code), why->text);
 		return;
 	}
+	job->only_refused &= !route->unknown;
+	pass_over_put_off(job);
+	trace_dead(job);
 	ask_sts(job);
 }
 

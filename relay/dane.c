@@ -11,31 +11,62 @@ static void ask_records(struct job *job, const char *name);
 
 /* ---- records ---- */
 
-static void take_record(struct dane *dane, struct span rdata)
+static bool take_usable(struct span rdata, struct tls_tlsa *out)
 {
-	struct tls_tlsa *out = &dane->records[dane->count];
 	struct dns_tlsa record;
 
-	if (dane->count == DANE_RECORDS_MAX || dns_tlsa_parse(rdata, &record) != 0)
-		return;
+	if (dns_tlsa_parse(rdata, &record) != 0)
+		return false;
 	*out = (struct tls_tlsa){record.usage, record.selector, record.matching, record.data};
-	if (!tls_tlsa_is_usable(out) || dane->used + record.data.len > sizeof(dane->data))
-		return;
-	memcpy(dane->data + dane->used, record.data.ptr, record.data.len);
-	out->data = span_of(dane->data + dane->used, record.data.len);
-	dane->used += record.data.len;
-	dane->count++;
+	return tls_tlsa_is_usable(out);
 }
 
-static void take_records(struct job *job, const struct dns_answer *answer)
+/* Room for what the answer has, however much: one that were left out might be the one that the host shows (RFC 7672 section 3.2). False: no memory. */
+static bool make_room(struct dane *dane, struct span records)
+{
+	struct tls_tlsa record;
+	struct span rdata;
+	size_t octets = 0;
+
+	while (dns_record_next(&records, &rdata))
+		if (take_usable(rdata, &record)) {
+			octets += sizeof(record) + record.data.len;
+			dane->count++;
+		}
+	dane->records = octets > 0 ? malloc(octets) : NULL;
+	return octets == 0 || dane->records != NULL;
+}
+
+static void copy_records(struct dane *dane, struct span records)
+{
+	struct tls_tlsa *out = dane->records;
+	char *data = (char *)(dane->records + dane->count);
+	struct span rdata;
+
+	while (out < dane->records + dane->count && dns_record_next(&records, &rdata)) {
+		if (!take_usable(rdata, out))
+			continue;
+		memcpy(data, out->data.ptr, out->data.len);
+		out->data = span_of(data, out->data.len);
+		data += out->data.len;
+		out++;
+	}
+}
+
+/* False: no memory. */
+static bool take_records(struct job *job, const struct dns_answer *answer)
 {
 	struct span records = answer->records, rdata;
 	size_t all = 0;
 
-	for (; dns_record_next(&records, &rdata); all++)
-		take_record(job->dane, rdata);
+	while (dns_record_next(&records, &rdata))
+		all++;
+	if (!make_room(job->dane, answer->records))
+		return false;
+	copy_records(job->dane, answer->records);
 	job->dane_says = job->dane->count > 0 ? DANE_USABLE : DANE_UNUSABLE;
 	job_trace(job, "%.*s has %zu TLSA records, of which %zu can be used (DNSSEC)", SPAN_ARG(answer->name), all, job->dane->count);
+	return true;
 }
 
 /* ---- questions ---- */
@@ -52,6 +83,12 @@ static void ask(struct job *job, const char *name, enum dns_type type, dns_done 
 		return;
 	/* Not to have asked is not to know. */
 	err_set(&job->failure, E_UNAVAILABLE, "4.3.2 too many questions are asked of the resolver");
+	attempt_skip(job);
+}
+
+static void skip_without_memory(struct job *job)
+{
+	err_set(&job->failure, E_UNAVAILABLE, "4.3.0 out of memory");
 	attempt_skip(job);
 }
 
@@ -83,12 +120,16 @@ static void on_records(void *arg, const struct dns_answer *answer)
 	job->dane_question = 0;
 	if (cannot_be_told(job, answer, "the TLSA records"))
 		return;
-	if (answer->result != DNS_FOUND || !answer->secure) {
+	if (answer->cut) { /* whatever had no room might be what counts */
+		err_set(&job->failure, E_UNAVAILABLE, "4.7.5 the TLSA records of %s have more than %d octets", host_of(job)->name, DNS_RECORDS_MAX);
+		attempt_skip(job);
+	} else if (answer->result != DNS_FOUND || !answer->secure) {
 		try_the_other_name(job);
-		return;
+	} else if (!take_records(job, answer)) {
+		skip_without_memory(job);
+	} else {
+		attempt_with_dane(job);
 	}
-	take_records(job, answer);
-	attempt_with_dane(job);
 }
 
 static void ask_records(struct job *job, const char *name)
@@ -120,14 +161,21 @@ static void on_alias(void *arg, const struct dns_answer *answer)
 		attempt_with_dane(job);
 }
 
+void dane_free(struct dane **dane)
+{
+	if (*dane != NULL)
+		free((*dane)->records);
+	free(*dane);
+	*dane = NULL;
+}
+
 void dane_drop(struct job *job)
 {
 	if (job->dane_question != 0)
 		dns_cancel(job->relay->dns, job->dane_question);
 	job->dane_question = 0;
 	job->dane_says = DANE_NONE;
-	free(job->dane);
-	job->dane = NULL;
+	dane_free(&job->dane);
 }
 
 /* Whether what records say may change anything: see policy.c. Where it may not, those that cannot be told are in nobody's way. */
@@ -152,8 +200,7 @@ bool dane_begin(struct job *job)
 		return false;
 	job->dane = calloc(1, sizeof(*job->dane));
 	if (job->dane == NULL) {
-		err_set(&job->failure, E_UNAVAILABLE, "4.3.0 out of memory");
-		attempt_skip(job);
+		skip_without_memory(job);
 	} else if (host->secure) {
 		ask_records(job, alias ? host->canonical : host->name);
 	} else {

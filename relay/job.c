@@ -124,7 +124,7 @@ static void go(struct job *job)
 }
 
 /* Who is on the way to a session may have one at any moment. */
-static bool is_full(const struct relay *relay)
+bool relay_is_full(const struct relay *relay)
 {
 	return relay->session_count + relay->under_way >= RELAY_SESSIONS_MAX;
 }
@@ -135,7 +135,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while (relay->waiting != NULL && (!is_full(relay) || relay->waiting->destination->idle_first != NULL)) {
+	while (relay->waiting != NULL && (!relay_is_full(relay) || relay->waiting->destination->idle_first != NULL)) {
 		struct job *job = relay->waiting;
 
 		stop_waiting(job);
@@ -197,7 +197,7 @@ void job_start(struct job *job)
 	job->only_refused = true;
 	if (job->destination == NULL)
 		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
-	else if (job->destination->idle_first != NULL || (relay->waiting == NULL && !is_full(relay)))
+	else if (job->destination->idle_first != NULL || (relay->waiting == NULL && !relay_is_full(relay)))
 		go(job);
 	else
 		wait_for_room(job);
@@ -264,12 +264,36 @@ static void note_session(struct job *job, const struct session *s)
 	snprintf(job->failure_address, sizeof(job->failure_address), "%s", s->address);
 }
 
+/*
+ * Behind an address that is not this machine's own, as that of a router, it is met again: mail would go in circles. Only a host that DNS names; where
+ * the administrator sends mail he means it.
+ */
+static bool is_self(const struct job *job, const struct session *s)
+{
+	return job->way.kind == WAY_MX && job->route != NULL && span_caseeq(smtp_client_server_name(s->client), job->relay->self.hostname);
+}
+
+static void leave_self(struct job *job, struct session *s)
+{
+	note_session(job, s);
+	s->worn = true;
+	session_release(s);
+	job->session = NULL;
+	err_set(&job->failure, E_LOOP, "5.4.6 mail for %.*s comes back to this server, which is not responsible for it: %s [%s] has its hostname", SPAN_ARG(job->domain), s->host,
+	    s->address);
+	attempt_past_self(job);
+}
+
 void job_session_ready(struct job *job)
 {
 	struct session *s = job->session;
 	struct err err = {0};
 	int r;
 
+	if (is_self(job, s)) {
+		leave_self(job, s);
+		return;
+	}
 	convert_free(&job->conversion); /* of another server */
 	if (job->original.recipients != NULL)
 		job->message = job->original;
@@ -305,7 +329,7 @@ void job_session_done(struct job *job)
 
 	session_release(s);
 	job->session = NULL;
-	result_transaction(job, s);
+	transaction_done(job, s);
 }
 
 /* A connection that was idle had been closed meanwhile, as it is the server's right: nothing has happened. */
@@ -328,6 +352,12 @@ static void name_policy(const struct job *job, const struct session *s, struct e
 		err_set(failure, plain.code, "%.120s (the MTA-STS policy of %.60s wants TLS with a valid certificate)", plain.text, job->sts->domain);
 }
 
+/* It is of no use to anybody's mail: not for what this message demands, nor for a password of ours. */
+static bool is_dead(const struct session *s, int code)
+{
+	return !s->tls_failed && code != E_DENIED && code != E_AUTHFAILED && code != E_UNSUPPORTED && code != E_NOMEM;
+}
+
 /* Why the host is of no use, with a status that says so for now. */
 static void take_failure(struct job *job, struct session *s)
 {
@@ -337,6 +367,8 @@ static void take_failure(struct job *job, struct session *s)
 
 	if (s->client != NULL)
 		smtp_client_failure(s->client, &failure, &reply);
+	if (is_dead(s, failure.code))
+		dead_add(&job->relay->dead, &s->at, clock_monotonic_ms());
 	if (s->tls_failed || failure.code == E_DENIED)
 		status = "4.7.5";
 	else if (failure.code == E_AUTHFAILED || failure.code == E_UNSUPPORTED)
@@ -367,7 +399,7 @@ void job_session_failed(struct job *job)
 		job->sent = false;
 		attempt_begin(job);
 	} else if (job->sent) {
-		result_transaction(job, s);
+		transaction_done(job, s);
 	} else if (s->tls_failed && job->policy.in_clear_after_failure) {
 		job_trace(job, "  %s; once again without TLS", s->ended.text);
 		session_tell(s, true);

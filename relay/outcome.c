@@ -75,11 +75,14 @@ static void add_records(struct buf *out, const struct dane *dane)
 {
 	for (size_t i = 0; i < dane->count; i++) {
 		const struct tls_tlsa *r = &dane->records[i];
+		size_t before = buf_len(out);
 
 		buf_printf(out, "%u %u %u ", r->usage, r->selector, r->matching);
 		for (size_t k = 0; k < r->data.len; k++)
 			buf_printf(out, "%02x", (unsigned char)r->data.ptr[k]);
 		buf_add_char(out, '\n');
+		if (buf_failed(out)) /* one of a whole certificate; the next may be short */
+			buf_cut(out, before);
 	}
 }
 

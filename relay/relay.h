@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "net/connect.h"
 #include "proc/daemon.h"
+#include "relay/dead.h"
 #include "relay/dial.h"
 #include "relay/policy.h"
 #include "relay/recipients.h"
@@ -32,6 +33,7 @@ enum {
 	RELAY_SESSION_MESSAGES = 200,	/* of one connection; then it is closed */
 	RELAY_SESSION_MS = 300000,	/* nothing new is begun on a connection that is older */
 	RELAY_ATTEMPTS_MAX = 5,		/* connections that one job makes until one is of use */
+	RELAY_FURTHER_MAX = 2,		/* hosts that recipients go on to whom the first has put off */
 	RELAY_PHASE_MS = 1200000,	/* for the greeting with all up to READY, an envelope, an end of data: however diligently a server drips */
 	RELAY_RATE_MIN = 500,		/* octets a second: the content's phase is longer by its size */
 	RELAY_PIECE = 16 * 1024,	/* of a content, read at once */
@@ -41,14 +43,11 @@ enum {
 	RELAY_SECRET_MAX = 2048,	/* octets of a password or a token */
 };
 
-enum { DANE_RECORDS_MAX = 16, DANE_DATA_MAX = 4096 /* of all of them */ };
-
 /* What a host must show (RFC 7672). */
 struct dane {
 	char base[DNS_NAME_TEXT]; /* whose records they are */
-	struct tls_tlsa records[DANE_RECORDS_MAX];
-	size_t count, used;
-	char data[DANE_DATA_MAX];
+	struct tls_tlsa *records; /* all of the answer that can be used, their data behind the last; NULL: none */
+	size_t count;
 };
 
 enum way_kind { WAY_MX, WAY_HOST, WAY_LMTP, WAY_ERROR, WAY_HOLD };
@@ -73,6 +72,8 @@ struct conversion;
 struct destination;
 struct job;
 struct session;
+
+enum { RESULT_TEXT = 512 };
 
 /* What becomes of a recipient; as relay_result. */
 struct job_result {
@@ -100,8 +101,8 @@ struct job {
 	uint32_t id;
 	struct span queue_id, domain;
 	struct way way;
-	struct smtp_client_message message;
-	struct smtp_client_recipient *recipients;
+	struct smtp_client_message message; /* its recipients: those that have no result yet */
+	struct smtp_client_recipient *recipients; /* all of them */
 	bool tls_optional;
 	bool waits;	/* for a session */
 	bool under_way;	/* to a session of its own */
@@ -119,6 +120,9 @@ struct job {
 	struct route *route;
 	struct dial *dial;
 	struct session *session;
+	struct job_result *put_off;   /* of each recipient of message, what the last host said; NULL: no host has put them off */
+	size_t further;		      /* hosts that have put recipients off */
+	char put_off_by[RELAY_FURTHER_MAX][DNS_NAME_TEXT]; /* which */
 	size_t host;		      /* of the route, that is tried */
 	size_t dialled[DIAL_ADDRESSES_MAX]; /* places of its addresses */
 	size_t dialled_count;
@@ -164,6 +168,7 @@ struct relay {
 	struct channel *channels;
 	struct control_server *control;
 	uint32_t seed;
+	struct dead dead;
 	uint64_t used[OUTCOME_USES]; /* connections that were ready for mail, by their TLS */
 	uint64_t sent, deferred, refused, failed_sessions;
 	bool halting;
@@ -207,6 +212,8 @@ struct span job_policy_domain(const struct job *job);
 /* It does not begin a transaction any more; one that has begun goes on. */
 void job_cancel(struct job *job);
 void job_trace(const struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* RELAY_SESSIONS_MAX. */
+bool relay_is_full(const struct relay *relay);
 /* There may be room for a session: the next of those that wait go on, after this returns. */
 void job_wake_waiting(struct relay *relay);
 /* Its session says: */
@@ -221,6 +228,12 @@ int job_read(struct job *job, struct span *piece, bool *last, struct err *err);
 void attempt_begin(struct job *job);
 /* The host that was tried is of no use; why is in job->failure. */
 void attempt_next(struct job *job);
+/* The same, for a host that has put recipients off, on a connection that the job perhaps has not made. */
+void attempt_further(struct job *job);
+/* The same, for a host that is this server itself, and all that are no better. */
+void attempt_past_self(struct job *job);
+/* There may be another host than those that have put recipients off. */
+bool attempt_has_further(const struct job *job, const char *host);
 void attempt_in_clear(struct job *job);
 void attempt_stop(struct job *job);
 /* The host's records are known; or it is passed over, for what is in job->failure. */
@@ -248,13 +261,18 @@ void convert_free(struct conversion **conversion);
 /* Asks for the records of the job's host. False: they would not count. True: attempt_with_dane or attempt_skip is called, perhaps before it returns. */
 bool dane_begin(struct job *job);
 void dane_drop(struct job *job);
+void dane_free(struct dane **dane);
 
 /* ---- result.c ---- */
-/* All of these end the job. All recipients get this one; text: "5.1.2 …" */
+/* To the log and the owner; the job goes on. */
+void result_tell(struct job *job, const struct job_result *result);
+/* Both end the job. All that have no result yet get this one, or what the last host said that has put them off; text: "5.1.2 …" */
 void result_all(struct job *job, int code, bool reached, const char *text);
 void result_withdrawn(struct job *job);
-/* What the engine says of each. */
-void result_transaction(struct job *job, const struct session *session);
+
+/* ---- transaction.c ---- */
+/* What the engine says of each recipient: its result, or the way to the next host. The job has perhaps ended. */
+void transaction_done(struct job *job, const struct session *session);
 
 /* ---- session.c ---- */
 struct session {
@@ -271,6 +289,7 @@ struct session {
 	char domain[DNS_NAME_TEXT]; /* that mail is for; "": of a host that is configured */
 	char canonical[DNS_NAME_TEXT]; /* where its CNAMEs led to; "" */
 	char host[DNS_NAME_TEXT], address[INET6_ADDRSTRLEN], tls[64];
+	struct sockaddr_storage at; /* the same address, with its port */
 	char our_address[INET6_ADDRSTRLEN];
 	unsigned messages;
 	int64_t began_ms, idle_ms, phase_end_ms;

@@ -203,6 +203,7 @@ static void complete(struct route_finder *f)
 		kept++;
 	}
 	route->count = kept;
+	route->unknown = unknown;
 	if (kept == 0)
 		fail_without_hosts(f, unknown, self && !unknown);
 	else

@@ -35,6 +35,7 @@ struct route {
 	bool from_mx; /* else the domain is the host, or it is configured */
 	bool secure;  /* the MX records, or that there are none, are validated; true of what is configured */
 	bool literal; /* an address, no name */
+	bool unknown; /* hosts are left out, whose addresses nobody can tell now */
 };
 
 /* What is ours: mail must not come back. */

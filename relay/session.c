@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/conn.h"
+#include "net/connect.h"
 
 #include <event2/event.h>
 #include <stdio.h>
@@ -378,6 +379,7 @@ static void begin_content(struct session *s)
 static void on_ready(struct session *s)
 {
 	begin_phase(s, 0);
+	dead_remove(&s->relay->dead, &s->at);
 	outcome_count(s);
 	session_tell(s, true);
 	if (s->job != NULL)
@@ -545,6 +547,8 @@ struct session *session_new(struct job *job, int fd, const char *address, struct
 	s->began_ms = clock_monotonic_ms();
 	snprintf(s->tls, sizeof(s->tls), "none");
 	snprintf(s->address, sizeof(s->address), "%s", address);
+	s->at = job->route->hosts[job->host].addresses[job->clear_address];
+	connect_port(&s->at, job->way.port);
 	outcome_our_address(fd, s->our_address);
 	snprintf(s->host, sizeof(s->host), "%s", job->route->hosts[job->host].name);
 	s->next = relay->sessions;
@@ -586,6 +590,6 @@ void session_free(struct session **sp)
 	s->destination->sessions--;
 	smtp_client_free(&s->client);
 	conn_free(&s->conn);
-	free(s->dane);
+	dane_free(&s->dane);
 	free(s);
 }

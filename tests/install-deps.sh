@@ -24,7 +24,7 @@ unpack_others() {
 			dpkg-deb -x "$p" "$scratch/root"
 		done
 		mkdir -p "$others/usr/sbin" "$others/usr/libexec"
-		cp "$scratch/root/usr/sbin/exim4" "$scratch/root/usr/sbin/smtpd" "$others/usr/sbin/"
+		cp "$scratch/root/usr/sbin/exim4" "$scratch/root/usr/sbin/smtpd" "$scratch/root/usr/sbin/smtp-sink" "$others/usr/sbin/"
 		cp -R "$scratch/root/usr/libexec/opensmtpd" "$others/usr/libexec/"
 		mkdir -p "$others/usr/lib"
 		rm -rf "$others/usr/lib/postfix"
@@ -47,7 +47,7 @@ unpack_programs() {
 	rm -rf "$scratch"
 }
 others_are_unpacked() {
-	[ -e "$others/usr/sbin/smtpd" ] && [ -e "$others/usr/lib/postfix/sbin/master" ]
+	[ -e "$others/usr/sbin/smtpd" ] && [ -e "$others/usr/sbin/smtp-sink" ] && [ -e "$others/usr/lib/postfix/sbin/master" ]
 }
 unpack() {
 	others_are_unpacked || unpack_others

@@ -135,11 +135,12 @@ void smtp_client_abandon(struct smtp_client *client, const struct err *why);
  * first digit): E_UNAVAILABLE for 4yz, E_CANNOT for 5yz.
  * E_LIMIT: there was no room for it beside the others (LIMITS, 452 to one of many): a further transaction may take it at once.
  * Without a reply, the connection ended before or within the content: E_CLOSED, E_TIMEOUT, E_REMOTE (the server broke the protocol),
- * E_NOMEM. maybe: the content was sent whole and no answer came: the server may have taken it (RFC 1047), a repeat may be a duplicate.
+ * E_NOMEM. whole: this is what became of the content after it was sent to its end. maybe: and no answer came: the server may have taken it
+ * (RFC 1047), a repeat may be a duplicate.
  */
 struct smtp_client_result {
 	int code;
-	bool maybe;
+	bool maybe, whole;
 	const char *command; /* "MAIL", "RCPT", "DATA", "end of DATA"…: what the reply answers; static */
 	struct smtp_client_reply reply;
 };

@@ -328,7 +328,8 @@ const struct smtp_client_result *smtp_client_result(struct smtp_client *c, size_
 
 	invariant(recipient < c->tx.count && c->tx.message == NULL);
 	v = &c->tx.verdicts[recipient];
-	*out = (struct smtp_client_result){.code = v->code, .maybe = v->maybe, .command = v->command};
+	*out = (struct smtp_client_result){.code = v->code, .maybe = v->maybe, .whole = v->command == end_of_data || (v->command == end_of_bdat && c->tx.whole),
+	    .command = v->command};
 	if (v->reply != NULL) {
 		out->reply.code = v->reply->code;
 		memcpy(out->reply.enhanced, v->reply->enhanced, sizeof(out->reply.enhanced));

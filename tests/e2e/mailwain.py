@@ -85,11 +85,11 @@ NOWHERE = 'transport "*" { error "4.4.1 mail to other hosts waits" }'
 
 
 class Instance:
-    def __init__(self, conf_lines=(), listeners=(), below=None):
+    def __init__(self, conf_lines=(), listeners=(), below=None, hostname="mail.example.com"):
         self.root = tempfile.mkdtemp(prefix="mailwain-test-", dir=below)
         os.chmod(self.root, 0o755)
         self.offset = free_offset()
-        self.mw("init", "--hostname", "mail.example.com", "--domain", DOMAIN, "--port-offset", str(self.offset))
+        self.mw("init", "--hostname", hostname, "--domain", DOMAIN, "--port-offset", str(self.offset))
         self.conf = os.path.join(self.root, "etc", "mailwain.conf")
         lines = list(conf_lines) + ["listen %s on 127.0.0.1:%d { }" % (service, self.port(service)) for service in listeners]
         if not any(line.startswith("transport") for line in lines):

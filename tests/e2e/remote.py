@@ -17,6 +17,7 @@ class Remote(socketserver.ThreadingTCPServer):
         super().__init__((address, port), Conversation)
         self.answers, self.messages, self.sessions, self.at_once, self.most = {}, [], 0, 0, 0
         self.tls, self.handshakes = tls, []  # a context of ssl: STARTTLS is offered; Handshake of each that was begun
+        self.implicit_tls, self.clients = None, []  # a context: TLS begins with the connection; addresses that came
         self.lock, self.gate = threading.Lock(), threading.Event()
         self.gate.set()
 
@@ -85,10 +86,16 @@ class Conversation(socketserver.StreamRequestHandler):
             lines.append(line[1:] if line.startswith(b".") else line)
         return b"".join(lines)
 
+    def setup(self):
+        if self.server.implicit_tls:
+            self.request = self.server.implicit_tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
     def handle(self):
         remote, sender, to = self.server, None, []
         with remote.lock:
             remote.sessions += 1
+            remote.clients.append(self.client_address[0])
             remote.at_once += 1
             remote.most = max(remote.most, remote.at_once)
         try:

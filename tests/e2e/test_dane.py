@@ -118,6 +118,13 @@ for name, data in (("usage", "4 1 1 {ee_1_1}"), ("usage-private", "255 1 1 {ee_1
     host("unknown-%s-no-starttls" % name, REFUSED, "clear", data)
     host("unknown-%s-and-right" % name, DANE, "ee", data.replace("ee_", "bad_"), EE)
     host("unknown-%s-and-wrong" % name, WRONG, "ee", data, BAD)
+LARGE = "3 0 0 {large_0_0}"  # a certificate of more than 4096 octets
+host("large", DANE, "ta", LARGE, sni="mx.large.dane.test")
+host("wrong-large", WRONG, "ee", LARGE)
+host("large-beside", DANE, "ee", LARGE, "2 0 0 {large_0_0}", "2 1 0 {ca_1_0}", EE)
+host("many", DANE, "ee", *("3 1 1 %064x" % n for n in range(200)), EE)
+host("wrong-many", WRONG, "ee", *("3 1 1 %064x" % n for n in range(200)))
+host("too-large", (75, ["450 4.7.5 the TLSA records of mx.too-large.dane.test have more than "], ["connecting"]), "ee", *("3 0 0 %02x%s" % (n, "00" * 5000) for n in range(12)))
 host("mixed", DANE, "ee", "1 1 1 {bad_1_1}", BAD, "2 0 1 {bad_0_1}", EE)
 host("wrong-mixed", WRONG, "ee", "1 1 1 {ee_1_1}", BAD, "2 1 1 {ca_1_1}")
 host("ta-of-itself", WRONG, "ta", "2 1 1 {leaf_1_1}")
@@ -182,6 +189,8 @@ class Authority:
         openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.key)
         self.leaf = self.issue("leaf", "x.test", ["mx.%s.dane.test" % name for name in CASES if name not in NAMES])
         self.note("leaf", self.leaf)
+        self.large = self.issue("large", "x.test", ["host-%03d.of-a-rather-long-name.test" % n for n in range(120)])
+        self.note("large", self.large)
 
     def issue(self, stem, common, names):
         """Of one key, with its chain."""
@@ -240,6 +249,7 @@ def hosts(authority):
         made["other port"] = stack.enter_context(remote_host(HOSTS["ee"]))
         by_name = {name: context(authority.issue("named%d" % n, *names), authority.key) for n, (name, names) in enumerate(NAMES.items())}
         by_name["mx.ta-expired.dane.test"] = context(*authority.expired)
+        by_name["mx.large.dane.test"] = context(authority.large, authority.key)
         made["ee"].tls = made["other port"].tls = context(*authority.ee)
         made["ta"].tls = context(authority.leaf, authority.key, by_name)
         made["leaf"].tls = context(alone(authority.leaf), authority.key)

@@ -15,7 +15,7 @@ from test_submission import client
 @pytest.fixture(scope="module")
 def remote():
     """Another suite: a host that offers TLS."""
-    with Instance(["domain far.test { }"], listeners=["lmtp"]).running("bob@far.test") as i:
+    with Instance(["domain far.test { }"], listeners=["lmtp"], hostname="mx.far.test").running("bob@far.test") as i:
         yield i
 
 
