@@ -100,6 +100,11 @@ static void await_turn(struct job *job, int64_t wait, struct span why)
 	put_off(job, queue_now(job->message->queue) + wait, why, false);
 }
 
+static void await_full(struct job *job)
+{
+	await_turn(job, OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
+}
+
 /* As if it had not been tried. */
 static void job_give_back(struct job *job)
 {
@@ -218,7 +223,7 @@ static void pump(struct destination *d)
 	struct queue *queue = d->queue;
 	struct job *job;
 
-	if (queue->relay != NULL && d->waiting > 0 && ipc_conn_waiting(queue->relay) >= OUTBOUND_WAITING)
+	if (queue->relay != NULL && d->waiting.count > 0 && ipc_conn_waiting(queue->relay) >= OUTBOUND_WAITING)
 		outbound_come_back(queue, OUTBOUND_CROWDED_MS);
 	while (queue->relay != NULL && !queue->halting && ipc_conn_waiting(queue->relay) < OUTBOUND_WAITING && (job = destination_take(d)) != NULL) {
 		bool is_kept = job->message->deleted || job->message->held; /* by an administrator, while it waited here */
@@ -258,6 +263,18 @@ void outbound_retry(const struct message *m)
 
 /* ---- new jobs: those of one turn of the loop, so that a message's recipients at a destination go together ---- */
 
+static void enter(struct destination *d, struct job *job)
+{
+	if (!destination_enter(d, job)) {
+		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
+		return;
+	}
+	pump(d);
+	job = destination_crowd_out(d);
+	if (job != NULL)
+		await_full(job);
+}
+
 void outbound_settle(struct job *job)
 {
 	struct destination *d = job->destination;
@@ -268,14 +285,10 @@ void outbound_settle(struct job *job)
 		put_off_dead(d, job);
 	else if (d->paused || d->kept)
 		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
-	else if (destination_is_full(d))
-		await_turn(job, OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
-	else if (!sending_may_go(d->queue, job))
-		return; /* it comes back */
-	else if (!destination_enter(d, job))
-		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
-	else
-		pump(d);
+	else if (!destination_has_room(d, job))
+		await_full(job);
+	else if (sending_may_go(d->queue, job)) /* else it comes back */
+		enter(d, job);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
