@@ -267,6 +267,23 @@ def test_one_senders_many_do_not_keep_another_waiting(suite, remote):
     assert order.index("alone@elsewhere.test") < 30
 
 
+def test_figures_of_what_is_under_way(suite, remote):
+    """A host that is slow has all of it in memory, and none of it waits in a file but what is held."""
+    suite.mw("queue", "pause", remote.place)
+    held = send(suite, "held@elsewhere.test")
+    until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == held and r["status"] == "deferred"])
+    suite.mw("queue", "hold", held)
+    suite.mw("queue", "resume", remote.place)
+    remote.gate.clear()
+    sent = [send(suite, "x%d@elsewhere.test" % n) for n in range(9)]
+    row, = until(lambda: [r for r in suite.rows("queue", "stats") if r["destination"] == remote.place and r["under_way"]])
+    assert (row["total"], row["active"], row["5m"]) == (10, 9, 10) and row["under_way"] <= 9
+    assert suite.mw("queue", "stats").stdout.split()[:3] == ["destination", "total", "active"]
+    remote.gate.set()
+    suite.mw("queue", "release", held)
+    until(lambda: all(gone(suite, q) for q in sent + [held]))
+
+
 def test_a_slow_rate_is_nobody_elses(suite, remote):
     """One destination has a turn a minute, another one each quarter of a second."""
     at = []
