@@ -22,6 +22,8 @@ struct route {
 };
 /* way: as in SPOOL_REROUTED, or empty. false: the address has no domain that mail could go to. */
 bool route_find(const struct conf *conf, struct span address, struct span way, struct route *route);
+/* Where all that is still to be sent of it goes, in route; empty: here, or to several. */
+struct span outbound_destination_name(const struct message *message, struct route *route);
 
 /* One message for some recipients at one destination. */
 struct job {
@@ -107,8 +109,6 @@ void destination_each(struct queue *queue, void (*fn)(void *arg, struct destinat
 /* ---- outbound.c: jobs to relay and their results ---- */
 /* Of a target that is elsewhere; ends in target_reply, or in target_put_off. */
 void outbound_target(struct target *target);
-/* Where all that is still to be sent of it goes, in route; empty: here, or to several. */
-struct span outbound_destination_name(const struct message *message, struct route *route);
 void outbound_service(struct queue *queue, int fd);
 int outbound_start(struct queue *queue, struct err *err);
 /* Jobs that wait are looked at again in so many milliseconds, or before. */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
+#include "queue/said.h"
 
 #include <event2/event.h>
 #include <sodium.h>
@@ -331,35 +332,6 @@ static struct job *add_new(struct queue *queue, struct target *t, struct destina
 	return job;
 }
 
-/* As far as is known without asking auth. */
-static bool is_elsewhere(const struct message *m, size_t i)
-{
-	const struct recipient_state *s = &m->states[i];
-	bool asked = s->anew && s->status == SPOOL_PENDING;
-
-	return !m->file.envelope.recipients[i].local && (!message_is_unasked(m) || s->elsewhere) && !asked;
-}
-
-struct span outbound_destination_name(const struct message *m, struct route *route)
-{
-	struct span key = span_str("");
-
-	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
-		const struct spool_recipient *r = &m->file.envelope.recipients[i];
-		struct route this;
-
-		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
-			continue;
-		if (!is_elsewhere(m, i) || !route_find(daemon_conf(m->queue->daemon), r->address, m->states[i].way, &this))
-			return span_str("");
-		if (key.len > 0 && !span_eq(key, span_str(this.key)))
-			return span_str("");
-		*route = this;
-		key = span_str(route->key);
-	}
-	return key;
-}
-
 /* "5.7.1 We do not write to them", of the transport block, as a reply. */
 static void refuse(struct target *t, struct span text)
 {
@@ -476,6 +448,16 @@ static void job_end(struct job *job, bool reached, struct span why)
 	queue_try_finish(d->queue);
 }
 
+static void take_result(struct target *t, const struct relay_result *body)
+{
+	const struct said said = {.host = body->host, .address = body->address, .tls = body->tls, .by_host = body->said, .reply = body->text};
+	char text[SPOOL_TEXT_MAX + 1];
+
+	target_reply(t, body->code, said_format(&said, text));
+	if (body->code == 0 && body->dsn && target_is_all(t))
+		t->message->states[t->recipient].told = true;
+}
+
 static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct queue *queue = arg;
@@ -497,13 +479,10 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		return E_PROTO;
 	if (body->last)
 		*link = job->next;
-	if (body->code == E_LIMIT && body->reached && job->repeats < JOB_REPEATS && job->count > 1) {
+	if (body->code == E_LIMIT && body->reached && job->repeats < JOB_REPEATS && job->count > 1)
 		t->state = TARGET_AGAIN;
-	} else {
-		target_reply(t, body->code, body->text);
-		if (body->code == 0 && body->dsn && target_is_all(t))
-			job->message->states[t->recipient].told = true;
-	}
+	else
+		take_result(t, body);
 	if (body->last)
 		job_end(job, body->reached, body->text);
 	return 0;

@@ -78,7 +78,7 @@ struct session;
 struct job_result {
 	uint32_t recipient;
 	int code;
-	bool maybe, reached, last, dsn;
+	bool maybe, reached, last, dsn, said;
 	const char *host, *address, *tls;
 	const char *text; /* "450 4.2.0 …" */
 };

@@ -93,7 +93,7 @@ void result_transaction(struct job *job, const struct session *session)
 	for (size_t i = 0; i < job->message.recipient_count; i++) {
 		const struct smtp_client_result *result = smtp_client_result(session->client, i);
 		struct job_result r = {.recipient = (uint32_t)i, .code = code_of(result), .maybe = result->maybe, .reached = true, .host = session->host,
-		    .address = session->address, .tls = session->tls, .dsn = smtp_client_offers(session->client)->dsn, .last = i + 1 == job->message.recipient_count};
+		    .address = session->address, .tls = session->tls, .dsn = smtp_client_offers(session->client)->dsn, .said = result->reply.code != 0 && result->code != E_REMOTE, .last = i + 1 == job->message.recipient_count};
 		char said[RESULT_TEXT];
 
 		text_of(result, &failure, said);
