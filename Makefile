@@ -97,7 +97,7 @@ pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
              $(addprefix queue/,main.o accept.o relay_mail.o change.o clock.o control.o control_outbound.o deliver.o destination.o disk.o advice.o dsn.o dsn_report.o expand.o files.o message.o outbound.o \
-             filter.o lanes.o list.o pace.o said.o texts.o waiting.o walk.o \
+             filter.o lanes.o list.o pace.o said.o show.o texts.o waiting.o walk.o \
              recover.o removal.o route.o schedule.o agent.o done.o record.o target.o \
              explain.o reroute.o pause.o sending.o) lib/smtp/address.o
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread

@@ -1,4 +1,4 @@
-/* The control requests about destinations: stats, pause, resume; and what was tried for one message. */
+/* The control requests about destinations: stats, pause, resume. */
 #include "queue/control.h"
 
 #include "base/clock.h"
@@ -264,21 +264,4 @@ void queue_control_pause(struct queue *queue, struct control_reply *reply, struc
 	    : known ? "nothing more goes to %s until 'mailwain queue resume'"
 		    : "nothing goes to %s until 'mailwain queue resume'; no message waits for that name alone, as far as is known: 'mailwain queue stats' has the names",
 	    d->key);
-}
-
-void queue_control_attempts(struct control_reply *reply, const struct message *m)
-{
-	for (size_t i = 0; i < m->file.record_count; i++) {
-		const struct spool_record *r = &m->file.records[i];
-		struct buf out;
-
-		buf_init(&out, CONTROL_PIECE);
-		buf_printf(&out, "{\"when\":%lld,\"recipient\":", (long long)r->when);
-		json_add_string(&out, r->recipient < m->file.envelope.recipient_count ? m->file.envelope.recipients[r->recipient].address : span_str(""));
-		buf_printf(&out, ",\"status\":\"%s\",\"attempts\":%u,\"next\":%lld,\"reason\":", queue_status_name(r->status), r->attempts, (long long)r->next);
-		json_add_string(&out, r->text);
-		buf_add_char(&out, '}');
-		control_reply_row(reply, buf_span(&out));
-		buf_fini(&out);
-	}
 }

@@ -151,7 +151,5 @@ unsigned pause_count(struct queue *queue);
 /* ---- control_outbound.c ---- */
 void queue_control_stats(struct queue *queue, struct control_reply *reply);
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause);
-/* A row for each thing that was written down about it. */
-void queue_control_attempts(struct control_reply *reply, const struct message *message);
 
 #endif

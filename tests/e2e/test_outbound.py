@@ -120,6 +120,25 @@ def test_what_is_put_off_is_tried_again(suite, remote):
     assert len(remote.messages) == 1
 
 
+def test_all_that_is_known_of_a_message(suite, remote):
+    remote.answers["RCPT"] = lambda line: "450 4.2.1 busy" if "one@" in line else None
+    c = client(suite)
+    c.expect("MAIL FROM:<%s> ENVID=a+2Bb RET=HDRS BODY=8BITMIME" % ALICE, 250)
+    c.expect("RCPT TO:<one@elsewhere.test> NOTIFY=FAILURE,DELAY ORCPT=rfc822;One@elsewhere.test", 250)
+    c.expect("RCPT TO:<two@dead.test>", 250)
+    qid = c.data("Subject: x\n\nx\n")
+    one, two = until(lambda: [rows for rows in [suite.rows("queue", "show", qid)] if rows[0]["attempts"] >= 2])[0]
+    account = next(r["id"] for r in suite.rows("account", "list") if r["address"] == ALICE)
+    envelope = {"source": "submission", "account": account, "client": "127.0.0.1", "helo": "client.test", "envid": "a+b", "ret": "HDRS", "body": "8BITMIME", "smtputf8": False}
+    assert one["envelope"] == two["envelope"] == {**envelope, "requiretls": False, "tls_optional": False}
+    assert (one["notify"], one["orcpt"], two["notify"], two["orcpt"]) == ("FAILURE,DELAY", "rfc822;One@elsewhere.test", "", "")
+    assert [r["attempts"] for r in one["tried"]] == list(range(1, one["attempts"] + 1)) and one["tried"][-1]["reason"] == one["reason"]
+    assert two["reason"].startswith("host [127.0.0.7]: 451 4.4.1 ")  # nobody has said that
+    lines = suite.mw("queue", "show", qid).stdout.splitlines()
+    assert lines[3] == lines[6] == "" and lines[4].split()[:3] == ["source", "account", "client"]
+    assert lines[7].split()[:3] == ["when", "recipient", "status"]
+
+
 def test_who_has_it_does_not_get_it_again(suite, remote):
     """Two destinations: one takes it, one is dead. A queue that is killed meanwhile does not send the first copy again."""
     qid = send(suite, "one@elsewhere.test", "two@dead.test")
