@@ -448,12 +448,16 @@ static void job_end(struct job *job, bool reached, struct span why)
 	queue_try_finish(d->queue);
 }
 
-static void take_result(struct target *t, const struct relay_result *body)
+static struct span words_of(const struct relay_result *body, char out[SPOOL_TEXT_MAX + 1])
 {
 	const struct said said = {.host = body->host, .address = body->address, .tls = body->tls, .by_host = body->said, .reply = body->text};
-	char text[SPOOL_TEXT_MAX + 1];
 
-	target_reply(t, body->code, said_format(&said, text));
+	return said_format(&said, out);
+}
+
+static void take_result(struct target *t, const struct relay_result *body, struct span words)
+{
+	target_reply(t, body->code, words);
 	if (body->code == 0 && body->dsn && target_is_all(t))
 		t->message->states[t->recipient].told = true;
 }
@@ -463,6 +467,8 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	struct queue *queue = arg;
 	const struct relay_result *body = (const void *)m->body;
 	struct job **link = find_flying(queue, m->id), *job = *link;
+	char text[SPOOL_TEXT_MAX + 1];
+	struct span words;
 	struct target *t;
 
 	(void)conn;
@@ -477,14 +483,15 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	t = target_at(job, body->recipient);
 	if (t == NULL)
 		return E_PROTO;
+	words = words_of(body, text);
 	if (body->last)
 		*link = job->next;
 	if (body->code == E_LIMIT && body->reached && job->repeats < JOB_REPEATS && job->count > 1)
 		t->state = TARGET_AGAIN;
 	else
-		take_result(t, body);
+		take_result(t, body, words);
 	if (body->last)
-		job_end(job, body->reached, body->text);
+		job_end(job, body->reached, words);
 	return 0;
 }
 
