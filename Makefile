@@ -96,8 +96,8 @@ pickup_O  := $(DAEMON) lib/net/listener.o lib/smtp/address.o lib/smtp/tls_requir
 pickup_L   = $(EVENT_LIBS) $(SECCOMP_LIBS)
 smtpd_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(TLS_LIBS)
 queue_O   := $(DAEMON) $(GRANT) $(CONTROL) lib/net/control_daemon.o $(SPOOL) \
-             $(addprefix queue/,main.o accept.o relay_mail.o change.o clock.o control.o control_outbound.o deliver.o destination.o disk.o dsn.o expand.o files.o message.o outbound.o \
-             filter.o list.o texts.o waiting.o walk.o \
+             $(addprefix queue/,main.o accept.o relay_mail.o change.o clock.o control.o control_outbound.o deliver.o destination.o disk.o advice.o dsn.o dsn_report.o expand.o files.o message.o outbound.o \
+             filter.o lanes.o list.o pace.o said.o show.o texts.o waiting.o walk.o \
              recover.o removal.o route.o schedule.o agent.o done.o record.o target.o \
              explain.o reroute.o pause.o sending.o) lib/smtp/address.o
 queue_L    = $(EVENT_LIBS) $(SECCOMP_LIBS) $(SODIUM_LIBS) -lpthread
@@ -227,10 +227,10 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
-ENGINES := lmtp/lmtpd_channel.o lmtp/lmtpd_content.o queue/texts.o queue/waiting.o $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
+ENGINES := lmtp/lmtpd_channel.o lmtp/lmtpd_content.o queue/lanes.o queue/pace.o queue/said.o queue/texts.o queue/waiting.o $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o login_grid.o login_vouched.o marks.o password.o password_outside.o password_queue.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
            control_failures.o defence.o defence_table.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o standing.o hash.o hash_cost.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/dsn.o relay/recipients.o relay/state.o relay/sts_cache.o \
+           directory_app.o directory_place.o record.o export.o standing.o hash.o hash_cost.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/advice.o queue/dsn.o queue/dsn_report.o relay/recipients.o relay/state.o relay/sts_cache.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)

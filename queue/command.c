@@ -14,7 +14,7 @@ static const struct control_verb verbs[] = {
     {"queue", "requeue", "ID ... | --sender A | --recipient A | --destination D | --older TIME | --reason TEXT | --all", "Forgets what was learnt of messages, and finds out anew where they go.", false, false},
     {"queue", "reroute", "--to WAY ID ... | --sender A | --recipient A | --destination D | --older TIME | --reason TEXT | --all", "Sends those that wait to a host (HOST:PORT), or as a transport block says (its pattern); - undoes it.", false, false},
     {"queue", "explain", "ADDRESS [--from ADDRESS]", "Shows which way a message would take, and why; nothing is sent.", false, false},
-    {"queue", "stats", "", "Shows how many messages wait for each destination, and since when.", false, false},
+    {"queue", "stats", "", "Shows how many messages there are for each destination, and since when.", false, false},
     {"queue", "pause", "DESTINATION", "Sends nothing more to a destination for now.", false, false},
     {"queue", "resume", "DESTINATION", "Undoes pause.", false, false},
     {0},

@@ -24,4 +24,10 @@ enum { QUEUE_LEFT = 100 };
 /* Behind an answer about all messages: what is not known yet, or nothing. As it is before the first is looked at. */
 void queue_control_left(const struct queue *queue, char out[QUEUE_LEFT]);
 
+/* ---- show.c ---- */
+/* What the row of a recipient has more than one of a list. */
+void queue_control_add_envelope(struct buf *out, const struct message *message, uint32_t recipient);
+/* A row for each thing that was written down about it. */
+void queue_control_attempts(struct control_reply *reply, const struct message *message);
+
 #endif

@@ -1,4 +1,4 @@
-/* The control requests about destinations: stats, pause, resume; and what was tried for one message. */
+/* The control requests about destinations: stats, pause, resume. */
 #include "queue/control.h"
 
 #include "base/clock.h"
@@ -9,18 +9,26 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
-enum { STATS_AGES = 8, STATS_FIRST = 300 };
+enum {
+	STATS_AGES = 8,
+	STATS_FIRST = 300,
+	STATS_LOOKS = 200000, /* recipients of active messages that are looked at: a tenth of a second */
+};
 
-/* Messages of one destination that wait, by how long ago they came: up to five minutes, ten, twenty … */
+/* Messages for one destination, by how long ago they came: up to five minutes, ten, twenty … */
 struct stats_row {
 	struct text *destination; /* NULL: here, to several, or not known */
-	size_t total;
+	size_t total, active;
 	size_t ages[STATS_AGES];
 };
 
 struct stats {
+	struct queue *queue;
+	int64_t now;
 	struct stats_row *rows;
 	size_t count, size;
+	struct text **kept; /* of active messages, until all has been said; one use each */
+	size_t kept_count, looks;
 };
 
 static int compare_rows(const void *a, const void *b)
@@ -69,20 +77,65 @@ static struct stats_row *row_for(struct stats *stats, struct text *destination)
 	return &stats->rows[stats->count++];
 }
 
-/* One row for each destination, the fullest first. false: no memory. */
-static bool gather_stats(struct queue *queue, struct stats *stats)
+/* NULL: here, to several, or not to be known by a look at some more. */
+static struct text *destination_of(struct stats *stats, const struct message *m)
 {
-	int64_t now = queue_now(queue);
-	bool good = row_for(stats, NULL) != NULL;
+	struct queue *queue = stats->queue;
+	struct span name = span_str("");
+	struct text *text;
+	struct route route;
 
-	for (size_t i = 0; i < waiting_count(queue->waiting) && good; i++) {
-		const struct waiting *w = waiting_at(queue->waiting, i);
+	stats->looks += m->file.envelope.recipient_count;
+	if (stats->looks <= STATS_LOOKS)
+		name = outbound_destination_name(m, &route);
+	text = name.len > 0 ? waiting_get(queue->waiting, name, destination_number(queue, name)) : NULL;
+	if (text != NULL)
+		stats->kept[stats->kept_count++] = text;
+	return text;
+}
+
+static bool gather_active(struct stats *stats)
+{
+	struct queue *queue = stats->queue;
+
+	stats->kept = reallocarray(NULL, queue->active_count + 1, sizeof(struct text *));
+	if (stats->kept == NULL)
+		return false;
+	for (size_t i = 0; i < QUEUE_ACTIVE_BUCKETS; i++)
+		for (const struct message *m = queue->active[i]; m != NULL; m = m->bucket_next) {
+			struct stats_row *row;
+
+			if (m->deleted || waiting_find(queue->waiting, m->id) != NULL)
+				continue;
+			row = row_for(stats, destination_of(stats, m));
+			if (row == NULL)
+				return false;
+			count_age(row, m->id, stats->now);
+			row->active++;
+		}
+	return true;
+}
+
+static bool gather_waiting(struct stats *stats)
+{
+	const struct waiting_set *waiting = stats->queue->waiting;
+
+	for (size_t i = 0; i < waiting_count(waiting); i++) {
+		const struct waiting *w = waiting_at(waiting, i);
 		struct stats_row *row = row_for(stats, w->destination);
 
-		good = row != NULL;
-		if (good)
-			count_age(row, w->id, now);
+		if (row == NULL)
+			return false;
+		count_age(row, w->id, stats->now);
 	}
+	return true;
+}
+
+/* One row for each destination, the fullest first. false: no memory. */
+static bool gather_stats(struct stats *stats)
+{
+	bool good = row_for(stats, NULL) != NULL && gather_waiting(stats) && gather_active(stats);
+
 	for (size_t i = 1; i < stats->count; i++)
 		stats->rows[i].destination->row = 0;
 	if (good)
@@ -98,7 +151,7 @@ static void row_stats(struct control_reply *reply, const struct destination *d, 
 	buf_init(&out, CONTROL_PIECE);
 	buf_add_str(&out, "{\"destination\":");
 	json_add_string(&out, name);
-	buf_printf(&out, ",\"total\":%zu", row->total);
+	buf_printf(&out, ",\"total\":%zu,\"active\":%zu", row->total, row->active);
 	for (size_t i = 0; i < STATS_AGES; i++)
 		buf_printf(&out, ",\"%s\":%zu", names[i], row->ages[i]);
 	buf_printf(&out, ",\"state\":\"%s\"", destination_state(d));
@@ -136,23 +189,34 @@ static void add_paused(void *arg, struct destination *d)
 	row_stats(idle->reply, d, span_str(d->key), &none);
 }
 
+static void stats_fini(struct stats *stats)
+{
+	for (size_t i = 0; i < stats->kept_count; i++)
+		waiting_put(stats->queue->waiting, stats->kept[i]);
+	free(stats->kept);
+	free(stats->rows);
+}
+
 void queue_control_stats(struct queue *queue, struct control_reply *reply)
 {
-	struct stats stats = {0};
+	struct stats stats = {.queue = queue, .now = queue_now(queue)};
 	struct idle idle = {reply, &stats};
 	char left[QUEUE_LEFT];
+	size_t rows = 0;
 
 	queue_control_left(queue, left);
-	if (gather_stats(queue, &stats)) {
+	if (gather_stats(&stats)) {
 		for (size_t i = 0; i < stats.count; i++)
-			if (stats.rows[i].total > 0)
+			if (stats.rows[i].total > 0) {
 				row_waiting(queue, reply, &stats.rows[i]);
+				rows++;
+			}
 		destination_each(queue, add_paused, &idle);
-		control_reply_done(reply, EX_OK, "%s", left[0] != '\0' ? left : waiting_count(queue->waiting) > 0 ? "" : "nothing waits");
+		control_reply_done(reply, EX_OK, "%s", left[0] != '\0' ? left : rows > 0 ? "" : "nothing waits");
 	} else {
 		control_reply_done(reply, EX_TEMPFAIL, "no memory for the figures");
 	}
-	free(stats.rows);
+	stats_fini(&stats);
 }
 
 /* Something went there lately, or waits for it: the first does not hold after a start, nor where a transport block refuses it all. */
@@ -200,21 +264,4 @@ void queue_control_pause(struct queue *queue, struct control_reply *reply, struc
 	    : known ? "nothing more goes to %s until 'mailwain queue resume'"
 		    : "nothing goes to %s until 'mailwain queue resume'; no message waits for that name alone, as far as is known: 'mailwain queue stats' has the names",
 	    d->key);
-}
-
-void queue_control_attempts(struct control_reply *reply, const struct message *m)
-{
-	for (size_t i = 0; i < m->file.record_count; i++) {
-		const struct spool_record *r = &m->file.records[i];
-		struct buf out;
-
-		buf_init(&out, CONTROL_PIECE);
-		buf_printf(&out, "{\"when\":%lld,\"recipient\":", (long long)r->when);
-		json_add_string(&out, r->recipient < m->file.envelope.recipient_count ? m->file.envelope.recipients[r->recipient].address : span_str(""));
-		buf_printf(&out, ",\"status\":\"%s\",\"attempts\":%u,\"next\":%lld,\"reason\":", queue_status_name(r->status), r->attempts, (long long)r->next);
-		json_add_string(&out, r->text);
-		buf_add_char(&out, '}');
-		control_reply_row(reply, buf_span(&out));
-		buf_fini(&out);
-	}
 }

@@ -1,10 +1,7 @@
 /*
  * Destinations: the next hops of mail to other hosts. Each has a window, the jobs that relay may have at once for it; it opens
  * by one with each window full of answers and closes by one with each failure. One that does not answer at all is dead for a while, and then
- * one job tries it for all.
- *
- * Jobs wait in lanes, one for each sender, and lanes take turns: who sends a thousand messages waits behind
- * himself, and nobody behind him.
+ * one job tries it for all. Jobs wait in lanes (lanes.h), one for each sender.
  */
 #include "queue/destination.h"
 
@@ -20,10 +17,9 @@ enum {
 	DESTINATION_BUCKETS = 16384,
 	DESTINATION_FIRST = 5,	      /* jobs at once for one of which nothing is known yet */
 	DESTINATION_PROBE_WAITING = 4, /* jobs that wait for the one that tries whether it is alive */
-	DESTINATION_WAITING = 2000,   /* jobs of one destination in memory; further messages wait in their files */
+	DESTINATION_WAITING = 2000,   /* jobs of one destination in memory, twice that where each is another sender's; further messages wait in their files */
 	DESTINATION_PROBES = 2,	      /* jobs of messages tried before, in memory, while it is not known whether it answers */
 	DESTINATION_BUSY_S = 10,      /* when it has enough: come again in so many seconds */
-	DESTINATION_LATE_MS = 50,     /* a turn that is noticed so late does not put off the next one */
 	DESTINATION_IDLE_S = 600,     /* one without jobs is forgotten */
 	DESTINATION_SWEEP_S = 60,
 };
@@ -73,6 +69,12 @@ const char *destination_state(const struct destination *d)
 	return d->kept ? "kept" : d->paused ? "paused" : d->dead_until > queue_now(d->queue) ? "dead" : destination_is_full(d) ? "full" : "open";
 }
 
+/* Something was dead and nobody has answered since: one job tries it. */
+static bool is_probed(const struct destination *d)
+{
+	return d->dead_until != 0;
+}
+
 /* It was dead, or nobody has reached it since the start: one attempt shows it for all that were tried before. */
 static bool is_doubtful(const struct destination *d)
 {
@@ -92,7 +94,13 @@ bool destination_is_stopped(const struct queue *queue, uint64_t number)
 	return d != NULL && is_stopped(d);
 }
 
-int64_t destination_busy_until(const struct queue *queue, uint64_t number)
+/* Jobs of all senders that wait, but for those that have one each. */
+static unsigned most_waiting(const struct destination *d)
+{
+	return is_probed(d) ? DESTINATION_PROBE_WAITING : DESTINATION_WAITING;
+}
+
+int64_t destination_busy_until(const struct queue *queue, uint64_t number, uint32_t share)
 {
 	const struct destination *d = destination_by_number(queue, number);
 	int64_t now = queue_now(queue);
@@ -101,7 +109,7 @@ int64_t destination_busy_until(const struct queue *queue, uint64_t number)
 		return 0;
 	if (!d->paused && !d->kept && destination_is_dead(d, now))
 		return d->dead_until;
-	if (d->paused || d->kept || destination_is_full(d) || (is_doubtful(d) && d->in_flight + d->waiting >= DESTINATION_PROBES))
+	if (d->paused || d->kept || !lanes_have_room_for_share(&d->waiting, share, most_waiting(d)) || (is_doubtful(d) && d->in_flight + d->waiting.count >= DESTINATION_PROBES))
 		return now + DESTINATION_BUSY_S;
 	return 0;
 }
@@ -128,7 +136,6 @@ struct destination *destination_get(struct queue *queue, struct span key)
 	d->number = destination_number(queue, key);
 	d->window = DESTINATION_FIRST;
 	memcpy(d->key, key.ptr, key.len);
-	d->lanes_tail = &d->lanes;
 	d->next = *bucket;
 	*bucket = d;
 	return d;
@@ -160,142 +167,43 @@ bool destination_is_dead(const struct destination *d, int64_t now)
 	return d->dead_until > now;
 }
 
-/* Something was dead and nobody has answered since: one job tries it. */
-static bool is_probed(const struct destination *d)
-{
-	return d->dead_until != 0;
-}
-
 bool destination_is_full(const struct destination *d)
 {
-	return d->waiting >= (is_probed(d) ? DESTINATION_PROBE_WAITING : DESTINATION_WAITING);
-}
-
-static struct lane *lane_of(struct destination *d, uint64_t sender)
-{
-	struct lane *lane = d->lanes;
-
-	while (lane != NULL && lane->sender != sender)
-		lane = lane->next;
-	if (lane != NULL)
-		return lane;
-	lane = calloc(1, sizeof(*lane));
-	if (lane == NULL)
-		return NULL;
-	lane->sender = sender;
-	lane->jobs_tail = &lane->jobs;
-	*d->lanes_tail = lane;
-	d->lanes_tail = &lane->next;
-	return lane;
+	return d->waiting.count >= most_waiting(d);
 }
 
 /* Who submitted it; of a message of nobody's here, its sender. */
-static uint64_t sender_of(struct destinations *all, const struct message *m)
+static uint64_t sender_of(const struct destinations *all, const struct message *m)
 {
 	const struct spool_envelope *e = &m->file.envelope;
 
 	return e->submitter != 0 ? e->submitter : hash_of(all, e->sender) | UINT64_C(1) << 63;
 }
 
+bool destination_has_room(const struct destination *d, const struct job *job)
+{
+	return lanes_have_room(&d->waiting, sender_of(d->queue->destinations, job->message), most_waiting(d));
+}
+
 bool destination_enter(struct destination *d, struct job *job)
 {
-	struct lane *lane = lane_of(d, sender_of(d->queue->destinations, job->message));
-
-	if (lane == NULL)
-		return false;
-	/* A message that was tried before goes behind those that were not. */
-	if (!job->tried_before) {
-		struct job **link = &lane->jobs;
-
-		while (*link != NULL && !(*link)->tried_before)
-			link = &(*link)->next;
-		job->next = *link;
-		*link = job;
-		if (job->next == NULL)
-			lane->jobs_tail = &job->next;
-	} else {
-		job->next = NULL;
-		*lane->jobs_tail = job;
-		lane->jobs_tail = &job->next;
-	}
 	job->destination = d;
-	d->waiting++;
-	return true;
+	return lanes_put(&d->waiting, sender_of(d->queue->destinations, job->message), job->message->sender, job);
 }
 
-static void lane_pop(struct destination *d)
+struct job *destination_crowd_out(struct destination *d)
 {
-	struct lane *lane = d->lanes;
-
-	d->lanes = lane->next;
-	if (d->lanes == NULL)
-		d->lanes_tail = &d->lanes;
-}
-
-/* The next job in turn, its lane at the end of the line. */
-static struct job *take_job(struct destination *d)
-{
-	struct lane *lane = d->lanes;
-	struct job *job = lane->jobs;
-
-	lane->jobs = job->next;
-	d->waiting--;
-	lane_pop(d);
-	if (lane->jobs == NULL) {
-		free(lane);
-		return job;
-	}
-	lane->next = NULL;
-	*d->lanes_tail = lane;
-	d->lanes_tail = &lane->next;
-	return job;
+	return lanes_crowd_out(&d->waiting, most_waiting(d));
 }
 
 struct job *destination_take_any(struct destination *d)
 {
-	return d->lanes != NULL ? take_job(d) : NULL;
-}
-
-/* Moves the message's jobs of a lane into a list. */
-static void withdraw_from(struct lane *lane, const struct message *m, struct job **list, unsigned *count)
-{
-	struct job **link = &lane->jobs;
-
-	while (*link != NULL) {
-		struct job *job = *link;
-
-		if (job->message != m) {
-			link = &job->next;
-			continue;
-		}
-		*link = job->next;
-		job->next = *list;
-		*list = job;
-		(*count)++;
-	}
-	lane->jobs_tail = link;
+	return d->waiting.count > 0 ? lanes_take(&d->waiting) : NULL;
 }
 
 struct job *destination_withdraw(struct destination *d, const struct message *m)
 {
-	struct lane **link = &d->lanes;
-	struct job *list = NULL;
-	unsigned count = 0;
-
-	while (*link != NULL) {
-		struct lane *lane = *link;
-
-		withdraw_from(lane, m, &list, &count);
-		if (lane->jobs != NULL) {
-			link = &lane->next;
-			continue;
-		}
-		*link = lane->next;
-		free(lane);
-	}
-	d->lanes_tail = link;
-	d->waiting -= count;
-	return list;
+	return lanes_withdraw(&d->waiting, m);
 }
 
 /* ---- how much it takes ---- */
@@ -321,19 +229,11 @@ static unsigned most(const struct destination *d)
 /* relay-rate: may one more go now? If not, there is a time when it may. */
 static bool has_turn(struct destination *d)
 {
-	uint64_t rate = setting_of(d, CONF_relay_rate);
-	int64_t now = clock_monotonic_ms();
+	int64_t wait = pace_take(&d->pace, setting_of(d, CONF_relay_rate), clock_monotonic_ms());
 
-	if (rate == 0)
-		return true;
-	if (d->turn_ms > now) {
-		outbound_come_back(d->queue, d->turn_ms - now);
-		return false;
-	}
-	if (d->turn_ms < now - DESTINATION_LATE_MS)
-		d->turn_ms = now;
-	d->turn_ms += (int64_t)(60000 / rate);
-	return true;
+	if (wait > 0)
+		outbound_come_back(d->queue, wait);
+	return wait == 0;
 }
 
 static unsigned room(const struct destination *d)
@@ -351,15 +251,15 @@ void destination_limits(const struct destination *d, struct destination_limits *
 /* What was tried before waits for the answer of the one before it: it is not known whether there is one. */
 static bool waits_for_proof(const struct destination *d)
 {
-	return !d->reached && d->in_flight > 0 && d->lanes->jobs->tried_before;
+	return !d->reached && d->in_flight > 0 && d->waiting.first->jobs->tried_before;
 }
 
 struct job *destination_take(struct destination *d)
 {
-	if (d->lanes == NULL || d->paused || d->kept || d->in_flight >= room(d) || waits_for_proof(d) || destination_is_dead(d, queue_now(d->queue)) || !has_turn(d))
+	if (d->waiting.count == 0 || d->paused || d->kept || d->in_flight >= room(d) || waits_for_proof(d) || destination_is_dead(d, queue_now(d->queue)) || !has_turn(d))
 		return NULL;
 	d->in_flight++;
-	return take_job(d);
+	return lanes_take(&d->waiting);
 }
 
 static void log_state(const struct destination *d, enum log_event_id event)
@@ -426,7 +326,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 		for (struct destination **link = &all->buckets[i]; *link != NULL;) {
 			struct destination *d = *link;
 
-			if (d->in_flight > 0 || d->waiting > 0 || d->expected > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
+			if (d->in_flight > 0 || d->waiting.count > 0 || d->expected > 0 || d->paused || now - d->used < DESTINATION_IDLE_S || destination_is_dead(d, now - DESTINATION_IDLE_S)) {
 				link = &d->next;
 				continue;
 			}

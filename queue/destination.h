@@ -2,6 +2,8 @@
 #ifndef MW_QUEUE_DESTINATION_H
 #define MW_QUEUE_DESTINATION_H
 
+#include "queue/lanes.h"
+#include "queue/pace.h"
 #include "queue/queue.h"
 
 enum {
@@ -20,6 +22,8 @@ struct route {
 };
 /* way: as in SPOOL_REROUTED, or empty. false: the address has no domain that mail could go to. */
 bool route_find(const struct conf *conf, struct span address, struct span way, struct route *route);
+/* Where all that is still to be sent of it goes, in route; empty: here, or to several. */
+struct span outbound_destination_name(const struct message *message, struct route *route);
 
 /* One message for some recipients at one destination. */
 struct job {
@@ -36,24 +40,17 @@ struct job {
 	unsigned round; /* of its sender's jobs that wait for such a turn */
 };
 
-/* Jobs of one sender. */
-struct lane {
-	struct lane *next;
-	uint64_t sender;
-	struct job *jobs, **jobs_tail;
-};
-
 struct destination {
 	struct destination *next; /* of its bucket */
 	struct queue *queue;
-	struct lane *lanes, **lanes_tail; /* the first one's turn it is */
-	unsigned waiting, in_flight;
+	struct lanes waiting;
+	unsigned in_flight;
 	unsigned expected;  /* jobs that wait for their sender's turn */
 	double window;	    /* jobs at once */
 	unsigned deaths;    /* in a row */
 	int64_t dead_until; /* queue's time; when it has passed one job tries it; 0: alive, as far as is known */
 	int64_t used;	    /* when there was last an answer, or somebody for it */
-	int64_t turn_ms;    /* with relay-rate: when the next may go */
+	struct pace pace;   /* of relay-rate */
 	uint64_t number;    /* destination_number of key */
 	bool reached;	    /* somebody answered, since the start */
 	uint32_t woken;	    /* by the flush of this number */
@@ -76,8 +73,8 @@ struct destination *destination_get(struct queue *queue, struct span key);
 struct destination *destination_of_route(struct queue *queue, const struct route *route);
 /* What stands for a name; never 0. Also the hash of all texts of what waits. */
 uint64_t destination_number(const struct queue *queue, struct span key);
-/* Until when nothing more for this one is of use (seconds since 1970); 0: something is. */
-int64_t destination_busy_until(const struct queue *queue, uint64_t number);
+/* Until when nothing more of this sender (a place in queue.senders) for this one is of use (seconds since 1970); 0: something is. */
+int64_t destination_busy_until(const struct queue *queue, uint64_t number, uint32_t share);
 /* It is paused, kept or dead: who waits for it waits for more than his turn. */
 bool destination_is_stopped(const struct queue *queue, uint64_t number);
 struct destination *destination_by_number(const struct queue *queue, uint64_t number);
@@ -89,10 +86,14 @@ struct destination_limits {
 	uint64_t rate;	 /* relay-rate */
 };
 void destination_limits(const struct destination *destination, struct destination_limits *out);
-/* No more jobs than it has: what comes stays in its file. */
+/* As many jobs wait as may: who has many there gets no further one in; who has few crowds out one of the other's. */
 bool destination_is_full(const struct destination *destination);
+/* false: it is full, and this one's message stays in its file. */
+bool destination_has_room(const struct destination *destination, const struct job *job);
 /* false: no memory. */
 bool destination_enter(struct destination *destination, struct job *job);
+/* After that: a job that has to leave for it; NULL. */
+struct job *destination_crowd_out(struct destination *destination);
 /* The next job that may go, which is then in flight; NULL. */
 struct job *destination_take(struct destination *destination);
 /* All that wait and are this message's, as a list. */
@@ -108,8 +109,6 @@ void destination_each(struct queue *queue, void (*fn)(void *arg, struct destinat
 /* ---- outbound.c: jobs to relay and their results ---- */
 /* Of a target that is elsewhere; ends in target_reply, or in target_put_off. */
 void outbound_target(struct target *target);
-/* Where all that is still to be sent of it goes, in route; empty: here, or to several. */
-struct span outbound_destination_name(const struct message *message, struct route *route);
 void outbound_service(struct queue *queue, int fd);
 int outbound_start(struct queue *queue, struct err *err);
 /* Jobs that wait are looked at again in so many milliseconds, or before. */
@@ -152,7 +151,5 @@ unsigned pause_count(struct queue *queue);
 /* ---- control_outbound.c ---- */
 void queue_control_stats(struct queue *queue, struct control_reply *reply);
 void queue_control_pause(struct queue *queue, struct control_reply *reply, struct span name, bool pause);
-/* A row for each thing that was written down about it. */
-void queue_control_attempts(struct control_reply *reply, const struct message *message);
 
 #endif

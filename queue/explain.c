@@ -169,7 +169,7 @@ static void tell_destination(const struct explanation *x, struct span address, c
 	struct destination_limits limits;
 
 	destination_limits(d, &limits);
-	say(x, address, "destination", "%s: %u of at most %u messages are on their way at once, %u wait for their turn, %zu in their files", d->key, d->in_flight, limits.window, d->waiting,
+	say(x, address, "destination", "%s: %u of at most %u messages are on their way at once, %u wait for their turn, %zu in their files", d->key, d->in_flight, limits.window, d->waiting.count,
 	    waiting_count_to(x->queue->waiting, d->number));
 	if (limits.rate > 0)
 		say(x, address, "limit", "relay-rate: at most %llu messages a minute go there", (unsigned long long)limits.rate);
@@ -182,7 +182,7 @@ static void tell_destination(const struct explanation *x, struct span address, c
 	else if (destination_is_dead(d, now))
 		say(x, address, "now", "it does not answer, and is tried again in %lld seconds: %s", (long long)(d->dead_until - now), d->why);
 	else if (destination_is_full(d))
-		say(x, address, "now", "as many messages as there may be wait for it already");
+		say(x, address, "now", "as many messages as there may be wait for it already: one of a sender who has few there takes the place of one of who has many");
 }
 
 static void ask_relay(struct explanation *x, struct span address, const struct route *route)

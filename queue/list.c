@@ -75,6 +75,7 @@ void queue_control_row_recipient(struct control_reply *reply, const struct messa
 	buf_printf(&out, ",\"recipient_status\":\"%s\",\"attempts\":%u", queue_status_name(m->states[i].status), m->states[i].attempts);
 	buf_add_str(&out, ",\"way\":");
 	json_add_string(&out, m->states[i].way);
+	queue_control_add_envelope(&out, m, (uint32_t)i);
 	row_end(&out, m->states[i].text);
 	control_reply_row(reply, buf_span(&out));
 	buf_fini(&out);

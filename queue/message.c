@@ -47,6 +47,8 @@ static void apply_records(struct message *m)
 		else if (s != NULL && r->status == SPOOL_OWNER)
 			s->owner = r->text;
 		else if (s != NULL && r->status != SPOOL_TARGET_DONE) {
+			if (r->attempts > s->attempts)
+				s->tried = r->when;
 			s->status = r->status;
 			s->attempts = r->attempts;
 			s->text = r->text;
@@ -204,6 +206,7 @@ static void gather(struct message *m)
 		if (put_off != NULL && deferred == NULL && !s->incomplete)
 			continue; /* nobody tried */
 		s->attempts++;
+		s->tried = queue_now(m->queue);
 		if (failed != NULL || deferred != NULL)
 			set_owner(s, (deferred != NULL ? deferred : failed)->sender);
 		if (s->incomplete)

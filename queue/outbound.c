@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/ipc_conn.h"
+#include "queue/said.h"
 
 #include <event2/event.h>
 #include <sodium.h>
@@ -98,6 +99,11 @@ void outbound_put_off(struct job *job, int64_t until, struct span why)
 static void await_turn(struct job *job, int64_t wait, struct span why)
 {
 	put_off(job, queue_now(job->message->queue) + wait, why, false);
+}
+
+static void await_full(struct job *job)
+{
+	await_turn(job, OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
 }
 
 /* As if it had not been tried. */
@@ -218,7 +224,7 @@ static void pump(struct destination *d)
 	struct queue *queue = d->queue;
 	struct job *job;
 
-	if (queue->relay != NULL && d->waiting > 0 && ipc_conn_waiting(queue->relay) >= OUTBOUND_WAITING)
+	if (queue->relay != NULL && d->waiting.count > 0 && ipc_conn_waiting(queue->relay) >= OUTBOUND_WAITING)
 		outbound_come_back(queue, OUTBOUND_CROWDED_MS);
 	while (queue->relay != NULL && !queue->halting && ipc_conn_waiting(queue->relay) < OUTBOUND_WAITING && (job = destination_take(d)) != NULL) {
 		bool is_kept = job->message->deleted || job->message->held; /* by an administrator, while it waited here */
@@ -258,6 +264,18 @@ void outbound_retry(const struct message *m)
 
 /* ---- new jobs: those of one turn of the loop, so that a message's recipients at a destination go together ---- */
 
+static void enter(struct destination *d, struct job *job)
+{
+	if (!destination_enter(d, job)) {
+		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
+		return;
+	}
+	pump(d);
+	job = destination_crowd_out(d);
+	if (job != NULL)
+		await_full(job);
+}
+
 void outbound_settle(struct job *job)
 {
 	struct destination *d = job->destination;
@@ -268,14 +286,10 @@ void outbound_settle(struct job *job)
 		put_off_dead(d, job);
 	else if (d->paused || d->kept)
 		outbound_put_off(job, queue_now(d->queue) + OUTBOUND_KEPT_S, SPAN_LIT("451 4.3.0 mail for this destination is kept by this server's administrator"));
-	else if (destination_is_full(d))
-		await_turn(job, OUTBOUND_FULL_S, SPAN_LIT("451 4.4.5 others wait for the same destination"));
-	else if (!sending_may_go(d->queue, job))
-		return; /* it comes back */
-	else if (!destination_enter(d, job))
-		job_fail(job, E_NOMEM, SPAN_LIT("451 4.3.0 out of memory"));
-	else
-		pump(d);
+	else if (!destination_has_room(d, job))
+		await_full(job);
+	else if (sending_may_go(d->queue, job)) /* else it comes back */
+		enter(d, job);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -316,35 +330,6 @@ static struct job *add_new(struct queue *queue, struct target *t, struct destina
 	queue->new_jobs_tail = &job->next;
 	evtimer_add(queue->turn, &now);
 	return job;
-}
-
-/* As far as is known without asking auth. */
-static bool is_elsewhere(const struct message *m, size_t i)
-{
-	const struct recipient_state *s = &m->states[i];
-	bool asked = s->anew && s->status == SPOOL_PENDING;
-
-	return !m->file.envelope.recipients[i].local && (!message_is_unasked(m) || s->elsewhere) && !asked;
-}
-
-struct span outbound_destination_name(const struct message *m, struct route *route)
-{
-	struct span key = span_str("");
-
-	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
-		const struct spool_recipient *r = &m->file.envelope.recipients[i];
-		struct route this;
-
-		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
-			continue;
-		if (!is_elsewhere(m, i) || !route_find(daemon_conf(m->queue->daemon), r->address, m->states[i].way, &this))
-			return span_str("");
-		if (key.len > 0 && !span_eq(key, span_str(this.key)))
-			return span_str("");
-		*route = this;
-		key = span_str(route->key);
-	}
-	return key;
 }
 
 /* "5.7.1 We do not write to them", of the transport block, as a reply. */
@@ -463,11 +448,27 @@ static void job_end(struct job *job, bool reached, struct span why)
 	queue_try_finish(d->queue);
 }
 
+static struct span words_of(const struct relay_result *body, char out[SPOOL_TEXT_MAX + 1])
+{
+	const struct said said = {.host = body->host, .address = body->address, .tls = body->tls, .by_host = body->said, .reply = body->text};
+
+	return said_format(&said, out);
+}
+
+static void take_result(struct target *t, const struct relay_result *body, struct span words)
+{
+	target_reply(t, body->code, words);
+	if (body->code == 0 && body->dsn && target_is_all(t))
+		t->message->states[t->recipient].told = true;
+}
+
 static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 {
 	struct queue *queue = arg;
 	const struct relay_result *body = (const void *)m->body;
 	struct job **link = find_flying(queue, m->id), *job = *link;
+	char text[SPOOL_TEXT_MAX + 1];
+	struct span words;
 	struct target *t;
 
 	(void)conn;
@@ -482,17 +483,15 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 	t = target_at(job, body->recipient);
 	if (t == NULL)
 		return E_PROTO;
+	words = words_of(body, text);
 	if (body->last)
 		*link = job->next;
-	if (body->code == E_LIMIT && body->reached && job->repeats < JOB_REPEATS && job->count > 1) {
+	if (body->code == E_LIMIT && body->reached && job->repeats < JOB_REPEATS && job->count > 1)
 		t->state = TARGET_AGAIN;
-	} else {
-		target_reply(t, body->code, body->text);
-		if (body->code == 0 && body->dsn && target_is_all(t))
-			job->message->states[t->recipient].told = true;
-	}
+	else
+		take_result(t, body, words);
 	if (body->last)
-		job_end(job, body->reached, body->text);
+		job_end(job, body->reached, words);
 	return 0;
 }
 

@@ -61,6 +61,7 @@ struct target {
 struct recipient_state {
 	enum spool_status status; /* PENDING, DELIVERED, DEFERRED, FAILED, EXPIRED */
 	uint32_t attempts;
+	int64_t tried; /* when it was tried last, queue's time; 0: not yet, or not known */
 	bool dirty;    /* changed since the file was written */
 	bool told;     /* its DSN is queued */
 	bool told_noted; /* its file says so */
@@ -390,6 +391,12 @@ size_t dsn_due(struct message *message, enum dsn_kind kind, uint32_t *recipients
 /* Somebody is still to be warned of its delay, when it has lasted long enough. */
 bool dsn_warns(const struct message *message);
 int dsn_send(struct message *message, enum dsn_kind kind, const uint32_t *recipients, size_t count);
+
+/* ---- dsn_report.c ---- */
+struct buf;
+enum { DSN_MAX = 16 * 1024 * 1024 };
+/* The notification, a whole message. to: an address; empty: postmaster here. utf8: it needs SMTPUTF8. E_NOMEM. */
+int dsn_report(const struct message *message, enum dsn_kind kind, const uint32_t *recipients, size_t count, struct span to, struct buf *out, bool *utf8);
 
 /* ---- recover.c, list.c, control.c ---- */
 int recover_start(struct queue *queue, struct err *err);

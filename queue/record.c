@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/said.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static void log_deferred(const struct message *m, uint32_t recipient)
 {
 	const struct spool_recipient *r = &m->file.envelope.recipients[recipient];
 	int64_t wait = m->next - queue_now(m->queue);
+	struct said said;
 	bool any = false;
 	char text[SPOOL_ID_TEXT];
 
@@ -26,12 +28,14 @@ static void log_deferred(const struct message *m, uint32_t recipient)
 		if (t->recipient != recipient || t->state != TARGET_DEFERRED)
 			continue;
 		any = true;
+		said_parse(t->text, &said);
 		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
-		    F_SPAN("mailbox", t->address), F_SPAN("status", t->text), F_I64("retry_in", wait));
+		    F_SPAN("mailbox", t->address), F_SPAN("status", said.reply), F_I64("retry_in", wait));
 	}
+	said_parse(m->states[recipient].text, &said);
 	if (!any)
 		log_event(EV_queue_deferred, daemon_log(m->queue->daemon), F_STR("qid", text), F_SPAN("to", r->address),
-		    F_SPAN("status", m->states[recipient].text), F_I64("retry_in", wait));
+		    F_SPAN("status", said.reply), F_I64("retry_in", wait));
 }
 
 static void on_kept(struct disk_job *job)
@@ -287,7 +291,7 @@ static void add_delivered(struct message *m, const struct target *t, struct disk
 {
 	struct recipient_state *s = &m->states[t->recipient];
 
-	*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .told = s->told, .way = s->way, .text = t->text};
+	*s = (struct recipient_state){.status = SPOOL_DELIVERED, .attempts = s->attempts + 1, .tried = queue_now(m->queue), .told = s->told, .way = s->way, .text = t->text};
 	job->records[job->record_count++] = (struct spool_record){.status = SPOOL_DELIVERED, .recipient = t->recipient, .attempts = s->attempts,
 	    .when = queue_now(m->queue), .text = s->text};
 	add_told(m, t->recipient, job);

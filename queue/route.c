@@ -74,3 +74,32 @@ bool route_find(const struct conf *conf, struct span address, struct span way, s
 	memcpy(route->key, route->domain, domain.len + 1);
 	return true;
 }
+
+/* As far as is known without asking auth. */
+static bool is_elsewhere(const struct message *m, size_t i)
+{
+	const struct recipient_state *s = &m->states[i];
+	bool asked = s->anew && s->status == SPOOL_PENDING;
+
+	return !m->file.envelope.recipients[i].local && (!message_is_unasked(m) || s->elsewhere) && !asked;
+}
+
+struct span outbound_destination_name(const struct message *m, struct route *route)
+{
+	struct span key = span_str("");
+
+	for (size_t i = 0; i < m->file.envelope.recipient_count; i++) {
+		const struct spool_recipient *r = &m->file.envelope.recipients[i];
+		struct route this;
+
+		if (m->states[i].status != SPOOL_PENDING && m->states[i].status != SPOOL_DEFERRED)
+			continue;
+		if (!is_elsewhere(m, i) || !route_find(daemon_conf(m->queue->daemon), r->address, m->states[i].way, &this))
+			return span_str("");
+		if (key.len > 0 && !span_eq(key, span_str(this.key)))
+			return span_str("");
+		*route = this;
+		key = span_str(route->key);
+	}
+	return key;
+}

@@ -193,7 +193,7 @@ static bool is_to_tell(const struct queue *queue, const struct waiting *w, int64
 static bool postpone_first(struct queue *queue)
 {
 	struct waiting *w = waiting_first(queue->waiting);
-	int64_t now = queue_now(queue), until = w->telling || w->destination == NULL ? 0 : destination_busy_until(queue, w->destination->hash), telling;
+	int64_t now = queue_now(queue), until = w->telling || w->destination == NULL ? 0 : destination_busy_until(queue, w->destination->hash, w->share), telling;
 
 	if (until <= now && message_has_room(queue, w->share))
 		return false;

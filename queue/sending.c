@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-	SENDING_WAITING = 500,	 /* jobs of a domain in memory */
+	SENDING_WAITING = 500,	 /* jobs of a domain in memory; past it the last one gives its place to one whose turn is before its */
 	SENDING_MEMORY_MS = 60000, /* what comes later than that waits in its file; twice that for what has been there */
 	SENDING_MINUTE_MS = 60000,
 };
@@ -157,6 +157,30 @@ static bool pace_of(const struct spool_envelope *e, char out[ROUTE_DOMAIN_MAX])
 	return e->submitter != 0;
 }
 
+static void insert(struct sending *s, struct job **link, struct job *job)
+{
+	job->next = *link;
+	*link = job;
+	s->waiting++;
+	job->destination->expected++;
+}
+
+/* The one whose turn is the last, when there are too many. */
+static struct job *crowd_out(struct sending *s)
+{
+	struct job **link = &s->jobs, *job;
+
+	if (s->waiting <= SENDING_WAITING)
+		return NULL;
+	while ((*link)->next != NULL)
+		link = &(*link)->next;
+	job = *link;
+	*link = NULL;
+	s->waiting--;
+	job->destination->expected--;
+	return job;
+}
+
 bool sending_may_go(struct queue *queue, struct job *job)
 {
 	const struct spool_envelope *e = &job->message->file.envelope;
@@ -176,15 +200,13 @@ bool sending_may_go(struct queue *queue, struct job *job)
 		return true;
 	}
 	link = place_of(s, job, &place);
-	if (s->waiting >= SENDING_WAITING || place * interval > most) {
-		put_off(queue, s, job, interval);
-		return false;
+	if (place < SENDING_WAITING && place * interval <= most) {
+		insert(s, link, job);
+		arm(queue);
+		job = crowd_out(s);
 	}
-	job->next = *link;
-	*link = job;
-	s->waiting++;
-	job->destination->expected++;
-	arm(queue);
+	if (job != NULL)
+		put_off(queue, s, job, interval);
 	return false;
 }
 

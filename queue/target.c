@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ipc/ipc.h"
+#include "queue/said.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -59,11 +60,13 @@ static void log_target(const struct target *t, enum log_event_id event)
 {
 	const struct message *m = t->message;
 	char text[SPOOL_ID_TEXT];
+	struct said said;
 
+	said_parse(t->text, &said);
 	spool_id_format(m->id, text);
 	log_event(event, daemon_log(m->queue->daemon), F_STR("qid", text),
 	    F_SPAN("to", m->file.envelope.recipients[t->recipient].address), F_SPAN("mailbox", t->address),
-	    F_SPAN("status", t->text));
+	    F_SPAN("status", said.reply));
 }
 
 void target_result(struct target *t, int code, struct span text)

@@ -73,6 +73,16 @@ size_t waiting_count_to(const struct waiting_set *set, uint64_t hash)
 	return count;
 }
 
+struct text *waiting_get(struct waiting_set *set, struct span name, uint64_t hash)
+{
+	return texts_get(set->texts, name, hash, set->count);
+}
+
+void waiting_put(struct waiting_set *set, struct text *text)
+{
+	texts_put(set->texts, text);
+}
+
 size_t waiting_bytes(const struct waiting_set *set)
 {
 	return set->count * (sizeof(*set->slots) + sizeof(*set->heap)) + set->index_size * sizeof(*set->index) + texts_bytes(set->texts);

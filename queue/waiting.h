@@ -66,6 +66,9 @@ void waiting_tell(struct waiting_set *set, struct waiting *waiting, const struct
 bool waiting_remove(struct waiting_set *set, uint64_t id);
 /* How many go to the destination of this hash, as far as is known. It looks at all. */
 size_t waiting_count_to(const struct waiting_set *set, uint64_t hash);
+/* For whoever counts what is active by the texts of what waits: the text of this name. NULL: as texts_get. waiting_put gives it back. */
+struct text *waiting_get(struct waiting_set *set, struct span name, uint64_t hash);
+void waiting_put(struct waiting_set *set, struct text *text);
 /* Octets that it takes, as far as they are used. */
 size_t waiting_bytes(const struct waiting_set *set);
 

@@ -65,7 +65,7 @@ static struct job_result result_of(const struct job *job, const struct session *
 	smtp_client_failure(s->client, &failure, NULL);
 	text_of(result, &failure, said);
 	return (struct job_result){.recipient = job->put_off != NULL ? job->put_off[i].recipient : (uint32_t)i, .code = code_of(result), .maybe = result->maybe, .reached = true,
-	    .dsn = smtp_client_offers(s->client)->dsn, .host = s->host, .address = s->address, .tls = s->tls, .text = said};
+	    .dsn = smtp_client_offers(s->client)->dsn, .host = s->host, .address = s->address, .tls = s->tls, .said = result->reply.code != 0 && result->code != E_REMOTE, .text = said};
 }
 
 /* ---- those that go on ---- */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { TABLE_COLUMNS = 24, TABLE_CELL = 60, TABLE_TEXT = 1024 };
+enum { TABLE_COLUMNS = 24, TABLE_CELL = 60, TABLE_TEXT = 1024, TABLE_DETAILS = 4 };
 
 /* The cells as they are printed, row after row, a NUL behind each: a queue has a million rows. */
 struct table {
@@ -16,6 +16,10 @@ struct table {
 	size_t count; /* columns */
 	char *names[TABLE_COLUMNS];
 	size_t widths[TABLE_COLUMNS]; /* characters */
+	/* Of objects within rows, in the order in which they came. */
+	struct table *details[TABLE_DETAILS];
+	char *detail_names[TABLE_DETAILS];
+	char *last; /* of a table of details: the row before */
 };
 
 struct table *table_new(void)
@@ -31,8 +35,14 @@ void table_free(struct table **table)
 {
 	for (size_t i = 0; *table != NULL && i < (*table)->count; i++)
 		free((*table)->names[i]);
-	if (*table != NULL)
+	for (size_t i = 0; *table != NULL && i < TABLE_DETAILS; i++) {
+		table_free(&(*table)->details[i]);
+		free((*table)->detail_names[i]);
+	}
+	if (*table != NULL) {
 		buf_fini(&(*table)->cells);
+		free((*table)->last);
+	}
 	free(*table);
 	*table = NULL;
 }
@@ -145,6 +155,12 @@ static size_t characters(const char *s)
 	return n;
 }
 
+/* An object, or a list of them: rows of a table of their own. */
+static bool is_detail(const json_t *value)
+{
+	return json_is_object(value) || json_is_object(json_array_get(value, 0));
+}
+
 static void take_columns(struct table *table, json_t *first)
 {
 	json_t *value;
@@ -152,6 +168,8 @@ static void take_columns(struct table *table, json_t *first)
 	char text[TABLE_CELL + 1];
 
 	json_object_foreach(first, key, value) {
+		if (is_detail(value))
+			continue;
 		char *name = table->count < TABLE_COLUMNS ? strdup(key) : NULL;
 
 		if (name == NULL)
@@ -253,6 +271,51 @@ static bool add_plain(struct table *table, struct span row)
 
 /* ---- any row ---- */
 
+static struct table *detail_of(struct table *table, const char *name)
+{
+	size_t i = 0;
+
+	while (i < TABLE_DETAILS && table->details[i] != NULL && strcmp(table->detail_names[i], name) != 0)
+		i++;
+	if (i == TABLE_DETAILS || table->details[i] != NULL)
+		return i < TABLE_DETAILS ? table->details[i] : NULL;
+	table->detail_names[i] = strdup(name);
+	table->details[i] = table->detail_names[i] != NULL ? table_new() : NULL;
+	if (table->details[i] == NULL) {
+		free(table->detail_names[i]);
+		table->detail_names[i] = NULL;
+	}
+	return table->details[i];
+}
+
+/* What several rows have in common stands there once. */
+static void add_detail(struct table *detail, json_t *object)
+{
+	char *text = json_dumps(object, JSON_COMPACT);
+
+	if (text != NULL && (detail->last == NULL || strcmp(detail->last, text) != 0))
+		table_add(detail, span_str(text));
+	free(detail->last);
+	detail->last = text;
+}
+
+static void add_details(struct table *table, json_t *row)
+{
+	json_t *value, *object;
+	const char *key;
+	size_t i;
+
+	json_object_foreach(row, key, value) {
+		struct table *detail = is_detail(value) ? detail_of(table, key) : NULL;
+
+		if (detail != NULL && json_is_object(value))
+			add_detail(detail, value);
+		else if (detail != NULL)
+			json_array_foreach(value, i, object)
+				add_detail(detail, object);
+	}
+}
+
 static void add_any(struct table *table, struct span row)
 {
 	json_t *object = json_loadb(row.ptr, row.len, JSON_REJECT_DUPLICATES, NULL);
@@ -269,6 +332,8 @@ static void add_any(struct table *table, struct span row)
 			cell_text(value, text, sizeof(text), c + 1 == table->count);
 		add_cell(table, c, text);
 	}
+	if (json_is_object(object))
+		add_details(table, object);
 	json_decref(object);
 }
 
@@ -315,5 +380,9 @@ void table_print(const struct table *table, FILE *out)
 	for (size_t c = 0; rest.len > 0; c = (c + 1) % table->count) {
 		print_cell(table, c, rest.ptr, out);
 		rest = span_from(rest, strlen(rest.ptr) + 1);
+	}
+	for (size_t i = 0; i < TABLE_DETAILS && table->details[i] != NULL; i++) {
+		putc('\n', out);
+		table_print(table->details[i], out);
 	}
 }

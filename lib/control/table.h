@@ -10,7 +10,10 @@ struct table;
 
 struct table *table_new(void);
 void table_free(struct table **table);
-/* row: one flat JSON object; strings from outside are shown with control characters replaced. */
+/*
+ * row: one JSON object; strings from outside are shown with control characters replaced. Objects in it, and lists of objects, are rows of further tables, one
+ * for each key, below the first.
+ */
 void table_add(struct table *table, struct span row);
 void table_print(const struct table *table, FILE *out);
 

@@ -346,6 +346,8 @@ def test_a_wrong_one_never_gets_it_and_the_sender_hears_why(suite, hosts, domain
     line = line_of(suite, "relay_deferred", send(suite, domain))
     assert "4.7.5" in line and why in line
     told = notification(suite, "bob@%s.dane.test" % domain)
+    assert re.search(r"  host mx\.%s\.dane\.test( \[[0-9.]+\])?: 45" % domain, told) and "Remote-MTA" not in told  # no host has said that
+    assert "as its domain demands (TLS)" in re.sub(r"\s+", " ", told)
     assert "Action: failed" in told and re.search("Status: [45].7.5", told) and why in re.sub(r"\s+", " ", told)
     assert not any(remote.messages for remote in hosts.values())
 

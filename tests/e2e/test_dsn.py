@@ -2,6 +2,7 @@
 import email
 import email.policy
 import re
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -76,6 +77,19 @@ def test_who_wants_to_hear_nothing_hears_nothing(quick):
     send(quick, ["<away@example.com> NOTIFY=NEVER"])
     quick.wait_empty()
     assert b'* STATUS "INBOX" (MESSAGES 0)' in quick.imap("bob").ok("STATUS INBOX (MESSAGES)")
+
+
+def test_a_delay_says_until_when_it_is_tried(fresh):
+    host = Mute("127.0.0.37")
+    i = fresh(['transport "*" { host %s }' % host.place, "queue-retry-first 1s", "queue-warn-after 1s", "queue-lifetime 3d"])
+    i.add("bob")
+    i.mw("alias", "add", "away@example.com", "someone@elsewhere.test")
+    send(i, ["<away@example.com>"])
+    message, (recipient,), _ = notification(i)
+    assert recipient["Action"] == "delayed" and recipient["Status"].startswith("4.")
+    arrived, tried, until_when = (parsedate_to_datetime(s) for s in (message["Arrival-Date"], recipient["Last-Attempt-Date"], recipient["Will-Retry-Until"]))
+    assert arrived <= tried and abs((until_when - arrived).total_seconds() - 3 * 86400) <= 2
+    host.close()
 
 
 def test_what_is_late_at_a_start_goes_back_at_once(fresh):

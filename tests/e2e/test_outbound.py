@@ -103,18 +103,40 @@ def test_what_is_refused_for_good_goes_back(suite, remote):
     until(lambda: gone(suite, qid))
     assert remote.messages[0][1] == ["one@elsewhere.test"]
     text = notification(suite, "nobody@elsewhere.test")
-    assert "Action: failed" in text and "Status: 5.1.1" in text and "no such user here" in text
+    assert "Action: failed" in text and "Status: 5.1.1" in text and "host [127.0.0.6] (no TLS) said: 550 5.1.1 no such user here" in text
+    assert "Remote-MTA: dns; [127.0.0.6]" in text and "Diagnostic-Code: smtp; 550 5.1.1 no such user here\r\nLast-Attempt-Date: " in text
+    assert "Check the address for a slip." in text
 
 
 def test_what_is_put_off_is_tried_again(suite, remote):
     remote.answers["RCPT"] = "450 4.2.1 busy, come again"
     qid = send(suite, "one@elsewhere.test")
     row = until(lambda: next((r for r in suite.rows("queue", "list", "--destination", remote.place) if r["id"] == qid and r["reason"]), None))
-    assert "450 4.2.1 busy, come again" in row["reason"]
-    until(lambda: [r for r in suite.rows("queue", "attempts", qid) if r["recipient"] == "one@elsewhere.test" and "4.2.1" in r["reason"]])
+    assert row["reason"] == "host [127.0.0.6] (no TLS) said: 450 4.2.1 busy, come again"
+    until(lambda: [r for r in suite.rows("queue", "attempts", qid) if r["recipient"] == "one@elsewhere.test" and r["reason"] == row["reason"]])
+    assert 'status="450 4.2.1 busy, come again"' in suite.log()
     remote.answers.clear()
     until(lambda: gone(suite, qid))
     assert len(remote.messages) == 1
+
+
+def test_all_that_is_known_of_a_message(suite, remote):
+    remote.answers["RCPT"] = lambda line: "450 4.2.1 busy" if "one@" in line else None
+    c = client(suite)
+    c.expect("MAIL FROM:<%s> ENVID=a+2Bb RET=HDRS BODY=8BITMIME" % ALICE, 250)
+    c.expect("RCPT TO:<one@elsewhere.test> NOTIFY=FAILURE,DELAY ORCPT=rfc822;One@elsewhere.test", 250)
+    c.expect("RCPT TO:<two@dead.test>", 250)
+    qid = c.data("Subject: x\n\nx\n")
+    one, two = until(lambda: [rows for rows in [suite.rows("queue", "show", qid)] if rows[0]["attempts"] == len(rows[0].get("tried", ())) >= 2])[0]
+    account = next(r["id"] for r in suite.rows("account", "list") if r["address"] == ALICE)
+    envelope = {"source": "submission", "account": account, "client": "127.0.0.1", "helo": "client.test", "envid": "a+b", "ret": "HDRS", "body": "8BITMIME", "smtputf8": False}
+    assert one["envelope"] == two["envelope"] == {**envelope, "requiretls": False, "tls_optional": False}
+    assert (one["notify"], one["orcpt"], two["notify"], two["orcpt"]) == ("FAILURE,DELAY", "rfc822;One@elsewhere.test", "", "")
+    assert [r["attempts"] for r in one["tried"]] == list(range(1, one["attempts"] + 1)) and one["tried"][-1]["reason"] == one["reason"]
+    assert two["reason"].startswith("host [127.0.0.7]: 451 4.4.1 ")  # nobody has said that
+    lines = suite.mw("queue", "show", qid).stdout.splitlines()
+    assert lines[3] == lines[6] == "" and lines[4].split()[:3] == ["source", "account", "client"]
+    assert lines[7].split()[:3] == ["when", "recipient", "status"]
 
 
 def test_who_has_it_does_not_get_it_again(suite, remote):
@@ -153,6 +175,38 @@ def test_a_flush_tries_a_dead_destination():
         i.mw("queue", "flush", sent[-1])
         until(lambda: gone(i, sent[-1]))
         assert len(shy.messages) == 1
+
+
+def test_what_a_host_does_not_take_in_utf8(suite, remote):
+    """An address beyond ASCII, and a header section: the notification is one of RFC 6533, its address as it is. What is plain stays plain."""
+    c = client(suite)
+    c.expect("MAIL FROM:<%s> SMTPUTF8" % ALICE, 250)
+    c.expect("RCPT TO:<jürgen@elsewhere.test> ORCPT=utf-8;j\\x{FC}rgen@elsewhere.test", 250)
+    c.data("Subject: Grüße\r\n\r\nx\r\n")
+    text = notification(suite, "jürgen@elsewhere.test")
+    eight = "\r\nContent-Transfer-Encoding: 8bit\r\n"
+    assert "Content-Type: message/global-delivery-status" + eight in text and "Content-Type: message/global-headers" + eight in text
+    assert "Original-Recipient: utf-8;jürgen@elsewhere.test\r\nFinal-Recipient: utf-8; jürgen@elsewhere.test\r\n" in text
+    assert "Status: 5.6.7" in text and "letters beyond plain ASCII" in " ".join(text.split()) and "Subject: Grüße" in text and "Remote-MTA" not in text
+    c.expect("MAIL FROM:<%s> SMTPUTF8 RET=FULL" % ALICE, 250)
+    c.expect("RCPT TO:<plain@never.test>", 250)
+    c.data("Subject: Größe\r\n\r\nx\r\n")
+    text = notification(suite, "plain@never.test")
+    assert "Content-Type: message/delivery-status\r\n\r\n" in text and "Final-Recipient: rfc822; plain@never.test" in text
+    assert "Content-Type: message/global" + eight in text and "Subject: Größe" in text
+    c.expect("MAIL FROM:<%s> SMTPUTF8 RET=FULL" % ALICE, 250)
+    c.expect("RCPT TO:<ascii@never.test>", 250)
+    c.data("Subject: ascii\r\n\r\nx\r\n")
+    text = notification(suite, "ascii@never.test")
+    assert "message/global" not in text and "Content-Type: message/rfc822\r\n\r\n" in text and "8bit" not in text
+
+
+def test_what_to_do_goes_by_what_was_said(suite, remote):
+    remote.answers["RCPT"] = "552 5.3.4 zu groß"
+    send(suite, "large@elsewhere.test")
+    text = notification(suite, "large@elsewhere.test")
+    assert "552 5.3.4 zu groß\r\n    The message is too large" in text and "address for a slip" not in text
+    assert "Diagnostic-Code: smtp; 552 5.3.4 zu gro??\r\n" in text  # that part is ASCII
 
 
 def test_success_is_told_where_the_next_host_does_not(suite, remote):
@@ -198,7 +252,8 @@ def test_success_is_told_once_while_another_waits(suite, remote, old, here, away
 
 def test_transports_that_refuse_and_keep(suite, remote):
     send(suite, "one@never.test")
-    assert "we do not write to them" in notification(suite, "one@never.test")
+    text = notification(suite, "one@never.test")
+    assert "we do not write to them" in text and "Remote-MTA" not in text  # it is this server's word
     qid = send(suite, "one@kept.test")
     row = until(lambda: next((r for r in suite.rows("queue", "stats") if r["destination"] == "kept.test"), None))
     assert row["state"] == "kept" and not gone(suite, qid)
@@ -267,6 +322,23 @@ def test_one_senders_many_do_not_keep_another_waiting(suite, remote):
     until(lambda: all(gone(suite, q) for q in many + [one]))
     order = [to[0] for _, to, _ in remote.messages]
     assert order.index("alone@elsewhere.test") < 30
+
+
+def test_figures_of_what_is_under_way(suite, remote):
+    """A host that is slow has all of it in memory, and none of it waits in a file but what is held."""
+    suite.mw("queue", "pause", remote.place)
+    held = send(suite, "held@elsewhere.test")
+    until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == held and r["status"] == "deferred"])
+    suite.mw("queue", "hold", held)
+    suite.mw("queue", "resume", remote.place)
+    remote.gate.clear()
+    sent = [send(suite, "x%d@elsewhere.test" % n) for n in range(9)]
+    row, = until(lambda: [r for r in suite.rows("queue", "stats") if r["destination"] == remote.place and r["under_way"]])
+    assert (row["total"], row["active"], row["5m"]) == (10, 9, 10) and row["under_way"] <= 9
+    assert suite.mw("queue", "stats").stdout.split()[:3] == ["destination", "total", "active"]
+    remote.gate.set()
+    suite.mw("queue", "release", held)
+    until(lambda: all(gone(suite, q) for q in sent + [held]))
 
 
 def test_a_slow_rate_is_nobody_elses(suite, remote):

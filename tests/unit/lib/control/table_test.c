@@ -122,6 +122,15 @@ static void times_are_shown_as_people_write_them(void **state)
 	    "-                    0         -\n");
 }
 
+/* What is of both rows stands there once; lists go on. */
+static void objects_are_tables_of_their_own(void **state)
+{
+	(void)state;
+	assert_printed(ROWS("{\"id\":1,\"of\":{\"body\":\"x\"},\"list\":[{\"n\":1},{\"n\":2}],\"words\":[\"a\"],\"end\":\"y\"}", "{\"id\":2,\"of\":{\"body\":\"x\"},\"list\":[{\"n\":3}],\"words\":[],\"end\":\"z\"}",
+			   "{\"id\":3,\"words\":[],\"end\":\"z\"}"),
+	    "id  words  end\n1   [\"a\"]  y\n2   []     z\n3   []     z\n\nbody\nx\n\nn\n1\n2\n3\n");
+}
+
 static void columns_have_an_end(void **state)
 {
 	char row[1000] = "{", *text;
@@ -149,6 +158,7 @@ int main(void)
 	    cmocka_unit_test(long_cells_are_cut),
 	    cmocka_unit_test(plain_rows_and_others_are_shown_alike),
 	    cmocka_unit_test(times_are_shown_as_people_write_them),
+	    cmocka_unit_test(objects_are_tables_of_their_own),
 	    cmocka_unit_test(columns_have_an_end),
 	};
 

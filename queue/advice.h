@@ -1,0 +1,10 @@
+/* What the sender of a message that was not delivered may do about it, by the enhanced status code (RFC 3463 section 3). */
+#ifndef MW_QUEUE_ADVICE_H
+#define MW_QUEUE_ADVICE_H
+
+#include "base/span.h"
+
+/* status: "5.1.1". A sentence or two for a person, without an end of line. Static. */
+const char *advice_for(struct span status);
+
+#endif
