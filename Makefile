@@ -292,7 +292,7 @@ $(eval $(call binary,$(B)/libexec/damage,damage))
 
 # ---- rigs: doc/reliability.md. Each takes the environment's settings that its head tells, and RIG=--sample for a few minutes ----
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
-check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
+check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
 check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)

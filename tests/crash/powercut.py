@@ -91,7 +91,7 @@ def record(fs, seed, directory, place, mischief, work, orders_syncs):
     disk = RecordedDisk(os.path.join(rig.BUILD, "tests", "recorder"), fs, directory, place)
     far = elsewhere.Elsewhere(disk.position, seed, mischief)
     try:
-        suite = Instance([*load.Load.conf_lines(far), "queue-retry-first 1s"], below=place)
+        suite = Instance([*load.Load.conf_lines(far), "queue-retry-first 1s"], listeners=load.Load.LISTENERS, below=place)
         suite.start()
         notes = work(suite, disk, far)
         suite.stop()
@@ -161,7 +161,7 @@ def one_recording(fs, seed, points, seconds):
     with scratch_directory() as (scratch, place):
         began = time.monotonic()
         notes, last = record(fs, seed, scratch, place, elsewhere.MISCHIEF, lambda suite, disk, far: under_load(suite, disk, far, seed, seconds), fs != "btrfs")
-        acknowledged = [n for n in notes if n["op"] != "taken" and n["end"] is not None]
+        acknowledged = [n for n in notes if n["op"] not in ("taken", "modseq") and n["end"] is not None]
         cuts, entries, flushes = choose(scratch, acknowledged[0]["begin"], last, points, seed)
         recorded = time.monotonic()
         # Two of the same btrfs cannot be mounted at once.
