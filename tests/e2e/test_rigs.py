@@ -1,5 +1,6 @@
 """What the rigs hold against the suite: notes made by hand, and what must be said of them."""
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -92,3 +93,10 @@ def test_what_a_suite_says_of_damage(tmp_path):
     suite = Suite(tmp_path, [], "1 info queue_ready x\n2 warn store_rebuilt account=1\n3 error queue_corrupt qid=2\n")
     (tmp_path / "spool" / "corrupt" / "X").touch()
     assert [text.split(" ")[0] for text in wake.damage(suite)] == ["spool", "in", "in"]
+
+
+def test_every_planted_fault_has_a_rig():
+    listed = subprocess.run([os.path.join(ROOT, "tests", "rigs.sh"), "--list"], capture_output=True, text=True, check=True).stdout.split("\n")
+    sources = {name.removesuffix(".c") for name in os.listdir(os.path.join(ROOT, "tests", "plant")) if name.endswith(".c")}
+    within = {"memory-kept", "memory-unseen"}  # of the rig's own program
+    assert {line.split(" ")[1] for line in listed if line} == (sources - {"clock-set"}) | within
