@@ -129,7 +129,7 @@ build all tests
 case " $RIGS " in *" fuzz "*) build fuzzers-short ;; esac
 others=$(echo " $RIGS " | sed 's/ load / /; s/ soak / /')
 # shellcheck disable=SC2086
-printf '%s\n' $others | xargs -P "${RIGS_JOBS:-2}" -n 1 "$0" --one
+printf '%s\n' $others | xargs -r -P "${RIGS_JOBS:-2}" -n 1 "$0" --one
 for r in load soak; do
 	case " $RIGS " in *" $r "*) run_rig "$r" ;; esac
 done
