@@ -291,7 +291,7 @@ $(eval $(call binary,$(B)/libexec/damage,damage))
 
 # ---- rigs: doc/reliability.md. Each takes the environment's settings that its head tells, and RIG=--sample for a few minutes ----
 RIG_ENV = B=$(B) MAILWAIN_BUILD=$(abspath $(B))
-check-powercut: deps-rigs all $(B)/tests/recorder $(B)/tests/order
+check-powercut: deps-rigs $(if $(findstring --beside,$(RIG)),deps-bench) all $(B)/tests/recorder $(B)/tests/order $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/powercut.py $(RIG)
 check-kill: deps-rigs all $(B)/tests/killer $(B)/tests/numbers
 	@$(RIG_ENV) tests/crash/kill.py $(RIG)
@@ -340,6 +340,8 @@ $(B)/tests/order: $(addprefix $(B)/obj/,tests/crash/order.o $(filter-out queue/m
 
 deps-rigs:
 	@tests/install-deps.sh --rigs
+deps-bench:
+	@tests/install-deps.sh --bench
 
 # The n-th allocation of every engine fails: tests/fault/memory/, under the sanitizers.
 MEMORY_WRAPS := malloc calloc realloc reallocarray strdup
@@ -355,9 +357,11 @@ memory:
 	@$(MAKE) -s B=$(B)/sanitized CFLAGS='-O1 -g' HARDEN_CFLAGS='$(SANITIZE) -fno-omit-frame-pointer' \
 		HARDEN_LDFLAGS='$(SANITIZE)' $(B)/sanitized/tests/memory
 
-# A sample of each, and one planted fault for each to find.
+# A sample of each, and planted faults for them to find; or all planted faults, and a table of how each was found.
 check-rigs: deps deps-rigs
 	@B=$(B) tests/rigs.sh
+check-plants: deps deps-rigs
+	@B=$(B) tests/rigs.sh --plants
 
 # ---- planted faults: tests/plant/README.md ----
 ifdef PLANT
@@ -410,14 +414,12 @@ fuzz:
 	$(MAKE) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_TARGETS)
 
-# Moments of those that the network reaches, two at a time: what tests/rigs.sh runs.
-FUZZ_SHORT := smtp smtp_framing smtp_address smtp_reply smtp_client imap_session prelogin imap_lex imap_reader mime_structure mime_header \
-              mime_words imap_facts ipc dns_records dns_packet jwt jwks sts
+# Moments of each, two at a time: what tests/rigs.sh runs.
 fuzzers-short:
 	@tests/install-deps.sh --fuzz
-	$(MAKE) $(FUZZ_SHORT:%=$(B)/fuzz/%)
+	$(MAKE) fuzzers
 fuzz-short: fuzzers-short
-	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),8) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_SHORT)
+	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),8) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_TARGETS)
 ifeq ($(FUZZ),yes)
 all: fuzzers
 endif
@@ -432,8 +434,7 @@ $(B)/tests/logins: $(B)/obj/tests/bench/logins.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLS_LIBS)
 
-bench:
-	@tests/install-deps.sh --bench
+bench: deps-bench
 	@[ -f config.mk ] || ./configure
 	$(MAKE) all $(B)/tests/logins
 	@B=$(B) tests/bench/bench.py
@@ -520,4 +521,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-clock plant-links tests uninstall
+.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-plants check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-bench deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-clock plant-links tests uninstall

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that a build and its tests need, when run as
 # root; otherwise names what is missing and stops. With --bench also the mail
-# servers that make bench runs beside the suite; with --fuzz clang's libFuzzer;
+# servers that make bench and check-powercut RIG=--beside run beside the suite; with --fuzz clang's libFuzzer;
 # with --rigs what the rigs of doc/reliability.md need; with --testssl testssl.sh.
 set -eu
 packages="gcc libc6-dev make pkg-config libevent-dev libssl-dev libsodium-dev liblmdb-dev libseccomp-dev \

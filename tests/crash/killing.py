@@ -146,5 +146,9 @@ class Victims(Instance):
         base = os.path.join(self.root, "spool", "queue")
         return [entry.path for directory in os.listdir(base) for entry in os.scandir(os.path.join(base, directory)) if is_message(entry.path)]
 
+    def is_empty(self):
+        """Two looks: while the directories are gone through one by one, a message may leave the last and its notification come into the first."""
+        return not self.spooled() and not self.spooled()
+
     def set_aside(self):
         return os.listdir(os.path.join(self.root, "spool", "corrupt"))

@@ -19,11 +19,12 @@ import time
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *way) for way in (("..", "e2e"), ("..",))]
 import elsewhere  # noqa: E402
 import mailwain  # noqa: E402
+from account import counters  # noqa: E402
 from mailwain import DOMAIN, NOWHERE, PASSWORD, Imap, Smtp  # noqa: E402
 
 ACCOUNTS = ["a%d" % n for n in range(4)]
 MESSAGES_MAX = 80  # in one account; past it more is removed than added
-BROKEN = (OSError, EOFError, AssertionError, ValueError, IndexError)
+BROKEN = (OSError, EOFError, AssertionError, ValueError, IndexError, subprocess.TimeoutExpired)
 FLAGS = {"\\Seen": 1, "\\Answered": 2, "\\Flagged": 4, "\\Deleted": 8, "\\Draft": 16}
 AWAY = "away@" + DOMAIN  # an alias that leads to another host: its mail waits in the queue
 WRITER = "b0@" + DOMAIN  # who writes to other hosts, and is told what does not arrive; nobody reads this account meanwhile
@@ -120,6 +121,22 @@ class Sender(Worker):
     def step(self):
         count = 1 if self.rng.random() < 0.7 else self.rng.randrange(2, len(ACCOUNTS) + 1)
         self.send(self.notes.key("m"), ["%s@%s" % (name, DOMAIN) for name in self.rng.sample(ACCOUNTS, count)])
+
+
+class LmtpSender(Sender):
+    """Another MTA: the 250 that it gets is of the account itself, and no queue stands between."""
+
+    def connect(self):
+        client = Smtp(self.suite.port("lmtp"), timeout=15)
+        client.expect("LHLO client.test", 250)
+        return client
+
+    def step(self):
+        note = self.notes.begin("mail", key=self.notes.key("l"), to=["%s@%s" % (self.rng.choice(ACCOUNTS), DOMAIN)], id=None)
+        self.client.expect("MAIL FROM:<s@remote.test>", 250)
+        self.client.expect("RCPT TO:<%s>" % note["to"][0], 250)
+        self.client.data(message_of(note["key"]))
+        self.notes.done(note)
 
 
 def far_recipients(rng, names):
@@ -288,7 +305,7 @@ class Reader(Worker):
 
     def __init__(self, load, seed, name):
         super().__init__(load, seed)
-        self.name, self.boxes, self.selected = name, {}, None
+        self.name, self.boxes, self.selected, self.directory = name, {}, None, None
 
     # ---- finding out what there is ----
 
@@ -305,7 +322,14 @@ class Reader(Worker):
             self.select(name, True)
             self.boxes[name].uids = self.fetch(1)
         self.notes.done(note, boxes={name: dict(validity=b.validity, top=b.top, uids=b.uids) for name, b in self.boxes.items()})
+        self.note_modseq()
         return client
+
+    def note_modseq(self):
+        """The last one that was given, by the index itself, as no client is told (there is no CONDSTORE): what its reader was answered for is in it."""
+        self.directory = self.directory or self.suite.account_dir(self.name)
+        note = self.notes.begin("modseq", account=self.name)
+        self.notes.done(note, modseq=counters(self.directory)["modseq"])
 
     def select(self, name, anew=False):
         if self.selected == name and not anew:
@@ -385,6 +409,7 @@ class Reader(Worker):
         for u, flags in new.items():
             self.boxes[name].uids[u][1] = flags
         self.notes.done(note)
+        self.note_modseq()
 
     def copy(self, move=False):
         name, uids = self.some()
@@ -462,13 +487,15 @@ class Reader(Worker):
 
 
 class Load:
-    """Everything at once. suite: a started Instance with the settings of conf_lines() and the accounts of prepare(). far: the host elsewhere."""
+    """Everything at once. suite: a started Instance with conf_lines(), LISTENERS and the accounts of prepare(). far: the host elsewhere."""
+
+    LISTENERS = ["lmtp"]
 
     def __init__(self, suite, position, seed, far, pace=0.1):
         self.suite, self.notes, self.pace, self.far = suite, Notes(position), pace, far
         self.ended, self.failures = threading.Event(), []
         self.workers = [Sender(self, seed * 100 + n) for n in range(3)] + [QueueKeeper(self, seed * 100 + 10), Admin(self, seed * 100 + 11)]
-        self.workers += [Writer(self, seed * 100 + 12), Writer(self, seed * 100 + 14), Program(self, seed * 100 + 13), Watcher(self, 0)]
+        self.workers += [Writer(self, seed * 100 + 12), Writer(self, seed * 100 + 14), Program(self, seed * 100 + 13), LmtpSender(self, seed * 100 + 15), Watcher(self, 0)]
         self.workers += [Reader(self, seed * 100 + 20 + n, name) for n, name in enumerate(ACCOUNTS)]
 
     @staticmethod

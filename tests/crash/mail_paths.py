@@ -210,7 +210,7 @@ class Bounce(Path):
         return send(self.suite, self.token, self.to, sender="bob@example.com", parameters=self.parameters)
 
     def over(self):
-        return not self.suite.spooled()
+        return self.suite.is_empty()
 
     def judge(self, outcome, hit):
         c = self.account.session()

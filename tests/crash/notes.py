@@ -129,7 +129,7 @@ class Ledger:
         self.open = {}  # id(note) -> note
         self.boxes = {name: None for name in names}  # None: the reader has not looked yet
         self.seen = collections.defaultdict(set)  # account -> keys of mail that its reader has seen
-        self.changes = collections.Counter()
+        self.modseq = collections.Counter()  # account -> what its last MODSEQ is at least
         self.mail, self.acked = {}, {}  # key -> note
         self.ids, self.held, self.deleted = {}, {}, set()
         self.there = set()  # (kind, name) of accounts and aliases that come and go
@@ -165,7 +165,8 @@ class Ledger:
         elif op == "mail":
             self.acked[note["key"]] = note
             self.ids[note["id"]] = note["key"]
-            self.synced = max(self.synced, note["begin"])
+            if not note["key"].startswith("l"):  # of LMTP nothing is in the spool
+                self.synced = max(self.synced, note["begin"])
         elif op == "gone":
             self.gone[note["id"]] = note["end"]
         elif op == "synced":
@@ -178,6 +179,8 @@ class Ledger:
             self.there.add((note["kind"], note["name"]))
         elif op == "remove":
             self.there.discard((note["kind"], note["name"]))
+        elif op == "modseq":
+            self.see_modseq(note["account"], note["modseq"])
         elif op == "fault":
             self.faults.append(note["text"])
 
@@ -191,8 +194,13 @@ class Ledger:
             self.seen[name].update(v[0] for b in note["boxes"].values() for v in b["uids"].values())
         if note["op"] == "seen":
             self.seen[name].update(v[0] for v in note["uids"].values())
-        self.changes[name] += self.gives_modseq(note)
+        self.modseq[name] += self.gives_modseq(note)
         self.boxes[name] = changed(self.boxes[name] or {}, note)
+
+    def see_modseq(self, name, modseq):
+        if modseq < self.modseq[name]:
+            self.faults.append("account %s: the last MODSEQ was %d, and %d at least had been given" % (name, modseq, self.modseq[name]))
+        self.modseq[name] = max(self.modseq[name], modseq)
 
     def gives_modseq(self, note):
         if note["op"] == "store":  # of flags that are as they were nothing changes
@@ -344,8 +352,8 @@ class Ledger:
                 if best is None or len(problems) < len(best):
                     best, delivered = problems, arrived
             modseq = found.modseq.get(name)
-            if modseq is not None and modseq < self.changes[name]:
-                best.append("account %s: the last MODSEQ is %d after %d changes" % (name, modseq, self.changes[name]))
+            if modseq is not None and modseq < self.modseq[name]:
+                best.append("account %s: the last MODSEQ is %d, and %d at least were given" % (name, modseq, self.modseq[name]))
         else:
             delivered = {m[0] for m in there.get("INBOX", {"uids": {}})["uids"].values()}
         address, out = "%s@%s" % (name, DOMAIN), best or []

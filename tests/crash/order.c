@@ -216,6 +216,8 @@ static int show_messages(void *arg, const struct store_message *messages, size_t
 		struct err err = {0};
 		int fd;
 
+		if (messages[i].modseq > store_modseq(v->txn))
+			printf("odd account %s, uid %" PRIu32 ": its modseq is beyond the account's\n", v->account, messages[i].uid);
 		if (store_file_open(v->store, &messages[i], &fd, &err) != 0) {
 			printf("odd account %s, uid %" PRIu32 ": %s\n", v->account, messages[i].uid, err.text);
 			continue;

@@ -83,7 +83,7 @@ class Path:
 
     def settle(self):
         """Until nothing is on its way any more."""
-        until(lambda: not self.suite.spooled(), SETTLE, "the queue is not empty")
+        until(self.suite.is_empty, SETTLE, "the queue is not empty")
         if self.suite.set_aside():
             raise Broken("set aside: %s" % self.suite.set_aside())
 

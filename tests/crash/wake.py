@@ -4,10 +4,12 @@ import os
 import re
 import time
 
+from account import counters
 from load import ACCOUNTS, AWAY, DOMAIN, FLAGS, WRITER, elsewhere
 from mailwain import Imap
 
 SECONDS = 30
+DAMAGE = ("queue_corrupt", "store_corrupt", "store_rebuilt")  # events: a cut or a kill is none
 
 
 def digest(message):
@@ -34,15 +36,22 @@ def is_known(suite):
 
 
 def wait_for_deliveries(suite):
-    """Until only mail for other hosts is in the queue, and nothing in the drop; returns its rows."""
+    """Until only mail for other hosts is in the queue, and nothing in the drop; returns its rows, and what waits all the same."""
     deadline = time.monotonic() + SECONDS
     while True:
-        dropped = any(name.startswith("new.") for name in os.listdir(os.path.join(suite.root, "data", "drop")))
-        known = is_known(suite)
+        late = ["letter %s in the drop is not taken" % name for name in os.listdir(os.path.join(suite.root, "data", "drop")) if name.startswith("new.")]
+        late += [] if is_known(suite) else ["the spool is still being read"]
         rows = suite.rows("queue", "list")
-        if (known and not dropped and all(is_elsewhere(row) for row in rows)) or time.monotonic() > deadline:
-            return rows
+        late += ["%s for %s still waits: %s" % (row["id"], row["recipient"], row["status"]) for row in rows if not is_elsewhere(row)]
+        if not late or time.monotonic() > deadline:
+            return rows, late
         time.sleep(0.05)
+
+
+def damage(suite):
+    """What was set aside or made again, and what the log says of it."""
+    yield from ("spool file %s was set aside" % name for name in os.listdir(os.path.join(suite.root, "spool", "corrupt")))
+    yield from ("in the log: " + line for line in suite.log().splitlines() if any(" %s " % event in line for event in DAMAGE))
 
 
 def lines_of_mailbox(client, number, name):
@@ -61,7 +70,8 @@ def lines_of_mailbox(client, number, name):
 
 
 def lines(suite):
-    rows = wait_for_deliveries(suite)
+    rows, late = wait_for_deliveries(suite)
+    yield from ("odd after %d s: %s" % (SECONDS, text) for text in late)
     for row in rows:
         message = suite.mw("queue", "cat", row["id"]).stdout
         yield "spool %s %s %s %s %s" % (row["id"], "held" if row["status"] == "held" else "open", *digest(message.replace("\n", "\r\n").encode()), " ".join(open_recipients(suite, row)))
@@ -78,8 +88,10 @@ def lines(suite):
         for line in client.ok('LIST "" "*"'):
             yield from lines_of_mailbox(client, number, line.rsplit(b" ", 1)[1].strip(b'"').decode())
         client.close()
+        yield "store %s good %d" % (number, counters(suite.account_dir(name))["modseq"])
     for row in suite.rows("alias", "list"):
         yield "alias %s" % row["address"]
+    yield from ("odd " + text for text in damage(suite))
 
 
 def text_of(suite):

@@ -146,6 +146,7 @@ def main():
         if not wrong or o.plant:
             shutil.rmtree(world, ignore_errors=True)
     if o.plant:
+        log("%d wrong among %d cases of files alone and %d under an instance; seed %d, commit %s" % (len(wrong), batches.done, live["cases"], o.seed, rig.commit()))
         log("%s %s" % (o.plant, "FOUND" if wrong else "not found"))
         return 0 if wrong else 1
     if wrong:

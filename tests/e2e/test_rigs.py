@@ -1,12 +1,14 @@
 """What the rigs hold against the suite: notes made by hand, and what must be said of them."""
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
-from mailwain import ROOT
+from mailwain import DOMAIN, ROOT
 
 sys.path[:0] = [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "crash")]
-from notes import Ledger  # noqa: E402
+import wake  # noqa: E402
+from notes import Found, Ledger  # noqa: E402
 
 QID = "0ABCDEFGHJK"
 BOTH = ["x0@far.test", "x3@far.test"]
@@ -42,3 +44,59 @@ def test_a_record_that_queue_may_have_had_no_time_for():
     # Its sync began before it was gone.
     removed = [take(20, BOTH[1]), dict(op="gone", id=QID, begin=30, end=31), dict(op="mail", key="m2", id="X", to=[], begin=25, end=50)]
     assert said_of(removed) == []
+
+
+def changes_of(*later):
+    """What is said of an account whose last MODSEQ is found to be 10: its reader noted 10, and changed something behind that, or not."""
+    found = Found("account a0@example.com 1\nstore 1 good 10\nmailbox 1 1 1 INBOX\n")
+    state = dict(op="state", account="a0", begin=1, end=2, boxes=dict(INBOX=dict(validity=1, top=1, uids={})))
+    ledger = Ledger([state, dict(op="modseq", account="a0", modseq=10, begin=3, end=4), *later], ["a0"])
+    ledger.advance(1000)
+    return ledger.problems(found)
+
+
+def test_a_modseq_that_went_back():
+    """Held against what was noted last, and what was acknowledged since."""
+    made = [dict(op="create", account="a0", box="f1", begin=5, end=6), dict(op="delete-box", account="a0", box="f1", begin=7, end=8)]
+    assert changes_of() == []
+    assert changes_of(*made) == ["account a0: the last MODSEQ is 10, and 12 at least were given"]
+    assert changes_of(*made, dict(op="modseq", account="a0", modseq=11, begin=9, end=10))[0] == "account a0: the last MODSEQ was 11, and 12 at least had been given"
+
+
+class Suite:
+    """What wake.py asks of one."""
+
+    def __init__(self, root, rows, log):
+        self.root, self.list, self.text = str(root), rows, log
+        for name in ("spool/corrupt", "data/drop"):
+            os.makedirs(os.path.join(self.root, name))
+
+    def mw(self, *args):
+        return SimpleNamespace(stdout="")
+
+    def rows(self, *args):
+        return self.list
+
+    def log(self):
+        return self.text
+
+
+def test_mail_that_never_arrives(tmp_path, monkeypatch):
+    monkeypatch.setattr(wake, "SECONDS", 0)
+    rows = [dict(id="1", recipient=who, status="deferred") for who in ("a0@" + DOMAIN, wake.AWAY)]
+    suite = Suite(tmp_path, rows, "")
+    (tmp_path / "data" / "drop" / "new.1").touch()
+    assert wake.wait_for_deliveries(suite)[1] == ["letter new.1 in the drop is not taken", "1 for a0@%s still waits: deferred" % DOMAIN]
+
+
+def test_what_a_suite_says_of_damage(tmp_path):
+    suite = Suite(tmp_path, [], "1 info queue_ready x\n2 warn store_rebuilt account=1\n3 error queue_corrupt qid=2\n")
+    (tmp_path / "spool" / "corrupt" / "X").touch()
+    assert [text.split(" ")[0] for text in wake.damage(suite)] == ["spool", "in", "in"]
+
+
+def test_every_planted_fault_has_a_rig():
+    listed = subprocess.run([os.path.join(ROOT, "tests", "rigs.sh"), "--list"], capture_output=True, text=True, check=True).stdout.split("\n")
+    sources = {name.removesuffix(".c") for name in os.listdir(os.path.join(ROOT, "tests", "plant")) if name.endswith(".c")}
+    within = {"memory-kept", "memory-unseen"}  # of the rig's own program
+    assert {line.split(" ")[1] for line in listed if line} == (sources - {"clock-set"}) | within

@@ -2,15 +2,15 @@
  * SMTP clients, one message a connection.
  * usage: senders PORT ACCOUNTS ADDRESSES CONNECTIONS RATE SECONDS FILE FIRST
  *
- * RATE 0: CONNECTIONS clients, each begins again when it has done. RATE n: n connections begin a second, as long as fewer
- * than CONNECTIONS are there; what was put off is tried again as one of those. SECONDS 0: CONNECTIONS clients say EHLO
- * and stay until standard input ends.
+ * RATE 0: CONNECTIONS clients, each begins again when it has done. RATE n: n connections begin a second whatever becomes of those before, as
+ * long as fewer than CONNECTIONS are there; what was put off is tried again as one of those, and who is not connected within a fifth of a second gives up.
+ * SECONDS 0: CONNECTIONS clients say EHLO and stay until standard input ends.
  *
  * Message n (from FIRST on) goes to u<n modulo ACCOUNTS>@example.com and has n as its subject. Those that were answered with 250 are
  * written to FILE, as 4 octets each. Says on standard output, once a second and at the end,
  *	second ACCEPTED REFUSED DEFERRED REJECTED RESET CLOSED SILENT OUTSIDE OPEN MEDIAN P99
  * REFUSED: 421; DEFERRED: another 4xx; REJECTED: 5xx; RESET and CLOSED: without an answer; SILENT: connected, and no answer
- * in a minute; OUTSIDE: not connected in a minute, the kernel was still trying;
+ * in a minute; OUTSIDE: gave up while the kernel was still trying to connect, with RATE 0 after a minute;
  * MEDIAN and P99 in ms, from the connection to the 250; "ready" when all have been greeted; "wrong TEXT" for the first replies that are neither 2xx nor 4xx.
  */
 #include "tests/load/peer.h"
@@ -25,7 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 512, PATIENCE_MS = 60000, TIMES = 100000, AGAIN_MAX = 1 << 20 };
+enum { EVENTS = 512, PATIENCE_MS = 60000, CONNECT_MS = 200, GIVE_UP_MS = 50, BEGIN_MAX = 64, TIMES = 100000, AGAIN_MAX = 1 << 20 };
 
 enum state { FREE, GREETING, HELLO, ENVELOPE, CONTENT, ENDING };
 
@@ -199,18 +199,22 @@ static bool is_connected(int fd)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != TCP_SYN_SENT;
 }
 
-static void give_up_silent(void)
+static void give_up_late(struct sender *s, double waited)
 {
-	double now = peer_now_ms();
+	if (s->state == GREETING && waited > (run.rate > 0 ? CONNECT_MS : PATIENCE_MS) && !is_connected(s->fd)) {
+		run.now.outside++;
+		finish(s, true);
+	} else if (waited > PATIENCE_MS) {
+		run.now.silent++;
+		finish(s, true);
+	}
+}
 
+static void give_up(double now)
+{
 	for (unsigned i = 0; i < run.connections; i++)
-		if (run.all[i].state != FREE && run.all[i].state != HELLO && now - run.all[i].since > PATIENCE_MS) {
-			if (is_connected(run.all[i].fd))
-				run.now.silent++;
-			else
-				run.now.outside++;
-			finish(&run.all[i], true);
-		}
+		if (run.all[i].state != FREE && run.all[i].state != HELLO)
+			give_up_late(&run.all[i], now - run.all[i].since);
 }
 
 static int by_size(const void *a, const void *b)
@@ -233,7 +237,6 @@ static void end_second(void)
 {
 	unsigned *total = (unsigned *)&run.total, *now = (unsigned *)&run.now;
 
-	give_up_silent();
 	report("second", &run.now);
 	for (size_t i = 0; i < sizeof(run.now) / sizeof(unsigned); i++)
 		total[i] += now[i];
@@ -241,11 +244,20 @@ static void end_second(void)
 	run.time_count = 0;
 }
 
+/* As many as may; between them those that are there have their turn. Returns whether more were to begin. */
+static bool begin_some(double *allowed)
+{
+	for (int i = 0; i < BEGIN_MAX; i++, --*allowed)
+		if (run.free_count == 0 || *allowed < 1 || !begin_one())
+			return false;
+	return true;
+}
+
 /* In the seconds after the last connection has begun those under way may end. */
 static void loop(void)
 {
 	struct epoll_event events[EVENTS];
-	double start = peer_now_ms(), second = start + 1000, end = start + run.seconds * 1e3;
+	double start = peer_now_ms(), second = start + 1000, late = start + GIVE_UP_MS, end = start + run.seconds * 1e3;
 	double allowed = 0, before = start;
 
 	while (peer_now_ms() < end || (run.open > 0 && peer_now_ms() < end + PATIENCE_MS)) {
@@ -256,11 +268,13 @@ static void loop(void)
 		before = now;
 		if (run.rate == 0 || allowed > run.rate)
 			allowed = run.rate == 0 ? run.connections : run.rate;
-		for (; now < end && run.free_count > 0 && allowed >= 1 && begin_one(); allowed--)
-			;
-		n = epoll_wait(run.epoll, events, EVENTS, 5);
+		n = epoll_wait(run.epoll, events, EVENTS, now < end && begin_some(&allowed) ? 0 : 5);
 		for (int i = 0; i < n; i++)
 			on_input(events[i].data.ptr);
+		if (peer_now_ms() >= late) {
+			late = peer_now_ms() + GIVE_UP_MS;
+			give_up(late - GIVE_UP_MS);
+		}
 		if (peer_now_ms() >= second) {
 			end_second();
 			second += 1000;
