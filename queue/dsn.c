@@ -198,16 +198,23 @@ static void add_status(struct buf *out, const struct message *m, enum dsn_kind k
 	buf_add_str(out, "\r\n");
 }
 
-/* The header section, or all of a small message when RET=FULL was asked for. */
-static void add_original(struct buf *out, const struct message *m)
+/*
+ * The header section, or all of a small message when RET=FULL was asked for. Without memory the notification waits; of a file that cannot
+ * be read it goes without: that the message has failed is worth more. E_NOMEM.
+ */
+static int add_original(struct buf *out, const struct message *m)
 {
 	/* RFC 8689 section 5 */
 	bool full = m->file.envelope.ret == SPOOL_RET_FULL && !m->file.envelope.requiretls && m->file.content <= DSN_RETURN_MAX;
 	size_t want = full ? (size_t)m->file.content : m->file.content < DSN_HEADER_MAX ? (size_t)m->file.content : DSN_HEADER_MAX;
 	char *text = malloc(want + 1);
-	ssize_t n = text ? pread(m->fd, text, want, 0) : -1;
-	struct span got = span_of(text, n > 0 ? (size_t)n : 0);
+	struct span got;
+	ssize_t n;
 
+	if (text == NULL)
+		return E_NOMEM;
+	n = pread(m->fd, text, want, 0);
+	got = span_of(text, n > 0 ? (size_t)n : 0);
 	if (!full) {
 		char *end = n > 0 ? memmem(text, (size_t)n, "\r\n\r\n", 4) : NULL;
 
@@ -218,6 +225,7 @@ static void add_original(struct buf *out, const struct message *m)
 	buf_add_span(out, got);
 	buf_add_str(out, "\r\n");
 	free(text);
+	return 0;
 }
 
 /* The original, found again by its id: it may have been deleted meanwhile. */
@@ -329,9 +337,10 @@ int dsn_send(struct message *m, enum dsn_kind kind, const uint32_t *recipients, 
 	buf_printf(&text, "--%s\r\n", boundary);
 	add_status(&text, m, kind, recipients, count);
 	buf_printf(&text, "--%s\r\n", boundary);
-	add_original(&text, m);
+	r = add_original(&text, m);
 	buf_printf(&text, "--%s--\r\n", boundary);
-	r = buf_failed(&text) ? E_NOMEM : accept_own(m->queue, buf_span(&text), &envelope, on_queued, dsn);
+	if (r == 0)
+		r = buf_failed(&text) ? E_NOMEM : accept_own(m->queue, buf_span(&text), &envelope, on_queued, dsn);
 	buf_fini(&text);
 	if (r != 0) {
 		free(dsn->recipients);
