@@ -51,7 +51,7 @@ void message_step(struct message *message)
 
 static bool has(struct span text, const char *what)
 {
-	return memmem(text.ptr, text.len, what, strlen(what)) != NULL;
+	return text.len > 0 && memmem(text.ptr, text.len, what, strlen(what)) != NULL;
 }
 
 int accept_own(struct queue *queue, struct span content, const struct spool_envelope *envelope, void (*done)(void *arg, int code), void *arg)

@@ -146,6 +146,11 @@ static int run_scram(void *state)
 
 /* ---- IMAP before login ---- */
 
+static bool has(const struct buf *text, const char *what)
+{
+	return buf_len(text) > 0 && memmem(buf_span(text).ptr, buf_len(text), what, strlen(what)) != NULL;
+}
+
 /* One command or response; 0 when it came to what it should. */
 static int prelogin_says(struct prelogin *login, const char *text, enum prelogin_event wanted)
 {
@@ -156,9 +161,9 @@ static int prelogin_says(struct prelogin *login, const char *text, enum prelogin
 
 	buf_init(&out, 8192);
 	event = prelogin_feed(login, span_str(text), &used, &out);
-	if (buf_failed(&out) || login->starved || memmem(buf_span(&out).ptr, buf_len(&out), " NO [UNAVAILABLE] ", 18) != NULL)
+	if (buf_failed(&out) || login->starved || has(&out, " NO [UNAVAILABLE] "))
 		r = E_NOMEM;
-	else if (event != wanted || memmem(buf_span(&out).ptr, buf_len(&out), " BAD ", 5) != NULL || memmem(buf_span(&out).ptr, buf_len(&out), " NO ", 4) != NULL)
+	else if (event != wanted || has(&out, " BAD ") || has(&out, " NO "))
 		r = E_BUG;
 	if (r == E_BUG)
 		fprintf(stderr, "%s%.*s", text, SPAN_ARG(buf_span(&out)));
@@ -331,7 +336,7 @@ static void account_end(void *state)
 
 static bool has_said(const char *text)
 {
-	return memmem(buf_span(&said).ptr, buf_len(&said), text, strlen(text)) != NULL;
+	return has(&said, text);
 }
 
 /* Of the second session: where the first was hit, one of its commands on mailboxes was done and the next not. */
