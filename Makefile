@@ -220,7 +220,7 @@ $(filter $(B)/tests/relay/%,$(UNIT_TESTS)): $(B)/tests/%: $(B)/obj/tests/unit/%.
 
 # Their planted faults, and a clock of their own, take the place of these.
 $(B)/tests/lib/smtp/framing_exhaustive_test: override LDFLAGS += -Wl,--wrap=smtp_frame_next
-$(B)/tests/relay/sts_test: override LDFLAGS += -Wl,--wrap=clock_gettime
+$(B)/tests/relay/sts_test: override LDFLAGS += -Wl,--wrap=clock_gettime -Wl,--wrap=state_get
 $(B)/tests/relay/report_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/store/files_test: override LDFLAGS += -Wl,--wrap=clock_gettime
 $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
@@ -345,7 +345,7 @@ deps-bench:
 
 # The n-th allocation of every engine fails: tests/fault/memory/, under the sanitizers.
 MEMORY_WRAPS := malloc calloc realloc reallocarray strdup
-$(B)/tests/memory: $(addprefix $(B)/obj/tests/fault/memory/,memory.o text.o daemons.o disk.o) $(B)/engines.a $(B)/lib.a
+$(B)/tests/memory: $(addprefix $(B)/obj/tests/fault/memory/,memory.o text.o daemons.o disk.o reports.o sessions.o) $(B)/engines.a $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(HARDEN_LDFLAGS) $(LDFLAGS) $(MEMORY_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(UNIT_LIBS)
 

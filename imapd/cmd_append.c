@@ -45,7 +45,7 @@ bool append_is_next(struct session *s, struct span line)
 	struct imap_lex lex;
 	struct span word;
 	size_t open;
-	bool is_append;
+	bool is_append, starved;
 
 	imap_lex_init(&lex, line, s->pool);
 	imap_lex_tag(&lex, &word);
@@ -56,7 +56,10 @@ bool append_is_next(struct session *s, struct span line)
 	/* With the last literal not yet there, a name that is a literal itself cannot be read. */
 	read_arguments(s, line, &lex, &append);
 	open = lex.at;
+	starved = pool_starved(s->pool);
 	pool_reset(s->pool);
+	if (starved)
+		return true; /* its octets go where the message's go; append_literal says why */
 	return lex.wrong == NULL && open < lex.in.len && lex.in.ptr[open] == '{' && span_find(span_from(lex.in, open), '\n') == lex.in.len - open;
 }
 
@@ -205,7 +208,10 @@ void append_literal(struct session *s, struct span line)
 	for (size_t i = 0; i < append.flags.keyword_count; i++)
 		append.flags.keywords[i] = pool_span(s->pool, append.flags.keywords[i]);
 	buf_take(&s->in, len);
-	if (size > s->message_size)
+	/* What append_is_next has read is read now, or there was no memory for it then. */
+	if (lex.wrong != NULL || pool_starved(s->pool))
+		r = err_set(&err, E_NOMEM, "out of memory");
+	else if (size > s->message_size)
 		r = err_set(&err, E_TOOBIG, "the message is larger than the %llu octets of APPENDLIMIT",
 		    (unsigned long long)s->message_size);
 	else if (size == 0)

@@ -7,14 +7,27 @@
 
 #include <stdlib.h>
 
-static void put_name(struct session *s, struct span name)
+/* Behind what has been said since `from`. False: without memory all of that is taken back, and the command's pool is starved. */
+static bool put_name(struct session *s, size_t from, struct span name)
 {
 	struct buf wire;
 
 	buf_init(&wire, 8 * STORE_NAME_MAX);
 	imap_utf7_encode(name, &wire);
-	imap_string_format(buf_span(&wire), &s->out);
+	if (wire.starved) {
+		pool_starve(s->pool);
+		buf_cut(&s->out, from);
+	} else {
+		imap_string_format(buf_span(&wire), &s->out);
+	}
 	buf_fini(&wire);
+	return !pool_starved(s->pool);
+}
+
+/* What was said may be less than there is. */
+static int starved(const struct session *s, struct err *err)
+{
+	return pool_starved(s->pool) ? err_set(err, E_NOMEM, "out of memory") : 0;
 }
 
 static bool arguments_end(struct session *s, struct imap_lex *lex)
@@ -174,7 +187,8 @@ static struct listed *names_add(struct names *names, struct span name)
 		names->room = room;
 	}
 	names->list[names->count].name = pool_span(names->pool, name);
-	return &names->list[names->count++];
+	names->failed = pool_starved(names->pool);
+	return names->failed ? NULL : &names->list[names->count++];
 }
 
 static int on_mailbox(void *arg, const struct store_mailbox *mailbox)
@@ -234,6 +248,8 @@ static void put_listed(struct session *s, const struct names *names, const struc
 	} uses[] = {{STORE_USE_ARCHIVE, " \\Archive"}, {STORE_USE_DRAFTS, " \\Drafts"}, {STORE_USE_JUNK, " \\Junk"},
 	    {STORE_USE_SENT, " \\Sent"}, {STORE_USE_TRASH, " \\Trash"}};
 
+	size_t from = buf_len(&s->out);
+
 	buf_add_str(&s->out, "* LIST (");
 	if (listed->noselect)
 		buf_add_str(&s->out, "\\Noselect ");
@@ -242,8 +258,8 @@ static void put_listed(struct session *s, const struct names *names, const struc
 		if ((listed->use & uses[i].use) != 0)
 			buf_add_str(&s->out, uses[i].name);
 	buf_add_str(&s->out, ") \"/\" ");
-	put_name(s, listed->name);
-	buf_add_str(&s->out, "\r\n");
+	if (put_name(s, from, listed->name))
+		buf_add_str(&s->out, "\r\n");
 }
 
 /* Of "a/b" "a"; empty when there is none. */
@@ -272,9 +288,11 @@ static bool add_subscribed(struct names *shown, struct span pattern, struct span
 
 static void put_subscribed(struct session *s, const struct listed *listed)
 {
+	size_t from = buf_len(&s->out);
+
 	buf_printf(&s->out, "* LSUB (%s) \"/\" ", listed->noselect ? "\\Noselect" : "");
-	put_name(s, listed->name);
-	buf_add_str(&s->out, "\r\n");
+	if (put_name(s, from, listed->name))
+		buf_add_str(&s->out, "\r\n");
 }
 
 static void flush_some(struct session *s)
@@ -293,21 +311,22 @@ static int put_subscriptions(struct session *s, const struct names *names, struc
 			return err_set(err, E_NOMEM, "too many subscriptions for one LSUB");
 	if (shown.count > 0)
 		qsort(shown.list, shown.count, sizeof(shown.list[0]), by_name);
-	for (size_t i = 0; i < shown.count; i++) {
+	for (size_t i = 0; i < shown.count && !pool_starved(s->pool); i++) {
 		if (i == 0 || !span_eq(shown.list[i].name, shown.list[i - 1].name))
 			put_subscribed(s, &shown.list[i]);
 		flush_some(s);
 	}
-	return 0;
+	return starved(s, err);
 }
 
-static void put_mailboxes(struct session *s, const struct names *names, struct span pattern)
+static int put_mailboxes(struct session *s, const struct names *names, struct span pattern, struct err *err)
 {
-	for (size_t i = 0; i < names->count; i++) {
+	for (size_t i = 0; i < names->count && !pool_starved(s->pool); i++) {
 		if (imap_pattern_match(pattern, names->list[i].name) == IMAP_MATCH_YES)
 			put_listed(s, names, &names->list[i]);
 		flush_some(s);
 	}
+	return starved(s, err);
 }
 
 static int read_names(struct session *s, bool subscribed, struct names *names, struct err *err)
@@ -346,15 +365,15 @@ static void list_names(struct session *s, struct imap_lex *lex, bool subscribed)
 	buf_init(&whole, IMAP_PATTERN_MAX);
 	buf_add_span(&whole, reference);
 	buf_add_span(&whole, pattern);
-	r = buf_failed(&whole) ? err_set(&err, E_SYNTAX, "the pattern is too long") : 0;
+	r = !buf_failed(&whole) ? 0 : whole.starved ? err_set(&err, E_NOMEM, "out of memory") : err_set(&err, E_SYNTAX, "the pattern is too long");
 	if (r == 0 && !imap_utf7_decode(buf_span(&whole), s->pool, &decoded))
-		r = err_set(&err, E_SYNTAX, "the pattern is not modified UTF-7");
+		r = starved(s, &err) != 0 ? E_NOMEM : err_set(&err, E_SYNTAX, "the pattern is not modified UTF-7");
 	if (r == 0)
 		r = read_names(s, subscribed, &names, &err);
 	if (r == 0 && subscribed)
 		r = put_subscriptions(s, &names, decoded, &err);
 	else if (r == 0)
-		put_mailboxes(s, &names, decoded);
+		r = put_mailboxes(s, &names, decoded, &err);
 	buf_fini(&whole);
 	if (r == 0)
 		session_ok(s, "Listed");
@@ -456,12 +475,14 @@ static uint32_t status_value(enum status_item item, const struct store_mailbox *
 	return 0;
 }
 
-static void put_status(struct session *s, struct span name, unsigned items, const struct store_mailbox *mailbox, uint32_t recent)
+static int put_status(struct session *s, struct span name, unsigned items, const struct store_mailbox *mailbox, uint32_t recent, struct err *err)
 {
+	size_t from = buf_len(&s->out);
 	const char *blank = "";
 
 	buf_add_str(&s->out, "* STATUS ");
-	put_name(s, name);
+	if (!put_name(s, from, name))
+		return starved(s, err);
 	buf_add_str(&s->out, " (");
 	for (size_t i = 0; i < STATUS_ITEMS; i++) {
 		if ((items & status_items[i].item) == 0)
@@ -471,6 +492,7 @@ static void put_status(struct session *s, struct span name, unsigned items, cons
 		blank = " ";
 	}
 	buf_add_str(&s->out, ")\r\n");
+	return 0;
 }
 
 void command_status(struct session *s, struct imap_lex *lex)
@@ -497,7 +519,7 @@ void command_status(struct session *s, struct imap_lex *lex)
 		if (r == 0 && (items & STATUS_RECENT) != 0)
 			r = count_recent(txn, &mailbox, &recent, &err);
 		if (r == 0)
-			put_status(s, name, items, &mailbox, recent);
+			r = put_status(s, name, items, &mailbox, recent, &err);
 		store_abort(&txn);
 	}
 	if (r == 0)

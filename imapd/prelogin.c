@@ -65,6 +65,20 @@ static enum prelogin_event bad(struct prelogin *login, struct buf *out, const ch
 	return PRELOGIN_GO_ON;
 }
 
+/* What could not be read for want of memory is not the client's fault. */
+static void starved(struct prelogin *login, struct buf *out)
+{
+	answer(login, out, "NO [UNAVAILABLE] Out of memory; try again later");
+}
+
+static enum prelogin_event bad_arguments(struct prelogin *login, const struct imap_lex *lex, struct buf *out)
+{
+	if (!pool_starved(lex->pool))
+		return bad(login, out, lex->wrong);
+	starved(login, out);
+	return PRELOGIN_GO_ON;
+}
+
 static bool copy_user(struct prelogin *login, struct span user)
 {
 	if (user.len == 0 || user.len > PRELOGIN_USER_MAX || memchr(user.ptr, '\0', user.len))
@@ -97,7 +111,7 @@ static enum prelogin_event do_login(struct prelogin *login, struct imap_lex *lex
 	imap_lex_space(lex);
 	imap_lex_astring(lex, &password);
 	if (!imap_lex_end(lex))
-		return bad(login, out, lex->wrong);
+		return bad_arguments(login, lex, out);
 	if (copy_user(login, user) && secret_set(&login->password, password))
 		return PRELOGIN_CHECK;
 	answer(login, out, "NO [AUTHENTICATIONFAILED] User name or password too long");
@@ -132,6 +146,9 @@ static enum prelogin_event take_response(struct prelogin *login, struct span lin
 		return PRELOGIN_CANCEL;
 	case SASL_LINE_TOO_LONG:
 		return give_up(login, out, "The response is too long", begun);
+	case SASL_LINE_STARVED:
+		starved(login, out);
+		return begun ? PRELOGIN_CANCEL : PRELOGIN_GO_ON;
 	case SASL_LINE_MALFORMED:
 		break;
 	}
@@ -151,7 +168,7 @@ static enum prelogin_event do_authenticate(struct prelogin *login, struct imap_l
 	if (login->has_response)
 		imap_lex_atom(lex, &response);
 	if (!imap_lex_end(lex))
-		return bad(login, out, lex->wrong);
+		return bad_arguments(login, lex, out);
 	if (!sasl_mechanism_find(mechanism, &login->mechanism) || !sasl_mechanism_is_offered(login->mechanism, terms(login))) {
 		answer(login, out, "NO [CANNOT] The mechanism is not one of those that CAPABILITY names");
 		return PRELOGIN_GO_ON;
@@ -184,7 +201,7 @@ static enum prelogin_event do_id(struct prelogin *login, struct imap_lex *lex, s
 {
 	imap_lex_id(lex);
 	if (!imap_lex_end(lex))
-		return bad(login, out, lex->wrong);
+		return bad_arguments(login, lex, out);
 	buf_add_str(out, "* ID (\"name\" \"Mailwain\")\r\n");
 	answer(login, out, "OK ID done");
 	return PRELOGIN_GO_ON;
@@ -225,7 +242,7 @@ static enum prelogin_event dispatch(struct prelogin *login, struct span verb, st
 		if (!span_caseeq(verb, span_str(commands[i].verb)))
 			continue;
 		if (!commands[i].takes_arguments && !imap_lex_end(lex))
-			return bad(login, out, lex->wrong);
+			return bad_arguments(login, lex, out);
 		return commands[i].apply(login, lex, out);
 	}
 	return bad(login, out, "Log in first: CAPABILITY, ID, NOOP, STARTTLS, LOGIN, AUTHENTICATE, LOGOUT");

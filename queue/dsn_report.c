@@ -282,17 +282,25 @@ static struct span header_of(struct span text)
 	return end != NULL ? span_of(text.ptr, (size_t)(end - text.ptr) + 2) : text;
 }
 
-/* The header section, or all of a small message when RET=FULL was asked for. */
-static void add_original(struct buf *out, struct report *r)
+/*
+ * The header section, or all of a small message when RET=FULL was asked for. Without memory the notification waits; of a file that cannot
+ * be read it goes without: that the message has failed is worth more. E_NOMEM.
+ */
+static int add_original(struct buf *out, struct report *r)
 {
 	static const char *const types[2][2] = {{"text/rfc822-headers", "message/rfc822"}, {"message/global-headers", "message/global"}};
 	const struct message *m = r->m;
 	bool whole = is_returned_whole(m), utf8;
 	size_t most = whole ? REPORT_RETURN_MAX : REPORT_HEADER_MAX, want = m->file.content < most ? (size_t)m->file.content : most;
 	char *text = malloc(want + 1);
-	ssize_t n = text != NULL ? pread(m->fd, text, want, 0) : -1;
-	struct span got = span_of(text, n > 0 ? (size_t)n : 0), header = header_of(got);
+	struct span got, header;
+	ssize_t n;
 
+	if (text == NULL)
+		return E_NOMEM;
+	n = pread(m->fd, text, want, 0);
+	got = span_of(text, n > 0 ? (size_t)n : 0);
+	header = header_of(got);
 	utf8 = m->file.envelope.smtputf8 && !utf8_is_ascii(header);
 	r->is_global |= utf8;
 	if (!whole)
@@ -301,6 +309,7 @@ static void add_original(struct buf *out, struct report *r)
 	buf_add_span(out, got);
 	buf_add_str(out, "\r\n");
 	free(text);
+	return 0;
 }
 
 /* ---- all of it ---- */
@@ -338,14 +347,14 @@ int dsn_report(const struct message *m, enum dsn_kind kind, const uint32_t *reci
 	buf_printf(&rest, "--%s\r\n", boundary);
 	add_programs(&rest, &r);
 	buf_printf(&rest, "--%s\r\n", boundary);
-	add_original(&rest, &r);
+	failed = add_original(&rest, &r) != 0;
 	buf_printf(&rest, "--%s--\r\n", boundary);
 	add_head(out, &r, to, boundary, !utf8_is_ascii(buf_span(&people)) || !utf8_is_ascii(buf_span(&rest)));
 	buf_printf(out, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\n%s\r\n", boundary, utf8_is_ascii(buf_span(&people)) ? "" : eight_bits);
 	buf_add_span(out, buf_span(&people));
 	buf_add_span(out, buf_span(&rest));
 	*utf8 = r.is_global || !utf8_is_ascii(to);
-	failed = buf_failed(&people) || buf_failed(&rest) || buf_failed(out);
+	failed |= buf_failed(&people) || buf_failed(&rest) || buf_failed(out);
 	buf_fini(&people);
 	buf_fini(&rest);
 	return failed ? E_NOMEM : 0;

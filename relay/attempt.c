@@ -348,7 +348,7 @@ static void on_sts(void *arg, const struct sts_answer *answer)
 	job->distrusted = false;
 	if (answer->policy != NULL && job->sts_room == NULL)
 		job->sts_room = pool_new_object(job->pool, struct sts_policy);
-	if (answer->policy != NULL && job->sts_room == NULL) {
+	if (answer->code != 0 || (answer->policy != NULL && job->sts_room == NULL)) {
 		result_all(job, E_NOMEM, true, "4.3.0 out of memory");
 		return;
 	}

@@ -172,9 +172,13 @@ void state_abort(struct state *state)
 static int read_begin(struct state *s, MDB_txn **txn)
 {
 	struct err err;
+	int r;
 
 	*txn = s->txn;
-	return s->txn != NULL ? 0 : txn_begin(s, MDB_RDONLY, txn, &err) == 0 ? 0 : E_IO;
+	if (s->txn != NULL)
+		return 0;
+	r = txn_begin(s, MDB_RDONLY, txn, &err);
+	return r == 0 || r == E_NOMEM ? r : E_IO;
 }
 
 static void read_end(struct state *s, MDB_txn *txn)

@@ -45,7 +45,7 @@ void state_abort(struct state *state);
 
 /* false: no more of them. Both are borrowed until it returns; it changes nothing. */
 typedef bool state_each_record(void *arg, struct span key, struct span value);
-/* Those whose keys are not before `from`, in the order of keys; damaged ones are passed over. 0, E_IO. */
+/* Those whose keys are not before `from`, in the order of keys; damaged ones are passed over. 0, E_IO, E_NOMEM. */
 int state_each(struct state *state, enum state_table table, struct span from, state_each_record *each, void *arg);
 
 #endif

@@ -66,7 +66,12 @@ static int get_any(const struct sts_cache *cache, const char *domain, struct sts
 	if (r == 0)
 		r = sts_cached_decode(span_str(domain), buf_span(&record), out);
 	buf_fini(&record);
-	return r == 0 ? 0 : E_NOTFOUND;
+	return r == 0 || r == E_NOMEM ? r : E_NOTFOUND;
+}
+
+static int no_memory(struct err *err)
+{
+	return err_set(err, E_NOMEM, "no memory for a policy");
 }
 
 int sts_cache_get(const struct sts_cache *cache, const char *domain, int64_t now, struct sts_cached *out)
@@ -133,9 +138,12 @@ static int put(struct sts_cache *cache, const struct sts_cached *cached, struct 
 {
 	const char *domain = cached->policy.domain;
 	struct sts_cached old;
-	bool is_new = get_any(cache, domain, &old) != 0;
-	int r = is_new && cache->count >= STS_CACHE_MAX ? make_room(cache, domain, err) : 0;
+	int r = get_any(cache, domain, &old);
+	bool is_new = r == E_NOTFOUND;
 
+	if (r == E_NOMEM)
+		return no_memory(err);
+	r = is_new && cache->count >= STS_CACHE_MAX ? make_room(cache, domain, err) : 0;
 	if (r == 0)
 		r = state_put(cache->state, STATE_POLICIES, span_str(domain), record, err);
 	if (r == 0)
@@ -152,7 +160,7 @@ int sts_cache_put(struct sts_cache *cache, const struct sts_cached *cached, stru
 		return 0;
 	buf_init(&record, RECORD_MAX);
 	sts_cached_encode(cached, &record);
-	r = buf_failed(&record) ? err_set(err, E_NOMEM, "no memory for a policy") : state_begin(cache->state, err);
+	r = buf_failed(&record) ? no_memory(err) : state_begin(cache->state, err);
 	if (r == 0) {
 		r = put(cache, cached, buf_span(&record), err);
 		if (r == 0)
@@ -169,6 +177,8 @@ int sts_cache_forget(struct sts_cache *cache, const char *domain, struct err *er
 	struct sts_cached old;
 	int r = get_any(cache, domain, &old);
 
+	if (r == E_NOMEM)
+		return no_memory(err);
 	if (r == 0)
 		r = state_begin(cache->state, err);
 	if (r != 0)

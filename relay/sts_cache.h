@@ -26,11 +26,11 @@ struct sts_cache {
 void sts_cache_init(struct sts_cache *cache, struct state *state);
 /* Until when it is in force. */
 int64_t sts_cached_until(const struct sts_cached *cached);
-/* E_NOTFOUND: there is none that is in force now. */
+/* E_NOTFOUND: there is none that is in force now, or it cannot be read any more; E_NOMEM: whether there is one is not known. */
 int sts_cache_get(const struct sts_cache *cache, const char *domain, int64_t now, struct sts_cached *out);
 /* In the place of the domain's last one. As state_commit. */
 int sts_cache_put(struct sts_cache *cache, const struct sts_cached *cached, struct err *err);
-/* E_NOTFOUND: there is none. */
+/* E_NOTFOUND: there is none; else as state_commit. */
 int sts_cache_forget(struct sts_cache *cache, const char *domain, struct err *err);
 /* false: no more. It is borrowed until it returns, and changes nothing. */
 typedef bool sts_cache_one(void *arg, const struct sts_cached *cached);

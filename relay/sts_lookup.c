@@ -94,18 +94,21 @@ static struct sts_question *take_question(struct lookup *l)
 	return q;
 }
 
-static void tell(struct lookup *l, const struct sts_policy *policy, enum outcome_kind failure, const char *text)
+static void tell_all(struct lookup *l, const struct sts_answer *answer)
 {
-	const struct sts_answer answer = {policy, failure, text};
-
 	while (l->waiting != NULL) {
 		struct sts_question *q = take_question(l);
 		sts_done *done = q->done;
 		void *arg = q->arg;
 
 		free(q);
-		done(arg, &answer);
+		done(arg, answer);
 	}
+}
+
+static void tell(struct lookup *l, const struct sts_policy *policy, enum outcome_kind failure, const char *text)
+{
+	tell_all(l, &(struct sts_answer){.policy = policy, .failure = failure, .text = text});
 }
 
 /* That mail asks for it keeps it fresh. Written down once a day: it is no more exact than that. */
@@ -123,11 +126,14 @@ static void tell_what_is_kept(struct lookup *l, enum outcome_kind failure, const
 {
 	int64_t now = clock_wall();
 	struct sts_cached cached;
-	bool found = sts_cache_get(&l->all->cache, l->domain, now, &cached) == 0;
+	int r = sts_cache_get(&l->all->cache, l->domain, now, &cached);
 
-	if (found)
+	if (r == 0)
 		mark_used(l, &cached, now);
-	tell(l, found ? &cached.policy : NULL, failure, text);
+	if (r == E_NOMEM)
+		tell_all(l, &(struct sts_answer){.code = r, .text = err_text(r)});
+	else
+		tell(l, r == 0 ? &cached.policy : NULL, failure, text);
 }
 
 static void end_lookup(struct lookup *l)

@@ -33,6 +33,7 @@ enum {
 
 /* All borrowed until the callback returns. */
 struct sts_answer {
+	int code;			 /* E_NOMEM: whether there is one is not known, and nothing may be sent without */
 	const struct sts_policy *policy; /* NULL: none is in force */
 	enum outcome_kind failure;	 /* why there is no fresh one; OUTCOME_GOOD: nothing went wrong */
 	const char *text;		 /* the same for people, or "" */

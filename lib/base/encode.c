@@ -61,7 +61,7 @@ int base64_decode(struct buf *out, struct span in)
 		three[2] = (char)n;
 		buf_add(out, three, (size_t)(3 - pad));
 	}
-	return buf_failed(out) ? E_TOOBIG : 0;
+	return !buf_failed(out) ? 0 : out->starved ? E_NOMEM : E_TOOBIG;
 }
 
 int base64url_decode(struct buf *out, struct span in)

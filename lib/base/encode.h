@@ -6,7 +6,7 @@
 
 void base64_encode(struct buf *out, struct span in);
 
-/* Strict: padding required, no blanks, no stray bits. 0 or E_SYNTAX or E_TOOBIG (out's maximum). */
+/* Strict: padding required, no blanks, no stray bits. 0 or E_SYNTAX or E_TOOBIG (out's maximum) or E_NOMEM. */
 int base64_decode(struct buf *out, struct span in);
 
 /* The same in the alphabet of URLs, without padding (RFC 4648 section 5); E_NOMEM as well. */

@@ -18,6 +18,8 @@ enum sasl_line sasl_line_decode(struct span line, bool initial, struct buf *out)
 		return SASL_LINE_OK;
 	case E_TOOBIG:
 		return SASL_LINE_TOO_LONG;
+	case E_NOMEM:
+		return SASL_LINE_STARVED;
 	default:
 		return SASL_LINE_MALFORMED;
 	}

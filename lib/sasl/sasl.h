@@ -137,7 +137,7 @@ int sasl_prepare(struct span in, struct buf *out);
 
 /* ---- the lines of SMTP, IMAP and POP3 ---- */
 
-enum sasl_line { SASL_LINE_OK, SASL_LINE_CANCEL, SASL_LINE_MALFORMED, SASL_LINE_TOO_LONG };
+enum sasl_line { SASL_LINE_OK, SASL_LINE_CANCEL, SASL_LINE_MALFORMED, SASL_LINE_TOO_LONG, SASL_LINE_STARVED /* no memory */ };
 
 /*
  * One line of the client without its end: base64, "*" to give up; as an initial response (RFC 4954 section 4, RFC 4959

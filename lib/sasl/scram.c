@@ -114,6 +114,8 @@ enum sasl_step scram_keys_given(struct sasl *s, const struct scram_keys *keys)
 	buf_printf(&s->server_first, "r=%s,s=", s->nonce);
 	base64_encode(&s->server_first, span_of(keys->salt, sizeof(keys->salt)));
 	buf_printf(&s->server_first, ",i=%u", keys->iterations);
+	if (buf_failed(&s->server_first))
+		return SASL_STARVED;
 	buf_add_span(&s->challenge, buf_span(&s->server_first));
 	return sasl_challenge_made(s);
 }
@@ -130,25 +132,27 @@ static int decodes_to(struct span text, struct span wanted)
 	return r;
 }
 
-static void hmac(const EVP_MD *hash, const unsigned char *key, size_t size, struct span text, unsigned char out[EVP_MAX_MD_SIZE])
+/* False: no memory. */
+static bool hmac(const EVP_MD *hash, const unsigned char *key, size_t size, struct span text, unsigned char out[EVP_MAX_MD_SIZE])
 {
-	HMAC(hash, key, (int)size, (const unsigned char *)text.ptr, text.len, out, NULL);
+	return HMAC(hash, key, (int)size, (const unsigned char *)text.ptr, text.len, out, NULL) != NULL;
 }
 
 /* Section 3: ClientKey is the proof without its signature, and its hash is what is stored. 0, E_AUTHFAILED, E_NOMEM. */
 static int proves(struct sasl *s, struct span proof, struct span message)
 {
-	unsigned char signature[EVP_MAX_MD_SIZE], key[EVP_MAX_MD_SIZE];
+	unsigned char signature[EVP_MAX_MD_SIZE], key[EVP_MAX_MD_SIZE] = {0};
 	struct buf decoded;
 	int r;
 
 	buf_init(&decoded, EVP_MAX_MD_SIZE);
 	r = E_AUTHFAILED;
 	if (base64_decode(&decoded, proof) == 0 && buf_len(&decoded) == s->keys.size) {
-		hmac(hash_of(s), s->keys.stored, s->keys.size, message, signature);
-		for (size_t i = 0; i < s->keys.size; i++)
+		bool made = hmac(hash_of(s), s->keys.stored, s->keys.size, message, signature);
+
+		for (size_t i = 0; made && i < s->keys.size; i++)
 			key[i] = (unsigned char)(signature[i] ^ (unsigned char)buf_span(&decoded).ptr[i]);
-		if (EVP_Digest(key, s->keys.size, key, NULL, hash_of(s), NULL) != 1)
+		if (!made || EVP_Digest(key, s->keys.size, key, NULL, hash_of(s), NULL) != 1)
 			r = E_NOMEM;
 		else if (CRYPTO_memcmp(key, s->keys.stored, s->keys.size) == 0)
 			r = 0;
@@ -177,10 +181,11 @@ static enum sasl_step judge(struct sasl *s, struct span without_proof, struct sp
 	if (r == E_NOMEM) {
 		step = SASL_STARVED;
 	} else if (r == 0) {
-		hmac(hash_of(s), s->keys.server, s->keys.size, buf_span(&message), signature);
+		bool made = hmac(hash_of(s), s->keys.server, s->keys.size, buf_span(&message), signature);
+
 		buf_add_str(&s->challenge, "v=");
 		base64_encode(&s->challenge, span_of(signature, s->keys.size));
-		step = sasl_challenge_made(s);
+		step = made ? sasl_challenge_made(s) : SASL_STARVED;
 	}
 	buf_fini(&message);
 	return step;

@@ -13,6 +13,9 @@ static void refuse_line(struct smtp_server *s, enum sasl_line line)
 	case SASL_LINE_TOO_LONG:
 		smtp_refuse(s, 500, "5.5.6", "The response is too long");
 		return;
+	case SASL_LINE_STARVED:
+		smtp_refuse(s, 454, "4.7.0", "The login cannot be checked now; try again later");
+		return;
 	default:
 		smtp_refuse(s, 501, "5.5.2", "The response is not base64");
 	}

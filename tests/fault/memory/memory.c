@@ -36,6 +36,19 @@ void memory_rest(void)
 	countdown = 0;
 }
 
+unsigned long memory_pause(void)
+{
+	unsigned long left = countdown;
+
+	countdown = 0;
+	return left;
+}
+
+void memory_resume(unsigned long left)
+{
+	countdown = left;
+}
+
 bool memory_failed(void)
 {
 	return has_failed;
@@ -150,7 +163,7 @@ static void plant(void)
 
 int main(void)
 {
-	const struct scenario *const all[] = {text_scenarios, daemon_scenarios, disk_scenarios};
+	const struct scenario *const all[] = {text_scenarios, daemon_scenarios, report_scenarios, session_scenarios, disk_scenarios};
 	unsigned long total = 0;
 	unsigned count = 0;
 

@@ -23,12 +23,17 @@ struct scenario {
 };
 
 /* Each ends with an empty one. */
-extern const struct scenario text_scenarios[], daemon_scenarios[], disk_scenarios[];
+extern const struct scenario text_scenarios[], daemon_scenarios[], disk_scenarios[], session_scenarios[], report_scenarios[];
 
 /* Has one failed yet? */
 bool memory_failed(void);
 /* From now on none does. */
 void memory_rest(void);
+/* None does until memory_resume() is given what this returned: for the test's own. */
+unsigned long memory_pause(void);
+void memory_resume(unsigned long countdown);
+/* The loop and the configuration of what is linked without its process (tests/daemon.h). */
+void memory_daemon(void);
 
 /* Ends the program with what went wrong. */
 _Noreturn void memory_wrong(const char *what);

@@ -25,6 +25,16 @@ static int64_t later; /* seconds */
 int __real_clock_gettime(clockid_t clock, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
 
+/* Nor is there memory when a test says so. */
+static bool starved;
+int __real_state_get(struct state *state, enum state_table table, struct span key, struct buf *out);
+int __wrap_state_get(struct state *state, enum state_table table, struct span key, struct buf *out);
+
+int __wrap_state_get(struct state *state, enum state_table table, struct span key, struct buf *out)
+{
+	return starved ? E_NOMEM : __real_state_get(state, table, key, out);
+}
+
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 {
 	int r = __real_clock_gettime(clock, ts);
@@ -164,6 +174,7 @@ static int teardown(void **state)
 
 static struct {
 	unsigned count;
+	int code;
 	bool found;
 	enum sts_mode mode;
 	char id[STS_ID_MAX + 1], text[200];
@@ -174,6 +185,7 @@ static void on_told(void *arg, const struct sts_answer *answer)
 {
 	(void)arg;
 	told.count++;
+	told.code = answer->code;
 	told.found = answer->policy != NULL;
 	told.mode = answer->policy ? answer->policy->mode : STS_NONE;
 	snprintf(told.id, sizeof(told.id), "%s", answer->policy ? answer->policy->id : "");
@@ -278,6 +290,28 @@ static void neither_dns_nor_the_web_takes_it_away(void **state)
 	later = 604800;
 	ask("a.test");
 	assert_policy("", 3);
+}
+
+/* It would be sent in clear, to anybody: a kept policy that there is no memory to read is not none. */
+static void what_cannot_be_read_for_want_of_memory_is_not_none(void **state)
+{
+	struct err err = {0};
+
+	(void)state;
+	ask("a.test");
+	dns_says("servfail");
+	starved = true;
+	ask("a.test");
+	starved = false;
+	assert_int_equal(told.code, E_NOMEM);
+	assert_false(told.found);
+	ask("a.test");
+	assert_int_equal(told.code, 0);
+	assert_policy("1", 1);
+	starved = true;
+	assert_int_equal(sts_forget(lookups, "a.test", &err), E_NOMEM);
+	starved = false;
+	assert_int_equal(sts_lookups_cache(lookups)->count, 1);
 }
 
 static void another_id_is_fetched(void **state)
@@ -547,6 +581,7 @@ int main(void)
 	    TEST(a_domain_without_one),
 	    TEST(it_is_fetched_once),
 	    TEST(neither_dns_nor_the_web_takes_it_away),
+	    TEST(what_cannot_be_read_for_want_of_memory_is_not_none),
 	    TEST(another_id_is_fetched),
 	    TEST(a_clock_that_was_ahead_does_not_keep_it_for_longer),
 	    TEST(a_failure_is_remembered_for_a_while),
