@@ -566,7 +566,7 @@ static int run_login(void *state)
 
 static int run_sasl(void *state)
 {
-	struct auth_sasl_begin ask = {.service = SPAN_LIT("imap"), .remote = SPAN_LIT("192.0.2.1"), .mechanism = SPAN_LIT("SCRAM-SHA-256-PLUS"), .initial = 1, .tls = 1,
+	struct auth_sasl_begin ask = {.service = SPAN_LIT("imap"), .remote = SPAN_LIT("192.0.2.1"), .mechanism = SPAN_LIT("SCRAM-SHA-256-PLUS"), .initial = 1, .plus_offered = 1,
 	    .exporter = channel.exporter};
 	struct err err = {0};
 	bool has_initial;
