@@ -2,8 +2,8 @@
 #include "control/command.h"
 
 static const struct control_verb verbs[] = {
-    {"account", "add", "ADDRESS [--password-stdin] [--quota SIZE] [--name NAME]", "Makes an account; its mailboxes appear with its first mail or login.", true, false},
-    {"account", "passwd", "ADDRESS [--password-stdin]", "Sets a new password.", true, false},
+    {"account", "add", "ADDRESS [--password-stdin] [--quota SIZE] [--name NAME]", "Makes an account; its mailboxes appear with its first mail or login.", CONTROL_NEW_PASSWORD, false},
+    {"account", "passwd", "ADDRESS [--password-stdin]", "Sets a new password.", CONTROL_NEW_PASSWORD, false},
     {"account", "remove", "ADDRESS", "Takes the account out of the directory; its mail stays on disk.", false, false},
     {"account", "list", "", "Shows all accounts.", false, false},
     {"account", "show", "ADDRESS", "Shows one account.", false, false},
@@ -23,6 +23,7 @@ static const struct control_verb verbs[] = {
     {"directory", "export", "", "Writes accounts, aliases and domains as text.", false, false},
     {"directory", "import", "FILE [--replace] [--all]", "Takes such a text over, all of it or nothing; --replace removes what it does not name, --all even all accounts.", false, true},
     {"auth", "failures", "list|clear [ADDRESS|ACCOUNT]", "Shows or forgets failed log-ins, of all, of a client's address or of an account.", false, false},
+    {"auth", "test", "ADDRESS [--service NAME] [--password-stdin]", "Says whether a user would be let in with a password, and why not; for root alone.", CONTROL_PASSWORD, false},
     {0},
 };
 

@@ -437,6 +437,8 @@ void auth_control(void *arg, struct control_reply *reply, const struct span *arg
 		do_domain(&q, args[1]);
 	else if (span_eq(args[0], span_str(q.kind = "auth")) && span_eq(args[1], SPAN_LIT("failures")))
 		control_failures(&q);
+	else if (span_eq(args[0], SPAN_LIT("auth")) && span_eq(args[1], SPAN_LIT("test")))
+		control_test(&q);
 	else if (span_eq(args[1], SPAN_LIT("export")))
 		directory_export(&q);
 	else if (span_eq(args[1], SPAN_LIT("import")))

@@ -39,5 +39,7 @@ void control_app_password(struct request *q);
 void control_alias(struct request *q, struct span verb);
 /* control_failures.c: auth failures list | clear. */
 void control_failures(struct request *q);
+/* control_test.c: auth test. */
+void control_test(struct request *q);
 
 #endif

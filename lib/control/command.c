@@ -270,7 +270,8 @@ static int run(const struct control_command *command, const struct control_verb 
 
 	buf_init(&input, COMMAND_INPUT_MAX);
 	if (instance_find(&instance, p->root, &err) != 0 ||
-	    (verb->password && control_read_password(p->password_stdin, true, &password, &err) != 0)) {
+	    (verb->password != CONTROL_NO_PASSWORD &&
+		control_read_password(p->password_stdin, verb->password == CONTROL_NEW_PASSWORD, &password, &err) != 0)) {
 		fprintf(stderr, "mailwain: %s\n", err.text);
 		goto out;
 	}

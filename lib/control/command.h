@@ -11,12 +11,15 @@
 
 struct buf;
 
+/* --password-stdin, or asked for on the terminal: a new one twice. */
+enum control_password { CONTROL_NO_PASSWORD, CONTROL_NEW_PASSWORD, CONTROL_PASSWORD };
+
 struct control_verb {
 	const char *noun;
 	const char *verb;
 	const char *usage;	/* behind "mailwain NOUN VERB": also the rule that arguments are held against */
 	const char *sentence;
-	bool password;		/* takes --password-stdin or asks on the terminal */
+	enum control_password password;
 	bool input;		/* the first argument is a file (or -) that is sent along in place of its name */
 };
 

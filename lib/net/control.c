@@ -23,6 +23,7 @@ struct control_reply {
 	struct ipc_conn *conn; /* NULL when the command has gone */
 	struct buf input;
 	uint32_t id;
+	uid_t uid;
 	enum { HEARING, ASKED, ANSWERED } state;
 	int lost; /* why a part of the answer could not be sent; 0: none */
 	void (*more)(void *arg); /* waits for the command to read */
@@ -43,6 +44,11 @@ static void send_part(struct control_reply *reply, const struct ipc_type *type, 
 
 	if (r != 0 && r != E_CLOSED)
 		reply->lost = r;
+}
+
+bool control_reply_is_to_root(const struct control_reply *reply)
+{
+	return reply->uid == 0 || reply->uid == geteuid();
 }
 
 void control_reply_row(struct control_reply *reply, struct span json)
@@ -197,6 +203,7 @@ static void on_accept(void *arg, int fd, const struct sockaddr_storage *address,
 		return;
 	}
 	reply->server = server;
+	reply->uid = uid;
 	buf_init(&reply->input, CONTROL_INPUT_MAX);
 	reply->conn = ipc_conn_new(server->base, fd, &ipc_service_control, TO_SERVICE, &control_callbacks, reply);
 	if (reply->conn == NULL) {

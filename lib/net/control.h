@@ -37,6 +37,8 @@ void control_reply_text(struct control_reply *reply, struct span text);
  * gone away, and the next part is due. After control_reply_done nothing is called.
  */
 bool control_reply_has_room(struct control_reply *reply, void (*more)(void *arg), void *arg);
+/* Whoever asks is root, or has the instance to itself: no member of control-group. */
+bool control_reply_is_to_root(const struct control_reply *reply);
 /* The command has gone away: nobody reads the rest. */
 bool control_reply_is_gone(const struct control_reply *reply);
 /* Ends the reply; it is not valid afterwards. exit: sysexits(3); EX_OK becomes EX_TEMPFAIL when a row or text could not be sent. */

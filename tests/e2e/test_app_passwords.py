@@ -1,9 +1,14 @@
 """App passwords: one for each program, for its protocols only, taken back one by one."""
+import os
 import re
 import subprocess
 
-from mailwain import PASSWORD, until
+import pytest
+
+from mailwain import BIN, CHEAP_HASH, PASSWORD, until
 from test_sasl import gsasl
+
+USAGE, NOUSER, NOPERM = 64, 67, 77  # sysexits(3)
 
 
 def app(suite, verb, address, *args, check=True):
@@ -22,6 +27,55 @@ def logs_in(suite, user, password):
     c.close()
     assert line.startswith((b"OK", b"NO [AUTHENTICATIONFAILED]")), line
     return line.startswith(b"OK")
+
+
+def tried(suite, address, password, *args):
+    r = suite.mw("auth", "test", address, "--password-stdin", *args, input=password + "\n", check=False)
+    assert r.returncode == 0 or r.stdout == "", r.stdout
+    return r.returncode, r.stdout + r.stderr
+
+
+def test_auth_test_says_who_would_be_let_in(suite, account):
+    """Without a login, a failure or a change: neither counts nor hashes are other ones behind it."""
+    address = account + "@example.com"
+    suite.mw("alias", "add", "tested-%s" % address, address)
+    suite.mw("directory", "import", "-", input="account imported-%s hash=%s\naccount dear-%s hash=$6$rounds=800000$saltsalt$%s\naccount none-%s\n" % (address, CHEAP_HASH, address, "x" * 86, address))
+    phone = new(suite, address, "My phone", "--protocols", "imap")
+    before = suite.mw("directory", "export").stdout
+    assert tried(suite, address, PASSWORD) == (0, address + " would be let in\n")
+    assert tried(suite, address, phone) == (0, address + " would be let in, by the app password My phone\n")
+    assert tried(suite, "imported-" + address, PASSWORD) == (0, "imported-%s would be let in, by SCRAM not before a login that sends the password\n" % address)
+    for who, password, args, code, why in (
+        (address, "wrong horse", [], NOPERM, "the password is wrong"),
+        (address, phone, ["--service", "submission"], NOPERM, "the password is wrong"),
+        ("nobody-" + address, PASSWORD, [], NOUSER, "there is no such account"),
+        ("tested-" + address, PASSWORD, [], NOUSER, "it is an alias, not an account"),
+        ("dear-" + address, "x" * 500, [], NOPERM, "the account's imported hash costs too much to be checked; it needs a new password"),
+        ("none-" + address, PASSWORD, [], NOPERM, "the account has no password"),
+    ):
+        assert tried(suite, who, password, *args) == (code, "mailwain: %s would not be let in: %s\n" % (who, why))
+    for args in ([], ["--service", "imap,pop3"], ["--service", "telnet"]):
+        assert tried(suite, address, "" if not args else PASSWORD, *args)[0] == USAGE
+    assert suite.mw("directory", "export").stdout == before and suite.rows("auth", "failures", "list", address) == []
+    suite.mw("account", "disable", address)
+    for password in (PASSWORD, phone):
+        assert tried(suite, address, password) == (NOPERM, "mailwain: %s would not be let in: the password is right, but the account is disabled\n" % address)
+    suite.until_logged("auth_tested object=" + address)
+    assert "auth_ok user=" + address not in suite.log() and "auth_failed user=" + address not in suite.log()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes a member of the group")
+def test_who_may_set_passwords_may_not_try_them(fresh):
+    suite = fresh(conf_lines=["control-group nogroup"])
+    suite.add_cheap("alice")
+
+    def as_member(*args):
+        command = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", BIN, "--root", suite.root, *args]
+        r = subprocess.run(command, input=PASSWORD + "\n", capture_output=True, text=True, timeout=30)
+        return r.returncode, r.stdout + r.stderr
+
+    assert as_member("auth", "test", "alice@example.com", "--password-stdin") == (NOPERM, "mailwain: only root may test passwords\n")
+    assert as_member("account", "passwd", "alice@example.com", "--password-stdin") == (0, "alice@example.com has a new password\n")
 
 
 def test_it_is_a_password_until_it_is_revoked(suite, account):

@@ -452,6 +452,18 @@ def test_who_leaves_while_the_account_phase_hangs(wrapped):
     assert wrapped.login("quick@" + SYSTEM, "pw") is None
 
 
+def test_auth_test_asks_pam(wrapped):
+    def tested(name, password):
+        r = wrapped.suite.mw("auth", "test", "%s@%s" % (name, SYSTEM), "--password-stdin", input=password + "\n", check=False)
+        return r.returncode, (r.stdout + r.stderr).split(SYSTEM)[1].strip()
+
+    assert tested("quick", "pw") == (0, "would be let in, by PAM")
+    assert tested("quick", "wrong") == (77, "would not be let in: PAM says that the password is wrong")
+    assert tested("barred", "pw") == (77, "would not be let in: PAM's account phase does not let this user in")
+    assert tested("daemonish", "pw") == (77, "would not be let in: system-first-uid says that this user of the machine has no mailbox")
+    assert tested("nobodyhere", "pw") == (67, "would not be let in: there is no such account, and no such user of this machine")
+
+
 def test_46_a_clock_does_not_tell_who_there_is(wrapped):
     """Refusals are on a grid of a second in such a domain, whatever PAM took, and for accounts of the directory, too; tests/load/timing.py looks closer."""
     wrapped.suite.mw("account", "add", "virtual@" + SYSTEM, "--password-stdin", input="virtual pw\n")
