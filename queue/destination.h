@@ -144,8 +144,8 @@ uint64_t sending_rate(const struct queue *queue, struct span sender);
 /* ---- pause.c ---- */
 /* Counts when it stands on the disk. E_LIMIT, E_IO and the like. */
 int pause_set(struct destination *destination, bool pause, struct err *err);
-/* At the start, before anything goes out. */
-void pause_load(struct queue *queue);
+/* At the start, before anything goes out. A damaged list is set aside; one that cannot be read now is an error: what is paused stays so. */
+int pause_load(struct queue *queue, struct err *err);
 unsigned pause_count(struct queue *queue);
 
 /* ---- control_outbound.c ---- */

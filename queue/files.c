@@ -108,7 +108,7 @@ static int make_key(struct queue *queue, struct err *err)
 	return r == 0 ? queue_sync_directory(".", err) : r;
 }
 
-/* True when there is a message in it: files that are handed out ahead are empty. */
+/* True when there is a message in it, or that cannot be known: files that are handed out ahead are empty. */
 static bool has_message(const char *path)
 {
 	DIR *dir = opendir(path);
@@ -116,10 +116,12 @@ static bool has_message(const char *path)
 	struct stat st;
 	bool found = false;
 
-	while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
-		found = entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0;
-	if (dir != NULL)
-		closedir(dir);
+	if (dir == NULL)
+		return errno != ENOENT;
+	while (!found && (errno = 0, entry = readdir(dir)) != NULL)
+		found = entry->d_name[0] != '.' && (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_size > 0);
+	found |= errno != 0;
+	closedir(dir);
 	return found;
 }
 
@@ -140,15 +142,22 @@ int queue_load_key(struct queue *queue, struct err *err)
 {
 	int fd = open("key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n;
+	int r = 0;
 
-	if (fd < 0 && errno == ENOENT && spool_has_messages())
+	if (fd < 0 && errno != ENOENT)
+		return err_set_errno(err, errno, "spool key");
+	if (fd < 0 && spool_has_messages())
 		return err_set(err, E_CORRUPT, "the spool has messages, but its key file is missing; restore it, or move the directory queue of the spool away");
 	if (fd < 0)
-		return errno == ENOENT ? make_key(queue, err) : err_set_errno(err, errno, "spool key");
+		return make_key(queue, err);
 	n = read(fd, queue->key, sizeof(queue->key));
-	close(fd);
 	/* A new key would make every message in the spool look damaged. */
-	return n == (ssize_t)sizeof(queue->key) ? 0 : err_set(err, E_CORRUPT, "the spool's key file is damaged; restore it from a backup");
+	if (n < 0)
+		r = err_set_errno(err, errno, "reading the spool key");
+	else if (n != (ssize_t)sizeof(queue->key))
+		r = err_set(err, E_CORRUPT, "the spool's key file is damaged; restore it from a backup");
+	close(fd);
+	return r;
 }
 
 /*
@@ -192,20 +201,28 @@ int queue_write_file(const char *name, const char *new_name, struct span text, s
 	close(fd);
 	if (r == 0 && rename(new_name, name) != 0)
 		r = err_set_errno(err, errno, "renaming %s in the spool", new_name);
-	return r == 0 ? queue_sync_directory(".", err) : r;
+	if (r == 0)
+		return queue_sync_directory(".", err);
+	unlink(new_name);
+	return r;
 }
 
 static int open_plain(const char *name, int *fd, struct err *err)
 {
 	struct stat st;
+	int r;
 
 	*fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (*fd < 0)
 		return errno == ELOOP ? err_set(err, E_CORRUPT, "is a symbolic link") : err_set_errno(err, errno, "%s in the spool", name);
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
-		return 0;
-	close(*fd);
-	return err_set(err, E_CORRUPT, "is no plain file");
+	/* What the disk does not tell now says nothing of the file. */
+	if (fstat(*fd, &st) != 0)
+		r = err_set_errno(err, errno, "%s in the spool", name);
+	else
+		r = S_ISREG(st.st_mode) ? 0 : err_set(err, E_CORRUPT, "is no plain file");
+	if (r != 0)
+		close(*fd);
+	return r;
 }
 
 int queue_read_file(const char *name, size_t size, struct buf *out, struct err *err)

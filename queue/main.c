@@ -72,7 +72,7 @@ static int queue_confined(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = outbound_start(queue, err);
 	if (r == 0)
-		pause_load(queue);
+		r = pause_load(queue, err);
 	if (r == 0)
 		r = recover_start(queue, err);
 	if (r != 0)

@@ -1,10 +1,9 @@
 /*
  * Destinations that an administrator has paused, in a file of their own beside the messages (doc/spool.md): they stay so over a restart.
- * The file is written whole, under another name first; what cannot be read as a whole is set aside, and then nothing is paused.
+ * The file is written whole, under another name first; what is damaged is set aside, and then nothing is paused.
  */
 #include "queue/destination.h"
 
-#include "base/log.h"
 
 #include <stdlib.h>
 
@@ -31,7 +30,7 @@ static void collect(void *arg, struct destination *d)
 		p->names[p->count++] = span_str(d->key);
 }
 
-int pause_set(struct destination *d, bool pause, struct err *err)
+static int write_list(struct destination *d, bool pause, struct err *err)
 {
 	struct paused *p = calloc(1, sizeof(*p));
 	struct buf text;
@@ -49,10 +48,21 @@ int pause_set(struct destination *d, bool pause, struct err *err)
 		err_set(err, r, "%s", err_text(r));
 	else
 		r = queue_write_file(PAUSED_FILE, PAUSED_NEW, buf_span(&text), err);
-	if (r == 0)
-		d->paused = pause;
 	buf_fini(&text);
 	free(p);
+	return r;
+}
+
+/* A directory whose sync failed has the new list all the same: what was refused is not to come with the next start. */
+int pause_set(struct destination *d, bool pause, struct err *err)
+{
+	struct err ignored;
+	int r = write_list(d, pause, err);
+
+	if (r == 0)
+		d->paused = pause;
+	else
+		(void)write_list(d, d->paused, &ignored);
 	return r;
 }
 
@@ -75,21 +85,19 @@ static int take(struct queue *queue, struct span text, struct err *err)
 	return r;
 }
 
-void pause_load(struct queue *queue)
+int pause_load(struct queue *queue, struct err *err)
 {
-	struct err err = {0};
 	struct buf text;
 	int r;
 
 	buf_init(&text, SPOOL_PAUSED_SIZE);
-	r = queue_read_file(PAUSED_FILE, SPOOL_PAUSED_SIZE, &text, &err);
+	r = queue_read_file(PAUSED_FILE, SPOOL_PAUSED_SIZE, &text, err);
 	if (r == 0)
-		r = take(queue, buf_span(&text), &err);
+		r = take(queue, buf_span(&text), err);
 	buf_fini(&text);
 	if (r == E_CORRUPT)
-		queue_set_file_aside(queue, PAUSED_FILE, PAUSED_ASIDE, &err);
-	else if (r != 0 && r != E_NOTFOUND)
-		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("file", PAUSED_FILE), F_ERR(&err));
+		queue_set_file_aside(queue, PAUSED_FILE, PAUSED_ASIDE, err);
+	return r == E_CORRUPT || r == E_NOTFOUND ? 0 : r;
 }
 
 static void count_one(void *arg, struct destination *d)

@@ -76,15 +76,28 @@ static bool lies_in(uint64_t id, const char *directory)
 	return strncmp(path, directory, len) == 0 && path[len] == '/';
 }
 
+/* NULL: there is no more, or *r says why it is not known. */
+static struct dirent *next_entry(DIR *dir, const char *path, int *r, struct err *err)
+{
+	struct dirent *entry;
+
+	errno = 0;
+	entry = readdir(dir);
+	if (entry == NULL && errno != 0)
+		*r = err_set_errno(err, errno, "reading %s in the spool", path);
+	return entry;
+}
+
 /* What is no queue id has no business here: named in the log and left alone. */
 static int read_directory(struct queue *queue, const char *path, struct recovery *r, struct err *err)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
+	int failed = 0;
 
 	if (dir == NULL)
 		return err_set_errno(err, errno, "%s in the spool", path);
-	while ((entry = readdir(dir)) != NULL) {
+	while ((entry = next_entry(dir, path, &failed, err)) != NULL) {
 		uint64_t id;
 
 		if (entry->d_name[0] == '.')
@@ -102,7 +115,7 @@ static int read_directory(struct queue *queue, const char *path, struct recovery
 		}
 	}
 	closedir(dir);
-	return 0;
+	return failed;
 }
 
 static int compare_ids(const void *a, const void *b)

@@ -33,7 +33,7 @@ PLANTED = {
 
 
 # Operations that are begun first, as they take longest.
-LONG = ("the drop", "store rebuild-index", "send, two accounts and an alias", "send, a new worker", "send, a new account", "put off, hold, release, delete", "send, large")
+LONG = ("a start with messages in the spool", "the drop", "store rebuild-index", "send, two accounts and an alias", "send, a new worker", "send, a new account", "put off, hold, release, delete", "send, large")
 
 
 def arguments():

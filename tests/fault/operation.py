@@ -37,6 +37,7 @@ class Operation:
     accounts = ()
     only = None  # roles whose calls are made to fail; None: all that it makes
     twice = 0  # how often what may come twice did
+    restarts = False  # the suite's processes are others afterwards
     may_log = ()  # events that would be wrong for others
 
     def __init__(self, subject):

@@ -3,6 +3,7 @@ from operation import LARGE
 from operations_command import AccountAdd, Directory, Import, Rebuild, StoreCheck
 from operations_imap import Append, Copy, Create, Delete, Expunge, Login, Move, Read, Store
 from operations_mail import PutOff, Send
+from operations_queue import queue_operations
 from operations_relay import relay_operations
 
 
@@ -37,4 +38,5 @@ def all_operations(s):
         AccountAdd(s),
         Import(s),
         *relay_operations(s),
+        *queue_operations(s),
     ]

@@ -11,6 +11,8 @@ from subject import SETTLE, Broken, until
 class Send(Operation):
     """A message by SMTP, until it has left the queue. copies: account -> how many."""
 
+    sender = "s@remote.test"
+
     def __init__(self, subject, name, to, copies, size=0, service="smtp", end_workers=False, anew=False):
         super().__init__(subject)
         self.name, self.to, self.copies, self.size, self.service = name, to, copies, size, service
@@ -45,7 +47,7 @@ class Send(Operation):
             if c is None:
                 return [said]
             c.command(("LHLO" if self.service == "lmtp" else "EHLO") + " client.test")
-            for command in ["MAIL FROM:<s@remote.test>"] + ["RCPT TO:<%s>" % full(t) for t in self.to] + ["DATA"]:
+            for command in ["MAIL FROM:<%s>" % self.sender] + ["RCPT TO:<%s>" % full(t) for t in self.to] + ["DATA"]:
                 code, words = c.command(command)
                 if code not in (250, 354):
                     return [Answer("smtp", "%d %s" % (code, words))]
@@ -136,10 +138,13 @@ class PutOff(Operation):
         if self.qid is None:
             return answers
         until(lambda: s.events.find("queue_deferred", self.qid), SETTLE, "%s is not put off" % self.qid)
-        for verb in ("hold", "release", "delete"):
-            answers.append(command(s, "queue", verb, self.qid))
-        s.quiet()
+        self.go_on(answers)
         return answers
+
+    def go_on(self, answers):
+        for verb in ("hold", "release", "delete"):
+            answers.append(command(self.s, "queue", verb, self.qid))
+        self.s.quiet()
 
     def verify(self, answers):
         s = self.s

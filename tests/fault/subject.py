@@ -156,7 +156,7 @@ class Subject(Instance):
                 st = os.stat(path)
                 out.append("%s (mode %o, %d octets)" % (os.path.relpath(path, self.root), stat.S_IMODE(st.st_mode), st.st_size))
         out += [l for l in held if "(deleted)" in l]
-        out += [os.path.basename(p) for p in glob.glob(self.root + "/spool/*") if os.path.basename(p) not in ("queue", "corrupt", "key", "clock")]
+        out += [os.path.basename(p) for p in glob.glob(self.root + "/spool/*") if os.path.basename(p) not in ("queue", "corrupt", "key", "clock", "paused")]
         return out
 
     def set_aside(self):

@@ -196,7 +196,7 @@ class Table(Result):
             s.settled(lambda: s.account_left_over(name, UNFINISHED), "left over in the account's directory")
         if s.set_aside():
             raise Broken("set aside as damaged: %s" % s.set_aside())
-        if s.pids() != pids:
+        if s.pids() != pids and not o.restarts:
             raise Broken("daemons ended: %s became %s" % (pids, s.pids()))
         for event in WRONG_EVENTS - set(o.may_log):
             if s.events.find(event):

@@ -11,7 +11,12 @@
 #include "alias/alias.h"
 #include "base/encode.h"
 #include "base/utf8.h"
+#include "conf/conf.h"
 #include "imap/facts.h"
+#include "imap/fetch.h"
+#include "imap/pattern.h"
+#include "imap/reader.h"
+#include "imap/search.h"
 #include "imap/set.h"
 #include "imap/utf7.h"
 #include "mime/charset.h"
@@ -324,6 +329,83 @@ static void commands(void **state)
 	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
 }
 
+/* ---- arguments of IMAP, and the configuration. Whether they are taken or refused at some limit: in no more than linear time ---- */
+
+static void search(struct span input)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct imap_lex lex;
+
+	imap_lex_init(&lex, input, pool);
+	(void)imap_search_parse(&lex, 10, 100);
+	pool_free(&pool);
+}
+
+static void fetch(struct span input)
+{
+	struct pool *pool = pool_new(NULL, 0);
+	struct imap_lex lex;
+
+	imap_lex_init(&lex, input, pool);
+	(void)imap_fetch_parse(&lex);
+	pool_free(&pool);
+}
+
+/* The pattern has its own limit; what backtracks in it would do so for each octet of the name. */
+static void pattern(struct span input)
+{
+	assert_int_not_equal(imap_pattern_match(SPAN_LIT("*a*a*a*a*a*a*a*a*a*a*b"), input), IMAP_MATCH_YES);
+}
+
+/* All at once, however many commands: each is found where the last one ended. */
+static void reader(struct span input)
+{
+	struct imap_reader reader;
+	size_t len;
+
+	imap_reader_init(&reader, SIZE_MAX / 4, SIZE_MAX / 4);
+	for (;;) {
+		enum imap_read found = imap_reader_look(&reader, input, &len);
+
+		if (found == IMAP_READ_MORE || found == IMAP_READ_TOO_LONG || (found == IMAP_READ_LITERAL && !imap_reader_accept(&reader, len)))
+			return;
+		if (found == IMAP_READ_COMMAND) {
+			input = span_from(input, len);
+			imap_reader_reset(&reader);
+		}
+	}
+}
+
+static void configuration(struct span input)
+{
+	struct conf *conf = NULL;
+	struct err err;
+
+	(void)conf_parse(input, "test", &conf, &err);
+	conf_free(&conf);
+}
+
+static void arguments(void **state)
+{
+	static const struct shape shapes[] = {
+	    {"search keys", "", "SEEN ", "SEEN\r\n", search, 4},
+	    {"search keys in parentheses", "", "(", "\r\n", search, 4},
+	    {"alternatives", "", "OR SEEN ", "SEEN SEEN\r\n", search, 4},
+	    {"quoted search texts", "", "TEXT \"a\\\"b\" ", "SEEN\r\n", search, 4},
+	    {"fetch items", "(", "UID ", "UID)\r\n", fetch, 4},
+	    {"header fields of FETCH", "BODY[HEADER.FIELDS (", "a ", "b)]\r\n", fetch, 4},
+	    {"a name against a pattern", "", "a", "", pattern, 5},
+	    {"commands of IMAP", "", "a NOOP\r\n", "", reader, 2},
+	    {"literals of one command", "a X ", "{1+}\r\nx", "\r\n", reader, 3},
+	    {"settings", "config-version 1\n", "unlimited-from 192.0.2.0/24\n", "", configuration, 5},
+	    {"an endless line of settings", "config-version 1\nunlimited-from", " 192.0.2.0/24", "\n", configuration, 5},
+	    {"comments", "config-version 1\n", "# x\n", "", configuration, 4},
+	};
+
+	(void)state;
+	check_all(shapes, sizeof(shapes) / sizeof(shapes[0]));
+}
+
 /* ---- what other servers say, and what is sent to them ---- */
 
 static const struct smtp_client_recipient recipient = {.address = SPAN_LIT("a@b")};
@@ -460,6 +542,7 @@ int main(void)
 	    cmocka_unit_test(names_of_this_machine),
 	    cmocka_unit_test(texts),
 	    cmocka_unit_test(commands),
+	    cmocka_unit_test(arguments),
 	    cmocka_unit_test(other_servers),
 	    cmocka_unit_test(figures),
 	    cmocka_unit_test(a_quadratic_parser_is_found),
