@@ -50,8 +50,8 @@ void auth_changed(struct auth *auth);
  */
 bool auth_kick(struct auth *auth, uint64_t account);
 
-/* numbers.c: the highest account number that has a directory of mail below this path; 0 for none. */
-uint64_t numbers_highest(const char *store);
+/* numbers.c: the highest account number that has a directory of mail below this path; 0 for none. Or why nobody can tell. */
+int numbers_highest(const char *store, uint64_t *highest, struct err *err);
 
 /* ---- lookup.c: where does an address lead? ---- */
 

@@ -155,10 +155,8 @@ static int auth_prepare(struct daemon *daemon, struct err *err)
 	struct auth *auth = daemon_state(daemon);
 	char store[4096];
 
-	(void)err;
 	snprintf(store, sizeof(store), "%.*s/store", SPAN_ARG(data));
-	auth->highest = numbers_highest(store);
-	return 0;
+	return numbers_highest(store, &auth->highest, err);
 }
 
 static int auth_confined(struct daemon *daemon, struct err *err)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -208,22 +209,28 @@ static int check_orphans(struct check *c)
 }
 
 /* What a rebuild has set aside. */
-static void check_set_aside(struct check *c)
+static int check_set_aside(struct check *c, struct err *err)
 {
-	int fd = openat(c->store->dir, STORE_DAMAGED, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(c->store->dir, STORE_DAMAGED, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), r = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
-	if (d == NULL && fd >= 0)
-		close(fd);
-	while (d != NULL && (entry = readdir(d)) != NULL) {
+	if (d == NULL) {
+		r = errno == ENOENT ? 0 : err_set_errno(err, errno, STORE_DAMAGED);
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	while (errno = 0, (entry = readdir(d)) != NULL) {
 		if (entry->d_name[0] == '.')
 			continue;
 		c->faults++;
 		store_say(c->report, c->arg, STORE_DAMAGED "/%s: was damaged when the index was made again, and is not in it", entry->d_name);
 	}
-	if (d != NULL)
-		closedir(d);
+	if (errno != 0)
+		r = err_set_errno(err, errno, STORE_DAMAGED);
+	closedir(d);
+	return r;
 }
 
 static void check_usage(struct check *c)
@@ -261,7 +268,7 @@ int store_check(struct store *store, store_report *report, void *arg)
 	if (r == 0)
 		r = check_orphans(&c);
 	if (r == 0)
-		check_set_aside(&c);
+		r = check_set_aside(&c, &err);
 	if (r == 0) {
 		r = names_check(c.txn, &err);
 		if (r == E_CORRUPT) {
