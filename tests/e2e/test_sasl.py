@@ -12,8 +12,8 @@ import subprocess
 
 import pytest
 
-from mailwain import CHEAP_HASH, PASSWORD, Instance, tls_context, until
-from tls_files import issued, make
+from mailwain import CHEAP_HASH, PASSWORD, TIMEOUT, Instance, tls_context, until
+from tls_files import issued, make, revocations
 from tools import cpu, with_conf
 
 MECHANISMS = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"]

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -60,14 +61,19 @@ static uint64_t id_of(unsigned long i)
 	return spool_id_next(&last, fill.now_ms - HOUR_MS + (int64_t)(i * HOUR_MS / fill.count)) + i % 32;
 }
 
-static int make_file(uint64_t id)
+/* A message of another run may have the id: then the next one in this directory. */
+static int make_file(uint64_t *id)
 {
 	char text[SPOOL_ID_TEXT], path[64];
 	int fd;
 
-	spool_id_format(id, text);
-	snprintf(path, sizeof(path), "queue/%c/%s", text[SPOOL_ID_TEXT - 2], text);
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	do {
+		spool_id_format(*id, text);
+		snprintf(path, sizeof(path), "queue/%c/%s", text[SPOOL_ID_TEXT - 2], text);
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0 && errno == EEXIST)
+			*id += 32;
+	} while (fd < 0 && errno == EEXIST);
 	if (fd < 0 || fchown(fd, fill.owner.st_uid, fill.owner.st_gid) != 0)
 		fail(path);
 	return fd;
@@ -77,13 +83,13 @@ static void make_message(unsigned long i, struct buf *wire)
 {
 	char content[1024], sender[64], domain[128], to[192], reason[400];
 	uint64_t id = id_of(i), d = i % fill.domains;
+	int fd = make_file(&id), len;
 	struct spool_recipient recipient = {.address = span_str(to)};
 	struct spool_envelope envelope = {.source = SPOOL_FROM_SUBMISSION, .arrived = spool_id_ms(id) / 1000, .submitter = 1 + i % SENDERS,
 	    .client = SPAN_LIT("127.0.0.1"), .helo = SPAN_LIT("client.example.com"), .recipient_count = 1, .recipients = &recipient};
 	struct spool_record record = {.status = SPOOL_DEFERRED, .attempts = ATTEMPTS, .when = fill.now_ms / 1000 - 60};
 	struct spool_commit commit = {.id = id};
 	struct err err = {0};
-	int fd = make_file(id), len;
 
 	snprintf(sender, sizeof(sender), "sender%lu@example.com", i % SENDERS);
 	snprintf(domain, sizeof(domain), "d%lu.%s", (unsigned long)d, fill.zones[d % fill.zone_count]);
