@@ -84,9 +84,21 @@ static void on_vouched(void *arg, int code, int64_t spent_us)
 	on_checked(arg, code, NULL);
 }
 
+/* A user of the machine may have no account yet: what tells one from another then is what a login goes by, so that none gets the other's answer. */
+static uint64_t account_of(const struct test *t)
+{
+	struct attempt attempt;
+
+	if (!t->system)
+		return t->account.id;
+	defence_attempt(t->auth->defence, span_str(t->address), t->outside.remote, &attempt);
+	defence_attempt_machine(t->auth->defence, t->outside.user, &attempt);
+	return attempt.account;
+}
+
 static void check(struct test *t)
 {
-	struct password_ask ask = {.account = t->account.id, .have = t->system ? NULL : &t->account.credentials, .outside = t->system ? &t->outside : NULL};
+	struct password_ask ask = {.account = account_of(t), .have = t->system ? NULL : &t->account.credentials, .outside = t->system ? &t->outside : NULL};
 	struct span password = secret_span(&t->password);
 	struct app_password app;
 	int r = 0;

@@ -134,7 +134,6 @@ static int front_reload(struct daemon *daemon, struct err *err)
 	return load_tls(daemon_state(daemon), err);
 }
 
-/* Logins that have not happened yet end; the TLS end of sessions stays until they say good-bye. */
 static void front_secrets(struct daemon *daemon)
 {
 	struct front *front = daemon_state(daemon);
@@ -142,6 +141,7 @@ static void front_secrets(struct daemon *daemon)
 	tls_daemon_secrets(&front->tls_daemon, daemon);
 }
 
+/* Logins that have not happened yet end; the TLS end of sessions stays until they say good-bye. */
 static void front_halt(struct daemon *daemon)
 {
 	struct front *front = daemon_state(daemon);

@@ -180,7 +180,7 @@ static void keys_stats(struct daemon *daemon, struct master_stats *stats)
 	stats->total = keys->total;
 	note(keys);
 	warn_daily(keys);
-	stats->note = span_sub(span_str(keys->note), 0, 128);
+	stats->note = span_str(keys->note);
 }
 
 int main(void)

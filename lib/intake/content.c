@@ -386,6 +386,7 @@ void content_service_lost(struct intake *intake)
 		struct session *next = s->next;
 
 		if (s->waits_commit) {
+			rate_use(s); /* it may have it */
 			close_file(s);
 			smtp_server_data_done(s->server, E_UNAVAILABLE, SPAN_LIT("The queue was restarted; send it again"));
 			session_go_on(s);

@@ -155,7 +155,7 @@ static void session_shutdown(struct session *s, const char *why)
 /* A message that is on its way in may still come when the suite stops, but not from who may send no more. */
 static bool must_end(const struct session *s)
 {
-	return !smtp_server_waits(s->server) && (s->kicked || (s->intake->halting && !smtp_server_in_content(s->server)));
+	return !smtp_server_waits(s->server) && !smtp_server_ended(s->server) && (s->kicked || (s->intake->halting && !smtp_server_in_content(s->server)));
 }
 
 static void end_now(struct session *s)
@@ -186,7 +186,7 @@ static void run(struct session *s)
 void session_go_on(struct session *s)
 {
 	/* Before what it has sent ahead. */
-	if (s->kicked && must_end(s) && !smtp_server_ended(s->server)) {
+	if (s->kicked && must_end(s)) {
 		end_now(s);
 		return;
 	}
