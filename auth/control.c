@@ -41,6 +41,21 @@ void request_changed(struct request *q, const char *change, const char *object)
 	    F_STR("object", object));
 }
 
+void request_kick(struct request *q)
+{
+	q->untold = !auth_kick(q->auth, q->account.id);
+}
+
+unsigned request_done_exit(const struct request *q)
+{
+	return q->untold ? EX_TEMPFAIL : EX_OK;
+}
+
+const char *request_done_but(const struct request *q)
+{
+	return q->untold ? REQUEST_UNTOLD : "";
+}
+
 void request_done(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object)
 {
 	if (code != 0) {
@@ -48,7 +63,7 @@ void request_done(struct request *q, int code, const struct err *err, const char
 		return;
 	}
 	request_changed(q, what, object);
-	control_reply_done(q->reply, EX_OK, "%s %s", object, words != NULL ? words : what);
+	control_reply_done(q->reply, request_done_exit(q), "%s %s%s", object, words != NULL ? words : what, request_done_but(q));
 }
 
 void request_listed(struct request *q, int code, const char *none)
@@ -126,7 +141,7 @@ static void store_credentials(void *arg)
 		r = q->add ? directory_account_add(q->auth->directory, &q->account, &err)
 			   : directory_credentials_put(q->auth->directory, q->account.id, NULL, &q->account.credentials, &err);
 	if (r == 0 && !q->add)
-		auth_kick(q->auth, q->account.id);
+		request_kick(q);
 	request_done(q, r, &err, q->add ? "added" : "password", q->add ? NULL : "has a new password", q->account.address);
 	free(q);
 }
@@ -217,10 +232,11 @@ static void account_remove(struct request *q)
 		return;
 	}
 	request_changed(q, "removed", q->account.address);
-	auth_kick(q->auth, q->account.id);
-	control_reply_done(q->reply, EX_OK, "%s removed; its mail stays in store/%02x/%llu below the data directory%s", q->account.address,
+	request_kick(q);
+	control_reply_done(q->reply, request_done_exit(q), "%s removed; its mail stays in store/%02x/%llu below the data directory%s%s", q->account.address,
 	    (unsigned)(q->account.id & 255), (unsigned long long)q->account.id,
-	    q->account.system ? "; while the machine has this user, the next mail or login makes a new, empty account: `account disable` keeps it closed" : "");
+	    q->account.system ? "; while the machine has this user, the next mail or login makes a new, empty account: `account disable` keeps it closed" : "",
+	    request_done_but(q));
 }
 
 static void account_disable(struct request *q, bool disabled)
@@ -231,7 +247,7 @@ static void account_disable(struct request *q, bool disabled)
 	q->account.disabled = disabled;
 	r = directory_account_put(q->auth->directory, &q->account, &err);
 	if (r == 0 && disabled)
-		auth_kick(q->auth, q->account.id);
+		request_kick(q);
 	request_done(q, r, &err, disabled ? "disabled" : "enabled", NULL, q->account.address);
 }
 

@@ -78,8 +78,8 @@ static void revoke(struct request *q)
 		return;
 	}
 	request_changed(q, "app-password-revoked", q->account.address);
-	auth_kick(q->auth, q->account.id); /* no session knows by which password it began */
-	control_reply_done(q->reply, EX_OK, "%s: %.*s is revoked", q->account.address, SPAN_ARG(q->args[4]));
+	request_kick(q); /* no session knows by which password it began */
+	control_reply_done(q->reply, request_done_exit(q), "%s: %.*s is revoked%s", q->account.address, SPAN_ARG(q->args[4]), request_done_but(q));
 }
 
 void control_app_password(struct request *q)

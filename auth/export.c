@@ -504,7 +504,8 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 	unsigned lost = replace && !all ? would_remove_all(auth, text) : 0;
 	struct standings standings;
 	struct err err = {0};
-	unsigned number = 0;
+	unsigned number = 0, done = EX_OK;
+	const char *but = "";
 	size_t removed = 0;
 	int r;
 
@@ -536,9 +537,12 @@ void directory_import(struct auth *auth, struct control_reply *reply, struct spa
 	log_event(EV_auth_directory_changed, daemon_log(auth->daemon), F_STR("change", "import"), F_U64("lines", number),
 	    F_U64("removed", removed));
 	auth_changed(auth);
-	standings_end(&standings);
+	if (!standings_end(&standings)) {
+		done = EX_TEMPFAIL;
+		but = REQUEST_UNTOLD;
+	}
 	if (replace)
-		control_reply_done(reply, EX_OK, "%u lines imported, %zu entries removed", number, removed);
+		control_reply_done(reply, done, "%u lines imported, %zu entries removed%s", number, removed, but);
 	else
-		control_reply_done(reply, EX_OK, "%u lines imported", number);
+		control_reply_done(reply, done, "%u lines imported%s", number, but);
 }

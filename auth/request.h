@@ -14,6 +14,7 @@ struct request {
 	struct span input, secret;
 	struct account account; /* of add and passwd, until the hash is there */
 	bool add;
+	bool untold; /* request_kick() */
 	size_t rows; /* of a list, that were shown */
 	unsigned round; /* of waiting for what auth-pam says of a user */
 	void (*then)(struct request *q);
@@ -26,6 +27,11 @@ void request_failed(struct request *q, int code, const struct err *err);
 struct span request_option(const struct request *q, const char *name);
 /* What was changed: the caches of others are told, and the log. */
 void request_changed(struct request *q, const char *change, const char *object);
+/* Its account's sessions end. What ends the request says so where that is not sure: request_done(), or the two that follow. */
+void request_kick(struct request *q);
+unsigned request_done_exit(const struct request *q);
+const char *request_done_but(const struct request *q);
+#define REQUEST_UNTOLD "; but a daemon could not be told that sessions end: they may go on until it is restarted"
 /* The end of a change. what: for the log, and for people unless words are given. */
 void request_done(struct request *q, int code, const struct err *err, const char *what, const char *words, const char *object);
 /* The end of a list. none: what is said when it has no row. */

@@ -66,17 +66,19 @@ static bool still_stands(struct directory *d, const struct standing *before)
 	return memcmp(now.print, before->print, sizeof(now.print)) == 0;
 }
 
-void standings_end(struct standings *s)
+bool standings_end(struct standings *s)
 {
 	struct span rest = buf_span(&s->rows);
 	struct standing before;
+	bool told = true;
 
 	for (; rest.len >= sizeof(before); rest = span_from(rest, sizeof(before))) {
 		memcpy(&before, rest.ptr, sizeof(before));
 		if (!still_stands(s->auth->directory, &before))
-			auth_kick(s->auth, before.account);
+			told &= auth_kick(s->auth, before.account);
 	}
 	standings_fini(s);
+	return told;
 }
 
 void standings_fini(struct standings *s)

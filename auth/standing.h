@@ -15,8 +15,8 @@ struct standings {
 
 /* As they are now. E_NOMEM; E_CORRUPT: what is damaged was left out. standings_end() or standings_fini() in any case. */
 int standings_take(struct auth *auth, struct standings *out);
-/* auth_kick() for those that are no longer as they were; the end of it. */
-void standings_end(struct standings *standings);
+/* auth_kick() for those that are no longer as they were; the end of it. False: a daemon could not be told of one. */
+bool standings_end(struct standings *standings);
 /* The end of it alone. */
 void standings_fini(struct standings *standings);
 

@@ -260,7 +260,7 @@ static int mark_seen(struct fetching *f, struct err *err)
 static int fetch_all(struct fetching *f, const uint32_t *uids, size_t count, struct err *err)
 {
 	struct store_message *messages;
-	size_t found = 0;
+	size_t i, found = 0;
 	int r = txn_begin(f, err);
 
 	if (r == 0)
@@ -269,11 +269,13 @@ static int fetch_all(struct fetching *f, const uint32_t *uids, size_t count, str
 	f->seen = pool_array(f->s->pool, found + 1, sizeof(uint32_t));
 	if (r == 0 && f->seen == NULL)
 		r = err_set(err, E_NOMEM, "no memory for %zu messages", found);
-	for (size_t i = 0; i < found && r == 0; i++)
+	for (i = 0; i < found && r == 0 && f->s->end_ms == 0; i++)
 		r = fetch_message(f, &messages[i], err);
 	txn_end(f);
 	if (r == 0 && f->seen_count > 0)
 		r = mark_seen(f, err);
+	if (r == 0 && i < found)
+		session_bye_wanted(f->s);
 	return r;
 }
 

@@ -335,6 +335,9 @@ static void run_input(struct session *s)
 		}
 		if (session_would_wait(s))
 			session_flush(s);
+		/* What was sent ahead is not done any more. When nothing is left session_fill() looks. */
+		if (buf_len(&s->in) > 0 && !s->hibernates && session_ends(s))
+			session_bye_wanted(s);
 	}
 }
 

@@ -22,6 +22,7 @@ enum {
 	SESSION_MESSAGE_MAX = 16 * 1024 * 1024, /* of one message within it */
 	SESSION_BAD_MAX = 10,		      /* malformed commands in a row before the session ends */
 	SESSION_WRITE_MS = 5 * 60 * 1000,     /* a client must take its answers within this */
+	SESSION_END_MS = 3 * 1000,	      /* all that is left of them, when the session is to end */
 };
 
 /* The view comes from a session that hibernated, and was not yet held against the index. */
@@ -68,6 +69,8 @@ struct session {
 	bool uid;		       /* in its UID form */
 	bool closing;		       /* nothing more is read */
 	bool kicked;		       /* it is to end, not the suite */
+	bool changed;		       /* the spawner has told of a change since session_watch() */
+	int64_t end_ms;		       /* the spawner wants an end: by then (monotonic) all must have been taken; or 0 */
 	bool hibernates;	       /* its spawner has taken it over: nothing more is said or written */
 	int broken; /* 0, or the E_ that ended the connection */
 	unsigned bad;
@@ -129,6 +132,8 @@ void session_read_tag(struct session *s, struct imap_lex *lex);
 
 /* Waits for input, at most ms. 0, E_CLOSED, E_TIMEOUT; E_UNAVAILABLE: the suite stops, or the session is to end. watch: E_AGAIN when the account was written to. */
 int session_fill(struct session *s, int64_t ms, bool watch);
+/* True: the spawner wants an end. The client is told by session_bye_wanted(), at the end of what is being said. */
+bool session_ends(struct session *s);
 /* Asked now and then by what takes long. False: the client has gone, or the suite stops; s->broken or s->closing says so. */
 bool session_goes_on(struct session *s);
 /* Sends all that has gathered; sets broken when it cannot. */

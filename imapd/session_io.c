@@ -10,7 +10,7 @@
 
 enum { SESSION_READ = 16 * 1024 };
 
-/* 0: there is a message of a change; E_AGAIN: none; E_CLOSED: the spawner wants an end. */
+/* One message, if there is any: of a change, or the spawner wants an end. Not to be called once s->end_ms is known. */
 static int take_wake(struct session *s)
 {
 	static _Alignas(16) char buffer[IPC_MESSAGE_MAX];
@@ -18,11 +18,20 @@ static int take_wake(struct session *s)
 	struct err err;
 	int r = ipc_receive(s->wake, &ipc_service_wake, TO_CLIENT, buffer, &m, &err);
 
-	if (r == 0 && m.type == &ipc_wake_kick) {
-		s->kicked = true;
-		return E_CLOSED;
+	if (r == 0 && m.type != &ipc_wake_kick) {
+		s->changed = true;
+	} else if (r != E_AGAIN) {
+		s->kicked = r == 0;
+		s->end_ms = clock_monotonic_ms() + SESSION_END_MS;
 	}
-	return r == 0 || r == E_AGAIN ? r : E_CLOSED;
+	return r;
+}
+
+bool session_ends(struct session *s)
+{
+	while (s->end_ms == 0 && take_wake(s) == 0)
+		;
+	return s->end_ms != 0;
 }
 
 static int read_some(struct session *s)
@@ -49,18 +58,17 @@ int session_fill(struct session *s, int64_t ms, bool watch)
 		int64_t left = deadline - clock_monotonic_ms();
 		int r;
 
+		if (s->end_ms != 0)
+			return E_UNAVAILABLE;
+		if (watch && s->changed)
+			return E_AGAIN;
 		if (left <= 0)
 			return E_TIMEOUT;
 		if (poll(p, 2, (int)left) < 0 && errno != EINTR)
 			return E_IO;
 		if (p[1].revents != 0) {
-			r = take_wake(s);
-			if (r == E_CLOSED)
-				return E_UNAVAILABLE;
-			if (r == 0 && watch)
-				return E_AGAIN;
-		}
-		if (p[0].revents != 0) {
+			take_wake(s);
+		} else if (p[0].revents != 0) {
 			r = read_some(s);
 			if (r != E_AGAIN)
 				return r;
@@ -79,7 +87,7 @@ bool session_goes_on(struct session *s)
 	/* Who says no more has not gone while what he said is not read. */
 	if (p[0].revents != 0 && recv(s->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 && buf_len(&s->in) == s->command_len)
 		s->broken = E_CLOSED;
-	else if (p[1].revents != 0 && take_wake(s) == E_CLOSED)
+	else if (p[1].revents != 0 && session_ends(s))
 		session_bye_wanted(s);
 	return s->broken == 0 && !s->closing;
 }
@@ -103,30 +111,42 @@ static bool send_some(struct session *s)
 	return true;
 }
 
+/* Any progress gives the client another SESSION_WRITE_MS; but of a session that is to end, none gives it more than is left. */
+static void wait_for_room(struct session *s)
+{
+	bool ends = s->end_ms != 0;
+	int64_t ms = ends ? s->end_ms - clock_monotonic_ms() : SESSION_WRITE_MS;
+	struct pollfd p[2] = {{.fd = s->fd, .events = POLLOUT}, {.fd = ends ? -1 : s->wake, .events = POLLIN}};
+
+	if (ms <= 0 || poll(p, 2, (int)ms) == 0)
+		s->broken = E_TIMEOUT;
+	else if (p[1].revents != 0)
+		take_wake(s);
+}
+
 void session_flush(struct session *s)
 {
 	if (buf_failed(&s->out))
 		s->broken = E_TOOBIG;
-	while (!send_some(s)) {
-		struct pollfd p = {.fd = s->fd, .events = POLLOUT};
-
-		/* Any progress gives the client another SESSION_WRITE_MS. */
-		if (poll(&p, 1, SESSION_WRITE_MS) == 0)
-			s->broken = E_TIMEOUT;
-	}
+	while (!send_some(s))
+		wait_for_room(s);
 }
 
 bool session_would_wait(struct session *s)
 {
 	if (buf_failed(&s->out))
 		s->broken = E_TOOBIG;
-	return buf_len(&s->out) >= SESSION_OUTPUT_FLUSH && !send_some(s);
+	if (buf_len(&s->out) < SESSION_OUTPUT_FLUSH)
+		return false;
+	session_ends(s); /* who takes everything at once is not waited for: it is seen here that it has had enough */
+	return !send_some(s);
 }
 
 void session_watch(struct session *s, bool on)
 {
 	struct wake_watch body = {.on = on};
 
+	s->changed = false; /* until now: who asks looks at the index next */
 	/* When the channel is full the spawner has enough to tell us about already. */
 	(void)ipc_send(s->wake, &ipc_wake_watch, 0, &body, -1);
 }

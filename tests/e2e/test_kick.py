@@ -7,7 +7,7 @@ import pytest
 from mailwain import PASSWORD, Imap, Smtp
 from test_app_passwords import new
 from test_submission import client, plain
-from tools import all_read
+from tools import all_read, until, worker_of
 
 CLOSED = 421
 LETTER = "Subject: x\r\n\r\nx\r\n"
@@ -124,3 +124,38 @@ def test_what_queue_is_asked_to_keep_is_kept_and_nothing_behind_it(suite, accoun
         os.kill(queue, signal.SIGCONT)
     assert c.reply()[0] == 250
     assert c.reply()[0] == CLOSED and c.at_end()
+
+
+LARGE = b"Subject: large\r\n\r\n" + 120_000 * (b"y" * 68 + b"\r\n")
+
+
+def begun(suite, account, commands):
+    """A client that has seen the first answer begin and takes no more, with all of its commands read."""
+    c = suite.imap(account)
+    c.ok("SELECT INBOX")
+    c.send(commands)
+    assert c.line() == b"* 1 FETCH (BODY[] {%d}" % len(LARGE)
+    all_read(c)
+    return c
+
+
+def test_what_a_client_has_asked_for_ahead_is_not_done(suite, account):
+    """Neither the commands nor the messages behind the one that is being sent; and who does not take that one is not waited for."""
+    address = account + "@example.com"
+    first = suite.imap(account)
+    first.append("INBOX", LARGE)
+    first.ok("SELECT INBOX")
+    first.ok("COPY 1 INBOX")
+    commands = begun(suite, account, "a FETCH 1 (BODY.PEEK[])\r\nb FETCH 2 (BODY.PEEK[])\r\n" + 200 * "c CREATE late\r\n")
+    messages = begun(suite, account, "a FETCH 1:2 (BODY.PEEK[])\r\n" + 200 * "c CREATE late\r\n")
+    silent = begun(suite, account, "a FETCH 1 (BODY.PEEK[])\r\n" + 200 * "c CREATE late\r\n")
+    kick(suite, address)
+    for c, end in ((commands, b")\r\na OK Fetched\r\n"), (messages, b")\r\n")):
+        assert c.at_end()
+        rest = c.buffer
+        assert b" FETCH (" not in rest and b"\r\nc " not in rest
+        # On a machine that takes seconds for it, not even the first.
+        assert len(rest) < len(LARGE) or rest[len(LARGE):] == end + b"* BYE Log in again\r\n"
+    until(lambda: worker_of(suite, "imap-session", account) is None, what="a session waits for who does not read")
+    assert silent.at_end() and b"\r\nc " not in silent.buffer
+    assert not any(b"late" in line for line in suite.imap(account).ok('LIST "" *'))

@@ -9,12 +9,12 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "imapd/session.h"
 #include "ipc/ipc.h"
 #include "mime/charset.h"
 #include "mime/fold.h"
 #include "proc/profile.h"
 #include "tests/fuzz/scratch.h"
+#include "tests/imap_session.h"
 
 static const char letter[] = "Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: A. Person <a@example.org>\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n"
 			     "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -101,22 +101,10 @@ bool session_would_wait(struct session *s)
 	return buf_len(&s->out) >= SESSION_OUTPUT_FLUSH;
 }
 
-bool session_goes_on(struct session *s)
-{
-	(void)s;
-	return true;
-}
-
 void session_watch(struct session *s, bool on)
 {
 	(void)s;
 	client->watching = on;
-}
-
-int proc_confine_account(const struct profile *profile, int dir, struct err *err)
-{
-	(void)profile, (void)dir, (void)err;
-	return 0;
 }
 
 /* ---- the account ---- */

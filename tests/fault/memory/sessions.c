@@ -6,7 +6,6 @@
 #include "auth/marks.h"
 #include "base/log.h"
 #include "imapd/prelogin.h"
-#include "imapd/session.h"
 #include "ipc/ipc.h"
 #include "mime/charset.h"
 #include "mime/fold.h"
@@ -16,6 +15,7 @@
 #include "sasl/sasl.h"
 #include "tests/daemon.h"
 #include "tests/fuzz/scratch.h"
+#include "tests/imap_session.h"
 
 #include <event2/event.h>
 #include <sodium.h>
@@ -248,21 +248,9 @@ bool session_would_wait(struct session *s)
 	return buf_len(&s->out) >= SESSION_OUTPUT_FLUSH;
 }
 
-bool session_goes_on(struct session *s)
-{
-	(void)s;
-	return true;
-}
-
 void session_watch(struct session *s, bool on)
 {
 	(void)s, (void)on;
-}
-
-int proc_confine_account(const struct profile *profile, int dir, struct err *err)
-{
-	(void)profile, (void)dir, (void)err;
-	return 0;
 }
 
 struct account_state {
