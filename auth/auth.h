@@ -216,6 +216,8 @@ void login_vouched(struct login *login, login_vouched_done *done, void *arg);
 void login_let_go(struct login *login);
 /* Before a proof is looked at; false: it must not be, and the login has been refused. */
 bool login_may_prove(struct login *login);
+/* The same of a token. */
+bool login_may_show_token(struct login *login);
 /* A proof was right, though the client has still to say so. */
 void login_is_right(struct login *login);
 /* A proof was wrong, though the client has still to be told: it has failed, also when it leaves now. login_end adds nothing to that. */

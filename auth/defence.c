@@ -12,6 +12,8 @@ enum {
 	DEBT_FAILED_MAX_US = DEBT_MAX_US / 2,	/* who has failed, above this */
 	DEBT_SHARE = 4,				/* strangers' wrong guesses have the fourth part of a processor */
 	PROOF_MS = DEFENCE_MINUTE_MS / DEFENCE_PROOFS,
+	PROOFS_MAX_MS = DEFENCE_MINUTE_MS - PROOF_MS, /* as the debt: above this a proof of one who has not failed yet is refused */
+	PROOFS_FAILED_MAX_MS = PROOFS_MAX_MS / 2,
 	SUSPECT_CHECKS = 2,   /* with more of them in the last minute a pair has the pace of guesses, though the account knows the address */
 	SUSPECT_FAILURES = 10, /* with more of them at all its accounts an address has */
 	REPEATED_MS = 60 * 60 * 1000, /* for so long a wrong password is known again */
@@ -102,11 +104,21 @@ bool defence_is_suspect(struct defence *d, const struct attempt *a, int64_t now_
 
 /* ---- before a check ---- */
 
+/*
+ * What is under way does not keep out a token of one who is known: how long that takes an identity provider says, and after an outage all the
+ * programs of a household come at once. Nobody can guess one, so that it is enough to count those that were wrong.
+ */
+static bool is_counted_late(const struct attempt *a)
+{
+	return a->token && a->known;
+}
+
 static bool is_over(struct defence *d, enum defence_kind kind, const struct attempt *a, int64_t now_ms, bool counts)
 {
 	struct slot *slot = defence_find(d, kind, a);
+	unsigned count = is_counted_late(a) ? defence_ended(d, kind, slot, now_ms) : defence_count(d, kind, slot, now_ms);
 
-	if (defence_count(d, kind, slot, now_ms) < defence_rules[kind].most)
+	if (count < defence_rules[kind].most)
 		return false;
 	slot->refused += counts;
 	return true;
@@ -124,9 +136,11 @@ static int64_t debt_now(struct defence *d, int64_t now_ms)
 /* A proof costs next to nothing, so that its price is one of its own: of all strangers' together DEFENCE_PROOFS are looked at, and then so many a minute. */
 static bool is_too_much(struct defence *d, const struct attempt *a, int64_t now_ms)
 {
-	if (a->proof && d->proofs_at_ms - now_ms > DEFENCE_MINUTE_MS - PROOF_MS)
+	bool has_failed = defence_failures(d, a, now_ms) > 0;
+
+	if (a->proof && d->proofs_at_ms - now_ms > (has_failed ? PROOFS_FAILED_MAX_MS : PROOFS_MAX_MS))
 		return true;
-	return debt_now(d, now_ms) > (defence_failures(d, a, now_ms) > 0 ? DEBT_FAILED_MAX_US : DEBT_MAX_US);
+	return debt_now(d, now_ms) > (has_failed ? DEBT_FAILED_MAX_US : DEBT_MAX_US);
 }
 
 /* Checks that are under way may turn out right: then there is room again. */
@@ -182,7 +196,9 @@ const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms)
 {
 	const char *refused = look(d, a, now_ms, true);
 
-	return refused != NULL || count_check(d, a, now_ms) ? refused : "refused-load";
+	if (refused != NULL || is_counted_late(a))
+		return refused;
+	return count_check(d, a, now_ms) ? NULL : "refused-load";
 }
 
 bool defence_is_repeated(struct defence *d, const struct attempt *a, int64_t now_ms)
@@ -264,8 +280,12 @@ static int64_t note_address(struct defence *d, const struct attempt *a, int64_t 
 
 int64_t defence_wrong(struct defence *d, struct attempt *a, int64_t now_ms)
 {
-	int64_t pair = note(d, DEFENCE_PAIR, a, now_ms), address = note_address(d, a, now_ms);
+	int64_t pair, address;
 
+	if (is_counted_late(a) && !a->counted)
+		count_check(d, a, now_ms);
+	pair = note(d, DEFENCE_PAIR, a, now_ms);
+	address = note_address(d, a, now_ms);
 	settle(d, a, now_ms);
 	return pair > address ? pair : address;
 }

@@ -1,14 +1,15 @@
 /*
  * Defence against guessing, one for all daemons: how often logins failed, by client address (of IPv6 its /64, which is one
  * customer), by account, and by both together. A typo costs nothing; guessing is answered ever later, and then refused before
- * anything is hashed. What is refused passes with time; nothing is shut for good, and nobody can shut others out:
+ * anything is hashed. What is refused passes with time; nothing is shut for good, and who belongs somewhere is shut out by nobody elsewhere:
  *
  * - who comes from a place from which the account usually logs in is refused for nothing that is done elsewhere. From there the account has
  *   DEFENCE_KNOWN_CHECKS wrong checks a minute; a password that was wrong before is known again, and counts no more;
  * - of one account strangers have DEFENCE_CHECKS checks a minute altogether, whether the account exists or not;
  * - of all accounts together their wrong guesses have a quarter of a processor's time: password.c lets them begin no faster, so that debt
  *   is made by modules of PAM that take more than a hash does. Who guesses from places that accounts know has another quarter. Of wrong proofs, which cost
- *   no time, strangers have DEFENCE_PROOFS, and then so many a minute.
+ *   no time, strangers have DEFENCE_PROOFS, and then so many a minute; who has failed lately has the first half of them alone, so that the other half is left to
+ *   newcomers. Who has a thousand addresses, each without a failure again every half minute, has that as well, and newcomers are told to try again later.
  *
  * Tables are of a fixed size and keyed by a secret: no guessing fills memory, and nobody chooses what falls together.
  */
@@ -20,7 +21,7 @@
 enum {
 	DEFENCE_CHECKS = 10,
 	DEFENCE_KNOWN_CHECKS = 30,
-	DEFENCE_PROOFS = 512,
+	DEFENCE_PROOFS = 2000, /* at once, and again in the minute: half of the rows that there are for checks (defence_table.c) */
 	DEFENCE_MINUTE_MS = 60 * 1000,
 };
 
@@ -37,6 +38,7 @@ struct attempt {
 	bool known;			      /* the account usually logs in from here */
 	bool exempt;			      /* from what holds for an address: unlimited-from */
 	bool proof;			      /* what is checked costs no hash */
+	bool token;			      /* such a proof, which others check in their time and nobody can guess */
 	uint64_t password;		      /* a keyed hash of it, of the account and of the account's hash; 0: it is not to be known again */
 	bool counted;			      /* as one of these checks, and that is not settled: */
 	enum defence_kind counted_as;
@@ -51,7 +53,10 @@ void defence_attempt(struct defence *d, struct span user, struct span remote, st
 
 /* A user of this machine has one password, whatever the domain in the address is. name: canonical. */
 void defence_attempt_machine(struct defence *d, struct span name, struct attempt *a);
-/* NULL: it may be checked, and now counts as a check under way. Else why not, as the log says it: "refused-pair", "-address", "-account", "-load". */
+/*
+ * NULL: it may be checked, and now counts as a check under way; a token of one who is known counts once it was wrong. Else why not, as the log
+ * says it: "refused-pair", "-address", "-account", "-load".
+ */
 const char *defence_ask(struct defence *d, struct attempt *a, int64_t now_ms);
 /* The same, but nothing counts yet. */
 const char *defence_look(struct defence *d, struct attempt *a, int64_t now_ms);

@@ -59,6 +59,8 @@ struct slot *defence_make(struct defence *d, enum defence_kind kind, const struc
 void defence_forget(struct defence *d, enum defence_kind kind, struct slot *slot);
 /* Failures, or checks, that still count. slot: may be NULL. */
 unsigned defence_count(struct defence *d, enum defence_kind kind, const struct slot *slot, int64_t now_ms);
+/* Of the checks that still count those that are over. The same. */
+unsigned defence_ended(struct defence *d, enum defence_kind kind, const struct slot *slot, int64_t now_ms);
 /* The checks of a row; *most: how many. None for a kind without. */
 struct check *defence_checks(struct defence *d, enum defence_kind kind, const struct slot *slot, unsigned *most);
 /* One that is under way; NULL: none is. slot: may be NULL. */

@@ -85,6 +85,16 @@ unsigned defence_count(struct defence *d, enum defence_kind kind, const struct s
 	return count;
 }
 
+unsigned defence_ended(struct defence *d, enum defence_kind kind, const struct slot *slot, int64_t now_ms)
+{
+	unsigned most = 0, count = defence_count(d, kind, slot, now_ms);
+	struct check *checks = slot != NULL ? defence_checks(d, kind, slot, &most) : NULL;
+
+	for (unsigned i = 0; i < most; i++)
+		count -= checks[i].ended_ms == CHECK_PENDING;
+	return count;
+}
+
 void defence_forget(struct defence *d, enum defence_kind kind, struct slot *slot)
 {
 	unsigned most;

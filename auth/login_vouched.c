@@ -116,6 +116,12 @@ bool login_may_prove(struct login *login)
 	return refused == NULL;
 }
 
+bool login_may_show_token(struct login *login)
+{
+	login->attempt.token = true;
+	return login_may_prove(login);
+}
+
 bool login_is_user(const struct login *login, struct span name)
 {
 	char own[DIRECTORY_ADDRESS_MAX + 1], other[DIRECTORY_ADDRESS_MAX + 1], full[DIRECTORY_ADDRESS_MAX + 1];

@@ -196,7 +196,7 @@ static void check_token(struct exchange *x)
 		finish(x, r, err_text(r));
 		return;
 	}
-	if (!login_may_prove(x->login)) {
+	if (!login_may_show_token(x->login)) {
 		x->login = NULL; /* answered */
 		exchange_free(x);
 		return;

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-enum { FILE_NAME = 300 };
+enum { FILE_NAME = 300, LIST_TOLD_MS = 24 * 60 * 60 * 1000 };
 
 /* One certificate of the configuration; where: the top level or a domain. */
 static int add(struct tls_context *context, struct daemon *daemon, const struct conf_where *where, struct err *err)
@@ -63,6 +63,19 @@ static int check_clients(struct daemon *daemon, const struct tls_context_options
 	return 0;
 }
 
+/* It was good when it was read, or is not yet: once a day is enough, as anybody can show certificates. */
+static void on_old_list(void *arg, const char *what, int64_t when)
+{
+	struct tls_daemon *tls = arg;
+	char date[TLS_DATE_MAX];
+	int64_t now = clock_boot_ms();
+
+	if (tls->list_told_ms != 0 && now - tls->list_told_ms < LIST_TOLD_MS)
+		return;
+	tls->list_told_ms = now;
+	log_event(EV_tls_revocations_old, daemon_log(tls->daemon), F_STR(what, tls_date(when, date)));
+}
+
 void tls_daemon_secrets(struct tls_daemon *tls, struct daemon *daemon)
 {
 	tls->have_tickets |= daemon_secret(daemon, "tickets", &tls->tickets, sizeof(tls->tickets));
@@ -71,7 +84,7 @@ void tls_daemon_secrets(struct tls_daemon *tls, struct daemon *daemon)
 int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *protocol, struct tls_context **context, struct err *err)
 {
 	struct tls_context_options options = {.protocol = protocol, .authorities = file_of(daemon, CONF_tls_client_authorities),
-	    .revocations = file_of(daemon, CONF_tls_client_revocations)};
+	    .revocations = file_of(daemon, CONF_tls_client_revocations), .on_old_list = on_old_list, .old_list_arg = tls};
 	struct tls_context *fresh = NULL;
 	int r = tls->signer ? 0 : keys_client_new(daemon, &tls->keys, &tls->signer, err);
 
@@ -91,6 +104,8 @@ int tls_daemon_load(struct tls_daemon *tls, struct daemon *daemon, const char *p
 	}
 	tls_context_free(context);
 	*context = fresh;
+	tls->daemon = daemon;
+	tls->list_told_ms = 0;
 	return 0;
 }
 

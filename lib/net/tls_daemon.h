@@ -14,6 +14,8 @@ struct tls_daemon {
 	struct tls_signer *signer;
 	struct tls_tickets tickets; /* of all contexts, so that an old one keeps no old secret */
 	bool have_tickets;
+	struct daemon *daemon;
+	int64_t list_told_ms; /* when the log was last told of a list that a client was refused for; 0: not of these lists */
 };
 
 /*

@@ -5,14 +5,28 @@
 #include <openssl/pem.h>
 #include <openssl/sha.h>
 
+/* Kept until the handshake has left its own small stack. */
+static void note_list(struct tls_session *session, X509_STORE_CTX *store)
+{
+	X509_CRL *list = X509_STORE_CTX_get0_current_crl(store);
+	int error = X509_STORE_CTX_get_error(store);
+
+	if (list == NULL || (error != X509_V_ERR_CRL_HAS_EXPIRED && error != X509_V_ERR_CRL_NOT_YET_VALID))
+		return;
+	session->old_list = error == X509_V_ERR_CRL_HAS_EXPIRED ? "ended" : "begins";
+	session->old_list_when = tls_seconds_of(error == X509_V_ERR_CRL_HAS_EXPIRED ? X509_CRL_get0_nextUpdate(list) : X509_CRL_get0_lastUpdate(list));
+}
+
 /* A certificate that is none of ours does not end the connection: the client can still give a password. */
 static int on_verify(int good, X509_STORE_CTX *store)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct tls_session *session = SSL_get_app_data(ssl);
 
-	if (!good)
+	if (!good) {
 		session->client_refused = true;
+		note_list(session, store);
+	}
 	return 1;
 }
 

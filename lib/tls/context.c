@@ -89,6 +89,8 @@ int tls_context_new(const struct tls_context_options *options, struct tls_contex
 	context->signer = options->signer;
 	context->authorities = options->authorities;
 	context->revocations = options->revocations;
+	context->on_old_list = options->on_old_list;
+	context->old_list_arg = options->old_list_arg;
 	invariant(len < sizeof(context->alpn));
 	context->alpn[0] = (unsigned char)len;
 	if (len > 0)

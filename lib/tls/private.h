@@ -49,6 +49,8 @@ struct tls_session {
 	struct tls_session *next, **link; /* of those who are starved; link NULL: is not */
 	bool woken; /* a stack is free for it; it has not run since */
 	bool client_refused; /* its certificate is not of an authority of ours */
+	const char *old_list; /* that was for a list that "ended", or "begins" only, at this time; NULL: it was not */
+	int64_t old_list_when;
 	char *client;	     /* NULL: there is none */
 	SSL_SESSION *ticket; /* of a client: the last one its server gave; NULL */
 };
@@ -63,6 +65,8 @@ struct tls_context {
 	struct tls_signer *signer;
 	bool client; /* its sessions begin handshakes */
 	int authorities, revocations;
+	void (*on_old_list)(void *arg, const char *what, int64_t when); /* NULL: nobody wants to know */
+	void *old_list_arg;
 	SSL_CTX **all; /* the first is for clients that name nobody */
 	size_t count;
 	struct tls_name *names; /* sorted */

@@ -176,9 +176,12 @@ static int tls_result(struct tls_session *session, int r, enum tls_want *want, s
 /* The first mail address of the client's certificate. */
 static void take_client(struct tls_session *session)
 {
+	const struct tls_context *context = session->context;
 	X509 *cert = SSL_get0_peer_certificate(session->ssl);
 	STACK_OF(OPENSSL_STRING) *addresses;
 
+	if (session->old_list != NULL && context->on_old_list != NULL)
+		context->on_old_list(context->old_list_arg, session->old_list, session->old_list_when);
 	if (cert == NULL || session->client_refused || SSL_get_verify_result(session->ssl) != X509_V_OK)
 		return;
 	addresses = X509_get1_email(cert);

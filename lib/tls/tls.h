@@ -37,6 +37,8 @@ struct tls_context_options {
 	const struct tls_tickets *tickets; /* borrowed, as long as a session lives: its owner changes them; NULL: tickets are this context's alone */
 	int authorities;	    /* an open PEM file: clients are asked for certificates of these; -1: they are not */
 	int revocations;	    /* an open PEM file: the list of each of these authorities; -1: none */
+	void (*on_old_list)(void *arg, const char *what, int64_t when); /* a client was refused for a list that `when` "ended", or only "begins"; NULL */
+	void *old_list_arg;
 };
 
 /*

@@ -571,6 +571,36 @@ def test_a_list_that_is_out_of_date_lets_nobody_in_by_certificate(revoking):
     assert external(suite, shown(suite, "bob"))[0]
 
 
+def told_of_lists(suite):
+    return re.findall(r" imapd\[\d+\] warn: tls_revocations_old (\S+)", suite.log())
+
+
+def test_who_is_refused_for_a_list_is_in_the_log_once_a_day(revoking):
+    suite, etc = revoking, os.path.join(revoking.root, "etc")
+    before = []
+
+    def told(line):
+        """Of three that are refused."""
+        for _ in range(3):
+            assert not external(suite, shown(suite, "bob"))[0]
+        until(lambda: told_of_lists(suite)[len(before):], what="the log does not tell")
+        assert told_of_lists(suite)[len(before):] == [line]
+
+    revocations(etc, begins="20980102000000Z", ends="20990102000000Z")
+    suite.mw("reload")
+    assert not external(suite, shown(suite, None))[0] and not told_of_lists(suite), "nobody has shown a certificate"
+    told("begins=2098-01-02")
+    revocations(etc, ends="20200102000000Z")
+    suite.mw("reload")
+    until(lambda: "ended=2020-01-02" in told_of_lists(suite), what="the log does not tell of what was read")
+    before = told_of_lists(suite)
+    told("ended=2020-01-02")
+    before = told_of_lists(suite)
+    revocations(etc, "bob")
+    suite.mw("reload")
+    assert not external(suite, shown(suite, "bob"))[0] and told_of_lists(suite) == before, "that list is good, and has him"
+
+
 def test_errors_of_lists(revoking):
     suite, etc = revoking, os.path.join(revoking.root, "etc")
 

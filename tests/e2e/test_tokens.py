@@ -305,6 +305,30 @@ def test_an_endpoint_that_makes_no_sense(by_introspection, provider, what):
     until(lambda: 'error="identity provider: ' in by_introspection.log())
 
 
+def test_as_many_as_come_at_once_from_where_the_account_is_known(by_introspection, provider):
+    """More than the thirty wrong checks that a known address has in a minute."""
+    i, count, ended = by_introspection, 31, threading.Event()
+    i.imap(tls=True).close()  # now it is known
+    provider.tokens = {"at-once-%d" % n: {"active": True, "sub": ALICE} for n in range(count)}
+    introspect, before = provider.introspect, provider.count("/introspect")
+    provider.introspect = lambda handler, text: (provider.requests.append(handler.path), ended.wait(60), introspect(handler, text))
+    *clients, other = [i.imap(login=False, tls=True) for _ in range(count + 1)]
+    try:
+        for n, c in enumerate(clients):
+            c.send("a AUTHENTICATE XOAUTH2 %s\r\n" % base64.b64encode(first("XOAUTH2", ALICE, "at-once-%d" % n)).decode())
+        until(lambda: provider.count("/introspect") > before, what="no token is asked about")
+        other.no('LOGIN nobody@example.com "guess"')  # auth has heard of all of them
+    finally:
+        del provider.introspect
+        ended.set()
+    lines = [c.line() for c in clients]
+    assert not [line for line in lines if b"Too many failed" in line], "those that the provider was too slow for are told something else"
+    assert [line for line in lines if line.startswith(b"a OK")]
+    for c in clients + [other]:
+        c.close()
+    i.mw("auth", "failures", "clear")
+
+
 def test_an_endpoint_that_is_slow_keeps_nobody_else_waiting(by_introspection, provider):
     ended = threading.Event()
     provider.answers["/introspect"] = lambda h: ended.wait(60)

@@ -58,13 +58,13 @@ def reissued(etc, begins="20200101000000Z", ends="20990101000000Z"):
         return f.read()
 
 
-def revocations(etc, *stems, name="crl.pem", ends=None):
-    """The list of the authority of issued(), with these certificates of its own on it; ends: 30 days from now, or as -enddate of openssl-ca(1)."""
+def revocations(etc, *stems, name="crl.pem", begins="20200101000000Z", ends=None):
+    """The list of the authority of issued(), with these certificates of its own on it; ends: 30 days from now, or as -enddate of openssl-ca(1), and begins as -startdate."""
     common = ["ca", "-config", etc + "/ca.cnf", "-cert", etc + "/ca.pem", "-keyfile", etc + "/ca.key"]
     open(etc + "/index.txt", "w").close()
     for stem in stems:
         openssl(*common, "-revoke", "%s/%s.pem" % (etc, stem))
-    openssl(*common, "-gencrl", "-out", etc + "/crl.new", *(["-crldays", "30"] if ends is None else ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", ends]))
+    openssl(*common, "-gencrl", "-out", etc + "/crl.new", *(["-crldays", "30"] if ends is None else ["-crl_lastupdate", begins, "-crl_nextupdate", ends]))
     os.replace(etc + "/crl.new", etc + "/" + name)
 
 

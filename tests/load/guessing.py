@@ -21,7 +21,7 @@ from mailwain import DOMAIN, PASSWORD, Imap
 from rig import Options
 from timing import timing, timing_of_users
 
-MINUTE, CHECKS, CHECKS_NEXT_DOOR, PROOFS = 60, 10, 30, 512  # auth/defence.h
+MINUTE, CHECKS, CHECKS_NEXT_DOOR, PROOFS = 60, 10, 30, 2000  # auth/defence.h
 FAILED = re.compile(r"^(\S+) auth\[\d+\] auth_failed user=(\S+) service=\S+ rip=(\S+) reason=(\S+)", re.M)
 HASHES_KIB = 2 * 64 * 1024  # what two hashes at once take: password-hashes
 OWNERS = 5  # u0 to u4, at home; u5 lives next door to one who guesses, at the account of u6
@@ -91,12 +91,13 @@ class Attack:
         await self.talk("guesses", self.source(number), [self.log_in(self.random.randrange(self.accounts), "guess %d" % number)])
 
     async def invent(self, number):
-        """In turns what is no proof, from eight addresses, and a wrong one, from a thousand."""
-        begin = b"a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,,n=nobody%d@%s,r=nonce" % (number, DOMAIN.encode()))
-        if number % 2:
-            await self.talk("names", "127.3.0.%d" % (number // 2 % 8 + 1), [begin, b"Z2FyYmFnZQ==\r\n"], 1)
+        """What is no proof, from eight addresses, and then four wrong ones, from eight hundred; of twenty names one is always the same."""
+        name = b"nobody%d@%s" % (number if number % 20 != 1 else 1, DOMAIN.encode())
+        begin = b"a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,,n=%s,r=nonce" % name)
+        if number % 5 == 0:
+            await self.talk("names", "127.3.0.%d" % (number // 5 % 8 + 1), [begin, b"Z2FyYmFnZQ==\r\n"], 1)
         else:
-            await self.talk("names", "127.4.%d.%d" % (number // 2 // 250 % 4, number // 2 % 250 + 1), [begin, wrong_proof], 1)
+            await self.talk("names", "127.4.%d.%d" % (number // 250 % 4, number % 250 + 1), [begin, wrong_proof], 1)
 
     async def guess_next_door(self, number):
         await self.talk("neighbour", NEXT_DOOR, [self.log_in(GUESSED_AT, "guess %d" % number)], 1)
@@ -248,7 +249,7 @@ def main():
 
 
 def guessing_part(findings, options):
-    """Half a minute shows a planted fault: however little of a busy machine is left to hash guesses, the proofs are too many."""
+    """Half a minute shows a planted fault: however little of a busy machine is left to hash guesses, the proofs for one name are too many."""
     guesses, seconds, accounts = (2000, 24, 1) if options.plant else (10000, 60, 1000)
     findings.part(guessing, options.number("GUESSES", 100000, guesses), options.number("GUESS_SECONDS", 600, seconds),
                   options.number("GUESS_ADDRESSES", 200, 200), options.number("GUESS_ACCOUNTS", 1000, accounts), options.seed)

@@ -1,36 +1,7 @@
 /* Guessing is answered late and then refused; nobody shuts out whom an account knows; tables stay as large as they are. */
 #include "tests/unit/test.h"
 
-#include "auth/defence.h"
-
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { SECOND = 1000, MINUTE = 60 * SECOND, START = 5 * MINUTE };
-
-static int begin(void **state)
-{
-	static const unsigned char secret[DIRECTORY_SECRET] = "0123456789abcdef0123456789abcde";
-
-	*state = sodium_init() >= 0 ? defence_new(secret) : NULL;
-	return *state == NULL;
-}
-
-static int end(void **state)
-{
-	free(*state);
-	return 0;
-}
-
-static struct attempt who(struct defence *d, const char *user, const char *remote)
-{
-	struct attempt a;
-
-	defence_attempt(d, span_str(user), span_str(remote), &a);
-	return a;
-}
+#include "tests/unit/auth/defence_fixture.h"
 
 /* A wrong guess: what the defence says of it; the delay, or -1. */
 static int64_t guess(struct defence *d, const char *user, const char *remote, int64_t now)
@@ -38,15 +9,6 @@ static int64_t guess(struct defence *d, const char *user, const char *remote, in
 	struct attempt a = who(d, user, remote);
 
 	return defence_ask(d, &a, now) != NULL ? -1 : defence_wrong(d, &a, now);
-}
-
-static const char *asked(struct defence *d, const char *user, const char *remote, int64_t now)
-{
-	struct attempt a = who(d, user, remote);
-	const char *refused = defence_ask(d, &a, now);
-
-	defence_give_back(d, &a);
-	return refused != NULL ? refused : "go";
 }
 
 static void a_pair_waits_ever_longer_and_is_refused(void **state)
@@ -174,14 +136,6 @@ static void a_check_that_waits_counts_until_a_minute_after_its_end(void **state)
 	assert_int_equal(guess(*state, "a@example.org", "10.2.0.1", START + 2 * MINUTE + 30 * SECOND), 0);
 	assert_string_equal(asked(*state, "a@example.org", "10.1.0.1", START + 3 * MINUTE - 1), "refused-account");
 	assert_string_equal(asked(*state, "a@example.org", "10.1.0.1", START + 3 * MINUTE), "go");
-}
-
-static struct attempt who_is_known(struct defence *d, const char *user, const char *remote)
-{
-	struct attempt a = who(d, user, remote);
-
-	a.known = true;
-	return a;
 }
 
 /* Neither strangers elsewhere nor his neighbours at accounts that do not know the address. */
@@ -369,11 +323,6 @@ static void wrong_guesses_have_a_quarter_of_a_processor(void **state)
 	assert_string_equal(asked(*state, "u0@example.org", "10.0.0.1", now), "refused-load");
 }
 
-static void address_of(int number, char *out, size_t size)
-{
-	snprintf(out, size, "10.%d.%d.%d", number / 62500, number / 250 % 250, number % 250);
-}
-
 /* A million names and addresses, of which each is hashed: who was refused still is, until his minute is over. */
 static void guessing_does_not_wash_counts_away(void **state)
 {
@@ -453,48 +402,6 @@ static void what_is_malformed_counts_for_the_address(void **state)
 	assert_null(defence_ask(*state, &owner, START));
 }
 
-static bool prove(struct defence *d, int number, bool known, int64_t now)
-{
-	char remote[32], user[32];
-	struct attempt a;
-
-	address_of(number, remote, sizeof(remote));
-	snprintf(user, sizeof(user), "u%d@example.org", number);
-	a = who(d, user, remote);
-	a.proof = true;
-	a.known = known;
-	if (defence_ask(d, &a, now) != NULL)
-		return false;
-	defence_wrong(d, &a, now);
-	return true;
-}
-
-/* From addresses without end, at names without end, ten of each millisecond. */
-static void strangers_proofs_have_a_pace(void **state)
-{
-	char remote[32];
-	int count = 0;
-
-	for (int i = 0; i < 10 * MINUTE; i++)
-		count += prove(*state, i, false, START + i / 10);
-	assert_in_range(count, DEFENCE_PROOFS, 2 * DEFENCE_PROOFS + 1);
-	assert_true(prove(*state, 1, true, START + MINUTE));
-	/* What was right is given back. */
-	for (int i = 0; i < 3 * DEFENCE_PROOFS; i++) {
-		struct attempt a;
-
-		address_of(i, remote, sizeof(remote));
-		a = who(*state, "right@example.org", remote);
-		a.proof = true;
-		assert_null(defence_ask(*state, &a, START + 3 * MINUTE));
-		defence_right(*state, &a);
-	}
-	for (int i = 0; i < DEFENCE_PROOFS; i++)
-		assert_true(prove(*state, i, false, START + 3 * MINUTE));
-	assert_false(prove(*state, DEFENCE_PROOFS, false, START + 3 * MINUTE));
-	assert_string_equal(asked(*state, "new@example.org", "192.0.2.1", START + 3 * MINUTE), "go"); /* by a password */
-}
-
 struct seen {
 	unsigned rows, failures;
 	char last[200];
@@ -556,7 +463,6 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_is_given_back_leaves_nothing, begin, end),
 	    cmocka_unit_test_setup_teardown(an_address_is_not_washed_away_by_others, begin, end),
 	    cmocka_unit_test_setup_teardown(what_is_malformed_counts_for_the_address, begin, end),
-	    cmocka_unit_test_setup_teardown(strangers_proofs_have_a_pace, begin, end),
 	    cmocka_unit_test_setup_teardown(what_is_counted_can_be_seen_and_cleared, begin, end),
 	};
 
