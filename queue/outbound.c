@@ -492,6 +492,8 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		take_result(t, body, words);
 	if (body->last)
 		job_end(job, body->reached, words);
+	else if (body->pause)
+		message_step(job->message); /* which the job keeps: only what is done is written down */
 	return 0;
 }
 

@@ -79,7 +79,7 @@ enum { RESULT_TEXT = 512 };
 struct job_result {
 	uint32_t recipient;
 	int code;
-	bool maybe, reached, last, dsn, said;
+	bool maybe, reached, pause, last, dsn, said;
 	const char *host, *address, *tls;
 	const char *text; /* "450 4.2.0 …" */
 };

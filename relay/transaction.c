@@ -135,13 +135,14 @@ static void go_on(struct job *job, const struct rest *rest)
 /* ---- all of it ---- */
 
 /* Where one host has said "another time", another one's refusal is none. */
-static void tell(struct job *job, const struct session *s, size_t i, bool last)
+static void tell(struct job *job, const struct session *s, size_t i, bool pause, bool last)
 {
 	char said[RESULT_TEXT];
 	struct job_result r = result_of(job, s, i, said);
 
 	if (job->put_off != NULL && r.code != 0 && !err_is_temp(r.code))
 		r = job->put_off[i];
+	r.pause = pause;
 	r.last = last;
 	result_tell(job, &r);
 }
@@ -149,12 +150,16 @@ static void tell(struct job *job, const struct session *s, size_t i, bool last)
 void transaction_done(struct job *job, const struct session *s)
 {
 	struct rest rest = make_rest(job, s);
-	size_t count = job->message.recipient_count;
+	size_t count = job->message.recipient_count, left = count - rest.count;
+	bool ends = rest.count == 0;
 
-	for (size_t i = 0; i < count; i++)
-		if (rest.count == 0 || !is_put_off(smtp_client_result(s->client, i)))
-			tell(job, s, i, rest.count == 0 && i + 1 == count);
-	if (rest.count > 0)
+	for (size_t i = 0; i < count; i++) {
+		if (!ends && is_put_off(smtp_client_result(s->client, i)))
+			continue;
+		left--;
+		tell(job, s, i, left == 0 && !ends, left == 0 && ends);
+	}
+	if (!ends)
 		go_on(job, &rest);
 	else
 		job_free(job);

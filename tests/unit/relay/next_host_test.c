@@ -106,6 +106,7 @@ static void each_recipient_goes_its_own_way(void **state)
 		assert_string_equal(results[i].text, told[i].text);
 		assert_string_equal(results[i].host, told[i].host);
 		assert_true(results[i].reached);
+		assert_int_equal(results[i].pause, i == 1 || i == 3);
 		assert_int_equal(results[i].last, i == 4);
 	}
 }
