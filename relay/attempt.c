@@ -108,6 +108,7 @@ static void dial(struct job *job, const struct dial_address *addresses)
 {
 	char text[INET6_ADDRSTRLEN];
 
+	transaction_log_next(job);
 	for (size_t i = 0; i < job->dialled_count; i++) {
 		dead_ask(&job->relay->dead, &addresses[i].to, clock_monotonic_ms());
 		connect_text(&addresses[i].to, text);

@@ -114,18 +114,28 @@ static struct rest make_rest(const struct job *job, const struct session *s)
 	return rest;
 }
 
+void transaction_log_next(struct job *job)
+{
+	const struct job_result *r = job->put_off;
+
+	if (!job->goes_on)
+		return;
+	job->goes_on = false;
+	log_event(EV_relay_next_host, daemon_log(job->relay->daemon), F_SPAN("qid", job->queue_id), F_STR("host", r->host), F_STR("address", r->address), F_STR("tls", r->tls),
+	    F_STR("reply", r->text), F_U64("recipients", job->message.recipient_count));
+}
+
 static void go_on(struct job *job, const struct rest *rest)
 {
 	const struct job_result *r = &rest->results[0];
 
-	log_event(EV_relay_next_host, daemon_log(job->relay->daemon), F_SPAN("qid", job->queue_id), F_STR("host", r->host), F_STR("address", r->address), F_STR("tls", r->tls),
-	    F_STR("reply", r->text), F_U64("recipients", rest->count));
 	if (job->original.recipients != NULL)
 		job->message = job->original;
 	job->message.recipients = rest->recipients;
 	job->message.recipient_count = rest->count;
 	job->original = job->message;
 	job->put_off = rest->results;
+	job->goes_on = true;
 	job->sent = false;
 	snprintf(job->put_off_by[job->further++], DNS_NAME_TEXT, "%s", r->host);
 	err_set(&job->failure, E_UNAVAILABLE, "%s", r->text);

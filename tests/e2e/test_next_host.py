@@ -50,6 +50,7 @@ def suite(hosts):
     zones = {"two.test": Zone(["@ MX 10 first", "@ MX 20 second", "first A " + FIRST, "second A " + SECOND], signed=False)}
     for name in ("one-dead.test", "other-dead.test"):
         zones[name] = Zone(["@ MX 10 dead", "@ MX 20 second", "dead A " + NOBODY, "second A " + SECOND], signed=False)
+    zones["one.test"] = Zone(["@ MX 10 first", "first A " + FIRST], signed=False)
     zones["loop.test"] = Zone(["@ MX 10 router", "router A " + ROUTER], signed=False)
     with contextlib.ExitStack() as stack:
         dns = stack.enter_context(Dns(zones).running())
@@ -123,6 +124,17 @@ def test_what_all_hosts_put_off_waits(suite, hosts):
     first.answers.clear()
     until(lambda: gone(suite, qid))
     assert len(first.messages) == 1 and not second.messages
+
+
+def test_where_there_is_no_other_host_none_is_told_of(suite, hosts):
+    """Also where the connection was another message's, and nobody has looked yet which hosts there are."""
+    first, second = hosts
+    qid = send(suite, "x@one.test")
+    until(lambda: gone(suite, qid))
+    first.answers["MAIL"] = "451 4.3.1 disk full"
+    qid = send(suite, "x@one.test")
+    until(lambda: lines_of(suite, "relay_deferred", qid))
+    assert not lines_of(suite, "relay_next_host", qid) and not second.messages
 
 
 def test_a_dead_host_keeps_the_first_message_alone(suite, hosts):
