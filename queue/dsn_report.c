@@ -151,7 +151,7 @@ static void add_unitext(struct buf *out, struct span s)
 	char octets[4];
 	uint32_t cp;
 
-	buf_init(&text, 4096);
+	buf_init(&text, s.len); /* it becomes shorter */
 	while (s.len > 0) {
 		size_t len = embedded_char(s, &cp);
 
@@ -159,6 +159,7 @@ static void add_unitext(struct buf *out, struct span s)
 		s = span_from(s, len > 0 ? len : 1);
 	}
 	add_clean(out, buf_span(&text), true);
+	out->failed |= buf_failed(&text);
 	buf_fini(&text);
 }
 
