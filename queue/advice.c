@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { ADVICE_COLUMNS = 76, ADVICE_INDENT = 4 };
+
 struct advice {
 	const char *code; /* subject.detail, or a subject alone: any other detail */
 	const char *text;
@@ -39,7 +41,7 @@ static bool fits(const struct advice *row, struct span code)
 	return span_eq(span_str(row->code), code);
 }
 
-const char *advice_for(struct span status)
+static const char *advice_for(struct span status)
 {
 	struct span code = span_from(status, 2), subject = span_sub(code, 0, span_find(code, '.'));
 
@@ -50,4 +52,21 @@ const char *advice_for(struct span status)
 		if (fits(&rows[i], subject))
 			return rows[i].text;
 	return "Check the address for a slip. If it is right, ask the recipient in another way.";
+}
+
+void advice_add(struct buf *out, struct span status)
+{
+	struct span text = span_str(advice_for(status));
+	size_t column = 0; /* 0: no line has begun */
+
+	while (text.len > 0) {
+		struct span word = span_sub(text, 0, span_find(text, ' '));
+		bool goes_on = column > 0 && column + 1 + word.len <= ADVICE_COLUMNS;
+
+		text = span_from(text, word.len + 1);
+		buf_printf(out, "%s%*s", column == 0 || goes_on ? "" : "\r\n", goes_on ? 1 : ADVICE_INDENT, "");
+		buf_add_span(out, word);
+		column = (goes_on ? column + 1 : ADVICE_INDENT) + word.len;
+	}
+	buf_add_str(out, "\r\n");
 }

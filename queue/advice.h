@@ -2,9 +2,9 @@
 #ifndef MW_QUEUE_ADVICE_H
 #define MW_QUEUE_ADVICE_H
 
-#include "base/span.h"
+#include "base/buf.h"
 
-/* status: "5.1.1". A sentence or two for a person, without an end of line. Static. */
-const char *advice_for(struct span status);
+/* status: "5.1.1". A sentence or two for a person, as indented lines of at most 76 characters. */
+void advice_add(struct buf *out, struct span status);
 
 #endif

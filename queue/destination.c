@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <event2/event.h>
 #include <sodium.h>
@@ -286,7 +287,7 @@ static void shrink(struct destination *d, bool tried_before, struct span why)
 {
 	bool is_proven = !d->reached && tried_before;
 
-	span_copy(why, d->why, sizeof(d->why));
+	span_copy(utf8_cut(why, sizeof(d->why) - 1), d->why, sizeof(d->why));
 	d->window -= 1;
 	if (d->window >= 1 && !is_probed(d) && !is_proven)
 		return;

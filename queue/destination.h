@@ -9,6 +9,7 @@
 enum {
 	JOB_RECIPIENTS = 100,	/* of one message on one connection */
 	JOB_REPEATS = 3,	/* times that what a host put off for their number is sent again at once */
+	DESTINATION_WHY = 400,	/* of a reason; up to half of it says who said it */
 };
 
 enum { ROUTE_DOMAIN_MAX = 256, ROUTE_HOST_MAX = 300, ROUTE_KEY_MAX = 640 };
@@ -58,7 +59,7 @@ struct destination {
 	char pattern[321];  /* of its transport block; "": none */
 	bool kept;	    /* by its transport block: what it has waits */
 	char *host;	    /* of its route; NULL: none */
-	char why[200];	    /* the last failure, for people */
+	char why[DESTINATION_WHY]; /* the last failure, for people */
 	char key[];
 };
 

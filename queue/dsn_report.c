@@ -17,8 +17,6 @@
 enum {
 	REPORT_RETURN_MAX = 256 * 1024, /* octets of the message that is given back whole */
 	REPORT_HEADER_MAX = 64 * 1024,	/* of its header section */
-	REPORT_COLUMNS = 76,
-	REPORT_INDENT = 4,
 };
 
 static const char eight_bits[] = "Content-Transfer-Encoding: 8bit\r\n";
@@ -76,27 +74,6 @@ static int64_t retried_until(const struct report *r)
 
 /* ---- for people ---- */
 
-static void add_wrapped(struct buf *out, struct span text)
-{
-	size_t column = REPORT_COLUMNS;
-
-	while (text.len > 0) {
-		struct span word = span_sub(text, 0, span_find(text, ' '));
-
-		text = span_from(text, word.len + 1);
-		if (column + 1 + word.len > REPORT_COLUMNS) {
-			buf_printf(out, "%s%*s", column < REPORT_COLUMNS ? "\r\n" : "", REPORT_INDENT, "");
-			column = REPORT_INDENT;
-		} else {
-			buf_add_char(out, ' ');
-			column++;
-		}
-		buf_add_span(out, word);
-		column += word.len;
-	}
-	buf_add_str(out, "\r\n");
-}
-
 /* status-code = class "." subject "." detail (RFC 3463 section 2), behind the reply's code; an answer without one says what kind it was. */
 static struct span status_of(struct span text, enum dsn_kind kind)
 {
@@ -125,7 +102,7 @@ static void add_person(struct buf *out, const struct report *r, size_t i)
 	add_clean(out, state_of(r, i)->text, true);
 	buf_add_str(out, "\r\n");
 	if (r->kind == DSN_FAILURE)
-		add_wrapped(out, span_str(advice_for(status_of(said.reply, r->kind))));
+		advice_add(out, status_of(said.reply, r->kind));
 	buf_add_str(out, "\r\n");
 }
 
@@ -174,7 +151,7 @@ static void add_unitext(struct buf *out, struct span s)
 	char octets[4];
 	uint32_t cp;
 
-	buf_init(&text, 4096);
+	buf_init(&text, s.len); /* it becomes shorter */
 	while (s.len > 0) {
 		size_t len = embedded_char(s, &cp);
 
@@ -182,6 +159,7 @@ static void add_unitext(struct buf *out, struct span s)
 		s = span_from(s, len > 0 ? len : 1);
 	}
 	add_clean(out, buf_span(&text), true);
+	out->failed |= buf_failed(&text);
 	buf_fini(&text);
 }
 

@@ -152,7 +152,7 @@ void outbound_withdraw(struct message *m)
 
 static void put_off_dead(struct destination *d, struct job *job)
 {
-	char text[300];
+	char text[DESTINATION_WHY + ROUTE_KEY_MAX + 40];
 
 	snprintf(text, sizeof(text), "451 4.4.1 %s does not answer: %s", d->key, d->why);
 	outbound_put_off(job, d->dead_until, span_str(text));
@@ -492,6 +492,8 @@ static int on_relay(void *arg, struct ipc_conn *conn, struct ipc_message *m)
 		take_result(t, body, words);
 	if (body->last)
 		job_end(job, body->reached, words);
+	else if (body->pause)
+		message_step(job->message); /* which the job keeps: only what is done is written down */
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "queue/said.h"
 
 #include "base/buf.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -18,12 +19,22 @@ static void add_name(struct buf *out, struct span name)
 	}
 }
 
+/* A space stands behind it, and behind a colon that would be the end of all this. */
+static void add_bare_name(struct buf *out, struct span name)
+{
+	bool colon = name.len > 0 && name.ptr[name.len - 1] == ':';
+
+	add_name(out, span_sub(name, 0, name.len - colon));
+	if (colon)
+		buf_add_char(out, '?');
+}
+
 static void add_host(struct buf *out, const struct said *said)
 {
 	bool is_named = said->host.len > 0 && !span_eq(said->host, said->address);
 
 	buf_add_str(out, "host ");
-	add_name(out, is_named ? span_sub(said->host, 0, SAID_HOST_MAX) : span_str(""));
+	add_bare_name(out, is_named ? span_sub(said->host, 0, SAID_HOST_MAX) : span_str(""));
 	if (said->address.len > 0) {
 		buf_add_str(out, is_named ? " [" : "[");
 		add_name(out, span_sub(said->address, 0, SAID_ADDRESS_MAX));
@@ -42,7 +53,7 @@ struct span said_format(const struct said *said, char out[SPOOL_TEXT_MAX + 1])
 	if (said->host.len > 0 || said->address.len > 0)
 		add_host(&text, said);
 	buf_add_span(&text, span_sub(said->reply, 0, SPOOL_TEXT_MAX));
-	span_copy(buf_failed(&text) ? said->reply : buf_span(&text), out, SPOOL_TEXT_MAX + 1);
+	span_copy(utf8_cut(buf_failed(&text) ? said->reply : buf_span(&text), SPOOL_TEXT_MAX), out, SPOOL_TEXT_MAX + 1);
 	buf_fini(&text);
 	return span_str(out);
 }

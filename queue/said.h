@@ -17,7 +17,7 @@ struct said {
 	struct span reply; /* "450 4.2.0 busy" */
 };
 
-/* The same as text; what is too long for a record is cut off at its end. Borrows out. */
+/* The same as text; what is too long for a record is cut off at its end, between two characters. Borrows out. */
 struct span said_format(const struct said *said, char out[SPOOL_TEXT_MAX + 1]);
 /* Borrows text. */
 void said_parse(struct span text, struct said *out);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "ipc/ipc.h"
 #include "queue/said.h"
 
@@ -83,7 +84,7 @@ void target_reply(struct target *t, int code, struct span line)
 {
 	struct message *m = t->message;
 
-	t->text = pool_span(m->pool, span_sub(line, 0, SPOOL_TEXT_MAX));
+	t->text = pool_span(m->pool, utf8_cut(line, SPOOL_TEXT_MAX));
 	if (code == 0) {
 		t->state = TARGET_DONE;
 		m->queue->delivered++;

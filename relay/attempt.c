@@ -41,19 +41,6 @@ static void exhausted(struct job *job)
 	result_all(job, E_UNAVAILABLE, false, text);
 }
 
-void attempt_next(struct job *job)
-{
-	job_trace(job, "  %s", job->failure.text);
-	job->only_refused &= !err_is_temp(job->failure.code);
-	set_out(job);
-	if (job->cancelled)
-		result_withdrawn(job);
-	else if (job->attempts >= RELAY_ATTEMPTS_MAX)
-		exhausted(job);
-	else
-		try_host(job);
-}
-
 /* ---- connections ---- */
 
 /* What says nothing of the host. */
@@ -121,6 +108,7 @@ static void dial(struct job *job, const struct dial_address *addresses)
 {
 	char text[INET6_ADDRSTRLEN];
 
+	transaction_log_next(job);
 	for (size_t i = 0; i < job->dialled_count; i++) {
 		dead_ask(&job->relay->dead, &addresses[i].to, clock_monotonic_ms());
 		connect_text(&addresses[i].to, text);
@@ -318,6 +306,41 @@ static void try_host(struct job *job)
 		exhausted(job);
 	else if (!dane_begin(job))
 		attempt_with_dane(job);
+}
+
+static bool was_tried(const struct route_host *host)
+{
+	for (size_t i = 0; i < host->address_count; i++)
+		if (host->tried[i])
+			return true;
+	return false;
+}
+
+/* It comes last, as it could not be reached lately, and has not had its turn. */
+static bool has_passed_by_a_better_one(struct job *job)
+{
+	bool has = false;
+
+	if (!find_host(job, true))
+		return false;
+	for (size_t i = job->host + 1; !has && i < job->route->count; i++)
+		has = was_tried(&job->route->hosts[i]);
+	return has;
+}
+
+void attempt_next(struct job *job)
+{
+	job_trace(job, "  %s", job->failure.text);
+	job->only_refused &= !err_is_temp(job->failure.code);
+	set_out(job);
+	if (job->cancelled) {
+		result_withdrawn(job);
+	} else if (job->attempts >= RELAY_ATTEMPTS_MAX) {
+		job->only_refused &= !has_passed_by_a_better_one(job);
+		exhausted(job);
+	} else {
+		try_host(job);
+	}
 }
 
 /* ---- the domain's MTA-STS policy ---- */

@@ -22,7 +22,7 @@ void channel_send(struct channel *channel, const struct ipc_type *type, uint32_t
 
 static void on_result(void *arg, const struct job *job, const struct job_result *r)
 {
-	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .last = r->last, .dsn = r->dsn, .said = r->said,
+	struct relay_result body = {.recipient = r->recipient, .code = r->code, .maybe = r->maybe, .reached = r->reached, .pause = r->pause, .last = r->last, .dsn = r->dsn, .said = r->said,
 	    .host = span_str(r->host), .address = span_str(r->address), .tls = span_str(r->tls), .text = span_str(r->text)};
 
 	channel_send(arg, &ipc_relay_result, job->id, &body);

@@ -120,7 +120,7 @@ static void on_records(void *arg, const struct dns_answer *answer)
 	job->dane_question = 0;
 	if (cannot_be_told(job, answer, "the TLSA records"))
 		return;
-	if (answer->cut) { /* whatever had no room might be what counts */
+	if (answer->secure && answer->cut) { /* whatever had no room might be what counts */
 		err_set(&job->failure, E_UNAVAILABLE, "4.7.5 the TLSA records of %s have more than %d octets", host_of(job)->name, DNS_RECORDS_MAX);
 		attempt_skip(job);
 	} else if (answer->result != DNS_FOUND || !answer->secure) {

@@ -79,7 +79,7 @@ enum { RESULT_TEXT = 512 };
 struct job_result {
 	uint32_t recipient;
 	int code;
-	bool maybe, reached, last, dsn, said;
+	bool maybe, reached, pause, last, dsn, said;
 	const char *host, *address, *tls;
 	const char *text; /* "450 4.2.0 …" */
 };
@@ -121,6 +121,7 @@ struct job {
 	struct dial *dial;
 	struct session *session;
 	struct job_result *put_off;   /* of each recipient of message, what the last host said; NULL: no host has put them off */
+	bool goes_on;		      /* to a next host, should there be one; then that is logged */
 	size_t further;		      /* hosts that have put recipients off */
 	char put_off_by[RELAY_FURTHER_MAX][DNS_NAME_TEXT]; /* which */
 	size_t host;		      /* of the route, that is tried */
@@ -273,6 +274,8 @@ void result_withdrawn(struct job *job);
 /* ---- transaction.c ---- */
 /* What the engine says of each recipient: its result, or the way to the next host. The job has perhaps ended. */
 void transaction_done(struct job *job, const struct session *session);
+/* The next host is found. */
+void transaction_log_next(struct job *job);
 
 /* ---- session.c ---- */
 struct session {

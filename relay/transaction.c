@@ -114,18 +114,28 @@ static struct rest make_rest(const struct job *job, const struct session *s)
 	return rest;
 }
 
+void transaction_log_next(struct job *job)
+{
+	const struct job_result *r = job->put_off;
+
+	if (!job->goes_on)
+		return;
+	job->goes_on = false;
+	log_event(EV_relay_next_host, daemon_log(job->relay->daemon), F_SPAN("qid", job->queue_id), F_STR("host", r->host), F_STR("address", r->address), F_STR("tls", r->tls),
+	    F_STR("reply", r->text), F_U64("recipients", job->message.recipient_count));
+}
+
 static void go_on(struct job *job, const struct rest *rest)
 {
 	const struct job_result *r = &rest->results[0];
 
-	log_event(EV_relay_next_host, daemon_log(job->relay->daemon), F_SPAN("qid", job->queue_id), F_STR("host", r->host), F_STR("address", r->address), F_STR("tls", r->tls),
-	    F_STR("reply", r->text), F_U64("recipients", rest->count));
 	if (job->original.recipients != NULL)
 		job->message = job->original;
 	job->message.recipients = rest->recipients;
 	job->message.recipient_count = rest->count;
 	job->original = job->message;
 	job->put_off = rest->results;
+	job->goes_on = true;
 	job->sent = false;
 	snprintf(job->put_off_by[job->further++], DNS_NAME_TEXT, "%s", r->host);
 	err_set(&job->failure, E_UNAVAILABLE, "%s", r->text);
@@ -135,13 +145,14 @@ static void go_on(struct job *job, const struct rest *rest)
 /* ---- all of it ---- */
 
 /* Where one host has said "another time", another one's refusal is none. */
-static void tell(struct job *job, const struct session *s, size_t i, bool last)
+static void tell(struct job *job, const struct session *s, size_t i, bool pause, bool last)
 {
 	char said[RESULT_TEXT];
 	struct job_result r = result_of(job, s, i, said);
 
 	if (job->put_off != NULL && r.code != 0 && !err_is_temp(r.code))
 		r = job->put_off[i];
+	r.pause = pause;
 	r.last = last;
 	result_tell(job, &r);
 }
@@ -149,12 +160,16 @@ static void tell(struct job *job, const struct session *s, size_t i, bool last)
 void transaction_done(struct job *job, const struct session *s)
 {
 	struct rest rest = make_rest(job, s);
-	size_t count = job->message.recipient_count;
+	size_t count = job->message.recipient_count, left = count - rest.count;
+	bool ends = rest.count == 0;
 
-	for (size_t i = 0; i < count; i++)
-		if (rest.count == 0 || !is_put_off(smtp_client_result(s->client, i)))
-			tell(job, s, i, rest.count == 0 && i + 1 == count);
-	if (rest.count > 0)
+	for (size_t i = 0; i < count; i++) {
+		if (!ends && is_put_off(smtp_client_result(s->client, i)))
+			continue;
+		left--;
+		tell(job, s, i, left == 0 && !ends, left == 0 && ends);
+	}
+	if (!ends)
 		go_on(job, &rest);
 	else
 		job_free(job);

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+enum { UTF8_TAIL = 3 }; /* octets of a character behind its first one, at most */
+
 static int32_t utf8_bad(struct span *s)
 {
 	*s = span_from(*s, 1);
@@ -66,6 +68,17 @@ bool utf8_is_valid(struct span s)
 bool utf8_is_ascii(struct span s)
 {
 	return ascii_len(s) == s.len;
+}
+
+struct span utf8_cut(struct span s, size_t max)
+{
+	size_t len = max;
+
+	if (s.len <= max)
+		return s;
+	while (len > 0 && max - len < UTF8_TAIL && ((unsigned char)s.ptr[len] & 0xc0) == 0x80)
+		len--;
+	return span_sub(s, 0, ((unsigned char)s.ptr[len] & 0xc0) == 0x80 ? max : len);
 }
 
 size_t utf8_put(uint32_t cp, char out[4])

@@ -13,6 +13,9 @@ bool utf8_is_ascii(struct span s);
  */
 int32_t utf8_next(struct span *s);
 
+/* At most `max` octets from the front of s, no character cut in two. */
+struct span utf8_cut(struct span s, size_t max);
+
 /* Writes cp (a valid scalar value) to out; returns 1 to 4. */
 size_t utf8_put(uint32_t cp, char out[4]);
 

@@ -1,5 +1,7 @@
 """Several hosts of a domain: from one that is of no use, or has put a message off, it goes to the next."""
 import contextlib
+import os
+import signal
 import socket
 import socketserver
 import threading
@@ -8,10 +10,11 @@ import pytest
 
 from dns import Dns, Zone
 from mailwain import Instance, until
-from remote import remote_host
+from remote import Mute, remote_host
 from test_outbound import gone, notification, send
+from test_spool_damage import spool_file
 
-FIRST, SECOND, NOBODY, ROUTER = "127.0.0.62", "127.0.0.63", "127.0.0.64", "127.0.0.65"
+FIRST, SECOND, NOBODY, ROUTER, TAKES, HOLDS = "127.0.0.62", "127.0.0.63", "127.0.0.64", "127.0.0.65", "127.0.0.85", "127.0.0.86"
 
 
 class Router(socketserver.ThreadingTCPServer):
@@ -47,6 +50,7 @@ def suite(hosts):
     zones = {"two.test": Zone(["@ MX 10 first", "@ MX 20 second", "first A " + FIRST, "second A " + SECOND], signed=False)}
     for name in ("one-dead.test", "other-dead.test"):
         zones[name] = Zone(["@ MX 10 dead", "@ MX 20 second", "dead A " + NOBODY, "second A " + SECOND], signed=False)
+    zones["one.test"] = Zone(["@ MX 10 first", "first A " + FIRST], signed=False)
     zones["loop.test"] = Zone(["@ MX 10 router", "router A " + ROUTER], signed=False)
     with contextlib.ExitStack() as stack:
         dns = stack.enter_context(Dns(zones).running())
@@ -80,6 +84,35 @@ def test_the_other_host_takes_what_one_has_put_off(suite, hosts):
     assert len(lines_of(suite, "relay_sent", qid)) == 3 and len(lines_of(suite, "relay_refused", qid)) == 1 and not lines_of(suite, "relay_deferred", qid)
 
 
+def content_of(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_what_one_host_has_taken_it_gets_once(how):
+    """Whatever ends while the others' next host takes its time."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(remote_host(TAKES))
+        second = stack.enter_context(contextlib.closing(Mute(HOLDS, first.server_address[1], holds=True)))
+        zone = Zone(["@ MX 10 first", "@ MX 20 second", "first A " + TAKES, "second A " + HOLDS], signed=False)
+        dns = stack.enter_context(Dns({"two.test": zone}).running())
+        lines = dns.conf_lines() + ["relay-port %d" % first.server_address[1], "transport nobody.test { hold yes }", "queue-retry-first 1s", "queue-retry-max 2s", "stop-timeout 1s"]
+        suite = stack.enter_context(Instance(lines).running("alice"))
+        first.answers["RCPT"] = lambda line: "451 4.3.1 disk full" if "later" in line else None
+        qid = send(suite, "now@two.test", "later@two.test")
+        until(lambda: second.connections)
+        until(lambda: b"250 2.0.0 taken" in content_of(spool_file(suite, qid)))
+        first.answers.clear()
+        if how == "kill":
+            os.kill(suite.daemons()["queue"], signal.SIGKILL)
+        else:
+            suite.mw("stop")
+            suite.start()
+        until(lambda: len(first.messages) >= 2)
+        assert [to for _, to, _ in first.messages] == [["now@two.test"], ["later@two.test"]]
+
+
 def test_what_all_hosts_put_off_waits(suite, hosts):
     first, second = hosts
     asked = []
@@ -91,6 +124,17 @@ def test_what_all_hosts_put_off_waits(suite, hosts):
     first.answers.clear()
     until(lambda: gone(suite, qid))
     assert len(first.messages) == 1 and not second.messages
+
+
+def test_where_there_is_no_other_host_none_is_told_of(suite, hosts):
+    """Also where the connection was another message's, and nobody has looked yet which hosts there are."""
+    first, second = hosts
+    qid = send(suite, "x@one.test")
+    until(lambda: gone(suite, qid))
+    first.answers["MAIL"] = "451 4.3.1 disk full"
+    qid = send(suite, "x@one.test")
+    until(lambda: lines_of(suite, "relay_deferred", qid))
+    assert not lines_of(suite, "relay_next_host", qid) and not second.messages
 
 
 def test_a_dead_host_keeps_the_first_message_alone(suite, hosts):

@@ -59,6 +59,7 @@ int accept_own(struct queue *queue, struct span content, const struct spool_enve
 	(void)queue;
 	memory_must(span_eq(envelope->recipients[0].address, SPAN_LIT("a@example.org")));
 	memory_must(has(content, "Original-Envelope-Id: e") && has(content, "Status: 5.1.1") && has(content, "Subject: x\r\n"));
+	memory_must(has(content, "Original-Recipient: utf-8;b\xc3\xa4@example.org\r\n"));
 	accepted = true;
 	done(arg, 0);
 	return 0;
@@ -67,7 +68,7 @@ int accept_own(struct queue *queue, struct span content, const struct spool_enve
 static int run_notification(void *state)
 {
 	static const uint32_t first[] = {0};
-	struct spool_recipient to = {.address = SPAN_LIT("b@example.org"), .orcpt = SPAN_LIT("rfc822;b@example.org")};
+	struct spool_recipient to = {.address = SPAN_LIT("b\xc3\xa4@example.org"), .orcpt = SPAN_LIT("utf-8;b\\x{E4}@example.org")};
 	struct recipient_state how = {.status = SPOOL_FAILED, .text = SPAN_LIT("550 5.1.1 nobody of that name")};
 	struct queue queue = {0};
 	struct message m = {.queue = &queue, .id = 12345, .states = &how};

@@ -1,6 +1,7 @@
 /* Who said what, in a record and read from it. */
 #include "tests/unit/test.h"
 
+#include "base/utf8.h"
 #include "queue/said.h"
 
 #include <string.h>
@@ -57,6 +58,41 @@ static void a_name_is_nothing_but_a_name(void **state)
 	assert_true(span_eq(again.host, S("a?said:?250??x???y?")) && span_eq(again.reply, said.reply) && !again.by_host);
 }
 
+/* As an address literal has at its end: what follows would be taken for the reply. */
+static void a_colon_at_the_end_of_a_name(void **state)
+{
+	struct said said = {.host = S("2001:0db8::"), .address = S("2001:db8::"), .tls = S("none"), .by_host = true, .reply = S("450 4.2.0 busy")}, again;
+	char text[SPOOL_TEXT_MAX + 1];
+
+	(void)state;
+	said_parse(said_format(&said, text), &again);
+	assert_string_equal(text, "host 2001:0db8:? [2001:db8::] (no TLS) said: 450 4.2.0 busy");
+	assert_true(span_eq(again.address, said.address) && span_eq(again.reply, said.reply) && again.by_host);
+	said.host = said.address;
+	said_parse(said_format(&said, text), &again);
+	assert_true(span_eq(again.address, said.address) && span_eq(again.reply, said.reply) && again.by_host);
+}
+
+/* Half a character at its end, and a notification would show nothing of its UTF-8. */
+static void what_is_too_long_is_cut_between_characters(void **state)
+{
+	struct said said = {.host = S("mx.example.com"), .address = S("192.0.2.1"), .by_host = true};
+	char reply[SPOOL_TEXT_MAX + 1], text[SPOOL_TEXT_MAX + 1];
+
+	(void)state;
+	for (size_t first = 0; first < 3; first++) {
+		size_t len;
+
+		memset(reply, 'x', sizeof(reply));
+		for (size_t i = first; i + 3 <= SPOOL_TEXT_MAX; i += 3)
+			memcpy(reply + i, "\xe2\x82\xac", 3);
+		said.reply = span_of(reply, SPOOL_TEXT_MAX);
+		len = said_format(&said, text).len;
+		assert_true(len <= SPOOL_TEXT_MAX && len > SPOOL_TEXT_MAX - 3);
+		assert_true(utf8_is_valid(span_str(text)));
+	}
+}
+
 static void what_is_too_long_loses_its_end(void **state)
 {
 	char host[400], reply[SPOOL_TEXT_MAX + 1], text[SPOOL_TEXT_MAX + 1];
@@ -81,6 +117,8 @@ int main(void)
 	    cmocka_unit_test(each_is_read_as_it_was_written),
 	    cmocka_unit_test(a_host_that_is_an_address_is_named_once),
 	    cmocka_unit_test(a_name_is_nothing_but_a_name),
+	    cmocka_unit_test(a_colon_at_the_end_of_a_name),
+	    cmocka_unit_test(what_is_too_long_is_cut_between_characters),
 	    cmocka_unit_test(what_is_too_long_loses_its_end),
 	};
 

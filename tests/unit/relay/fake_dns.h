@@ -13,7 +13,7 @@
 
 /*
  * What is asked, and "10 mx.test" of an MX, an address of A and AAAA, a TXT's one string, one a row; the rows of one question stand together. "":
- * NOERROR without a record; "nxdomain", "servfail", "bogus", "timeout"; "silence" is no answer at all. What is in no row is "nxdomain".
+ * NOERROR without a record; "nxdomain", "servfail", "bogus", "timeout"; "silence" is no answer at all; "cut": more records than fit. What is in no row is "nxdomain".
  */
 struct fake_row {
 	const char *name;
@@ -114,6 +114,9 @@ static inline int fake_asked(void *arg, struct ipc_conn *conn, struct ipc_messag
 		} else if (strcmp(row->data, "timeout") == 0) {
 			reply.code = E_TIMEOUT;
 			reply.why = SPAN_LIT("nobody answers");
+		} else if (strcmp(row->data, "cut") == 0) {
+			reply.cut = true;
+			fake_put(&records, "cut", 3);
 		} else if (row->data[0] != '\0')
 			fake_record(q->type, row->data, &records);
 	}

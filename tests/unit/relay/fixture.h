@@ -214,7 +214,7 @@ static inline void server_end(struct server *s)
 static struct {
 	uint32_t id, recipient;
 	int code;
-	bool maybe, reached, last;
+	bool maybe, reached, pause, last;
 	char host[256], address[64], tls[64], text[520];
 } results[RESULTS];
 static size_t result_count;
@@ -232,6 +232,7 @@ static inline int queue_message(void *arg, struct ipc_conn *conn, struct ipc_mes
 	results[i].code = r->code;
 	results[i].maybe = r->maybe;
 	results[i].reached = r->reached;
+	results[i].pause = r->pause;
 	results[i].last = r->last;
 	span_copy(r->host, results[i].host, sizeof(results[i].host));
 	span_copy(r->address, results[i].address, sizeof(results[i].address));

@@ -6,7 +6,7 @@ static const struct fake_row rows[] = {
     {"d.test", DNS_MX, "10 mx1.test", false}, {"d.test", DNS_MX, "20 mx2.test", false}, {"d.test", DNS_MX, "30 mx3.test", false}, {"d.test", DNS_MX, "40 mx4.test", false},
     {"f.test", DNS_MX, "10 mx1.test", false}, {"f.test", DNS_MX, "20 mx2.test", false}, {"f.test", DNS_MX, "30 mx3.test", false},
     {"f.test", DNS_MX, "40 mx4.test", false}, {"f.test", DNS_MX, "50 mx5.test", false}, {"f.test", DNS_MX, "60 mx6.test", false},
-    {"mx5.test", DNS_A, "127.0.0.5", false}, {"mx5.test", DNS_AAAA, "", false}, {"mx6.test", DNS_A, "127.0.0.6", false}, {"mx6.test", DNS_AAAA, "", false},
+    {"g.test", DNS_MX, "10 mx1.test", false}, {"mx5.test", DNS_A, "127.0.0.5", false}, {"mx5.test", DNS_AAAA, "", false}, {"mx6.test", DNS_A, "127.0.0.6", false}, {"mx6.test", DNS_AAAA, "", false},
     {"unknown.test", DNS_MX, "10 silent.test", false}, {"unknown.test", DNS_MX, "20 mx1.test", false}, {"silent.test", DNS_A, "servfail", false},
     {"silent.test", DNS_AAAA, "servfail", false}, {"mx1.test", DNS_A, "127.0.0.1", false}, {"mx1.test", DNS_AAAA, "", false}, {"mx2.test", DNS_A, "127.0.0.2", false}, {"mx2.test", DNS_AAAA, "", false},
     {"mx3.test", DNS_A, "127.0.0.3", false}, {"mx3.test", DNS_AAAA, "", false}, {"mx4.test", DNS_A, "127.0.0.4", false}, {"mx4.test", DNS_AAAA, "", false}, {0}};
@@ -106,6 +106,7 @@ static void each_recipient_goes_its_own_way(void **state)
 		assert_string_equal(results[i].text, told[i].text);
 		assert_string_equal(results[i].host, told[i].host);
 		assert_true(results[i].reached);
+		assert_int_equal(results[i].pause, i == 1 || i == 3);
 		assert_int_equal(results[i].last, i == 4);
 	}
 }
@@ -241,6 +242,28 @@ static void a_host_behind_five_dead_ones(void **state)
 	server_begin(0, NULL);
 }
 
+/* That five others refuse is not for good while the best host has not been asked; that those behind them have not is no reason to ask again. */
+static void refusals_beside_a_better_host(void **state)
+{
+	static const struct script never = {.greeting = "554 5.7.1 not from you\r\n"};
+	struct relay_deliver m = message_to("g.test", "x\r\n");
+
+	(void)state;
+	for (size_t i = 1; i < 6; i++)
+		server_begin(i, &never);
+	servers[0].script = &never;
+	deliver_one(&m, "bob@g.test");
+	assert_result(0, E_CANNOT, "550 5.7.1 ");
+	m = message_to("f.test", "x\r\n");
+	deliver_one(&m, "bob@f.test");
+	assert_result(1, E_UNAVAILABLE, "451 4.4.0 none of its hosts takes mail now; the last: 5.7.1 ");
+	assert_string_equal(results[1].host, "mx6.test");
+	assert_int_equal(servers[0].connections, 1);
+	deliver_one(&m, "bob@f.test");
+	assert_result(2, E_CANNOT, "550 5.7.1 ");
+	assert_string_equal(results[2].host, "mx5.test");
+}
+
 /* Nobody else is left: they are tried, in their order. */
 static void all_are_dead(void **state)
 {
@@ -353,6 +376,7 @@ int main(void)
 	    TEST(a_message_that_is_deleted_meanwhile),
 	    TEST(a_dead_host_comes_last),
 	    TEST(a_host_behind_five_dead_ones),
+	    TEST(refusals_beside_a_better_host),
 	    TEST(all_are_dead),
 	    TEST(the_best_host_is_this_server),
 	    TEST(a_worse_host_is_this_server),

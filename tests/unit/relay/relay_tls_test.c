@@ -205,6 +205,8 @@ static void records_decide(void **state)
 	    {"", "dane.test", "3 1 0 0102030405", true, 0, "TLSv1.3", "250"},
 	    {"", "dane.test", "servfail", true, E_UNAVAILABLE, "", "450 4.7.5 the TLSA records of mx1.test cannot be told now: "},
 	    {"", "dane.test", "bogus", true, E_UNAVAILABLE, "", "450 4.7.5 the TLSA records of mx1.test cannot be told now: "},
+	    {"", "dane.test", "cut", true, E_UNAVAILABLE, "", "450 4.7.5 the TLSA records of mx1.test have more than "},
+	    {"", "dane.test", "cut", false, 0, "TLSv1.3", "250"},
 	    {"", "late.test", wrong, true, E_UNAVAILABLE, "", "450 4.7.5 its certificate: "}, /* one family's addresses are kept away */
 	    {"", "late.test", right, true, 0, "TLSv1.3 DANE", "250"},
 	    {"relay-tls dane-only\n", "dane.test", right, true, 0, "TLSv1.3 DANE", "250"},

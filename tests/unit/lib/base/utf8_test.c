@@ -61,12 +61,28 @@ static void ascii_is_ascii(void **state)
 	assert_false(utf8_is_valid(SPAN_LIT("ok \xe2\x82\xac then \xe2\x82")));
 }
 
+static void a_cut_is_between_characters(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t max, len;
+	} rows[] = {{"abc", 3, 3}, {"abc", 4, 3}, {"abc", 2, 2}, {"abc", 0, 0}, {"", 0, 0},
+	    {"a\xc3\xa9", 2, 1}, {"a\xc3\xa9z", 3, 3}, {"\xe2\x82\xac", 2, 0}, {"\xe2\x82\xac", 1, 0}, {"a\xf0\x9f\x98\x80", 4, 1}, {"a\xf0\x9f\x98\x80", 2, 1}, {"a\xf0\x9f\x98\x80", 5, 5},
+	    /* what is no character has no place where it must not be cut */
+	    {"\x80\x80\x80\x80\x80\x80", 5, 5}, {"\x80\x80", 1, 1}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(utf8_cut(span_str(rows[i].text), rows[i].max).len, rows[i].len);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_character_goes_both_ways),
 	    cmocka_unit_test(the_syntax_of_the_rfc),
 	    cmocka_unit_test(ascii_is_ascii),
+	    cmocka_unit_test(a_cut_is_between_characters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
