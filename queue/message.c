@@ -308,6 +308,8 @@ static int send_dsns(struct message *m)
 		}
 		if (r == E_CANNOT)
 			r = 0; /* nobody is to be told of these, which count as told; of others perhaps */
+		else if (r == E_AGAIN)
+			r = E_UNAVAILABLE; /* a call that was interrupted: none is on its way */
 	}
 	return r;
 }

@@ -288,6 +288,7 @@ void job_session_ready(struct job *job)
 {
 	struct session *s = job->session;
 	struct err err = {0};
+	bool lacks;
 	int r;
 
 	if (is_self(job, s)) {
@@ -313,11 +314,13 @@ void job_session_ready(struct job *job)
 		return;
 	}
 	note_session(job, s);
+	lacks = r == E_UNSUPPORTED && job->message.requiretls && !smtp_client_offers(s->client)->requiretls;
+	s->worn |= lacks; /* who comes next for this destination demands it, too */
 	session_release(s);
 	job->session = NULL;
-	if (r == E_UNSUPPORTED && job->message.requiretls && !smtp_client_offers(s->client)->requiretls) {
+	if (lacks) {
 		err_set(&job->failure, E_DENIED, "5.7.30 %.200s", err.text);
-		attempt_next(job);
+		attempt_further(job);
 	} else {
 		cannot_send(job, r, &err);
 	}

@@ -311,6 +311,8 @@ static int rcpt_parameter(struct smtp_server *s, struct smtp_recipient *rcpt, st
 
 		if (rcpt->orcpt.len > 0 || semicolon == value.len || semicolon == 0 || value.len > SMTP_XTEXT_MAX)
 			return bad_parameter(err, name);
+		if (span_find(value, '+') < semicolon) /* the type is no xtext (RFC 3461 section 4.2), and none has it */
+			return bad_parameter(err, name);
 		if (!(s->tx->smtputf8 ? utf8_is_valid(value) : is_xtext(span_from(value, semicolon + 1))))
 			return bad_parameter(err, name);
 		rcpt->orcpt = decode_xtext(s->tx->pool, value);

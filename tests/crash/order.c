@@ -187,7 +187,7 @@ static void show_letter(int dir, const char *name)
 		digest(span_from(span_of(map, (size_t)st.st_size), head), &d);
 		printf("drop %s %s", d.key, d.hash);
 		for (size_t i = 0; i < letter.recipient_count; i++)
-			printf(" %.*s", SPAN_ARG(letter.recipients[i]));
+			printf(" %.*s", SPAN_ARG(letter.recipients[i].address));
 		printf("\n");
 	} else if (fd >= 0) {
 		printf("odd letter %s in the drop: %s\n", name, err.text);

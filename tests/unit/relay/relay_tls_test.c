@@ -259,15 +259,17 @@ static void tls_that_is_required(void **state)
 	m.requiretls = true;
 	deliver_one(&m, "bob@x.test");
 	assert_result(0, E_DENIED, "550 5.7.30 ");
+	deliver_one(&m, "bob@x.test"); /* the connection is no better for the next one */
+	assert_result(1, E_DENIED, "550 5.7.30 ");
 	drop_connections();
 	servers[0].script = &promises;
 	deliver_one(&m, "bob@x.test");
-	assert_result(1, 0, "250");
-	assert_string_equal(results[1].tls, "TLSv1.3 verified");
+	assert_result(2, 0, "250");
+	assert_string_equal(results[2].tls, "TLSv1.3 verified");
 	assert_non_null(strstr(servers[0].said, "MAIL FROM:<ann@own.test> REQUIRETLS|"));
 	m.domain = SPAN_LIT("a.test"); /* whose MX records anybody may have written */
 	deliver_one(&m, "bob@x.test");
-	assert_result(2, E_DENIED, "550 5.7.10 ");
+	assert_result(3, E_DENIED, "550 5.7.10 ");
 }
 
 static void a_log_in_at_a_smarthost(void **state)

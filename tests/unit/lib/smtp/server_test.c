@@ -137,6 +137,7 @@ static void parameters_are_checked(void **state)
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> NOTIFY=NEVER,DELAY\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> NOTIFY=\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> NOTIFY=DELAY,DELAY\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> NOTIFY=DELAY,\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=;x\r\n", "501"},
+	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=+3B;x\r\n", "501"}, {"MAIL FROM:<a@b> SMTPUTF8\r\nRCPT TO:<a@b> ORCPT=+3B;x\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a+4\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a ORCPT=rfc822;a\r\n", "501"},
 	    {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a+00b\r\n", "501"}, {"MAIL FROM:<a@b>\r\nRCPT TO:<a@b> ORCPT=rfc822;a+0D+0A\r\n", "501"},
