@@ -419,7 +419,7 @@ fuzzers-short:
 	@tests/install-deps.sh --fuzz
 	$(MAKE) fuzzers
 fuzz-short: fuzzers-short
-	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),8) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_TARGETS)
+	@B=$(B) FUZZ_SECONDS=$(or $(FUZZ_SHORT_SECONDS),4) FUZZ_JOBS=2 tests/fuzz/run.sh $(FUZZ_TARGETS)
 ifeq ($(FUZZ),yes)
 all: fuzzers
 endif
