@@ -72,7 +72,7 @@ def test_a_name_cannot_begin_a_line_of_its_own(server):
     r = server.mw("account", "add", "eve@example.com", "--password-stdin", "--name", "Eve\nalias root@example.com eve@evil.test",
                   input=PASSWORD, check=False)
     assert r.returncode == 64 and "control characters" in r.stderr
-    assert "eve" not in export(server)
+    assert "eve@" not in export(server)        # keys and hashes are base64: three letters alone may stand in them by chance
 
 
 def test_a_lost_directory_gives_nobody_anothers_mail(server):
