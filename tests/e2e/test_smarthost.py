@@ -5,6 +5,7 @@ import ssl
 
 import pytest
 
+from idp import Provider, claims, token
 from mailwain import DOMAIN, PASSWORD, Instance, until
 from remote import remote_host
 from test_outbound import gone, send
@@ -18,6 +19,30 @@ USER = "alice@" + DOMAIN
 def far():
     """The smarthost: whoever logs in there sends to these domains, which are its own."""
     with Instance(["domain implicit.test { }", "domain starttls.test { }", "domain changed.test { }"]).running("alice", "bob@implicit.test", "bob@starttls.test", "bob@changed.test") as i:
+        yield i
+
+
+# What relay is to choose -> what a smarthost offers.
+LESSER = {"SCRAM-SHA-256": "LOGIN PLAIN SCRAM-SHA-1 SCRAM-SHA-256", "SCRAM-SHA-1": "PLAIN SCRAM-SHA-1", "LOGIN": "LOGIN XOAUTH2", "XOAUTH2": "PLAIN SCRAM-SHA-256-PLUS XOAUTH2"}
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with Provider() as p:
+        p.keys = [p.key("ES256", "es256")]
+        yield p
+
+
+@pytest.fixture(scope="module", params=sorted(LESSER))
+def lesser(request, provider):
+    """A smarthost at which this mechanism is the best for who has a password, or for who has a token."""
+    mechanism, to = request.param, "lesser.test"
+    i = Instance(provider.with_keys() + ["domain %s { }" % to])
+    i.mechanism, i.to = mechanism, "bob@" + to
+    i.place = "127.0.0.2:%d" % i.port("submission")
+    with open(i.conf, "a") as f:
+        f.write("listen submission on %s { sasl-mechanisms %s }\n" % (i.place, LESSER[mechanism]))
+    with i.running("alice", i.to):
         yield i
 
 
@@ -89,6 +114,23 @@ def test_a_login_at_another_suite(suite, far, how, service):
     shown = suite.mw("relay", "test", to, "--from", USER).stdout
     assert "> AUTH SCRAM-SHA-256-PLUS [secret]" in shown and "< 235 " in shown and PASSWORD not in shown
     assert ("> STARTTLS" in shown) == (how == "starttls")
+
+
+def test_the_mechanism_that_a_smarthost_knows(lesser, provider, tmp_path):
+    """A password, or a token that the smarthost has checked with the provider; neither is shown."""
+    secret = tmp_path / "secret"
+    secret.write_text((token(provider.keys[0], claims(USER)) if lesser.mechanism == "XOAUTH2" else PASSWORD) + "\n")
+    os.chmod(secret, 0o600)
+    line = 'transport "*" { host %s; login %s; %s-file "%s" }' % (lesser.place, USER, "token" if lesser.mechanism == "XOAUTH2" else "password", secret)
+    with Instance([line]).running("alice") as suite:
+        subject = "by " + lesser.mechanism
+        qid = send(suite, lesser.to, subject=subject)
+        assert "tls=TLSv1.3 " in line_of(suite, "relay_sent", qid)
+        assert "Hello." in newest(lesser, lesser.to, subject)
+        lesser.until_logged("auth_ok user=%s service=submission rip=127.0.0.1 mechanism=%s\n" % (USER, lesser.mechanism))
+        shown = suite.mw("relay", "test", lesser.to, "--from", USER).stdout
+        assert "> AUTH %s" % lesser.mechanism in shown and "< 235 " in shown
+        assert secret.read_text().strip() not in shown + suite.log()
 
 
 def test_a_wrong_password_keeps_mail_here_until_it_is_mended(suite, far, secrets):
