@@ -132,6 +132,20 @@ def test_tls_unique(suite):
     assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
 
 
+@pytest.mark.parametrize("version", ["1.3", "1.2"])
+def test_tls_server_end_point(suite, version):
+    """RFC 5929 section 4: bound to the certificate that this server shows, and to no other."""
+    if version == "1.2":
+        c = over_tls_12(suite)
+    else:
+        c = suite.imap(login=False, tls=True)
+    shown = hashlib.sha256(c.sock.getpeercert(binary_form=True)).digest()
+    other = hashlib.sha256(shown).digest()
+    assert Scram(suite, "alice@example.com", c, "p=tls-server-end-point,,", other).proof().startswith(b"a NO [AUTHENTICATIONFAILED]")
+    exchange = Scram(suite, "alice@example.com", c, "p=tls-server-end-point,,", shown)
+    assert exchange.proof().startswith(b"+ ") and exchange.say(b"").startswith(b"a OK")
+
+
 def test_plus_is_offered_where_clients_can_bind(suite):
     """Not over TLS 1.2 without an extended master secret (RFC 7627): and whoever says that it was not offered is right."""
     c = over_tls_12(suite, NO_EXTENDED_MASTER_SECRET)

@@ -30,7 +30,7 @@ LIST_S, READY_S, FRESH_S = 2.0, 5.0, 1.0
 COUNT_OF_ENDS = 100000  # of which doc/performance.md promises the times; a larger queue may take longer in proportion
 LINEAR = 1.5  # times what is proportional, or this many seconds
 SLACK_S = 1.0
-SPREAD = 600
+SPREAD = 600  # seconds within which all are tried again, for so many; longer for more, so that what a command is measured beside is the same
 FILL = os.path.join(measure.CLIENTS, "fill")
 
 
@@ -190,7 +190,7 @@ def measure_one(findings, suite, remote, silent, count):
     empty = memory(queue_pid(suite))
     suite.stop()
     os.remove(os.path.join(suite.root, "log", "mailwain.log"))
-    run.fill(SPREAD)
+    run.fill(int(SPREAD * run.scale))
     run.start()
     run.fresh_while("while the spool is read", run.recovered)
     run.footprint(empty, "at rest")
