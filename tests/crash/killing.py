@@ -56,7 +56,7 @@ class Log:
             f.seek(self.at)
             return f.read().split("\n")[:-1]
 
-    def wait(self, words, seconds=10):
+    def wait(self, words, seconds=30):
         """The first line with all the words."""
         deadline = time.monotonic() + seconds
         while True:

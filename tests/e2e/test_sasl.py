@@ -413,10 +413,13 @@ def test_a_hash_too_dear_is_refused_as_a_wrong_password_is(suite):
     """As one in a directory from before there was a limit: nothing of it is computed, nobody can tell it from no account at all, and the log says why."""
     suite.mw("directory", "import", "-", input="account dear@example.com hash=$6$rounds=800000$saltsalt$%s\n" % ("x" * 86))
     c = suite.imap(login=False)
-    before = cpu(suite, "auth")
-    answers = [c.run('LOGIN %s@example.com "%s"' % (name, "x" * 500))[1] for name in ("dear", "no-such-one")]
-    assert answers[0] == answers[1] and answers[0].startswith(b"NO [AUTHENTICATIONFAILED] "), answers
-    assert cpu(suite, "auth") - before < 0.8
+    costs = []
+    while not costs or (costs[-1] >= 0.8 and len(costs) < 3):  # other work on the machine may make it dear, but not each time
+        before = cpu(suite, "auth")
+        answers = [c.run('LOGIN %s@example.com "%s"' % (name, "x" * 500))[1] for name in ("dear", "no-such-one")]
+        costs.append(cpu(suite, "auth") - before)
+        assert answers[0] == answers[1] and answers[0].startswith(b"NO [AUTHENTICATIONFAILED] "), answers
+    assert costs[-1] < 0.8, costs
     suite.until_logged("auth_failed user=dear@example.com service=imap rip=127.0.0.1 reason=hash-cost")
     suite.mw("account", "passwd", "dear@example.com", "--password-stdin", input=PASSWORD + "\n")
     assert c.run('LOGIN dear@example.com "%s"' % PASSWORD)[1].startswith(b"OK")
@@ -441,7 +444,7 @@ def test_who_leaves_in_the_middle_costs_nothing(suite):
         c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % base64.b64encode(b"n,,n=alice@example.com,r=abc").decode())
         assert c.line().startswith(b"+ ")
         c.close()
-    until(lambda: [r["connections"] for r in suite.rows("status") if r["name"] == "imapd"] == [0], 10, "the front keeps connections")
+    until(lambda: [r["connections"] for r in suite.rows("status") if r["name"] == "imapd"] == [0], what="the front keeps connections")
     assert gsasl(suite, "SCRAM-SHA-256")[0] == 0
 
 

@@ -63,17 +63,22 @@ def test_at_its_pace(suite, remote, arrivals):
 
 def test_turns_among_those_of_one_domain(suite, arrivals):
     """A message to five destinations is five turns; that of another user is not the last."""
-    bea = client(suite, "bea@slow.test")
-    many = send(suite, *["x@far%d.test" % n for n in range(5)], user="ann@slow.test")
-    one = send(suite, "y@elsewhere.test", user="bea@slow.test", c=bea)
-    until(lambda: gone(suite, many) and gone(suite, one))
+    in_time = False
+    while not in_time:  # a machine that stood still has seen the most of the five go before the other one was there
+        arrivals.all.clear()
+        bea, begun = client(suite, "bea@slow.test"), time.monotonic()
+        many = send(suite, *["x@far%d.test" % n for n in range(5)], user="ann@slow.test")
+        one = send(suite, "y@elsewhere.test", user="bea@slow.test", c=bea)
+        in_time = time.monotonic() - begun < 3 * 60 / RATE
+        until(lambda: gone(suite, many) and gone(suite, one))
     assert len(arrivals.all) == 6 and arrivals.order().index("bea") < 5
 
 
 def test_what_would_wait_for_long_waits_in_its_file(suite, remote, arrivals):
     sent = [send(suite, "x%d@elsewhere.test" % n, user="carl@snail.test") for n in range(4)]
-    row = until(lambda: next((r for r in suite.rows("queue", "list") if "(send-rate)" in r["reason"]), None))
+    row = until(lambda: next((r for r in suite.rows("queue", "list") if "(send-rate)" in r["reason"] and r["status"] != "active"), None))
     assert row["status"] == "deferred" and "snail.test has had as much sent as it may" in row["reason"]
+    until(lambda: arrivals.of("carl@snail.test"))
     other = send(suite, "y@elsewhere.test")
     until(lambda: gone(suite, other))
     assert len(arrivals.of("carl@snail.test")) == 1

@@ -15,6 +15,7 @@ import time
 import pytest
 
 from mailwain import BUILD, Instance, until
+from test_taken import imap_logs_in
 from tools import lacks, unpacked
 
 AS_ROOT = os.geteuid() == 0
@@ -417,6 +418,7 @@ def test_auth_and_queue_away(local):
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     sent(local, "alice", input="Subject: without auth\n\nx\n")
+    until(lambda: imap_logs_in(local))
     arrives(local, "Subject: without auth")
 
 

@@ -91,6 +91,7 @@ def fresh(simple, suite):
     yield
     for row in suite.rows("queue", "list"):
         suite.mw("queue", "delete", row["id"], check=False)
+    suite.wait_empty()  # one that is being tried goes when that has ended; no client of it comes to the next test
 
 
 def check_plain(line):

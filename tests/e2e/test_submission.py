@@ -114,7 +114,7 @@ def test_the_log_tells_who_it_was(server):
     c.expect("RCPT TO:<carol@example.com>", 250)
     qid = c.data("Subject: who\r\n\r\nx\r\n")
     other = server.deliver("Subject: x\r\n\r\nx\r\n")
-    server.until_logged(" smtp_queued qid=%s " % other)
+    server.until_logged(*(" smtp_queued qid=%s " % id for id in (qid, other)))
     lines = {id: next(line for line in server.log().splitlines() if " smtp_queued qid=%s " % id in line) for id in (qid, other)}
     assert re.search(r" from=sales@example\.com .* rip=127\.0\.0\.1 user=alice@example\.com$", lines[qid])
     assert " user=" not in lines[other]
@@ -229,7 +229,7 @@ def test_14_a_login_that_is_too_long(server, patient, response, initial):
 def not_at_the_end_of_an_hour():
     """Of those that submission counts in: what was sent before its end counts a little less behind it."""
     left = 3600 - time.monotonic() % 3600
-    if left < 30:
+    if left < 60:
         time.sleep(left)
 
 
@@ -322,7 +322,9 @@ def test_auth_comes_back_in_the_middle(fresh):
     before = suite.daemons()["auth"]
     os.kill(before, signal.SIGKILL)
     until(lambda: suite.daemons().get("auth") not in (None, 0, before))
-    until(lambda: suite.imap(login=False).run('LOGIN alice@example.com "%s"' % PASSWORD)[1].startswith(b"OK"))
+    other = Smtp(suite.port("submission"))
+    other.hello()
+    until(lambda: other.command("AUTH PLAIN " + plain("alice@example.com"))[0] == 235)  # submission has its channel to the new one
     assert c.command(base64.b64encode(b"alice@example.com").decode())[0] == 454
     c.expect("AUTH PLAIN " + plain("alice@example.com"), 235)
 

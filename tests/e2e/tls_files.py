@@ -84,15 +84,23 @@ def context(version=None):
     return c
 
 
+def whole_reply(s):
+    """Reads one of SMTP, however many pieces it comes in."""
+    said = b""
+    while not re.search(rb"^\d{3} [^\n]*\n\Z", said, re.M):
+        more = s.recv(1000)
+        assert more, said
+        said += more
+
+
 def handshake(suite, service="imaps", name=None, version=None, ctx=None, timeout=TIMEOUT):
     """A TLS connection to the service, and the certificate in DER that it showed."""
     s = socket.create_connection(("127.0.0.1", suite.port(service)), timeout=timeout)
     if service in ("smtp", "submission"):
-        s.recv(1000)
-        s.sendall(b"EHLO x\r\n")
-        s.recv(1000)
-        s.sendall(b"STARTTLS\r\n")
-        s.recv(1000)
+        whole_reply(s)
+        for command in (b"EHLO x\r\n", b"STARTTLS\r\n"):
+            s.sendall(command)
+            whole_reply(s)
     t = (ctx or context(version)).wrap_socket(s, server_hostname=name)
     return t, t.getpeercert(True)
 

@@ -148,15 +148,17 @@ static bool is_within_pace(double from, double one)
 	return seconds_of(CLOCK_MONOTONIC) - from < 3.5 * one; /* four of what it is held to have cost */
 }
 
-/* Once somebody has guessed: until the owner has his answer no guess is hashed, not even half of one beside the hash that the owner gets. */
-static void who_belongs_here_does_not_wait_for_them(void **state)
+enum { TRIES = 5 }; /* a machine that has other work makes one hash dearer than another, or one thread slower; a fault is there each time */
+
+/* Whether no guess was hashed until the owner had his answer, not even half of one beside the hash that the owner gets. */
+static bool owner_is_alone(void)
 {
 	struct password_ask owner = {.source = 1, .account = 1, .have = &owned};
 	const struct timespec a_moment = {.tv_nsec = 20 * 1000 * 1000};
 	double begun = seconds_of(CLOCK_PROCESS_CPUTIME_ID), from = seconds_of(CLOCK_MONOTONIC), one, meanwhile;
 	int codes[STRANGERS];
+	bool alone;
 
-	(void)state;
 	guess_all(codes, 1);
 	wait_for(1);
 	one = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - begun;
@@ -169,41 +171,66 @@ static void who_belongs_here_does_not_wait_for_them(void **state)
 		event_base_loop(base, EVLOOP_ONCE);
 	meanwhile = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - begun;
 	assert_int_equal(owner_code, 0);
-	if (is_within_pace(from, one))
-		assert_true(meanwhile < one * 3 / 2);
+	alone = !is_within_pace(from, one) || meanwhile < one * 3 / 2;
 	wait_for(STRANGERS);
+	return alone;
 }
 
-/* Of hashes that cost more than a usual one, one at a time, so that there is a thread for others; what costs too much is refused as a wrong one is. */
-static void dear_hashes_leave_room(void **state)
+/* Once somebody has guessed. */
+static void who_belongs_here_does_not_wait_for_them(void **state)
+{
+	bool alone = owner_is_alone();
+
+	for (int tries = 1; tries < TRIES && !alone; tries++) {
+		assert_int_equal(begin(state), 0);
+		alone = owner_is_alone();
+	}
+	assert_true(alone);
+}
+
+/* Whether the owner has his answer before one of two dear hashes is done. */
+static bool dear_hashes_leave_a_thread(int *codes)
 {
 	struct password_ask owner = {.source = 1, .account = 1, .have = &owned};
-	struct credentials dear = {.hash = "$argon2id$v=19$m=65536,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
-	struct credentials huge = {.hash = "$argon2id$v=19$m=4194304,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
-	int codes[3] = {1, 1, 1};
+	static const struct credentials dear = {.hash = "$argon2id$v=19$m=65536,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
 
-	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		struct password_ask ask = {.source = 300 + i, .account = 300 + i, .have = &dear};
 
+		codes[i] = 1;
 		assert_int_equal(password_check(auth.passwords, &ask, SPAN_LIT("typo"), on_stranger, &codes[i]), 0);
 	}
 	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), 0);
 	while (owner_code == 1)
 		event_base_loop(base, EVLOOP_ONCE);
 	assert_int_equal(owner_code, 0);
-	assert_int_equal(strangers_told, 0);
+	return strangers_told == 0;
+}
+
+/* Of hashes that cost more than a usual one, one at a time, so that there is a thread for others; what costs too much is refused as a wrong one is. */
+static void dear_hashes_leave_room(void **state)
+{
+	struct credentials huge = {.hash = "$argon2id$v=19$m=4194304,t=6,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b7dWRWJTmaaJObG4Xm0q0mXqXE"};
+	struct password_ask owner = {.source = 1, .account = 1};
+	int codes[TRIES][2];
+	unsigned tries = 0;
+
+	while (!dear_hashes_leave_a_thread(codes[tries])) {
+		assert_true(++tries < TRIES);
+		wait_for(2);
+		assert_int_equal(begin(state), 0);
+	}
 	owner.have = &huge;
 	owner.pace = PACE_STRANGERS;
 	owner_code = 1;
 	assert_int_equal(password_check(auth.passwords, &owner, SPAN_LIT("right"), on_owner, NULL), 0);
-	wait_for(2);
 	while (owner_code == 1)
 		event_base_loop(base, EVLOOP_ONCE);
 	assert_int_equal(owner_code, E_TOOBIG);
 	assert_false(password_is_calm(auth.passwords)); /* it counts as the guess that it may be */
-	assert_int_equal(codes[0], E_AUTHFAILED);
-	assert_int_equal(codes[1], E_AUTHFAILED);
+	wait_for(2);
+	assert_int_equal(codes[tries][0], E_AUTHFAILED);
+	assert_int_equal(codes[tries][1], E_AUTHFAILED);
 }
 
 /* Of two threads one is theirs together, while there is guessing, whoever of them comes; and who belongs here has the other. */

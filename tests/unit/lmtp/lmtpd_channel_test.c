@@ -184,7 +184,7 @@ static void a_worker_that_hangs_is_given_up(void **state)
 	open_worker();
 	assert_int_equal(work(1), 1);
 	late = clock_monotonic_ms() + LMTPD_STUCK_MS;
-	lmtp_channels_look(&lmtpd, late - 1000);
+	lmtp_channels_look(&lmtpd, late - LMTPD_STUCK_MS / 2);
 	assert_int_equal(delivered, 1);
 	lmtp_channels_look(&lmtpd, late);
 	assert_int_equal(delivered, MANY);

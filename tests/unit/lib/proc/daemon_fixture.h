@@ -173,7 +173,7 @@ static inline void begin(const char *profile)
 			dup2(fds[1], 3);
 			close(fds[1]);
 		}
-		alarm(10);
+		alarm(60);
 		exit(daemon_run(&spec));
 	}
 	close(fds[1]);
