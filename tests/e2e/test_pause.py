@@ -7,7 +7,7 @@ import pytest
 from mailwain import Instance, until
 from remote import remote_host
 from test_outbound import gone, send
-from tools import Strace
+from tools import Strace, needs_strace
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,7 @@ def test_a_name_that_is_known_by_its_mail_alone(suite, remote):
     suite.mw("queue", "resume", "none.test")
 
 
+@needs_strace
 def test_a_list_says_what_it_does_not_know_yet(suite, remote):
     """Until the last file has been read, and not until somebody has been told to read it."""
     suite.mw("queue", "pause", remote.place)
