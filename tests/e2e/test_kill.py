@@ -198,6 +198,8 @@ def test_a_queue_that_came_back_hears_of_no_file_of_the_one_before(fresh):
     late.send(b"Subject: late\r\n\r\nx\r\n")
     os.kill(suite.daemons()["queue"], signal.SIGKILL)
     serving_again(suite)
+    for name in ("smtpd", "submission", "pickup"):  # what they say of the one that was killed
+        until(lambda: re.search(name + r"\[\d+\] warn: ipc_peer_lost service=queue\n", suite.log()))
     before = suite.log()
     late.send(b".\r\n")
     assert late.reply() == (451, "4.3.2 The queue was restarted; send it again")
