@@ -8,10 +8,9 @@ import socket
 
 import pytest
 
-from dns import Dns
+from dns import Dns, free_port
 from foreign import ALL
 from mailwain import Instance, until
-from remote import remote_host
 from test_dane import Authority
 from test_outbound import notification
 from test_submission import client
@@ -28,8 +27,9 @@ def authority(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port():
-    with remote_host("127.0.0.70") as r:  # free on the first address, and so, as good as surely, on the others
-        return r.server_address[1]
+    number, held = free_port("127.0.0.70")  # ours on the other addresses as well: it is below those that clients and other tests' hosts get
+    with held:
+        yield number
 
 
 @pytest.fixture(scope="module")

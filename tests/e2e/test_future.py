@@ -30,10 +30,11 @@ def at(seconds):
 
 def test_what_is_offered(server):  # noqa: F811
     c = client(server)
+    begun = int(time.time()) - 1  # another clock may be a little behind
     offer = re.search(r"FUTURERELEASE (\d+) (\S+)Z", c.hello())
     until_when = calendar.timegm(time.strptime(offer[2], "%Y-%m-%dT%H:%M:%S"))
     assert int(offer[1]) == 60 * 86400
-    assert abs(until_when - time.time() - 60 * 86400) < 10
+    assert begun <= until_when - 60 * 86400 <= time.time() + 1
 
 
 @pytest.mark.parametrize("parameter", [
@@ -50,7 +51,8 @@ def test_it_comes_at_its_time(server):  # noqa: F811
     c = client(server)
     begun = time.time()
     qid = send(c, "HOLDFOR=6", "held for a moment")
-    assert row(server, qid)["status"] == "scheduled"
+    waiting = row(server, qid)
+    assert waiting["status"] == "scheduled" if waiting else time.time() - begun > 4  # a machine may take that long for the question
     assert "held for a moment" in newest(server, ALICE, "held for a moment")
     assert time.time() - begun > 4  # it is counted in whole seconds, by two clocks
     until(lambda: row(server, qid) is None)
@@ -78,9 +80,12 @@ def test_an_account_that_goes_meanwhile(server):  # noqa: F811
     gone, anew = "gone@example.com", "anew@example.com"
     server.add_cheap(gone, anew)
     c = client(server)
-    sent = [send(c, "HOLDFOR=6", "waits for " + to, to) for to in (gone, anew)]
+    for seconds in (6, 15):  # on a machine so slow that the first two have come before they are held
+        sent = [send(c, "HOLDFOR=%d" % seconds, "waits for " + to, to) for to in (gone, anew)]
+        server.mw("queue", "hold", *sent, check=False)
+        if all((row(server, qid) or {"status": "gone"})["status"] == "held" for qid in sent):
+            break
     c.close()
-    server.mw("queue", "hold", *sent)
     before = [server.account_dir(to) for to in (gone, anew)]
     for to in (gone, anew):
         server.mw("account", "remove", to)

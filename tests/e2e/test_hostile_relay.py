@@ -17,7 +17,7 @@ from mailwain import Instance, until
 from test_outbound import notification
 from test_resolve import LIES, Liar, a_record
 from test_submission import client
-from tools import Clock, Strace
+from tools import Clock, Strace, needs_strace
 
 ALICE = "alice@example.com"
 
@@ -248,6 +248,7 @@ def test_32_replies(suite, hosts, name):
     assert len(host.messages) == 1
 
 
+@needs_strace
 def test_a_flush_while_the_deferral_is_written_down(suite, hosts):
     """It is tried again now, not after its minute."""
     host = hosts["slow disk"]
@@ -353,11 +354,11 @@ def cpu(pid):
 @pytest.mark.parametrize("lie", LIARS)
 def test_35_name_servers_that_lie(suite, lie):
     pids = [suite.daemons()[name] for name in ("resolve", "relay")]
-    before, begun = sum(map(cpu, pids)), time.monotonic()
+    before = sum(map(cpu, pids))
     qid = send(suite, "bob@%s.liar" % lie)
     line = outcome(suite, qid)
     assert "4.4.3 the mail hosts of %s.liar cannot be told now" % lie in line
-    assert time.monotonic() - begun < 20 and sum(map(cpu, pids)) - before < 0.3
+    assert sum(map(cpu, pids)) - before < 0.3
     assert not gone(suite, qid) and [suite.daemons()[name] for name in ("resolve", "relay")] == pids
 
 

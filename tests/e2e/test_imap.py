@@ -318,7 +318,7 @@ def test_idle_is_told_at_once(suite, account, filled):
     start = time.monotonic()
     suite.deliver(crlf(PLAIN), to=[account])
     assert filled.line() == b"* 4 EXISTS"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 9  # by the watch: who looks by himself does it each ten seconds
     filled.line()  # RECENT
     other = suite.imap(account)
     other.ok("SELECT INBOX")

@@ -49,7 +49,7 @@ def test_one_answer_for_each_recipient(lmtp_suite):
 
 def test_too_many_unknown_recipients_end_it(lmtp_suite):
     """Each is waited for; the last answer comes with nothing behind it."""
-    c = Smtp(lmtp_suite.port("lmtp"), timeout=5)
+    c = Smtp(lmtp_suite.port("lmtp"))
     c.expect("LHLO client.test", 250)
     c.expect("MAIL FROM:<bob@remote.test>", 250)
     for n in range(19):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from dns import Dns, Zone
+from dns import Dns, Zone, free_port
 from mailwain import Instance, until
 from remote import Mute, remote_host
 from test_outbound import gone, notification, send
@@ -40,8 +40,9 @@ class Router(socketserver.ThreadingTCPServer):
 
 @pytest.fixture(scope="module")
 def hosts():
-    """Two on one port."""
-    with remote_host(FIRST) as first, remote_host(SECOND, first.server_address[1]) as second:
+    """Two on one port, which is nobody's on the other addresses either."""
+    port, held = free_port(FIRST)
+    with held, remote_host(FIRST, port) as first, remote_host(SECOND, port) as second:
         yield first, second
 
 
@@ -79,9 +80,10 @@ def test_the_other_host_takes_what_one_has_put_off(suite, hosts):
     until(lambda: gone(suite, qid))
     assert [to for _, to, _ in first.messages] == [["now@two.test"]]
     assert [to for _, to, _ in second.messages] == [["later1@two.test", "later2@two.test"]]
+    until(lambda: len(lines_of(suite, "relay_sent", qid)) == 3)
     line, = lines_of(suite, "relay_next_host", qid)
     assert 'host=first.two.test' in line and 'reply="451 4.3.1 disk full"' in line and "recipients=2" in line
-    assert len(lines_of(suite, "relay_sent", qid)) == 3 and len(lines_of(suite, "relay_refused", qid)) == 1 and not lines_of(suite, "relay_deferred", qid)
+    assert len(lines_of(suite, "relay_refused", qid)) == 1 and not lines_of(suite, "relay_deferred", qid)
 
 
 def content_of(path):
@@ -93,11 +95,13 @@ def content_of(path):
 def test_what_one_host_has_taken_it_gets_once(how):
     """Whatever ends while the others' next host takes its time."""
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(remote_host(TAKES))
-        second = stack.enter_context(contextlib.closing(Mute(HOLDS, first.server_address[1], holds=True)))
+        port, held = free_port(TAKES)
+        stack.enter_context(held)
+        first = stack.enter_context(remote_host(TAKES, port))
+        second = stack.enter_context(contextlib.closing(Mute(HOLDS, port, holds=True)))
         zone = Zone(["@ MX 10 first", "@ MX 20 second", "first A " + TAKES, "second A " + HOLDS], signed=False)
         dns = stack.enter_context(Dns({"two.test": zone}).running())
-        lines = dns.conf_lines() + ["relay-port %d" % first.server_address[1], "transport nobody.test { hold yes }", "queue-retry-first 1s", "queue-retry-max 2s", "stop-timeout 1s"]
+        lines = dns.conf_lines() + ["relay-port %d" % port, "transport nobody.test { hold yes }", "queue-retry-first 1s", "queue-retry-max 2s", "stop-timeout 1s"]
         suite = stack.enter_context(Instance(lines).running("alice"))
         first.answers["RCPT"] = lambda line: "451 4.3.1 disk full" if "later" in line else None
         qid = send(suite, "now@two.test", "later@two.test")
@@ -107,7 +111,7 @@ def test_what_one_host_has_taken_it_gets_once(how):
         if how == "kill":
             os.kill(suite.daemons()["queue"], signal.SIGKILL)
         else:
-            suite.mw("stop")
+            suite.stop()
             suite.start()
         until(lambda: len(first.messages) >= 2)
         assert [to for _, to, _ in first.messages] == [["now@two.test"], ["later@two.test"]]
@@ -143,6 +147,7 @@ def test_a_dead_host_keeps_the_first_message_alone(suite, hosts):
         qid = send(suite, "x@" + domain)
         until(lambda: gone(suite, qid))
     assert len(hosts[1].messages) == 2
+    suite.until_logged("relay_session_failed host=dead.")
     assert suite.log().count("relay_session_failed host=dead.") == 1
     assert "dead.other-dead.test could not be reached lately: it comes last" in suite.mw("relay", "test", "x@other-dead.test").stdout
 

@@ -545,7 +545,7 @@ def test_47_one_that_hangs_holds_nobody_up(wrapped):
     assert t.is_alive() and not said
     # auth-pam dies: who waits is told to try again, and others log in as soon as it is back.
     os.kill(wrapped.suite.daemons()["auth-pam"], 9)
-    t.join(10)
+    t.join(30)
     assert said and "UNAVAILABLE" in said[0]
     until(lambda: wrapped.login("quick@" + SYSTEM, "pw") is None)
 

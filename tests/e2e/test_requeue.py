@@ -107,7 +107,7 @@ def test_what_waits_behind_a_slow_host_goes_at_once(suite, remote, other):
     suite.mw("queue", "reroute", *many, "--to", other.place)
     until(lambda: len(other.messages) == 1)
     remote.gate.set()
-    until(lambda: all(gone(suite, qid) for qid in many))
+    until(lambda: gone(suite, *many))
     assert len(remote.messages) == 5 and len(other.messages) == 1
 
 

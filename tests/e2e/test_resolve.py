@@ -126,8 +126,9 @@ def test_a_zone_may_be_left_unvalidated(world):
 def test_stats_and_flush(suite):
     before = suite.rows("resolve", "stats")[0]
     query(suite, "mx.secure.test")
+    query(suite, "www.wrong.test", ok=False)
     after = suite.rows("resolve", "stats")[0]
-    assert after["questions"] == before["questions"] + 1 and after["under-way"] == 0 and after["bogus"] >= 2
+    assert after["questions"] == before["questions"] + 2 and after["under-way"] == 0 and after["bogus"] == before["bogus"] + 1
     suite.mw("resolve", "flush")
     assert found(suite, "mx.secure.test") == (["192.0.2.1"], "secure")
 
@@ -142,6 +143,11 @@ def change(suite, **settings):
     with open(suite.conf, "w") as f:
         f.writelines(lines + ["%s %s\n" % (name.replace("_", "-"), value) for name, value in settings.items() if value])
     return suite.mw("reload", check=False)
+
+
+def warm(i, name):
+    """Kept from now on. A machine that stops for seconds may need more than one go, where there are only seconds for it."""
+    until(lambda: query(i, name, ok=None)[0]["rcode"] == "NOERROR")
 
 
 @contextlib.contextmanager
@@ -177,6 +183,7 @@ def test_a_name_server_is_asked_over_ipv6():
 
 def test_what_is_kept_outlives_the_name_server():
     with own_world("resolver-timeout 3s") as (dns, i):
+        warm(i, "www.here.test")
         assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
         dns.silence()
         assert found(i, "www.here.test") == (["192.0.2.7"], "secure")
@@ -204,6 +211,7 @@ def test_the_name_servers_of_the_machine(tmp_path):
         try:
             subprocess.run(mounted[:-1] + [mounted[-1] + " && exec %s --root %s start" % (BIN, i.root)], check=True, timeout=20)
             i.started = True
+            warm(i, "www.here.example")
             assert found(i, "www.here.example") == (["192.0.2.7"], "secure")
             own.write_text("nameserver 127.0.0.154\n")
             until(lambda: "no answer from 127.0.0.154" in query(i, "www.here.example", ok=None)[0].get("why", ""))
@@ -221,7 +229,7 @@ def test_a_reload_loses_no_question():
         until(lambda: i.rows("resolve", "stats")[0]["under-way"] == 1)
         r = change(i, resolver=other.address, resolver_zones="test=" + other.address, resolver_trust_anchor=other.anchor)
         assert r.returncode == 0, r.stderr
-        asking.join(10)
+        asking.join(20)
         assert [(row["data"], row["security"]) for row in answer] == [("192.0.2.8", "secure")]
 
 
@@ -291,9 +299,15 @@ def test_lies_cost_one_question(lie):
     lines = ["resolver " + liar.address, "resolver-insecure example", "resolver-timeout 700ms"]
     with Instance(conf_lines=lines).running() as i:
         pid = i.daemons()["resolve"]
-        [row] = query(i, "www.example", ok=False)
-        assert row["rcode"] in ("TIMEOUT", "SERVFAIL") and "data" not in row
-        assert liar.asked > 0 and i.daemons()["resolve"] == pid
+
+        def asked():
+            """Its 700 ms may be over before the liar was asked."""
+            [row] = query(i, "www.example", ok=False)
+            assert row["rcode"] in ("TIMEOUT", "SERVFAIL") and "data" not in row
+            return liar.asked > 0
+
+        until(asked)
+        assert i.daemons()["resolve"] == pid
 
 
 def test_a_liar_would_be_believed_where_nothing_is_signed():

@@ -157,7 +157,7 @@ $m init --hostname mail.example.com --domain example.com --port-offset $3
 $m start
 printf 'secret\\n' | $m account add alice@example.com --password-stdin
 swaks --server 127.0.0.1:$((25 + $3)) --from b@remote.test --to alice@example.com >/dev/null
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+for i in $(seq 200); do
 	curl -sk --url "imaps://127.0.0.1:$((993 + $3))/INBOX;MAILINDEX=1" -u alice@example.com:secret && break
 	sleep 0.1
 done
@@ -171,6 +171,6 @@ $m stop
         os.chown(home, 65534, 65534)
         r = subprocess.run(
             ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", script, "sh", BIN, os.path.join(home, "mw"), str(free_offset())],
-            capture_output=True, text=True, timeout=60, cwd="/")
+            capture_output=True, text=True, timeout=120, cwd="/")
     assert r.returncode == 0, r.stdout + r.stderr
     assert "This is a test mailing" in r.stdout and "nobody" in r.stdout

@@ -102,8 +102,8 @@ class Attack:
     async def guess_next_door(self, number):
         await self.talk("neighbour", NEXT_DOOR, [self.log_in(GUESSED_AT, "guess %d" % number)], 1)
 
-    async def ring(self, _):
-        await self.talk("telephone", HOME, [self.log_in(0, "the old password")], 3)
+    async def ring(self, _, wait=3):
+        await self.talk("telephone", HOME, [self.log_in(0, "the old password")], wait)
 
     async def run(self):
         rates = ((NAMES_A_SECOND, self.invent), (NEIGHBOUR_A_SECOND, self.guess_next_door), (TELEPHONE_A_SECOND, self.ring))
@@ -205,10 +205,12 @@ def guessing(findings, guesses, seconds, addresses, accounts, seed):
         for n in range(OWNERS + 1):
             owners.login(n)  # now their place is known
         owners.login_at(suite, GUESSED_AT, [])
+        attack = Attack(suite.port("imap"), guesses, seconds, addresses, accounts, seed)
+        asyncio.run(attack.ring(0, 30))  # it is known again once it was found wrong: two that come together on a slow machine would both be checked
         owners.seconds.clear()
         owners.control_seconds.clear()
         peak = measure.Peak(suite)
-        before, control_before, attack = cpu_of(pid), cpu_of(control_pid), Attack(suite.port("imap"), guesses, seconds, addresses, accounts, seed)
+        before, control_before = cpu_of(pid), cpu_of(control_pid)
         owners.start()
         asyncio.run(attack.run())
         spent, control_spent = cpu_of(pid) - before, cpu_of(control_pid) - control_before
