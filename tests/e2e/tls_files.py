@@ -5,7 +5,7 @@ import socket
 import ssl
 import subprocess
 
-from mailwain import TIMEOUT
+from mailwain import TIMEOUT, Smtp
 
 KINDS = {
     "rsa2048": ["-newkey", "rsa:2048"],
@@ -86,13 +86,13 @@ def context(version=None):
 
 def handshake(suite, service="imaps", name=None, version=None, ctx=None, timeout=TIMEOUT):
     """A TLS connection to the service, and the certificate in DER that it showed."""
-    s = socket.create_connection(("127.0.0.1", suite.port(service)), timeout=timeout)
     if service in ("smtp", "submission"):
-        s.recv(1000)
-        s.sendall(b"EHLO x\r\n")
-        s.recv(1000)
-        s.sendall(b"STARTTLS\r\n")
-        s.recv(1000)
+        c = Smtp(suite.port(service), timeout=timeout)
+        c.hello()
+        c.expect("STARTTLS", 220)
+        s = c.sock
+    else:
+        s = socket.create_connection(("127.0.0.1", suite.port(service)), timeout=timeout)
     t = (ctx or context(version)).wrap_socket(s, server_hostname=name)
     return t, t.getpeercert(True)
 
