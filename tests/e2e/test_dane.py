@@ -13,7 +13,7 @@ import ssl
 
 import pytest
 
-from dns import Dns, Zone
+from dns import Dns, Zone, free_port
 from mailwain import ROOT, Instance, until
 from remote import remote_host
 from test_outbound import notification
@@ -242,10 +242,9 @@ def authority(tmp_path_factory):
 def hosts(authority):
     """All on one port."""
     with contextlib.ExitStack() as stack:
-        made = {"ee": stack.enter_context(remote_host(HOSTS["ee"]))}
-        port = made["ee"].server_address[1]
-        for name in HOSTS:
-            made[name] = made.get(name) or stack.enter_context(remote_host(HOSTS[name], port))
+        port, claim = free_port()  # nobody else's on any of their addresses
+        stack.enter_context(claim)
+        made = {name: stack.enter_context(remote_host(address, port)) for name, address in HOSTS.items()}
         made["other port"] = stack.enter_context(remote_host(HOSTS["ee"]))
         by_name = {name: context(authority.issue("named%d" % n, *names), authority.key) for n, (name, names) in enumerate(NAMES.items())}
         by_name["mx.ta-expired.dane.test"] = context(*authority.expired)
