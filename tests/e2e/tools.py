@@ -115,18 +115,7 @@ def all_read(c):
     until(lambda: unsent() == 0 and (server_side(c) or (0, 0))[1] == 0, what="the server does not read")
 
 
-def replies(c, silence=0.3):
-    """All codes until the connection ends or is silent."""
-    codes = []
-    c.sock.settimeout(silence)
-    try:
-        while True:
-            codes.append(c.reply()[0])
-    except (EOFError, OSError, ValueError):
-        return codes
-
-
-def last_words(c, seconds=10):
+def last_words(c, seconds=TIMEOUT):
     """(all codes, whether the server closed)"""
     codes = []
     c.sock.settimeout(seconds)
