@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from mailwain import claim
+from mailwain import TIMEOUT, claim
 
 HOST = "127.0.0.1"
 NSD = shutil.which("nsd") or "/usr/sbin/nsd"
@@ -58,7 +58,7 @@ class Dns:
         return os.path.join(self.dir, *names)
 
     def run(self, *command):
-        r = subprocess.run(command, cwd=self.dir, capture_output=True, text=True, timeout=20)
+        r = subprocess.run(command, cwd=self.dir, capture_output=True, text=True, timeout=TIMEOUT)
         assert r.returncode == 0, (command, r.stdout, r.stderr)
         return r.stdout
 
@@ -130,7 +130,7 @@ class Dns:
 
     def start(self):
         self.process = subprocess.Popen([NSD, "-d", "-c", self.path("nsd.conf")], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + TIMEOUT
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < deadline, open(self.path("log")).read()
         return self
@@ -146,7 +146,7 @@ class Dns:
         if self.process is not None:
             self.speak()
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(TIMEOUT)
         if self.claim is not None:
             self.claim.close()
         shutil.rmtree(self.dir, ignore_errors=True)

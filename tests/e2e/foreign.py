@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 
-from mailwain import until
+from mailwain import TIMEOUT, until
 from tools import OTHERS
 
 
@@ -91,7 +91,7 @@ class Foreign:
         """With its children: a session of its own, that we have begun."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait(20)
+            self.process.wait(TIMEOUT)
 
 
 # ---- Postfix ----

@@ -104,6 +104,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.provider.get(self)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024  # past a queue of five a connection waits for seconds, until its client's kernel tries again
+
+
 class Provider:
     """answers: path -> what is done with the request, in place of what an identity provider does."""
 
@@ -118,7 +122,7 @@ class Provider:
         self.authorities = os.path.join(self.where, "ca.pem")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem, key)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.server.provider = self
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)

@@ -24,7 +24,7 @@ SCRAM_KEYS = (
     "scram=SCRAM-SHA-1$32768:LHcusDHCN5ZSrRX9iQjQcw==$eMCWzM1WaKQnvAJXa/hCDAjTp54=:cTWU7xT/YVKmC99QONAZfRDkc1Y= "
     "scram=SCRAM-SHA-256$32768:levlNuNaj6iypwmlGiIEQw==$Uc5gAMmnfMjTbPvj9OP0SPioOaf//b1QM9No7+CktHY=:fnHevix1XHaewRwrw8XZmX/w/zmpPJKW2dTIyptjv38="
 )
-TIMEOUT = 20
+TIMEOUT = 40  # seconds for what takes parts of one on a machine that has nothing else to do; less than what is tried again after a minute
 
 
 def claim(port, host="127.0.0.1"):
@@ -129,9 +129,13 @@ class Instance:
         return r
 
     def rows(self, *args):
-        """What a command prints with --json, as a list."""
-        out = self.mw(*args, "--json").stdout
-        return [json.loads(line) for line in out.splitlines() if line.strip()]
+        """What a command prints with --json, as a list. Of the queue: when all of the spool has been read, which after a start lasts a while."""
+
+        def whole():
+            r = self.mw(*args, "--json")
+            return None if "the spool is being read" in r.stderr else r
+
+        return [json.loads(line) for line in until(whole).stdout.splitlines() if line.strip()]
 
     def start(self):
         self.mw("start")

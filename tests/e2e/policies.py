@@ -25,6 +25,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.owner.get(self, host.removeprefix("mta-sts."))
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024  # past a queue of five a connection waits for seconds, until its client's kernel tries again
+
+
 def policy(mode, *mx, age=86400, end="\r\n"):
     return end.join(["version: STSv1", "mode: " + mode, *("mx: " + m for m in mx), "max_age: %d" % age, ""]).encode()
 
@@ -36,7 +40,7 @@ class PolicyHost:
         self.policies, self.requests = {}, []
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem, key)
-        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        self.server = Server((address, 0), Handler)
         self.server.daemon_threads = True
         self.server.owner = self
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)

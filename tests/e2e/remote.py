@@ -5,12 +5,15 @@ import socket
 import socketserver
 import threading
 
+from mailwain import TIMEOUT
+
 
 class Remote(socketserver.ThreadingTCPServer):
     """A host that takes mail, or does what `answers` says to a command: {"RCPT": "450 4.2.0 later"}. tls: a context, then STARTTLS is offered."""
 
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 1024  # past a queue of five a connection waits for seconds, until its client's kernel tries again
 
     def __init__(self, address, port=0, tls=None):
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -122,7 +125,7 @@ class Conversation(socketserver.StreamRequestHandler):
                 elif verb == "DATA":
                     self.say("354 go on")
                     content = self.content()
-                    remote.gate.wait(20)
+                    remote.gate.wait(TIMEOUT)
                     end = remote.answers.get("end", "250 2.0.0 taken")
                     if end.startswith("2"):
                         with remote.lock:

@@ -1,5 +1,6 @@
 """A taken-over daemon: its sockets in the hands of a test, which may say on them what it likes (needs root)."""
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -27,9 +28,16 @@ def channels(pid):
         try:
             if not os.readlink("/proc/%d/fd/%s" % (pid, name)).startswith("socket:"):
                 continue
-        except FileNotFoundError:
+            copy = descriptor(pid, int(name))
+        except OSError as e:
+            if e.errno in (errno.ENOENT, errno.EBADF):
+                continue  # closed meanwhile
+            raise
+        try:
+            s = socket.socket(fileno=copy)
+        except OSError:  # another one has its number, which is no socket
+            os.close(copy)
             continue
-        s = socket.socket(fileno=descriptor(pid, int(name)))
         listens = s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET and not listens:
             out[int(name)] = s

@@ -1,4 +1,5 @@
 """What an administrator sees: commands, their mistakes and their answers, the log."""
+import contextlib
 import fcntl
 import json
 import os
@@ -47,7 +48,7 @@ def test_the_level_holds_for_all_daemons(fresh):
     suite.add("alice")
     suite.deliver(MESSAGE % "quiet")
     suite.stop()
-    assert not [l for l in suite.log().splitlines() if "] warn: " not in l]
+    assert not [l for l in suite.log().splitlines() if not re.search(r"\] (warn|error): ", l)]
 
 
 # ---- start, stop, reload ----
@@ -66,7 +67,7 @@ def stopped(fresh):
     """An instance that does not run."""
     i = Instance()
     yield i
-    i.mw("stop", check=False)
+    i.mw("stop", check=False, timeout=90)
     i.started = False
     i.close()
 
@@ -292,7 +293,9 @@ def test_a_certificate_that_ends_soon_is_told(fresh):
     )
     assert "the certificate ends on 20" in suite.mw("config", "check").stderr
     suite.mw("reload")
-    assert {r["name"] for r in suite.rows("status") if "the certificate ends on" in r["note"]} == {"keys"}
+    # What a daemon that is late has to say is shown the next time.
+    told = until(lambda: {r["name"] for r in suite.rows("status") if "the certificate ends on" in r["note"]})
+    assert told == {"keys"}
     suite.until_logged("warn: tls_certificate_old")
 
 
@@ -359,6 +362,7 @@ def test_diff_shows_what_is_not_the_default(stopped):
     ],
 )
 def test_wrong_usage_names_the_right_one(suite, line, code, words):
+    suite.wait_empty()  # mail of the test before may still be there, and is counted
     before = suite.mw("account", "list").stdout
     r = suite.mw(*line.split(), check=False, input="secret\n")
     assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
@@ -748,14 +752,26 @@ def test_a_listen_block_has_settings_of_its_own(stopped):
     submitter.data("Subject: x\r\n\r\nx\r\n")
     stopped.mw("reload")
     submitter.expect("MAIL FROM:<alice@example.com>", 450)
-    limits = [re.search(rb"APPENDLIMIT=(\d+)", stopped.imap("alice", tls=tls).ok("CAPABILITY")[0]).group(1) for tls in (False, True)]
+
+    def in_time(do):
+        """Again and again until the machine does not stand still for the two seconds after which the server hangs up."""
+        def once():
+            with contextlib.suppress(EOFError, ConnectionError):
+                return do()
+        return until(once)
+
+    def idle():
+        """A client that waits."""
+        c = stopped.imap("alice")
+        c.ok("SELECT INBOX")
+        c.begin("IDLE")
+        line = c.line()
+        assert line.startswith((b"+ ", b"* BYE")), line
+        return c if line.startswith(b"+ ") else None
+
+    limits = [in_time(lambda: re.search(rb"APPENDLIMIT=(\d+)", stopped.imap("alice", tls=tls).ok("CAPABILITY")[0]).group(1)) for tls in (False, True)]
     assert limits == [b"7168", b"9216"]
-    c = stopped.imap("alice")
-    c.ok("SELECT INBOX")
-    c.begin("IDLE")
-    assert c.line().startswith(b"+ ")
-    begun = time.monotonic()
-    assert c.line().startswith(b"* BYE") and time.monotonic() - begun < 10
-    with socket.create_connection(("127.0.0.1", lmtp), timeout=10) as s:
+    assert in_time(idle).line().startswith(b"* BYE")
+    with socket.create_connection(("127.0.0.1", lmtp), timeout=TIMEOUT) as s:
         assert s.recv(1000).startswith(b"220 ")
         assert s.recv(1000) == b""

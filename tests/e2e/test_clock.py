@@ -184,7 +184,8 @@ def test_mail_flows_whatever_the_clock_says(suite):
         tried_again(suite, waiting)
         begun, at = busy(suite), time.monotonic()
         until(lambda: time.monotonic() - at > 0.5)
-        assert busy(suite) - begun < 0.3, "something spins: " + name
+        used = busy(suite) - begun
+        assert used < 0.6 * (time.monotonic() - at), "something spins: " + name
     assert len(set(ids)) == len(ids), "an id is given twice"
 
 
@@ -391,7 +392,7 @@ def test_each_certificate_that_ends_is_told_of_and_every_day(planted):
 
     both = ["example.net: " + shown["example.net"], shown[""]]
     until(lambda: told() == both, what="the one that ends first ahead, and the other as well")
-    assert note() == both[0] + "; 1 more: mailwain tls show"
+    until(lambda: note() == both[0] + "; 1 more: mailwain tls show")
     set_clock(0, passed=DAY - HOUR)
     assert note() and told() == both, "a day is not over"
     set_clock(0, passed=DAY)

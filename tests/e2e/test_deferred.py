@@ -178,6 +178,6 @@ def test_what_is_late_has_its_turn_at_a_host_that_answers():
         i.stop()
         subprocess.run([FILL, os.path.join(i.root, "spool"), "2100", "1", "0", "late.test"], check=True, timeout=60)
         i.start()
-        until(lambda: len(remote.messages) == 2100, 120, what="not all were sent")
+        until(lambda: len(remote.messages) == 2100, 300, what="not all were sent")
         i.wait_empty()
         assert "queue_expired" not in i.log() and "queue_dsn" not in i.log()

@@ -104,5 +104,5 @@ def test_what_is_late_at_a_start_goes_back_at_once(fresh):
     with open(i.conf, "a") as f:
         f.write("queue-lifetime 1s\n")
     i.start()
-    until(lambda: ids <= set(re.findall(r"queue_dsn for=(\S+) .*kind=failure", i.log())), 10, what="not all have gone back")
+    until(lambda: ids <= set(re.findall(r"queue_dsn for=(\S+) .*kind=failure", i.log())), what="not all have gone back")
     host.close()

@@ -188,7 +188,7 @@ def test_relay_may_die_over_it(suite, world):
         until(lambda: suite.mw("relay", "status").stdout.startswith("1 messages on their way"))
         pid = suite.daemons()["relay"]
         os.kill(pid, signal.SIGKILL)
-        asking.join(20)
+        asking.join()
     finally:
         world.speak()
     assert said[0].returncode == 75 and "relay has just ended; try again" in said[0].stderr

@@ -62,6 +62,6 @@ def test_a_full_destination_has_room_for_another(suite, remote):
     one = send(suite, "one@elsewhere.test", user="bob@example.com")
     suite.mw("queue", "release", kept)
     remote.gate.set()
-    until(lambda: gone(suite, one) and gone(suite, kept))
+    until(lambda: gone(suite, one) and gone(suite, kept), 120)
     order = [to[0] for _, to, _ in remote.messages]
     assert max(order.index("one@elsewhere.test"), order.index("kept@elsewhere.test")) < WAITING / 2

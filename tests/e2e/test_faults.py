@@ -12,11 +12,12 @@ import time
 
 import pytest
 
-from mailwain import NOWHERE, Smtp, until
+from mailwain import NOWHERE, TIMEOUT, Smtp, until
 from remote import remote_host
 from test_kill import body_of, read_all
 from test_sendmail import arrives, dropped, lay, letter
 from test_submission import client
+from tools import flushed
 
 AS_ROOT = os.geteuid() == 0
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None or not AS_ROOT, reason="needs strace and root")
@@ -190,7 +191,7 @@ def attempt(suite, number, to="alice@example.com"):
                 return code, text
         c.send(body_of(number) + ".\r\n")
         return c.reply()
-    except (EOFError, OSError) as e:
+    except (EOFError, OSError, ValueError, AssertionError) as e:  # also a greeting that says to come again
         return 0, str(e)
 
 
@@ -213,7 +214,7 @@ def test_23_24_queue_cannot_write(fresh, call, error, codes):
     for code, text in got:
         assert code in (250, 0) + codes, (code, text)
     assert attempt(suite, 100)[0] == 250  # by itself, without a restart
-    until(lambda: suite.mw("queue", "flush", "--all", check=False) and not suite.rows("queue", "list"), 30)
+    flushed(suite)
     found = read_all(suite, "alice")
     for n in [1, 100] + accepted:
         assert found[n] == [body_of(n).split("\r\n\r\n", 1)[1].encode()], (n, got)
@@ -233,7 +234,7 @@ def test_24_delivery_cannot_write(fresh, call, error):
             assert attempt(suite, n)[0] == 250
         until(tracer.seen)
     assert tracer.injected
-    until(lambda: suite.mw("queue", "flush", "--all", check=False) and not suite.rows("queue", "list"), 30, "deliveries did not resume")
+    flushed(suite)
     found = read_all(suite, "alice")
     assert sorted(found) == [1, 2, 3, 4, 5, 6, 7]
     assert all(len(bodies) == 1 for bodies in found.values())
@@ -272,7 +273,7 @@ def test_23_a_notification_that_could_not_be_made_is_made_once(fresh):
         suite = fresh(["transport far.test { host %s }" % remote.place, NOWHERE, "queue-retry-first 1s", "queue-retry-max 1s"])
         suite.add("alice")
         go_on = threading.Event()
-        remote.answers["RCPT"] = lambda line: go_on.wait(20) and ("450 4.2.1 not now" if "later@" in line else "550 5.1.1 nobody")
+        remote.answers["RCPT"] = lambda line: go_on.wait(TIMEOUT) and ("450 4.2.1 not now" if "later@" in line else "550 5.1.1 nobody")
         c = client(suite)
         c.expect("MAIL FROM:<alice@example.com>", 250)
         for name in ("nobody", "later"):
@@ -376,7 +377,7 @@ def test_26_killed_at_a_system_call(fresh, daemon, call):
     assert deaths
     suite.mw("queue", "delete", "--recipient", "away@example.com", check=False)
     until(lambda: attempt(suite, 1000)[0] == 250)
-    until(lambda: suite.mw("queue", "flush", "--all", check=False) and not suite.rows("queue", "list"), 30)
+    flushed(suite)
     found = read_all(suite, "alice")
     for n in acked:
         assert set(found[n]) == {body_of(n).split("\r\n\r\n", 1)[1].encode()}, n
@@ -406,14 +407,13 @@ def test_27_two_daemons_and_master_at_once(fresh):
         time.sleep(0.2)
         daemons = suite.daemons()
         master = daemons.pop("master")
-        for pid in rng.sample(sorted(daemons.values()), 2) + [master]:
+        for pid in rng.sample(sorted(pid for pid in daemons.values() if pid), 2) + [master]:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: suite.mw("start", check=False).returncode == 0, 20, "it does not start again")
+        until(lambda: suite.mw("start", check=False).returncode == 0, what="it does not start again")
     stop.set()
     for t in threads:
         t.join(30)
-    suite.mw("queue", "flush", "--all", check=False)
-    suite.wait_empty(30)
+    flushed(suite)  # what the spool that was read last had put off, and what is put off once more
     found = read_all(suite, "alice")
     assert acked and all(found[n] for n in acked)
 
@@ -423,18 +423,18 @@ def test_27_two_daemons_and_master_at_once(fresh):
 
 def test_66_a_daemon_that_crashes_at_once_is_not_started_in_a_circle(fresh):
     suite = fresh()
-    deaths = 0
+    killed = set()  # one that takes its time to be gone is killed twice and counts once
     start = time.monotonic()
     while time.monotonic() - start < 4:
         pid = suite.daemons().get("imapd")
         if pid:
             try:
                 os.kill(int(pid), signal.SIGKILL)
-                deaths += 1
+                killed.add(pid)
             except OSError:
                 pass
         time.sleep(0.005)
-    assert deaths <= 40, deaths  # thirty at once, then it backs off
+    assert len(killed) <= 40, len(killed)  # thirty at once, then it backs off
     suite.add("alice")
     suite.deliver("Subject: x\n\nx\n")
 

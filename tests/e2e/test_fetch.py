@@ -10,7 +10,7 @@ import pytest
 
 from dns import Dns, Zone
 from idp import Provider
-from mailwain import Instance
+from mailwain import TIMEOUT, Instance, until
 
 LIMIT = 57344
 
@@ -114,7 +114,7 @@ def asks(host):
 
 
 def get(suite, url, *more):
-    r = suite.mw("fetch", "get", url, *more, "--json", check=False, timeout=30)
+    r = suite.mw("fetch", "get", url, *more, "--json", check=False, timeout=90)
     return r.returncode, json.loads(r.stdout) if r.returncode == 0 else r.stderr
 
 
@@ -146,16 +146,23 @@ def test_what_never_ends_is_ended(asks, host, path):
     host.gone.clear()
     code, said = get(asks, host.url(path))
     assert code in (65, 69), said
-    assert host.gone.wait(10)
+    assert host.gone.wait(TIMEOUT)
     assert get(asks, host.url("/hello"))[0] == 0
 
 
 @pytest.mark.parametrize("path", ["/drip", "/dripping-header"])
 def test_what_takes_too_long_is_ended(asks, host, path):
     host.gone.clear()
-    code, said = get(asks, host.url(path), "--timeout", "1s")
-    assert code == 69 and "in time" in said
-    assert host.gone.wait(10)
+    before = host.count(path)
+
+    def ended():
+        """Once it has come so far that the host had the request: a machine that stands still may take longer than that for the connection alone."""
+        code, said = get(asks, host.url(path), "--timeout", "1s")
+        assert code == 69 and "in time" in said, said
+        return host.count(path) > before
+
+    until(ended)
+    assert host.gone.wait(TIMEOUT)
 
 
 @pytest.mark.parametrize("path", ["/0.9", "/nothing", "/short"])
@@ -210,7 +217,7 @@ def test_eight_at_once_of_one_host(asks, host):
             most[0] = max(most[0], at_once[0])
             if at_once[0] == 8:
                 full.set()
-        full.wait(10)
+        full.wait(TIMEOUT)
         time.sleep(0.1)
         with lock:
             at_once[0] -= 1
@@ -218,7 +225,7 @@ def test_eight_at_once_of_one_host(asks, host):
 
     host.answers["/hold"] = hold
     codes = []
-    threads = [threading.Thread(target=lambda: codes.append(get(asks, host.url("/hold"))[0])) for _ in range(11)]
+    threads = [threading.Thread(target=lambda: codes.append(get(asks, host.url("/hold"), "--timeout", "1m")[0])) for _ in range(11)]
     for t in threads:
         t.start()
     for t in threads:
@@ -231,7 +238,7 @@ def test_private_addresses_are_not_asked(host):
     with Instance(["fetch-authorities " + host.authorities]).running() as i:
         before = len(host.requests)
         for name in ("127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "127.1", "0.0.0.0", "[::]", "10.1.2.3", "169.254.169.254", "[fe80::1]", "[fd00::1]"):
-            code, said = get(i, "https://%s:%d/jwks" % (name, host.port), "--timeout", "2s")
+            code, said = get(i, "https://%s:%d/jwks" % (name, host.port))
             assert code == 77 and "no public address" in said, (name, code, said)
         assert len(host.requests) == before
         # A reload is enough to allow it, and to take it back.

@@ -5,7 +5,7 @@ import socket
 import ssl
 import subprocess
 
-from mailwain import TIMEOUT
+from mailwain import TIMEOUT, Smtp
 
 KINDS = {
     "rsa2048": ["-newkey", "rsa:2048"],
@@ -84,23 +84,15 @@ def context(version=None):
     return c
 
 
-def whole_reply(s):
-    """Reads one of SMTP, however many pieces it comes in."""
-    said = b""
-    while not re.search(rb"^\d{3} [^\n]*\n\Z", said, re.M):
-        more = s.recv(1000)
-        assert more, said
-        said += more
-
-
 def handshake(suite, service="imaps", name=None, version=None, ctx=None, timeout=TIMEOUT):
     """A TLS connection to the service, and the certificate in DER that it showed."""
-    s = socket.create_connection(("127.0.0.1", suite.port(service)), timeout=timeout)
     if service in ("smtp", "submission"):
-        whole_reply(s)
-        for command in (b"EHLO x\r\n", b"STARTTLS\r\n"):
-            s.sendall(command)
-            whole_reply(s)
+        c = Smtp(suite.port(service), timeout=timeout)
+        c.hello()
+        c.expect("STARTTLS", 220)
+        s = c.sock
+    else:
+        s = socket.create_connection(("127.0.0.1", suite.port(service)), timeout=timeout)
     t = (ctx or context(version)).wrap_socket(s, server_hostname=name)
     return t, t.getpeercert(True)
 

@@ -1,15 +1,18 @@
 """What tests of hostile input and of faults have in common: measuring a daemon, failing its system calls, a small disk."""
+import fcntl
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 
 import pytest
 
-from mailwain import ROOT, Smtp, until
+from mailwain import ROOT, TIMEOUT, Smtp, until
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
@@ -104,22 +107,15 @@ def server_side(c):
 
 
 def all_read(c):
-    """Waits until the server has read everything; what is sent after it comes to it on its own."""
-    until(lambda: (server_side(c) or (0, 0))[1] == 0, what="the server does not read")
+    """Waits until the server has read everything; what is sent after it comes to it on its own. What is not acknowledged yet has not come to its socket."""
+
+    def unsent():
+        return struct.unpack("i", fcntl.ioctl(c.sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+    until(lambda: unsent() == 0 and (server_side(c) or (0, 0))[1] == 0, what="the server does not read")
 
 
-def replies(c, silence=0.3):
-    """All codes until the connection ends or is silent."""
-    codes = []
-    c.sock.settimeout(silence)
-    try:
-        while True:
-            codes.append(c.reply()[0])
-    except (EOFError, OSError, ValueError):
-        return codes
-
-
-def last_words(c, seconds=10):
+def last_words(c, seconds=TIMEOUT):
     """(all codes, whether the server closed)"""
     codes = []
     c.sock.settimeout(seconds)
@@ -161,14 +157,17 @@ def attempt(suite, text, to="alice@example.com", service="smtp"):
             c.close()
 
 
-def flushed(suite, seconds=30):
+def flushed(suite, seconds=TIMEOUT):
     """Tries what waits until nothing does."""
     until(lambda: suite.mw("queue", "flush", "--all", check=False) and not suite.rows("queue", "list"), seconds, "the queue is not empty")
 
 
 def sound(suite, account):
-    until(lambda: suite.mw("store", "check", account + "@example.com", check=False).returncode != 75)
-    r = suite.mw("store", "check", account + "@example.com", check=False)
+    def checked():
+        r = suite.mw("store", "check", account + "@example.com", check=False)
+        return r if r.returncode != 75 else None
+
+    r = until(checked)
     return "no faults" in r.stdout + r.stderr
 
 
