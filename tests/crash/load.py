@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *way) for way in (("..", "e2e"), ("..",))]
 import elsewhere  # noqa: E402

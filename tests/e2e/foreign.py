@@ -14,7 +14,6 @@ import socket
 import stat
 import subprocess
 import tempfile
-import time
 
 from mailwain import TIMEOUT, until
 from tools import OTHERS

@@ -5,7 +5,6 @@ import random
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import threading
 import time

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mailwain import DOMAIN, PASSWORD, until
+from mailwain import PASSWORD, until
 
 PLAIN = (
     "From: Ann Example <ann@remote.test>\nTo: alice@example.com\nSubject: Greetings\n"

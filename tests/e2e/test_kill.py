@@ -1,7 +1,6 @@
 """Daemons die at any moment; what was acknowledged is in the mailbox, whole."""
 import collections
 import contextlib
-import hashlib
 import os
 import random
 import re
@@ -9,10 +8,8 @@ import signal
 import threading
 import time
 
-import pytest
-
 from mailwain import DOMAIN, NOWHERE, Smtp, until
-from tools import is_alive
+from tools import flushed, is_alive
 
 MESSAGES = int(os.environ.get("KILL_MESSAGES", "2000"))
 KILLS = int(os.environ.get("KILL_COUNT", "20"))
@@ -119,8 +116,7 @@ def test_random_kills_lose_nothing(fresh):
     for s in senders:
         s.join(60)
         assert not s.is_alive()
-    suite.mw("queue", "flush", "--all")
-    suite.wait_empty(300)
+    flushed(suite, 300)
     missing, damaged, duplicates = [], [], 0
     for i in range(ACCOUNTS):
         found = read_all(suite, "k%d" % i)

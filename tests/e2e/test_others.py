@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mailwain import BIN, Imap, Smtp, until
+from mailwain import BIN, Imap, until
 from tools import Strace, all_read, needs_strace
 
 

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from mailwain import BUILD, DOMAIN, Instance, until
+from mailwain import BUILD, Instance, until
 
 AS_ROOT = os.geteuid() == 0
 CONFINED = ["keys", "resolve", "auth", "fetch", "queue", "relay", "deliver", "imap-session", "smtpd", "submission", "pickup", "imapd", "lmtpd"]

@@ -1,9 +1,8 @@
 """smtpd from outside: RFC 5321 and the extensions it announces."""
-import re
 
 import pytest
 
-from mailwain import DOMAIN, until
+from mailwain import until
 
 MESSAGE = "From: bob@remote.test\nSubject: hi\n\nbody\n.dot\n..two\n"
 

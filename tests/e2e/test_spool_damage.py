@@ -1,5 +1,4 @@
 """What lies damaged or strange in the spool when queue starts (28, 29 of tests/README.md)."""
-import glob
 import hashlib
 import os
 import shutil

@@ -1,8 +1,6 @@
 """Which certificate a client is shown, and what becomes of its connection and its session when that changes."""
 import os
 import re
-import ssl
-import subprocess
 import time
 
 import pytest
