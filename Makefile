@@ -299,7 +299,7 @@ check-fault: deps-rigs all memory $(B)/tests/inject.so
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
 check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
-check-linear: deps all $(B)/tests/lib/linear_time_test
+check-linear: deps all $(B)/tests/lib/linear_time_test $(B)/tests/lib/linear_records_test
 	@$(RIG_ENV) tests/linear/linear.py $(RIG)
 # What testssl.sh says of the ports with TLS.
 check-testssl: deps all
