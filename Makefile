@@ -227,10 +227,10 @@ $(B)/tests/lib/linear_time_test: override LDFLAGS += -Wl,--wrap=buf_add_char
 
 # ---- fuzz targets, tests/fuzz/NAME_fuzz.c: each as a program for libFuzzer, and as one that replays files ----
 # Beside lib/, the engines of daemons that a target drives; it brings itself what else of the daemon they call.
-ENGINES := lmtp/lmtpd_channel.o lmtp/lmtpd_content.o queue/lanes.o queue/pace.o queue/said.o queue/texts.o queue/waiting.o $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
+ENGINES := lmtp/lmtpd_channel.o lmtp/lmtpd_content.o queue/lanes.o queue/pace.o queue/said.o queue/texts.o queue/waiting.o queue/filter.o queue/reroute.o queue/route.o $(addprefix imapd/,prelogin.o session.o hibernate.o view.o message.o searcher.o cmd_append.o cmd_fetch.o cmd_idle.o \
            cmd_mailbox.o cmd_search.o cmd_select.o cmd_store.o) $(addprefix auth/,address.o app.o change.o login.o login_grid.o login_vouched.o marks.o password.o password_outside.o password_queue.o sasl.o token.o token_keys.o control.o control_alias.o control_app.o \
            control_failures.o defence.o defence_table.o directory.o directory_env.o \
-           directory_app.o directory_place.o record.o export.o standing.o hash.o hash_cost.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/advice.o queue/dsn.o queue/dsn_report.o relay/recipients.o relay/state.o relay/sts_cache.o \
+           directory_app.o directory_place.o record.o export.o standing.o hash.o hash_cost.o sender.o lookup.o aliases.o system.o machine_user.o pam_tasks.o) queue/advice.o queue/dsn.o queue/dsn_report.o relay/recipients.o relay/report_store.o relay/state.o relay/sts_cache.o \
            fetch/address.o fetch/header.o $(RESOLVER)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS    := $(FUZZ_NAMES:%=$(B)/fuzz/%)
@@ -299,7 +299,7 @@ check-fault: deps-rigs all memory $(B)/tests/inject.so
 	@$(RIG_ENV) tests/fault/fault.py $(RIG)
 check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
-check-linear: deps all $(B)/tests/lib/linear_time_test
+check-linear: deps all $(B)/tests/lib/linear_time_test $(B)/tests/lib/linear_records_test
 	@$(RIG_ENV) tests/linear/linear.py $(RIG)
 # What testssl.sh says of the ports with TLS.
 check-testssl: deps all

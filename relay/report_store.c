@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DAY_S = 86400, DAY_TEXT = 8, END_TEXT = 11 };
+enum { DAY_S = 86400, DAY_TEXT = 8, END_TEXT = 11, DAY_LAST = 49991231 /* the second of its end has eleven digits */ };
 
 /* ---- the stored form: "R <first> <next> <attempts>", then the traffic ---- */
 
@@ -24,13 +24,19 @@ static bool take_number(struct span *line, uint64_t *out)
 	return span_u64(field, INT64_MAX, out);
 }
 
+/* So many digits, a blank, and a domain; a string, or it could not be named when it is to go. */
+static bool is_key(struct span key, size_t digits, size_t size)
+{
+	return key.len > digits + 1 && key.len < size && key.ptr[digits] == ' ' && span_find(key, '\0') == key.len;
+}
+
 bool report_parse(struct span key, struct span value, struct report_stored *out)
 {
 	size_t line_end = span_find(value, '\n');
 	struct span line = span_sub(value, 0, line_end);
 	uint64_t end, first, next, attempts;
 
-	if (key.len <= END_TEXT + 1 || key.len >= sizeof(out->key) || key.ptr[END_TEXT] != ' ' || !span_u64(span_sub(key, 0, END_TEXT), INT64_MAX, &end))
+	if (!is_key(key, END_TEXT, sizeof(out->key)) || !span_u64(span_sub(key, 0, END_TEXT), INT64_MAX, &end))
 		return false;
 	if (!span_startswith(line, SPAN_LIT("R\t")))
 		return false;
@@ -109,7 +115,7 @@ static bool take_one(void *arg, struct span key, struct span value)
 	struct span domain = span_from(key, DAY_TEXT + 1);
 	uint64_t day = 0;
 
-	if (key.len >= sizeof(c->key) || !span_u64(span_sub(key, 0, DAY_TEXT), UINT32_MAX, &day))
+	if (!is_key(key, DAY_TEXT, sizeof(c->key)) || !span_u64(span_sub(key, 0, DAY_TEXT), DAY_LAST, &day))
 		return true;
 	if (!batch->now && day >= batch->today)
 		return false;

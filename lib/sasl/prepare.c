@@ -116,6 +116,9 @@ int sasl_prepare(struct span in, struct buf *out)
 		buf_add_span(out, in);
 		return buf_failed(out) ? out->starved ? E_NOMEM : E_TOOBIG : 0;
 	}
+	/* Marks are put in order in a time that grows with the square of how many follow each other. */
+	if (in.len > SASL_PASSWORD_MAX)
+		return E_TOOBIG;
 	r = normalise(in, &text, &count);
 	if (r == 0)
 		r = write_out(text, count, out);

@@ -132,7 +132,7 @@ int scram_parse(struct span text, struct scram_keys *out);
 /* Is this the password that they were made of? Takes as long as making them; false, too, without memory. */
 bool scram_fits(const struct scram_keys *keys, struct span password);
 
-/* SASLprep (RFC 4013) of a stored string: into out. E_SYNTAX: a character that may not be there; E_TOOBIG, E_NOMEM. */
+/* SASLprep (RFC 4013) of a stored string: into out. E_SYNTAX: a character that may not be there; E_TOOBIG, also of more than SASL_PASSWORD_MAX octets that are not all ASCII; E_NOMEM. */
 int sasl_prepare(struct span in, struct buf *out);
 
 /* ---- the lines of SMTP, IMAP and POP3 ---- */

@@ -41,6 +41,8 @@ static int add_authorities(SSL_CTX *ssl, BIO *bio, struct err *err)
 	}
 	if (count == 0)
 		return tls_error(err, E_SYNTAX, "tls-client-authorities has no PEM certificate");
+	if (tls_pem_is_damaged())
+		return tls_error(err, E_SYNTAX, "tls-client-authorities: a further certificate in the file is damaged");
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
 	ERR_clear_error();
 	return 0;
@@ -97,7 +99,7 @@ static int add_lists(SSL_CTX *ssl, BIO *bio, struct err *err)
 		count += X509_STORE_add_crl(store, list) == 1;
 		X509_CRL_free(list);
 	}
-	if (count > 0 && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+	if (count > 0 && tls_pem_is_damaged())
 		r = tls_error(err, E_SYNTAX, "tls-client-revocations: a list in the file is damaged");
 	else if (count == 0)
 		r = tls_error(err, E_SYNTAX, "tls-client-revocations has no PEM revocation list (X509 CRL)");

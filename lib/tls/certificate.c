@@ -34,6 +34,11 @@ BIO *tls_file(int fd)
 	return bio;
 }
 
+bool tls_pem_is_damaged(void)
+{
+	return ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
+}
+
 /* ---- the chain ---- */
 
 void tls_chain_free(STACK_OF(X509) **chain)
@@ -46,14 +51,13 @@ void tls_chain_free(STACK_OF(X509) **chain)
 static X509 *next_certificate(OSSL_LIB_CTX *libctx, BIO *bio, bool first, int *r, struct err *err)
 {
 	X509 *fresh = X509_new_ex(libctx, NULL), *cert = fresh ? PEM_read_bio_X509(bio, &fresh, NULL, NULL) : NULL;
-	unsigned long e = ERR_peek_last_error();
 
 	if (cert != NULL)
 		return cert;
 	X509_free(fresh);
 	if (first)
 		*r = tls_error(err, E_SYNTAX, "tls-certificate is not a PEM certificate");
-	else if (ERR_GET_REASON(e) != PEM_R_NO_START_LINE)
+	else if (tls_pem_is_damaged())
 		*r = tls_error(err, E_SYNTAX, "tls-certificate: a further certificate in the file is damaged");
 	ERR_clear_error();
 	return NULL;

@@ -16,6 +16,7 @@ enum { CLIENT_DEPTH = 10 }; /* certificates of a chain */
 static int read_authorities(SSL_CTX *ssl, int fd, struct err *err)
 {
 	BIO *bio = tls_file(fd);
+	bool damaged;
 	int count = 0;
 	X509 *cert;
 
@@ -23,9 +24,12 @@ static int read_authorities(SSL_CTX *ssl, int fd, struct err *err)
 		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), cert) == 1;
 		X509_free(cert);
 	}
+	damaged = tls_pem_is_damaged();
 	BIO_free(bio);
 	ERR_clear_error();
-	return count > 0 ? 0 : err_set(err, E_SYNTAX, "relay-authorities has no PEM certificate");
+	if (count == 0)
+		return err_set(err, E_SYNTAX, "relay-authorities has no PEM certificate");
+	return damaged ? err_set(err, E_SYNTAX, "relay-authorities: a further certificate in the file is damaged") : 0;
 }
 
 /* Where distributions keep them. Their directories of single files are no use to who has no file system. */

@@ -16,6 +16,8 @@ BIO *tls_file(int fd);
 /* libctx: NULL for OpenSSL's own. Owned: free with sk_X509_pop_free. The first is the server's own. */
 int tls_chain_read(OSSL_LIB_CTX *libctx, int fd, STACK_OF(X509) **out, struct err *err);
 void tls_chain_free(STACK_OF(X509) **chain);
+/* After PEM_read_bio_X509 or its like has found no more: what it stopped at is no end, but something that it does not understand. Asks OpenSSL's errors. */
+bool tls_pem_is_damaged(void);
 int64_t tls_seconds_of(const ASN1_TIME *time); /* since 1970; 0 when it is none */
 int tls_fingerprint(EVP_PKEY *key, unsigned char out[TLS_FINGERPRINT]);
 

@@ -13,6 +13,7 @@
 #include "base/err.h"
 
 enum { STORED_COUNT_MAX_BITS = 53 }; /* RFC 8460 section 4.4: I-JSON, whose numbers are exact up to there */
+#define STORED_TIME_MAX UINT64_C(99999999999) /* relay's keys have eleven digits for one */
 #define STORED_COUNT_MAX (((uint64_t)1 << STORED_COUNT_MAX_BITS) - 1)
 
 /* ---- out ---- */
@@ -164,7 +165,7 @@ static bool read_any(struct tlsrpt_traffic *t, struct span line)
 		return false;
 	switch (kind.ptr[0]) {
 	case 'B':
-		if (!take_count(&line, &begin) || line.ptr != NULL)
+		if (!take_count(&line, &begin) || begin > STORED_TIME_MAX || line.ptr != NULL)
 			return false;
 		t->begin = (int64_t)begin;
 		return true;

@@ -2,7 +2,7 @@
 """
 No input costs more than its length: `make check-linear`.
 
-First unit/lib/linear_time_test with inputs up to 50 MB: twice the input takes at most 2.3 times as long. Then the worst
+First unit/lib/linear_time_test and linear_records_test with inputs up to 50 MB: twice the input takes at most 2.3 times as long. Then the worst
 known mails (mails.py) through a whole suite: SMTP in, delivery, FETCH ENVELOPE and BODYSTRUCTURE, SEARCH; what all its processes
 together take of the processor, and the most that any of them has of memory of its own (a message's file that is mapped is the page
 cache's), stay within CPU_MAX and MEMORY_MAX.
@@ -160,8 +160,9 @@ class Rig:
 
 def check_parsers():
     env = dict(os.environ, LINEAR_MB="50", LINEAR_VERBOSE="1")
-    r = subprocess.run([os.path.join(BUILD, "tests/lib/linear_time_test")], env=env)
-    return [] if r.returncode == 0 else ["twice the input takes more than 2.3 times as long: LINEAR_MB=50 build/tests/lib/linear_time_test"]
+    tests = ["linear_time_test", "linear_records_test"]
+    return ["twice the input takes more than 2.3 times as long: LINEAR_MB=50 build/tests/lib/%s" % test
+            for test in tests if subprocess.run([os.path.join(BUILD, "tests/lib", test)], env=env).returncode != 0]
 
 
 def check_mails(choice, scale=1.0):

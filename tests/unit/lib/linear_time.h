@@ -160,4 +160,19 @@ static void check_all(const struct shape *shapes, size_t count)
 			check(&shapes[i]);
 }
 
+/* The last test of a program. */
+static void figures(void **state)
+{
+	(void)state;
+	print_message("%zu shapes, highest ratio of two sizes %.2f\n", shapes_checked, highest_of_all);
+}
+
+/* Pages of its own for every long buffer, whatever its length: up to 32 MB they would be used again, beyond that not. LINEAR_TEST chooses one test. */
+static void begin(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	if (getenv("LINEAR_TEST") != NULL)
+		cmocka_set_test_filter(getenv("LINEAR_TEST"));
+}
+
 #endif

@@ -1,6 +1,6 @@
 /*
  * Twice the input, twice the time: what strangers send is made as long as it can be, in the shapes that parsers
- * dislike, five times, twice as long each time. LINEAR_MB is the longest (`make check-linear`: 50); without it the
+ * dislike, five times, twice as long each time; linear_records_test.c has more of them. LINEAR_MB is the longest (`make check-linear`: 50); without it the
  * sizes are such that `make check` does not take too long. LINEAR_SHAPE and LINEAR_TEST choose one shape or test.
  * Processor time counts. What looks wrong is measured up to thirty-two times more.
  *
@@ -529,12 +529,6 @@ static void a_quadratic_parser_is_found(void **state)
 		fail_msg("not found: %s", report);
 }
 
-static void figures(void **state)
-{
-	(void)state;
-	print_message("%zu shapes, highest ratio of two sizes %.2f\n", shapes_checked, highest_of_all);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -548,9 +542,6 @@ int main(void)
 	    cmocka_unit_test(a_quadratic_parser_is_found),
 	};
 
-	/* Pages of its own for every long buffer, whatever its length: up to 32 MB they would be used again, beyond that not. */
-	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
-	if (getenv("LINEAR_TEST") != NULL)
-		cmocka_set_test_filter(getenv("LINEAR_TEST"));
+	begin();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -291,6 +291,20 @@ static size_t key_digest(X509 *x, unsigned char out[SHA256_DIGEST_LENGTH])
 	return SHA256_DIGEST_LENGTH;
 }
 
+/* None of a file is left out without a word. */
+static void an_authority_that_is_damaged(void **state)
+{
+	struct tls_context *none;
+	struct err err = {0};
+	int file = file_of(ca, NULL);
+
+	(void)state;
+	assert_int_equal(dprintf(file, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), 59);
+	assert_int_equal(tls_context_client(file, &none, &err), E_SYNTAX);
+	assert_string_equal(err.text, "relay-authorities: a further certificate in the file is damaged");
+	close(file);
+}
+
 static void tlsa_records(void **state)
 {
 	static const struct {
@@ -397,6 +411,7 @@ int main(void)
 	    cmocka_unit_test(a_certificate_is_looked_at_and_taken),
 	    cmocka_unit_test(a_name_may_have_to_be_an_alternative),
 	    cmocka_unit_test(an_authority_nobody_knows),
+	    cmocka_unit_test(an_authority_that_is_damaged),
 	    cmocka_unit_test(tlsa_records),
 	    cmocka_unit_test(records_of_no_use),
 	    cmocka_unit_test(a_ticket_saves_a_handshake_once),

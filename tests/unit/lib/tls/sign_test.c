@@ -418,6 +418,20 @@ static void authorities_of_no_use(void **state)
 	tls_context_free(&context);
 }
 
+static void an_authority_that_is_damaged(void **state)
+{
+	struct pem two = pem_new("an.authority", 0, NULL);
+	struct err err = {0};
+	int64_t ends;
+
+	(void)state;
+	assert_int_equal(tls_authorities_check(two.certificate, -1, &ends, &err), 0);
+	assert_int_equal(dprintf(two.certificate, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), 59);
+	assert_int_equal(tls_authorities_check(two.certificate, -1, &ends, &err), E_SYNTAX);
+	assert_true(span_startswith(span_str(err.text), SPAN_LIT("tls-client-authorities: a further certificate in the file is damaged")));
+	pem_free(&two);
+}
+
 /* ---- warnings ---- */
 
 static void what_its_owner_is_told(void **state)
@@ -474,6 +488,7 @@ int main(void)
 	    cmocka_unit_test(what_a_key_does_not_sign),
 	    cmocka_unit_test(the_clients_address),
 	    cmocka_unit_test(authorities_of_no_use),
+	    cmocka_unit_test(an_authority_that_is_damaged),
 	    cmocka_unit_test(what_its_owner_is_told),
 	};
 
