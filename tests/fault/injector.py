@@ -4,10 +4,18 @@ import ctypes
 import errno
 import mmap
 import os
+import struct
 import subprocess
 
 NAME, TRACE, MODULE = 16, 65536, 24
 SHORT = "short"
+CALL = struct.Struct("%ds%dsQ%ds" % (NAME, NAME, MODULE))  # inject_call of inject.h
+
+
+class Place(ctypes.Structure):
+    """inject_place of inject.h."""
+
+    _fields_ = [("site", ctypes.c_uint64), ("module", ctypes.c_char * MODULE)]
 
 
 class Control(ctypes.Structure):
@@ -23,10 +31,9 @@ class Control(ctypes.Structure):
         ("every", ctypes.c_uint32),
         ("seen", ctypes.c_uint32),
         ("hits", ctypes.c_uint32),
-        ("site", ctypes.c_uint64),
-        ("module", ctypes.c_char * MODULE),
+        ("place", Place),
         ("traced", ctypes.c_uint32),
-        ("calls", ctypes.c_char * (2 * NAME * TRACE)),
+        ("calls", ctypes.c_uint64 * (CALL.size // 8 * TRACE)),
     ]
 
 
@@ -44,7 +51,7 @@ class Injector:
         c.armed = 0
         c.role, c.call = role.encode(), call.encode()
         c.error = 0 if error == SHORT else getattr(errno, error)
-        c.when, c.every, c.seen, c.hits, c.site, c.module = when, every, 0, 0, 0, b""
+        c.when, c.every, c.seen, c.hits, c.place = when, every, 0, 0, Place()
         c.armed = 1
 
     def hit(self):
@@ -53,24 +60,24 @@ class Injector:
     def disarm(self):
         """(how often it has struck, where)"""
         self.control.armed = 0
-        return self.control.hits, (self.control.module.decode(), self.control.site)
+        return self.control.hits, (self.control.place.module.decode(), self.control.place.site)
 
     def trace(self):
         self.control.traced = 0
         self.control.tracing = 1
 
     def traced(self):
-        """(role, call) -> how often, in the order of their first."""
+        """(role, call) -> how often, in the order of their first; and their places."""
         c = self.control
         c.tracing = 0
         assert c.traced <= TRACE, "%d calls: the list is too short" % c.traced
         at = Control.calls.offset
-        raw = self.page[at : at + 2 * NAME * c.traced]
-        found = collections.Counter()
-        for i in range(c.traced):
-            one = raw[2 * NAME * i : 2 * NAME * (i + 1)]
-            found[tuple(part.split(b"\0")[0].decode() for part in (one[:NAME], one[NAME:]))] += 1
-        return found
+        found, places = collections.Counter(), set()
+        for role, call, site, module in CALL.iter_unpack(self.page[at : at + CALL.size * c.traced]):
+            role, call, module = (text.split(b"\0")[0].decode() for text in (role, call, module))
+            found[(role, call)] += 1
+            places.add((role, module, site))
+        return found, places
 
 
 def suite_with_injection(build, scratch, library, control):

@@ -54,7 +54,8 @@ class Result:
     def __init__(self):
         self.cases = collections.Counter()  # (call, error) -> cases
         self.outcomes = collections.Counter()  # refused, done all the same, put off
-        self.sites = set()  # (process, module, offset)
+        self.sites = set()  # (process, module, offset) of what failed
+        self.seen = set()  # of all that was seen to be called
         self.broken = []  # (case, place, what)
         self.not_reached = []
 
@@ -62,6 +63,7 @@ class Result:
         self.cases += other.cases
         self.outcomes += other.outcomes
         self.sites |= other.sites
+        self.seen |= other.seen
         self.broken += other.broken
         self.not_reached += other.not_reached
 
@@ -81,9 +83,9 @@ class Result:
 class Table(Result):
     """One operation's cases, in an instance of its own."""
 
-    def __init__(self, injector, build, sample=False, only=None, seed=0, stop_at=None):
+    def __init__(self, injector, build, sample=False, only=None, seed=0, stop_at=None, watch=False):
         super().__init__()
-        self.injector, self.build, self.sample, self.only, self.stop_at = injector, build, sample, only, stop_at
+        self.injector, self.build, self.sample, self.only, self.stop_at, self.watch = injector, build, sample, only, stop_at, watch
         self.rng = random.Random(seed)
         self.subject = None
         self.far = Elsewhere()
@@ -145,7 +147,9 @@ class Table(Result):
             self.subject.events.mark()
             self.injector.trace()
             answers = o.run()
-            for key, n in self.injector.traced().items():
+            traced, places = self.injector.traced()
+            self.seen |= {p for p in places if o.only is None or p[0] in o.only}
+            for key, n in traced.items():
                 found[key] = max(found[key], n)
             o.verify(answers)
         return {k: n for k, n in found.items() if counts(*k) and (o.only is None or k[0] in o.only)}
@@ -222,7 +226,8 @@ class Table(Result):
 
     def run_operation(self, name):
         begin = self.subject.descriptors()
-        for (role, call), _ in sorted(self.calls(name).items()):
+        calls = self.calls(name)
+        for role, call in sorted(calls) if not self.watch else ():
             errors = errors_of(call)
             for error in [self.rng.choice(errors)] if self.sample else errors:
                 self.run_calls(name, role, call, error)
@@ -283,14 +288,14 @@ class Table(Result):
         s.check_stores(ACCOUNTS)
 
 
-def run_alone(name, build, library, sample, only, seed, stop_at):
+def run_alone(name, build, library, sample, only, seed, stop_at, watch):
     """In a process of its own: what one operation gives."""
     scratch = tempfile.mkdtemp(prefix="mailwain-fault-")
     os.chmod(scratch, 0o755)
     injector = Injector(os.path.join(scratch, "control"))
     copy = suite_with_injection(build, os.path.join(scratch, "build"), library, injector.path)
     mailwain.BUILD, mailwain.BIN = copy, os.path.join(copy, "bin", "mailwain")
-    table, result = Table(injector, copy, sample, only, seed, stop_at), Result()
+    table, result = Table(injector, copy, sample, only, seed, stop_at, watch), Result()
     try:
         table.run(name)
     except Exception as e:  # the operation itself does not work
