@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FILES = 65536, LARGE = 1 << 20 };
@@ -140,6 +141,18 @@ static bool is_foreign(const char *path)
 	return false;
 }
 
+/* ---- a day later ---- */
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	REAL(clock_gettime);
+	int r = real(clock, now);
+
+	if (r == 0 && clock == CLOCK_REALTIME && control != NULL && strcmp(control->ahead_role, role) == 0)
+		now->tv_sec += control->ahead;
+	return r;
+}
+
 /* ---- memory: what a daemon or liblmdb asks for itself ---- */
 
 void *__libc_malloc(size_t size);
@@ -250,6 +263,7 @@ int __open_2(const char *path, int flags)
 	}
 PATH_CALL(rename, (const char *from, const char *to), (from, to))
 PATH_CALL(renameat, (int from_dir, const char *from, int to_dir, const char *to), (from_dir, from, to_dir, to))
+PATH_CALL(renameat2, (int from_dir, const char *from, int to_dir, const char *to, unsigned flags), (from_dir, from, to_dir, to, flags))
 PATH_CALL(unlink, (const char *path), (path))
 PATH_CALL(unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
 PATH_CALL(mkdir, (const char *path, mode_t mode), (path, mode))

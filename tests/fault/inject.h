@@ -27,6 +27,8 @@ struct inject_control {
 	uint32_t seen;			/* such calls so far */
 	uint32_t hits;
 	struct inject_place place;	/* where it was hit */
+	uint32_t ahead;			/* seconds by which the machine's clock goes before the right one */
+	char ahead_role[INJECT_NAME];	/* to this process */
 	uint32_t traced;		/* calls[] in use; more than INJECT_TRACE: some were left out */
 	struct inject_call calls[INJECT_TRACE];
 };

@@ -7,6 +7,8 @@ import os
 import struct
 import subprocess
 
+from places import sources
+
 NAME, TRACE, MODULE = 16, 65536, 24
 SHORT = "short"
 CALL = struct.Struct("%ds%dsQ%ds" % (NAME, NAME, MODULE))  # inject_call of inject.h
@@ -32,6 +34,8 @@ class Control(ctypes.Structure):
         ("seen", ctypes.c_uint32),
         ("hits", ctypes.c_uint32),
         ("place", Place),
+        ("ahead", ctypes.c_uint32),
+        ("ahead_role", ctypes.c_char * NAME),
         ("traced", ctypes.c_uint32),
         ("calls", ctypes.c_uint64 * (CALL.size // 8 * TRACE)),
     ]
@@ -54,6 +58,10 @@ class Injector:
         c.when, c.every, c.seen, c.hits, c.place = when, every, 0, 0, Place()
         c.armed = 1
 
+    def go_ahead(self, role, seconds):
+        """The machine's clock, for these processes."""
+        self.control.ahead_role, self.control.ahead = role.encode(), seconds
+
     def hit(self):
         return self.control.hits > 0
 
@@ -67,17 +75,16 @@ class Injector:
         self.control.tracing = 1
 
     def traced(self):
-        """(role, call) -> how often, in the order of their first; and their places."""
+        """(role, call) -> place -> how often, in the order of their first."""
         c = self.control
         c.tracing = 0
         assert c.traced <= TRACE, "%d calls: the list is too short" % c.traced
         at = Control.calls.offset
-        found, places = collections.Counter(), set()
+        found = collections.defaultdict(collections.Counter)
         for role, call, site, module in CALL.iter_unpack(self.page[at : at + CALL.size * c.traced]):
             role, call, module = (text.split(b"\0")[0].decode() for text in (role, call, module))
-            found[(role, call)] += 1
-            places.add((role, module, site))
-        return found, places
+            found[role, call][module, site] += 1
+        return found
 
 
 def suite_with_injection(build, scratch, library, control):
@@ -107,7 +114,4 @@ def copy(source, target):
 def place(build, module, site):
     """What stands at a return address: FILE:LINE of a daemon, the name of a library."""
     path = os.path.join(build, "daemons", module)
-    if not os.path.exists(path):
-        return module
-    out = subprocess.run(["addr2line", "-e", path, hex(site - 1)], capture_output=True, text=True).stdout.strip()
-    return os.path.relpath(out.split(" ")[0]) if out.startswith("/") else out
+    return "%s:%d" % sources(path, [site - 1])[site - 1][:2] if module and os.path.exists(path) else module

@@ -9,7 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "..", ".."))
 DAEMONS = ("auth", "queue", "smtpd", "deliver", "lmtpd", "imapd", "imap-session", "relay", "pickup", "agent")
 # Memory and connections, which are no files; and what inject.c only looks on at.
-OTHERS = {"malloc", "calloc", "realloc", "reallocarray", "strdup", "socket", "connect", "getsockopt", "recv", "__recv_chk", "send", "epoll_ctl", "epoll_wait", "closedir", "close_range", "dup2"}
+OTHERS = {"malloc", "calloc", "realloc", "reallocarray", "strdup", "socket", "connect", "getsockopt", "recv", "__recv_chk", "send", "epoll_ctl", "epoll_wait", "closedir", "close_range", "dup2", "clock_gettime"}
 STEMS = {"__open_2": "open", "__pread_chk": "pread", "__fxstat": "fstat"}
 # A function that only ends in a call jumps to it: the place where it returns to is its caller's, and cannot be told apart.
 CALLS = re.compile(r"\tcall\S*\s.*<(\w+)@plt>|\tbl\s.*<(\w+)@plt>")

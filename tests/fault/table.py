@@ -46,8 +46,9 @@ def errors_of(call):
     return SPECIAL.get(call) or NETWORK.get(call) or [e for e in OF_FILES if e != SHORT or call in WRITES]
 
 
-def counts(role, call):
-    return call not in NETWORK or role == "relay"
+def tries(o, role, call):
+    """Is it made to fail?"""
+    return (call not in NETWORK or role == "relay") and (o.only is None or role in o.only) and (o.calls is None or call in o.calls)
 
 
 class Result:
@@ -147,12 +148,12 @@ class Table(Result):
             self.subject.events.mark()
             self.injector.trace()
             answers = o.run()
-            traced, places = self.injector.traced()
-            self.seen |= {p for p in places if o.only is None or p[0] in o.only}
-            for key, n in traced.items():
-                found[key] = max(found[key], n)
+            for (role, call), places in self.injector.traced().items():
+                if tries(o, role, call):
+                    found[role, call] = max(found[role, call], places.total())
+                    self.seen |= {(role, *place) for place in places}
             o.verify(answers)
-        return {k: n for k, n in found.items() if counts(*k) and (o.only is None or k[0] in o.only)}
+        return found
 
     def strike(self, case):
         """False when the operation went through without being hit."""
@@ -228,8 +229,8 @@ class Table(Result):
         begin = self.subject.descriptors()
         calls = self.calls(name)
         for role, call in sorted(calls) if not self.watch else ():
-            errors = errors_of(call)
-            for error in [self.rng.choice(errors)] if self.sample else errors:
+            errors = [e for e in errors_of(call) if e in (self.operations[name].errors or ERRORS)]
+            for error in [self.rng.choice(errors)] if self.sample and errors else errors:
                 self.run_calls(name, role, call, error)
         try:
             self.subject.settled(lambda: self.more_open(begin), "descriptors that are not given back")
