@@ -268,6 +268,8 @@ void front_login_answered(struct front *front, uint32_t id, const struct auth_lo
 	r = hand_over(s, answer);
 	if (r != 0) {
 		conn_free(&s->plain);
+		log_event(EV_imap_refused, daemon_log(front->daemon), F_STR("rip", conn_peer(s->conn)), F_STR("reason", "no session can be started"),
+		    F_STR("error", err_text(r)));
 		login_refuse(s, "UNAVAILABLE", "No session can be started now; try again");
 		return;
 	}

@@ -1,6 +1,8 @@
 /* The configuration and the files of root's: read, checked, put into sealed memory. */
 #include "master/master.h"
 
+#include "base/whole.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +29,7 @@ int settings_seal(const char *name, struct span text, int *out, struct err *err)
 
 	if (fd < 0)
 		return err_set_errno(err, errno, "memfd_create");
-	if (write(fd, text.ptr, text.len) != (ssize_t)text.len ||
+	if (!write_whole(fd, text) ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
 		r = err_set_errno(err, errno, "writing %s to memory", name);
 		close(fd);

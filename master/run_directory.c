@@ -1,6 +1,8 @@
 /* The run directory: whose it must be, the lock that keeps a second supervisor out, the pid file. */
 #include "master/master.h"
 
+#include "base/whole.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -83,7 +85,7 @@ int run_directory_write_pid(const struct instance *instance, struct err *err)
 
 	pid_path(instance, path);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0 || write(fd, text, (size_t)n) != n)
+	if (fd < 0 || !write_whole(fd, span_of(text, (size_t)n)))
 		return err_set_errno(err, errno, "%s", path);
 	close(fd);
 	return 0;

@@ -32,21 +32,26 @@ int queue_control_message(struct queue *queue, struct span text, struct message 
 	return r;
 }
 
-static void send_content(struct control_reply *reply, const struct message *m)
+static int send_content(struct control_reply *reply, const struct message *m, struct err *err)
 {
 	char *piece = malloc(CONTROL_PIECE);
+	int r = piece != NULL ? 0 : err_set(err, E_NOMEM, "out of memory");
 	uint64_t at = 0;
 
-	while (piece != NULL && at < m->file.content) {
+	while (r == 0 && at < m->file.content) {
 		uint64_t left = m->file.content - at;
 		ssize_t n = pread(m->fd, piece, left < CONTROL_PIECE ? (size_t)left : CONTROL_PIECE, (off_t)at);
 
-		if (n <= 0)
-			break;
-		control_reply_text(reply, span_of(piece, (size_t)n));
-		at += (uint64_t)n;
+		if (n < 0)
+			r = err_set_errno(err, errno, "the rest of the message cannot be read");
+		else if (n == 0)
+			r = err_set(err, E_CORRUPT, "the message is shorter than its envelope says");
+		else
+			control_reply_text(reply, span_of(piece, (size_t)n));
+		at += n > 0 ? (uint64_t)n : 0;
 	}
 	free(piece);
+	return r;
 }
 
 unsigned queue_control_exit(int code)
@@ -68,7 +73,7 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 		return;
 	}
 	if (what == SHOW_CONTENT)
-		send_content(reply, m);
+		r = send_content(reply, m, &err);
 	else if (what == SHOW_ATTEMPTS)
 		queue_control_attempts(reply, m);
 	else
@@ -76,7 +81,7 @@ static void do_show(struct queue *queue, struct control_reply *reply, struct spa
 			queue_control_row_recipient(reply, m, i);
 	if (loaded)
 		message_free(m);
-	control_reply_done(reply, EX_OK, "%s", "");
+	control_reply_done(reply, r == 0 ? EX_OK : queue_control_exit(r), "%s", r == 0 ? "" : err.text);
 }
 
 void queue_control(void *arg, struct control_reply *reply, const struct span *args, size_t count, struct span input,

@@ -93,73 +93,6 @@ int queue_make_directories(struct err *err)
 	return r == 0 ? queue_sync_directory(".", err) : r;
 }
 
-static int make_key(struct queue *queue, struct err *err)
-{
-	int fd = open("key.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	int r = 0;
-
-	if (fd < 0)
-		return err_set_errno(err, errno, "spool key");
-	randombytes_buf(queue->key, sizeof(queue->key));
-	if (write(fd, queue->key, sizeof(queue->key)) != (ssize_t)sizeof(queue->key) || fsync(fd) != 0 ||
-	    rename("key.new", "key") != 0)
-		r = err_set_errno(err, errno, "spool key");
-	close(fd);
-	return r == 0 ? queue_sync_directory(".", err) : r;
-}
-
-/* True when there is a message in it, or that cannot be known: files that are handed out ahead are empty. */
-static bool has_message(const char *path)
-{
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-	struct stat st;
-	bool found = false;
-
-	if (dir == NULL)
-		return errno != ENOENT;
-	while (!found && (errno = 0, entry = readdir(dir)) != NULL)
-		found = entry->d_name[0] != '.' && (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_size > 0);
-	found |= errno != 0;
-	closedir(dir);
-	return found;
-}
-
-static bool spool_has_messages(void)
-{
-	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-	char path[16];
-
-	for (size_t i = 0; digits[i] != '\0'; i++) {
-		snprintf(path, sizeof(path), "queue/%c", digits[i]);
-		if (has_message(path))
-			return true;
-	}
-	return false;
-}
-
-int queue_load_key(struct queue *queue, struct err *err)
-{
-	int fd = open("key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	ssize_t n;
-	int r = 0;
-
-	if (fd < 0 && errno != ENOENT)
-		return err_set_errno(err, errno, "spool key");
-	if (fd < 0 && spool_has_messages())
-		return err_set(err, E_CORRUPT, "the spool has messages, but its key file is missing; restore it, or move the directory queue of the spool away");
-	if (fd < 0)
-		return make_key(queue, err);
-	n = read(fd, queue->key, sizeof(queue->key));
-	/* A new key would make every message in the spool look damaged. */
-	if (n < 0)
-		r = err_set_errno(err, errno, "reading the spool key");
-	else if (n != (ssize_t)sizeof(queue->key))
-		r = err_set(err, E_CORRUPT, "the spool's key file is damaged; restore it from a backup");
-	close(fd);
-	return r;
-}
-
 /*
  * A file system may bring back the old name of a file beside the new one (btrfs: the directory of one was synced by
  * another message). A message is whole under its own id alone; of a name that leads nowhere else there is only the file.
@@ -247,4 +180,64 @@ void queue_set_file_aside(struct queue *queue, const char *name, const char *to,
 	log_event(EV_queue_corrupt, daemon_log(queue->daemon), F_STR("file", name), F_STR("reason", why->text), F_STR("moved_to", to));
 	if (rename(name, to) != 0)
 		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("file", name), F_STR("error", "cannot be moved to corrupt/"));
+}
+
+/* ---- the key ---- */
+
+static int make_key(struct queue *queue, struct err *err)
+{
+	randombytes_buf(queue->key, sizeof(queue->key));
+	return queue_write_file("key", "key.new", span_of(queue->key, sizeof(queue->key)), err);
+}
+
+/* True when there is a message in it, or that cannot be known: files that are handed out ahead are empty. */
+static bool has_message(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	struct stat st;
+	bool found = false;
+
+	if (dir == NULL)
+		return errno != ENOENT;
+	while (!found && (errno = 0, entry = readdir(dir)) != NULL)
+		found = entry->d_name[0] != '.' && (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_size > 0);
+	found |= errno != 0;
+	closedir(dir);
+	return found;
+}
+
+static bool spool_has_messages(void)
+{
+	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+	char path[16];
+
+	for (size_t i = 0; digits[i] != '\0'; i++) {
+		snprintf(path, sizeof(path), "queue/%c", digits[i]);
+		if (has_message(path))
+			return true;
+	}
+	return false;
+}
+
+int queue_load_key(struct queue *queue, struct err *err)
+{
+	int fd = open("key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n;
+	int r = 0;
+
+	if (fd < 0 && errno != ENOENT)
+		return err_set_errno(err, errno, "spool key");
+	if (fd < 0 && spool_has_messages())
+		return err_set(err, E_CORRUPT, "the spool has messages, but its key file is missing; restore it, or move the directory queue of the spool away");
+	if (fd < 0)
+		return make_key(queue, err);
+	n = read(fd, queue->key, sizeof(queue->key));
+	/* A new key would make every message in the spool look damaged. */
+	if (n < 0)
+		r = err_set_errno(err, errno, "reading the spool key");
+	else if (n != (ssize_t)sizeof(queue->key))
+		r = err_set(err, E_CORRUPT, "the spool's key file is damaged; restore it from a backup");
+	close(fd);
+	return r;
 }

@@ -194,7 +194,6 @@ static void take_one(struct recovery *r, struct found *f)
 {
 	struct queue *queue = r->queue;
 	struct message *m = NULL;
-	char path[QUEUE_PATH];
 
 	/* An administrator was here while it was read. */
 	if (message_find(queue, f->id) != NULL || waiting_find(queue->waiting, f->id) != NULL)
@@ -211,8 +210,7 @@ static void take_one(struct recovery *r, struct found *f)
 		queue_set_aside(queue, f->id, f->odd != NULL ? f->odd : f->err.text);
 		r->damaged++;
 	} else if (f->code == E_NOTFOUND) {
-		queue_path(f->id, path);
-		unlink(path); /* never acknowledged */
+		removal_unlink(queue, f->id, false); /* never acknowledged, or done with */
 		r->removed++;
 	} else {
 		take_later(queue, f);

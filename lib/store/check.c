@@ -186,7 +186,9 @@ static int check_orphan(void *arg, const char *path, const struct file_name *nam
 
 	if (known_has(&c->known, name->number))
 		return 0;
-	if (fstatat(c->store->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_mtime > clock_wall() - ORPHAN_SECONDS)
+	if (fstatat(c->store->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : E_IO;
+	if (st.st_mtime > clock_wall() - ORPHAN_SECONDS)
 		return 0;
 	c->faults++;
 	store_say(c->report, c->arg, "%s: is not in the index; a crash left it, or the index is an old one", path);

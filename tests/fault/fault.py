@@ -3,7 +3,7 @@
 
     fault.py [--sample | --plant NAME]
 
-The environment says: PART=table,disk,memory (all), CASE=OPERATION/PROCESS/CALL/ERROR/N of the table, or the front of it,
+The environment says: PART=table,disk,memory (all; places: watches the operations of the table, and lets nothing fail), CASE=OPERATION/PROCESS/CALL/ERROR/N of the table, or the front of it,
 FULL_ROUNDS (50), JOBS (4 instances at once), SEED, STOP (broken promises of an operation that are enough). Ends with 1 when a promise was broken; with --plant, when the planted fault was not found.
 """
 import argparse
@@ -43,17 +43,29 @@ def arguments():
     return p.parse_args()
 
 
-def run_table(build, only, sample, seed, stop_at):
+def run_table(build, only, sample, seed, stop_at, watch=False):
     from table import Result, operation_names, run_alone
 
     result = Result()
     names = [n for n in operation_names() if not only or n.startswith(only) or only.startswith(n + "/")]
+    library = os.path.join(B, "tests", "inject.so")
     with ProcessPoolExecutor(int(os.environ.get("JOBS", "4"))) as pool:
-        library = os.path.join(B, "tests", "inject.so")
-        for one in [pool.submit(run_alone, n, build, library, sample, only, seed, stop_at) for n in sorted(names, key=lambda n: n not in LONG)]:
+        for one in [pool.submit(run_alone, n, build, library, sample, only, seed, stop_at, watch) for n in sorted(names, key=lambda n: n not in LONG)]:
             result.add(one.result())
     result.report()
-    return ["%s at %s: %s (again: CASE=%r)" % (b + (b[0],)) for b in result.broken]
+    broken = ["%s at %s: %s (again: CASE=%r)" % (b + (b[0],)) for b in result.broken]
+    return broken + (tell_places(build, library, result, sample, watch) if not only else [])
+
+
+def tell_places(build, library, result, sample, watch):
+    """What no operation reaches; a sample only counts."""
+    import places
+
+    # Each call that was seen fails in the whole run.
+    reached = result.seen if sample or watch else result.sites
+    counts, missing = places.compare(os.path.join(build, "libexec"), library, {(module, site) for _, module, site in reached})
+    print("%s: %s" % ("places" if watch else "table", counts), flush=True)
+    return missing if watch or not sample else []
 
 
 def run_disk(build, rounds, seed):
@@ -98,6 +110,8 @@ def run(args, seed):
     broken = []
     if "table" in parts:
         broken += run_table(build, only, args.sample, seed, 3 if args.plant else int(os.environ.get("STOP", "0")))
+    if "places" in parts:
+        broken += run_table(build, only, False, seed, 0, watch=True)
     if "disk" in parts:
         broken += run_disk(build, rounds, seed)
     if "memory" in parts:

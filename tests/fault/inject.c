@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FILES = 65536, LARGE = 1 << 20 };
@@ -66,17 +67,7 @@ __attribute__((constructor)) static void start(void)
 
 /* ---- is it this one? ---- */
 
-static void trace(const char *call)
-{
-	uint32_t at = __atomic_fetch_add(&control->traced, 1, __ATOMIC_SEQ_CST);
-
-	if (at >= INJECT_TRACE)
-		return;
-	memcpy(control->calls[at].role, role, INJECT_NAME);
-	strncpy(control->calls[at].call, call, INJECT_NAME - 1);
-}
-
-static void note_site(void *site)
+static void note_place(struct inject_place *place, void *site)
 {
 	Dl_info info;
 	const char *name;
@@ -84,8 +75,19 @@ static void note_site(void *site)
 	if (dladdr(site, &info) == 0)
 		return;
 	name = strrchr(info.dli_fname, '/');
-	control->site = (uint64_t)((char *)site - (char *)info.dli_fbase);
-	strncpy(control->module, name ? name + 1 : info.dli_fname, INJECT_MODULE - 1);
+	place->site = (uint64_t)((char *)site - (char *)info.dli_fbase);
+	strncpy(place->module, name ? name + 1 : info.dli_fname, INJECT_MODULE - 1);
+}
+
+static void trace(const char *call, void *site)
+{
+	uint32_t at = __atomic_fetch_add(&control->traced, 1, __ATOMIC_SEQ_CST);
+
+	if (at >= INJECT_TRACE)
+		return;
+	memcpy(control->calls[at].role, role, INJECT_NAME);
+	strncpy(control->calls[at].call, call, INJECT_NAME - 1);
+	note_place(&control->calls[at].place, site);
 }
 
 static enum kind verdict(const char *call, bool writes, void *site)
@@ -95,7 +97,7 @@ static enum kind verdict(const char *call, bool writes, void *site)
 	if (control == NULL)
 		return PASS;
 	if (control->tracing)
-		trace(call);
+		trace(call, site);
 	if (!control->armed || strcmp(control->call, call) != 0 || strcmp(control->role, role) != 0)
 		return PASS;
 	error = control->error;
@@ -104,7 +106,7 @@ static enum kind verdict(const char *call, bool writes, void *site)
 	seen = __atomic_add_fetch(&control->seen, 1, __ATOMIC_SEQ_CST);
 	if (control->every ? seen < control->when : seen != control->when)
 		return PASS;
-	note_site(site);
+	note_place(&control->place, site);
 	__atomic_add_fetch(&control->hits, 1, __ATOMIC_SEQ_CST);
 	if (error == 0)
 		return SHORT;
@@ -137,6 +139,18 @@ static bool is_foreign(const char *path)
 		if (strncmp(path, places[i], strlen(places[i])) == 0)
 			return true;
 	return false;
+}
+
+/* ---- a day later ---- */
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	REAL(clock_gettime);
+	int r = real(clock, now);
+
+	if (r == 0 && clock == CLOCK_REALTIME && control != NULL && strcmp(control->ahead_role, role) == 0)
+		now->tv_sec += control->ahead;
+	return r;
 }
 
 /* ---- memory: what a daemon or liblmdb asks for itself ---- */
@@ -249,6 +263,7 @@ int __open_2(const char *path, int flags)
 	}
 PATH_CALL(rename, (const char *from, const char *to), (from, to))
 PATH_CALL(renameat, (int from_dir, const char *from, int to_dir, const char *to), (from_dir, from, to_dir, to))
+PATH_CALL(renameat2, (int from_dir, const char *from, int to_dir, const char *to, unsigned flags), (from_dir, from, to_dir, to, flags))
 PATH_CALL(unlink, (const char *path), (path))
 PATH_CALL(unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
 PATH_CALL(mkdir, (const char *path, mode_t mode), (path, mode))

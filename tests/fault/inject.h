@@ -7,8 +7,14 @@
 enum { INJECT_NAME = 16, INJECT_TRACE = 65536, INJECT_MODULE = 24 };
 
 /* Fixed offsets: tests/fault/injector.py reads and writes the same. */
+struct inject_place {
+	uint64_t site; /* return address, relative to its module */
+	char module[INJECT_MODULE];
+};
+
 struct inject_call {
 	char role[INJECT_NAME], call[INJECT_NAME];
+	struct inject_place place;
 };
 
 struct inject_control {
@@ -20,8 +26,9 @@ struct inject_control {
 	uint32_t every;			/* 1: all that come after it too */
 	uint32_t seen;			/* such calls so far */
 	uint32_t hits;
-	uint64_t site;			/* where it was hit: return address, relative to its module */
-	char module[INJECT_MODULE];
+	struct inject_place place;	/* where it was hit */
+	uint32_t ahead;			/* seconds by which the machine's clock goes before the right one */
+	char ahead_role[INJECT_NAME];	/* to this process */
 	uint32_t traced;		/* calls[] in use; more than INJECT_TRACE: some were left out */
 	struct inject_call calls[INJECT_TRACE];
 };

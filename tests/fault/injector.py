@@ -4,10 +4,20 @@ import ctypes
 import errno
 import mmap
 import os
+import struct
 import subprocess
+
+from places import sources
 
 NAME, TRACE, MODULE = 16, 65536, 24
 SHORT = "short"
+CALL = struct.Struct("%ds%dsQ%ds" % (NAME, NAME, MODULE))  # inject_call of inject.h
+
+
+class Place(ctypes.Structure):
+    """inject_place of inject.h."""
+
+    _fields_ = [("site", ctypes.c_uint64), ("module", ctypes.c_char * MODULE)]
 
 
 class Control(ctypes.Structure):
@@ -23,10 +33,11 @@ class Control(ctypes.Structure):
         ("every", ctypes.c_uint32),
         ("seen", ctypes.c_uint32),
         ("hits", ctypes.c_uint32),
-        ("site", ctypes.c_uint64),
-        ("module", ctypes.c_char * MODULE),
+        ("place", Place),
+        ("ahead", ctypes.c_uint32),
+        ("ahead_role", ctypes.c_char * NAME),
         ("traced", ctypes.c_uint32),
-        ("calls", ctypes.c_char * (2 * NAME * TRACE)),
+        ("calls", ctypes.c_uint64 * (CALL.size // 8 * TRACE)),
     ]
 
 
@@ -44,8 +55,12 @@ class Injector:
         c.armed = 0
         c.role, c.call = role.encode(), call.encode()
         c.error = 0 if error == SHORT else getattr(errno, error)
-        c.when, c.every, c.seen, c.hits, c.site, c.module = when, every, 0, 0, 0, b""
+        c.when, c.every, c.seen, c.hits, c.place = when, every, 0, 0, Place()
         c.armed = 1
+
+    def go_ahead(self, role, seconds):
+        """The machine's clock, for these processes."""
+        self.control.ahead_role, self.control.ahead = role.encode(), seconds
 
     def hit(self):
         return self.control.hits > 0
@@ -53,23 +68,22 @@ class Injector:
     def disarm(self):
         """(how often it has struck, where)"""
         self.control.armed = 0
-        return self.control.hits, (self.control.module.decode(), self.control.site)
+        return self.control.hits, (self.control.place.module.decode(), self.control.place.site)
 
     def trace(self):
         self.control.traced = 0
         self.control.tracing = 1
 
     def traced(self):
-        """(role, call) -> how often, in the order of their first."""
+        """(role, call) -> place -> how often, in the order of their first."""
         c = self.control
         c.tracing = 0
         assert c.traced <= TRACE, "%d calls: the list is too short" % c.traced
         at = Control.calls.offset
-        raw = self.page[at : at + 2 * NAME * c.traced]
-        found = collections.Counter()
-        for i in range(c.traced):
-            one = raw[2 * NAME * i : 2 * NAME * (i + 1)]
-            found[tuple(part.split(b"\0")[0].decode() for part in (one[:NAME], one[NAME:]))] += 1
+        found = collections.defaultdict(collections.Counter)
+        for role, call, site, module in CALL.iter_unpack(self.page[at : at + CALL.size * c.traced]):
+            role, call, module = (text.split(b"\0")[0].decode() for text in (role, call, module))
+            found[role, call][module, site] += 1
         return found
 
 
@@ -100,7 +114,4 @@ def copy(source, target):
 def place(build, module, site):
     """What stands at a return address: FILE:LINE of a daemon, the name of a library."""
     path = os.path.join(build, "daemons", module)
-    if not os.path.exists(path):
-        return module
-    out = subprocess.run(["addr2line", "-e", path, hex(site - 1)], capture_output=True, text=True).stdout.strip()
-    return os.path.relpath(out.split(" ")[0]) if out.startswith("/") else out
+    return "%s:%d" % sources(path, [site - 1])[site - 1][:2] if module and os.path.exists(path) else module

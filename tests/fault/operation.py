@@ -36,6 +36,8 @@ class Operation:
     name = ""
     accounts = ()
     only = None  # roles whose calls are made to fail; None: all that it makes
+    calls = None  # of those of other operations it repeats, only these; None: all
+    errors = None  # which; None: all
     twice = 0  # how often what may come twice did
     restarts = False  # the suite's processes are others afterwards
     may_log = ()  # events that would be wrong for others

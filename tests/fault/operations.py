@@ -1,5 +1,6 @@
 """Every way by which something gets into a spool, a store or the directory, or out of it, also to another host."""
 from operation import LARGE
+from operations_care import care_operations
 from operations_command import AccountAdd, Directory, Import, Rebuild, StoreCheck
 from operations_imap import Append, Copy, Create, Delete, Expunge, Login, Move, Read, Store
 from operations_mail import PutOff, Send
@@ -39,4 +40,5 @@ def all_operations(s):
         Import(s),
         *relay_operations(s),
         *queue_operations(s),
+        *care_operations(s),
     ]

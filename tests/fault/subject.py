@@ -68,7 +68,7 @@ class Log:
 
 class Subject(Instance):
     def __init__(self, injector, conf_lines=()):
-        super().__init__(conf_lines=["queue-retry-first 1s"] + list(conf_lines), listeners=["lmtp"])
+        super().__init__(conf_lines=["queue-retry-first 1s", "undo-days 0"] + list(conf_lines), listeners=["lmtp"])
         self.injector = injector
         self.events = Log(os.path.join(self.root, "log", "mailwain.log"))
         self.number = 0

@@ -46,15 +46,17 @@ def errors_of(call):
     return SPECIAL.get(call) or NETWORK.get(call) or [e for e in OF_FILES if e != SHORT or call in WRITES]
 
 
-def counts(role, call):
-    return call not in NETWORK or role == "relay"
+def tries(o, role, call):
+    """Is it made to fail?"""
+    return (call not in NETWORK or role == "relay") and (o.only is None or role in o.only) and (o.calls is None or call in o.calls)
 
 
 class Result:
     def __init__(self):
         self.cases = collections.Counter()  # (call, error) -> cases
         self.outcomes = collections.Counter()  # refused, done all the same, put off
-        self.sites = set()  # (process, module, offset)
+        self.sites = set()  # (process, module, offset) of what failed
+        self.seen = set()  # of all that was seen to be called
         self.broken = []  # (case, place, what)
         self.not_reached = []
 
@@ -62,6 +64,7 @@ class Result:
         self.cases += other.cases
         self.outcomes += other.outcomes
         self.sites |= other.sites
+        self.seen |= other.seen
         self.broken += other.broken
         self.not_reached += other.not_reached
 
@@ -81,9 +84,9 @@ class Result:
 class Table(Result):
     """One operation's cases, in an instance of its own."""
 
-    def __init__(self, injector, build, sample=False, only=None, seed=0, stop_at=None):
+    def __init__(self, injector, build, sample=False, only=None, seed=0, stop_at=None, watch=False):
         super().__init__()
-        self.injector, self.build, self.sample, self.only, self.stop_at = injector, build, sample, only, stop_at
+        self.injector, self.build, self.sample, self.only, self.stop_at, self.watch = injector, build, sample, only, stop_at, watch
         self.rng = random.Random(seed)
         self.subject = None
         self.far = Elsewhere()
@@ -145,10 +148,12 @@ class Table(Result):
             self.subject.events.mark()
             self.injector.trace()
             answers = o.run()
-            for key, n in self.injector.traced().items():
-                found[key] = max(found[key], n)
+            for (role, call), places in self.injector.traced().items():
+                if tries(o, role, call):
+                    found[role, call] = max(found[role, call], places.total())
+                    self.seen |= {(role, *place) for place in places}
             o.verify(answers)
-        return {k: n for k, n in found.items() if counts(*k) and (o.only is None or k[0] in o.only)}
+        return found
 
     def strike(self, case):
         """False when the operation went through without being hit."""
@@ -222,9 +227,10 @@ class Table(Result):
 
     def run_operation(self, name):
         begin = self.subject.descriptors()
-        for (role, call), _ in sorted(self.calls(name).items()):
-            errors = errors_of(call)
-            for error in [self.rng.choice(errors)] if self.sample else errors:
+        calls = self.calls(name)
+        for role, call in sorted(calls) if not self.watch else ():
+            errors = [e for e in errors_of(call) if e in (self.operations[name].errors or ERRORS)]
+            for error in [self.rng.choice(errors)] if self.sample and errors else errors:
                 self.run_calls(name, role, call, error)
         try:
             self.subject.settled(lambda: self.more_open(begin), "descriptors that are not given back")
@@ -283,14 +289,14 @@ class Table(Result):
         s.check_stores(ACCOUNTS)
 
 
-def run_alone(name, build, library, sample, only, seed, stop_at):
+def run_alone(name, build, library, sample, only, seed, stop_at, watch):
     """In a process of its own: what one operation gives."""
     scratch = tempfile.mkdtemp(prefix="mailwain-fault-")
     os.chmod(scratch, 0o755)
     injector = Injector(os.path.join(scratch, "control"))
     copy = suite_with_injection(build, os.path.join(scratch, "build"), library, injector.path)
     mailwain.BUILD, mailwain.BIN = copy, os.path.join(copy, "bin", "mailwain")
-    table, result = Table(injector, copy, sample, only, seed, stop_at), Result()
+    table, result = Table(injector, copy, sample, only, seed, stop_at, watch), Result()
     try:
         table.run(name)
     except Exception as e:  # the operation itself does not work
