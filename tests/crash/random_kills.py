@@ -28,7 +28,8 @@ AGAIN = 0.2  # how often the next kill does not wait for service
 STOP = 100  # after so many kills the suite is stopped and started
 SERVED = 1  # seconds, in 99 of 100
 STOP_LIMIT = 5
-USUAL = 0.1  # seconds for a mail while nobody dies: on a machine that takes more, all that is limited may
+USUAL = 0.1  # seconds for a mail while nobody dies: on a machine that takes more, all that is limited may,
+SLOWEST = 5  # up to so many times as long
 DESCRIPTORS = 64
 LIMIT = 30  # seconds: not serving for longer ends the run
 PROBE = "probe"
@@ -231,7 +232,7 @@ class RandomKills:
 
     def slowness(self):
         """1 on a machine that is fast enough for the limits as they are."""
-        return max(1, self.median_usual() / USUAL)
+        return min(max(1, self.median_usual() / USUAL), SLOWEST)
 
     def stop_and_start(self):
         self.look_at_descriptors()

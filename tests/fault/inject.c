@@ -72,6 +72,7 @@ static void note_place(struct inject_place *place, void *site)
 	Dl_info info;
 	const char *name;
 
+	*place = (struct inject_place){0}; /* not what stood here before */
 	if (dladdr(site, &info) == 0)
 		return;
 	name = strrchr(info.dli_fname, '/');

@@ -163,7 +163,7 @@ class Shorter(Send):
 
 
 class BadLetters(Operation):
-    """The drop: a letter that is none keeps what it holds, a link goes, what was never finished goes when it is old."""
+    """The drop: a letter that is none keeps what it holds, what is no file goes, what was never finished goes when it is old."""
 
     name = "the drop, bad and old files"
     only = ("pickup",)
@@ -177,10 +177,15 @@ class BadLetters(Operation):
         os.mkfifo(drop + "/new.pipe", 0o640)
         os.chmod(drop + "/tmp.new", 0o640)
         os.rename(drop + "/tmp.new", drop + "/new.bad")
-        until(lambda: len(self.s.events.find("pickup_bad_file") + self.s.events.find("pickup_failed")) >= 2, SETTLE, "nobody looks at the drop")
+        try:
+            until(lambda: len(self.s.events.find("pickup_bad_file") + self.s.events.find("pickup_failed")) >= 2, SETTLE)
+        except AssertionError:
+            raise Broken("nobody looks at the drop: %s; in the log: %s" % (os.listdir(drop), [l for l in self.s.events.more() if "pickup_" in l])) from None
         return [Answer("command", "exit 0")]
 
     def verify(self, answers):
+        if not self.s.injector.hit():
+            until(lambda: not {"tmp.old", "new.pipe"} & set(os.listdir(self.drop)), SETTLE, "what is to go stays in the drop")
         left = os.listdir(self.drop)
         if "new.bad" not in left and "bad.new.bad" not in left:
             raise Broken("what the letter holds is gone: %s" % left)

@@ -100,6 +100,7 @@ class Table(Result):
         s = self.subject = Subject(self.injector, [self.far.transport(), NOWHERE] + SYSTEM)
         s.far = self.far
         self.far.takes.clear()  # numbers begin again
+        self.injector.go_ahead("", 0)  # so do days
         s.make_aliases()
         s.start()
         s.expected = {a: {} for a in ACCOUNTS}
