@@ -360,6 +360,8 @@ class LoginTls(Login):
         _, tagged = c.run('LOGIN %s "%s"' % (full(self.account), PASSWORD))
         c.close()
         self.s.wait_no_sessions(self.account)
+        if b"No session can be started" in tagged:
+            until(lambda: self.s.events.find("imap_error"), SETTLE, "the log does not say whose session could not be started")
         return [Answer("imap", tagged.decode())]
 
 
