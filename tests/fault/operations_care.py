@@ -67,7 +67,9 @@ class OddStart(Restart):
             aside = os.path.join(s.root, "spool", "corrupt", os.path.basename(path))
             if not os.path.exists(path) and not os.path.exists(aside):
                 raise Broken("what is damaged is not kept: %s" % path)
-        for path in [self.damaged, self.second, self.empty, self.pauses] + glob.glob(s.root + "/spool/corrupt/*"):
+        for path in (self.empty, self.second):
+            until(lambda: not os.path.exists(path), 3 * SETTLE, "%s is still there" % path)
+        for path in [self.damaged, self.pauses] + glob.glob(s.root + "/spool/corrupt/*"):
             if os.path.exists(path):
                 os.unlink(path)
 
