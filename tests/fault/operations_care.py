@@ -323,6 +323,8 @@ class CheckDamaged(Damaged):
         answer = command(self.s, "store", "check", full("ida"))
         # The others are not looked for when there are faults.
         answer.ok = answer.text.startswith("exit 65") and ("is not in the index" in answer.text and "was damaged" in answer.text or names_failure(answer.text))
+        if answer.text.startswith("exit 74") and ": " not in answer.text.split("\n")[-2]:
+            raise Broken("what could not be read is not named: %s" % answer.text)
         return [answer]
 
 
