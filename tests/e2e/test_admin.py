@@ -506,6 +506,13 @@ def waiting(suite):
     suite.mw("alias", "remove", "far@example.com")
 
 
+def test_a_damaged_message_is_no_matter_of_time(suite, waiting):
+    os.truncate(os.path.join(suite.root, "spool", "queue", waiting[-1], waiting), 100)
+    r = suite.mw("queue", "cat", waiting, check=False)
+    assert r.returncode == 65 and r.stderr, r
+    os.unlink(os.path.join(suite.root, "spool", "corrupt", waiting))
+
+
 def test_tables_are_for_people(suite, waiting):
     row = [r for r in suite.rows("queue", "list") if r["id"] == waiting][0]
     text = suite.mw("queue", "list").stdout
