@@ -4,10 +4,10 @@
 #include "base/clock.h"
 #include "net/control.h"
 #include "net/ipc_conn.h"
+#include "tls/certificate.h"
 
 #include <malloc.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -79,29 +79,30 @@ static void fetch_peer(struct daemon *daemon, struct span service, struct span r
 /* ---- whom we believe ---- */
 
 /* master has read the file; none: the machine has no bundle, and then no host is believed. */
+static int read_authorities(struct daemon *daemon, X509_STORE *store, struct err *err)
+{
+	const struct conf *conf = daemon_conf(daemon);
+	int fd = daemon_file(daemon, "fetch-authorities");
+	struct err why = {0};
+	int r = 0;
+
+	if (conf_is_set(conf, CONF_fetch_authorities, NULL))
+		r = tls_store_read(store, fd, "fetch-authorities", &why);
+	else if (fd >= 0)
+		tls_store_read_system(store, fd);
+	return r == 0 ? 0 : err_set(err, r, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_fetch_authorities, NULL)), why.text);
+}
+
 static int load_authorities(struct daemon *daemon, X509_STORE **out, struct err *err)
 {
-	bool is_set = conf_is_set(daemon_conf(daemon), CONF_fetch_authorities, NULL);
-	int fd = daemon_file(daemon, "fetch-authorities"), count = 0;
-	FILE *file = fd >= 0 ? fdopen(dup(fd), "r") : NULL;
 	X509_STORE *store = X509_STORE_new();
-	X509 *cert;
+	int r = store != NULL ? read_authorities(daemon, store, err) : err_set(err, E_NOMEM, "no memory for TLS");
 
-	if (file != NULL)
-		rewind(file);
-	while (file != NULL && store != NULL && (cert = PEM_read_X509(file, NULL, NULL, NULL)) != NULL) {
-		count += X509_STORE_add_cert(store, cert) == 1;
-		X509_free(cert);
-	}
-	if (file != NULL)
-		fclose(file);
-	ERR_clear_error();
-	if (store == NULL || (is_set && count == 0)) {
+	if (r != 0)
 		X509_STORE_free(store);
-		return err_set(err, store ? E_SYNTAX : E_NOMEM, "fetch-authorities has no PEM certificate");
-	}
-	*out = store;
-	return 0;
+	else
+		*out = store;
+	return r;
 }
 
 static int fetch_reload(struct daemon *daemon, struct err *err)

@@ -6,6 +6,7 @@
 #include "sasl/sasl.h"
 #include "tls/tls.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -219,7 +220,7 @@ static int hand_over(struct front_session *s, const struct auth_login_answer *an
 		return ipc_conn_send(s->front->sessions_service, &ipc_session_start, s->question, &start,
 		    conn_fd(s->conn));
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
-		return E_NOFILES;
+		return err_from_errno(errno);
 	r = ipc_conn_send(s->front->sessions_service, &ipc_session_start, s->question, &start, fds[1]);
 	close(fds[1]);
 	if (r != 0) {
@@ -268,7 +269,7 @@ void front_login_answered(struct front *front, uint32_t id, const struct auth_lo
 	r = hand_over(s, answer);
 	if (r != 0) {
 		conn_free(&s->plain);
-		log_event(EV_imap_refused, daemon_log(front->daemon), F_STR("rip", conn_peer(s->conn)), F_STR("reason", "no session can be started"),
+		log_event(EV_imap_error, daemon_log(front->daemon), F_SPAN("user", answer->address), F_STR("rip", conn_peer(s->conn)),
 		    F_STR("error", err_text(r)));
 		login_refuse(s, "UNAVAILABLE", "No session can be started now; try again");
 		return;

@@ -141,10 +141,23 @@ static int check_secret(const struct conf *conf, enum conf_setting setting, cons
 	return r;
 }
 
+/* Whom relay and fetch believe; without a file of one's own, the system's. */
+static int check_believed(const struct conf *conf, enum conf_setting setting, struct err *err)
+{
+	struct err why = {0};
+	int r = 0, fd = open_file(conf, setting, &(struct conf_where){0}, &r, err);
+
+	if (fd >= 0 && tls_store_check(fd, conf_setting_info(setting)->name, &why) != 0)
+		r = err_set(err, why.code, "%.*s: %s", SPAN_ARG(conf_origin(conf, setting, NULL)), why.text);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 /* What is in them their daemons say. */
 static int check_files(const struct conf *conf, struct err *err)
 {
-	static const enum conf_setting files[] = {CONF_relay_authorities, CONF_resolver_trust_anchor, CONF_fetch_authorities, CONF_oauth_client_secret};
+	static const enum conf_setting files[] = {CONF_resolver_trust_anchor, CONF_oauth_client_secret};
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
@@ -258,6 +271,10 @@ static int check(void *request)
 		r = check_tls(q->conf, &(struct conf_where){.domain = conf_domain(q->conf, i)}, &err);
 	if (r == 0)
 		r = check_authorities(q->conf, &err);
+	if (r == 0)
+		r = check_believed(q->conf, CONF_relay_authorities, &err);
+	if (r == 0)
+		r = check_believed(q->conf, CONF_fetch_authorities, &err);
 	if (r == 0)
 		r = check_logins(q->conf, &err);
 	if (r == 0)

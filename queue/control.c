@@ -54,9 +54,10 @@ static int send_content(struct control_reply *reply, const struct message *m, st
 	return r;
 }
 
+/* What is damaged waits for somebody to mend it in mail; of a command, another time does not help. */
 unsigned queue_control_exit(int code)
 {
-	return err_is_temp(code) ? EX_TEMPFAIL : EX_DATAERR;
+	return err_is_temp(code) && code != E_CORRUPT ? EX_TEMPFAIL : EX_DATAERR;
 }
 
 enum show { SHOW_RECIPIENTS, SHOW_CONTENT, SHOW_ATTEMPTS };

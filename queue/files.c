@@ -93,6 +93,24 @@ int queue_make_directories(struct err *err)
 	return r == 0 ? queue_sync_directory(".", err) : r;
 }
 
+enum { SECOND_NAME_AGAIN_S = 5 };
+
+/* When it cannot be removed it is looked at again, not only removed: of two such names of a message one is all there is of it. */
+static void remove_second_name(struct queue *queue, uint64_t id, const char *path)
+{
+	char text[SPOOL_ID_TEXT];
+	struct err err = {0};
+
+	spool_id_format(id, text);
+	if (unlink(path) != 0 && errno != ENOENT) {
+		err_set_errno(&err, errno, "unlink of %s, a second name of another message's file", path);
+		schedule_add(queue, id, queue_now(queue) + SECOND_NAME_AGAIN_S, false);
+	} else {
+		err_set(&err, E_CORRUPT, "a second name of another message's file; removed");
+	}
+	log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", text), F_ERR(&err));
+}
+
 /*
  * A file system may bring back the old name of a file beside the new one (btrfs: the directory of one was synced by
  * another message). A message is whole under its own id alone; of a name that leads nowhere else there is only the file.
@@ -105,8 +123,7 @@ void queue_set_aside(struct queue *queue, uint64_t id, const char *why)
 	spool_id_format(id, text);
 	queue_path(id, from);
 	if (lstat(from, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1) {
-		log_event(EV_queue_error, daemon_log(queue->daemon), F_STR("qid", text), F_STR("error", "a second name of another message's file; removed"));
-		unlink(from);
+		remove_second_name(queue, id, from);
 		return;
 	}
 	snprintf(to, sizeof(to), "corrupt/%s", text);

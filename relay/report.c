@@ -150,10 +150,10 @@ static int64_t next_day_end(const struct relay *relay, int64_t now)
 static bool count_one(void *arg, struct span key, struct span value)
 {
 	struct reports *reports = arg;
+	uint64_t day;
 
-	(void)key;
 	(void)value;
-	reports->stored++;
+	reports->stored += report_traffic_key(key, &day);
 	return true;
 }
 

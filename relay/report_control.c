@@ -54,7 +54,10 @@ static void add_traffic(struct list *list, const char *domain, struct span text,
 static bool list_counted(void *arg, struct span key, struct span value)
 {
 	char domain[DNS_NAME_TEXT];
+	uint64_t day;
 
+	if (!report_traffic_key(key, &day))
+		return true;
 	span_copy(span_from(key, DAY_TEXT + 1), domain, sizeof(domain));
 	add_traffic(arg, domain, value, "counting");
 	return true;
@@ -98,8 +101,9 @@ static bool show_counted(void *arg, struct span key, struct span value)
 {
 	struct list *list = arg;
 	struct report_stored stored = {.domain = list->domain, .end = clock_wall(), .traffic = value};
+	uint64_t day;
 
-	if (span_eq(span_from(key, DAY_TEXT + 1), span_str(list->domain)))
+	if (report_traffic_key(key, &day) && span_eq(span_from(key, DAY_TEXT + 1), span_str(list->domain)))
 		show(list, &stored);
 	return true;
 }

@@ -66,6 +66,8 @@ struct report_stored {
 	struct span traffic;
 };
 
+/* Whether this key of STATE_TRAFFIC is "<day> <domain>". */
+bool report_traffic_key(struct span key, uint64_t *day);
 /* A key and a value of STATE_REPORTS; false: they are none. traffic borrows value. */
 bool report_parse(struct span key, struct span value, struct report_stored *out);
 int report_save(struct reports *reports, const struct report_stored *report, struct err *err);

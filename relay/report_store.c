@@ -30,6 +30,11 @@ static bool is_key(struct span key, size_t digits, size_t size)
 	return key.len > digits + 1 && key.len < size && key.ptr[digits] == ' ' && span_find(key, '\0') == key.len;
 }
 
+bool report_traffic_key(struct span key, uint64_t *day)
+{
+	return is_key(key, DAY_TEXT, REPORT_KEY_MAX) && span_u64(span_sub(key, 0, DAY_TEXT), DAY_LAST, day);
+}
+
 bool report_parse(struct span key, struct span value, struct report_stored *out)
 {
 	size_t line_end = span_find(value, '\n');
@@ -107,7 +112,7 @@ struct batch {
 	} all[REPORT_BATCH];
 };
 
-/* What cannot be read is closed as well: it is dropped. */
+/* A value that cannot be read is closed as well: it is dropped. A key that is none is passed over, here and by all others: it cannot be named. */
 static bool take_one(void *arg, struct span key, struct span value)
 {
 	struct batch *batch = arg;
@@ -115,7 +120,7 @@ static bool take_one(void *arg, struct span key, struct span value)
 	struct span domain = span_from(key, DAY_TEXT + 1);
 	uint64_t day = 0;
 
-	if (!is_key(key, DAY_TEXT, sizeof(c->key)) || !span_u64(span_sub(key, 0, DAY_TEXT), DAY_LAST, &day))
+	if (!report_traffic_key(key, &day))
 		return true;
 	if (!batch->now && day >= batch->today)
 		return false;

@@ -12,14 +12,25 @@ enum { RELAY_SMTP_PORT = 25 /* with another one relay-port has been set for a ne
 
 /* ---- TLS ---- */
 
-int settings_load(struct relay *relay, struct err *err)
+static int load_own(struct relay *relay, struct tls_context **out, struct err *err)
 {
 	const struct conf *conf = daemon_conf(relay->daemon);
+	struct err why = {0};
+	int r = 0;
+
+	*out = NULL;
+	if (conf_is_set(conf, CONF_relay_authorities, NULL))
+		r = tls_context_client(daemon_file(relay->daemon, "relay-authorities"), out, &why);
+	return r == 0 ? 0 : err_set(err, r, "%.*s: %s", SPAN_ARG(conf_origin(conf, CONF_relay_authorities, NULL)), why.text);
+}
+
+int settings_load(struct relay *relay, struct err *err)
+{
 	struct tls_context *own = NULL;
 	int r = relay->system != NULL ? 0 : tls_context_client(-1, &relay->system, err);
 
-	if (r == 0 && conf_is_set(conf, CONF_relay_authorities, NULL))
-		r = tls_context_client(daemon_file(relay->daemon, "relay-authorities"), &own, err);
+	if (r == 0)
+		r = load_own(relay, &own, err);
 	if (r != 0)
 		return r;
 	tls_context_free(&relay->own);

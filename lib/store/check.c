@@ -17,6 +17,7 @@ struct check {
 	struct store_txn *txn;
 	store_report *report;
 	void *arg;
+	struct err *err; /* what ends the check */
 	int faults;
 	uint64_t bytes;
 	uint32_t messages;
@@ -55,7 +56,7 @@ static int check_message(struct check *c, const struct store_mailbox *box, const
 	int r = check_file(c, m, &err);
 
 	if (store_is_passing(r))
-		return r;
+		return err_set(c->err, r, "mailbox %.*s UID %u: %s", SPAN_ARG(box->name), m->uid, err.text);
 	if (r != 0)
 		fault(c, box->name, m->uid, err.text);
 	r = store_facts_get(c->txn, m->number, &facts, &err);
@@ -187,7 +188,7 @@ static int check_orphan(void *arg, const char *path, const struct file_name *nam
 	if (known_has(&c->known, name->number))
 		return 0;
 	if (fstatat(c->store->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? 0 : E_IO;
+		return errno == ENOENT ? 0 : err_set_errno(c->err, errno, "%s", path);
 	if (st.st_mtime > clock_wall() - ORPHAN_SECONDS)
 		return 0;
 	c->faults++;
@@ -207,7 +208,8 @@ static int check_orphans(struct check *c)
 		c->faults++;
 		store_say(c->report, c->arg, "two message files have the number %016" PRIx64 ", and one may be shown as the other; rebuild-index gives one another", c->known.twice);
 	}
-	return files_each(c->store->dir, check_orphan, c);
+	r = files_each(c->store->dir, check_orphan, c);
+	return r == 0 || c->err->code != 0 ? r : err_set(c->err, r, "the message files cannot be listed: %s", err_text(r));
 }
 
 /* What a rebuild has set aside. */
@@ -248,8 +250,8 @@ static void check_usage(struct check *c)
 
 int store_check(struct store *store, store_report *report, void *arg)
 {
-	struct check c = {.store = store, .report = report, .arg = arg};
 	struct err err = {0};
+	struct check c = {.store = store, .report = report, .arg = arg, .err = &err};
 	int r = index_pages_check(store, true, &err);
 
 	if (r == E_CORRUPT) { /* no use in going further, and no safe way */

@@ -30,22 +30,18 @@ static int on_verify(int good, X509_STORE_CTX *store)
 	return 1;
 }
 
-static int add_authorities(SSL_CTX *ssl, BIO *bio, struct err *err)
+static int add_authorities(SSL_CTX *ssl, int fd, struct err *err)
 {
-	int count = 0;
-	X509 *cert;
+	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+	int r = tls_store_read(store, fd, "tls-client-authorities", err);
 
-	while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
-		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), cert) == 1 && SSL_CTX_add_client_CA(ssl, cert) == 1;
-		X509_free(cert);
-	}
-	if (count == 0)
-		return tls_error(err, E_SYNTAX, "tls-client-authorities has no PEM certificate");
-	if (tls_pem_is_damaged())
-		return tls_error(err, E_SYNTAX, "tls-client-authorities: a further certificate in the file is damaged");
-	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
-	ERR_clear_error();
-	return 0;
+	for (int i = 0; i < sk_X509_OBJECT_num(all) && r == 0; i++)
+		if (SSL_CTX_add_client_CA(ssl, X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i))) != 1)
+			r = tls_error(err, E_NOMEM, "no memory for TLS");
+	if (r == 0)
+		SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
+	return r;
 }
 
 /* ---- revocation lists (RFC 5280 section 5) ---- */
@@ -138,7 +134,7 @@ int tls_authorities_set(SSL_CTX *ssl, int fd, int revocations, struct err *err)
 		r = err_set(err, E_NOMEM, "no memory for TLS");
 	set_session_id(ssl, authorities, lists);
 	if (r == 0 && authorities != NULL)
-		r = add_authorities(ssl, authorities, err);
+		r = add_authorities(ssl, fd, err);
 	if (r == 0 && lists != NULL)
 		r = add_lists(ssl, lists, err);
 	BIO_free(authorities);

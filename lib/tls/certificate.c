@@ -107,6 +107,61 @@ int tls_chain_read(OSSL_LIB_CTX *libctx, int fd, STACK_OF(X509) **out, struct er
 	return r;
 }
 
+/* ---- authorities ---- */
+
+int tls_store_read(X509_STORE *store, int fd, const char *setting, struct err *err)
+{
+	BIO *bio = tls_file(fd);
+	int count = 0, r = bio != NULL ? 0 : err_set(err, E_NOMEM, "no memory for TLS");
+	char what[128];
+	X509 *cert;
+
+	ERR_clear_error();
+	while (r == 0 && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+		if (X509_STORE_add_cert(store, cert) != 1)
+			r = err_set(err, E_NOMEM, "no memory for TLS");
+		X509_free(cert);
+		count++;
+	}
+	if (r == 0 && tls_pem_is_damaged()) {
+		snprintf(what, sizeof(what), "%s: certificate %d in the file is damaged", setting, count + 1);
+		r = tls_error(err, E_SYNTAX, what);
+	} else if (r == 0 && count == 0) {
+		r = err_set(err, E_SYNTAX, "%s has no PEM certificate", setting);
+	}
+	ERR_clear_error();
+	BIO_free(bio);
+	return r;
+}
+
+int tls_store_read_system(X509_STORE *store, int fd)
+{
+	BIO *bio = tls_file(fd);
+	size_t left = SIZE_MAX;
+	int count = 0;
+
+	while (bio != NULL && BIO_ctrl_pending(bio) < left) {
+		X509 *cert;
+
+		left = BIO_ctrl_pending(bio);
+		cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+		count += X509_STORE_add_cert(store, cert) == 1;
+		X509_free(cert);
+	}
+	ERR_clear_error();
+	BIO_free(bio);
+	return count;
+}
+
+int tls_store_check(int fd, const char *setting, struct err *err)
+{
+	X509_STORE *store = X509_STORE_new();
+	int r = store != NULL ? tls_store_read(store, fd, setting, err) : err_set(err, E_NOMEM, "no memory for TLS");
+
+	X509_STORE_free(store);
+	return r;
+}
+
 /* ---- what it says ---- */
 
 int tls_fingerprint(EVP_PKEY *key, unsigned char out[TLS_FINGERPRINT])

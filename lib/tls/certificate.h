@@ -4,6 +4,8 @@
 
 #include "tls/sign.h"
 
+struct x509_store_st; /* OpenSSL's X509_STORE */
+
 enum { TLS_NAMES_MAX = 1024, TLS_DATE_MAX = 16, TLS_WARNING_MAX = 96, TLS_WARNING_DAYS = 21 };
 
 struct tls_certificate {
@@ -27,6 +29,15 @@ int tls_certificate_check_dates(const struct tls_certificate *c, int64_t now, st
 /* Certificate, key, and that they belong together; dates as well. */
 struct tls_key;
 int tls_certificate_check_key(const struct tls_certificate *certificate, const struct tls_key *key, struct err *err);
+/*
+ * Adds the authorities of an open PEM file to the store: all of them, or the file is refused. E_SYNTAX with a text that begins with the
+ * setting: there is none, or one is damaged, which it tells by number. E_NOMEM.
+ */
+int tls_store_read(struct x509_store_st *store, int fd, const char *setting, struct err *err);
+/* Of the system's file, which is not its reader's to mend: what is damaged is passed over, and those behind it count. How many there are. */
+int tls_store_read_system(struct x509_store_st *store, int fd);
+/* Whether tls_store_read takes the file. */
+int tls_store_check(int fd, const char *setting, struct err *err);
 /* What its owner must be told at this time: that it or an issuer's ends within three weeks or has ended, or that its chain is missing. False: nothing. */
 bool tls_certificate_warning(const struct tls_certificate *c, int64_t now, char out[TLS_WARNING_MAX]);
 /* "2026-11-25" */

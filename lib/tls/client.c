@@ -3,8 +3,8 @@
 #include "tls/private.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,34 +13,21 @@ enum { CLIENT_DEPTH = 10 }; /* certificates of a chain */
 
 /* ---- contexts ---- */
 
-static int read_authorities(SSL_CTX *ssl, int fd, struct err *err)
-{
-	BIO *bio = tls_file(fd);
-	bool damaged;
-	int count = 0;
-	X509 *cert;
-
-	while (bio != NULL && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
-		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), cert) == 1;
-		X509_free(cert);
-	}
-	damaged = tls_pem_is_damaged();
-	BIO_free(bio);
-	ERR_clear_error();
-	if (count == 0)
-		return err_set(err, E_SYNTAX, "relay-authorities has no PEM certificate");
-	return damaged ? err_set(err, E_SYNTAX, "relay-authorities: a further certificate in the file is damaged") : 0;
-}
-
 /* Where distributions keep them. Their directories of single files are no use to who has no file system. */
 static void read_system(SSL_CTX *ssl)
 {
 	const char *const paths[] = {X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
 
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if (access(paths[i], R_OK) == 0 && SSL_CTX_load_verify_file(ssl, paths[i]) == 1)
-			break;
-	ERR_clear_error();
+	int count = 0;
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && count == 0; i++) {
+		int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		count = tls_store_read_system(SSL_CTX_get_cert_store(ssl), fd);
+		close(fd);
+	}
 }
 
 static int on_ticket(SSL *ssl, SSL_SESSION *ticket)
@@ -85,7 +72,7 @@ int tls_context_client(int authorities, struct tls_context **out, struct err *er
 	context->all[context->count++] = ssl;
 	set_policy(ssl);
 	if (authorities >= 0)
-		r = read_authorities(ssl, authorities, err);
+		r = tls_store_read(SSL_CTX_get_cert_store(ssl), authorities, "relay-authorities", err);
 	else
 		read_system(ssl);
 	if (r != 0)

@@ -38,7 +38,7 @@ struct tls_peer {
 
 /*
  * A client's context, and who vouches for certificates: the PEM file authorities, -1: the system's, which are read now. E_SYNTAX: it
- * holds none; without a file of the system's, nobody vouches.
+ * holds none, or one that is damaged; without a file of the system's, nobody vouches.
  */
 int tls_context_client(int authorities, struct tls_context **out, struct err *err);
 /* As tls_session_new. E_NOMEM, E_SYNTAX for TLSA records of which none can be used. */

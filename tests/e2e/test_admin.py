@@ -263,8 +263,21 @@ def test_check_opens_what_a_start_reads(stopped, setting):
     os.mkdir(path)
     refused(stopped, 78, "%s %s: Is a directory" % (setting, path), "mailwain.conf:", verb="config check")
     os.rmdir(path)
-    pathlib.Path(path).write_text("x")
+    with open(os.path.join(stopped.root, "etc", "tls.pem")) as f:
+        pathlib.Path(path).write_text(f.read())
     assert "is right" in stopped.mw("config", "check").stdout
+
+
+@pytest.mark.parametrize("setting", ["relay-authorities", "fetch-authorities"])
+def test_check_reads_authorities_to_the_end(stopped, setting):
+    path = os.path.join(stopped.root, "etc", "pem")
+    edit(stopped, "%s %s" % (setting, path))
+    pathlib.Path(path).write_text("x")
+    refused(stopped, 78, setting + " has no PEM certificate", "mailwain.conf:", verb="config check")
+    with open(os.path.join(stopped.root, "etc", "tls.pem")) as f:
+        good = f.read()
+    pathlib.Path(path).write_text(good + good.replace("-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\n####") + good)
+    refused(stopped, 78, setting + ": certificate 2 in the file is damaged: ", "mailwain.conf:", verb="config check")
 
 
 def test_check_looks_where_the_log_goes(stopped):
@@ -491,6 +504,13 @@ def waiting(suite):
     yield qid
     suite.mw("queue", "delete", qid, check=False)
     suite.mw("alias", "remove", "far@example.com")
+
+
+def test_a_damaged_message_is_no_matter_of_time(suite, waiting):
+    os.truncate(os.path.join(suite.root, "spool", "queue", waiting[-1], waiting), 100)
+    r = suite.mw("queue", "cat", waiting, check=False)
+    assert r.returncode == 65 and r.stderr, r
+    os.unlink(os.path.join(suite.root, "spool", "corrupt", waiting))
 
 
 def test_tables_are_for_people(suite, waiting):

@@ -270,6 +270,12 @@ def test_authorities_come_with_a_reload(host):
             f.write(text.replace(host.authorities, empty))
         r = i.mw("reload", check=False)
         assert r.returncode != 0 and "fetch-authorities has no PEM certificate" in r.stderr
+        # Neither is one passed over that is damaged, with all that stand behind it.
+        damaged = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+        with open(empty, "w") as f, open(host.authorities) as first, open(other.authorities) as last:
+            f.write(first.read() + damaged + last.read())
+        r = i.mw("reload", check=False)
+        assert r.returncode != 0 and "fetch-authorities: certificate 2 in the file is damaged: " in r.stderr and i.conf + ":" in r.stderr
         assert get(i, other.url("/jwks"))[0] == 0
 
 

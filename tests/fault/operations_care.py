@@ -67,7 +67,9 @@ class OddStart(Restart):
             aside = os.path.join(s.root, "spool", "corrupt", os.path.basename(path))
             if not os.path.exists(path) and not os.path.exists(aside):
                 raise Broken("what is damaged is not kept: %s" % path)
-        for path in [self.damaged, self.second, self.empty, self.pauses] + glob.glob(s.root + "/spool/corrupt/*"):
+        for path in (self.empty, self.second):
+            until(lambda: not os.path.exists(path), 3 * SETTLE, "%s is still there" % path)
+        for path in [self.damaged, self.pauses] + glob.glob(s.root + "/spool/corrupt/*"):
             if os.path.exists(path):
                 os.unlink(path)
 
@@ -326,6 +328,8 @@ class CheckDamaged(Damaged):
         answer = command(self.s, "store", "check", full("ida"))
         # The others are not looked for when there are faults.
         answer.ok = answer.text.startswith("exit 65") and ("is not in the index" in answer.text and "was damaged" in answer.text or names_failure(answer.text))
+        if answer.text.startswith("exit 74") and ": " not in answer.text.split("\n")[-2]:
+            raise Broken("what could not be read is not named: %s" % answer.text)
         return [answer]
 
 
@@ -365,6 +369,8 @@ class LoginTls(Login):
         _, tagged = c.run('LOGIN %s "%s"' % (full(self.account), PASSWORD))
         c.close()
         self.s.wait_no_sessions(self.account)
+        if b"No session can be started" in tagged:
+            until(lambda: self.s.events.find("imap_error"), SETTLE, "the log does not say whose session could not be started")
         return [Answer("imap", tagged.decode())]
 
 

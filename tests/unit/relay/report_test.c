@@ -452,6 +452,23 @@ static void what_was_stored_by_others_words_is_passed_over(void **state)
 	assert_span_equal(stored.traffic, "B\t1\n");
 }
 
+/* It is closed by nobody: it must not take the place of a domain for ever. */
+static void a_key_that_is_none_is_not_counted(void **state)
+{
+	static const char *const keys[] = {"20231114", "20231114 ", "2023111 a.test", "2023111x a.test", "20231114 a.test"};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(state_begin(relay.state, &err), 0);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		assert_int_equal(state_put(relay.state, STATE_TRAFFIC, span_str(keys[i]), SPAN_LIT("B\t1\n"), &err), 0);
+	assert_int_equal(state_commit(relay.state, &err), 0);
+	end_reports();
+	begin_reports();
+	assert_int_equal(records(STATE_TRAFFIC), 5);
+	assert_int_equal(relay.reports->stored, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,6 +483,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(there_is_a_limit_to_domains, setup, teardown),
 	    cmocka_unit_test_setup_teardown(no_place_is_flooded, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_was_stored_by_others_words_is_passed_over, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_key_that_is_none_is_not_counted, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
