@@ -5,7 +5,7 @@ import socket
 import socketserver
 import threading
 
-from mailwain import TIMEOUT
+from mailwain import HELD
 
 
 class Remote(socketserver.ThreadingTCPServer):
@@ -125,7 +125,7 @@ class Conversation(socketserver.StreamRequestHandler):
                 elif verb == "DATA":
                     self.say("354 go on")
                     content = self.content()
-                    remote.gate.wait(TIMEOUT)
+                    remote.gate.wait(HELD)
                     end = remote.answers.get("end", "250 2.0.0 taken")
                     if end.startswith("2"):
                         with remote.lock:

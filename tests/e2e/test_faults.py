@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from mailwain import NOWHERE, TIMEOUT, Smtp, until
+from mailwain import HELD, NOWHERE, Smtp, until
 from remote import remote_host
 from test_kill import body_of, read_all
 from test_sendmail import arrives, dropped, lay, letter
@@ -272,7 +272,7 @@ def test_23_a_notification_that_could_not_be_made_is_made_once(fresh):
         suite = fresh(["transport far.test { host %s }" % remote.place, NOWHERE, "queue-retry-first 1s", "queue-retry-max 1s"])
         suite.add("alice")
         go_on = threading.Event()
-        remote.answers["RCPT"] = lambda line: go_on.wait(TIMEOUT) and ("450 4.2.1 not now" if "later@" in line else "550 5.1.1 nobody")
+        remote.answers["RCPT"] = lambda line: go_on.wait(HELD) and ("450 4.2.1 not now" if "later@" in line else "550 5.1.1 nobody")
         c = client(suite)
         c.expect("MAIL FROM:<alice@example.com>", 250)
         for name in ("nobody", "later"):
