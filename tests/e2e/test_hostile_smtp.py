@@ -5,6 +5,7 @@ tests/README.md; what takes many clients or much time is in test_overload.py.
 import base64
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -190,6 +191,17 @@ def test_05_early_talker(limits):
     assert c.reply()[0] == 554 and c.at_end()
     polite = Smtp(limits.port("smtp"))
     polite.hello()
+
+
+def test_05_early_talker_that_waits_for_some_time(fresh):
+    """It has been taken, and nothing was said to it; the greeting is still far off on any machine."""
+    suite = fresh(conf_lines=["greeting-delay 1m"])
+    c = Smtp(suite.port("smtp"), greeting=False)
+    until(lambda: [r["connections"] for r in suite.rows("status") if r["name"] == "smtpd"] == [1])
+    assert not select.select([c.sock], [], [], 0)[0]
+    c.send("EHLO x\r\n")
+    assert c.reply()[0] == 554 and c.at_end()
+    suite.until_logged("reason=early-talker")
 
 
 @pytest.mark.parametrize("rcpt", ["nobody@example.com", "alice@elsewhere.test", "alice@[127.0.0.1]"])
