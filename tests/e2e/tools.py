@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from mailwain import ROOT, TIMEOUT, Smtp, until
+from mailwain import ROOT, TIMEOUT, until
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
@@ -136,25 +136,7 @@ def count(suite, account):
     return int(re.search(rb"MESSAGES (\d+)", status).group(1))
 
 
-# ---- messages that can be told apart ----
-
-
-def attempt(suite, text, to="alice@example.com", service="smtp"):
-    """(code, text) of the last reply of one try to send; code 0 when the connection broke."""
-    try:
-        c = Smtp(suite.port(service), timeout=15)
-        c.command(("LHLO" if service == "lmtp" else "EHLO") + " client.test")
-        for command in ("MAIL FROM:<s@remote.test>", "RCPT TO:<%s>" % to, "DATA"):
-            code, words = c.command(command)
-            if code not in (250, 354):
-                return code, words
-        c.send(text + ".\r\n")
-        return c.reply()
-    except (EOFError, OSError, ValueError, AssertionError) as e:
-        return 0, str(e)
-    finally:
-        if "c" in locals():
-            c.close()
+# ---- a queue and a store at rest ----
 
 
 def flushed(suite, seconds=TIMEOUT):
