@@ -1,16 +1,14 @@
 """An identity provider on 127.0.0.1: introspection, a key set, tokens signed with openssl(1); and a host that does all that a host must not."""
 import base64
-import http.server
 import json
 import os
 import shutil
-import ssl
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.parse
 
+import web
 from tls_files import KINDS, issued, openssl
 
 ISSUER = "https://id.example.com/realms/mail"
@@ -81,31 +79,15 @@ def token(key, body, **header):
     return text + "." + (b64(key.sign(text.encode())) if key else "")
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def answer(self, body, status=200, kind="application/json", **fields):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in fields.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
+class Handler(web.Handler):
+    kind = "application/json"
 
     def do_POST(self):
         form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.server.provider.introspect(self, form.get("token", [""])[0])
+        self.server.owner.introspect(self, form.get("token", [""])[0])
 
     def do_GET(self):
-        self.server.provider.get(self)
-
-
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 1024  # past a queue of five a connection waits for seconds, until its client's kernel tries again
+        self.server.owner.get(self)
 
 
 class Provider:
@@ -120,21 +102,14 @@ class Provider:
         self.answers = {}
         pem, key = issued(self.where, name, **{"address": "127.0.0.1", **certificate})
         self.authorities = os.path.join(self.where, "ca.pem")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem, key)
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.provider = self
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self.server = web.Server("127.0.0.1", Handler, self, pem, key)
+        self.port = self.server.port
 
     def __enter__(self):
         return self
 
     def __exit__(self, *args):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
         shutil.rmtree(self.where, ignore_errors=True)
 
     def url(self, path):

@@ -5,7 +5,9 @@ import socket
 import socketserver
 import threading
 
-from mailwain import TIMEOUT
+from mailwain import HELD
+
+BACKLOG = 1024  # past a queue of five a connection waits for seconds, until its client's kernel tries again
 
 
 class Remote(socketserver.ThreadingTCPServer):
@@ -13,7 +15,7 @@ class Remote(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 1024  # past a queue of five a connection waits for seconds, until its client's kernel tries again
+    request_queue_size = BACKLOG
 
     def __init__(self, address, port=0, tls=None):
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -34,7 +36,7 @@ class Mute(threading.Thread):
 
     def __init__(self, address, port=0, holds=False):
         super().__init__(daemon=True)
-        self.socket = socket.create_server((address, port), backlog=1024)
+        self.socket = socket.create_server((address, port), backlog=BACKLOG)
         self.connections, self.holds, self.held = 0, holds, []
         self.place = "%s:%d" % self.socket.getsockname()
         self.start()
@@ -125,7 +127,7 @@ class Conversation(socketserver.StreamRequestHandler):
                 elif verb == "DATA":
                     self.say("354 go on")
                     content = self.content()
-                    remote.gate.wait(TIMEOUT)
+                    remote.gate.wait(HELD)
                     end = remote.answers.get("end", "250 2.0.0 taken")
                     if end.startswith("2"):
                         with remote.lock:

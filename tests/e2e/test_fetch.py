@@ -16,7 +16,7 @@ LIMIT = 57344
 
 
 def redirect(h):
-    h.answer(b"", 302, Location=h.server.provider.url("/elsewhere"))
+    h.answer(b"", 302, Location=h.server.owner.url("/elsewhere"))
 
 
 def big(h):
@@ -53,7 +53,7 @@ def endless(head, piece):
             while True:
                 h.wfile.write(piece)
         except OSError:
-            h.server.provider.gone.set()
+            h.server.owner.gone.set()
 
     return send
 
@@ -70,7 +70,7 @@ def drip(head):
                 h.wfile.flush()
                 time.sleep(0.1)
         except OSError:
-            h.server.provider.gone.set()
+            h.server.owner.gone.set()
 
     return send
 

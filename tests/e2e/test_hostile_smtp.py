@@ -5,6 +5,7 @@ tests/README.md; what takes many clients or much time is in test_overload.py.
 import base64
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -14,7 +15,7 @@ import time
 import pytest
 
 from mailwain import DOMAIN, Instance, Smtp, until
-from tools import Clock, all_read, cpu, count, last_words, memory
+from tools import Clock, all_read, cpu, count, in_time, last_words, memory
 
 HEADER = b"Subject: s\r\n\r\nbody"
 SMUGGLES = [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r\r\n", b"\r\n\0.\r\n", b"\r.\r\n", b"\n.\r"]
@@ -143,17 +144,13 @@ def test_03_what_is_no_handshake(impatient, service, hello):
     """Ended at once where it can be told, at the deadline where more might come; never later than ten seconds."""
 
     def begun():
-        """None: this machine has stopped for longer than the deadline."""
-        try:
-            c = impatient.smtp() if service == "smtp" else impatient.imap(login=False)
-            c.send("EHLO client.test\r\nSTARTTLS\r\n" if service == "smtp" else "a STARTTLS\r\n")
-            while not c.line().startswith((b"220 ", b"a OK")):
-                pass
-            return c
-        except (EOFError, ConnectionError):
-            return None
+        c = impatient.smtp() if service == "smtp" else impatient.imap(login=False)
+        c.send("EHLO client.test\r\nSTARTTLS\r\n" if service == "smtp" else "a STARTTLS\r\n")
+        while not (line := c.line()).startswith((b"220 ", b"a OK")):
+            assert line.startswith(b"250"), line
+        return c
 
-    c = until(begun)
+    c = in_time(begun)
     if hello is None:
         c.sock.shutdown(socket.SHUT_WR)
     else:
@@ -161,7 +158,7 @@ def test_03_what_is_no_handshake(impatient, service, hello):
     with Clock() as t:
         assert c.at_end()
     assert t.seconds < 10
-    until(begun)
+    in_time(begun)
 
 
 def test_04_state_is_forgotten_with_tls(suite):
@@ -190,6 +187,17 @@ def test_05_early_talker(limits):
     assert c.reply()[0] == 554 and c.at_end()
     polite = Smtp(limits.port("smtp"))
     polite.hello()
+
+
+def test_05_early_talker_that_waits_for_some_time(fresh):
+    """It has been taken, and nothing was said to it; the greeting is still far off on any machine."""
+    suite = fresh(conf_lines=["greeting-delay 1m"])
+    c = Smtp(suite.port("smtp"), greeting=False)
+    until(lambda: [r["connections"] for r in suite.rows("status") if r["name"] == "smtpd"] == [1])
+    assert not select.select([c.sock], [], [], 0)[0]
+    c.send("EHLO x\r\n")
+    assert c.reply()[0] == 554 and c.at_end()
+    suite.until_logged("reason=early-talker")
 
 
 @pytest.mark.parametrize("rcpt", ["nobody@example.com", "alice@elsewhere.test", "alice@[127.0.0.1]"])

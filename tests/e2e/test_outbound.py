@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mailwain import Instance, until
+from mailwain import HELD, Instance, until
 from remote import remote_host
 from test_submission import client
 from tools import with_conf
@@ -236,7 +236,7 @@ def test_a_host_that_tells_is_left_to_it(suite, remote):
 def test_success_is_told_once_while_another_waits(suite, remote, old, here, away, told):
     """By us, or by the host that has it, before the other one has answered."""
     go_on, slow = threading.Event(), remote if "elsewhere" in away else old
-    slow.answers["RCPT"] = lambda line: go_on.wait(20) and "450 4.2.1 not now"
+    slow.answers["RCPT"] = lambda line: go_on.wait(HELD) and "450 4.2.1 not now"
     c = client(suite)
     c.expect("MAIL FROM:<%s>" % ALICE, 250)
     c.expect("RCPT TO:<%s> NOTIFY=SUCCESS" % here, 250)

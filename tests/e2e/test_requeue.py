@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mailwain import Instance, until
+from mailwain import HELD, Instance, until
 from remote import remote_host
 from test_outbound import gone, send
 from test_sendmail import sendmail
@@ -201,7 +201,7 @@ def test_one_copy_is_not_all_of_a_recipient(suite, remote, other):
     """A program's letter to an alias: one of its hosts has it while another is still asked, and then puts it off."""
     suite.mw("alias", "add", "both@example.com", "one@elsewhere.test", "two@other.test")
     go_on = threading.Event()
-    other.answers["RCPT"] = lambda line: go_on.wait(20) and "450 4.2.1 not now"
+    other.answers["RCPT"] = lambda line: go_on.wait(HELD) and "450 4.2.1 not now"
     assert sendmail(suite, "-f", "bob@example.com", "both@example.com", input="Subject: both\n\nx\n").returncode == 0
     qid = until(lambda: [r["id"] for r in suite.rows("queue", "list")])[0]
     until(lambda: remote.messages)
@@ -237,7 +237,7 @@ def test_a_lists_members_have_one_copy_over_a_crash(suite, remote, other):
     """One host has the list's message, another is still asked: that the first one has it is written down by then."""
     suite.mw("alias", "add", "list@example.com", "one@elsewhere.test", "bob@example.com", "two@other.test")
     go_on = threading.Event()
-    other.answers["RCPT"] = lambda line: go_on.wait(20) and None
+    other.answers["RCPT"] = lambda line: go_on.wait(HELD) and None
     qid = send(suite, "list@example.com")
     file = os.path.join(suite.root, "spool", "queue", qid[-1], qid)
     until(lambda: remote.messages)

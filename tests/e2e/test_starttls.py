@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from mailwain import PASSWORD, TIMEOUT, Imap, Instance, Smtp, tls_context, until
-from tools import all_read, count, with_conf
+from tools import all_read, count, in_time, with_conf
 
 SMTP, IMAP = ("smtp", "submission"), ("imap",)
 SERVICES = SMTP + IMAP
@@ -51,17 +51,6 @@ def rest(c, seconds=TIMEOUT):
     c.sock.settimeout(seconds)
     assert c.at_end()
     return c.buffer
-
-
-def in_time(attempt):
-    """Of a server that is quick to end a connection, and does it to a slow machine as well: it is tried until it is not too late."""
-    def value():
-        try:
-            return [attempt()]
-        except (AssertionError, EOFError, ConnectionError):
-            return None
-
-    return until(value)[0]
 
 
 def imap_login(suite):
@@ -219,7 +208,8 @@ def test_the_command_itself_in_pieces(suite, service):
 def before_the_handshake(suite, service):
     c = connect(suite, service)
     c.send(starttls(service))
-    assert c.line().startswith(b"220 " if service in SMTP else b"a OK")
+    line = c.line()
+    assert line.startswith(b"220 " if service in SMTP else b"a OK"), line
     return c
 
 

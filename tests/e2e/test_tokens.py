@@ -284,7 +284,7 @@ def test_introspection(by_introspection, provider):
 ANSWERS = {
     "status": lambda h: h.answer(b'{"active":true,"sub":"alice@example.com"}', 500),
     "denied": lambda h: h.answer(b'{"error":"invalid_client"}', 401),
-    "redirect": lambda h: h.answer(b"", 307, Location=h.server.provider.url("/introspect2")),
+    "redirect": lambda h: h.answer(b"", 307, Location=h.server.owner.url("/introspect2")),
     "text": lambda h: h.answer(b"active: true", kind="text/plain"),
     "deep": lambda h: h.answer(b'{"active":' + b"[" * 50000),
     "megabyte": lambda h: h.answer(b'{"active":true,"sub":"alice@example.com","x":"' + b"x" * 1_000_000 + b'"}'),
