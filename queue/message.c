@@ -110,7 +110,7 @@ static int load(struct queue *queue, uint64_t id, bool content_too, struct messa
 	if (r != 0)
 		return r;
 	pool = pool_new(NULL, MESSAGE_POOL_MAX);
-	r = pool ? spool_read(fd, id, queue->key, content_too, pool, &file, err) : E_NOMEM;
+	r = pool ? spool_read(fd, id, queue->key, content_too, pool, &file, err) : err_set(err, E_NOMEM, "out of memory");
 	if (r == 0) {
 		*out = message_new(queue, fd, pool, &file);
 		if (*out != NULL) {
