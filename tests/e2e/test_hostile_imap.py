@@ -391,7 +391,7 @@ def test_53_nobody_waits_for_a_search(fresh):
     for client in (stays, c):
         client.begin("SEARCH TEXT nowhere")
     c.close()
-    until(lambda: len(children(suite.daemons()["imap-session"])) == 2, 120)  # the keeper, and that of the other client
+    until(lambda: len(children(suite.daemons()["imap-session"])) == 2)  # the keeper, and that of the other client
     assert not select.select([stays.sock], [], [], 0)[0]
     suite.stop()
     assert stays.line() == b"* BYE The server is stopping"

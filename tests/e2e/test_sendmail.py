@@ -597,7 +597,7 @@ def test_many_files_of_one_user_do_not_keep_another_waiting(fresh):
     lay(i, "new.z", letter(5, subject="root's own").replace("user nobody", "user root"))
     i.start()
     arrives(i, "root's own")
-    until(lambda: not dropped(i), 40)
+    until(lambda: not dropped(i))
 
 
 # ---- the socket, as an attacker would use it ----
