@@ -506,11 +506,14 @@ def waiting(suite):
     suite.mw("alias", "remove", "far@example.com")
 
 
-def test_a_damaged_message_is_no_matter_of_time(suite, waiting):
-    os.truncate(os.path.join(suite.root, "spool", "queue", waiting[-1], waiting), 100)
-    r = suite.mw("queue", "cat", waiting, check=False)
+def test_a_damaged_message_is_no_matter_of_time(fresh):
+    suite = fresh()
+    suite.mw("alias", "add", "far@example.com", "someone@elsewhere.test")
+    qid = suite.deliver(MESSAGE % "far", to=["far"])
+    until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid and r["status"] == "deferred"])
+    os.truncate(os.path.join(suite.root, "spool", "queue", qid[-1], qid), 100)
+    r = suite.mw("queue", "cat", qid, check=False)
     assert r.returncode == 65 and r.stderr, r
-    os.unlink(os.path.join(suite.root, "spool", "corrupt", waiting))
 
 
 def test_tables_are_for_people(suite, waiting):
