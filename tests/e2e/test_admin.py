@@ -277,7 +277,8 @@ def test_check_reads_authorities_to_the_end(stopped, setting):
     with open(os.path.join(stopped.root, "etc", "tls.pem")) as f:
         good = f.read()
     pathlib.Path(path).write_text(good + good.replace("-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\n####") + good)
-    refused(stopped, 78, setting + ": certificate 2 in the file is damaged: ", "mailwain.conf:", verb="config check")
+    for verb in ("config check", "start"):
+        refused(stopped, 78, setting + ": certificate 2 in the file is damaged: ", "mailwain.conf:", verb=verb)
 
 
 def test_check_looks_where_the_log_goes(stopped):
