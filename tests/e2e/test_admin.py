@@ -277,7 +277,8 @@ def test_check_reads_authorities_to_the_end(stopped, setting):
     with open(os.path.join(stopped.root, "etc", "tls.pem")) as f:
         good = f.read()
     pathlib.Path(path).write_text(good + good.replace("-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\n####") + good)
-    refused(stopped, 78, setting + ": certificate 2 in the file is damaged: ", "mailwain.conf:", verb="config check")
+    for verb in ("config check", "start"):
+        refused(stopped, 78, setting + ": certificate 2 in the file is damaged: ", "mailwain.conf:", verb=verb)
 
 
 def test_check_looks_where_the_log_goes(stopped):
@@ -506,11 +507,14 @@ def waiting(suite):
     suite.mw("alias", "remove", "far@example.com")
 
 
-def test_a_damaged_message_is_no_matter_of_time(suite, waiting):
-    os.truncate(os.path.join(suite.root, "spool", "queue", waiting[-1], waiting), 100)
-    r = suite.mw("queue", "cat", waiting, check=False)
+def test_a_damaged_message_is_no_matter_of_time(fresh):
+    suite = fresh()
+    suite.mw("alias", "add", "far@example.com", "someone@elsewhere.test")
+    qid = suite.deliver(MESSAGE % "far", to=["far"])
+    until(lambda: [r for r in suite.rows("queue", "list") if r["id"] == qid and r["status"] == "deferred"])
+    os.truncate(os.path.join(suite.root, "spool", "queue", qid[-1], qid), 100)
+    r = suite.mw("queue", "cat", qid, check=False)
     assert r.returncode == 65 and r.stderr, r
-    os.unlink(os.path.join(suite.root, "spool", "corrupt", waiting))
 
 
 def test_tables_are_for_people(suite, waiting):
