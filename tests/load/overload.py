@@ -19,7 +19,7 @@ CLIENTS_MAX = 19000  # room for all that have a session or wait: for one, for th
 ADDRESSES = 1000  # so many that none of them has more than it may
 PEAK_CLIENTS = (64, 256, 900)
 TIMES = 10
-OFFERED_MIN = 0.9  # of that; or of the seconds that the clients' core has
+OFFERED_MIN = 0.9  # of that; or of the seconds that the clients' core has, what the kernel needs there for their packets among them
 GOODPUT_MIN = 0.8
 MEMORY_MIB_MAX = 128
 UNANSWERED_MAX = 0.001
@@ -32,6 +32,17 @@ def cores(wanted):
     return wanted & os.sched_getaffinity(0) or os.sched_getaffinity(0)
 
 
+def busy(wanted):
+    """Seconds since the machine's start that these cores were not idle."""
+    seconds = 0
+    with open("/proc/stat") as f:
+        for name, *ticks in map(str.split, f):
+            if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in wanted:
+                idle = sum(map(int, ticks[3:5]))
+                seconds += (sum(map(int, ticks[:8])) - idle) / os.sysconf("SC_CLK_TCK")  # the guest's are within the first ones
+    return seconds
+
+
 class Senders(threading.Thread):
     """tests/load/senders.c and what it says; rows: a Counter for each second."""
 
@@ -41,6 +52,7 @@ class Senders(threading.Thread):
         self.process = subprocess.Popen([os.path.join(CLIENTS, "senders"), str(suite.port("smtp")), str(ACCOUNTS), str(ADDRESSES), str(connections),
             str(rate), str(seconds), path, str(first)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         os.sched_setaffinity(self.process.pid, cores(CLIENT_CORES))
+        self.busy = -busy(cores(CLIENT_CORES))
         self.start()
 
     def run(self):
@@ -58,6 +70,7 @@ class Senders(threading.Thread):
     def end(self):
         _, _, used = os.wait4(self.process.pid, 0)
         self.processor = used.ru_utime + used.ru_stime
+        self.busy += busy(cores(CLIENT_CORES))
         self.process.returncode = 0
         self.join()
         self.process.stdout.close()
@@ -153,9 +166,9 @@ def overload(findings, seconds, peak_seconds, slack):
             good, total = senders.goodput(0, seconds), senders.total
             tried, together = sum(total.values()), max(r[1] for r in senders.rows)
             findings.say("in %d s: %s" % (seconds, dict(total)))
-            findings.expect(slack > 1 or max(tried / (TIMES * peak), senders.processor) >= OFFERED_MIN * seconds,
-                "ten times the load, or all that a core of clients offers: %d attempts, %.0f a second, %.1f times the peak, for %.0f s of processor; %d clients together" % (
-                    tried, tried / seconds, tried / seconds / peak, senders.processor, together))
+            findings.expect(slack > 1 or max(tried / (TIMES * peak), senders.busy) >= OFFERED_MIN * seconds,
+                "ten times the load, or all that a core of clients offers: %d attempts, %.0f a second, %.1f times the peak, for %.0f s of processor and %.0f s of their core; %d clients together" % (
+                    tried, tried / seconds, tried / seconds / peak, senders.processor, senders.busy, together))
             findings.expect(good >= GOODPUT_MIN / slack * peak, "goodput %.0f a second, %.0f %% of the peak of %.0f" % (good, 100 * good / peak, peak))
             findings.expect(total["rejected"] == 0 and not senders.wrong, "nobody got a 5xx: %s" % senders.wrong[:3])
             findings.expect(total["refused"] + total["deferred"] > 0, "%d got 421 and %d another 4xx" % (total["refused"], total["deferred"]))
