@@ -301,6 +301,12 @@ check-damage: deps-rigs all $(B)/libexec/damage
 	@$(RIG_ENV) tests/damage/damage.py $(RIG)
 check-linear: deps all $(B)/tests/lib/linear_time_test $(B)/tests/lib/linear_records_test
 	@$(RIG_ENV) tests/linear/linear.py $(RIG)
+# The end-to-end tests on a machine where daemons stand still at any call, then where the tests do: some minutes each (tests/README.md).
+PAUSED := /usr/bin/python3 -m pytest -q -p no:cacheprovider -n 8 --dist loadfile -m "not alone" tests/e2e --ignore=tests/e2e/test_clock.py $(E2E)
+check-pauses: deps deps-rigs all tests
+	@$(MAKE) -s PLANT=pauses plant
+	MAILWAIN_BUILD=$(abspath $(B)/plant/pauses) $(PAUSED)
+	PYTHONPATH=tests/e2e MAILWAIN_BUILD=$(abspath $(B)) $(PAUSED) -p pauses
 # What testssl.sh says of the ports with TLS.
 check-testssl: deps all
 	@tests/install-deps.sh --testssl
@@ -381,7 +387,10 @@ plant-links: all
 	@mkdir -p $(P)/bin $(P)/sbin $(P)/libexec
 	@cp -dfl $(COMMAND_BINS) $(LINK_BINS) $(P)/bin
 	@cp -fl $(B)/sbin/sendmail $(P)/sbin
-	@cp -fl $(addprefix $(B)/libexec/,$(filter-out $(PLANT_IN),$(DAEMONS))) $(P)/libexec
+	@cp -dfl $(B)/bin/mailq $(B)/bin/newaliases $(P)/bin
+	@cp -dfl $(B)/libexec/newaliases $(P)/libexec
+	@ln -sfn ../../tests $(P)/tests
+	@for d in $(filter-out $(PLANT_IN),$(DAEMONS)); do cp -fl $(B)/libexec/$$d $(P)/libexec; done
 
 plant: plant-links
 	@$(MAKE) PLANT=$(PLANT) $(PLANT_IN:%=$(P)/libexec/%)
@@ -521,4 +530,4 @@ lint: all $(PAGES)
 clean:
 	rm -rf $(B)
 
-.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-plants check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-bench deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-clock plant-links tests uninstall
+.PHONY: all bench bench-queue check check-damage check-fault check-guessing check-kill check-linear check-load check-pauses check-plants check-powercut check-rigs check-sanitized check-soak check-testssl clean coverage demo deps deps-bench deps-rigs dist format fuzz fuzz-coverage fuzz-short fuzzers fuzzers-short install lint memory plant plant-clock plant-links tests uninstall

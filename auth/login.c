@@ -118,11 +118,15 @@ static void login_log(const struct login *login, const char *reason)
 		    F_STR("reason", reason));
 }
 
-/* Not from here, not even what need not wait: the caller may still want to look at it. */
+/*
+ * Not from here, not even what need not wait: the caller may still want to look at it. By the time it is now, not when this turn of
+ * the loop began: what else the turn did would make it too early.
+ */
 static void answer_later(struct login *login, int64_t ms)
 {
 	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
+	event_base_update_cache_time(daemon_base(login->auth->daemon));
 	evtimer_add(login->timer, &tv);
 }
 

@@ -14,7 +14,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { STATUS_WAIT_MS = 500 }; /* a daemon that does not answer within this time is shown without figures */
+enum { STATUS_WAIT_S = 3 }; /* a daemon that does not answer within this time is shown without figures */
 
 /* A status that waits for the daemons' figures. */
 struct status {
@@ -97,12 +97,19 @@ static void status_finish(struct status *status)
 	reload_pending_restart(master, &note);
 	aliases_note(master, &note);
 	status_row(status->reply, "master", NULL, getpid(), master->started_ms, buf_span(&note));
-	buf_fini(&note);
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *child = &master->children[i];
+		bool silent = child->state == CHILD_READY && !child->stats_fresh;
 
-		status_row(status->reply, child->kind->name, child, child->pid, child->started_ms, span_str(child->note));
+		buf_clear(&note);
+		if (silent)
+			buf_printf(&note, "no answer within %d s: its figures are not known", STATUS_WAIT_S);
+		if (silent && child->note[0] != '\0')
+			buf_add_str(&note, "; ");
+		buf_add_str(&note, child->note);
+		status_row(status->reply, child->kind->name, child, child->pid, child->started_ms, buf_span(&note));
 	}
+	buf_fini(&note);
 	control_reply_done(status->reply, EX_OK, "%s", "");
 	event_free(status->timer);
 	free(status);
@@ -142,7 +149,7 @@ static void status_begin(struct master *master, struct control_reply *reply)
 	}
 	status->master = master;
 	status->reply = reply;
-	status->deadline = clock_monotonic_ms() + STATUS_WAIT_MS;
+	status->deadline = clock_monotonic_ms() + STATUS_WAIT_S * 1000;
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *child = &master->children[i];
 

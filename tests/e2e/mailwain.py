@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import ssl
@@ -27,6 +28,9 @@ SCRAM_KEYS = (
 # themselves, or try again: an event that was lost does not pass for one that was slow. What takes longer has its own limit in its test.
 TIMEOUT = 28
 HELD = 10 * TIMEOUT  # for so long a host of ours does not answer when nobody lets it go on: longer than a test waits meanwhile
+
+# How master, spawner and deliverer name a child that did what only a fault of ours makes it do: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+CRASH = re.compile(r"(?:master_child_died|imap_error|store_error) .*signal=(?:4|5|6|7|8|11|31)\b")
 
 
 def claim(port, host="127.0.0.1"):
@@ -162,6 +166,8 @@ class Instance:
             log = self.log()
             for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "invariant"):
                 assert word not in log, log[max(0, log.index(word) - 500) :][:3000]
+            crashes = [line for line in log.splitlines() if CRASH.search(line)]
+            assert not crashes, "processes that crashed:\n" + "\n".join(crashes)
         finally:
             if os.environ.get("MAILWAIN_KEEP") is None:
                 shutil.rmtree(self.root, ignore_errors=True)

@@ -313,6 +313,20 @@ def test_a_certificate_that_ends_soon_is_told(fresh):
     suite.until_logged("warn: tls_certificate_old")
 
 
+def test_a_daemon_that_does_not_answer_is_named(fresh):
+    """Its figures are not known: they are not none."""
+    suite = fresh()
+    assert {r["note"] for r in suite.rows("status")[1:]} == {""}
+    pid = suite.daemons()["auth"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        notes = {r["name"]: r["note"] for r in suite.rows("status")}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert notes.pop("auth") == "no answer within 3 s: its figures are not known" and set(notes.values()) <= {"", notes["master"]}
+    until(lambda: {r["note"] for r in suite.rows("status")[1:]} == {""})
+
+
 def test_explain_tells_value_place_default_and_meaning(stopped):
     edit(stopped, "quota 1G", "domain example.net { quota 5G }")
     text = stopped.mw("config", "explain", "quota").stdout

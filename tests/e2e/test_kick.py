@@ -150,6 +150,7 @@ def test_what_a_client_has_asked_for_ahead_is_not_done(suite, account):
     messages = begun(suite, account, "a FETCH 1:2 (BODY.PEEK[])\r\n" + 200 * "c CREATE late\r\n")
     silent = begun(suite, account, "a FETCH 1 (BODY.PEEK[])\r\n" + 200 * "c CREATE late\r\n")
     kick(suite, address)
+    assert first.at_end()  # the oldest session is told last, so all others have been told before they go on
     for c, end in ((commands, b")\r\na OK Fetched\r\n"), (messages, b")\r\n")):
         assert c.at_end()
         rest = c.buffer

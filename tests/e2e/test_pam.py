@@ -547,7 +547,8 @@ def test_47_one_that_hangs_holds_nobody_up(wrapped):
     os.kill(wrapped.suite.daemons()["auth-pam"], 9)
     t.join(30)
     assert said and "UNAVAILABLE" in said[0]
-    until(lambda: wrapped.login("quick@" + SYSTEM, "pw") is None)
+    until(lambda: "AUTHENTICATIONFAILED" in wrapped.login("quick@" + SYSTEM, "not remembered"))
+    assert wrapped.login("quick@" + SYSTEM, "pw") is None
 
 
 def test_47_a_crash_costs_one_login(wrapped):

@@ -39,7 +39,7 @@ def test_a_restart_and_a_crash(suite, remote):
     suite.mw("queue", "pause", remote.place)
     suite.mw("queue", "pause", "Elsewhere.Test")
     assert paused(suite) == {remote.place, "elsewhere.test"}
-    assert next(r["note"] for r in suite.rows("status") if r["name"] == "queue") == "2 destinations paused"
+    until(lambda: next(r["note"] for r in suite.rows("status") if r["name"] == "queue") == "2 destinations paused")
     restart(suite)
     assert paused(suite) == {remote.place, "elsewhere.test"}
     suite.mw("queue", "resume", "elsewhere.test")
