@@ -305,8 +305,8 @@ check-linear: deps all $(B)/tests/lib/linear_time_test $(B)/tests/lib/linear_rec
 PAUSED := /usr/bin/python3 -m pytest -q -p no:cacheprovider -n 8 --dist loadfile -m "not alone" tests/e2e --ignore=tests/e2e/test_clock.py $(E2E)
 check-pauses: deps deps-rigs all tests
 	@$(MAKE) -s PLANT=pauses plant
-	MAILWAIN_BUILD=$(abspath $(B)/plant/pauses) $(PAUSED)
-	PYTHONPATH=tests/e2e MAILWAIN_BUILD=$(abspath $(B)) $(PAUSED) -p pauses
+	@r=0; MAILWAIN_BUILD=$(abspath $(B)/plant/pauses) $(PAUSED) || r=1; \
+	PYTHONPATH=tests/e2e MAILWAIN_BUILD=$(abspath $(B)) $(PAUSED) -p pauses || r=1; exit $$r
 # What testssl.sh says of the ports with TLS.
 check-testssl: deps all
 	@tests/install-deps.sh --testssl
@@ -390,7 +390,7 @@ plant-links: all
 	@cp -dfl $(B)/bin/mailq $(B)/bin/newaliases $(P)/bin
 	@cp -dfl $(B)/libexec/newaliases $(P)/libexec
 	@ln -sfn ../../tests $(P)/tests
-	@for d in $(filter-out $(PLANT_IN),$(DAEMONS)); do cp -fl $(B)/libexec/$$d $(P)/libexec; done
+	@for d in $(filter-out $(PLANT_IN),$(DAEMONS)); do cp -fl $(B)/libexec/$$d $(P)/libexec || exit 1; done
 
 plant: plant-links
 	@$(MAKE) PLANT=$(PLANT) $(PLANT_IN:%=$(P)/libexec/%)

@@ -452,6 +452,8 @@ int child_start(struct child *child, struct err *err)
 	child->started_ms = clock_monotonic_ms();
 	child->state = CHILD_STARTING;
 	child->stats = (struct master_stats){0};
+	child->stats_asked = child->stats_fresh = false;
+	child->note[0] = '\0';
 	child->reload_failed = false;
 	child->relinks = 0;
 	child->relinks_ms = child->started_ms;

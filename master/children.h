@@ -65,6 +65,7 @@ struct child {
 	struct err failure;
 	struct master_stats stats;
 	char note[512];
+	bool stats_asked; /* of this process, for a status; stats_fresh: it has answered */
 	bool stats_fresh;
 };
 

@@ -99,7 +99,7 @@ static void status_finish(struct status *status)
 	status_row(status->reply, "master", NULL, getpid(), master->started_ms, buf_span(&note));
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *child = &master->children[i];
-		bool silent = child->state == CHILD_READY && !child->stats_fresh;
+		bool silent = child->state == CHILD_READY && child->stats_asked && !child->stats_fresh;
 
 		buf_clear(&note);
 		if (silent)
@@ -126,7 +126,7 @@ static void status_on_timer(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < status->master->child_count; i++) {
 		struct child *child = &status->master->children[i];
 
-		all &= child->state != CHILD_READY || child->stats_fresh;
+		all &= child->state != CHILD_READY || !child->stats_asked || child->stats_fresh;
 	}
 	if (all || clock_monotonic_ms() >= status->deadline)
 		status_finish(status);
@@ -154,8 +154,7 @@ static void status_begin(struct master *master, struct control_reply *reply)
 		struct child *child = &master->children[i];
 
 		child->stats_fresh = false;
-		if (child->state == CHILD_READY && child->conn != NULL)
-			ipc_conn_send(child->conn, &ipc_master_query, 0, &query, -1);
+		child->stats_asked = child->state == CHILD_READY && child->conn != NULL && ipc_conn_send(child->conn, &ipc_master_query, 0, &query, -1) == 0;
 	}
 	evtimer_add(status->timer, &tv);
 }

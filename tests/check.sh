@@ -49,13 +49,13 @@ unit_failed=$(sum 0 3)
 fuzz_passed=$(sum 1 2)
 fuzz_failed=$(sum 1 3)
 
-# e2e LOG OPTIONS...: a run that ended before its last line has failed too, whatever was counted. 0: passed, 5: no such test.
+# e2e LOG FILES-AND-OPTIONS...: 0 when all passed, or there was no such test (5).
 e2e() {
 	log=$1
 	shift
 	{
 		# shellcheck disable=SC2086
-		/usr/bin/python3 -m pytest -q -o cache_dir="$(realpath "$B")/e2e-cache" tests/e2e "$@" ${E2E:-} 2>&1
+		/usr/bin/python3 -m pytest -q -p no:cacheprovider "$@" ${E2E:-} 2>&1
 		echo $? >"$log.code"
 	} | tee "$log"
 	case $(cat "$log.code") in
@@ -63,51 +63,54 @@ e2e() {
 	*) return 1 ;;
 	esac
 }
-# count WORD LOG...: what the last lines say of it.
+# count WORD LOG: what the last line says of it.
 count() {
-	word=$1
-	shift
-	for log in "$@"; do
-		tail -n 1 "$log" | sed -n "s/.*[^0-9]*\b\([0-9][0-9]*\) $word.*/\1/p"
-	done | awk '{ n += $1 } END { print n + 0 }'
+	n=$(tail -n 1 "$2" | sed -n "s/.*[^0-9]*\b\([0-9][0-9]*\) $1.*/\1/p")
+	echo "${n:-0}"
 }
+# Their names, one a line.
 failures() {
-	echo $(($(count failed "$@") + $(count error "$@")))
+	sed -nE 's/^(FAILED|ERROR) (tests[^ ]*::[^ ]*).*/\2/p' "$1" | sort -u
 }
 
-# Of thousands of tests that wait for other processes one may meet a machine that stands still at the wrong moment. So few as E2E_AGAIN
-# are tried once more, by themselves, and the summary names them: a test that is not steady is a fault all the same, its own or the
-# suite's, and both failures and names are there to find it by. What crashed, or what a sanitizer or an invariant found, has failed.
+# Of thousands of tests that wait for other processes one may meet a machine that stands still at the wrong moment. When no more than
+# E2E_AGAIN have failed, their files are run once more, in their order, and the last lines name those tests: what is not steady is a
+# fault all the same, its own or the suite's, and its first failure is there to find it by. Where something crashed, or a sanitizer
+# or an invariant spoke, or the run was cut short, there is no second try.
 again() {
-	[ "$(cat "$1.code")" = 1 ] && [ "$(failures "$1")" -le "${E2E_AGAIN:-2}" ] || return 1
-	! grep -qE 'AddressSanitizer|LeakSanitizer|runtime error:|invariant|processes that crashed' "$1" || return 1
-	echo "the tests that failed, once more:"
-	e2e "$1.again" -p no:xdist --last-failed --last-failed-no-failures none
+	tries=$(failures "$1" | wc -l)
+	[ "$(cat "$1.code")" = 1 ] && [ "$tries" -ge 1 ] && [ "$tries" -le "${E2E_AGAIN:-2}" ] || return 1
+	! grep -qE 'AddressSanitizer|LeakSanitizer|runtime error:|invariant|processes that crashed|: exit -[0-9]|stopping after|error.* during collection' "$1" || return 1
+	echo "the files of what failed, once more:"
+	# shellcheck disable=SC2046
+	e2e "$1.again" -p no:xdist -m "$2" $(failures "$1" | sed 's/::.*//' | sort -u) && [ "$(cat "$1.again.code")" = 0 ]
 }
-# attempt LOG OPTIONS...
-attempt() {
-	: >"$1.again"
-	e2e "$@" || again "$1" || e2e_ended=no
-}
+# attempt LOG MARKS OPTIONS...
+e2e_passed=0
+e2e_failed=0
 e2e_ended=yes
-rm -rf "$B/e2e-cache"
-attempt "$B/e2e.log" -n "${E2E_JOBS:-4}" --dist loadfile -m "not alone"
-if [ "${E2E_ALONE:-yes}" = yes ]; then
-	attempt "$B/e2e-alone.log" -p no:xdist -m alone
-else
-	: >"$B/e2e-alone.log"
-	: >"$B/e2e-alone.log.again"
-fi
-unsteady=$(count passed "$B/e2e.log.again" "$B/e2e-alone.log.again")
-e2e_passed=$(($(count passed "$B/e2e.log" "$B/e2e-alone.log") + unsteady))
-e2e_failed=$(($(failures "$B/e2e.log" "$B/e2e-alone.log") - unsteady))
+unsteady=
+attempt() {
+	of=$1
+	marks=$2
+	shift 2
+	if e2e "$of" -m "$marks" "$@" tests/e2e; then
+		e2e_passed=$((e2e_passed + $(count passed "$of")))
+	elif again "$of" "$marks"; then
+		e2e_passed=$((e2e_passed + $(count passed "$of") + tries))
+		unsteady="$unsteady $(failures "$of" | tr '\n' ' ')"
+	else
+		e2e_passed=$((e2e_passed + $(count passed "$of")))
+		e2e_failed=$((e2e_failed + $(count failed "$of") + $(count error "$of")))
+		e2e_ended=no
+	fi
+}
+attempt "$B/e2e.log" "not alone" -n "${E2E_JOBS:-4}" --dist loadfile
+[ "${E2E_ALONE:-yes}" != yes ] || attempt "$B/e2e-alone.log" alone -p no:xdist
 failed=$((unit_failed + fuzz_failed + e2e_failed))
 echo "unit tests:  $unit_passed passed, $unit_failed failed"
 echo "fuzz inputs: $fuzz_passed passed, $fuzz_failed failed"
 echo "end to end:  $e2e_passed passed, $e2e_failed failed"
-if [ "$unsteady" -gt 0 ]; then
-	echo "not steady:  $unsteady of them passed at the second try only:"
-	sed -nE 's/^(FAILED|ERROR) ([^ ]*).*/             \2/p' "$B/e2e.log" "$B/e2e-alone.log"
-fi
+for t in $unsteady; do echo "not steady:  $t: only the second try passed"; done
 echo "in all:      $((unit_passed + fuzz_passed + e2e_passed)) passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$e2e_passed" -gt 0 ] && [ "$e2e_ended" = yes ]

@@ -141,7 +141,7 @@ def main():
         if batches is not None:
             batches.stop()
         if suite is not None:
-            suite.close()
+            suite.close(may_crash=True)
         shutil.rmtree(scratch, ignore_errors=True)
         if not wrong or o.plant:
             shutil.rmtree(world, ignore_errors=True)

@@ -29,7 +29,7 @@ SCRAM_KEYS = (
 TIMEOUT = 28
 HELD = 10 * TIMEOUT  # for so long a host of ours does not answer when nobody lets it go on: longer than a test waits meanwhile
 
-# How master, spawner and deliverer name a child that did what only a fault of ours makes it do: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+# How master, spawner and deliverer name a child that crashed: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS. A damaged index may do it to a session (doc/store.md).
 CRASH = re.compile(r"(?:master_child_died|imap_error|store_error) .*signal=(?:4|5|6|7|8|11|31)\b")
 
 
@@ -160,14 +160,14 @@ class Instance:
         """Accounts whose password is this one, without the time that making its hash takes: the first login makes one in its place."""
         self.mw("directory", "import", "-", input="".join("account %s hash=%s %s\n" % (full(name), CHEAP_HASH, SCRAM_KEYS) for name in names))
 
-    def close(self):
+    def close(self, may_crash=False):
         try:
             self.stop()
             log = self.log()
             for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "invariant"):
                 assert word not in log, log[max(0, log.index(word) - 500) :][:3000]
             crashes = [line for line in log.splitlines() if CRASH.search(line)]
-            assert not crashes, "processes that crashed:\n" + "\n".join(crashes)
+            assert may_crash or not crashes, "processes that crashed:\n" + "\n".join(crashes)
         finally:
             if os.environ.get("MAILWAIN_KEEP") is None:
                 shutil.rmtree(self.root, ignore_errors=True)
