@@ -86,6 +86,12 @@ static void status_row(struct control_reply *reply, const char *name, const stru
 	buf_fini(&row);
 }
 
+/* One that was not asked, as it was still starting, owes no answer. */
+static bool owes_figures(const struct child *child)
+{
+	return child->state == CHILD_READY && child->stats_asked && !child->stats_fresh;
+}
+
 static void status_finish(struct status *status)
 {
 	struct master *master = status->master;
@@ -98,8 +104,8 @@ static void status_finish(struct status *status)
 	aliases_note(master, &note);
 	status_row(status->reply, "master", NULL, getpid(), master->started_ms, buf_span(&note));
 	for (size_t i = 0; i < master->child_count; i++) {
-		struct child *child = &master->children[i];
-		bool silent = child->state == CHILD_READY && child->stats_asked && !child->stats_fresh;
+		const struct child *child = &master->children[i];
+		bool silent = owes_figures(child);
 
 		buf_clear(&note);
 		if (silent)
@@ -123,11 +129,8 @@ static void status_on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	for (size_t i = 0; i < status->master->child_count; i++) {
-		struct child *child = &status->master->children[i];
-
-		all &= child->state != CHILD_READY || !child->stats_asked || child->stats_fresh;
-	}
+	for (size_t i = 0; i < status->master->child_count; i++)
+		all &= !owes_figures(&status->master->children[i]);
 	if (all || clock_monotonic_ms() >= status->deadline)
 		status_finish(status);
 	else
